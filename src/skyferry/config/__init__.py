@@ -1,0 +1,1 @@
+"""Settings and routes. `load` reads them, `settings` names them all."""

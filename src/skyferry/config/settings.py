@@ -1,0 +1,190 @@
+"""Every setting, with one line of help each. Durations are seconds, sizes bytes; both may be written with a unit (30s, 64MiB)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from skyferry.config.units import duration, size
+from skyferry.model import Priority
+
+Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0)]
+Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are faults, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulatorSettings(Section):
+    """What a `sim://` store does wrong. Rates are probabilities per request, 0 to 1."""
+
+    seed: int = Field(0, description="Decides every fault and delay; the same seed gives the same run.")
+    latency: Seconds = Field(0.0, description="Added to each request.")
+    jitter: Seconds = Field(0.0, description="Uniform, on top of latency.")
+    bandwidth: Bytes = Field(0, description="Bytes per second for all requests together; 0 = no limit.")
+    throttle: float = Field(0.0, ge=0, le=1, description="Rate of Throttled answers (with Retry-After).")
+    timeout: float = Field(0.0, ge=0, le=1, description="Rate of requests that time out.")
+    reset: float = Field(0.0, ge=0, le=1, description="Rate of connections reset, before or after the effect.")
+    permission: float = Field(0.0, ge=0, le=1, description="Rate of PermissionDenied.")
+    not_found: float = Field(0.0, ge=0, le=1, description="Rate of ObjectNotFound on reads.")
+    corrupt: float = Field(0.0, ge=0, le=1, description="Rate of reads with one byte flipped.")
+    truncate: float = Field(0.0, ge=0, le=1, description="Rate of reads cut short.")
+    quota: Bytes = Field(
+        0, description="Writes that would take the folder over this fail with QuotaExceeded; 0 = none."
+    )
+    outages: tuple[str, ...] = Field((), description='Windows after the start in which all fails, e.g. "10s-25s".')
+    timeout_after: Seconds = Field(0.05, description="How long a request that times out takes.")
+
+
+class StoreSettings(Section):
+    """One bucket or folder."""
+
+    url: str = Field(
+        description="file://FOLDER, sim://FOLDER or memory://NAME; a folder that does not begin with / is inside the workspace."
+    )
+    bucket: str = Field("", description="The bucket's name in events; by default the folder's last part.")
+    requests_per_second: float = Field(0.0, ge=0, description="Rate limit; 0 = none.")
+    bytes_per_second: Bytes = Field(0, description="Bandwidth limit, read and written together; 0 = none.")
+    watch: bool = Field(True, description="Notice changes of a local folder that is the source of a route.")
+    simulator: SimulatorSettings = Field(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
+
+
+class FilterSettings(Section):
+    """Which objects a route takes; everything given must match."""
+
+    prefix: str = Field("", description="The key begins with this.")
+    suffix: str = Field("", description="The key ends with this.")
+    glob: tuple[str, ...] = Field((), description="The key matches one of these (* within a folder, ** across).")
+    exclude: tuple[str, ...] = Field((), description="The key matches none of these.")
+    min_size: Bytes = Field(0, description="Smaller objects are skipped.")
+    max_size: Bytes | None = Field(None, description="Larger objects are skipped.")
+    min_age: Seconds = Field(0.0, description="Younger objects wait until they are this old.")
+    max_age: Seconds | None = Field(None, description="Objects last changed longer ago are skipped.")
+
+
+class RouteSettings(Section):
+    """A rule: from this store, to that store and key, with these policies."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs, metrics and transfer ids.")
+    source: str = Field(alias="from", description="Name of a store, or its URL.")
+    destination: str = Field(alias="to", description="Name of a store, or its URL.")
+    key: str = Field(
+        "{key}",
+        description="Template of the destination key: {key} {dir} {name} {stem} {ext} {bucket} {yyyy} {mm} {dd}.",
+    )
+    filter: FilterSettings = Field(default_factory=FilterSettings, description="Which objects.")
+    deletes: Literal["ignore", "propagate"] = Field("ignore", description="What a delete at the source does.")
+    after_copy: Literal["keep", "delete"] = Field(
+        "keep", description="What happens to the source once its copy is verified."
+    )
+    priority: Priority = Field(Priority.NORMAL, description="For events that do not name one.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set at the destination.")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class QueueSettings(Section):
+    """Where events come from."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs and metrics.")
+    url: str = Field(
+        description="sqlite://FILE or memory://NAME; a file that does not begin with / is inside the workspace."
+    )
+    lease: Seconds = Field(30.0, description="How long a received message is ours; renewed while we work.")
+
+
+class LedgerSettings(Section):
+    """The durable memory."""
+
+    url: str = Field("sqlite://skyferry.db", description="sqlite://FILE or memory://NAME.")
+    lease: Seconds = Field(30.0, description="How long a claim is ours; renewed while we work.")
+    keep: Seconds = Field(
+        30 * 86400.0, description="Settled transfers are forgotten after this; positions are kept for ever."
+    )
+
+
+class RetrySettings(Section):
+    """When to try again."""
+
+    max_retries: int = Field(3, ge=0, le=10, description="For events that do not say; then a dead letter.")
+    base: Seconds = Field(1.0, description="First delay at most; doubles with every attempt, full jitter.")
+    cap: Seconds = Field(60.0, description="Longest delay.")
+    request_tries: int = Field(4, ge=1, le=10, description="How often one request is tried within an attempt.")
+    request_base: Seconds = Field(0.1, description="First delay at most between those.")
+
+
+class BreakerSettings(Section):
+    """The circuit breaker of each store."""
+
+    failures: int = Field(5, ge=1, description="Outage errors in a row that open it.")
+    cooldown: Seconds = Field(
+        5.0, description="How long it stays open before the first probe; doubles up to max_cooldown."
+    )
+    max_cooldown: Seconds = Field(60.0, description="Longest pause between probes.")
+    probes: int = Field(1, ge=1, description="Transfers let through while half open.")
+
+
+class LimitSettings(Section):
+    """What one worker may use."""
+
+    transfers: int = Field(64, ge=1, description="Small transfers at the same time.")
+    large_transfers: int = Field(4, ge=1, description="Large transfers at the same time.")
+    held_messages: int = Field(512, ge=1, description="Messages in hand at most.")
+    batch: int = Field(256, ge=1, description="Messages received at once.")
+    memory: Bytes = Field(128 * 2**20, description="Bytes of object data in memory at most.")
+    part_size: Bytes = Field(
+        8 * 2**20, ge=64 * 2**10, description="Objects above this are copied in parts of this size."
+    )
+    part_concurrency: int = Field(4, ge=1, description="Parts of one object at the same time.")
+    lost_leases: int = Field(20, ge=1, description="A transfer whose worker died this often is a dead letter.")
+
+
+class ServerSettings(Section):
+    """The HTTP server."""
+
+    listen: str = Field("127.0.0.1:8080", description="HOST:PORT; another address than loopback needs a token.")
+    token: SecretStr | None = Field(
+        None, description="Bearer token; set it by SKYFERRY_SERVER__TOKEN, never in the file."
+    )
+    token_file: Path | None = Field(None, description="A file with the bearer token.")
+    body_limit: Bytes = Field(2**20, description="Largest request body.")
+
+
+class LogSettings(Section):
+    """What is logged, to standard error."""
+
+    format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, else JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
+
+
+class TracingSettings(Section):
+    """OpenTelemetry traces; needs the extra `otel`."""
+
+    otlp_endpoint: str = Field("", description="Where to send them, e.g. http://localhost:4318; empty = off.")
+    sample_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of traces kept, unless the event's traceparent decides."
+    )
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    workspace: Path = Field(Path("skyferry-data"), description="Where relative folders and files of URLs are.")
+    stores: dict[str, StoreSettings] = Field(default_factory=dict, description="Buckets and folders by name.")
+    routes: tuple[RouteSettings, ...] = Field((), description="What goes where.")
+    queues: tuple[QueueSettings, ...] = Field(
+        (), description="Where events come from; the first takes submitted events."
+    )
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The durable memory.")
+    retry: RetrySettings = Field(default_factory=RetrySettings, description="When to try again.")
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="Circuit breakers.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one worker may use.")
+    server: ServerSettings = Field(default_factory=ServerSettings, description="The HTTP server.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
+    tracing: TracingSettings = Field(default_factory=TracingSettings, description="Traces.")
+    drain: Seconds = Field(25.0, description="Grace time on SIGTERM.")

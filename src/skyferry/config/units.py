@@ -1,0 +1,34 @@
+"""Durations and sizes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+_TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = {"": 1, "b": 1} | {
+    f"{prefix}{unit}": base**power
+    for power, prefix in enumerate("kmgt", 1)
+    for unit, base in (("b", 1000), ("", 1000), ("ib", 1024))
+}
+_NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+
+
+def duration(value: object) -> object:
+    """Seconds from "1.5h", "30s", "200ms" or a plain number; anything else is left to the validator."""
+    return _parse(value, _TIME, "a duration such as 30s, 5m or 1.5h")
+
+
+def size(value: object) -> object:
+    """Bytes from "64MiB" (1024), "1GB" (1000) or a plain number; anything else is left to the validator."""
+    parsed = _parse(value, _SIZE, "a size such as 512KiB, 64MiB or 1GB")
+    return round(parsed) if isinstance(parsed, float) else parsed
+
+
+def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _NUMBER.match(value)
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{value!r} is not {want}")
+    return float(match[1]) * factor

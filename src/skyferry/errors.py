@@ -1,0 +1,182 @@
+"""Every error that Skyferry raises on purpose.
+
+    SkyferryError
+    ├── ConfigError                 the configuration cannot work; exit code 2
+    ├── EventError                  a message that is not an event we read           permanent
+    │   ├── UnknownFormat
+    │   └── InvalidKey              a key that the store cannot hold, or that leaves its bucket
+    ├── StoreError                  a store refused or failed
+    │   ├── ObjectNotFound          the object (or the pinned version) is not there  skip
+    │   ├── PreconditionFailed      somebody else wrote first: a decision, no fault  retry
+    │   ├── VersionChanged          the source changed while it was read             retry
+    │   ├── ChecksumMismatch        bytes differ from what was declared              retry
+    │   ├── Throttled               the store asks for fewer requests    outage      retry
+    │   ├── StoreTimeout            no answer in time                    outage      retry
+    │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
+    │   ├── StoreUnavailable        the store says it is down            outage      retry
+    │   ├── QuotaExceeded           no room left                         outage      retry
+    │   ├── PermissionDenied        our identity may not                             permanent
+    │   ├── BucketNotFound          the bucket itself is missing                     permanent
+    │   └── Unsupported             the store cannot do what the route needs         permanent
+    ├── LedgerError
+    │   └── Fenced                  the claim was lost to another worker             skip
+    ├── QueueError                  the queue could not be reached           outage  retry
+    └── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
+
+`disposition` says what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
+at once), `skip` (settled with a reason). `outage` marks errors which say more about the store than about the object:
+they feed its circuit breaker, and they burn an attempt only while the store serves others.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Disposition(StrEnum):
+    """What the worker does about an error."""
+
+    RETRY = "retry"
+    PERMANENT = "permanent"
+    SKIP = "skip"
+
+
+class SkyferryError(Exception):
+    """Something went wrong in Skyferry."""
+
+    disposition: ClassVar[Disposition] = Disposition.RETRY
+    outage: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", *, where: str = "", hint: str = "", retry_after: float | None = None) -> None:
+        """`where` names the store, key, file or line; `hint` tells the operator what to do; `retry_after` is in seconds."""
+        self.message = message or (type(self).__doc__ or "").splitlines()[0]
+        self.where = where
+        self.hint = hint
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    @property
+    def kind(self) -> str:
+        """The stable name of this error in logs, metrics and dead letters, e.g. `checksum_mismatch`."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(SkyferryError):
+    """The configuration cannot work."""
+
+    disposition = Disposition.PERMANENT
+
+
+class EventError(SkyferryError):
+    """The message is not an event that Skyferry reads."""
+
+    disposition = Disposition.PERMANENT
+
+
+class UnknownFormat(EventError):
+    """The message has no known notification format."""
+
+
+class InvalidKey(EventError):
+    """The store cannot hold this key."""
+
+
+class StoreError(SkyferryError):
+    """The store failed."""
+
+
+class ObjectNotFound(StoreError):
+    """The object does not exist."""
+
+    disposition = Disposition.SKIP
+
+
+class PreconditionFailed(StoreError):
+    """The object at the destination is not the one that was expected."""
+
+
+class VersionChanged(StoreError):
+    """The source changed while it was being read."""
+
+
+class ChecksumMismatch(StoreError):
+    """The bytes are not the ones that were declared."""
+
+
+class Throttled(StoreError):
+    """The store asks for fewer requests."""
+
+    outage = True
+
+
+class StoreTimeout(StoreError):
+    """The store did not answer in time."""
+
+    outage = True
+
+
+class ConnectionLost(StoreError):
+    """The connection to the store was refused or broke."""
+
+    outage = True
+
+
+class StoreUnavailable(StoreError):
+    """The store says that it is not available."""
+
+    outage = True
+
+
+class QuotaExceeded(StoreError):
+    """The store has no room left."""
+
+    outage = True
+
+
+class PermissionDenied(StoreError):
+    """This identity may not do that."""
+
+    disposition = Disposition.PERMANENT
+
+
+class BucketNotFound(StoreError):
+    """The bucket does not exist."""
+
+    disposition = Disposition.PERMANENT
+
+
+class Unsupported(StoreError):
+    """The store cannot do this."""
+
+    disposition = Disposition.PERMANENT
+
+
+class LedgerError(SkyferryError):
+    """The ledger could not be read or written."""
+
+    outage = True
+
+
+class Fenced(LedgerError):
+    """The claim was lost to another worker."""
+
+    disposition = Disposition.SKIP
+    outage = False
+
+
+class QueueError(SkyferryError):
+    """The queue could not be reached."""
+
+    outage = True
+
+
+class NotFound(SkyferryError):
+    """There is no such thing."""
+
+    disposition = Disposition.PERMANENT

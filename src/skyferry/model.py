@@ -1,0 +1,278 @@
+"""The nouns of Skyferry, frozen. `docs/glossary.md` explains the words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Provider(StrEnum):
+    """Who keeps a bucket; the values are those of the native event."""
+
+    AWS_S3 = "aws_s3"
+    GCP_GCS = "gcp_gcs"
+    AZURE_BLOB = "azure_blob"
+    S3_COMPATIBLE = "s3_compatible"
+    FILE = "file"
+    MEMORY = "memory"
+
+
+class Priority(StrEnum):
+    """How urgent an event is. A high one overtakes, a low one yields; neither waits for ever."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class Change(StrEnum):
+    """What happened to the object."""
+
+    CREATED = "created"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an event or a version stands among those of the same key.
+
+    `value` is normalised by the parser so that plain string comparison orders it (S3 sequencers right-padded with
+    zeros to one length, Cloud Storage generation and metageneration left-padded with zeros).
+    """
+
+    scheme: str  # "s3-sequencer", "gcs-generation", "azure-sequencer", "time" (nanoseconds since 1970, 20 digits)
+    value: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether the provider promises the order. A clock does not: it may be coarse or step back."""
+        return self.scheme != "time"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The inverse of `str()`."""
+        scheme, _, value = text.partition(":")
+        return cls(scheme, value)
+
+    @classmethod
+    def at(cls, nanoseconds: int) -> Position:
+        """A position on the clock."""
+        return cls("time", f"{nanoseconds:020d}")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object, or one version of it, as an event names it."""
+
+    provider: Provider
+    bucket: str
+    key: str  # UTF-8, 1 to 1,024 bytes, not percent-encoded
+    region: str = ""
+    version: str = ""  # version id, generation or local version; "" = the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Checksums:
+    """Digests of one object's whole content, lower-case hexadecimal; "" = not known."""
+
+    crc32c: str = ""
+    sha256: str = ""
+    md5: str = ""
+    crc64nvme: str = ""
+
+    def conflict(self, other: Checksums) -> str:
+        """The name of the first digest that both sides know and that differs, or ""."""
+        for name in ("crc32c", "sha256", "md5", "crc64nvme"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine and theirs and mine != theirs:
+                return name
+        return ""
+
+    def shares(self, other: Checksums) -> bool:
+        """Whether both sides know at least one digest of the same kind, so that equality proves something."""
+        return any(getattr(self, n) and getattr(other, n) for n in ("crc32c", "sha256", "md5", "crc64nvme"))
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What an object carries besides its bytes."""
+
+    content_type: str = ""
+    content_encoding: str = ""
+    content_language: str = ""
+    content_disposition: str = ""
+    cache_control: str = ""
+    metadata: Mapping[str, str] = EMPTY  # user metadata, keys lower-case
+    tags: Mapping[str, str] = EMPTY
+    storage_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What a store says about one object version."""
+
+    key: str
+    size: int  # bytes
+    version: str  # opaque, changes whenever the content does: what a read is pinned to and a precondition names
+    modified: float  # seconds since 1970
+    position: Position | None = None  # where this version stands, if the store orders versions
+    checksums: Checksums = field(default_factory=Checksums)
+    attributes: Attributes = field(default_factory=Attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a store can do. The engine reads this and never asks who the provider is."""
+
+    create_only: bool = True  # a write can demand that the key does not exist
+    replace_exact: bool = True  # a write can demand that the key holds exactly one version
+    delete_exact: bool = True  # so can a delete
+    attests: frozenset[str] = frozenset({"crc32c"})  # digests that it computes itself for what it keeps
+    metadata: bool = True  # user metadata are kept, so the position can be stamped
+    metadata_limit: int = 2048  # bytes of user metadata, keys and values together
+    single_put_limit: int = 5 * 2**30  # bytes that one write may carry
+    min_part: int = 1  # bytes; the last part may be smaller
+    max_part: int = 5 * 2**30
+    max_parts: int = 10_000
+    parallel_parts: bool = True
+    lossy: tuple[str, ...] = ()  # what it cannot carry, in words, said once at start per route
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """What a cloud said about one object: a hint to look at its key."""
+
+    event_id: str
+    change: Change
+    source: ObjectRef
+    occurred_at: float  # seconds since 1970
+    correlation_id: str = ""
+    position: Position | None = None
+    destination: ObjectRef | None = None  # only a native event names one; otherwise the routes decide
+    size: int | None = None  # bytes, as declared
+    checksums: Checksums = field(default_factory=Checksums)  # as declared by the event
+    content_type: str = ""
+    max_retries: int | None = None  # 0 to 10; None = the configured default
+    priority: Priority | None = None  # None = the route's
+    traceparent: str = ""  # W3C trace context
+    overwritten: bool = False  # a delete that is only half of an overwrite (Cloud Storage): never propagated
+    expired: bool = False  # a delete by lifecycle
+    format: str = "native"  # which parser read it: native, s3, eventbridge, gcs, azure, cloudevents
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One source object version going to one destination key under one route."""
+
+    id: str  # 32 hexadecimal digits, see `transfer_id`
+    route: str
+    change: Change
+    source: ObjectRef
+    source_store: str  # name of the store
+    store: str  # name of the destination store
+    key: str  # destination key
+    event_id: str
+    correlation_id: str
+    occurred_at: float
+    position: Position | None = None  # the event's
+    size: int | None = None
+    checksums: Checksums = field(default_factory=Checksums)
+    content_type: str = ""
+    max_retries: int = 3
+    priority: Priority = Priority.NORMAL
+    traceparent: str = ""
+
+
+def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
+    """The same work always has the same id: BLAKE2b-128 over route, change, source, version and destination.
+
+    The version is the event's position where it has one, else its version id, else the event's own id.
+    """
+    src = event.source
+    version = str(event.position) if event.position and event.position.exact else src.version or event.event_id
+    parts = (route, event.change, src.provider, src.bucket, src.key, version, store, key)
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What the ledger knows of one destination key: which source version it holds, or that it was deleted."""
+
+    store: str
+    key: str
+    source: ObjectRef  # with the version that was applied
+    deleted: bool  # a tombstone
+    positions: tuple[Position, ...]  # the newest applied, one per scheme
+    occurred_at: float  # of the newest event applied
+    version: str  # of the destination object, as its store gave it; "" when deleted
+    transfer_id: str
+    settled_at: float
+
+    def passed(self, position: Position | None) -> bool:
+        """Whether an event at this exact position has been applied already, itself or by a newer one."""
+        return position is not None and any(
+            position.exact and p.scheme == position.scheme and p.value >= position.value for p in self.positions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The proof of one finished transfer."""
+
+    source_version: str
+    destination_version: str
+    size: int  # bytes
+    computed: Checksums  # over the bytes that passed
+    declared: Checksums  # by the source store and the event
+    attested: Checksums  # by the destination store
+    position: Position | None
+    started_at: float
+    finished_at: float
+    attempt: int
+
+
+class State(StrEnum):
+    """Where a transfer stands. The last four are settled."""
+
+    CLAIMED = "claimed"  # a worker holds it
+    RETRY = "retry"  # waits for its next attempt
+    DONE = "done"
+    SKIPPED = "skipped"  # with a reason
+    DEAD = "dead"  # in the dead letters
+    DISCARDED = "discarded"  # was a dead letter, somebody discarded it
+
+    @property
+    def settled(self) -> bool:
+        """Whether a message about this transfer may be acked."""
+        return self not in (State.CLAIMED, State.RETRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The ledger's permission to work on a transfer: a lease on its destination key, with a fence number."""
+
+    transfer: Transfer
+    fence: int
+    attempt: int  # 1 = the first
+    lost: int  # how often a worker died or lost its lease holding this transfer
+    placement: Placement | None
+    lease_until: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt, as the story of a transfer keeps it."""
+
+    attempt: int
+    at: float  # seconds since 1970
+    kind: str  # SkyferryError.kind
+    message: str
+    burned: bool  # False = an outage, which is not an attempt

@@ -1,0 +1,65 @@
+"""What the engine tells its observers: one frozen record per step.
+
+`Record.event` is a stable dotted name; `docs/observability.md` lists them all. Its fields carry the same names in logs,
+metrics (where they are labels) and traces. "" and None mean: does not apply to this step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Event = Literal[
+    "service.started",
+    "service.draining",
+    "service.stopped",
+    "queue.received",  # count
+    "queue.failed",  # error
+    "message.acked",
+    "message.released",  # reason, delay
+    "message.test",  # a provider's test message, acked
+    "message.dead",  # could not be parsed
+    "event.received",
+    "event.unrouted",  # no route matches
+    "transfer.claimed",
+    "transfer.duplicate",  # settled before
+    "transfer.done",  # duration, bytes, lag
+    "transfer.skipped",  # reason
+    "transfer.retry",  # error, delay
+    "transfer.dead",  # error
+    "transfer.released",  # reason: shutdown, breaker, lost
+    "transfer.fenced",  # the claim was lost, the result is not recorded
+    "store.request",  # store, operation, duration, bytes, error
+    "store.retry",  # one request is tried again within the attempt
+    "breaker.changed",  # store, reason: closed, open, half_open
+    "limiter.waited",  # store, duration
+    "watch.noticed",  # a local file changed
+    "watch.unreadable",  # a local name that cannot be a key
+]
+EVENTS: tuple[str, ...] = get_args(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One step."""
+
+    event: Event
+    correlation_id: str = ""
+    event_id: str = ""
+    transfer_id: str = ""
+    route: str = ""
+    queue: str = ""
+    store: str = ""
+    key: str = ""  # destination key (source key for watch.*)
+    operation: str = ""  # read, write, head, write_part, ...
+    reason: str = ""
+    error: str = ""  # SkyferryError.kind
+    message: str = ""
+    hint: str = ""
+    attempt: int | None = None
+    count: int | None = None
+    bytes: int | None = None
+    duration: float | None = None  # seconds
+    delay: float | None = None  # seconds
+    lag: float | None = None  # seconds from the event to its settlement
+    traceparent: str = ""

@@ -1,0 +1,168 @@
+"""One SQLite file for one process: a writer thread that commits what many callers ask together, a reader, and presence.
+
+SQL runs off the event loop. Each statement that steps through rows hands the interpreter lock to and fro, so callers keep
+to few statements per operation: a batch goes in as one JSON text (`json_each`) and comes out as one (`json_group_array`).
+
+Durability: WAL with `synchronous=FULL`, so a commit survives power loss (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skyferry.errors import SkyferryError
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], Any]
+GROUP = 64  # operations in one transaction at most
+
+
+class SqliteFile:
+    """A file with a schema. Operations are functions of a connection; they may be run again, so they MUST be pure but for SQL."""
+
+    def __init__(self, path: Path, schema: str, owner: str, error: type[SkyferryError]) -> None:
+        """Open or create. `schema` is idempotent SQL; `owner` names this process; `error` is raised for what SQLite reports."""
+        self.path = path
+        self._error = error
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer, self._reader = self._connect(), self._connect()
+            self._writer.executescript(schema)
+            self._reader.execute("PRAGMA query_only=ON")
+        except (sqlite3.Error, OSError) as problem:
+            raise self._translate(problem) from problem
+        self.presence = Presence(path.with_name(path.name + ".owners"), owner)
+        self._todo: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
+        self._thread.start()
+        self._readers = ThreadPoolExecutor(1, f"sqlite-read-{path.name}")
+
+    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run in a transaction with whatever else is waiting; durable on return. Cancelling does not undo it."""
+        if self._closed:
+            raise self._error("it is closed", where=str(self.path))
+        done: Future[T] = Future()
+        self._todo.put((operation, done))
+        return await asyncio.shield(asyncio.wrap_future(done))
+
+    async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run on a connection that sees the last commit and does not wait for writers."""
+        if self._closed:
+            raise self._error("it is closed", where=str(self.path))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
+        except sqlite3.Error as problem:
+            raise self._translate(problem) from problem
+
+    async def close(self) -> None:
+        """Finish what is waiting and close. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._todo.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._reader.close()
+        self._writer.close()
+        self.presence.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "wal_autocheckpoint=4000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _run(self) -> None:
+        while (first := self._todo.get()) is not None:
+            group, stop = [first], False
+            while len(group) < GROUP:
+                try:
+                    item = self._todo.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    stop = True
+                    break
+                group.append(item)
+            self._commit(group)
+            if stop:
+                return
+
+    def _commit(self, group: list[tuple[Operation, Future[Any]]]) -> None:
+        """One transaction for the group; where one operation fails, each on its own, so that only the guilty one does."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            results = [operation(self._writer) for operation, _ in group]
+            self._writer.execute("COMMIT")
+        except Exception as problem:  # noqa: BLE001 - handed to the caller, who awaits it
+            if self._writer.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+            if len(group) > 1:
+                for item in group:
+                    self._commit([item])
+            else:
+                group[0][1].set_exception(self._translate(problem))
+            return
+        for (_, done), result in zip(group, results, strict=True):
+            done.set_result(result)
+
+    def _translate(self, problem: Exception) -> Exception:
+        if not isinstance(problem, sqlite3.Error | OSError):
+            return problem
+        hint = "free some disk space" if "full" in str(problem) else ""
+        error = self._error(str(problem), where=str(self.path), hint=hint)
+        error.__cause__ = problem
+        return error
+
+
+class Presence:
+    """Which processes have the file open, by an advisory lock that the kernel drops when a process dies, however it dies."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        self._folder = folder
+        self._mine = folder / owner
+        folder.mkdir(exist_ok=True)
+        self._file = self._mine.open("wb")
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def dead(self) -> list[str]:
+        """Owners whose process is gone and whose leases may be freed; call `forget` once they are."""
+        return [path.name for path in self._folder.iterdir() if path != self._mine and _unlocked(path)]
+
+    def forget(self, owners: list[str]) -> None:
+        """Stop listing these."""
+        for owner in owners:
+            (self._folder / owner).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Sign off."""
+        self._mine.unlink(missing_ok=True)
+        self._file.close()
+
+
+def _unlocked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return False
+    return True
