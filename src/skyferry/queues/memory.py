@@ -1,0 +1,247 @@
+"""A queue in memory: for tests, simulations and trials. It lives as long as its state; every promise but durability holds."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from skyferry.errors import QueueError
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.queues.waiting import HEAD_START, Bell
+
+
+class _Place(Enum):
+    READY = auto()
+    LEASED = auto()
+    DELAYED = auto()
+
+
+@dataclass(slots=True)
+class _Entry:
+    serial: int
+    sent: Outgoing
+    enqueued_at: float
+    place: _Place = _Place.READY
+    until: float = 0.0  # hidden until then
+    attempt: int = 0
+    holder: object = None  # who received it last and has not given it back
+
+
+@dataclass(slots=True)
+class QueueState:
+    """What survives a worker: give the same one to several `MemoryQueue`s and they are workers on one durable queue."""
+
+    bell: Bell = field(default_factory=Bell)
+    _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, the first sent first
+    _ids: dict[str, str] = field(default_factory=dict)  # by dedup id
+    _count: Counter[_Place] = field(default_factory=Counter)
+    # Heaps of (rank or time, serial, id). What a message left behind when it moved on is skipped when it comes up.
+    _ready: list[tuple[float, int, str]] = field(default_factory=list)
+    _hidden: list[tuple[float, int, str]] = field(default_factory=list)
+    _serial: int = 0
+
+    def add(self, message: Outgoing, now: float) -> str:
+        """Its id, or that of the message with the same dedup id."""
+        if message.dedup_id in self._ids:
+            return self._ids[message.dedup_id]
+        self._serial += 1
+        name, entry = str(self._serial), _Entry(self._serial, message, now)
+        self._entries[name] = entry
+        if message.dedup_id:
+            self._ids[message.dedup_id] = name
+        self._count[entry.place] += 1
+        self._put(name, entry, now, message.delay)
+        return name
+
+    def take(self, limit: int, until: float, holder: object) -> Iterator[Message]:
+        """Lease the first `limit` that are ready."""
+        while limit > 0 and self._ready:
+            _, _, name = heapq.heappop(self._ready)
+            entry = self._entries.get(name)
+            if entry is None or entry.place is not _Place.READY:
+                continue
+            limit -= 1
+            entry.attempt += 1
+            entry.holder = holder
+            self._hide(name, entry, _Place.LEASED, until)
+            yield _message(name, entry)
+
+    def wake(self, now: float) -> float | None:
+        """Make ready whatever has waited long enough; when the next one will be."""
+        while self._hidden:
+            until, _, name = self._hidden[0]
+            entry = self._entries.get(name)
+            current = entry is not None and entry.place is not _Place.READY and entry.until == until
+            if current and until > now:
+                return until
+            heapq.heappop(self._hidden)
+            if entry is not None and current:
+                self._show(name, entry)
+        return None
+
+    def extend(self, message: Message, until: float) -> bool:
+        """Whether the lease was still its own."""
+        if (entry := self._held(message)) is None:
+            return False
+        self._hide(message.id, entry, _Place.LEASED, until)
+        return True
+
+    def remove(self, message: Message) -> None:
+        """Forget it, if it is still its own."""
+        if (entry := self._held(message)) is not None:
+            del self._entries[message.id]
+            self._ids.pop(entry.sent.dedup_id, None)
+            self._count[entry.place] -= 1
+
+    def release(self, message: Message, now: float, delay: float) -> None:
+        """Give it back, if it is still its own."""
+        if (entry := self._held(message)) is not None:
+            entry.holder = None
+            self._put(message.id, entry, now, delay)
+
+    def free(self, holder: object) -> None:
+        """Give back all that this holder has."""
+        for name, entry in self._entries.items():
+            if entry.holder is holder:
+                entry.holder = None
+                if entry.place is _Place.LEASED:
+                    self._show(name, entry)
+
+    def depth(self, now: float) -> Depth:
+        """How full it is."""
+        oldest = next(iter(self._entries.values()), None)
+        return Depth(
+            ready=self._count[_Place.READY],
+            leased=self._count[_Place.LEASED],
+            delayed=self._count[_Place.DELAYED],
+            oldest_age=max(now - oldest.enqueued_at, 0.0) if oldest else 0.0,
+        )
+
+    def _held(self, message: Message) -> _Entry | None:
+        entry = self._entries.get(message.id)
+        held = entry is not None and entry.holder is not None and _receipt(message.id, entry) == message.receipt
+        return entry if held else None
+
+    def _put(self, name: str, entry: _Entry, now: float, delay: float) -> None:
+        if delay > 0:
+            self._hide(name, entry, _Place.DELAYED, now + delay)
+        else:
+            self._show(name, entry)
+
+    def _show(self, name: str, entry: _Entry) -> None:
+        self._move(entry, _Place.READY)
+        rank = entry.enqueued_at - HEAD_START[entry.sent.priority]
+        heapq.heappush(self._ready, (rank, entry.serial, name))
+
+    def _hide(self, name: str, entry: _Entry, place: _Place, until: float) -> None:
+        self._move(entry, place)
+        entry.until = until
+        heapq.heappush(self._hidden, (until, entry.serial, name))
+        if len(self._hidden) > 1000 + 4 * (self._count[_Place.LEASED] + self._count[_Place.DELAYED]):
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Acks and extensions leave entries in the heap until their time comes: drop them when they are most of it."""
+        hidden = ((n, e) for n, e in self._entries.items() if e.place is not _Place.READY)
+        self._hidden = [(e.until, e.serial, n) for n, e in hidden]
+        heapq.heapify(self._hidden)
+
+    def _move(self, entry: _Entry, place: _Place) -> None:
+        self._count[entry.place] -= 1
+        self._count[place] += 1
+        entry.place = place
+
+
+class MemoryQueue:
+    """An `EventQueue` on a `QueueState`. Deterministic: no threads, no randomness, time only from `clock`."""
+
+    def __init__(self, name: str, clock: Clock, lease: float = 30.0, state: QueueState | None = None) -> None:
+        """`lease` is in seconds; without `state` the queue has one of its own."""
+        self.name = name
+        self.lease = lease
+        self._clock = clock
+        self._state = QueueState() if state is None else state
+        self._closed = False
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`."""
+        await self._step()
+        deadline = self._clock.monotonic() + wait
+        while not self._closed:
+            now = self._clock.time()
+            due = self._state.wake(now)
+            batch = list(self._state.take(limit, now + self.lease, self))
+            left = deadline - self._clock.monotonic()
+            if batch or left <= 0:
+                return batch
+            pause = left if due is None else min(left, due - now)
+            await self._state.bell.wait(self._state.bell.rung, self._clock, pause)
+        return []
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        """See `EventQueue`."""
+        await self._step()
+        until = self._clock.time() + self.lease
+        return [message for message in messages if not self._state.extend(message, until)]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`."""
+        await self._step()
+        for message in messages:
+            self._state.remove(message)
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`."""
+        await self._step()
+        for message in messages:
+            self._state.release(message, self._clock.time(), delay)
+        self._state.bell.ring()
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`."""
+        await self._step()
+        now = self._clock.time()
+        ids = [self._state.add(message, now) for message in messages]
+        self._state.bell.ring()
+        return ids
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`."""
+        await self._step()
+        now = self._clock.time()
+        self._state.wake(now)
+        return self._state.depth(now)
+
+    async def close(self) -> None:
+        """Free this object's leases at once."""
+        if not self._closed:
+            self._closed = True
+            self._state.free(self)
+            self._state.bell.ring()
+
+    async def _step(self) -> None:
+        """Other tasks run before every operation, as they would with a real queue; a cancelled one has had no effect."""
+        if self._closed:
+            raise QueueError("it is closed", where=self.name)
+        await self._clock.sleep(0)
+
+
+def _receipt(name: str, entry: _Entry) -> str:
+    return f"{name}.{entry.attempt}"
+
+
+def _message(name: str, entry: _Entry) -> Message:
+    sent = entry.sent
+    return Message(
+        id=name,
+        body=sent.body,
+        receipt=_receipt(name, entry),
+        attempt=entry.attempt,
+        enqueued_at=entry.enqueued_at,
+        lease_until=entry.until,
+        attributes=sent.attributes,
+        priority=sent.priority,
+    )
