@@ -1,0 +1,42 @@
+"""`python -m skyferry.testing.servers install NAME...` brings servers; `... run NAME` starts one until interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+
+from skyferry.testing.servers.azurite import azurite
+from skyferry.testing.servers.azurite import install as install_azurite
+from skyferry.testing.servers.localstack import install as install_localstack
+from skyferry.testing.servers.localstack import localstack
+from skyferry.testing.servers.radosgw import install as install_radosgw
+from skyferry.testing.servers.radosgw import radosgw
+
+INSTALL = {"localstack": install_localstack, "azurite": install_azurite, "radosgw": install_radosgw}
+RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "localstack": localstack,
+    "azurite": azurite,
+    "radosgw": radosgw,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 2 for a command that is none."""
+    match arguments:
+        case ["install", *names] if names and set(names) <= set(INSTALL):
+            for name in names:
+                INSTALL[name]()
+        case ["run", name] if name in RUN:
+            with RUN[name]() as server, suppress(KeyboardInterrupt):
+                print(server, flush=True)
+                signal.pause()
+        case _:
+            print(f"{__doc__}\nNAME is one of: {' '.join(RUN)}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
