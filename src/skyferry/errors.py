@@ -21,7 +21,8 @@
     ├── LedgerError
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
-    └── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
+    ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
+    └── InternalError               a bug of ours, wrapped so that the object is not lost        retry
 
 `disposition` says what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
 at once), `skip` (settled with a reason). `outage` marks errors which say more about the store than about the object:
@@ -54,6 +55,9 @@ class SkyferryError(Exception):
         self.where = where
         self.hint = hint
         self.retry_after = retry_after
+        self.store = ""  # which store failed,
+        self.side = ""  # what it was asked for ("read" or "write"),
+        self.since = 0.0  # and when first (monotonic seconds): set where the request is guarded
         super().__init__(self.message)
 
     @property
@@ -180,3 +184,7 @@ class NotFound(SkyferryError):
     """There is no such thing."""
 
     disposition = Disposition.PERMANENT
+
+
+class InternalError(SkyferryError):
+    """Something unexpected happened in Skyferry itself."""

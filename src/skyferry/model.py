@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -110,8 +110,8 @@ class Attributes:
     content_language: str = ""
     content_disposition: str = ""
     cache_control: str = ""
-    metadata: Mapping[str, str] = EMPTY  # user metadata, keys lower-case
-    tags: Mapping[str, str] = EMPTY
+    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # user metadata, keys lower-case
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     storage_class: str = ""
 
 
@@ -221,6 +221,25 @@ class Placement:
         return position is not None and any(
             position.exact and p.scheme == position.scheme and p.value >= position.value for p in self.positions
         )
+
+    def about(self, source: ObjectRef) -> bool:
+        """Whether it came from this source key; positions of other keys do not compare."""
+        mine = self.source
+        return (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
+
+    def advance(self, positions: tuple[Position, ...]) -> Placement:
+        """The same placement, having seen these positions too."""
+        return replace(self, positions=newest(self.positions, positions))
+
+
+def newest(*groups: tuple[Position, ...]) -> tuple[Position, ...]:
+    """The newest position per scheme."""
+    best: dict[str, Position] = {}
+    for position in (p for group in groups for p in group):
+        known = best.get(position.scheme)
+        if known is None or position.value > known.value:
+            best[position.scheme] = position
+    return tuple(best.values())
 
 
 @dataclass(frozen=True, slots=True)

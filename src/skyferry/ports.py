@@ -290,6 +290,7 @@ class Dead:
     body: bytes
     attributes: tuple[tuple[str, str], ...]
     hint: str = ""
+    queue: str = ""  # where the message came from
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +433,7 @@ class Ledger(Protocol):
         """Lease redriven letters that nobody has in hand; one whose lease ends comes again."""
 
     async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
-        """Remove them (they are settled, or buried again under a new letter); with `retry_at`, lease them again from then."""
+        """Remove those still marked as redriven (one that died again is a new letter and stays); with `retry_at`, they come again then."""
 
     async def counts(self) -> dict[State, int]:
         """Transfers by state; cheap at any size."""

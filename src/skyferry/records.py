@@ -15,11 +15,12 @@ Event = Literal[
     "service.stopped",
     "queue.received",  # count
     "queue.failed",  # error
-    "message.acked",
-    "message.released",  # reason, delay
+    "ledger.failed",  # error: nothing is acked, it comes again
+    "message.acked",  # count
+    "message.released",  # count, delay
     "message.test",  # a provider's test message, acked
     "message.dead",  # could not be parsed
-    "event.received",
+    "event.received",  # format
     "event.unrouted",  # no route matches
     "transfer.claimed",
     "transfer.duplicate",  # settled before
@@ -63,3 +64,4 @@ class Record:
     delay: float | None = None  # seconds
     lag: float | None = None  # seconds from the event to its settlement
     traceparent: str = ""
+    format: str = ""  # which parser read the event

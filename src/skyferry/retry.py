@@ -42,8 +42,8 @@ def decide(
 ) -> Again | GiveUp:
     """What to do after `error` ended attempt `attempt` (from 1).
 
-    `healthy`: the store has answered somebody since the attempt began. While it has not, an outage error says nothing
-    about this object, so it burns no attempt and never gives up.
+    `healthy`: the store has answered somebody since the request that failed began. While it has not, an outage error
+    says nothing about this object, so it burns no attempt and never gives up.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()

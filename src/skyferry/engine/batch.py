@@ -1,0 +1,57 @@
+"""Group commit: while one batch is under way, the next one gathers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Turns many single calls into few calls of `send`, which answers one result per item, in order."""
+
+    def __init__(self, send: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], limit: int, name: str) -> None:
+        self._send, self._limit, self._name = send, limit, name
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, item: Item) -> Result:
+        """The result for this item; the batch's error, if it failed. Cancelling leaves the item in its batch."""
+        return await self.post(item)
+
+    def post(self, item: Item) -> asyncio.Future[Result]:
+        """Like `put`, without waiting."""
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=self._name)
+        return answer
+
+    async def drained(self) -> None:
+        """Return once nothing is under way."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # let what is ready at this moment join
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                await self._one(batch)
+        finally:
+            self._task = None
+
+    async def _one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._send([item for item, _ in batch])
+        except Exception as problem:  # noqa: BLE001 - raised again by every `put` of this batch
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(problem)
+            return
+        for (_, answer), result in zip(batch, results, strict=True):
+            if not answer.done():
+                answer.set_result(result)

@@ -1,0 +1,157 @@
+"""Works chains off: one attempt after the other on a destination key, each recorded before the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from skyferry import retry
+from skyferry.engine import decide
+from skyferry.engine.admission import Lane, Slot
+from skyferry.engine.batch import Batcher
+from skyferry.engine.closing import Closer
+from skyferry.engine.copy import Attempt, Copier
+from skyferry.engine.hold import Chain, Hold, Job
+from skyferry.engine.world import World
+from skyferry.errors import InternalError, LedgerError, SkyferryError
+from skyferry.model import Claim, Failure, newest
+from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPolicy:
+    """Of LimitSettings and RetrySettings."""
+
+    transfers: int = 64
+    large_transfers: int = 4
+    lost_leases: int = 20
+    backoff: retry.Backoff = field(default_factory=retry.Backoff)
+    batch: int = 256
+
+
+class Chains:
+    """Runs the transfers in hand."""
+
+    def __init__(self, world: World, copier: Copier, policy: ChainPolicy, hold: Hold, closer: Closer) -> None:
+        self._w, self._copier, self._policy, self._hold, self._closer = world, copier, policy, hold, closer
+        self._tell = world.teller
+        self._small, self._large = Lane(policy.transfers), Lane(policy.large_transfers)
+        self.settler: Batcher[Settlement, bool] = Batcher(world.ledger.settle, policy.batch, "settle")
+        self.stopping = False  # begin nothing new
+
+    async def run(self, chain: Chain) -> None:
+        """Work it off; messages that are finished thereby are closed."""
+        job = chain.take()
+        skipped = self._superseded(chain, job)
+        if skipped is not None:
+            await self._conclude(chain, job, skipped)
+            if not chain.jobs:
+                return
+            job = chain.take()
+        async with Slot(self._small, self._large, job.rank) as slot:
+            while True:
+                freed = await self._conclude(chain, job, await self._attempt(chain, job, slot))
+                if not chain.jobs:
+                    return
+                job = chain.take()
+                if freed:
+                    await self._claim_again(job)
+
+    def _superseded(self, chain: Chain, job: Job) -> Skipped | None:
+        claim = _claim(chain, job)
+        return decide.before(claim)
+
+    async def _attempt(self, chain: Chain, job: Job, slot: Slot) -> Outcome:
+        """One attempt; every failure becomes an outcome."""
+        if job.claim is None or self.stopping:
+            return Released(self._w.clock.time())
+        claim = _claim(chain, job)
+        if claim.lost >= self._policy.lost_leases:
+            return self._dead(job, Failure(claim.attempt, self._w.clock.time(), "worker_lost", _LOST, burned=True))
+        route = self._w.routes[job.transfer.route]
+        breakers = [self._w.breakers[s] for s in {route.source_store, route.store} if s in self._w.breakers]
+        if wait := max((b.wait() for b in breakers), default=0.0):
+            return Released(self._w.clock.time() + wait * (1 + self._w.random.random() / 4))
+        job.attempt = Attempt(claim, slot)
+        self._tell.claimed(job.transfer, claim.attempt)
+        with ExitStack() as probes:
+            for breaker in breakers:
+                if breaker.enter():
+                    probes.callback(breaker.leave)
+            try:
+                return await self._copier.run(job.attempt, route)
+            except SkyferryError as error:
+                return self._failed(job, claim, error)
+            except Exception as bug:  # noqa: BLE001 - the object must not be lost by it: it is told, and tried again
+                return self._failed(job, claim, InternalError(f"{type(bug).__name__}: {bug}"))
+
+    def _failed(self, job: Job, claim: Claim, error: SkyferryError) -> Outcome:
+        breaker = self._w.breakers.get(error.store)
+        decision = retry.decide(
+            error,
+            claim.attempt,
+            job.transfer.max_retries,
+            healthy=breaker is None or breaker.healthy(error.side, error.since),
+            backoff=self._policy.backoff,
+            random=self._w.random.random(),
+        )
+        now = self._w.clock.time()
+        burned = not isinstance(decision, retry.Again) or decision.burned
+        failure = Failure(claim.attempt, now, error.kind, str(error), burned)
+        if isinstance(decision, retry.GiveUp):
+            return self._dead(job, failure, error.hint)
+        return Retry(now + decision.delay, failure)
+
+    def _dead(self, job: Job, failure: Failure, hint: str = "") -> Dead:
+        held = job.holders[0]
+        return Dead(failure, held.message.body, held.message.attributes, hint, held.queue.name)
+
+    async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> bool:
+        """Record the outcome; the messages are finished after it. Returns whether the key's lease was given back."""
+        job.concluding = True
+        last = not chain.jobs and chain.key not in self._hold.claiming
+        again: float | None = None
+        if job.claim is None:
+            again = self._w.clock.time() + 1.0
+        else:
+            try:
+                if await self.settler.put(Settlement(job.claim, outcome, last)):
+                    again = self._recorded(chain, job, outcome)
+                else:
+                    again = self._w.clock.time() + self._w.random.random()
+                    self._tell.fenced(job.transfer)
+            except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
+                again = self._w.clock.time() + self._policy.backoff.delay(3, self._w.random.random())
+                self._tell.ledger_failed(job.transfer, error)
+        self._closer.close(self._hold.finish(job, again))
+        return last
+
+    def _recorded(self, chain: Chain, job: Job, outcome: Outcome) -> float | None:
+        self._tell.outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
+        if isinstance(outcome, Done):
+            old = chain.placement or (job.claim.placement if job.claim else None)
+            merged = newest(
+                old.positions if old and old.about(job.transfer.source) else (), outcome.placement.positions
+            )
+            chain.placement = replace(outcome.placement, positions=merged)
+        elif isinstance(outcome, Skipped) and chain.placement:
+            chain.placement = chain.placement.advance(outcome.positions)
+        return outcome.at if isinstance(outcome, Retry | Released) else None
+
+    async def _claim_again(self, job: Job) -> None:
+        """The lease was given back while this job came in: it needs a claim of its own."""
+        try:
+            (answer,) = await self._w.ledger.claim([job.transfer])
+        except LedgerError:
+            answer = Wait(job.transfer.id, 0.0, busy=True)
+        job.claim = answer if isinstance(answer, Claim) else None
+        if isinstance(answer, Settled):
+            self._tell.duplicate(job.transfer, answer)
+
+
+def _claim(chain: Chain, job: Job) -> Claim:
+    assert job.claim is not None  # a job joins a chain with its claim
+    return replace(job.claim, placement=chain.placement) if chain.placement else job.claim
+
+
+_LOST = "the workers that held it died or lost their lease again and again"

@@ -1,0 +1,150 @@
+"""What to do with one transfer. Pure: nouns in, a decision out, no I/O.
+
+Asked up to three times: before the source is looked at, after it, and when the destination was not as expected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skyferry.config.routes import Route
+from skyferry.engine import stamp
+from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Position
+from skyferry.ports import Precondition, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Write the source version that was seen, if `when` holds."""
+
+    when: Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete at the destination, if `when` holds."""
+
+    when: Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDestination:
+    """The ledger does not know enough: look at the destination, then ask `conflict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Too young for its route; come again."""
+
+    at: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The destination holds this very version already: prove it and record it, no write."""
+
+
+Decision = Copy | Remove | CheckDestination | Later | Skipped
+
+
+def before(claim: Claim) -> Skipped | None:
+    """Without looking at anything: has a newer event been applied already?"""
+    transfer, placed = claim.transfer, claim.placement
+    if placed is None:
+        return None
+    if placed.about(transfer.source):
+        return Skipped("superseded") if placed.passed(transfer.position) else None
+    if placed.occurred_at > transfer.occurred_at:  # two sources share one destination key: the newest event wins
+        return Skipped("superseded")
+    return None
+
+
+def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) -> Decision:
+    """With the source in sight. `source` None: it is gone."""
+    if source is None:
+        return _gone(claim, route)
+    transfer, placed = claim.transfer, claim.placement
+    seen = positions(claim, source)
+    if refused := _filtered(route, source, now):
+        return refused if isinstance(refused, Later) else Skipped(refused, seen)
+    if stamp.read(source).source == stamp.origin(_destination(claim, route)):
+        return Skipped("loop", seen)
+    if placed is not None and placed.about(transfer.source) and not placed.deleted:
+        if placed.source.version == source.version:
+            return Skipped("current", seen)
+        if placed.passed(source.position):
+            return Skipped("superseded", seen)
+    if placed is not None and placed.about(transfer.source) and placed.deleted and placed.passed(source.position):
+        return Skipped("superseded", seen)
+    return _write(claim, route)
+
+
+def conflict(claim: Claim, source: ObjectMeta, destination: ObjectMeta | None) -> Copy | Adopt | Skipped:
+    """A copy is due, but the destination is not what the ledger expected: `destination` is what it holds (None: nothing)."""
+    if destination is None:
+        return Copy(Precondition(create_only=True))
+    mark = stamp.read(destination)
+    if mark.source == stamp.origin(claim.transfer.source):
+        if mark.version == source.version:
+            return Adopt()
+        if _later(mark.position, source.position):
+            return Skipped("superseded", positions(claim, source))
+    return Copy(Precondition(replace=destination.version))
+
+
+def conflict_on_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skipped:
+    """A delete is due and the ledger does not know what the destination holds: only what came from this source goes."""
+    if destination is None:
+        return Skipped("gone", positions(claim, None))
+    if stamp.read(destination).source != stamp.origin(claim.transfer.source):
+        return Skipped("foreign", positions(claim, None))
+    return Remove(Precondition(replace=destination.version))
+
+
+def positions(claim: Claim, source: ObjectMeta | None) -> tuple[Position, ...]:
+    """Where the destination key stands once this is settled: the event's position, and that of the version seen."""
+    both = (claim.transfer.position, source.position if source else None)
+    return tuple(p for p in both if p is not None)
+
+
+def _gone(claim: Claim, route: Route) -> Decision:
+    placed = claim.placement
+    if claim.transfer.change is Change.CREATED or route.deletes != "propagate":
+        return Skipped("gone", positions(claim, None))
+    if placed is None or (not placed.deleted and not placed.version):
+        return CheckDestination()
+    if placed.deleted:
+        return Skipped("gone", positions(claim, None))
+    if not placed.about(claim.transfer.source):
+        return Skipped("foreign")
+    return Remove(Precondition(replace=placed.version))
+
+
+def _write(claim: Claim, route: Route) -> Decision:
+    placed = claim.placement
+    if placed is None or placed.deleted:
+        return Copy(Precondition(create_only=True))
+    return Copy(Precondition(replace=placed.version)) if placed.version else CheckDestination()
+
+
+def _filtered(route: Route, source: ObjectMeta, now: float) -> str | Later:
+    if source.size < route.min_size or (route.max_size is not None and source.size > route.max_size):
+        return "filtered"
+    age = now - source.modified
+    if route.max_age is not None and age > route.max_age:
+        return "filtered"
+    return Later(source.modified + route.min_age) if age < route.min_age else ""
+
+
+def _later(stamped: Position | None, seen: Position | None) -> bool:
+    return (
+        stamped is not None
+        and seen is not None
+        and seen.exact
+        and stamped.scheme == seen.scheme
+        and stamped.value > seen.value
+    )
+
+
+def _destination(claim: Claim, route: Route) -> ObjectRef:
+    return ObjectRef(route.store_provider, route.store_bucket, claim.transfer.key)

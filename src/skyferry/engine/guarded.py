@@ -1,0 +1,154 @@
+"""Stores as the engine uses them: each request limited, timed, guarded by the breaker, tried again, and observed.
+
+`guard` is the order of wrapping, from the inside: adapter, then one try (breaker, rate limit, deadline), then retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from skyferry.engine.admission import Breaker, RateLimiter
+from skyferry.errors import Disposition, Fenced, SkyferryError, StoreTimeout, StoreUnavailable
+from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Upload
+from skyferry.records import Record
+from skyferry.retry import Backoff
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What stands between the engine and one store."""
+
+    breaker: Breaker
+    requests: RateLimiter
+    bytes: RateLimiter
+    clock: Clock
+    observer: Observer
+    random: random.Random
+    timeout: float = 60.0  # seconds, for one try of one request
+    tries: int = 4
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.1, 2.0))
+
+
+class GuardedStore:
+    """An ObjectStore around another."""
+
+    def __init__(self, inner: ObjectStore, guards: Guards) -> None:
+        self.inner, self.guards = inner, guards
+        self.name, self.traits = inner.name, inner.traits
+
+    async def head(self, key: str) -> ObjectMeta:
+        return await self._ask("head", "read", key, 0, lambda: self.inner.head(key))
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        answer = await self._ask("read", "read", key, 0, lambda: self.inner.read(key, start, length, version=version))
+        await self.guards.bytes.take(len(answer.data))  # a debt: how much comes is known only now
+        return answer
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._ask(
+            "write", "write", key, len(data), lambda: self.inner.write(key, data, attributes, checksums, when)
+        )
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        return await self._ask(
+            "start_upload", "write", key, 0, lambda: self.inner.start_upload(key, size, part_size, attributes)
+        )
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        return await self._ask(
+            "write_part", "write", upload.key, len(data), lambda: self.inner.write_part(upload, number, data, crc32c)
+        )
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._ask(
+            "finish_upload", "write", upload.key, 0, lambda: self.inner.finish_upload(upload, parts, checksums, when)
+        )
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._ask("abort_upload", "write", upload.key, 0, lambda: self.inner.abort_upload(upload))
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        await self._ask("delete", "write", key, 0, lambda: self.inner.delete(key, when))
+
+    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        return self.inner.list(prefix, after)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def _ask(self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]]) -> T:
+        """One request, tried again while it fails for reasons that pass."""
+        g = self.guards
+        since = g.clock.monotonic()
+        for attempt in range(1, g.tries + 1):
+            try:
+                return await self._try(operation, side, key, size, call)
+            except SkyferryError as error:
+                error.store, error.side, error.since = self.name, side, since
+                last = attempt == g.tries or not error.outage or g.breaker.admits() > 0
+                if last or error.disposition is not Disposition.RETRY:
+                    raise
+                delay = g.backoff.delay(attempt, g.random.random(), error.retry_after)
+                g.observer.on(
+                    Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay)
+                )
+            await g.clock.sleep(delay)
+        raise Fenced  # not reached: the last try returns or raises
+
+    async def _try(self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]]) -> T:
+        g = self.guards
+        if (wait := g.breaker.admits()) > 0:
+            raise StoreUnavailable("its circuit breaker is open", where=self.name, retry_after=wait)
+        waited = await g.requests.take(1) + await g.bytes.take(size)
+        if waited:
+            g.observer.on(Record("limiter.waited", store=self.name, duration=waited))
+        began, error = g.clock.monotonic(), ""
+        try:
+            async with asyncio.timeout(g.timeout):
+                answer = await call()
+            self._answered(side)
+            size = len(answer.data) if isinstance(answer, ObjectData) else size
+            return answer
+        except TimeoutError as late:
+            error = StoreTimeout().kind
+            self._failed(side, None)
+            raise StoreTimeout(f"no answer within {g.timeout:g} s", where=f"{self.name} {key}") from late
+        except SkyferryError as problem:
+            error = problem.kind
+            if problem.outage:
+                self._failed(side, problem.retry_after)
+            else:
+                self._answered(side)
+            raise
+        finally:
+            duration = g.clock.monotonic() - began
+            g.observer.on(
+                Record(
+                    "store.request", store=self.name, operation=operation, duration=duration, bytes=size, error=error
+                )
+            )
+
+    def _answered(self, side: str) -> None:
+        before = self.guards.breaker.state
+        self.guards.breaker.answered(side)
+        self._tell(before)
+
+    def _failed(self, side: str, retry_after: float | None) -> None:
+        before = self.guards.breaker.state
+        self.guards.breaker.failed(side, retry_after)
+        self._tell(before)
+
+    def _tell(self, before: str) -> None:
+        if self.guards.breaker.state != before:
+            self.guards.observer.on(Record("breaker.changed", store=self.name, reason=self.guards.breaker.state))

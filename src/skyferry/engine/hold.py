@@ -1,0 +1,109 @@
+"""What a worker has in hand: messages, the transfers they ask for, and the chains of transfers to one destination key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from skyferry.engine.copy import Attempt
+from skyferry.model import Claim, Placement, Priority, Transfer
+from skyferry.ports import EventQueue, Message
+
+Key = tuple[str, str]  # destination store and key
+HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  # seconds of seniority
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """One leased message."""
+
+    queue: EventQueue
+    message: Message
+    pending: int = 0  # transfers of it that are not settled yet
+    again: float | None = None  # when it is to come again, because a transfer of it could not be settled
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One transfer, and the messages that asked for it."""
+
+    transfer: Transfer
+    holders: list[Held]
+    claim: Claim | None = None
+    attempt: Attempt | None = None  # while it is worked on
+    concluding: bool = False  # its outcome is being recorded
+
+    @property
+    def key(self) -> Key:
+        """What it must not share with another transfer at the same time."""
+        return (self.transfer.store, self.transfer.key)
+
+    @property
+    def rank(self) -> float:
+        """When it came, brought forward by its priority."""
+        return self.holders[0].message.enqueued_at - HEAD_START[self.transfer.priority]
+
+
+@dataclass(eq=False, slots=True)
+class Chain:
+    """Transfers to one destination key: one after the other, the newest first, so that the others find it done."""
+
+    key: Key
+    jobs: list[Job] = field(default_factory=list)
+    placement: Placement | None = None  # as this chain has moved it on
+
+    def take(self) -> Job:
+        """Remove the one to do next."""
+        best = max(self.jobs, key=_newness)
+        self.jobs.remove(best)
+        return best
+
+
+def _newness(job: Job) -> tuple[str, float]:
+    position = job.transfer.position
+    return (str(position) if position and position.exact else "", job.transfer.occurred_at)
+
+
+class Hold:
+    """Everything in hand, and how much more there may be."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.messages: set[Held] = set()
+        self.jobs: dict[str, Job] = {}  # by transfer id
+        self.chains: dict[Key, Chain] = {}
+        self.claiming: dict[Key, int] = {}  # keys with a claim under way
+        self._reserved = 0
+
+    @property
+    def room(self) -> int:
+        """How many messages may be taken."""
+        return self.limit - len(self.messages) - self._reserved
+
+    def reserve(self, count: int) -> None:
+        """Set room aside for a receive under way; undo with a negative count."""
+        self._reserved += count
+
+    def adopt(self, transfers: Iterable[Transfer], held: Held) -> list[Job]:
+        """Attach the message to its transfers; returns those not in hand before."""
+        fresh = []
+        for transfer in transfers:
+            held.pending += 1
+            if job := self.jobs.get(transfer.id):
+                job.holders.append(held)
+            else:
+                job = self.jobs[transfer.id] = Job(transfer, [held])
+                fresh.append(job)
+        return fresh
+
+    def finish(self, job: Job, again: float | None = None) -> list[Held]:
+        """The job is out of hand; returns the messages that are thereby finished."""
+        del self.jobs[job.transfer.id]
+        finished = []
+        for held in job.holders:
+            held.pending -= 1
+            if again is not None:
+                held.again = again if held.again is None else min(held.again, again)
+            if held.pending == 0:
+                finished.append(held)
+        return finished

@@ -1,0 +1,184 @@
+"""The whole of it, running: the worker, the sources of local events, the housekeeping; and what the outside may ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from skyferry import __version__
+from skyferry.engine.worker import Reader, Worker
+from skyferry.engine.world import World
+from skyferry.errors import LedgerError, QueueError, SkyferryError
+from skyferry.model import Priority
+from skyferry.ports import Depth, EventQueue, ObjectStore, Outgoing
+from skyferry.records import Record
+
+SAMPLE = 2.0  # seconds between looks at queues and ledger for the metrics
+PRUNE = 3600.0  # seconds between prunings
+
+
+class Source(Protocol):
+    """Something in this process that finds events, such as a watched folder."""
+
+    @property
+    def idle(self) -> bool:
+        """Everything found so far has been sent."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the service is doing."""
+
+    version: str
+    started_at: float  # seconds since 1970
+    state: str  # running or draining
+    in_flight: int  # transfers in hand
+    queues: dict[str, Depth]
+    transfers: dict[str, int]  # by state
+    dead_letters: int
+    breakers: dict[str, str]  # by store
+    limiters: dict[str, int]  # requests waiting for their rate limit, by store
+    routes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to one submitted event; the same event gets the same answer."""
+
+    event_id: str
+    correlation_id: str
+    transfer_ids: tuple[str, ...]  # () = no route takes it
+
+    @property
+    def unrouted(self) -> bool:
+        """No route takes it."""
+        return not self.transfer_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What wiring puts together."""
+
+    world: World
+    worker: Worker
+    reader: Reader
+    queues: Sequence[EventQueue]  # the first takes submitted events
+    stores: Sequence[ObjectStore]
+    sources: Sequence[Source]
+    waiting: Callable[[], dict[str, int]]  # requests waiting for their rate limit, by store
+    sampled: Callable[[Status], None]
+    keep: float  # seconds that settled transfers are remembered
+
+
+class Service:
+    """One process of Skyferry."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._a = assembly
+        self.ledger = assembly.world.ledger
+        self._started_at = assembly.world.clock.time()
+
+    async def run(self, until_idle: bool = False) -> None:
+        """Work until `drain`, or until there is nothing left to do."""
+        tell = self._a.world.observer.on
+        tell(Record("service.started"))
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [tasks.create_task(source.run(), name="source") for source in self._a.sources]
+            helpers.append(tasks.create_task(self._sample(), name="sample"))
+            helpers.append(tasks.create_task(self._prune(), name="prune"))
+            if until_idle:
+                helpers.append(tasks.create_task(self._drain_when_idle(), name="until idle"))
+            await asyncio.wait([tasks.create_task(self._a.worker.run(), name="worker")])
+            for task in helpers:
+                task.cancel()
+        tell(Record("service.stopped"))
+
+    def drain(self) -> None:
+        """Take no more work and end. Idempotent."""
+        if not self._a.worker.draining:
+            self._a.world.observer.on(Record("service.draining"))
+        self._a.worker.drain()
+
+    async def close(self) -> None:
+        """Free everything: leases, files, connections."""
+        for closable in (*self._a.queues, self.ledger, *self._a.stores):
+            await closable.close()
+
+    async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
+        """Take native events into the first queue, durably. Raises EventError for the first that is none; then none is taken."""
+        answers, messages = [], []
+        for body in bodies:
+            for event in self._a.reader.parse(body, {}).events:
+                transfers = self._a.reader.match(event)
+                answers.append(Submission(event.event_id, event.correlation_id, tuple(t.id for t in transfers)))
+                priority = event.priority or Priority.NORMAL
+                messages.append(Outgoing(body, priority=priority, dedup_id=event.event_id))
+        await self._a.queues[0].send(messages)
+        return answers
+
+    async def ready(self) -> list[str]:
+        """What keeps it from working; empty = ready."""
+        problems = ["it is draining"] if self._a.worker.draining else []
+        try:
+            await self.ledger.check()
+        except LedgerError as error:
+            problems.append(str(error))
+        for queue in self._a.queues:
+            try:
+                await queue.depth()
+            except QueueError as error:
+                problems.append(str(error))
+        return problems
+
+    async def status(self) -> Status:
+        """Raises LedgerError or QueueError if they cannot be asked."""
+        counts = await self.ledger.counts()
+        return Status(
+            version=__version__,
+            started_at=self._started_at,
+            state="draining" if self._a.worker.draining else "running",
+            in_flight=self._a.worker.in_flight,
+            queues={queue.name: await queue.depth() for queue in self._a.queues},
+            transfers={str(state): count for state, count in counts.items()},
+            dead_letters=sum(count for _, _, count in await self.ledger.causes()),
+            breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
+            limiters=self._a.waiting(),
+            routes=list(self._a.world.routes),
+        )
+
+    async def _sample(self) -> None:
+        while True:
+            with suppress(SkyferryError):  # the worker reports what fails
+                self._a.sampled(await self.status())
+            await self._a.world.clock.sleep(SAMPLE)
+
+    async def _prune(self) -> None:
+        clock = self._a.world.clock
+        while True:
+            with suppress(LedgerError):  # the next round does it
+                while await self.ledger.prune(clock.time() - self._a.keep):
+                    await clock.sleep(0.1)  # others want to write too
+            await clock.sleep(PRUNE)
+
+    async def _drain_when_idle(self) -> None:
+        """Twice in a row, because a message may be between two places while it is looked for."""
+        idle = 0
+        while idle < 2:
+            await self._a.world.clock.sleep(0.1)
+            idle = idle + 1 if await self._is_idle() else 0
+        self.drain()
+
+    async def _is_idle(self) -> bool:
+        if not self._a.worker.idle or not all(source.idle for source in self._a.sources):
+            return False
+        try:
+            depths = [await queue.depth() for queue in self._a.queues]
+        except QueueError:
+            return False
+        return not any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths)

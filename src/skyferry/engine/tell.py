@@ -1,0 +1,132 @@
+"""Tells the observers what happens: the engine's nouns in, records out."""
+
+from __future__ import annotations
+
+from skyferry.errors import SkyferryError
+from skyferry.model import ObjectEvent, State, Transfer
+from skyferry.ports import Clock, Dead, Done, Observer, Outcome, Retry, Settled, Skipped
+from skyferry.records import Event, Record
+
+
+class Teller:
+    """One method per step."""
+
+    def __init__(self, observer: Observer, clock: Clock) -> None:
+        self._on, self._clock = observer.on, clock
+
+    def received(self, queue: str, count: int) -> None:
+        """Messages came."""
+        self._on(Record("queue.received", queue=queue, count=count))
+
+    def queue_failed(self, queue: str, error: SkyferryError) -> None:
+        """The queue did not do what it was asked."""
+        self._on(Record("queue.failed", queue=queue, error=error.kind, message=str(error)))
+
+    def ledger_failed(self, transfer: Transfer, error: SkyferryError) -> None:
+        """The ledger could not be written; nothing is acked."""
+        self._step("ledger.failed", transfer, error=error.kind, message=str(error))
+
+    def acked(self, queue: str, count: int) -> None:
+        """Messages are gone from their queue."""
+        self._on(Record("message.acked", queue=queue, count=count))
+
+    def released(self, queue: str, count: int, delay: float) -> None:
+        """Messages were given back."""
+        self._on(Record("message.released", queue=queue, count=count, delay=delay))
+
+    def unreadable(self, queue: str, error: SkyferryError) -> None:
+        """A message became a dead letter."""
+        self._on(Record("message.dead", queue=queue, error=error.kind, message=str(error), hint=error.hint))
+
+    def test_message(self, queue: str) -> None:
+        """A provider's test message."""
+        self._on(Record("message.test", queue=queue))
+
+    def event(self, queue: str, event: ObjectEvent, transfers: int) -> None:
+        """An event was read; it asks for so many transfers."""
+        self._on(
+            Record(
+                "event.received" if transfers else "event.unrouted",
+                correlation_id=event.correlation_id,
+                event_id=event.event_id,
+                queue=queue,
+                key=event.source.key,
+                operation=event.change,
+                reason=event.format,
+                traceparent=event.traceparent,
+            )
+        )
+
+    def claimed(self, transfer: Transfer, attempt: int) -> None:
+        """Work on a transfer begins."""
+        self._step("transfer.claimed", transfer, attempt=attempt)
+
+    def duplicate(self, transfer: Transfer, settled: Settled) -> None:
+        """It was settled before."""
+        self._step("transfer.duplicate", transfer, reason=settled.state)
+
+    def fenced(self, transfer: Transfer) -> None:
+        """The claim was lost; the result is not recorded."""
+        self._step("transfer.fenced", transfer)
+
+    def outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
+        """What was recorded of an attempt."""
+        now = self._clock.time()
+        lag = max(0.0, now - transfer.occurred_at)
+        if isinstance(outcome, Done):
+            receipt = outcome.receipt
+            duration = receipt.finished_at - receipt.started_at
+            self._step("transfer.done", transfer, attempt=attempt, bytes=receipt.size, duration=duration, lag=lag)
+        elif isinstance(outcome, Skipped):
+            self._step("transfer.skipped", transfer, attempt=attempt, reason=outcome.reason, lag=lag)
+        elif isinstance(outcome, Retry | Dead):
+            failure = outcome.failure
+            self._step(
+                "transfer.retry" if isinstance(outcome, Retry) else "transfer.dead",
+                transfer,
+                attempt=attempt,
+                error=failure.kind,
+                message=failure.message,
+                delay=outcome.at - now if isinstance(outcome, Retry) else None,
+                hint=outcome.hint if isinstance(outcome, Dead) else "",
+            )
+        else:
+            self._step("transfer.released", transfer, attempt=attempt, delay=outcome.at - now)
+
+    def _step(
+        self,
+        name: Event,
+        transfer: Transfer,
+        *,
+        reason: str | State = "",
+        error: str = "",
+        message: str = "",
+        hint: str = "",
+        attempt: int | None = None,
+        bytes: int | None = None,
+        duration: float | None = None,
+        delay: float | None = None,
+        lag: float | None = None,
+    ) -> None:
+        self._on(
+            Record(
+                name,
+                correlation_id=transfer.correlation_id,
+                event_id=transfer.event_id,
+                transfer_id=transfer.id,
+                route=transfer.route,
+                store=transfer.store,
+                key=transfer.key,
+                operation=transfer.change,
+                reason=reason,
+                error=error,
+                message=message,
+                hint=hint,
+                attempt=attempt,
+                bytes=bytes,
+                duration=duration,
+                delay=delay,
+                lag=lag,
+                traceparent=transfer.traceparent,
+            )
+        )

@@ -1,0 +1,268 @@
+"""The worker: takes messages, claims what they ask for, has it done, keeps the leases, and lets go on a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from skyferry.engine.chains import ChainPolicy, Chains
+from skyferry.engine.closing import Closer
+from skyferry.engine.copy import Copier
+from skyferry.engine.hold import Chain, Held, Hold, Job
+from skyferry.engine.redrive import LETTER
+from skyferry.engine.world import World
+from skyferry.errors import EventError, LedgerError, QueueError, SkyferryError
+from skyferry.events.detect import Parsed
+from skyferry.model import Claim, ObjectEvent, Transfer
+from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait
+
+POLL = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
+
+
+class Reader(Protocol):
+    """Messages to transfers; pure."""
+
+    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
+        """The events of a message. Raises EventError."""
+
+    def match(self, event: ObjectEvent) -> list[Transfer]:
+        """What the routes make of an event. Raises EventError."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPolicy:
+    """Of Settings."""
+
+    held_messages: int = 512
+    batch: int = 256
+    drain: float = 25.0  # seconds
+    chains: ChainPolicy = field(default_factory=ChainPolicy)
+
+
+class Worker:
+    """Runs until `drain` is called. One per process; many may share queues and ledger."""
+
+    def __init__(
+        self, world: World, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
+    ) -> None:
+        self._w, self._reader, self._queues, self._policy = world, reader, queues, policy
+        self._hold = Hold(policy.held_messages)
+        self._tell = world.teller
+        self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
+        self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
+        self._stop = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Chain] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Transfers in hand."""
+        return len(self._hold.jobs)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing in hand."""
+        return not self._hold.messages
+
+    @property
+    def draining(self) -> bool:
+        """No new work is taken."""
+        return self._stop.is_set()
+
+    def drain(self) -> None:
+        """Take no more work; finish what has begun. Idempotent."""
+        self._chains.stopping = True
+        self._stop.set()
+        self._closer.changed.set()
+
+    async def run(self) -> None:
+        """Work until drained; then everything in hand is settled, or given back."""
+        async with asyncio.TaskGroup() as tasks:
+            receivers = [tasks.create_task(self._receive(q, tasks), name=f"receive {q.name}") for q in self._queues]
+            keeper = tasks.create_task(self._keep(), name="keep leases")
+            await asyncio.wait(receivers)
+            await self._let_go()
+            keeper.cancel()
+
+    async def _receive(self, queue: EventQueue, tasks: asyncio.TaskGroup) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            if (count := min(self._policy.batch, self._hold.room)) <= 0 or (pause := self._pause()) > 0:
+                await self._wait(pause if count > 0 else POLL)
+                continue
+            self._hold.reserve(count)
+            try:
+                messages = await queue.receive(count, POLL)
+                failures = 0
+                if messages:
+                    await self._accept(queue, messages, tasks)
+            except (QueueError, LedgerError) as error:
+                failures += 1
+                self._tell.queue_failed(queue.name, error)
+                await self._wait(self._policy.chains.backoff.delay(failures, self._w.random.random()))
+            finally:
+                self._hold.reserve(-count)
+
+    def _pause(self) -> float:
+        """While every destination is down there is no point in taking messages just to give them back."""
+        waits = [b.wait() for s in {r.store for r in self._w.routes.values()} if (b := self._w.breakers.get(s))]
+        return min(waits) if waits else 0.0
+
+    async def _wait(self, seconds: float) -> None:
+        """Until there is more room, or a drain, but no longer than this."""
+        self._closer.changed.clear()
+        if not self._stop.is_set():
+            sleeper = asyncio.ensure_future(self._w.clock.sleep(min(seconds, POLL)))
+            changed = asyncio.ensure_future(self._closer.changed.wait())
+            try:
+                await asyncio.wait({sleeper, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeper.cancel()
+                changed.cancel()
+
+    async def _accept(self, queue: EventQueue, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
+        """Parse, match, claim as one batch; what is to be done starts, what is done is closed."""
+        self._tell.received(queue.name, len(messages))
+        batch = [Held(queue, m) for m in messages]
+        self._hold.messages.update(batch)
+        letters: list[DeadLetter] = []
+        fresh: list[Job] = []
+        for held in batch:
+            try:
+                fresh += self._hold.adopt(self._read(queue, held.message), held)
+            except EventError as error:
+                letters.append(self._letter(queue, held.message, error))
+                self._tell.unreadable(queue.name, error)
+        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route
+        try:
+            if letters:
+                await self._w.ledger.bury(letters)
+            await self._claim(fresh, tasks)
+        except LedgerError:
+            self._abandon(empty, fresh)
+            raise
+        self._closer.close(empty)
+
+    def _read(self, queue: EventQueue, message: Message) -> list[Transfer]:
+        parsed = self._reader.parse(message.body, dict(message.attributes))
+        if parsed.test:
+            self._tell.test_message(queue.name)
+        matched = [(event, self._reader.match(event)) for event in parsed.events]
+        for event, transfers in matched:
+            self._tell.event(queue.name, event, len(transfers))
+        return [t for _, transfers in matched for t in transfers]
+
+    async def _claim(self, fresh: list[Job], tasks: asyncio.TaskGroup) -> None:
+        claiming = self._hold.claiming
+        keys = [job.key for job in fresh]
+        for key in keys:
+            claiming[key] = claiming.get(key, 0) + 1
+        try:
+            answers = await self._w.ledger.claim([job.transfer for job in fresh]) if fresh else []
+        finally:
+            for key in keys:
+                claiming[key] -= 1
+                if not claiming[key]:
+                    del claiming[key]
+        for job, answer in zip(fresh, answers, strict=True):
+            self._answered(job, answer, tasks)
+
+    def _answered(self, job: Job, answer: Claim | Settled | Wait, tasks: asyncio.TaskGroup) -> None:
+        if isinstance(answer, Claim):
+            job.claim = answer
+            self._start(job, tasks)
+        elif isinstance(answer, Settled):
+            self._tell.duplicate(job.transfer, answer)
+            self._closer.close(self._hold.finish(job))
+        else:  # the owner of a busy key tells nobody when it is done: ask again within a second or two
+            soon = self._w.clock.time() + 0.5 + self._w.random.random()
+            self._closer.close(self._hold.finish(job, min(answer.until, soon) if answer.busy else answer.until))
+
+    def _start(self, job: Job, tasks: asyncio.TaskGroup) -> None:
+        key = job.key
+        if chain := self._hold.chains.get(key):
+            chain.jobs.append(job)
+            return
+        chain = self._hold.chains[key] = Chain(key, [job])
+        task = tasks.create_task(self._run_chain(chain), name=f"transfer {job.transfer.id}")
+        self._running[task] = chain
+        task.add_done_callback(self._running.pop)
+
+    async def _run_chain(self, chain: Chain) -> None:
+        try:
+            await self._chains.run(chain)
+        finally:  # no await between the last look at chain.jobs and this
+            del self._hold.chains[chain.key]
+
+    def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
+        """The ledger did not answer: nothing of this batch was begun, and it comes again."""
+        again = self._w.clock.time() + 1.0
+        for held in empty:
+            held.again = again
+        self._closer.close(empty)
+        for job in fresh:
+            self._closer.close(self._hold.finish(job, again))
+
+    def _letter(self, queue: EventQueue, message: Message, error: SkyferryError) -> DeadLetter:
+        known = dict(message.attributes).get(LETTER, "")
+        fresh = hashlib.blake2b(f"{queue.name}\0{message.id}".encode(), digest_size=16).hexdigest()
+        return DeadLetter(
+            id=known or fresh,
+            at=self._w.clock.time(),
+            queue=queue.name,
+            reason=error.kind,
+            message=str(error),
+            hint=error.hint,
+            body=message.body,
+            attributes=message.attributes,
+        )
+
+    async def _keep(self) -> None:
+        """Renew every lease in hand, those still waiting for their turn too, three times within its length."""
+        every = min([q.lease for q in self._queues] + [self._w.ledger.lease]) / 3
+        while True:
+            await self._w.clock.sleep(every)
+            for queue in self._queues:
+                held = [h.message for h in self._hold.messages if h.queue is queue]
+                with suppress(QueueError):  # the next round comes before the lease ends
+                    if held:
+                        await queue.extend(held)
+            jobs = [job for job in self._hold.jobs.values() if job.claim is not None]
+            with suppress(LedgerError):
+                lost = await self._w.ledger.renew([job.claim for job in jobs if job.claim]) if jobs else []
+                gone = {claim.transfer.id for claim in lost}
+                for job in jobs:
+                    if job.attempt and job.transfer.id in gone:
+                        job.attempt.lost = True
+
+    async def _let_go(self) -> None:
+        """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
+        await self._give_back([t for t, chain in self._running.items() if not self._begun(chain)])
+        deadline = self._w.clock.monotonic() + self._policy.drain
+        while self._running and self._w.clock.monotonic() < deadline:
+            await self._w.clock.sleep(0.05)
+        await self._give_back([t for t, chain in self._running.items() if not self._concluding(chain)])
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._chains.settler.drained()
+        await self._closer.drained()
+
+    async def _give_back(self, tasks: list[asyncio.Task[None]]) -> None:
+        keys = {self._running[task].key for task in tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        now = self._w.clock.time()
+        left = [job for job in self._hold.jobs.values() if job.key in keys]
+        with suppress(LedgerError):  # then the leases run out by themselves
+            await self._w.ledger.settle([Settlement(job.claim, Released(now)) for job in left if job.claim])
+        for job in left:
+            self._closer.close(self._hold.finish(job, now))
+
+    def _begun(self, chain: Chain) -> bool:
+        return any(job.attempt or job.concluding for job in self._hold.jobs.values() if job.key == chain.key)
+
+    def _concluding(self, chain: Chain) -> bool:
+        return any(job.concluding for job in self._hold.jobs.values() if job.key == chain.key)

@@ -1,0 +1,29 @@
+"""What the engine's parts share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skyferry.config.routes import Route
+from skyferry.engine.admission import Breaker
+from skyferry.engine.tell import Teller
+from skyferry.ports import Clock, Ledger, Observer
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports and the state that the parts of one engine have in common."""
+
+    ledger: Ledger
+    routes: Mapping[str, Route]  # by name
+    breakers: Mapping[str, Breaker]  # by store
+    clock: Clock
+    random: random.Random
+    observer: Observer
+
+    @property
+    def teller(self) -> Teller:
+        """Tells the observer."""
+        return Teller(self.observer, self.clock)
