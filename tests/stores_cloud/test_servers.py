@@ -15,7 +15,11 @@ from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway,
 from skyferry.testing.servers.__main__ import main
 from skyferry.testing.servers.process import Children, answers, free_ports
 
-SERVE = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()"
+SERVE = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+HTTPServer(("127.0.0.1", int(sys.argv[1])), BaseHTTPRequestHandler).serve_forever()
+"""
 
 
 def test_localstack_answers_on_loopback(localstack_server: LocalStack) -> None:
