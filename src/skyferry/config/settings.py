@@ -12,12 +12,13 @@ from skyferry.model import Priority
 
 Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0)]
 Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are faults, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class SimulatorSettings(Section):
@@ -37,7 +38,7 @@ class SimulatorSettings(Section):
     quota: Bytes = Field(
         0, description="Writes that would take the folder over this fail with QuotaExceeded; 0 = none."
     )
-    outages: tuple[str, ...] = Field((), description='Windows after the start in which all fails, e.g. "10s-25s".')
+    outages: Texts = Field((), description='Windows after the start in which all fails, e.g. "10s-25s".')
     timeout_after: Seconds = Field(0.05, description="How long a request that times out takes.")
 
 
@@ -59,8 +60,8 @@ class FilterSettings(Section):
 
     prefix: str = Field("", description="The key begins with this.")
     suffix: str = Field("", description="The key ends with this.")
-    glob: tuple[str, ...] = Field((), description="The key matches one of these (* within a folder, ** across).")
-    exclude: tuple[str, ...] = Field((), description="The key matches none of these.")
+    glob: Texts = Field((), description="The key matches one of these (* within a folder, ** across).")
+    exclude: Texts = Field((), description="The key matches none of these.")
     min_size: Bytes = Field(0, description="Smaller objects are skipped.")
     max_size: Bytes | None = Field(None, description="Larger objects are skipped.")
     min_age: Seconds = Field(0.0, description="Younger objects wait until they are this old.")
@@ -85,7 +86,7 @@ class RouteSettings(Section):
     priority: Priority = Field(Priority.NORMAL, description="For events that do not name one.")
     metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set at the destination.")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class QueueSettings(Section):
@@ -101,7 +102,7 @@ class QueueSettings(Section):
 class LedgerSettings(Section):
     """The durable memory."""
 
-    url: str = Field("sqlite://skyferry.db", description="sqlite://FILE or memory://NAME.")
+    url: str = Field("sqlite://ledger.db", description="sqlite://FILE or memory://NAME.")
     lease: Seconds = Field(30.0, description="How long a claim is ours; renewed while we work.")
     keep: Seconds = Field(
         30 * 86400.0, description="Settled transfers are forgotten after this; positions are kept for ever."

@@ -1,0 +1,147 @@
+"""Globs and key templates, compiled once. Pure.
+
+A glob matches a whole key: `*` any characters within a folder, `?` one of them, `[a-z]` and `[!a-z]` one of a set,
+`**` any number of folders (it stands alone between slashes: `**/*.csv`, `logs/**`).
+
+A template renders a destination key from an event:
+
+| placeholder | value for `a/b/photo.tar.gz` in bucket `in` |
+|---|---|
+| `{key}` | `a/b/photo.tar.gz` |
+| `{dir}` | `a/b`; with the slash after it, nothing for a key without a folder |
+| `{name}` | `photo.tar.gz` |
+| `{stem}` | `photo.tar` |
+| `{ext}` | `.gz`, with its dot, so that `{stem}{ext}` is `{name}` |
+| `{bucket}` | `in` |
+| `{yyyy}` `{mm}` `{dd}` | the day the event occurred, UTC |
+
+`{{` and `}}` are braces.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from string import Formatter
+
+from skyferry.model import ObjectEvent
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """Compile a glob for `fullmatch`. Raises ValueError with a message for people.
+
+    No pattern takes more than polynomial time: `*` never backtracks into an earlier one of the same folder.
+    """
+    if not pattern:
+        raise ValueError("is empty")
+    folders = re.sub(r"(?:(?<=/)|^)(?:\*\*/)+", "**/", pattern).split("/")
+    text = "".join(_folder(part, last=i == len(folders) - 1) for i, part in enumerate(folders))
+    try:
+        return re.compile(text, re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"is not valid: {error.msg}") from error
+
+
+def _folder(part: str, *, last: bool) -> str:
+    if part == "**":
+        return ".*" if last else "(?:[^/]*/)*"
+    if "**" in part:
+        raise ValueError("has ** beside other characters (write **/*.csv, not **.csv)")
+    first, *rest = [_literal(chunk) for chunk in _chunks(part)]
+    middle = "".join(f"(?>[^/]*?{chunk})" for chunk in rest[:-1])
+    return first + middle + "".join(f"[^/]*{chunk}" for chunk in rest[-1:]) + ("" if last else "/")
+
+
+def _chunks(part: str) -> list[str]:
+    """What stands between the stars (those inside of a set are no stars)."""
+    return re.sub(r"(\[!?\]?[^\]]*\])|\*", lambda m: m[1] or "\0", part).split("\0")
+
+
+def _literal(chunk: str) -> str:
+    return "".join(_one(text) for text in re.findall(r"\[!?\]?[^\]]*\]|.", chunk, re.DOTALL))
+
+
+def _one(text: str) -> str:
+    """What matches one character."""
+    if text == "?":
+        return "[^/]"
+    if text == "[":
+        raise ValueError("has a [ without its ]")
+    if len(text) == 1:
+        return re.escape(text)
+    negated = text[1] == "!"
+    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", text[2 if negated else 1 : -1])
+    return f"(?!/)[{'^' if negated else ''}{members}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled key template; `dated` = it changes with the day of the event."""
+
+    text: str
+    dated: bool
+    _parts: tuple[str | Callable[[ObjectEvent], str], ...]
+
+    @classmethod
+    def compile(cls, text: str) -> Template:
+        """Raises ValueError with a message for people."""
+        parts: list[str | Callable[[ObjectEvent], str]] = []
+        names: list[str] = []
+        for literal, field, spec, conversion in Formatter().parse(text):
+            if literal and names and names[-1] == "dir" and parts[-1] is _dir and literal.startswith("/"):
+                parts[-1], literal = _dir_slash, literal[1:]
+            if literal:
+                parts.append(literal)
+            if field is not None:
+                if spec or conversion or field not in PLACEHOLDERS:
+                    raise ValueError(f"has an unknown placeholder {{{field}}}")
+                parts.append(PLACEHOLDERS[field])
+                names.append(field)
+        return cls(text, not {"yyyy", "mm", "dd"}.isdisjoint(names), tuple(parts))
+
+    def render(self, event: ObjectEvent) -> str:
+        """The destination key; the store says whether it can hold it."""
+        if self.text == "{key}":
+            return event.source.key
+        return "".join([part if isinstance(part, str) else part(event) for part in self._parts])
+
+
+def _dir(event: ObjectEvent) -> str:
+    return event.source.key.rpartition("/")[0]
+
+
+def _dir_slash(event: ObjectEvent) -> str:
+    folder, slash, _ = event.source.key.rpartition("/")
+    return folder + slash
+
+
+def _name(event: ObjectEvent) -> str:
+    return event.source.key.rpartition("/")[2]
+
+
+def _stem(event: ObjectEvent) -> str:
+    return _name(event).removesuffix(_ext(event))
+
+
+def _ext(event: ObjectEvent) -> str:
+    stem, dot, ext = _name(event).rpartition(".")
+    return dot + ext if stem else ""  # .profile is a name, not an extension
+
+
+def _day(form: str) -> Callable[[ObjectEvent], str]:
+    return lambda event: time.strftime(form, time.gmtime(event.occurred_at))
+
+
+PLACEHOLDERS: dict[str, Callable[[ObjectEvent], str]] = {
+    "key": lambda event: event.source.key,
+    "dir": _dir,
+    "name": _name,
+    "stem": _stem,
+    "ext": _ext,
+    "bucket": lambda event: event.source.bucket,
+    "yyyy": _day("%Y"),
+    "mm": _day("%m"),
+    "dd": _day("%d"),
+}

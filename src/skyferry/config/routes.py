@@ -1,0 +1,176 @@
+"""Routes, compiled: which transfers an event makes. Pure.
+
+A delete makes no transfer under a route that ignores deletes, nor does one that is only half of an overwrite: neither
+would ever do anything, and so the ledger need not remember it. Size and age are judged later, by the engine, which sees the object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from skyferry.config.patterns import Template, glob
+from skyferry.config.settings import FilterSettings, RouteSettings, Settings
+from skyferry.config.urls import address
+from skyferry.errors import ConfigError, EventError, NotFound
+from skyferry.model import Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
+
+Address = tuple[Provider, str]  # provider and bucket
+_EVERYTHING = Template.compile("{key}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule: from this store, to that store and key, with these policies."""
+
+    name: str
+    source_store: str
+    store: str  # name of the destination store
+    source_provider: Provider = Provider.FILE
+    source_bucket: str = "source"
+    store_provider: Provider = Provider.FILE
+    store_bucket: str = "destination"
+    takes: Callable[[str], bool] = lambda key: True  # whether a source key is one of this route's
+    template: Template = _EVERYTHING
+    deletes: Literal["ignore", "propagate"] = "ignore"
+    after_copy: Literal["keep", "delete"] = "keep"
+    priority: Priority = Priority.NORMAL
+    metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
+    min_size: int = 0  # bytes
+    max_size: int | None = None
+    min_age: float = 0.0  # seconds
+    max_age: float | None = None
+
+    @property
+    def source(self) -> Address:
+        """How events name the source."""
+        return self.source_provider, self.source_bucket
+
+    @property
+    def destination(self) -> Address:
+        """How events name the destination."""
+        return self.store_provider, self.store_bucket
+
+
+class Routes:
+    """All routes of a configuration, by the source that an event names."""
+
+    def __init__(self, settings: Settings) -> None:
+        """`settings` as `load` gives them. Raises ConfigError."""
+        self.by_name = {r.name: _compiled(r, settings) for r in settings.routes}
+        self._max_retries = settings.retry.max_retries
+        self._by_source: dict[Address, list[Route]] = {}
+        for route in self.by_name.values():
+            self._by_source.setdefault(route.source, []).append(route)
+
+    def __iter__(self) -> Iterator[Route]:
+        """In the order of the configuration."""
+        return iter(self.by_name.values())
+
+    def route(self, name: str) -> Route:
+        """By name. Raises NotFound."""
+        if name not in self.by_name:
+            raise NotFound(f"there is no route {name!r}", hint=f"routes: {', '.join(self.by_name) or 'none'}")
+        return self.by_name[name]
+
+    def match(self, event: ObjectEvent) -> list[Transfer]:
+        """One transfer per route that takes the event, in the order of the configuration; [] for an unknown bucket.
+
+        An event that names its destination goes there, under the key it gives, by the first route between the two
+        (one whose filter takes the key, if any does). Raises EventError if no route leads there.
+        """
+        source = event.source
+        routes = self._by_source.get((source.provider, source.bucket), [])
+        if event.overwritten and event.change is Change.DELETED:
+            return []
+        if event.destination is not None:
+            return self._directed(event, event.destination, routes)
+        key = source.key
+        return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
+
+    def _directed(self, event: ObjectEvent, wanted: ObjectRef, routes: list[Route]) -> list[Transfer]:
+        there = [r for r in routes if r.destination == (wanted.provider, wanted.bucket)]
+        if not there:
+            raise EventError(
+                f"no route leads from {event.source.provider}://{event.source.bucket} to {wanted.provider}://{wanted.bucket}",
+                hint="destination not configured: add a route, or leave the destination out of the event",
+            )
+        route = next((r for r in there if r.takes(event.source.key)), there[0])
+        return [self._transfer(route, event, wanted.key)] if _heeds(route, event) else []
+
+    def _transfer(self, route: Route, event: ObjectEvent, key: str) -> Transfer:
+        return Transfer(
+            transfer_id(route.name, event, route.store, key),
+            route.name,
+            event.change,
+            event.source,
+            route.source_store,
+            route.store,
+            key,
+            event.event_id,
+            event.correlation_id,
+            event.occurred_at,
+            event.position,
+            event.size,
+            event.checksums,
+            event.content_type,
+            self._max_retries if event.max_retries is None else event.max_retries,
+            event.priority or route.priority,
+            event.traceparent,
+        )
+
+
+def key_filter(settings: FilterSettings) -> Callable[[str], bool]:
+    """What the key must look like. Raises ValueError for a glob that is not valid."""
+    prefix, suffix = settings.prefix, settings.suffix
+    wanted, refused = _any(settings.glob), _any(settings.exclude)
+    if wanted is None and refused is None:
+        return lambda key: key.startswith(prefix) and key.endswith(suffix)
+
+    def takes(key: str) -> bool:
+        return (
+            key.startswith(prefix)
+            and key.endswith(suffix)
+            and (wanted is None or wanted.fullmatch(key) is not None)
+            and (refused is None or refused.fullmatch(key) is None)
+        )
+
+    return takes
+
+
+def _any(globs: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(f"(?:{glob(g).pattern})" for g in globs), re.DOTALL) if globs else None
+
+
+def _heeds(route: Route, event: ObjectEvent) -> bool:
+    return event.change is Change.CREATED or route.deletes == "propagate"
+
+
+def _compiled(route: RouteSettings, settings: Settings) -> Route:
+    try:
+        source, destination = (address(settings.stores[name]) for name in (route.source, route.destination))
+        return Route(
+            name=route.name,
+            source_store=route.source,
+            store=route.destination,
+            source_provider=source[0],
+            source_bucket=source[1],
+            store_provider=destination[0],
+            store_bucket=destination[1],
+            takes=key_filter(route.filter),
+            template=Template.compile(route.key),
+            deletes=route.deletes,
+            after_copy=route.after_copy,
+            priority=route.priority,
+            metadata=route.metadata,
+            min_size=route.filter.min_size,
+            max_size=route.filter.max_size,
+            min_age=route.filter.min_age,
+            max_age=route.filter.max_age,
+        )
+    except KeyError as error:
+        raise ConfigError(f"there is no store {error}", where=f"route {route.name}") from error
+    except ValueError as error:
+        raise ConfigError(str(error), where=f"route {route.name}") from error

@@ -1,0 +1,97 @@
+"""Globs and key templates."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyferry.config.patterns import Template, glob
+from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
+
+NEW_YEAR = 1767225599.0  # 2025-12-31T23:59:59Z
+
+
+def event(key: str, at: float = NEW_YEAR) -> ObjectEvent:
+    return ObjectEvent("e", Change.CREATED, ObjectRef(Provider.FILE, "in", key), at)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key", "matches"),
+    [
+        ("*.csv", "a.csv", True),
+        ("*.csv", "d/a.csv", False),
+        ("**/*.csv", "a.csv", True),
+        ("**/*.csv", "d/e/a.csv", True),
+        ("logs/**", "logs/2025/a", True),
+        ("logs/**", "logs", False),
+        ("a/**/z", "a/z", True),
+        ("a/**/z", "a/b//c/z", True),
+        ("a/**/**/z", "a/b/z", True),
+        ("**", "any/thing\nat all", True),
+        ("?.txt", "é.txt", True),
+        ("?.txt", "/.txt", False),
+        ("[a-c]*", "b/x", False),
+        ("[a-c]*", "bx", True),
+        ("[!a-c]*", "bx", False),
+        ("a[!b]c", "a/c", False),
+        ("a[]]c", "a]c", True),
+        ("a[*]c", "a*c", True),
+        ("a[*]c", "abc", False),
+        ("a[^]c", "a^c", True),
+        ("*a*b*c", "xaxbxcxc", True),
+        ("*a*b*c", "xaxcxb", False),
+        ("*a/b", "aa/b", True),
+        ("a.c", "abc", False),
+        ("(a|b)", "a", False),
+    ],
+)
+def test_a_glob_matches_whole_keys(pattern: str, key: str, matches: bool) -> None:
+    assert (glob(pattern).fullmatch(key) is not None) is matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("", "is empty"), ("**.csv", r"write \*\*/\*.csv"), ("a[b", "without its"), ("[z-a]", "not valid")],
+)
+def test_a_glob_that_cannot_work_says_why(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        glob(pattern)
+
+
+def test_a_hostile_key_costs_a_glob_no_exponential_time() -> None:
+    assert glob("**/" + "*a" * 30 + "b").fullmatch("a" * 1024) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "key", "rendered"),
+    [
+        ("{key}", "a/b.txt", "a/b.txt"),
+        ("{dir}|{name}|{stem}|{ext}", "a/b/photo.tar.gz", "a/b|photo.tar.gz|photo.tar|.gz"),
+        ("{dir}/{stem}{ext}", "top.txt", "top.txt"),
+        ("{dir}/{stem}{ext}", "/top", "/top"),
+        ("x/{dir}/{name}", "a//", "x/a//"),
+        ("{stem}|{ext}", ".profile", ".profile|"),
+        ("{stem}|{ext}", "d.d/plain", "plain|"),
+        ("{bucket}/{yyyy}/{mm}/{dd}/{key}", "k", "in/2025/12/31/k"),
+        ("{{{key}}}", "k", "{k}"),
+        ("latest", "k", "latest"),
+    ],
+)
+def test_a_template_renders_the_destination_key(template: str, key: str, rendered: str) -> None:
+    assert Template.compile(template).render(event(key)) == rendered
+
+
+def test_stem_and_ext_together_are_the_name() -> None:
+    both, name = Template.compile("{stem}{ext}"), Template.compile("{name}")
+    for key in ("a", "a.b", ".a", ".a.b", "a.", "..", "x/.", "x/..a", ""):
+        assert both.render(event(key)) == name.render(event(key))
+
+
+@pytest.mark.parametrize("template", ["{nope}", "{}", "{key!r}", "{key:>9}", "{key", "key}", "{key.name}"])
+def test_a_template_that_cannot_be_rendered_is_refused_at_once(template: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Template.compile(template)
+
+
+def test_a_template_knows_whether_the_day_changes_it() -> None:
+    assert Template.compile("{yyyy}/{key}").dated
+    assert not Template.compile("{dir}/{name}").dated

@@ -1,0 +1,124 @@
+"""Which transfers an event makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skyferry.config.routes import Routes
+from skyferry.config.settings import Settings
+from skyferry.errors import ConfigError, EventError, NotFound
+from skyferry.model import Change, ObjectEvent, ObjectRef, Priority, Provider, transfer_id
+
+
+def routes(*given: dict[str, Any], **settings: Any) -> Routes:
+    stores = {n: {"url": f"file://{n}"} for n in ("source", "destination", "archive")}
+    filled = [{"name": f"r{i}", "from": "source", "to": "destination"} | r for i, r in enumerate(given)]
+    return Routes(Settings.model_validate({"stores": stores, "routes": filled} | settings))
+
+
+def created(key: str = "a/b.txt", **fields: Any) -> ObjectEvent:
+    return replace(ObjectEvent("e1", Change.CREATED, ObjectRef(Provider.FILE, "source", key), 1e9), **fields)
+
+
+def deleted(key: str = "a/b.txt", **fields: Any) -> ObjectEvent:
+    return created(key, change=Change.DELETED, **fields)
+
+
+def taken(compiled: Routes, event: ObjectEvent) -> list[tuple[str, str, str]]:
+    return [(t.route, t.store, t.key) for t in compiled.match(event)]
+
+
+def test_an_event_fans_out_to_every_route_that_takes_it() -> None:
+    compiled = routes({}, {"to": "archive", "key": "old/{key}"}, {"filter": {"prefix": "z"}})
+    assert taken(compiled, created()) == [("r0", "destination", "a/b.txt"), ("r1", "archive", "old/a/b.txt")]
+
+
+def test_an_unknown_bucket_makes_no_transfer() -> None:
+    compiled = routes({})
+    assert compiled.match(created(source=ObjectRef(Provider.FILE, "other", "k"))) == []
+    assert compiled.match(created(source=ObjectRef(Provider.AWS_S3, "source", "k"))) == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "key", "takes"),
+    [
+        ({"prefix": "a/"}, "a/b.txt", True),
+        ({"prefix": "b/"}, "a/b.txt", False),
+        ({"suffix": ".txt"}, "a/b.txt", True),
+        ({"suffix": ".csv"}, "a/b.txt", False),
+        ({"glob": ["*.csv", "**/*.txt"]}, "a/b.txt", True),
+        ({"glob": "*.txt"}, "a/b.txt", False),
+        ({"exclude": ["**/b.*"]}, "a/b.txt", False),
+        ({"prefix": "a/", "glob": ["**/*.txt"], "exclude": ["**/c*"]}, "a/b.txt", True),
+    ],
+)
+def test_everything_in_a_filter_must_match(accept: dict[str, Any], key: str, takes: bool) -> None:
+    assert bool(routes({"filter": accept}).match(created(key))) is takes
+
+
+def test_a_delete_follows_only_the_routes_that_propagate_it() -> None:
+    compiled = routes({}, {"to": "archive", "deletes": "propagate"})
+    assert taken(compiled, deleted()) == [("r1", "archive", "a/b.txt")]
+
+
+def test_the_delete_half_of_an_overwrite_makes_no_transfer() -> None:
+    assert routes({"deletes": "propagate"}).match(deleted(overwritten=True)) == []
+
+
+def test_an_event_may_name_its_destination_and_key() -> None:
+    compiled = routes({}, {"to": "archive", "key": "old/{key}"})
+    event = created(destination=ObjectRef(Provider.FILE, "archive", "mine"))
+    assert taken(compiled, event) == [("r1", "archive", "mine")]
+
+
+def test_a_destination_is_reached_by_the_route_whose_filter_takes_the_key() -> None:
+    compiled = routes({"filter": {"prefix": "z"}}, {"filter": {"prefix": "a"}})
+    wanted = ObjectRef(Provider.FILE, "destination", "mine")
+    assert taken(compiled, created(destination=wanted)) == [("r1", "destination", "mine")]
+    assert taken(compiled, created("q", destination=wanted)) == [("r0", "destination", "mine")]
+
+
+@pytest.mark.parametrize("bucket", ["archive", "nowhere"])
+def test_a_destination_that_no_route_reaches_is_an_event_error(bucket: str) -> None:
+    with pytest.raises(EventError) as caught:
+        routes({}).match(created(destination=ObjectRef(Provider.FILE, bucket, "mine")))
+    assert "destination not configured" in caught.value.hint
+
+
+def test_a_transfer_carries_what_the_event_said_and_defaults_from_route_and_settings() -> None:
+    compiled = routes({"priority": "high"}, retry={"max_retries": 7})
+    event = created(correlation_id="c", size=3, content_type="text/plain", traceparent="tp")
+    [transfer] = compiled.match(event)
+    assert transfer.id == transfer_id("r0", event, "destination", "a/b.txt")
+    assert (transfer.change, transfer.source, transfer.source_store) == (event.change, event.source, "source")
+    assert (transfer.event_id, transfer.correlation_id, transfer.occurred_at) == ("e1", "c", 1e9)
+    assert (transfer.size, transfer.content_type, transfer.traceparent) == (3, "text/plain", "tp")
+    assert (transfer.max_retries, transfer.priority) == (7, Priority.HIGH)
+    [transfer] = compiled.match(replace(event, max_retries=0, priority=Priority.LOW))
+    assert (transfer.max_retries, transfer.priority) == (0, Priority.LOW)
+
+
+def test_the_bucket_of_an_event_may_differ_from_the_folder() -> None:
+    stores = {"in": {"url": "sim://x/landing?seed=1", "bucket": "named"}, "out": {"url": "memory://o"}}
+    compiled = Routes(Settings.model_validate({"stores": stores, "routes": [{"name": "r", "from": "in", "to": "out"}]}))
+    [transfer] = compiled.match(created(source=ObjectRef(Provider.FILE, "named", "k")))
+    assert (transfer.source_store, transfer.store) == ("in", "out")
+    assert compiled.route("r").destination == (Provider.MEMORY, "o")
+
+
+def test_a_route_is_found_by_name() -> None:
+    compiled = routes({"metadata": {"team": "x"}, "filter": {"min_size": "1KiB", "max_age": "1d"}})
+    route = compiled.route("r0")
+    assert [route] == list(compiled)
+    assert (route.metadata, route.min_size, route.max_size, route.max_age) == ({"team": "x"}, 1024, None, 86400.0)
+    with pytest.raises(NotFound, match="nope"):
+        compiled.route("nope")
+
+
+@pytest.mark.parametrize("fault", [{"to": "nowhere"}, {"key": "{nope}"}, {"filter": {"glob": ["["]}}])
+def test_routes_that_cannot_work_are_a_config_error(fault: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="r0"):
+        routes(fault)
