@@ -12,6 +12,7 @@ from skyferry.model import Priority
 
 Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0)]
 Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
+Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
@@ -96,14 +97,14 @@ class QueueSettings(Section):
     url: str = Field(
         description="sqlite://FILE or memory://NAME; a file that does not begin with / is inside the workspace."
     )
-    lease: Seconds = Field(30.0, description="How long a received message is ours; renewed while we work.")
+    lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
 
 
 class LedgerSettings(Section):
     """The durable memory."""
 
     url: str = Field("sqlite://ledger.db", description="sqlite://FILE or memory://NAME.")
-    lease: Seconds = Field(30.0, description="How long a claim is ours; renewed while we work.")
+    lease: Lease = Field(30.0, description="How long a claim is ours; renewed while we work.")
     keep: Seconds = Field(
         30 * 86400.0, description="Settled transfers are forgotten after this; positions are kept for ever."
     )

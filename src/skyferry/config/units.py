@@ -32,3 +32,19 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -
     if match is None or factor is None:
         raise ValueError(f"{value!r} is not {want}")
     return float(match[1]) * factor
+
+
+def window(text: str) -> tuple[float, float]:
+    """Start and end in seconds of "10s-25s". Raises ValueError."""
+    start, dash, end = text.partition("-")
+    try:
+        span = _seconds(start), _seconds(end)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a window such as 10s-25s") from error
+    if not dash or span[0] >= span[1]:
+        raise ValueError(f"{text!r} is not a window such as 10s-25s")
+    return span
+
+
+def _seconds(text: str) -> float:
+    return float(str(_parse(text, _TIME, "a duration")))

@@ -64,6 +64,11 @@ class Url:
                 raise ValueError(f"{scheme}:// has no option {name!r}{_near(name, cls.schemes[scheme].options)}")
         return cls(scheme, location, MappingProxyType(options))
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether it names a folder or file."""
+        return self.schemes[self.scheme].path
+
     def path(self, workspace: Path) -> Path:
         """The folder or file."""
         return workspace / self.location

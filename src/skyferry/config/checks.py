@@ -1,0 +1,158 @@
+"""What settings must be to one another, apart from routes."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from skyferry.config import route_checks
+from skyferry.config.document import Document
+from skyferry.config.faults import Place
+from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
+from skyferry.config.units import window
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address
+from skyferry.config.validate import Valid
+
+U = TypeVar("U", bound=Url)
+
+
+def check(valid: Valid, document: Document) -> None:
+    """Tell the document every fault and warning."""
+    _stores(valid, document)
+    _databases(valid, document)
+    _server(valid.settings.server, document)
+    limits = valid.settings.limits
+    if limits.memory < 2 * limits.part_size:
+        least = 2 * limits.part_size
+        document.fault(
+            ("limits", "memory"), "holds less than two parts", f"give at least {least}, or make part_size less"
+        )
+    route_checks.check(valid, document)
+
+
+def _stores(valid: Valid, document: Document) -> None:
+    seen: dict[object, str] = {}
+    for name, store in valid.settings.stores.items():
+        place = _stated(name, valid)
+        if "://" not in name and not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+            document.fault(place, "a name has letters, digits, - and _ only")
+        at = place if place[0] == "routes" else (*place, "url")
+        if not (url := _url(StoreUrl, store.url, at, document)):
+            continue
+        _simulated(store, url, place, document)
+        if not address(store)[1]:
+            document.fault(place, "the folder's name cannot be that of a bucket", "give it one with `bucket: NAME`")
+        for key, what in _identities(store, url, valid.settings.workspace):
+            if (other := seen.setdefault(key, name)) != name:
+                document.fault(place, f"has the same {what} as {other}", "events could not tell them apart")
+                break
+
+
+def _stated(name: str, valid: Valid) -> Place:
+    """Where a store is stated: in `stores`, or by its URL in a route."""
+    for index, route in zip(valid.routes, valid.settings.routes, strict=True):
+        if "://" in name and name in (route.source, route.destination):
+            return "routes", index, "from" if route.source == name else "to"
+    return "stores", name
+
+
+def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:
+    """What no two stores may share."""
+    yield address(store), "provider and bucket"
+    if url.on_disk:
+        yield os.path.abspath(url.path(workspace)), "folder"
+
+
+def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> None:
+    if url.scheme != "sim" and store.simulator != SimulatorSettings():
+        document.warn((*place, "simulator"), "is ignored", f"it needs url: sim://{url.location}")
+    try:
+        windows = url.simulator(store.simulator).outages
+    except ValueError as error:
+        document.fault(place, f"the options of {store.url!r} are not valid", _first(error))
+        windows = ()
+    for text in windows:
+        try:
+            window(text)
+        except ValueError as error:
+            document.fault((*place, "simulator", "outages"), str(error))
+
+
+def _databases(valid: Valid, document: Document) -> None:
+    """Each queue and the ledger have a file of their own, and not where objects are."""
+    settings, names = valid.settings, set[str]()
+    found: list[tuple[Place, Url | None]] = []
+    for index, queue in zip(valid.queues, settings.queues, strict=True):
+        if queue.name in names:
+            document.fault(("queues", index, "name"), f"there are two queues {queue.name}")
+        names.add(queue.name)
+        place: Place = ("queues", index, "url")
+        found.append((place, _url(QueueUrl, queue.url, place, document)))
+    place = ("ledger", "url")
+    found.append((place, _url(LedgerUrl, settings.ledger.url, place, document)))
+    files: set[Path] = set()
+    for place, url in found:
+        if url is None or not url.on_disk:
+            continue
+        file = Path(os.path.abspath(url.path(settings.workspace)))
+        if file in files:
+            document.fault(place, f"{url.location} is used twice", "give each queue and the ledger its own file")
+        files.add(file)
+        for name, folder in _folders(valid):
+            if file.is_relative_to(folder):
+                document.fault(place, f"{url.location} is inside the folder of store {name}", "put it beside it")
+
+
+def _folders(valid: Valid) -> Iterator[tuple[str, Path]]:
+    for name, store in valid.settings.stores.items():
+        try:
+            url = StoreUrl.parse(store.url)
+        except ValueError:
+            continue
+        if url.on_disk:
+            yield name, Path(os.path.abspath(url.path(valid.settings.workspace)))
+
+
+def _server(server: ServerSettings, document: Document) -> None:
+    place = ("server", "listen")
+    host, colon, port = server.listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        document.fault(place, f"{server.listen!r} is not HOST:PORT", "such as 127.0.0.1:8080 or [::1]:8080")
+    elif not _loopback(host) and not (server.token or server.token_file):
+        hint = "set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1"
+        document.fault(place, f"{host} can be reached by others, and there is no token", hint)
+    if server.token_file is not None:
+        try:
+            if not server.token_file.read_text().strip():
+                document.fault(("server", "token_file"), f"{server.token_file} is empty")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            document.fault(("server", "token_file"), f"{server.token_file} cannot be read: {reason}")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _url(kind: type[U], text: str, place: Place, document: Document) -> U | None:
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        document.fault(place, str(error))
+        return None
+
+
+def _first(error: ValueError) -> str:
+    """pydantic's own text is a page; its first error says it."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    detail = error.errors()[0]
+    return f"{detail['loc'][0]}: {detail['msg']}"

@@ -1,0 +1,169 @@
+"""The configuration as it was written: plain data, and where each value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skyferry.config.faults import Fault, Place, dotted, near
+from skyferry.config.settings import Settings
+
+PREFIX = "SKYFERRY_"
+NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is
+SECRETS = (("server", "token"),)
+
+
+@dataclass(slots=True)
+class Document:
+    """Data with the origin of each value. Faults are collected, so that all can be told at once."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
+    origins: dict[Place, str] = field(default_factory=dict)  # the variable or option that set it
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+    def fault(self, place: Place, message: str, hint: str = "") -> None:
+        """Something at `place` is wrong."""
+        self.faults.append(self._at(place, message, hint))
+
+    def warn(self, place: Place, message: str, hint: str = "") -> None:
+        """Something at `place` is probably not meant."""
+        self.warnings.append(self._at(place, message, hint))
+
+    def _at(self, place: Place, message: str, hint: str) -> Fault:
+        for end in range(len(place), 0, -1):
+            if origin := self.origins.get(place[:end]):
+                return Fault(origin, message, hint)
+            if line := self.lines.get(place[:end]):
+                return Fault(dotted(place), message, hint, line)
+        return Fault(dotted(place) or "configuration", message, hint)
+
+    def set(self, place: Place, value: object, origin: str) -> None:
+        """Override one value; sections on the way are made."""
+        section: Any = self.data
+        for part in place[:-1]:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                return  # a fault that validation tells
+        section[place[-1]] = value
+        self.origins[place] = origin
+
+    def read(self, file: Path) -> None:
+        """Take a YAML file."""
+        try:
+            value = self._parse(file.read_bytes(), self.lines)
+        except OSError as error:
+            self.faults.append(Fault(str(file), f"cannot be read: {error.strerror}"))
+        except (yaml.YAMLError, RecursionError) as error:
+            self.faults.append(_syntax(file.name, error))
+        else:
+            if isinstance(value, dict):
+                self.data = value
+            elif value is not None:
+                self.fault((), "the file is not a list of settings", "write lines such as `workspace: data`")
+        for place in SECRETS:
+            if place in self.lines:
+                variable = PREFIX + "__".join(place).upper()
+                self.fault(place, "a secret does not belong into the file", f"set {variable}, or token_file")
+
+    def overlay(self, environ: Mapping[str, str]) -> None:
+        """Take `SKYFERRY_SECTION__FIELD=value`. An empty value counts as not set; [...] and {...} are YAML.
+
+        A name without a double underscore that is no setting is not ours to judge: Kubernetes gives every pod
+        variables such as SKYFERRY_PORT if a service is called skyferry. It is a warning if it is nearly one.
+        """
+        for variable in sorted(v for v in environ if v.startswith(PREFIX) and environ[v].strip()):
+            first, *rest = variable.removeprefix(PREFIX).lower().split("__")
+            if first not in Settings.model_fields:
+                hint = near(first, Settings.model_fields)
+                if rest:
+                    self.faults.append(Fault(variable, "sets something that does not exist", hint))
+                elif "did you mean" in hint:
+                    self.warnings.append(Fault(variable, "is ignored: there is no such setting", hint))
+                continue
+            place = self._place(first, rest)
+            try:
+                self.set(place, self._value(place, environ[variable]), variable)
+            except (yaml.YAMLError, RecursionError) as error:
+                self.faults.append(Fault(variable, _syntax("", error).message))
+
+    def _place(self, first: str, rest: list[str]) -> Place:
+        """Variables have neither case nor hyphens: a name in the file is meant if it is the same without them."""
+        place: list[str | int] = [first]
+        section: Any = self.data.get(first)
+        for part in rest:
+            known = section if isinstance(section, dict) else {}
+            name = next((k for k in known if isinstance(k, str) and k.lower().replace("-", "_") == part), part)
+            index = len(place) == 1 and first in NUMBERED and part.isdecimal()
+            place.append(int(part) if index else name)
+            section = known.get(place[-1])
+        return tuple(place)
+
+    def _value(self, place: Place, text: str) -> object:
+        if place in SECRETS or not text.lstrip().startswith(("[", "{")):
+            return text
+        return self._parse(text.encode(), {}, place)
+
+    def _parse(self, text: bytes, lines: dict[Place, int], place: Place = ()) -> object:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            return None if node is None else _Builder(self, loader, lines).build(node, place)
+        finally:
+            loader.dispose()
+
+
+class _Builder:
+    """YAML nodes to data. An empty value counts as not given; keys are text."""
+
+    def __init__(self, document: Document, loader: yaml.SafeLoader, lines: dict[Place, int]) -> None:
+        self._document, self._loader, self._lines = document, loader, lines
+        self._open: set[int] = set()
+
+    def build(self, node: yaml.Node, place: Place) -> object:
+        self._lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self._loader.construct_object(node)
+        if id(node) in self._open:
+            raise yaml.MarkedYAMLError(problem="an alias refers to itself", problem_mark=node.start_mark)
+        self._open.add(id(node))
+        try:
+            return self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
+        finally:
+            self._open.discard(id(node))
+
+    def _list(self, node: yaml.Node, place: Place) -> object:
+        items = [self.build(item, (*place, i)) for i, item in enumerate(node.value)]
+        return dict(enumerate(items)) if len(place) == 1 and place[0] in NUMBERED else items
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
+        self._duplicates(node, place)
+        self._loader.flatten_mapping(node)  # <<: *anchor
+        built: dict[str, object] = {}
+        for key, value in node.value:
+            below = (*place, str(key.value))
+            self._lines[below] = key.start_mark.line + 1
+            built[str(key.value)] = self.build(value, below)
+        bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}
+        return {k: v for k, v in built.items() if v is not None} | bare
+
+    def _duplicates(self, node: yaml.MappingNode, place: Place) -> None:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if (name := str(key.value)) in first:
+                self._lines[(*place, name)] = line
+                self._document.fault((*place, name), "is given twice", f"first on line {first[name]}")
+            first.setdefault(name, line)
+
+
+def _syntax(file: str, error: Exception) -> Fault:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
+    hint = "a value that begins with {, [, * or & needs quotes; indent with spaces" if mark else ""
+    return Fault(file, f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)

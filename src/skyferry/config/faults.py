@@ -1,0 +1,49 @@
+"""What is wrong with a configuration, all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from skyferry.errors import ConfigError
+
+Place = tuple[str | int, ...]  # ("routes", 1, "from")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, or (as a warning) probably not meant."""
+
+    where: str  # routes[1].from, or the environment variable or option that set it
+    message: str
+    hint: str = ""
+    line: int | None = None  # of the file, from 1; None if the file does not say it
+
+    def __str__(self) -> str:
+        line = f"line {self.line}, " if self.line else ""
+        return f"{line}{self.where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigFaults(ConfigError):
+    """The configuration has faults; `faults` are all of them, in the order of the file."""
+
+    def __init__(self, faults: Sequence[Fault], file: Path | None = None) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__("\n  ".join([count, *map(str, faults)]), where=str(file or "configuration"))
+
+
+def dotted(place: Place) -> str:
+    """`routes[1].from`"""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.removeprefix(".")
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """A hint: did you mean another word; or which there are."""
+    names = list(known)
+    if close := get_close_matches(word, names, 1, cutoff=0.6):
+        return f"did you mean {close[0]}?"
+    return f"there are: {', '.join(names)}" if names else ""

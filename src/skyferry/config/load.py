@@ -1,0 +1,92 @@
+"""One YAML file plus environment overrides, checked as a whole.
+
+In order, the later wins: defaults, the file, `SKYFERRY_SECTION__FIELD=value`, the command line. What the file does not give
+is embedded: a queue `events` and a ledger in SQLite; and, if it gives no routes, a store `source`, a store
+`destination` and a route `default` from one to the other, which propagates deletes (as a mirror would).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skyferry.config import checks
+from skyferry.config.document import Document
+from skyferry.config.faults import ConfigFaults, Fault
+from skyferry.config.settings import Settings, StoreSettings
+from skyferry.config.validate import validate
+
+EMBEDDED = ("source", "destination")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is to be said about a configuration; `settings` work only if there are no faults."""
+
+    settings: Settings
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+
+
+def load(
+    file: Path | None, environ: Mapping[str, str], workspace: Path | None = None, listen: str | None = None
+) -> Settings:
+    """The settings: every store that a route names is in `stores`. Raises ConfigFaults with all faults at once."""
+    checked = check(file, environ, workspace, listen)
+    if checked.faults:
+        raise ConfigFaults(checked.faults, file)
+    return checked.settings
+
+
+def check(
+    file: Path | None, environ: Mapping[str, str], workspace: Path | None = None, listen: str | None = None
+) -> Checked:
+    """Every fault and warning, in the order of the file. Reads the file and `server.token_file`, touches nothing."""
+    document = Document()
+    if file is not None:
+        document.read(file)
+    _embed(document)
+    document.overlay(environ)
+    if workspace is not None:
+        document.set(("workspace",), str(workspace), "--workspace")
+    if listen is not None:
+        document.set(("server", "listen"), listen, "--listen")
+    valid = validate(document)
+    valid = valid.with_settings(_named(valid.settings))
+    checks.check(valid, document)
+    return Checked(valid.settings, _sorted(document.faults), _sorted(document.warnings))
+
+
+def _embed(document: Document) -> None:
+    """What works without a word of configuration, where the file leaves it open."""
+    data = document.data
+    data.setdefault("queues", {0: {"name": "events", "url": "sqlite://queue.db"}})
+    stores = data.setdefault("stores", {})
+    if "routes" in data or document.faults or not isinstance(stores, dict) or stores.keys() - set(EMBEDDED):
+        return
+    for name in EMBEDDED:
+        stores.setdefault(name, {"url": f"file://{name}"})
+    source, destination = EMBEDDED
+    data["routes"] = {0: {"name": "default", "from": source, "to": destination, "deletes": "propagate"}}
+
+
+def _named(settings: Settings) -> Settings:
+    """URLs in routes become stores, called by their URL, unless a store has that URL already."""
+    names = {store.url: name for name, store in settings.stores.items()}
+    ends = {end for route in settings.routes for end in (route.source, route.destination)}
+    added = {url: StoreSettings(url=url) for url in sorted(ends) if "://" in url and url not in names}
+    routes = tuple(
+        route.model_copy(
+            update={
+                "source": names.get(route.source, route.source),
+                "destination": names.get(route.destination, route.destination),
+            }
+        )
+        for route in settings.routes
+    )
+    return settings.model_copy(update={"stores": {**settings.stores, **added}, "routes": routes})
+
+
+def _sorted(faults: list[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line or 0))

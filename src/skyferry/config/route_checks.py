@@ -1,0 +1,174 @@
+"""What routes must be: to their stores, to each other, and to the objects they would make."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from skyferry.config.document import Document
+from skyferry.config.faults import Place, near
+from skyferry.config.patterns import PLACEHOLDERS, Template, glob
+from skyferry.config.routes import key_filter
+from skyferry.config.settings import FilterSettings, RouteSettings
+from skyferry.config.urls import StoreUrl
+from skyferry.config.validate import Valid
+from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
+
+Numbered = tuple[int, RouteSettings]
+
+
+def check(valid: Valid, document: Document) -> None:
+    """Tell the document every fault and warning about routes."""
+    settings = valid.settings
+    routes = list(zip(valid.routes, settings.routes, strict=True))
+    names: set[str] = set()
+    for index, route in routes:
+        place: Place = ("routes", index)
+        if route.name in names:
+            document.fault((*place, "name"), f"there are two routes {route.name}")
+        names.add(route.name)
+        for end, name in (("from", route.source), ("to", route.destination)):
+            if name not in settings.stores and name not in valid.lost:
+                document.fault((*place, end), f"there is no store {name!r}", near(name, settings.stores))
+        _patterns(place, route, document)
+        _metadata(place, route, document)
+    if not routes and not document.faults:
+        document.warn(("routes",), "there is none: nothing will be copied")
+    sound = [(i, r) for i, r in routes if ("routes", i) not in valid.impaired and _compiles(r)]
+    for index, route in sound:
+        _meaning(("routes", index), route, valid, document)
+    _moves(sound, document)
+
+
+def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
+    try:
+        Template.compile(route.key)
+    except ValueError as error:
+        there_are = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        document.fault((*place, "key"), f"{route.key!r} {error}", f"there are {there_are}")
+    for setting, globs in (("glob", route.filter.glob), ("exclude", route.filter.exclude)):
+        for text in globs:
+            try:
+                glob(text)
+            except ValueError as error:
+                document.fault((*place, "filter", setting), f"{text!r} {error}")
+
+
+def _metadata(place: Place, route: RouteSettings, document: Document) -> None:
+    for name, value in route.metadata.items():
+        below = (*place, "metadata", name)
+        if name.startswith("skyferry-"):
+            document.fault(below, "names that begin with skyferry- are Skyferry's own")
+        elif not re.fullmatch(r"[a-z0-9_-]+", name):
+            document.fault(below, "a name has lower-case letters, digits, - and _ only")
+        if not value.isprintable():
+            document.fault(below, "a value has printable characters only")
+
+
+def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+    template, accepts = Template.compile(route.key), route.filter
+    if route.after_copy == "delete" and route.deletes == "propagate":
+        why = "deleting the source after the copy is a delete, which would delete the copy"
+        document.fault((*place, "after_copy"), why, "use deletes: ignore")
+    if route.deletes == "propagate" and template.dated:
+        why = "a delete happens on another day than its create, and would look for another key"
+        document.fault((*place, "deletes"), why, "use deletes: ignore, or a key without the date")
+    if accepts.max_size is not None and accepts.max_size < accepts.min_size:
+        document.fault((*place, "filter", "max_size"), "is less than min_size: nothing would match")
+    if accepts.max_age is not None and accepts.max_age <= accepts.min_age:
+        document.fault((*place, "filter", "max_age"), "is not more than min_age: nothing would match")
+    if route.source == route.destination:
+        _itself(place, route, template, document)
+    else:
+        _nested(place, route, valid, document)
+    _crowded(place, route, template, document)
+
+
+def _itself(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
+    takes = key_filter(route.filter)
+    for key in _examples(route.filter, takes):
+        made = _render(template, key)
+        if made == key:
+            return document.fault((*place, "to"), "copies objects onto themselves", "give another store, or a key")
+        if takes(made):
+            why = f"would copy its own copies for ever: {key}, {made}, {_render(template, made)}"
+            return document.fault((*place, "to"), why, "exclude the copies by its filter")
+    return None
+
+
+def _nested(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+    source, destination = (_folder(valid, name) for name in (route.source, route.destination))
+    if source and destination and source != destination and destination.is_relative_to(source):
+        why = f"{destination.name} is inside the source folder: copies would be copied for ever"
+        document.fault((*place, "to"), why, "put it beside it")
+
+
+def _folder(valid: Valid, name: str) -> Path | None:
+    try:
+        url = StoreUrl.parse(valid.settings.stores[name].url)
+    except (KeyError, ValueError):
+        return None
+    return Path(os.path.abspath(url.path(valid.settings.workspace))) if url.on_disk else None
+
+
+def _crowded(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
+    made: dict[str, str] = {}
+    for key in _examples(route.filter, key_filter(route.filter)):
+        if (other := made.setdefault(_render(template, key), key)) != key:
+            why = f"gives different objects one key: {other} and {key} both become {_render(template, key)}"
+            return document.warn((*place, "key"), why, "the newest of them wins; {key} keeps them apart")
+    return None
+
+
+def _moves(routes: Sequence[Numbered], document: Document) -> None:
+    """A source deleted after its copy by one route may be gone before another has copied it."""
+    for one, two in combinations(routes, 2):
+        (index, mover), (_, other) = (one, two) if one[1].after_copy == "delete" else (two, one)
+        if mover.after_copy != "delete" or mover.source != other.source or _disjoint(mover.filter, other.filter):
+            continue
+        place = ("routes", index, "after_copy")
+        why = f"deletes objects that route {other.name} may not have copied yet"
+        if _simple(mover.filter) and _simple(other.filter):
+            document.fault(place, why, "use after_copy: keep, or filters by prefix that do not overlap")
+        else:
+            document.warn(place, why, "fine if their filters do not overlap")
+
+
+def _disjoint(one: FilterSettings, two: FilterSettings) -> bool:
+    prefixes = one.prefix.startswith(two.prefix) or two.prefix.startswith(one.prefix)
+    suffixes = one.suffix.endswith(two.suffix) or two.suffix.endswith(one.suffix)
+    return not (prefixes and suffixes)
+
+
+def _simple(accepts: FilterSettings) -> bool:
+    return accepts == FilterSettings(prefix=accepts.prefix, suffix=accepts.suffix)
+
+
+def _examples(accepts: FilterSettings, takes: Callable[[str], bool]) -> list[str]:
+    """A few keys that the filter takes, different in folder, name and extension."""
+    shapes = ("a/x.c", "b/x.c", "a/y.c", "a/x.d", "x.c")
+    keys = [f"{accepts.prefix}{shape}{accepts.suffix}" for shape in shapes]
+    keys += [f"{accepts.prefix}{shape.rpartition('.')[0]}{accepts.suffix}" for shape in shapes]
+    keys += [key for pattern in accepts.glob for key in _fill(pattern)]
+    return list(dict.fromkeys(key for key in keys if takes(key)))
+
+
+def _fill(pattern: str) -> Iterator[str]:
+    for folder, name in (("a", "x"), ("b", "x"), ("a", "y")):
+        yield pattern.replace("**", folder).replace("*", name).replace("?", name)
+
+
+def _render(template: Template, key: str) -> str:
+    return template.render(ObjectEvent("", Change.CREATED, ObjectRef(Provider.FILE, "bucket", key), 0.0))
+
+
+def _compiles(route: RouteSettings) -> bool:
+    try:
+        Template.compile(route.key)
+        key_filter(route.filter)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""Data to settings: the messages of pydantic in the words of people, and as much of the rest as can still be judged."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from skyferry.config.document import NUMBERED, SECRETS, Document
+from skyferry.config.faults import Place, near
+from skyferry.config.settings import Settings
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no setting",
+    "string_pattern_mismatch": "must be lower-case letters, digits, - and _, at most 63",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a section: lines of `name: value`",
+    "model_type": "must be a section: lines of `name: value`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """What of a document is valid. If nothing is at fault, that is all of it."""
+
+    settings: Settings
+    routes: tuple[int, ...]  # the index in the document of each route
+    queues: tuple[int, ...]
+    impaired: frozenset[Place]  # lost a part: what it means cannot be judged
+    lost: frozenset[str]  # names of stores that are there but not valid
+
+    def with_settings(self, settings: Settings) -> Valid:
+        """The same with other settings."""
+        return replace(self, settings=settings)
+
+
+def validate(document: Document) -> Valid:
+    """Faults go to the document. What is at fault is left out, and then as much around it as it takes."""
+    data = deepcopy(document.data)
+    impaired: set[Place] = set()
+    stores = data.get("stores")
+    names = frozenset(stores if isinstance(stores, dict) else ())
+    for depth in (None, 2, 1):
+        try:
+            Settings.model_validate(_lists(data))
+        except ValidationError as error:
+            found = [(_place(detail["loc"], data), detail) for detail in error.errors()]
+            for place, detail in found:
+                if depth is None:
+                    document.fault(place, *_words(detail, place))
+                if detail["type"] != "extra_forbidden":
+                    impaired.add(place[:2])
+                _remove(data, place[: 2 if detail["type"] == "missing" else depth])
+    settings = Settings.model_validate(_lists(data))
+    routes, queues = (_indices(data, name) for name in NUMBERED)
+    return Valid(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
+
+
+def known(place: Place, model: type[BaseModel] = Settings) -> list[str]:
+    """Names of the settings beside the last part of `place`."""
+    if len(place) > 1:
+        for name, info in model.model_fields.items():
+            if place[0] in (name, info.alias):
+                kind: Any = info.annotation
+                rest = place[1:]
+                if get_origin(kind) in (dict, tuple):
+                    kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
+                    rest = place[2:]
+                return known(rest, kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+        return []
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _lists(data: dict[str, Any]) -> dict[str, Any]:
+    """With lists as lists again."""
+    return {k: [v[i] for i in sorted(v)] if k in NUMBERED and isinstance(v, dict) else v for k, v in data.items()}
+
+
+def _indices(data: dict[str, Any], name: str) -> tuple[int, ...]:
+    value = data.get(name)
+    return tuple(sorted(value)) if isinstance(value, dict) else ()
+
+
+def _place(loc: Place, data: dict[str, Any]) -> Place:
+    """Where in the document: items that were left out count there, but not in `loc`."""
+    if len(loc) > 1 and loc[0] in NUMBERED and isinstance(loc[1], int):
+        return (loc[0], _indices(data, str(loc[0]))[loc[1]], *loc[2:])
+    return loc
+
+
+def _remove(data: dict[str, Any], place: Place) -> None:
+    """Take out the value, or the list that it is in."""
+    section: dict[Any, Any] = data
+    for part in place[:-1]:
+        if not isinstance(section.get(part), dict):
+            section.pop(part, None)
+            return
+        section = section[part]
+    section.pop(place[-1], None)
+
+
+def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
+    """Message and hint."""
+    kind, value = detail["type"], detail["input"]
+    if kind == "missing":
+        return _WORDS[kind], ""
+    if kind == "extra_forbidden":
+        return _WORDS[kind], near(str(place[-1]), known(place))
+    told = "" if place in SECRETS or isinstance(value, dict | list) else f", not {value!r}"
+    if kind == "value_error":
+        return detail["msg"].removeprefix("Value error, "), ""
+    if kind == "string_type":
+        return f"must be text{told}", "put it in quotes"
+    if kind in _WORDS:
+        return _WORDS[kind] + told, ""
+    return detail["msg"].replace("Input should be", "must be").replace("a valid ", "a ") + told, ""

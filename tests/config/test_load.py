@@ -1,0 +1,271 @@
+"""One file, the environment and the command line become settings; every fault is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from skyferry.config.faults import ConfigFaults, Fault
+from skyferry.config.load import Checked, check, load
+from skyferry.config.settings import Settings
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(text: str) -> Path:
+        file = tmp_path / "skyferry.yaml"
+        file.write_text(dedent(text))
+        return file
+
+    return written
+
+
+def only(faults: tuple[Fault, ...]) -> Fault:
+    assert len(faults) == 1, faults
+    return faults[0]
+
+
+def checked(file: Path | None = None, **environ: str) -> Checked:
+    return check(file, environ)
+
+
+# --- what is embedded ---
+
+
+def test_no_configuration_at_all_mirrors_source_to_destination() -> None:
+    settings = load(None, {})
+    assert {name: s.url for name, s in settings.stores.items()} == {
+        "source": "file://source",
+        "destination": "file://destination",
+    }
+    [route] = settings.routes
+    assert (route.name, route.source, route.destination) == ("default", "source", "destination")
+    assert (route.key, route.deletes, route.after_copy) == ("{key}", "propagate", "keep")
+    assert [(q.name, q.url) for q in settings.queues] == [("events", "sqlite://queue.db")]
+    assert settings.ledger.url == "sqlite://ledger.db"
+    assert settings.workspace == Path("skyferry-data")
+
+
+def test_an_empty_file_is_no_configuration(write: Write) -> None:
+    assert load(write("# nothing yet\n"), {}) == load(None, {})
+
+
+def test_routes_without_queue_and_ledger_get_the_embedded_ones(write: Write) -> None:
+    settings = load(
+        write("""
+            stores: {a: {url: "file://a"}, b: {url: "memory://b"}}
+            routes: [{name: r, from: a, to: b}]
+        """),
+        {},
+    )
+    assert set(settings.stores) == {"a", "b"}
+    assert settings.queues[0].url == "sqlite://queue.db"
+
+
+def test_the_embedded_stores_can_be_changed_without_repeating_the_route(write: Write) -> None:
+    settings = load(write("stores: {destination: {url: 'sim://destination?throttle=0.1'}}"), {})
+    assert settings.stores["source"].url == "file://source"
+    assert settings.stores["destination"].url == "sim://destination?throttle=0.1"
+    assert settings.routes[0].name == "default"
+
+
+def test_other_stores_without_routes_get_a_warning_and_no_route(write: Write) -> None:
+    found = checked(write("stores: {mine: {url: 'file://x'}}"))
+    assert found.settings.routes == ()
+    assert "nothing will be copied" in only(found.warnings).message
+
+
+def test_urls_in_routes_become_stores(write: Write) -> None:
+    settings = load(
+        write("""
+            stores: {in: {url: "file://in"}}
+            routes:
+              - {name: a, from: "file://in", to: "file://out"}
+              - {name: b, from: in, to: "file:///srv/out2"}
+        """),
+        {},
+    )
+    assert {name: s.url for name, s in settings.stores.items()} == {
+        "in": "file://in",
+        "file://out": "file://out",
+        "file:///srv/out2": "file:///srv/out2",
+    }
+    assert [(r.source, r.destination) for r in settings.routes] == [("in", "file://out"), ("in", "file:///srv/out2")]
+
+
+# --- the environment and the command line ---
+
+
+def test_the_environment_overrides_the_file_and_the_command_line_overrides_both(write: Write) -> None:
+    file = write("{workspace: a, drain: 1s, limits: {memory: 64MiB}, server: {listen: '127.0.0.1:1'}}")
+    environ = {"SKYFERRY_WORKSPACE": "b", "SKYFERRY_LIMITS__BATCH": "7", "SKYFERRY_SERVER__LISTEN": "127.0.0.1:2"}
+    settings = load(file, environ, workspace=Path("c"), listen="[::1]:3")
+    assert (settings.workspace, settings.server.listen) == (Path("c"), "[::1]:3")
+    assert (settings.drain, settings.limits.memory, settings.limits.batch) == (1.0, 64 * 2**20, 7)
+    assert load(file, environ).workspace == Path("b")
+
+
+def test_a_variable_reaches_into_the_embedded_default() -> None:
+    found = load(None, {"SKYFERRY_ROUTES__0__DELETES": "ignore", "SKYFERRY_STORES__SOURCE__URL": "file:///in"})
+    assert found.routes[0].deletes == "ignore"
+    assert found.stores["source"].url == "file:///in"
+
+
+def test_a_variable_means_a_name_with_hyphens_too(write: Write) -> None:
+    file = write("{stores: {my-in: {url: 'file://x'}}, routes: [{name: r, from: my-in, to: 'file://y'}]}")
+    assert load(file, {"SKYFERRY_STORES__MY_IN__BUCKET": "z"}).stores["my-in"].bucket == "z"
+
+
+def test_lists_and_maps_in_variables_are_yaml() -> None:
+    found = load(None, {"SKYFERRY_ROUTES": '[{name: r, from: source, to: "file://z", filter: {glob: ["*.c"]}}]'})
+    assert [(r.name, r.filter.glob) for r in found.routes] == [("r", ("*.c",))]
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    settings = load(None, {"SKYFERRY_SERVER__TOKEN": "", "SKYFERRY_DRAIN": " "})
+    assert (settings.server.token, settings.drain) == (None, 25.0)
+
+
+def test_a_token_is_never_read_as_yaml_and_never_shown() -> None:
+    token = "{hunter2: [}"
+    settings = load(None, {"SKYFERRY_SERVER__TOKEN": token})
+    assert settings.server.token is not None
+    assert settings.server.token.get_secret_value() == token
+    assert "hunter2" not in repr(settings)
+
+
+def test_variables_that_others_set_are_left_alone() -> None:
+    found = checked(SKYFERRY_PORT="tcp://10.0.0.1:80", SKYFERRY_SERVICE_HOST="10.0.0.1", PATH="/bin")
+    assert (found.faults, found.warnings) == ((), ())
+
+
+def test_a_variable_that_is_nearly_a_setting_is_a_warning() -> None:
+    found = checked(SKYFERRY_DRIAN="3s")
+    assert only(found.warnings) == Fault(
+        "SKYFERRY_DRIAN", "is ignored: there is no such setting", "did you mean drain?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("SKYFERRY_LIMITS__MEMROY", "1", "is no setting"),
+        ("SKYFERRY_LIMIT__MEMORY", "1", "sets something that does not exist"),
+        ("SKYFERRY_DRAIN", "soon", "'soon' is not a duration"),
+        ("SKYFERRY_ROUTES", "[{name: r", "is not YAML"),
+    ],
+)
+def test_a_fault_in_the_environment_names_the_variable(variable: str, value: str, message: str) -> None:
+    fault = only(check(None, {variable: value}).faults)
+    assert (fault.where, fault.line) == (variable, None)
+    assert message in fault.message
+
+
+# --- faults ---
+
+
+def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
+    file = write("""\
+        worksapce: x
+        stores:
+          a: {url: "file://a"}
+          bad:
+            url: s4://bucket
+        limits:
+          memory: 1MiB
+        routes:
+          - name: one
+            from: aa
+            to: bad
+            keey: x
+          - name: one
+            from: a
+            to: bad
+            filter:
+              min_size: big
+              glob: "**.csv"
+          - to: a
+        """)
+    with pytest.raises(ConfigFaults) as caught:
+        load(file, {})
+    assert [(f.line, f.where, f.hint) for f in caught.value.faults if f.line not in (5, 17, 18)] == [
+        (1, "worksapce", "did you mean workspace?"),
+        (7, "limits.memory", "give at least 16777216, or make part_size less"),
+        (10, "routes[0].from", "did you mean a?"),
+        (12, "routes[0].keey", "did you mean key?"),
+        (13, "routes[1].name", ""),
+        (19, "routes[2].name", ""),
+        (19, "routes[2].from", ""),
+    ]
+    assert {f.line: f.where for f in caught.value.faults}.items() >= {
+        5: "stores.bad.url",
+        17: "routes[1].filter.min_size",
+        18: "routes[1].filter.glob",
+    }.items()
+    assert str(caught.value).startswith(f"{file}: 10 faults\n  line 1, worksapce: is no setting (did you mean")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "line", "message"),
+    [
+        ("a: b\n  c: [", "skyferry.yaml", 2, "is not YAML"),
+        ("drain: 1s\n\nfilter: [*.csv]", "skyferry.yaml", 3, "is not YAML"),
+        ("a: &x [*x]", "skyferry.yaml", 1, "refers to itself"),
+        ("a: !!python/name:os.system x", "skyferry.yaml", 1, "is not YAML"),
+        ("[" * 3000, "skyferry.yaml", None, "nested too deeply"),
+        ("drain: \x01", "skyferry.yaml", None, "special characters"),
+        ("- a", "configuration", None, "not a list of settings"),
+        ("drain: 1s\nlog: {}\ndrain: 2s", "drain", 3, "given twice"),
+        ("server: {token: hunter2}", "server.token", 1, "a secret does not belong into the file"),
+        ("stores:\n  source:\n", "stores.source.url", 2, "is missing"),
+        ("drain: 1s\nroutes: 3", "routes", 2, "must be a list"),
+        ("limits: 3", "limits", 1, "must be a section"),
+        ("retry: {max_retries: 11}", "retry.max_retries", 1, "less than or equal to 10, not 11"),
+        ("ledger: {lease: 0}", "ledger.lease", 1, "greater than or equal to 0.1"),
+    ],
+)
+def test_a_file_that_cannot_be_settings(write: Write, text: str, where: str, line: int | None, message: str) -> None:
+    fault = only(checked(write(text)).faults)
+    assert (fault.where, fault.line) == (where, line)
+    assert message in fault.message
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    assert "No such file" in only(checked(tmp_path / "absent.yaml").faults).message
+    assert "directory" in only(checked(tmp_path).faults).message
+
+
+def test_yaml_anchors_and_merges_work(write: Write) -> None:
+    settings = load(
+        write("""
+            stores:
+              source: &base {url: "file://source", requests_per_second: 5}
+              destination: {<<: *base, url: "file://destination"}
+        """),
+        {},
+    )
+    assert settings.stores["destination"].requests_per_second == 5
+    assert settings.stores["destination"].url == "file://destination"
+
+
+def test_numbers_where_text_is_wanted_are_text_and_one_glob_is_a_list(write: Write) -> None:
+    settings = load(
+        write("""
+            routes:
+              - {name: r, from: "file://2024", to: "file://out", metadata: {year: 2024}, filter: {glob: "*.c"}}
+        """),
+        {},
+    )
+    assert settings.routes[0].metadata == {"year": "2024"}
+    assert settings.routes[0].filter.glob == ("*.c",)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings: Settings = load(None, {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.drain = 3.0  # type: ignore[misc]  # what the test is about
