@@ -216,10 +216,17 @@ class Placement:
     transfer_id: str
     settled_at: float
 
-    def passed(self, position: Position | None) -> bool:
-        """Whether an event at this exact position has been applied already, itself or by a newer one."""
-        return position is not None and any(
-            position.exact and p.scheme == position.scheme and p.value >= position.value for p in self.positions
+    def passed(self, position: Position | None, change: Change = Change.CREATED) -> bool:
+        """Whether a change at this exact position has been applied already, itself or by a newer one.
+
+        Cloud Storage gives a delete the generation of what it deletes: a live object at that position has not seen it.
+        """
+        if position is None or not position.exact:
+            return False
+        pending = change is Change.DELETED and not self.deleted
+        return any(
+            p.scheme == position.scheme and (p.value > position.value if pending else p.value >= position.value)
+            for p in self.positions
         )
 
     def about(self, source: ObjectRef) -> bool:

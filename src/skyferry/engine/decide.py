@@ -53,7 +53,7 @@ def before(claim: Claim) -> Skipped | None:
     if placed is None:
         return None
     if placed.about(transfer.source):
-        return Skipped("superseded") if placed.passed(transfer.position) else None
+        return Skipped("superseded") if placed.passed(transfer.position, transfer.change) else None
     if placed.occurred_at > transfer.occurred_at:  # two sources share one destination key: the newest event wins
         return Skipped("superseded")
     return None

@@ -13,8 +13,9 @@ from skyferry.engine.worker import Reader, Worker
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError, SkyferryError
 from skyferry.model import Priority
-from skyferry.ports import Depth, EventQueue, ObjectStore, Outgoing
+from skyferry.ports import EventQueue, ObjectStore, Outgoing
 from skyferry.records import Record
+from skyferry.status import Status, Submission
 
 SAMPLE = 2.0  # seconds between looks at queues and ledger for the metrics
 PRUNE = 3600.0  # seconds between prunings
@@ -29,36 +30,6 @@ class Source(Protocol):
 
     async def run(self) -> None:
         """Until cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the service is doing."""
-
-    version: str
-    started_at: float  # seconds since 1970
-    state: str  # running or draining
-    in_flight: int  # transfers in hand
-    queues: dict[str, Depth]
-    transfers: dict[str, int]  # by state
-    dead_letters: int
-    breakers: dict[str, str]  # by store
-    limiters: dict[str, int]  # requests waiting for their rate limit, by store
-    routes: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The answer to one submitted event; the same event gets the same answer."""
-
-    event_id: str
-    correlation_id: str
-    transfer_ids: tuple[str, ...]  # () = no route takes it
-
-    @property
-    def unrouted(self) -> bool:
-        """No route takes it."""
-        return not self.transfer_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +78,11 @@ class Service:
 
     async def close(self) -> None:
         """Free everything: leases, files, connections."""
-        for closable in (*self._a.queues, self.ledger, *self._a.stores):
-            await closable.close()
+        for queue in self._a.queues:
+            await queue.close()
+        await self.ledger.close()
+        for store in self._a.stores:
+            await store.close()
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
         """Take native events into the first queue, durably. Raises EventError for the first that is none; then none is taken."""
@@ -116,7 +90,8 @@ class Service:
         for body in bodies:
             for event in self._a.reader.parse(body, {}).events:
                 transfers = self._a.reader.match(event)
-                answers.append(Submission(event.event_id, event.correlation_id, tuple(t.id for t in transfers)))
+                ids = tuple(t.id for t in transfers)
+                answers.append(Submission(event.event_id, event.correlation_id, ids, unrouted=not ids))
                 priority = event.priority or Priority.NORMAL
                 messages.append(Outgoing(body, priority=priority, dedup_id=event.event_id))
         await self._a.queues[0].send(messages)
@@ -138,18 +113,17 @@ class Service:
 
     async def status(self) -> Status:
         """Raises LedgerError or QueueError if they cannot be asked."""
-        counts = await self.ledger.counts()
         return Status(
             version=__version__,
             started_at=self._started_at,
             state="draining" if self._a.worker.draining else "running",
             in_flight=self._a.worker.in_flight,
             queues={queue.name: await queue.depth() for queue in self._a.queues},
-            transfers={str(state): count for state, count in counts.items()},
+            transfers=await self.ledger.counts(),
             dead_letters=sum(count for _, _, count in await self.ledger.causes()),
             breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
-            limiters=self._a.waiting(),
-            routes=list(self._a.world.routes),
+            routes=tuple(self._a.world.routes),
+            limiter_waiting=self._a.waiting(),
         )
 
     async def _sample(self) -> None:

@@ -1,0 +1,102 @@
+"""An asyncio event loop on virtual time, with processes that can crash or freeze between any two steps.
+
+Nothing sleeps for real: when no callback is ready, the clock jumps to the next timer. Each task belongs to the process named
+in `PROCESS` when it was created. A crashed process simply never runs again, as after `kill -9`: no `finally`, no cleanup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+PROCESS: ContextVar[str] = ContextVar("PROCESS", default="")
+EPOCH = 1_700_000_000.0  # what the simulated wall clock says at the start
+
+
+class Deadlock(Exception):
+    """Everybody waits and no timer is set: nothing can ever happen again."""
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Callbacks that are ready at the same moment run in an order drawn from `random`."""
+
+    def __init__(self, random: random.Random) -> None:
+        super().__init__()
+        self._random = random
+        self._now = 0.0
+        self._selector = self  # the base class asks its selector to wait; this one moves the clock instead
+        self.crashed: set[str] = set()
+        self._frozen: dict[str, float] = {}
+        self.set_exception_handler(lambda _, context: None)  # tasks of crashed processes end unfinished
+
+    def time(self) -> float:
+        return self._now
+
+    def select(self, timeout: float | None) -> list[Any]:
+        """Wait, in virtual time."""
+        if timeout is None:
+            raise Deadlock
+        self._now += timeout
+        return []
+
+    def freeze(self, process: str, seconds: float) -> None:
+        """The process stands still (swapped out, suspended) and then goes on as if nothing had been."""
+        self._frozen[process] = self._now + seconds
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        return super().call_soon(self._alive, context, callback, args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, self._alive, context, callback, args, context=context)
+
+    def _alive(self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        process = PROCESS.get()  # the handle's context is the current one here
+        if process in self.crashed:
+            return
+        if (thaw := self._frozen.get(process, 0.0)) > self._now:
+            super().call_at(thaw, self._alive, context, callback, args, context=context)
+            return
+        callback(*args)
+
+    def _run_once(self) -> None:
+        """One round of the base class, with what is ready shuffled."""
+        ready = self._ready  # type: ignore[attr-defined]  # no public way to reorder what is ready
+        if len(ready) > 1:
+            shuffled = list(ready)
+            self._random.shuffle(shuffled)
+            ready.clear()
+            ready.extend(shuffled)
+        super()._run_once()  # type: ignore[misc]  # ditto
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """There is no I/O."""
+
+    def _write_to_self(self) -> None:
+        """Nobody wakes a simulation from outside."""
+
+    def spawn(self, process: str, coroutine: Any, name: str) -> asyncio.Task[Any]:
+        """Start a task of a process."""
+        context = copy_context()
+        context.run(PROCESS.set, process)
+        return self.create_task(coroutine, name=name, context=context)
+
+
+class SimulatedClock:
+    """The Clock of a simulation."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def time(self) -> float:
+        return EPOCH + self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))

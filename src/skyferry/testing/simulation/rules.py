@@ -1,0 +1,159 @@
+"""The six rules, watched from outside while a simulation runs and checked at its end. Every breach is a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from skyferry.engine import stamp
+from skyferry.errors import ObjectNotFound
+from skyferry.model import ObjectMeta
+from skyferry.ports import DeadLetter, Done, Filter, Ledger, Message, ObjectStore, Settlement
+
+
+class Rules:
+    """Collects what happened. `breaches` is empty as long as every rule holds."""
+
+    def __init__(self, ledger: Ledger, source: ObjectStore, destination: ObjectStore, memory: int) -> None:
+        self.breaches: list[str] = []
+        self._ledger, self._source, self._destination, self._memory = ledger, source, destination, memory
+        self._done: Counter[str] = Counter()
+        self._newest: dict[str, str] = {}  # destination key -> newest source position ever applied
+        self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever was
+        self.poison: dict[str, bytes] = {}  # message id -> a body that is no event
+        self.expected: dict[str, list[str]] = {}  # message id -> ids of its transfers
+        self.acked: set[str] = set()
+
+    def breach(self, rule: int, what: str) -> None:
+        """Rule `rule` of docs/glossary.md was broken."""
+        self.breaches.append(f"rule {rule}: {what}")
+
+    # --- watched --------------------------------------------------------------------------------------------------
+
+    def put_at_source(self, key: str, data: bytes) -> None:
+        """A version came into being."""
+        self._history.add((key, _sha(data)))
+
+    async def acking(self, messages: Sequence[Message]) -> None:
+        """Rule 1: at this moment every transfer of the message is settled, or its raw body is a dead letter."""
+        for message in messages:
+            for transfer_id in self.expected.get(message.id, []):
+                row = await self._ledger.transfer(transfer_id)
+                if row is None or not row.state.settled:
+                    self.breach(
+                        1, f"message {message.id} acked while {transfer_id} is {row.state if row else 'unknown'}"
+                    )
+            if message.id in self.poison:
+                await self._check_letter(message)
+            self.acked.add(message.id)
+
+    async def _check_letter(self, message: Message) -> None:
+        letters = (await self._ledger.dead_letters(Filter(), limit=1000)).items
+        if not any(letter.body == message.body for letter in letters):
+            self.breach(1, f"message {message.id} was no event and vanished")
+
+    def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
+        """Rule 2: one transfer id is done once."""
+        for settlement, recorded in zip(settlements, answers, strict=True):
+            if recorded and isinstance(settlement.outcome, Done):
+                transfer = settlement.claim.transfer.id
+                self._done[transfer] += 1
+                if self._done[transfer] > 1:
+                    self.breach(2, f"transfer {transfer} was settled done {self._done[transfer]} times")
+
+    async def written(self, meta: ObjectMeta) -> None:
+        """Rule 3: what lands at the destination is never older than what was there."""
+        position = stamp.read(meta).position
+        value = position.value if position else ""
+        if value < self._newest.get(meta.key, ""):
+            self.breach(3, f"{meta.key}: {value} came after {self._newest[meta.key]}")
+        self._newest[meta.key] = max(value, self._newest.get(meta.key, ""))
+
+    # --- at the end -----------------------------------------------------------------------------------------------
+
+    async def at_the_end(self, sent: Sequence[str], peak: int, allowed_dead: frozenset[str]) -> list[str]:
+        """All breaches. `sent` are message ids; `allowed_dead` the source keys that were made impossible."""
+        for message_id in sent:
+            if message_id not in self.acked:
+                self.breach(1, f"message {message_id} was never acked")
+        await self._same_everywhere(allowed_dead)
+        letters: list[DeadLetter] = (await self._ledger.dead_letters(Filter(), limit=1000)).items
+        for letter in letters:
+            if letter.route and letter.key not in allowed_dead:
+                self.breach(6, f"{letter.key} is a dead letter: {letter.reason} {letter.message}")
+        bodies = {letter.body for letter in letters}
+        for body in self.poison.values():
+            if body not in bodies:
+                self.breach(1, f"no dead letter holds {body!r}")
+        if peak > self._memory:
+            self.breach(5, f"{peak} bytes of object data in memory, {self._memory} allowed")
+        return self.breaches
+
+    async def _same_everywhere(self, allowed_dead: frozenset[str]) -> None:
+        source = {meta.key: await _content(self._source, meta.key) async for meta in self._source.list()}
+        found = {meta.key: await _content(self._destination, meta.key) async for meta in self._destination.list()}
+        for key in sorted(source.keys() | found.keys()):
+            if key in allowed_dead:
+                continue
+            if key not in found:
+                self.breach(1, f"{key} is missing at the destination")
+            elif (key, _sha(found[key])) not in self._history:
+                self.breach(4, f"{key} holds bytes that were never a version of it")
+            elif key not in source:
+                self.breach(3, f"{key} was deleted at the source and is still at the destination")
+            elif found[key] != source[key]:
+                self.breach(3, f"{key} holds an old version")
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+async def _content(store: ObjectStore, key: str) -> bytes:
+    try:
+        return (await store.read(key, 0, 2**40)).data
+    except ObjectNotFound:  # it was listed and then deleted: not at the end of a simulation
+        return b""
+
+
+class Watched:
+    """A port whose calls the rules see. Everything else passes through."""
+
+    def __init__(self, port: Any, rules: Rules) -> None:
+        self._port, self._rules = port, rules
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+
+class WatchedQueue(Watched):
+    """An EventQueue."""
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        await self._rules.acking(messages)
+        await self._port.ack(messages)
+
+
+class WatchedLedger(Watched):
+    """A Ledger."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        answers: list[bool] = await self._port.settle(settlements)
+        self._rules.settled(settlements, answers)
+        return answers
+
+
+class WatchedDestination(Watched):
+    """An ObjectStore that objects are copied to."""
+
+    async def write(self, *args: Any) -> ObjectMeta:
+        meta: ObjectMeta = await self._port.write(*args)
+        await self._rules.written(await self._port.head(meta.key))
+        return meta
+
+    async def finish_upload(self, *args: Any) -> ObjectMeta:
+        meta: ObjectMeta = await self._port.finish_upload(*args)
+        await self._rules.written(await self._port.head(meta.key))
+        return meta

@@ -1,0 +1,287 @@
+"""One simulated run: somebody changes objects at the source, events come twice, late and shuffled, workers crash and freeze."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from skyferry.config.routes import Routes
+from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
+from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
+from skyferry.engine.chains import ChainPolicy
+from skyferry.engine.copy import Copier
+from skyferry.engine.digest import InlineOffload
+from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.parts import PartLimits
+from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.worker import Worker, WorkerPolicy
+from skyferry.engine.world import World
+from skyferry.errors import PermissionDenied
+from skyferry.events.detect import Parsed, parse
+from skyferry.events.native import encode
+from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, Transfer
+from skyferry.ports import Outgoing
+from skyferry.queues.memory import MemoryQueue, QueueState
+from skyferry.retry import Backoff
+from skyferry.stores.memory import MemoryBucket, MemoryStore
+from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
+from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
+from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue
+
+MEMORY = 4096  # bytes of object data allowed in memory
+PART = 256  # bytes; objects up to four times as long are made, so that large ones are copied in parts
+IMPOSSIBLE = "impossible"  # a key that the destination refuses for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a simulation is made of."""
+
+    workers: int = 2
+    keys: int = 4
+    changes: int = 14
+    period: float = 20.0  # seconds over which the changes happen
+    limit: float = 4 * 3600.0  # seconds after which it must have come to rest
+    crashes: int = 2
+    freezes: int = 1
+    weather: Weather = field(default_factory=Weather)
+    sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
+
+
+class Simulation:
+    """`run` gives the breaches of the six rules, [] if all hold. The same seed and plan give the same run."""
+
+    def __init__(self, seed: int, plan: Plan) -> None:
+        self._dice = random.Random(seed)
+        self._plan = plan
+        self.loop = SimulatedLoop(random.Random(self._dice.random()))
+        self.clock = SimulatedClock(self.loop)
+        self._source, self._destination = MemoryBucket("source"), MemoryBucket("destination")
+        self._ledger_state, self._queue_state = MemoryState(), QueueState()
+        self._settings = Settings(
+            stores={
+                "source": StoreSettings(url="memory://source"),
+                "destination": StoreSettings(url="memory://destination"),
+            },
+            routes=(
+                RouteSettings.model_validate(
+                    {"name": "r", "from": "source", "to": "destination", "deletes": "propagate"}
+                ),
+            ),
+            queues=(QueueSettings(name="events", url="memory://events"),),
+        )
+        self._routes = Routes(self._settings)
+        self._peak = 0
+        self._workers: dict[str, Worker] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._born = 0
+        self._sent: list[str] = []
+        outside = MemoryStore("source", self.clock, self._source)
+        self._outside = outside
+        self._rules = Rules(
+            MemoryLedger("rules", self.clock, state=self._ledger_state),
+            outside,
+            MemoryStore("destination", self.clock, self._destination),
+            MEMORY,
+        )
+
+    def run(self) -> list[str]:
+        """The breaches."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            return self.loop.run_until_complete(self._main())
+        finally:
+            self.loop.crashed.clear()
+            for task in self._tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            asyncio.set_event_loop(None)
+            self.loop.close()
+
+    async def _main(self) -> list[str]:
+        for _ in range(self._plan.workers):
+            self._start_worker()
+        trouble = self.loop.spawn("fate", self._trouble(), "fate")
+        await self._change_things()
+        await trouble
+        while not await self._at_rest():
+            if self.clock.monotonic() > self._plan.limit:
+                self._rules.breach(1, "it never came to rest")
+                break
+            await self.clock.sleep(5.0)
+        return await self._rules.at_the_end(self._sent, self._peak, frozenset({IMPOSSIBLE}))
+
+    async def _at_rest(self) -> bool:
+        depth = await self._queue("outside").depth()
+        return not (depth.ready or depth.leased or depth.delayed)
+
+    # --- what happens outside -------------------------------------------------------------------------------------
+
+    async def _change_things(self) -> None:
+        dice, plan = self._dice, self._plan
+        for _ in range(plan.changes):
+            await self.clock.sleep(dice.random() * 2 * plan.period / plan.changes)
+            kind = dice.random()
+            if kind < 0.04:
+                await self._send(dice.randbytes(12), poison=True)
+            elif kind < 0.1:
+                await self._put(IMPOSSIBLE)
+            elif kind < 0.25:
+                await self._delete(f"key-{dice.randrange(plan.keys)}")
+            else:
+                await self._put(f"key-{dice.randrange(plan.keys)}")
+
+    async def _put(self, key: str) -> None:
+        size = self._dice.choice((0, 7, PART - 1, PART, PART + 1, 3 * PART + 5))
+        data = self._dice.randbytes(size)
+        meta = await self._outside.write(key, data, Attributes(), Checksums())
+        self._rules.put_at_source(key, data)
+        await self._announce(Change.CREATED, meta)
+
+    async def _delete(self, key: str) -> None:
+        if not [m async for m in self._outside.list(key)]:
+            return
+        meta = await self._outside.head(key)
+        await self._outside.delete(key)
+        await self._announce(Change.DELETED, meta)
+
+    async def _announce(self, change: Change, meta: ObjectMeta) -> None:
+        event = ObjectEvent(
+            event_id=self._uuid(),
+            change=change,
+            source=ObjectRef(Provider.MEMORY, "source", meta.key),
+            occurred_at=self.clock.time(),
+            correlation_id=self._uuid(),
+            position=meta.position if self._dice.random() < 0.8 else None,  # some senders know no order
+            size=meta.size if self._dice.random() < 0.5 else None,
+        )
+        ids = [t.id for t in self._routes.match(event)]
+        for _ in range(self._dice.choice((1, 1, 1, 2, 3))):
+            await self._send(encode(event), ids)
+
+    async def _send(self, body: bytes, transfers: list[str] | None = None, poison: bool = False) -> None:
+        late = self._dice.random() * self._dice.choice((0.0, 1.0, 60.0))
+        (message_id,) = await self._queue("outside").send([Outgoing(body, delay=late)])
+        self._sent.append(message_id)
+        self._rules.expected[message_id] = transfers or []
+        if poison:
+            self._rules.poison[message_id] = body
+
+    async def _trouble(self) -> None:
+        """Crashes and freezes at moments that the dice choose; a crashed worker is replaced after a while."""
+        dice, plan = self._dice, self._plan
+        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes
+        dice.shuffle(kinds)
+        for kind in kinds:
+            await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
+            process = dice.choice(sorted(self._workers))
+            if kind == "crash":
+                self.loop.crashed.add(process)
+                del self._workers[process]
+                await self.clock.sleep(dice.random() * 10)
+                self._start_worker()
+            else:
+                self.loop.freeze(process, 20 + dice.random() * 100)
+
+    def _uuid(self) -> str:
+        return str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
+
+    # --- a worker -------------------------------------------------------------------------------------------------
+
+    def _start_worker(self) -> None:
+        self._born += 1
+        process = f"worker-{self._born}"
+        worker = self._workers[process] = self._worker(process)
+        if self._plan.sabotage:
+            self._plan.sabotage(worker)
+        self._tasks.append(self.loop.spawn(process, worker.run(), process))
+
+    def _worker(self, process: str) -> Worker:
+        dice = random.Random(self._dice.random())
+        ledger = WatchedLedger(MemoryLedger(process, self.clock, state=self._ledger_state), self._rules)
+        queue = WatchedQueue(self._queue(process), self._rules)
+        stormy = self._plan.weather
+        fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail)
+        chaotic = Chaos(ledger, fair, dice, self.clock, LEDGER_ERRORS)
+        world = World(
+            ledger=chaotic,
+            routes=self._routes.by_name,
+            breakers={name: Breaker(BreakerPolicy(), self.clock) for name in ("source", "destination")},
+            clock=self.clock,
+            random=dice,
+            observer=_Silence(),
+        )
+        source = Chaos(MemoryStore("source", self.clock, self._source), fair, dice, self.clock, STORE_ERRORS)
+        inner = _Refusing(WatchedDestination(MemoryStore("destination", self.clock, self._destination), self._rules))
+        destination = Chaos(inner, stormy, dice, self.clock, STORE_ERRORS)
+        budget = _WatchedBudget(self)
+        stores = {
+            name: GuardedStore(store, self._guards(world, name))
+            for name, store in (("source", source), ("destination", destination))
+        }
+        copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
+        chains = ChainPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
+        policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, chains=chains)
+        queues = [Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), RedriveQueue(chaotic, self.clock)]
+        return Worker(world, _Reader(self._routes), copier, queues, policy)
+
+    def _queue(self, process: str) -> MemoryQueue:
+        return MemoryQueue("events", self.clock, state=self._queue_state)
+
+    def _guards(self, world: World, name: str) -> Guards:
+        unlimited = RateLimiter(0.0, self.clock)
+        return Guards(world.breakers[name], unlimited, unlimited, self.clock, world.observer, world.random)
+
+    def peak(self, used: int) -> None:
+        """One worker has so many bytes in memory."""
+        self._peak = max(self._peak, used)
+
+
+class _Reader:
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    def parse(self, body: bytes, attributes: Any) -> Parsed:
+        return parse(body, attributes)
+
+    def match(self, event: ObjectEvent) -> list[Transfer]:
+        return self._routes.match(event)
+
+
+class _Silence:
+    def on(self, record: Any) -> None:
+        """Nobody listens."""
+
+
+class _Refusing:
+    """A destination that refuses one key for ever."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._port, name)
+        if name not in ("write", "start_upload"):
+            return inner
+
+        async def call(key: str, *args: Any) -> Any:
+            if key == IMPOSSIBLE:
+                raise PermissionDenied("simulated")
+            return await inner(key, *args)
+
+        return call
+
+
+class _WatchedBudget(MemoryBudget):
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(MEMORY)
+        self._simulation = simulation
+
+    async def take(self, size: int) -> None:
+        await super().take(size)
+        self._simulation.peak(self._used)

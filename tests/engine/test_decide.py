@@ -1,0 +1,220 @@
+"""What the pure decisions say, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from skyferry.config.routes import Route
+from skyferry.engine import decide, stamp
+from skyferry.engine.decide import Adopt, CheckDestination, Copy, Later, Remove
+from skyferry.model import (
+    Attributes,
+    Change,
+    Checksums,
+    Claim,
+    ObjectMeta,
+    ObjectRef,
+    Placement,
+    Position,
+    Provider,
+    Transfer,
+)
+from skyferry.ports import Precondition, Skipped
+
+ROUTE = Route(name="r", source_store="s", store="d", deletes="propagate")
+SOURCE = ObjectRef(Provider.FILE, "source", "k")
+CREATE_ONLY = Copy(Precondition(create_only=True))
+
+
+def at(n: int) -> Position:
+    return Position("gcs-generation", f"{n:020d}")
+
+
+def transfer(change: Change = Change.CREATED, position: int | None = None, occurred_at: float = 100.0) -> Transfer:
+    where = at(position) if position is not None else None
+    return Transfer("t", "r", change, SOURCE, "s", "d", "k", "e", "c", occurred_at, where)
+
+
+def placement(position: int = 5, deleted: bool = False, **other: object) -> Placement:
+    version = "" if deleted else "dest-5"
+    held = Placement("d", "k", replace(SOURCE, version="v5"), deleted, (at(position),), 100.0, version, "t0", 101.0)
+    return replace(held, **other)  # type: ignore[arg-type]  # any field, by name
+
+
+def claim(held: Placement | None, asked: Transfer | None = None) -> Claim:
+    return Claim(asked or transfer(), 1, 1, 0, held, 0.0)
+
+
+def meta(version: str = "v6", position: int | None = 6, size: int = 10, **metadata: str) -> ObjectMeta:
+    where = at(position) if position is not None else None
+    return ObjectMeta("k", size, version, 1000.0, where, Checksums(), Attributes(metadata=metadata))
+
+
+OTHER = ObjectRef(Provider.FILE, "source", "other", version="v1")
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "expected"),
+    [
+        pytest.param(None, transfer(), None, id="nothing is known: look"),
+        pytest.param(placement(5), transfer(position=4), Skipped("superseded"), id="an older event"),
+        pytest.param(placement(5), transfer(position=5), Skipped("superseded"), id="the same event again"),
+        pytest.param(placement(5), transfer(position=6), None, id="a newer event"),
+        pytest.param(placement(5), transfer(), None, id="no position: look"),
+        pytest.param(placement(5), transfer(Change.DELETED, 5), None, id="a delete carries the generation it deletes"),
+        pytest.param(placement(5), transfer(Change.DELETED, 4), Skipped("superseded"), id="a late delete"),
+        pytest.param(placement(5, deleted=True), transfer(position=5), Skipped("superseded"), id="a late create"),
+        pytest.param(
+            placement(5, deleted=True), transfer(Change.DELETED, 5), Skipped("superseded"), id="a delete again"
+        ),
+        pytest.param(placement(source=OTHER), transfer(position=1), None, id="positions of another key do not compare"),
+        pytest.param(
+            placement(source=OTHER, occurred_at=200.0),
+            transfer(),
+            Skipped("superseded"),
+            id="another source came later",
+        ),
+    ],
+)
+def test_before(held: Placement | None, asked: Transfer, expected: Skipped | None) -> None:
+    """An exact position vetoes without a look; nothing else does."""
+    assert decide.before(claim(held, asked)) == expected
+
+
+def test_a_clock_never_vetoes() -> None:
+    """Positions on a clock may tie or step back, so they are no reason not to look."""
+    held = placement(positions=(Position.at(2_000),))
+    asked = replace(transfer(), position=Position.at(1_000))
+    assert decide.before(claim(held, asked)) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "source", "expected"),
+    [
+        pytest.param(None, meta(), CREATE_ONLY, id="a new key is created"),
+        pytest.param(placement(deleted=True), meta(), CREATE_ONLY, id="a deleted key is created"),
+        pytest.param(placement(), meta(), Copy(Precondition(replace="dest-5")), id="exactly what we wrote is replaced"),
+        pytest.param(placement(), meta("v5", 5), Skipped("current", (at(5),)), id="the same version"),
+        pytest.param(placement(7), meta("v6", 6), Skipped("superseded", (at(6),)), id="an older version"),
+        pytest.param(
+            placement(7, deleted=True), meta("v6", 6), Skipped("superseded", (at(6),)), id="older than its delete"
+        ),
+        pytest.param(placement(version=""), meta(), CheckDestination(), id="an unknown destination version"),
+        pytest.param(placement(source=OTHER), meta(), Copy(Precondition(replace="dest-5")), id="another key's object"),
+    ],
+)
+def test_looked(held: Placement | None, source: ObjectMeta, expected: object) -> None:
+    """With the source in sight, the version decides and the write is conditional."""
+    assert decide.looked(claim(held), ROUTE, source, 2000.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        pytest.param(replace(ROUTE, min_size=11), Skipped("filtered", (at(6),)), id="too small"),
+        pytest.param(replace(ROUTE, max_size=9), Skipped("filtered", (at(6),)), id="too large"),
+        pytest.param(replace(ROUTE, max_age=500.0), Skipped("filtered", (at(6),)), id="too old"),
+        pytest.param(replace(ROUTE, min_age=1500.0), Later(2500.0), id="too young: waits, is not lost"),
+        pytest.param(
+            replace(ROUTE, min_size=10, max_size=10, min_age=1000.0, max_age=1000.0), CREATE_ONLY, id="limits"
+        ),
+    ],
+)
+def test_filters(route: Route, expected: object) -> None:
+    """Size and age are judged on the object that is there."""
+    assert decide.looked(claim(None), route, meta(), 2000.0) == expected
+
+
+def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
+    """Two routes that mirror each other do not chase one object for ever."""
+    back = ObjectRef(Provider.FILE, "destination", "k")
+    source = meta(**{"skyferry-source": stamp.origin(back)})
+    assert decide.looked(claim(None), ROUTE, source, 2000.0) == Skipped("loop", (at(6),))
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "route", "expected"),
+    [
+        pytest.param(
+            placement(), transfer(), ROUTE, Skipped("gone"), id="a create whose object is gone deletes nothing"
+        ),
+        pytest.param(
+            placement(),
+            transfer(Change.DELETED, 6),
+            ROUTE,
+            Remove(Precondition(replace="dest-5")),
+            id="a delete removes exactly what we wrote",
+        ),
+        pytest.param(None, transfer(Change.DELETED), ROUTE, CheckDestination(), id="unknown: look at the destination"),
+        pytest.param(
+            placement(deleted=True), transfer(Change.DELETED, 6), ROUTE, Skipped("gone", (at(6),)), id="deleted already"
+        ),
+        pytest.param(
+            placement(source=OTHER),
+            transfer(Change.DELETED),
+            ROUTE,
+            Skipped("foreign"),
+            id="another key's object stays",
+        ),
+        pytest.param(
+            placement(),
+            transfer(Change.DELETED),
+            replace(ROUTE, deletes="ignore"),
+            Skipped("gone"),
+            id="deletes ignored",
+        ),
+    ],
+)
+def test_gone(held: Placement | None, asked: Transfer, route: Route, expected: object) -> None:
+    """The source has no such object."""
+    assert decide.looked(claim(held, asked), route, None, 2000.0) == expected
+
+
+def marked(version: str, position: int | None, source: ObjectRef = SOURCE) -> ObjectMeta:
+    tags = {"skyferry-source": stamp.origin(source), "skyferry-version": version}
+    if position is not None:
+        tags["skyferry-position"] = str(at(position))
+    return replace(meta("dest-x", None), attributes=Attributes(metadata=tags))
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        pytest.param(None, CREATE_ONLY, id="it vanished"),
+        pytest.param(marked("v6", 6), Adopt(), id="it is this version already"),
+        pytest.param(marked("v7", 7), Skipped("superseded", (at(6),)), id="the stamp is newer: the ledger was lost"),
+        pytest.param(marked("v5", 5), Copy(Precondition(replace="dest-x")), id="the stamp is older"),
+        pytest.param(marked("v9", 9, OTHER), Copy(Precondition(replace="dest-x")), id="it came from elsewhere"),
+        pytest.param(meta("dest-x", None), Copy(Precondition(replace="dest-x")), id="it is not ours"),
+    ],
+)
+def test_conflict(destination: ObjectMeta | None, expected: object) -> None:
+    """A lost race is a decision: the stamp on what is there tells."""
+    assert decide.conflict(claim(None), meta(), destination) == expected
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        pytest.param(None, Skipped("gone"), id="nothing to delete"),
+        pytest.param(marked("v5", 5), Remove(Precondition(replace="dest-x")), id="ours"),
+        pytest.param(meta("dest-x", None), Skipped("foreign"), id="not ours: it stays"),
+    ],
+)
+def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) -> None:
+    """Only what came from this source is deleted."""
+    assert decide.conflict_on_delete(claim(None, transfer(Change.DELETED)), destination) == expected
+
+
+def test_a_stamp_reads_back() -> None:
+    """What is stamped on an object is what is read from it, also for a key that is too long to write out."""
+    for key in ("k", "ä +%", "x" * 1024):
+        source = replace(SOURCE, key=key)
+        asked = replace(transfer(position=6), source=source)
+        attributes = stamp.stamped(asked, meta(), {"team": "a"}, Checksums(sha256="ab"))
+        mark = stamp.read(replace(meta(), attributes=attributes))
+        assert mark == stamp.Stamp(stamp.origin(source), at(6), "v6", "t")
+        assert attributes.metadata["team"] == "a"
+        assert sum(len(k) + len(v) for k, v in attributes.metadata.items()) < 1024
