@@ -1,0 +1,141 @@
+"""Blob Storage events from Event Grid, in its own schema or as CloudEvents 1.0.
+
+Source: https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from skyferry.errors import EventError, InvalidKey, UnknownFormat
+from skyferry.events.fields import Fields, Parsed, checked_bucket, checked_key, derived_id, given_id
+from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+
+_STORAGE = "Microsoft.Storage."
+_IGNORED = frozenset(
+    {
+        "BlobTierChanged",
+        "AsyncOperationInitiated",
+        "BlobInventoryPolicyCompleted",
+        "LifecyclePolicyCompleted",
+        "DirectoryCreated",
+    }
+)
+_BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit tells when its content is there
+_SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
+_SEQUENCER = re.compile(r"[!-~]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What the two schemas say in different words."""
+
+    name: str  # without Microsoft.Storage.
+    id: str
+    time: float
+    bucket: str
+    key: str
+    data: Fields
+    format: str
+
+
+def is_event(fields: Fields) -> bool:
+    """Whether this may be an event of Event Grid."""
+    return "specversion" in fields or "eventType" in fields
+
+
+def parse(fields: Fields) -> Parsed:
+    """One event."""
+    cloud = "specversion" in fields
+    if cloud:
+        fields.major("specversion", "1")
+    kind, when = ("type", "time") if cloud else ("eventType", "eventTime")
+    full, data = fields.text(kind), fields.child("data")
+    name = full.removeprefix(_STORAGE)
+    if name == full:
+        raise UnknownFormat(f"{full[:60]!r} is not an event of Blob Storage", where=fields.at(kind))
+    if ignored := _ignored(name, data, fields.at(kind)):
+        return Parsed(ignored=(ignored,))
+    bucket, key = _subject(fields)
+    origin = fields.optional("source" if cloud else "topic")
+    envelope = _Envelope(
+        name=name,
+        id=given_id(fields.text("id"), "azure", origin),
+        time=fields.time(when),
+        bucket=bucket,
+        key=key,
+        data=data,
+        format="cloudevents" if cloud else "azure",
+    )
+    return Parsed(_renamed(envelope) if name == "BlobRenamed" else (_event(envelope),))
+
+
+def _ignored(name: str, data: Fields, where: str) -> str:
+    """The name of a notification that does not concern content. Raises for one whose objects it does not name."""
+    if name == "DirectoryRenamed" or (name == "DirectoryDeleted" and str(data.raw.get("recursive")).lower() == "true"):
+        raise EventError(
+            f"{name} concerns all blobs below, and names none", where=where, hint="submit an event for each of them"
+        )
+    if name in _IGNORED or name == "DirectoryDeleted":
+        return name
+    if name not in ("BlobCreated", "BlobDeleted", "BlobRenamed"):
+        raise UnknownFormat(f"{name[:60]!r} is not a known event", where=where)
+    api = data.optional("api")
+    return f"{name}:{api}" if name == "BlobCreated" and api in _BEGUN else ""
+
+
+def _subject(fields: Fields) -> tuple[str, str]:
+    """Container and name, which is not encoded."""
+    where = fields.at("subject")
+    match = _SUBJECT.fullmatch(fields.text("subject"))
+    if not match:
+        raise EventError("must be /blobServices/default/containers/CONTAINER/blobs/NAME", where=where)
+    return checked_bucket(match[1], where), checked_key(match[2], where)
+
+
+def _event(e: _Envelope) -> ObjectEvent:
+    data, text = e.data, e.data.optional("sequencer")
+    return ObjectEvent(
+        event_id=e.id,
+        change=Change.DELETED if e.name == "BlobDeleted" else Change.CREATED,
+        source=ObjectRef(Provider.AZURE_BLOB, e.bucket, e.key, version=data.optional("eTag").strip('"')),
+        occurred_at=e.time,
+        correlation_id=e.id,
+        position=Position("azure-sequencer", text) if _SEQUENCER.fullmatch(text) else None,
+        size=data.whole("contentLength"),
+        content_type=data.optional("contentType"),
+        format=e.format,
+    )
+
+
+def _renamed(e: _Envelope) -> tuple[ObjectEvent, ...]:
+    """A delete under the old name and a create under the new. The sequencer counts for the new one, which is the subject."""
+    bucket, key = _old_name(e)
+    gone = ObjectEvent(
+        event_id=derived_id("azure-renamed", e.id),
+        change=Change.DELETED,
+        source=ObjectRef(Provider.AZURE_BLOB, bucket, key),
+        occurred_at=e.time,
+        correlation_id=e.id,
+        format=e.format,
+    )
+    return (gone, _event(e))
+
+
+def _old_name(e: _Envelope) -> tuple[str, str]:
+    where = e.data.at("sourceUrl")
+    path = _path(e.data.text("sourceUrl"))
+    # Whether these URLs are percent-encoded is told by the new one, which has to spell the subject.
+    if _path(e.data.optional("destinationUrl")) != f"{e.bucket}/{e.key}":
+        try:
+            path = unquote(path, errors="strict")
+        except UnicodeDecodeError as error:
+            raise InvalidKey("is not UTF-8 after decoding", where=where) from error
+    bucket, _, key = path.partition("/")
+    return checked_bucket(bucket, where), checked_key(key, where)
+
+
+def _path(url: str) -> str:
+    return url.partition("://")[2].partition("/")[2]

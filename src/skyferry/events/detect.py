@@ -1,0 +1,81 @@
+"""Which format a message has, told from its body and attributes alone, whatever the transport."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from skyferry.errors import EventError, UnknownFormat
+from skyferry.events import azure, gcs, native, s3
+from skyferry.events.fields import MAX_BODY, Fields, Parsed, as_list, joined, load
+
+__all__ = ["MAX_BODY", "Parsed", "parse"]
+
+_JSON = (b"{", b"[")  # how JSON begins that may hold events
+_WRAPS = 3  # envelopes around an event, such as Base64 of an SNS envelope
+
+
+def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
+    """All events of one message. Pure.
+
+    Raises EventError (UnknownFormat, InvalidKey) for whatever is not an event that Skyferry reads, and never anything else;
+    then no part of the message counts.
+    """
+    if len(body) > MAX_BODY:
+        raise EventError(f"the message has {len(body):,} bytes", hint=f"at most {MAX_BODY:,} are read")
+    return _parse(body, attributes, _WRAPS)
+
+
+def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
+    if gcs.recognises(attributes):
+        return gcs.parse(body, attributes)
+    if native.MARK in body and (found := _native(body)):
+        return found
+    if wraps and (inner := _from_base64(body)):
+        return _parse(inner, attributes, wraps - 1)
+    data = load(body)
+    if isinstance(data, list):
+        return joined([azure.parse(item) for item in as_list(data, "")])
+    if not isinstance(data, dict):
+        raise UnknownFormat("the message is neither a JSON object nor an array")
+    fields = Fields(data)
+    if wraps and s3.is_sns(fields):
+        return _parse(s3.unwrap(fields), {}, wraps - 1)
+    if wraps and gcs.is_push(fields):
+        return _parse(*gcs.unwrap(fields), wraps - 1)
+    return _record(fields, body)
+
+
+def _record(fields: Fields, body: bytes) -> Parsed:
+    if "schemaVersion" in fields:
+        return Parsed((native.parse(body),))
+    if s3.is_records(fields):
+        return s3.parse(fields)
+    if s3.is_eventbridge(fields):
+        return s3.parse_eventbridge(fields)
+    if azure.is_event(fields):
+        return azure.parse(fields)
+    raise UnknownFormat("the message has no known notification format", hint="docs/event-format.md lists what is read")
+
+
+def _native(body: bytes) -> Parsed | None:
+    """The short way for the most frequent format: one validation, no look at the top-level fields first."""
+    try:
+        return Parsed((native.parse(body),))
+    except EventError:
+        data = load(body)
+        if isinstance(data, dict) and "schemaVersion" in data:
+            raise
+        return None  # the name stands somewhere deeper
+
+
+def _from_base64(body: bytes) -> bytes:
+    """What Azure wraps on its way into a Storage Queue; b"" if it is not wrapped."""
+    if body.lstrip()[:1] in _JSON:
+        return b""
+    try:
+        inner = base64.b64decode(body.strip(), validate=True)
+    except binascii.Error:
+        return b""
+    return inner if inner.lstrip()[:1] in _JSON else b""

@@ -1,0 +1,226 @@
+"""What the parsers share: the result, and fields taken out of foreign JSON with errors that name them."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from skyferry.errors import EventError, InvalidKey, UnknownFormat
+from skyferry.model import ObjectEvent, Position
+
+MAX_BODY = 1024 * 1024  # bytes; the largest message of any queue is a quarter of it
+MAX_KEY = 1024  # bytes of UTF-8
+MAX_SIZE = 2**63 - 1  # bytes
+TIMESTAMP = (  # RFC 3339; the calendar (30 February) is checked when it is read
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
+    r"(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+
+BUCKET = r"^[^\x00-\x1f/\x7f]+$"
+
+_TIMESTAMP, _UUID = re.compile(TIMESTAMP), re.compile(UUID)
+_BUCKET = re.compile(r"[^\x00-\x1f/\x7f\ud800-\udfff]{1,255}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAMESPACE = uuid.UUID("9a7c3c5e-2a52-5d7f-8f5e-6a1d2f6f9b10")  # of the event ids that we derive; never change it
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """All that one message says. One bad record makes the whole message an error: nothing of it is lost in part."""
+
+    events: tuple[ObjectEvent, ...] = ()
+    test: bool = False  # a provider's test message: ack and count it
+    ignored: tuple[str, ...] = ()  # notifications that do not concern content, by the provider's name for them
+
+
+def joined(parts: list[Parsed]) -> Parsed:
+    """Several records of one message."""
+    return Parsed(
+        events=tuple(e for p in parts for e in p.events),
+        test=any(p.test for p in parts),
+        ignored=tuple(i for p in parts for i in p.ignored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A JSON object that somebody else wrote. null counts as absent. Every complaint is an EventError with the field's path."""
+
+    raw: Mapping[str, object]
+    path: str = ""
+
+    def __contains__(self, name: str) -> bool:
+        return self.raw.get(name) is not None
+
+    def at(self, name: str) -> str:
+        """The path of a field."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def child(self, name: str) -> Fields:
+        """A required object."""
+        return as_fields(self._required(name), self.at(name))
+
+    def children(self, name: str) -> Iterator[Fields]:
+        """A required list of at least one object."""
+        return as_list(self._required(name), self.at(name))
+
+    def text(self, name: str) -> str:
+        """A required string, not empty."""
+        value = self.optional(name)
+        if not value:
+            raise EventError("is required and must not be empty", where=self.at(name))
+        return value
+
+    def optional(self, name: str) -> str:
+        """A string, or "" if there is none."""
+        value = self.raw.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise EventError(f"must be a string, not {kind(value)}", where=self.at(name))
+        return value
+
+    def whole(self, name: str) -> int | None:
+        """A whole number from 0 to 2^63 - 1, which may be written as a string."""
+        value = self.raw.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SIZE:
+            raise EventError("must be a whole number from 0 to 2^63 - 1", where=self.at(name))
+        return value
+
+    def key(self, name: str) -> str:
+        """A required object key."""
+        return checked_key(self.text(name), self.at(name))
+
+    def bucket(self, name: str) -> str:
+        """A required bucket name."""
+        return checked_bucket(self.text(name), self.at(name))
+
+    def time(self, name: str) -> float:
+        """A required RFC 3339 timestamp, as seconds since 1970."""
+        text = self.text(name)
+        if not _TIMESTAMP.fullmatch(text):
+            raise EventError(
+                "must be an RFC 3339 timestamp", where=self.at(name), hint="such as 2026-01-31T12:00:00.5Z"
+            )
+        return seconds(text, self.at(name))
+
+    def major(self, name: str, accepted: str) -> None:
+        """Refuse a version with another major number. Minor numbers only ever add fields."""
+        version = self.text(name)
+        if version.partition(".")[0] != accepted:
+            raise UnknownFormat(
+                f"version {version[:20]!r} is not one that is read here",
+                where=self.at(name),
+                hint=f"versions {accepted}.x are; a newer Skyferry may read it",
+            )
+
+    def _required(self, name: str) -> object:
+        if name not in self:
+            raise EventError("is required", where=self.at(name))
+        return self.raw[name]
+
+
+def kind(value: object) -> str:
+    """What JSON calls the type of a value."""
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")
+
+
+def as_fields(value: object, path: str) -> Fields:
+    """An object at this path."""
+    if not isinstance(value, dict):
+        raise EventError(f"must be an object, not {kind(value)}", where=path)
+    return Fields(value, path)
+
+
+def as_list(value: object, path: str) -> Iterator[Fields]:
+    """A list of at least one object at this path."""
+    if not isinstance(value, list) or not value:
+        raise EventError("must be an array of at least one object", where=path)
+    return (as_fields(item, f"{path}[{i}]") for i, item in enumerate(value))
+
+
+def load(body: bytes) -> object:
+    """JSON. Raises UnknownFormat."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnknownFormat(
+            f"the message is not JSON: {error}", hint="docs/event-format.md lists what is read"
+        ) from error
+
+
+def checked_key(key: str, where: str) -> str:
+    """The key, if a store can hold it: 1 to 1,024 bytes of UTF-8 without NUL. Raises InvalidKey."""
+    try:
+        length = len(key) if key.isascii() else len(key.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidKey("is not valid Unicode: it holds half of a surrogate pair", where=where) from error
+    if not 0 < length <= MAX_KEY:
+        raise InvalidKey(f"must be 1 to 1,024 bytes of UTF-8, and is {length:,}", where=where)
+    if "\0" in key:
+        raise InvalidKey("holds a NUL character", where=where)
+    return key
+
+
+def checked_bucket(bucket: str, where: str) -> str:
+    """The bucket's name, if it can be one: 1 to 255 characters without control characters, `/` or surrogates."""
+    if not _BUCKET.fullmatch(bucket):
+        raise EventError("is not a bucket name", where=where)
+    return bucket
+
+
+def seconds(text: str, where: str) -> float:
+    """Seconds since 1970 of a text that has the shape of `TIMESTAMP`. Raises EventError if the calendar has no such time."""
+    leap = text[17:19] == "60"
+    if leap:
+        text = f"{text[:17]}59{text[19:]}"
+    try:
+        return (datetime.fromisoformat(text.upper()) - _EPOCH).total_seconds() + leap
+    except (ValueError, OverflowError) as error:
+        raise EventError("is not a time that the calendar has", where=where) from error
+
+
+def derived_id(*stable: str | int | None) -> str:
+    """The same event id for the same fields, so that a duplicate delivery is seen to be one."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(stable)))
+
+
+def given_id(text: str, *context: str) -> str:
+    """The provider's own id where it is a UUID, else one derived from it and from what makes it unique."""
+    return text.lower() if _UUID.fullmatch(text) else derived_id(text, *context)
+
+
+def sequencer(text: str) -> Position | None:
+    """An S3 sequencer as a position: upper case, right-padded with zeros, so that strings compare as Amazon says.
+
+    None where it is no hexadecimal number, or one of the constants that emulators repeat in every event.
+    """
+    padded = text.upper().ljust(32, "0")
+    if not text or text.upper() in _CONSTANTS or not _HEX.fullmatch(padded):
+        return None
+    return Position("s3-sequencer", padded)
+
+
+# The examples of Amazon's documentation, which LocalStack sends with every event: as positions they would make each
+# later change of a key look settled.
+_CONSTANTS = frozenset({"0055AED6DCD90281E5", "0062E99A88DC407460"})
+_HEX = re.compile(r"[0-9A-F]{32,64}")

@@ -1,0 +1,221 @@
+"""The native event, version 1: what Skyferry's own tools and anybody without a cloud write. `docs/event-format.md` explains it.
+
+`NativeEvent` is the single source of the validation and of the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from skyferry.errors import EventError, InvalidKey, UnknownFormat
+from skyferry.events.fields import BUCKET, MAX_KEY, MAX_SIZE, TIMESTAMP, UUID, checked_key, seconds, sequencer
+from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
+
+MARK = b'"schemaVersion"'
+_POSITION = (
+    r"^(s3-sequencer:[0-9A-Fa-f]{1,64}|gcs-generation:[0-9]{1,20}\.[0-9]{1,20}"
+    r"|azure-sequencer:[!-~]{1,128}|time:[0-9]{1,20})$"
+)
+_SHA256 = r"^([0-9A-Fa-f]{64}|[0-9A-Za-z+/]{43}=)$"
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def _whole(value: object) -> object:
+    return (
+        int(value) if isinstance(value, float) and value.is_integer() else value
+    )  # JSON Schema counts 3.0 as an integer
+
+
+_Text = Annotated[str, Field(max_length=1024)]
+_Uuid = Annotated[str, Field(pattern=UUID, max_length=36)]
+_Key = Annotated[
+    str, Field(min_length=1, max_length=MAX_KEY, pattern=r"^[^\x00]*$", json_schema_extra={"format": "object-key"})
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
+
+
+class NativeObject(_Part):
+    """One object, or one version of it."""
+
+    provider: Annotated[Provider, Field(strict=False, description="Who keeps the bucket.")]
+    bucket: str = Field(pattern=BUCKET, max_length=255, description="The bucket's, container's or folder's name.")
+    key: _Key = Field(description="At most 1,024 bytes of UTF-8, not percent-encoded.")
+    region: _Text | None = None
+    version_id: _Text | None = Field(None, description="Version id or generation; left out: the newest.")
+
+
+class NativeMetadata(_Part):
+    """What is known about the object or wished for its transfer."""
+
+    content_type: _Text | None = None
+    checksum_sha256: str | None = Field(
+        None, alias="checksumSHA256", pattern=_SHA256, description="Of the whole content; hexadecimal or Base64."
+    )
+    max_retries: Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)] | None = Field(
+        None, description="Attempts after the first; left out: as configured (3)."
+    )
+    priority: Annotated[Priority, Field(strict=False)] | None = Field(None, description="Left out: the route's.")
+    traceparent: str | None = Field(None, description="W3C trace context; one that is malformed is ignored.")
+
+
+class NativeEvent(_Part):
+    """Something happened to an object. Unknown fields are ignored."""
+
+    schema_version: str = Field(pattern=r"^1\.[0-9]{1,9}(\.[0-9]{1,9})?$", max_length=24, description="1.x")
+    event_id: _Uuid = Field(description="The same for every delivery of the same event.")
+    correlation_id: _Uuid = Field(description="Ties together what belongs to one request of yours.")
+    timestamp: str = Field(
+        pattern=TIMESTAMP,
+        max_length=35,
+        description="When it happened, RFC 3339.",
+        json_schema_extra={"format": "date-time"},
+    )
+    source: NativeObject
+    destination: NativeObject | None = Field(None, description="Left out: the routes decide.")
+    metadata: NativeMetadata | None = None
+    event_type: Literal["created", "deleted"] = Field("created", description="A replaced object counts as created.")
+    position: str | None = Field(
+        None,
+        pattern=_POSITION,
+        description="Where this event stands among those of the same key. All but time: are taken as exact.",
+    )
+    size: Annotated[int, Field(ge=0, le=MAX_SIZE), BeforeValidator(_whole)] | None = Field(
+        None, description="Bytes, as far as known; a hint."
+    )
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a native event.
+
+    It says all that `parse` demands but two formats: `object-key` is at most 1,024 bytes of UTF-8, `date-time` is RFC 3339.
+    """
+    schema = NativeEvent.model_json_schema()
+    _untitle(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Skyferry event, version 1"} | schema
+
+
+def parse(body: bytes) -> ObjectEvent:
+    """The event in this JSON. Raises UnknownFormat for another major version, InvalidKey, or EventError naming the field."""
+    try:
+        native = NativeEvent.model_validate_json(body)
+    except ValidationError as error:
+        raise _translated(error) from error
+    meta = native.metadata or _NO_METADATA
+    destination, position = native.destination, native.position
+    return ObjectEvent(
+        event_id=native.event_id.lower(),
+        change=_CHANGES[native.event_type],
+        source=_ref(native.source, "source.key"),
+        occurred_at=seconds(native.timestamp, "timestamp"),
+        correlation_id=native.correlation_id.lower(),
+        position=_position(position) if position else None,
+        destination=_ref(destination, "destination.key") if destination else None,
+        size=native.size,
+        checksums=Checksums(sha256=_hexadecimal(meta.checksum_sha256)) if meta.checksum_sha256 else _NO_CHECKSUMS,
+        content_type=meta.content_type or "",
+        max_retries=meta.max_retries,
+        priority=meta.priority,
+        traceparent=meta.traceparent if meta.traceparent and _TRACEPARENT.fullmatch(meta.traceparent) else "",
+    )
+
+
+def encode(event: ObjectEvent) -> bytes:
+    """The inverse of `parse`, to the microsecond. Raises EventError for an event of another format, which it cannot say."""
+    if event.format != "native":
+        raise EventError("only a native event can be written as one", where="format")
+    source, to, position = event.source, event.destination, event.position
+    metadata: dict[str, object] = {
+        "contentType": event.content_type,
+        "checksumSHA256": event.checksums.sha256,
+        "maxRetries": event.max_retries,
+        "priority": event.priority,
+        "traceparent": event.traceparent,
+    }
+    fields: dict[str, object] = {
+        "schemaVersion": "1.0.0",
+        "eventId": event.event_id,
+        "correlationId": event.correlation_id or event.event_id,
+        "timestamp": datetime.fromtimestamp(event.occurred_at, UTC).isoformat(),
+        "eventType": event.change,
+        "source": _object(source),
+        "destination": _object(to) if to else None,
+        "position": str(position) if position else None,
+        "size": event.size,
+        "metadata": _filled(metadata) or None,
+    }
+    return orjson.dumps(_filled(fields))
+
+
+_CHANGES = {"created": Change.CREATED, "deleted": Change.DELETED}
+_NO_METADATA, _NO_CHECKSUMS = NativeMetadata(), Checksums()
+
+
+def _untitle(schema: dict[str, Any]) -> None:
+    """Take away the titles that only repeat the names."""
+    schema.pop("title", None)
+    for part in schema.values():
+        if isinstance(part, dict):
+            _untitle(part)
+
+
+def _ref(native: NativeObject, where: str) -> ObjectRef:
+    key = checked_key(native.key, where)
+    return ObjectRef(native.provider, native.bucket, key, native.region or "", native.version_id or "")
+
+
+def _object(ref: ObjectRef) -> dict[str, object]:
+    fields = {"provider": ref.provider, "bucket": ref.bucket, "key": ref.key}
+    return fields | _filled({"region": ref.region, "versionId": ref.version})
+
+
+def _filled(fields: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def _position(text: str) -> Position | None:
+    scheme, _, value = text.partition(":")
+    if scheme == "time":
+        return Position(scheme, value.zfill(20))
+    if scheme == "gcs-generation":
+        return Position(scheme, ".".join(part.zfill(20) for part in value.split(".")))
+    return sequencer(value) if scheme == "s3-sequencer" else Position(scheme, value)
+
+
+def _hexadecimal(digest: str) -> str:
+    return digest.lower() if len(digest) == 64 else base64.b64decode(digest).hex()
+
+
+_FORMS = {  # what a pattern means
+    "eventId": "must be a UUID",
+    "correlationId": "must be a UUID",
+    "timestamp": "must be an RFC 3339 timestamp with its offset",
+    "bucket": "is not a bucket name",
+    "checksumSHA256": "must be a SHA-256, hexadecimal or Base64",
+    "position": "must be scheme:value, with a scheme and a value that are known",
+}
+
+
+def _translated(error: ValidationError) -> EventError:
+    """The first complaint, in our words."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path, name, missing = ".".join(map(str, first["loc"])), first["loc"][-1:], first["type"] == "missing"
+    complaint = _FORMS.get(str(*name), first["msg"]) if first["type"].startswith("string_") else first["msg"]
+    if first["type"] == "json_invalid":
+        return UnknownFormat(f"the message is not JSON: {complaint}")
+    if path == "schemaVersion" and not missing:
+        return UnknownFormat(
+            "is not a version that is read here", where=path, hint="1.x is; a newer Skyferry may read it"
+        )
+    if name == ("key",) and not missing:
+        return InvalidKey("must be 1 to 1,024 bytes of UTF-8 without NUL", where=path)
+    return EventError(complaint, where=path, hint="`skyferry schema` prints what is expected")

@@ -1,0 +1,183 @@
+"""Amazon S3 notifications: direct, in an SNS envelope, through EventBridge; and those of MinIO, Ceph and the like.
+
+Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event message structure"; SNS developer guide,
+"HTTP/HTTPS notification JSON format"; MinIO `internal/event`; Ceph `rgw_notify`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_plus
+
+from skyferry.errors import InvalidKey, UnknownFormat
+from skyferry.events.fields import Fields, Parsed, derived_id, given_id, joined, sequencer
+from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+
+_CREATED = ("ObjectCreated:", "ObjectSynced:Create")
+_EXPIRED = ("LifecycleExpiration:", "ObjectLifecycle:Expiration:")
+_DELETED = ("ObjectRemoved:", "ObjectSynced:Delet", *_EXPIRED)
+_IGNORED = (
+    "ObjectLifecycle:Expiration:AbortMultipartUpload",
+    "ObjectLifecycle:Transition:",
+    "ObjectRestore:",
+    "ObjectTagging:",
+    "ObjectAcl:",
+    "ObjectAccessed:",
+    "ObjectTransition:",
+    "Replication:",
+    "LifecycleTransition",
+    "IntelligentTiering",
+    "ReducedRedundancyLostObject",
+    "BucketCreated:",
+    "BucketRemoved:",
+    "Scanner:",
+    "ILM:",
+)
+_BRIDGE_IGNORED = frozenset(
+    {
+        "Object Restore Initiated",
+        "Object Restore Completed",
+        "Object Restore Expired",
+        "Object Storage Class Changed",
+        "Object Access Tier Changed",
+        "Object ACL Updated",
+        "Object Tags Added",
+        "Object Tags Deleted",
+    }
+)
+
+
+def is_sns(fields: Fields) -> bool:
+    """Whether this is the envelope that SNS adds unless raw delivery is on."""
+    return fields.raw.get("Type") in ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+
+def unwrap(fields: Fields) -> bytes:
+    """The message inside. Raises UnknownFormat for one that only asks to confirm a subscription."""
+    if fields.raw["Type"] != "Notification":
+        raise UnknownFormat(
+            f"{fields.raw['Type']} is not an event", where="Type", hint="confirm it where SNS delivers to"
+        )
+    return fields.text("Message").encode()
+
+
+def is_records(fields: Fields) -> bool:
+    """Whether these are S3's records, or the test message that S3 sends when a notification is configured."""
+    return "Records" in fields or fields.raw.get("Event") == "s3:TestEvent"
+
+
+def parse(fields: Fields) -> Parsed:
+    """A direct notification."""
+    if "Records" not in fields:
+        return Parsed(test=True)
+    return joined([_record(record) for record in fields.children("Records")])
+
+
+def is_eventbridge(fields: Fields) -> bool:
+    """Whether EventBridge sent this."""
+    return "detail-type" in fields
+
+
+def parse_eventbridge(fields: Fields) -> Parsed:
+    """An event of EventBridge. Its keys are not encoded."""
+    if fields.text("source") != "aws.s3":
+        raise UnknownFormat("is not aws.s3", where="source", hint="narrow the rule of the event bus")
+    fields.major("version", "0")
+    name, detail = fields.text("detail-type"), fields.child("detail")
+    if name in _BRIDGE_IGNORED:
+        return Parsed(ignored=(name,))
+    if name not in ("Object Created", "Object Deleted"):
+        raise UnknownFormat(f"{name[:60]!r} is not a known event", where="detail-type")
+    if "event-version" in detail:
+        detail.major("event-version", "1")
+    item, event_id = detail.child("object"), given_id(fields.text("id"), "eventbridge")
+    ref = ObjectRef(
+        Provider.AWS_S3,
+        detail.child("bucket").bucket("name"),
+        item.key("key"),
+        fields.optional("region"),
+        _version(item.optional("version-id")),
+    )
+    event = ObjectEvent(
+        event_id=event_id,
+        change=Change.CREATED if name == "Object Created" else Change.DELETED,
+        source=ref,
+        occurred_at=fields.time("time"),
+        correlation_id=event_id,
+        position=sequencer(item.optional("sequencer")),
+        size=item.whole("size"),
+        expired=detail.optional("reason") == "Lifecycle Expiration",
+        format="eventbridge",
+    )
+    return Parsed((event,))
+
+
+def _record(record: Fields) -> Parsed:
+    record.major("eventVersion", "2")
+    name = record.text("eventName").removeprefix("s3:")  # MinIO and Ceph keep the prefix of the configuration
+    if name.startswith(_IGNORED):
+        return Parsed(ignored=(name,))
+    if not name.startswith((*_CREATED, *_DELETED)):
+        raise UnknownFormat(f"{name[:60]!r} is not a known event", where=record.at("eventName"))
+    ref, item = _ref(record), record.child("s3").child("object")
+    event_id = _id(record, name, ref, item)
+    event = ObjectEvent(
+        event_id=event_id,
+        change=Change.CREATED if name.startswith(_CREATED) else Change.DELETED,
+        source=ref,
+        occurred_at=record.time("eventTime"),
+        correlation_id=event_id,
+        position=_position(record, item),
+        size=item.whole("size"),
+        content_type=item.optional("contentType"),  # MinIO
+        expired=name.startswith(_EXPIRED),
+        format="s3",
+    )
+    return Parsed((event,))
+
+
+def _ref(record: Fields) -> ObjectRef:
+    body = record.child("s3")
+    item = body.child("object")
+    source = record.optional("eventSource")
+    key = item.text("key")
+    if source != "ceph:s3":  # all others send it as in a form: a space is +, a plus %2B
+        try:
+            key = unquote_plus(key, errors="strict")
+        except UnicodeDecodeError as error:
+            raise InvalidKey("is not UTF-8 after decoding", where=item.at("key")) from error
+    return ObjectRef(
+        Provider.AWS_S3 if source == "aws:s3" else Provider.S3_COMPATIBLE,
+        body.child("bucket").bucket("name"),
+        Fields({"key": key}, item.path).key("key"),
+        record.optional("awsRegion"),
+        _version(item.optional("versionId")),
+    )
+
+
+def _id(record: Fields, name: str, ref: ObjectRef, item: Fields) -> str:
+    """Derived from what a repeated delivery repeats, and another change of the same key does not."""
+    request = record.child("responseElements").optional("x-amz-request-id") if "responseElements" in record else ""
+    etag = item.optional("eTag") or item.optional("etag")  # Ceph before 17
+    when, sequence = record.text("eventTime"), item.optional("sequencer")
+    return derived_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, sequence, etag, request)
+
+
+def _version(text: str) -> str:
+    """ "null" is the version of a bucket that keeps none: it is overwritten, so it names no content."""
+    return "" if text == "null" else text
+
+
+def _position(record: Fields, item: Fields) -> Position | None:
+    """Amazon's sequencers are exact. What MinIO and Ceph put there is the clock of whichever server wrote."""
+    text = item.optional("sequencer")
+    if record.raw.get("eventSource") == "aws:s3":
+        return sequencer(text)
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    if len(raw) != 8:
+        return None
+    if record.raw.get("eventSource") == "ceph:s3":  # utime_t as it lies in memory: seconds, nanoseconds, little-endian
+        return Position.at(int.from_bytes(raw[:4], "little") * 10**9 + int.from_bytes(raw[4:], "little"))
+    return Position.at(int.from_bytes(raw, "big"))  # MinIO: nanoseconds
