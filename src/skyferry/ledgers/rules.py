@@ -1,0 +1,99 @@
+"""What every ledger decides alike. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skyferry.errors import NotFound
+from skyferry.model import Failure, Placement, State, Transfer
+from skyferry.ports import Dead, DeadLetter, Outcome, Released, Retry, Settled, Skipped, Wait
+
+COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states in which the last attempt is no failure, but counts
+
+
+def refuse(
+    transfer_id: str, state: State, reason: str, due_at: float | None, held_until: float, now: float
+) -> Settled | Wait | None:
+    """Why a claim is not given; None if it is. `held_until`: the end of another owner's lease, 0 if there is none."""
+    if state.settled:
+        return Settled(transfer_id, state, reason)
+    if state is State.RETRY and due_at is not None and due_at > now:
+        return Wait(transfer_id, due_at, busy=False)
+    return busy(transfer_id, held_until, now)
+
+
+def busy(transfer_id: str, held_until: float, now: float) -> Wait | None:
+    """Whether another owner has the destination key."""
+    return Wait(transfer_id, held_until, busy=True) if held_until > now else None
+
+
+def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
+    """The state that an outcome leads to, its reason, when it is due again, and the failure to remember."""
+    match outcome:
+        case Retry(at=at, failure=failure):
+            return State.RETRY, failure.kind, at, failure
+        case Released(at=at):
+            return State.RETRY, "", at, None
+        case Dead(failure=failure):
+            return State.DEAD, failure.kind, None, failure
+        case Skipped(reason=reason):
+            return State.SKIPPED, reason, None, None
+    return State.DONE, "", None, None
+
+
+def merged(new: Placement, old: Placement | None) -> Placement:
+    """The new placement, knowing the positions of the old one if that is about the same source key."""
+    return new.advance(old.positions) if old is not None and old.about(new.source) else new
+
+
+def letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:
+    """The dead letter of a transfer; `failures` are all of its story."""
+    source = transfer.source
+    return DeadLetter(
+        id=transfer.id,
+        at=dead.failure.at,
+        queue=dead.queue,
+        reason=dead.failure.kind,
+        message=dead.failure.message,
+        hint=dead.hint,
+        body=dead.body,
+        attributes=dead.attributes,
+        route=transfer.route,
+        source=f"{source.provider}://{source.bucket}/{source.key}",
+        key=transfer.key,
+        event_id=transfer.event_id,
+        correlation_id=transfer.correlation_id,
+        attempts=failures,
+    )
+
+
+def fresh(buried: DeadLetter) -> DeadLetter:
+    """As a letter is kept when it is written: nobody has redriven it."""
+    return replace(buried, redriven_at=None)
+
+
+def source_key(source: str) -> str:
+    """The key in `DeadLetter.source`."""
+    return source.partition("://")[2].partition("/")[2]
+
+
+TICKS = 2**22  # per second: every float of seconds since 1970 from 2004 on is a whole number of them
+
+
+def ticks(seconds: float) -> int:
+    """A time as an integer, exactly."""
+    return round(seconds * TICKS)
+
+
+def cursor(at: float, serial: int) -> str:
+    """The place behind one item of a listing that is ordered by time, newest first."""
+    return f"{ticks(at):x}.{serial:x}"
+
+
+def behind(text: str) -> tuple[int, int]:
+    """The ticks and the serial of a cursor. Raises NotFound."""
+    try:
+        at, _, serial = text.partition(".")
+        return int(at, 16), int(serial, 16)
+    except ValueError:
+        raise NotFound("there is no such page", where=text[:80], hint="pass on the cursor as it was given") from None
