@@ -1,0 +1,35 @@
+"""Bodies as the providers send them: corpus/valid is read, corpus/malformed is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyferry.events import parse
+from skyferry.model import ObjectEvent
+
+CORPUS = Path(__file__).parent / "corpus"
+
+Json = Callable[[str], Any]
+One = Callable[[object], ObjectEvent]
+
+
+@pytest.fixture
+def sample() -> Json:
+    """A valid body of the corpus, decoded, to be changed at will."""
+    return lambda name: json.loads((CORPUS / "valid" / f"{name}.json").read_bytes())
+
+
+@pytest.fixture
+def one() -> One:
+    """The only event in this JSON."""
+
+    def read(body: object) -> ObjectEvent:
+        (event,) = parse(json.dumps(body).encode(), {}).events
+        return event
+
+    return read
