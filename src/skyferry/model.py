@@ -135,6 +135,7 @@ class Traits:
     create_only: bool = True  # a write can demand that the key does not exist
     replace_exact: bool = True  # a write can demand that the key holds exactly one version
     delete_exact: bool = True  # so can a delete
+    finish_exact: bool = True  # finish_upload can demand what write can
     attests: frozenset[str] = frozenset({"crc32c"})  # digests that it computes itself for what it keeps
     metadata: bool = True  # user metadata are kept, so the position can be stamped
     metadata_limit: int = 2048  # bytes of user metadata, keys and values together

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
 
 import pytest
 
+from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_wire import S3Options
 from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, azurite, localstack, radosgw
+from skyferry.testing.servers.s3 import S3Place
 
 T = TypeVar("T")
 
@@ -40,3 +43,29 @@ def radosgw_server(servers: ExitStack) -> RadosGateway:
 @pytest.fixture(scope="session")
 def azurite_server(servers: ExitStack) -> Azurite:
     return _start(servers, azurite())
+
+
+@pytest.fixture(scope="session")
+def localstack_s3(localstack_server: LocalStack) -> S3Place:
+    return S3Place(S3Options(service="localstack", endpoint=localstack_server.url))
+
+
+@pytest.fixture(scope="session")
+def radosgw_s3(radosgw_server: RadosGateway) -> S3Place:
+    options = S3Options(service="ceph", endpoint=radosgw_server.url)
+    return S3Place(options, radosgw_server.access_key, radosgw_server.secret_key)
+
+
+@pytest.fixture(params=["localstack", "radosgw"])
+def s3(request: pytest.FixtureRequest) -> S3Place:
+    place = request.getfixturevalue(f"{request.param}_s3")
+    assert isinstance(place, S3Place)
+    return place
+
+
+@pytest.fixture
+async def s3_store(s3: S3Place) -> AsyncIterator[S3Store]:
+    """On a bucket of its own, of each service."""
+    store = s3.store(await s3.bucket())
+    yield store
+    await store.close()

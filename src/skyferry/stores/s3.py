@@ -1,0 +1,196 @@
+"""Amazon S3, and what speaks like it (`s3_services.SERVICES`): one bucket, one request per small read or write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from urllib.parse import unquote
+
+from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
+from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
+from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
+from skyferry.stores.s3_upload import S3Uploads
+from skyferry.stores.s3_wire import Answer, CredentialsProvider, S3Options, S3Wire
+
+KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Guide)
+
+
+class S3Store:
+    """An ObjectStore on one bucket. Versions are pinned by version id where the bucket keeps them, else by ETag."""
+
+    def __init__(self, name: str, bucket: str, credentials: CredentialsProvider, options: S3Options) -> None:
+        self.name, self.traits = name, options.row.traits()
+        self._service, self._encryption = options.row, options.encryption_headers
+        self._wire = S3Wire(name, bucket, credentials, options)
+        self._uploads = S3Uploads(self._wire, self._service, self._encryption)
+
+    async def head(self, key: str) -> ObjectMeta:
+        self._check(key)
+        return await self._tagged(*await self._look(key, Pin()))
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        """Of a pinned version, the meta has no tags, and no checksum but those that a range's answer attests."""
+        self._check(key)
+        pin = Pin.parse(version)
+        headers = {**ATTESTED, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
+        try:
+            answer = await self._wire.send(
+                "GET", key, query=pin.query, headers=headers, limit=max(length, 1), accept=(416,)
+            )
+        except PreconditionFailed as changed:
+            raise VersionChanged(where=self._wire.where(key)) from changed
+        except ObjectNotFound as gone:
+            raise (VersionChanged(where=self._wire.where(key)) if pin.version_id else gone) from gone
+        if answer.status == 416:
+            return await self._past_the_end(key, start, pin)
+        begin, size = content_range(answer.headers, len(answer.body))
+        if begin != start or len(answer.body) != min(max(length, 1), size - start):
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+        found = meta(key, answer.headers, size, part=True)
+        return ObjectData(found if version else await self._whole(found, answer), answer.body[: max(length, 0)])
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        self._check(key)
+        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
+        headers |= self._conditions(when)
+        if self._service.checksums:
+            headers |= _strongest(checksums)
+        if checksums.md5:
+            headers["content-md5"] = to_base64(checksums.md5)
+        with _replacing(when):
+            answer = await self._wire.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
+        return written(key, answer.headers, len(data), attributes)
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        self._check(key)
+        return await self._uploads.start(key, size, part_size, attributes)
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        return await self._uploads.write_part(upload, number, data, crc32c)
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        if when != ANY and not self._service.finish_exact:
+            raise Unsupported("this service finishes uploads unconditionally", where=self._wire.where(upload.key))
+        with _replacing(when):
+            return await self._uploads.finish(upload, parts, checksums, self._conditions(when))
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._uploads.abort(upload)
+
+    async def parts(self, upload: Upload) -> list[Part]:
+        """The parts that the store has, in order."""
+        return await self._uploads.parts(upload)
+
+    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Uploads under way, anybody's, in key order; their size and attributes are not known."""
+        return self._uploads.uploads(prefix)
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        self._check(key)
+        if when.replace and not self._service.delete_exact:
+            raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
+        with _replacing(when):
+            try:
+                await self._wire.send("DELETE", key, headers=Pin.parse(when.replace).headers)
+            except ObjectNotFound:
+                if when.replace:
+                    raise
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
+        more = True
+        while more:
+            document = (await self._wire.send("GET", query={k: v for k, v in query.items() if v})).xml()
+            for each in document.iterfind("{*}Contents"):
+                modified = datetime.fromisoformat(each.findtext("{*}LastModified", "")).timestamp()
+                yield ObjectMeta(
+                    key=unquote(each.findtext("{*}Key", "")),
+                    size=int(each.findtext("{*}Size", "0")),
+                    version=each.findtext("{*}ETag", ""),
+                    modified=modified,
+                    position=Position.at(int(modified * 1e9)),
+                )
+            more = document.findtext("{*}IsTruncated", "") == "true"
+            query["continuation-token"] = document.findtext("{*}NextContinuationToken", "")
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+    def _check(self, key: str) -> None:
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as broken:
+            raise InvalidKey("the key is no Unicode", where=self.name) from broken
+        if not 0 < size <= KEY_MAX:
+            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
+
+    def _conditions(self, when: Precondition) -> dict[str, str]:
+        """Headers. Raises Unsupported for one that this service would ignore."""
+        honoured = (self.traits.create_only or not when.create_only) and (self.traits.replace_exact or not when.replace)
+        if not honoured:
+            raise Unsupported("this service ignores the precondition", where=self.name)
+        return {"if-none-match": "*"} if when.create_only else Pin.parse(when.replace).headers
+
+    async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
+        """One HEAD. The answer to a failed one has no body, so a GET of one byte is asked for the reason."""
+        headers = {**ATTESTED, **pin.headers}
+        answer = await self._wire.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
+        if answer.status >= 300:
+            answer = await self._wire.send(
+                "GET", key, query=pin.query, headers={**headers, "range": "bytes=0-0"}, limit=1
+            )
+        _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
+        return meta(key, answer.headers, size, part=answer.status == 206), answer
+
+    async def _past_the_end(self, key: str, start: int, pin: Pin) -> ObjectData:
+        """The answer to a range that begins at or past the end, of an empty object for one, does not tell the meta."""
+        try:
+            found, answer = await self._look(key, pin)
+        except PreconditionFailed as changed:
+            raise VersionChanged(where=self._wire.where(key)) from changed
+        if found.size > start:
+            raise VersionChanged(where=self._wire.where(key))
+        return ObjectData(await self._tagged(found, answer), b"")
+
+    async def _whole(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+        """With the checksums and tags that the answer to a range leaves out, if there are any."""
+        if found.checksums == Checksums():
+            try:
+                found, answer = await self._look(found.key, Pin.parse(found.version))
+            except (PreconditionFailed, ObjectNotFound) as changed:
+                raise VersionChanged(where=self._wire.where(found.key)) from changed
+        return await self._tagged(found, answer)
+
+    async def _tagged(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+        if answer.headers.get("x-amz-tagging-count", "0") == "0":
+            return found
+        query = {"tagging": "", **Pin.parse(found.version).query}
+        document = (await self._wire.send("GET", found.key, query=query)).xml()
+        tags = {tag.findtext("{*}Key", ""): tag.findtext("{*}Value", "") for tag in document.iterfind(".//{*}Tag")}
+        return replace(found, attributes=replace(found.attributes, tags=tags))
+
+
+def _strongest(checksums: Checksums) -> dict[str, str]:
+    """The one checksum that the server is to check and keep."""
+    for name, header in CHECKSUMS.items():
+        if value := getattr(checksums, name):
+            return {header: to_base64(value)}
+    return {}
+
+
+@contextmanager
+def _replacing(when: Precondition) -> Iterator[None]:
+    """To replace what is not there is a precondition that does not hold."""
+    try:
+        yield
+    except ObjectNotFound as absent:
+        if when.replace:
+            raise PreconditionFailed(absent.message, where=absent.where) from absent
+        raise

@@ -1,0 +1,159 @@
+"""What an S3 answer that is no success means. Codes: "Error Responses", Amazon S3 API Reference; and what others send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    ConnectionLost,
+    InvalidKey,
+    ObjectNotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    QuotaExceeded,
+    SkyferryError,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+    Unsupported,
+)
+
+
+class UploadGone(StoreError):
+    """The multipart upload is not there: aborted, expired, or finished before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The error document of an answer."""
+
+    status: int
+    code: str  # "" where the answer had no body
+    message: str
+    region: str = ""  # where the bucket is, if the answer says so
+    request_id: str = ""
+    retry_after: float | None = None  # seconds
+
+
+CLOCK = "set this machine's clock"
+KMS = "grant this identity kms:GenerateDataKey and kms:Decrypt on the key, and see that the key is enabled"
+RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
+REGION = "set the store's region"
+RESTORE = "restore the object from the archive (RestoreObject), then redrive"
+
+# code -> error and what the operator can do about it
+CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
+    "NoSuchKey": (ObjectNotFound, ""),
+    "NoSuchVersion": (ObjectNotFound, ""),
+    "NoSuchUpload": (UploadGone, ""),
+    "NoSuchBucket": (BucketNotFound, "create the bucket, or correct its name, endpoint or region"),
+    "PermanentRedirect": (BucketNotFound, REGION),
+    "AuthorizationHeaderMalformed": (BucketNotFound, REGION),
+    "IllegalLocationConstraintException": (BucketNotFound, REGION),
+    "PreconditionFailed": (PreconditionFailed, ""),
+    "ConditionalRequestConflict": (PreconditionFailed, ""),  # two writers at once: who lost looks again
+    "AccessDenied": (
+        PermissionDenied,
+        "grant this identity the action; without s3:ListBucket an absent key is denied too",
+    ),
+    "AllAccessDisabled": (PermissionDenied, ""),
+    "AccountProblem": (PermissionDenied, "the account of this identity is suspended or unpaid"),
+    "InvalidAccessKeyId": (
+        PermissionDenied,
+        "this access key does not exist here: see that it belongs to this service",
+    ),
+    "SignatureDoesNotMatch": (
+        PermissionDenied,
+        "the secret key does not belong to the access key, or a proxy changes requests",
+    ),
+    "ExpiredToken": (PermissionDenied, RENEW),
+    "TokenRefreshRequired": (PermissionDenied, RENEW),
+    "InvalidToken": (PermissionDenied, RENEW),
+    "RequestTimeTooSkewed": (PermissionDenied, CLOCK),
+    "RequestExpired": (PermissionDenied, CLOCK),
+    "InvalidObjectState": (Unsupported, RESTORE),
+    "NotImplemented": (Unsupported, ""),
+    "MethodNotAllowed": (Unsupported, ""),
+    "InvalidStorageClass": (Unsupported, "map the source's storage class to one that the destination has"),
+    "MetadataTooLarge": (Unsupported, "user metadata may have 2 KB"),
+    "InvalidTag": (Unsupported, "an object may have 10 tags of a restricted alphabet"),
+    "EntityTooLarge": (Unsupported, ""),
+    "KeyTooLongError": (InvalidKey, ""),
+    "BadDigest": (ChecksumMismatch, ""),
+    "InvalidDigest": (ChecksumMismatch, ""),
+    "XAmzContentSHA256Mismatch": (ChecksumMismatch, ""),
+    "XAmzContentChecksumMismatch": (ChecksumMismatch, ""),
+    "IncompleteBody": (ConnectionLost, ""),
+    "RequestTimeout": (StoreTimeout, ""),
+    "SlowDown": (Throttled, ""),
+    "SlowDownRead": (Throttled, ""),
+    "SlowDownWrite": (Throttled, ""),
+    "Throttling": (Throttled, ""),
+    "ThrottlingException": (Throttled, ""),
+    "RequestLimitExceeded": (Throttled, ""),
+    "TooManyRequests": (Throttled, ""),
+    "InternalError": (StoreUnavailable, ""),
+    "ServiceUnavailable": (StoreUnavailable, ""),
+    "TemporaryRedirect": (StoreUnavailable, ""),
+    "OperationAborted": (StoreUnavailable, ""),  # another operation on the bucket is under way
+    "QuotaExceeded": (QuotaExceeded, ""),
+    "XMinioStorageFull": (QuotaExceeded, ""),
+}
+
+# where there is no code, or one that is not above
+STATUS: Mapping[int, type[SkyferryError]] = {
+    301: BucketNotFound,
+    307: StoreUnavailable,
+    401: PermissionDenied,
+    403: PermissionDenied,
+    404: ObjectNotFound,
+    405: Unsupported,
+    408: StoreTimeout,
+    409: PreconditionFailed,
+    412: PreconditionFailed,
+    429: Throttled,
+    501: Unsupported,
+    507: QuotaExceeded,
+}
+
+
+def translate(refusal: Refusal, where: str) -> SkyferryError:
+    """The error to raise. `where` names the store and the key."""
+    fallback = STATUS.get(refusal.status, StoreUnavailable if refusal.status >= 500 else StoreError)
+    kind, hint = CODES.get(refusal.code, (fallback, ""))
+    if refusal.code.startswith("KMS.") or (kind is PermissionDenied and "kms:" in refusal.message):
+        kind, hint = PermissionDenied, KMS
+    if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
+        kind = Throttled
+    if hint is REGION and refusal.region:
+        hint = f"{REGION} to {refusal.region}"
+    return kind(_text(refusal), where=where, hint=hint, retry_after=refusal.retry_after)
+
+
+def _text(refusal: Refusal) -> str:
+    """For people, and for the provider's support."""
+    said = refusal.message.strip() or refusal.code or f"HTTP {refusal.status}"
+    facts = [refusal.code or str(refusal.status)]
+    if refusal.request_id:
+        facts.append(f"request {refusal.request_id}")
+    return f"{said} [{', '.join(facts)}]"
+
+
+def retry_after(header: str) -> float | None:
+    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date); None if it has none."""
+    if not header:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
+    except ValueError:
+        return None

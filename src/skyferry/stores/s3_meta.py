@@ -1,0 +1,200 @@
+"""Between an object's headers and the model: versions, attributes, checksums."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, urlencode
+
+from skyferry.errors import Unsupported
+from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+
+META = "x-amz-meta-"
+HEADERS = {  # field of Attributes -> header
+    "content_type": "content-type",
+    "content_encoding": "content-encoding",
+    "content_language": "content-language",
+    "content_disposition": "content-disposition",
+    "cache_control": "cache-control",
+    "storage_class": "x-amz-storage-class",
+}
+CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # the one we prefer first
+ATTESTED = {"x-amz-checksum-mode": "ENABLED"}  # asks for them
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
+_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A version as `ObjectMeta.version` has it: version id, then the ETag in its quotes.
+
+    An unversioned bucket gives no id, an event no ETag. The id "null" names whatever was written without versioning.
+    """
+
+    version_id: str = ""
+    etag: str = ""  # with its quotes
+
+    @classmethod
+    def parse(cls, text: str) -> Pin:
+        version_id, quote, rest = text.partition('"')
+        return cls("" if version_id == "null" else version_id, quote + rest)
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Pin:
+        """The version that an answer is about."""
+        etag = headers.get("etag", "")
+        version_id = headers.get("x-amz-version-id", "")
+        return cls(
+            "" if version_id == "null" else version_id, etag if etag.startswith('"') or not etag else f'"{etag}"'
+        )
+
+    def __str__(self) -> str:
+        return f"{self.version_id}{self.etag}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Asks for this version."""
+        return {"versionId": self.version_id} if self.version_id else {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Demand this version."""
+        return {"if-match": self.etag} if self.etag else {}
+
+
+def meta(key: str, headers: Mapping[str, str], size: int, *, part: bool = False) -> ObjectMeta:
+    """Of an answer to GET or HEAD. `part`: to a range, whose checksum may be that of a part."""
+    modified = seconds(headers.get("last-modified", ""))
+    return ObjectMeta(
+        key=key,
+        size=size,
+        version=str(Pin.of(headers)),
+        modified=modified,
+        position=Position.at(int(modified * 1e9)),
+        checksums=checksums(headers, part=part),
+        attributes=attributes(headers),
+    )
+
+
+def written(key: str, headers: Mapping[str, str], size: int, given: Attributes) -> ObjectMeta:
+    """Of an answer to a PUT, which says when, but not what was asked for."""
+    modified = seconds(headers.get("date", ""))
+    return ObjectMeta(
+        key=key,
+        size=size,
+        version=str(Pin.of(headers)),
+        modified=modified,
+        position=Position.at(int(modified * 1e9)),
+        checksums=checksums(headers),
+        attributes=given,
+    )
+
+
+def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
+    """Where the body begins and how large the whole object is; `length` is the body's, if it is all of it."""
+    given = _RANGE.fullmatch(headers.get("content-range", ""))
+    return (int(given[1]), int(given[2])) if given else (0, length)
+
+
+def seconds(date: str) -> float:
+    """Since 1970, of an HTTP date; 0 without one."""
+    return parsedate_to_datetime(date).timestamp() if date else 0.0
+
+
+def checksums(headers: Mapping[str, str], *, part: bool = False) -> Checksums:
+    """The digests of the whole content that these headers attest.
+
+    A COMPOSITE checksum is a digest of digests. With a range, S3 gives it without the `-N` that tells it apart
+    (boto/botocore#3346), so a range's counts only where the type is said. An ETag is an MD5 when it looks like one and no key
+    of KMS or of the customer's has encrypted the object ("Object", Amazon S3 API Reference).
+    """
+    kind = headers.get("x-amz-checksum-type", "COMPOSITE" if part else "FULL_OBJECT")
+    found = {}
+    if kind == "FULL_OBJECT":
+        found = {name: from_base64(headers.get(header, "")) for name, header in CHECKSUMS.items()}
+    keyed = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+    keyed = keyed or "x-amz-server-side-encryption-customer-algorithm" in headers
+    md5 = None if keyed else _MD5.fullmatch(headers.get("etag", ""))
+    return Checksums(md5=md5[1] if md5 else "", **found)
+
+
+def from_base64(value: str) -> str:
+    """Hexadecimal; "" for what is no plain checksum."""
+    try:
+        return base64.b64decode(value, validate=True).hex()
+    except binascii.Error:  # "...-7", a composite one
+        return ""
+
+
+def to_base64(value: str) -> str:
+    """As S3 writes a hexadecimal checksum."""
+    return base64.b64encode(bytes.fromhex(value)).decode()
+
+
+def attributes(headers: Mapping[str, str]) -> Attributes:
+    """What an answer to GET or HEAD says, but for the tags."""
+    user = {
+        name.lower()[len(META) :]: decode(value) for name, value in headers.items() if name.lower().startswith(META)
+    }
+
+    def of(field: str) -> str:
+        return text(headers.get(HEADERS[field], ""))
+
+    return Attributes(
+        content_type=of("content_type"),
+        content_encoding=of("content_encoding"),
+        content_language=of("content_language"),
+        content_disposition=of("content_disposition"),
+        cache_control=of("cache_control"),
+        storage_class=of("storage_class"),
+        metadata=user,
+    )
+
+
+def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
+    """What a PUT, or the start of an upload, says. Raises Unsupported for what no header can hold."""
+    found = {header: getattr(given, field) for field, header in HEADERS.items() if getattr(given, field)}
+    for header, value in found.items():
+        if not _PLAIN.fullmatch(value):
+            raise Unsupported(f"S3 cannot carry this {header}: {value!r}")
+    for name, value in given.metadata.items():
+        if not _TOKEN.fullmatch(name.lower()):
+            raise Unsupported(f"S3 cannot carry user metadata named {name!r}")
+        found[META + name.lower()] = encode(value)
+    if given.tags and tags:
+        found["x-amz-tagging"] = urlencode(given.tags, quote_via=quote)
+    return found
+
+
+def encode(value: str) -> str:
+    """User metadata as a header can carry it: plain ASCII as it is, the rest as one RFC 2047 word, as S3 itself does."""
+    if value == "" or (_PLAIN.fullmatch(value) and "=?" not in value):
+        return value
+    return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
+
+
+def decode(value: str) -> str:
+    """The inverse of `encode`; what only looks like RFC 2047 stays as it is."""
+    if "=?" in value:
+        try:
+            return str(make_header(decode_header(value)))
+        except (HeaderParseError, UnicodeDecodeError, LookupError):
+            return value
+    return text(value)
+
+
+def text(value: str) -> str:
+    """aiohttp keeps bytes that are no UTF-8 as surrogates; they are Latin-1, as HTTP once was."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value

@@ -1,0 +1,166 @@
+"""Multipart uploads to S3: proven part by part and as a whole, finished under a precondition where the service can."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from html import escape
+from urllib.parse import unquote
+
+from skyferry.errors import ChecksumMismatch
+from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.ports import Part, Upload
+from skyferry.stores.s3_errors import UploadGone, translate
+from skyferry.stores.s3_meta import (
+    ATTESTED,
+    CHECKSUMS,
+    Pin,
+    from_base64,
+    meta,
+    seconds,
+    to_base64,
+    write_headers,
+    written,
+)
+from skyferry.stores.s3_services import Service
+from skyferry.stores.s3_wire import S3Wire, refusal
+
+CRC32C = CHECKSUMS["crc32c"]
+_ATTESTED = {  # element of the answer to a completion -> the header that says the same elsewhere
+    "ETag": "etag",
+    "ChecksumCRC32C": CRC32C,
+    "ChecksumType": "x-amz-checksum-type",
+}
+
+
+class S3Uploads:
+    """The multipart half of an S3 store."""
+
+    def __init__(self, wire: S3Wire, service: Service, encryption: Mapping[str, str]) -> None:
+        self._wire, self._service, self._encryption = wire, service, encryption
+
+    async def start(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
+        if self._service.checksums:
+            headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": "FULL_OBJECT"}
+        answer = await self._wire.send("POST", key, query={"uploads": ""}, headers=headers)
+        upload_id = answer.xml().findtext("{*}UploadId", "")
+        return Upload(upload_id, key, size, part_size, attributes, seconds(answer.headers.get("date", "")))
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        headers = {CRC32C: to_base64(crc32c)} if self._service.checksums else {}
+        md5 = "" if self._service.checksums else await asyncio.to_thread(_md5, data)
+        query = {"partNumber": str(number), "uploadId": upload.id}
+        answer = await self._wire.send("PUT", upload.key, query=query, headers=headers, body=data)
+        tag = Pin.of(answer.headers).etag
+        if md5 and tag != f'"{md5}"':  # all that such a service attests of a part
+            raise ChecksumMismatch("the store took other bytes than were sent", where=self._wire.where(upload.key))
+        return Part(number, (number - 1) * upload.part_size, len(data), tag, crc32c)
+
+    async def finish(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Again after an answer that was lost, it finds what it made before."""
+        headers = {**when, "content-type": "application/xml"}
+        if self._service.checksums:
+            headers |= {"x-amz-checksum-type": "FULL_OBJECT", "x-amz-mp-object-size": str(upload.size)}
+            headers |= {CRC32C: to_base64(checksums.crc32c)} if checksums.crc32c else {}
+        query = {"uploadId": upload.id}
+        try:
+            answer = await self._wire.send("POST", upload.key, query=query, headers=headers, body=_document(parts))
+        except UploadGone:
+            return await self._made_before(upload, checksums)
+        document = answer.xml()
+        if document.tag.endswith("Error"):  # S3 answers 200 before it knows
+            raise translate(refusal(answer), self._wire.where(upload.key))
+        said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
+        made = await self._seen(written(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
+        return made if self._service.checksums else replace(made, checksums=_inferred(made, parts, checksums))
+
+    async def abort(self, upload: Upload) -> None:
+        await self._wire.send("DELETE", upload.key, query={"uploadId": upload.id}, accept=(404,))
+
+    async def parts(self, upload: Upload) -> list[Part]:
+        """What the store has of an upload, in order. Raises UploadGone."""
+        found: list[Part] = []
+        marker = "0"
+        while marker:
+            query = {"uploadId": upload.id, "part-number-marker": marker}
+            document = (await self._wire.send("GET", upload.key, query=query)).xml()
+            for part in document.iterfind("{*}Part"):
+                number = int(part.findtext("{*}PartNumber", "0"))
+                crc32c = from_base64(part.findtext("{*}ChecksumCRC32C", ""))
+                offset, size = (number - 1) * upload.part_size, int(part.findtext("{*}Size", "0"))
+                found.append(Part(number, offset, size, part.findtext("{*}ETag", ""), crc32c))
+            more = document.findtext("{*}IsTruncated", "") == "true"
+            marker = document.findtext("{*}NextPartNumberMarker", "") if more else ""
+        return found
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Uploads under way, anybody's, in key order. Their sizes are not known (0)."""
+        marker: dict[str, str] | None = {}
+        while marker is not None:
+            query = {"uploads": "", "encoding-type": "url", "prefix": prefix, **marker}
+            document = (await self._wire.send("GET", query=query)).xml()
+            for each in document.iterfind("{*}Upload"):
+                key, id_ = unquote(each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
+                started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
+                yield Upload(id_, key, 0, 0, started_at=started.timestamp())
+            marker = None
+            if document.findtext("{*}IsTruncated", "") == "true":
+                marker = {
+                    "key-marker": unquote(document.findtext("{*}NextKeyMarker", "")),
+                    "upload-id-marker": document.findtext("{*}NextUploadIdMarker", ""),
+                }
+
+    async def _seen(self, made: ObjectMeta) -> ObjectMeta:
+        """With size and time, which the answer to a completion does not tell; as it is, if it was replaced already."""
+        pin = Pin.parse(made.version)
+        answer = await self._wire.send("HEAD", made.key, query=pin.query, headers=pin.headers, accept=(404, 412))
+        if answer.status >= 300:
+            return made
+        found = meta(made.key, answer.headers, int(answer.headers["content-length"]))
+        version = made.version or found.version  # Ceph 16 does not tell it either
+        return replace(made, size=found.size, version=version, modified=found.modified, position=found.position)
+
+    async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:
+        """The object, if this upload made it. Raises UploadGone."""
+        answer = await self._wire.send("HEAD", upload.key, headers=ATTESTED, accept=(404,))
+        found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
+        ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
+        proven = found.checksums.shares(checksums) and not found.checksums.conflict(checksums)
+        if answer.status == 404 or not ours or not proven:
+            raise UploadGone(where=self._wire.where(upload.key))
+        return replace(found, attributes=upload.attributes)
+
+
+def _document(parts: Sequence[Part]) -> bytes:
+    """The parts, as a completion names them."""
+    listed = "".join(
+        f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.tag)}</ETag>"
+        + (f"<ChecksumCRC32C>{to_base64(part.crc32c)}</ChecksumCRC32C>" if part.crc32c else "")
+        + "</Part>"
+        for part in sorted(parts, key=lambda part: part.number)
+    )
+    namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return f'<CompleteMultipartUpload xmlns="{namespace}">{listed}</CompleteMultipartUpload>'.encode()
+
+
+def _inferred(made: ObjectMeta, parts: Sequence[Part], checksums: Checksums) -> Checksums:
+    """What the ETags prove where the service computes no checksum.
+
+    Each part's ETag is its MD5 and was compared with what was sent; the object's is the MD5 of those, with their count.
+    """
+    tags = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
+    if not all(re.fullmatch("[0-9a-f]{32}", tag) for tag in tags):
+        return Checksums()
+    expected = f'"{_md5(bytes.fromhex("".join(tags)))}-{len(tags)}"'
+    return Checksums(crc32c=checksums.crc32c) if made.version.endswith(expected) else Checksums()
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,146 @@
+"""A proxy in front of any HTTP server that does to requests what networks and servers do, and counts what it carried."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "trailer", "upgrade"}  # RFC 9110, 7.6.1
+NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to the next request that matches, once. Offsets are bytes into a body."""
+
+    method: str = ""  # "" = any
+    target: str = ""  # a part of the path and query as they were sent
+    flip_request: int | None = None  # one bit of this byte arrives changed
+    drop_request: int | None = None  # the connection is reset when so much has come
+    status: int = 0  # this answer instead of the server's; 0 = the server's
+    headers: Mapping[str, str] = field(default_factory=lambda: NONE)
+    body: bytes = b""
+    forward: bool = False  # with `status`: the server hears the request all the same
+    flip: int | None = None  # as for the request, in the answer
+    cut: int | None = None  # the connection is closed when so much of the answer has been sent
+    stall: int | None = None  # so much of the answer is sent, and then nothing
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request that came."""
+
+    method: str
+    target: str
+    received: int = 0  # bytes of the body
+    status: int = 0  # of the answer; 0 = none was given
+
+
+class FaultProxy:
+    """`async with FaultProxy(url) as proxy`: use `proxy.url` instead, and `proxy.plan(...)` what goes wrong."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream.rstrip("/")
+        self.exchanges: list[Exchange] = []
+        self.url = ""
+        self._faults: deque[Fault] = deque()
+
+    def plan(self, *faults: Fault) -> None:
+        """Each happens to the first request that matches it, in this order."""
+        self._faults.extend(faults)
+
+    @property
+    def pending(self) -> int:
+        """Faults that have not happened yet."""
+        return len(self._faults)
+
+    async def __aenter__(self) -> FaultProxy:
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False, skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+        )
+        server = web.Server(self._handle)
+        self._runner = web.ServerRunner(server, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    def _next(self, exchange: Exchange) -> Fault:
+        for fault in self._faults:
+            if fault.method in ("", exchange.method) and fault.target in exchange.target:
+                self._faults.remove(fault)
+                return fault
+        return Fault()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        exchange = Exchange(request.method, request.raw_path)
+        self.exchanges.append(exchange)
+        fault = self._next(exchange)
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            exchange.received = len(body)
+            if fault.drop_request is not None and len(body) >= fault.drop_request:
+                return _drop(request)
+        if fault.flip_request is not None:
+            body[fault.flip_request] ^= 1
+        if fault.status and not fault.forward:
+            exchange.status = fault.status
+            return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
+        return await self._forward(request, exchange, fault, bytes(body))
+
+    async def _forward(
+        self, request: web.BaseRequest, exchange: Exchange, fault: Fault, body: bytes
+    ) -> web.StreamResponse:
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
+        url = URL(self._upstream + exchange.target, encoded=True)
+        async with self._session.request(
+            exchange.method, url, headers=headers, data=io.BytesIO(body), allow_redirects=False
+        ) as answer:
+            content = bytearray(await answer.read())
+            if fault.status:
+                exchange.status = fault.status
+                return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
+            exchange.status = answer.status
+            response = web.StreamResponse(status=answer.status, reason=answer.reason)
+            response.headers.extend((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
+        if fault.flip is not None:
+            content[fault.flip] ^= 1
+        return await _answer(request, response, bytes(content), fault)
+
+
+async def _answer(
+    request: web.BaseRequest, response: web.StreamResponse, content: bytes, fault: Fault
+) -> web.StreamResponse:
+    await response.prepare(request)
+    until = fault.cut if fault.cut is not None else fault.stall
+    if content:
+        await response.write(content[:until])
+    if fault.cut is not None:
+        return _drop(request)
+    if fault.stall is not None:
+        await asyncio.Event().wait()  # until the client gives up
+    await response.write_eof()
+    return response
+
+
+def _drop(request: web.BaseRequest) -> web.StreamResponse:
+    """Nothing more on this connection."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()

@@ -1,0 +1,38 @@
+"""Buckets and stores on an S3 server of tests."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_wire import S3Credentials, S3Options, S3Wire
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """Where S3 tests may make buckets, and as whom."""
+
+    options: S3Options
+    access_key: str = "any"
+    secret_key: str = "any"
+
+    async def credentials(self) -> S3Credentials:
+        """For stores."""
+        return S3Credentials(self.access_key, self.secret_key)
+
+    async def bucket(self, *, versioned: bool = False) -> str:
+        """A new one."""
+        name = f"bucket-{secrets.token_hex(6)}"
+        wire = S3Wire("admin", name, self.credentials, self.options)
+        await wire.send("PUT")
+        if versioned:
+            enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+            await wire.send("PUT", query={"versioning": ""}, body=enabled)
+        await wire.close()
+        return name
+
+    def store(self, bucket: str, endpoint: str = "") -> S3Store:
+        """On that bucket, maybe by way of a proxy. The caller closes it."""
+        options = replace(self.options, endpoint=endpoint) if endpoint else self.options
+        return S3Store("s3", bucket, self.credentials, options)

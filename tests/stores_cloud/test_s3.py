@@ -1,0 +1,272 @@
+"""S3, on LocalStack (which checks checksums) and on radosgw (which checks signatures)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from dataclasses import replace
+
+import pytest
+from awscrt import checksums as crt
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    InvalidKey,
+    ObjectNotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    Unsupported,
+    VersionChanged,
+)
+from skyferry.model import Attributes, Checksums
+from skyferry.ports import Part, Precondition, Upload
+from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_errors import UploadGone
+from skyferry.stores.s3_wire import S3Credentials
+from skyferry.testing.servers.s3 import S3Place
+
+PART = 5 * 2**20
+CREATE = Precondition(create_only=True)
+
+AWKWARD = (
+    "a b", "a+b", "a%20b", "ü/☃", "😀", "a//b", "/lead", "trail/", "dot/./x", "dot/../y", "q?a=b&c#d", "quo'\"t<>",
+    "tab\there", "control\x01", "line\nbreak", "back\\slash", "~tilde*(!)", "x" * 1024,
+)  # fmt: skip
+
+EVERYTHING = Attributes(
+    content_type="text/plain; charset=utf-8",
+    content_encoding="gzip",
+    content_language="de",
+    content_disposition='attachment; filename="x y.txt"',
+    cache_control="no-store",
+    metadata={"plain": "a  b", "other": "ünïcode ☃", "lead": " x", "empty": "", "looks-coded": "=?UTF-8?B?eA==?="},
+    tags={"two words": "v/ü+1", "b": ""},
+)
+
+
+def digests(data: bytes) -> Checksums:
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Checksums(crc32c=f"{crt.crc32c(data):08x}", sha256=hashlib.sha256(data).hexdigest(), md5=md5)
+
+
+async def put(store: S3Store, key: str, data: bytes, attributes: Attributes = EVERYTHING) -> str:
+    return (await store.write(key, data, attributes, digests(data))).version
+
+
+async def send(store: S3Store, upload: Upload, data: bytes) -> list[Part]:
+    pieces = [data[i : i + upload.part_size] for i in range(0, len(data), upload.part_size)]
+    return [await store.write_part(upload, n, piece, digests(piece).crc32c) for n, piece in enumerate(pieces, 1)]
+
+
+async def test_what_an_object_carries_comes_back(s3_store: S3Store) -> None:
+    data = b"\x1f\x8b no gzip, and nobody unpacks it"
+    wrote = await s3_store.write("k", data, EVERYTHING, digests(data))
+    got = await s3_store.read("k", 0, 1000)
+    assert got.data == data
+    assert got.meta.attributes == wrote.attributes == EVERYTHING
+    assert (await s3_store.head("k")).attributes == EVERYTHING
+    assert got.meta.version == wrote.version
+    assert got.meta.size == len(data)
+    assert wrote.checksums.shares(digests(data))
+    assert not wrote.checksums.conflict(digests(data))
+
+
+@pytest.mark.parametrize("key", AWKWARD)
+async def test_awkward_keys_name_one_object_each(s3_store: S3Store, key: str) -> None:
+    await put(s3_store, key, key.encode())
+    assert (await s3_store.read(key, 0, 2000)).data == key.encode()
+    assert [meta.key async for meta in s3_store.list()] == [key]
+    await s3_store.delete(key)
+    assert [meta.key async for meta in s3_store.list()] == []
+
+
+@pytest.mark.parametrize("key", ["", "x" * 1025, "\ud800"])
+async def test_a_key_that_s3_cannot_hold_is_refused(s3_store: S3Store, key: str) -> None:
+    with pytest.raises(InvalidKey):
+        await s3_store.head(key)
+
+
+async def test_ranges(s3_store: S3Store) -> None:
+    data = os.urandom(100)
+    version = await put(s3_store, "k", data)
+    for start, length in ((0, 100), (0, 1), (99, 1), (10, 20), (90, 50), (0, 0), (100, 1), (500, 1)):
+        for pin in ("", version):
+            got = await s3_store.read("k", start, length, version=pin)
+            assert got.data == data[start : start + length]
+            assert (got.meta.size, got.meta.version) == (100, version)
+
+
+async def test_an_empty_object_is_an_object(s3_store: S3Store) -> None:
+    await put(s3_store, "k", b"")
+    got = await s3_store.read("k", 0, 100)
+    assert (got.data, got.meta.size) == (b"", 0)
+    assert got.meta.attributes == EVERYTHING
+    assert got.meta.checksums.shares(digests(b""))
+
+
+async def test_a_read_is_pinned_to_its_version(s3_store: S3Store) -> None:
+    version = await put(s3_store, "k", b"one")
+    await put(s3_store, "k", b"two!")
+    for start in (0, 1000):
+        with pytest.raises(VersionChanged):
+            await s3_store.read("k", start, 10, version=version)
+
+
+async def test_a_versioned_bucket_still_has_the_old_version(s3: S3Place) -> None:
+    store = s3.store(await s3.bucket(versioned=True))
+    old, new = await put(store, "k", b"one"), await put(store, "k", b"two")
+    assert (await store.read("k", 0, 10, version=old)).data == b"one"
+    assert (await store.read("k", 1, 1, version=new)).data == b"w"
+    await store.delete("k")
+    assert (await store.read("k", 0, 10, version=new)).data == b"two"
+    with pytest.raises(ObjectNotFound):
+        await store.head("k")
+    await store.close()
+
+
+async def test_what_is_absent_is_told_from_a_bucket_that_is(s3: S3Place, s3_store: S3Store) -> None:
+    nowhere = s3.store("no-such-bucket-here")
+    for store, error in ((s3_store, ObjectNotFound), (nowhere, BucketNotFound)):
+        for ask in (store.head("k"), store.read("k", 0, 1)):
+            with pytest.raises(error):
+                await ask
+    with pytest.raises(BucketNotFound):
+        await put(nowhere, "k", b"")
+    with pytest.raises(BucketNotFound):
+        await nowhere.delete("k")
+    with pytest.raises(BucketNotFound):
+        await anext(aiter(nowhere.list()))
+    await s3_store.delete("k")  # no error
+    await nowhere.close()
+
+
+async def test_create_only(s3_store: S3Store) -> None:
+    await s3_store.write("k", b"1", EVERYTHING, digests(b"1"), CREATE)
+    with pytest.raises(PreconditionFailed):
+        await s3_store.write("k", b"2", EVERYTHING, digests(b"2"), CREATE)
+    assert (await s3_store.read("k", 0, 1)).data == b"1"
+
+
+async def test_replace_exactly_or_say_that_it_cannot_be_promised(s3_store: S3Store) -> None:
+    version = await put(s3_store, "k", b"1")
+    wanted = PreconditionFailed if s3_store.traits.replace_exact else Unsupported
+    for key, expected in (("k", '"0123"'), ("absent", version)):
+        with pytest.raises(wanted):
+            await s3_store.write(key, b"2", EVERYTHING, digests(b"2"), Precondition(replace=expected))
+    if s3_store.traits.replace_exact:
+        await s3_store.write("k", b"2", EVERYTHING, digests(b"2"), Precondition(replace=version))
+    with pytest.raises(Unsupported):
+        await s3_store.delete("k", Precondition(replace=version))  # neither server here does
+
+
+async def test_the_server_refuses_a_body_that_differs(s3_store: S3Store) -> None:
+    kept = await put(s3_store, "k", b"old")
+    names = ["sha256", "md5"] + (["crc32c"] if "crc32c" in s3_store.traits.attests else [])
+    for name in names:
+        wrong = replace(Checksums(), **{name: getattr(digests(b"other"), name)})
+        with pytest.raises(ChecksumMismatch):
+            await s3_store.write("k", b"new", EVERYTHING, wrong)
+    assert (await s3_store.head("k")).version == kept
+
+
+@pytest.mark.parametrize("name", ["crc32c", "crc64nvme", "sha256"])
+async def test_the_checksum_that_was_sent_is_attested(localstack_s3: S3Place, name: str) -> None:
+    store = localstack_s3.store(await localstack_s3.bucket())
+    known = replace(digests(b"abc"), crc64nvme=f"{crt.crc64nvme(b'abc'):016x}")
+    given = Checksums(**{name: getattr(known, name)})
+    wrote = await store.write("k", b"abc", EVERYTHING, given)
+    assert getattr(wrote.checksums, name) == getattr((await store.head("k")).checksums, name) == getattr(known, name)
+    await store.close()
+
+
+async def test_an_upload_becomes_one_proven_object(s3_store: S3Store) -> None:
+    data = os.urandom(2 * PART + 1000)
+    upload = await s3_store.start_upload("k", len(data), PART, EVERYTHING)
+    parts = await send(s3_store, upload, data)
+    assert [replace(part, crc32c="") for part in await s3_store.parts(upload)] == [
+        replace(part, crc32c="") for part in parts
+    ]
+    assert [(u.id, u.key) async for u in s3_store.uploads()] == [(upload.id, "k")]
+    with pytest.raises(ObjectNotFound):
+        await s3_store.head("k")
+    made = await s3_store.finish_upload(upload, list(reversed(parts)), digests(data))
+    assert made.checksums.crc32c == digests(data).crc32c
+    got = await s3_store.read("k", 0, len(data))
+    assert got.data == data
+    assert (got.meta.version, got.meta.modified) == (made.version, made.modified)
+    lost = "tags of large objects" in s3_store.traits.lossy
+    assert got.meta.attributes == (replace(EVERYTHING, tags={}) if lost else EVERYTHING)
+    assert (await s3_store.read("k", PART, 5, version=made.version)).data == data[PART : PART + 5]
+    assert await s3_store.finish_upload(upload, parts, digests(data)) == made  # the answer may have been lost
+    assert [u.id async for u in s3_store.uploads()] == []
+
+
+async def test_an_upload_may_be_given_up_twice_and_then_takes_nothing(s3_store: S3Store) -> None:
+    upload = await s3_store.start_upload("k", PART, PART, EVERYTHING)
+    for _ in range(2):
+        await s3_store.abort_upload(upload)
+    with pytest.raises(UploadGone):
+        await s3_store.write_part(upload, 1, b"x", digests(b"x").crc32c)
+
+
+async def test_a_wrong_part_or_whole_is_refused(localstack_s3: S3Place) -> None:
+    store = localstack_s3.store(await localstack_s3.bucket())
+    data = os.urandom(100)
+    upload = await store.start_upload("k", len(data), PART, EVERYTHING)
+    with pytest.raises(ChecksumMismatch):
+        await store.write_part(upload, 1, data, "00000001")
+    parts = await send(store, upload, data)
+    with pytest.raises(ChecksumMismatch):
+        await store.finish_upload(upload, parts, Checksums(crc32c="00000001"))
+    with pytest.raises(ObjectNotFound):
+        await store.head("k")
+    await store.close()
+
+
+async def test_an_upload_is_finished_under_a_precondition_or_not_at_all(s3_store: S3Store) -> None:
+    upload = await s3_store.start_upload("k", 3, PART, EVERYTHING)
+    parts = await send(s3_store, upload, b"big")
+    await put(s3_store, "k", b"other")
+    with pytest.raises(PreconditionFailed if s3_store.traits.finish_exact else Unsupported):
+        await s3_store.finish_upload(upload, parts, digests(b"big"), CREATE)
+    assert (await s3_store.read("k", 0, 10)).data == b"other"
+    await s3_store.abort_upload(upload)
+
+
+async def test_listing_goes_on_after_a_key_and_from_page_to_page(s3_store: S3Store) -> None:
+    keys = [f"p/{i:04}" for i in range(1003)]
+    async with asyncio.TaskGroup() as group:
+        for key in [*keys, "q"]:
+            group.create_task(put(s3_store, key, b"x", Attributes()))
+    assert [meta.key async for meta in s3_store.list("p/")] == keys
+    assert [meta.key async for meta in s3_store.list("p/", "p/1000")] == keys[1001:]
+    assert [meta.key async for meta in s3_store.list(after="p/1002")] == ["q"]
+
+
+async def test_credentials_that_are_wrong_are_denied_with_a_hint(radosgw_s3: S3Place) -> None:
+    bucket = await radosgw_s3.bucket()
+    for place, said in (
+        (replace(radosgw_s3, access_key="nobody"), "does not exist here"),
+        (replace(radosgw_s3, secret_key="wrong"), "does not belong to the access key"),
+    ):
+        store = place.store(bucket)
+        for ask in (store.head("k"), store.read("k", 0, 1), put(store, "k", b"x")):
+            with pytest.raises(PermissionDenied, match=said):
+                await ask
+        await store.close()
+
+
+async def test_renewed_credentials_are_used_at_once(radosgw_s3: S3Place) -> None:
+    right = await radosgw_s3.credentials()
+    answers = iter([S3Credentials("nobody", "x"), right, right])
+
+    async def provider() -> S3Credentials:
+        return next(answers)
+
+    store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
+    with pytest.raises(PermissionDenied):
+        await put(store, "k", b"x")
+    await put(store, "k", b"x")
+    await store.close()
