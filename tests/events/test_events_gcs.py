@@ -68,6 +68,9 @@ def test_the_delete_that_an_overwrite_causes_is_told_apart(sample: Json, one: On
     assert one(sample("gcs-delete-overwritten")).overwritten
     assert not one(sample("gcs-delete")).overwritten
     assert not one(sample("gcs-finalize")).overwritten, "overwroteGeneration is the other half"
+    body = sample("gcs-finalize")
+    body["message"]["attributes"]["overwrittenByGeneration"] = "1710674215009182"
+    assert not one(body).overwritten, "only a delete is half of an overwrite"
 
 
 def test_one_event_under_several_message_ids_is_one_event(sample: Json, one: One) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,21 @@ def test_every_field_arrives(sample: Json, one: One) -> None:
         priority=Priority.HIGH,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
+
+
+def test_the_documented_examples_are_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "event-format.md").read_text()
+    first, second = (parse(block.encode(), {}).events[0] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    assert (first.priority, second.change) == (Priority.HIGH, Change.DELETED)
+
+
+def test_every_field_is_documented() -> None:
+    """In the table of the fields, or in the lines about an object."""
+    text = (Path(__file__).parents[2] / "docs" / "event-format.md").read_text()
+    schema: Any = native.json_schema()
+    objects = [schema["$defs"]["NativeObject"], schema["$defs"]["NativeMetadata"], schema]
+    for name in (name for part in objects for name in part["properties"]):
+        assert f"`{name}`" in text or f"`metadata.{name}`" in text or name == "metadata"
 
 
 def test_what_is_left_out_is_left_to_routes_and_configuration(sample: Json, one: One) -> None:

@@ -157,7 +157,7 @@ def _ref(record: Fields) -> ObjectRef:
 def _id(record: Fields, name: str, ref: ObjectRef, item: Fields) -> str:
     """Derived from what a repeated delivery repeats, and another change of the same key does not."""
     request = record.child("responseElements").optional("x-amz-request-id") if "responseElements" in record else ""
-    etag = item.optional("eTag") or item.optional("etag")  # Ceph before 17
+    etag = item.optional("eTag") or item.optional("etag")  # older Ceph
     when, sequence = record.text("eventTime"), item.optional("sequencer")
     return derived_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, sequence, etag, request)
 
