@@ -11,41 +11,60 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from skyferry.errors import SkyferryError
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
+Opened = Callable[[sqlite3.Connection, "Presence"], None]
 GROUP = 64  # operations in one transaction at most
 
 
 class SqliteFile:
     """A file with a schema. Operations are functions of a connection; they may be run again, so they MUST be pure but for SQL."""
 
-    def __init__(self, path: Path, schema: str, owner: str, error: type[SkyferryError]) -> None:
-        """Open or create. `schema` is idempotent SQL; `owner` names this process; `error` is raised for what SQLite reports."""
+    def __init__(
+        self, path: Path, schema: str, owner: str, error: type[SkyferryError], opened: Opened | None = None
+    ) -> None:
+        """Open or create. `schema` is idempotent SQL; `owner` names this process; `error` is raised for what SQLite reports.
+
+        `opened` runs in a transaction before anything else does, with this process already present.
+        """
         self.path = path
         self._error = error
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.presence = Presence(path.with_name(path.name + ".owners"), owner)
             self._writer, self._reader = self._connect(), self._connect()
             self._writer.executescript(schema)
             self._reader.execute("PRAGMA query_only=ON")
+            if opened is not None:
+                self._writer.execute("BEGIN IMMEDIATE")
+                opened(self._writer, self.presence)
+                self._writer.execute("COMMIT")
         except (sqlite3.Error, OSError) as problem:
+            if hasattr(self, "presence"):
+                self.presence.close()
             raise self._translate(problem) from problem
-        self.presence = Presence(path.with_name(path.name + ".owners"), owner)
         self._todo: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
         self._thread.start()
         self._readers = ThreadPoolExecutor(1, f"sqlite-read-{path.name}")
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run in a transaction with whatever else is waiting; durable on return. Cancelling does not undo it."""
@@ -136,20 +155,28 @@ class Presence:
     """Which processes have the file open, by an advisory lock that the kernel drops when a process dies, however it dies."""
 
     def __init__(self, folder: Path, owner: str) -> None:
-        self._folder = folder
+        """Sign on. Raises BlockingIOError if a live process has this name."""
         self._mine = folder / owner
+        self._folder = folder
         folder.mkdir(exist_ok=True)
-        self._file = self._mine.open("wb")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tries = 0
+        while (file := _locked(self._mine, "ab")) is None:
+            if (tries := tries + 1) == 100:  # somebody who looks whether we live has it locked for microseconds only
+                raise BlockingIOError(f"a process named {owner} has it open")
+            time.sleep(0.01)
+        self._file = file
 
     def dead(self) -> list[str]:
         """Owners whose process is gone and whose leases may be freed; call `forget` once they are."""
         return [path.name for path in self._folder.iterdir() if path != self._mine and _unlocked(path)]
 
     def forget(self, owners: list[str]) -> None:
-        """Stop listing these."""
+        """Stop listing these, but for those that have come back meanwhile."""
         for owner in owners:
-            (self._folder / owner).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if (file := _locked(self._folder / owner, "rb")) is not None:
+                    with file:
+                        (self._folder / owner).unlink()
 
     def close(self) -> None:
         """Sign off."""
@@ -157,12 +184,22 @@ class Presence:
         self._file.close()
 
 
-def _unlocked(path: Path) -> bool:
+def _locked(path: Path, mode: str) -> IO[bytes] | None:
+    """The file, locked; None if somebody else has the lock, or has removed the file meanwhile."""
+    file: IO[bytes] = path.open(mode)
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return False
-    return True
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
+
+
+def _unlocked(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        if (file := _locked(path, "rb")) is not None:
+            file.close()
+            return True
+    return False

@@ -132,8 +132,8 @@ class MemoryLedger:
         lease.until = max(lease.until, now + self.lease)
         if row is None:
             row = state.rows[transfer.id] = _Row(state.serial(), transfer, self._me, now, now)
-        else:
-            row.lost += row.state is State.CLAIMED and row.owner != self._me
+        elif row.state is not State.CLAIMED or row.owner != self._me:
+            row.lost += row.state is State.CLAIMED
             row.owner, row.state, row.reason, row.due_at, row.updated_at = self._me, State.CLAIMED, "", None, now
         return Claim(transfer, lease.fence, row.burned + 1, row.lost, state.places.get(key), lease.until)
 
@@ -171,7 +171,7 @@ class MemoryLedger:
         if isinstance(outcome, Done):
             row.receipt = outcome.receipt
         elif isinstance(outcome, Dead):
-            self._keep(rules.letter(row.transfer, outcome, row.failures))
+            self._keep(rules.letter(claim.transfer, outcome, row.failures))
         return True
 
     def _place(self, claim: Claim, outcome: object) -> None:
@@ -348,4 +348,4 @@ def _page(found: Iterable[Item], at: Callable[[Item], float], cursor: str, limit
     ordered = sorted(((rules.ticks(at(item)), item.serial, item) for item in found), key=lambda o: o[:2], reverse=True)
     left = [item for when, serial, item in ordered if start is None or (when, serial) < start]
     page = left[:limit]
-    return page, rules.cursor(at(page[-1]), page[-1].serial) if len(left) > limit else ""
+    return page, rules.cursor(rules.ticks(at(page[-1])), page[-1].serial) if len(left) > limit else ""

@@ -85,9 +85,9 @@ def ticks(seconds: float) -> int:
     return round(seconds * TICKS)
 
 
-def cursor(at: float, serial: int) -> str:
-    """The place behind one item of a listing that is ordered by time, newest first."""
-    return f"{ticks(at):x}.{serial:x}"
+def cursor(at: int, serial: int) -> str:
+    """The place behind one item of a listing that is ordered by time, newest first; `at` in ticks."""
+    return f"{at:x}.{serial:x}"
 
 
 def behind(text: str) -> tuple[int, int]:

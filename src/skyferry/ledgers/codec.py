@@ -1,0 +1,192 @@
+"""The nouns as compact JSON, and back: arrays in the order of the fields, which is why fields are only ever added at the end."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+
+from skyferry.ledgers.rules import TICKS
+from skyferry.model import (
+    Change,
+    Checksums,
+    Failure,
+    ObjectRef,
+    Placement,
+    Position,
+    Priority,
+    Provider,
+    Receipt,
+    State,
+    Transfer,
+)
+from skyferry.ports import DeadLetter
+
+STATES = (
+    State.CLAIMED,
+    State.RETRY,
+    State.DONE,
+    State.SKIPPED,
+    State.DEAD,
+    State.DISCARDED,
+)  # as the file numbers them
+NUMBER = {state: number for number, state in enumerate(STATES)}
+
+
+def pack(value: Any) -> str:
+    """JSON."""
+    return orjson.dumps(value).decode()
+
+
+def number(transfer_id: str) -> tuple[int, int]:
+    """A transfer's id as two signed integers of 64 bits. Raises ValueError."""
+    raw = bytes.fromhex(transfer_id)
+    if len(raw) != 16:
+        raise ValueError(transfer_id)
+    return int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:], "big", signed=True)
+
+
+def seconds(ticks: int) -> float:
+    """A time of the file."""
+    return ticks / TICKS
+
+
+def to_sql(key: str) -> str:
+    """A key without NUL, at which SQLite's JSON functions would cut it; the order of keys and of their prefixes stays."""
+    return key.translate(_ESCAPES) if "\0" in key or "\1" in key else key
+
+
+def from_sql(key: str) -> str:
+    """The inverse of `to_sql`."""
+    return key.replace("\1\1", "\0").replace("\1\2", "\1") if "\1" in key else key
+
+
+_ESCAPES = {0: "\1\1", 1: "\1\2"}
+
+
+def pack_transfer(t: Transfer) -> str:
+    """See `unpack_transfer`."""
+    fields = (
+        t.id, t.route, t.change, _ref(t.source), t.source_store, t.store, t.key, t.event_id, t.correlation_id, t.occurred_at,
+        _position(t.position), t.size, _checksums(t.checksums), t.content_type, t.max_retries, t.priority, t.traceparent,
+    )  # fmt: skip
+    return pack(fields)
+
+
+def unpack_transfer(text: str) -> Transfer:
+    """As the ledger got it."""
+    name, route, change, source, source_store, store, key, event, correlation, at, position, size, sums, *rest = (
+        orjson.loads(text)
+    )
+    content_type, max_retries, priority, traceparent = rest
+    return Transfer(
+        id=name,
+        route=route,
+        change=Change(change),
+        source=_to_ref(source),
+        source_store=source_store,
+        store=store,
+        key=key,
+        event_id=event,
+        correlation_id=correlation,
+        occurred_at=at,
+        position=_to_position(position),
+        size=size,
+        checksums=_to_checksums(sums),
+        content_type=content_type,
+        max_retries=max_retries,
+        priority=Priority(priority),
+        traceparent=traceparent,
+    )
+
+
+def pack_receipt(r: Receipt) -> str:
+    """See `unpack_receipt`."""
+    sums = (_checksums(r.computed), _checksums(r.declared), _checksums(r.attested))
+    times = (r.started_at, r.finished_at)
+    return pack((r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt))
+
+
+def unpack_receipt(text: str) -> Receipt:
+    """As the ledger got it."""
+    source, destination, size, computed, declared, attested, position, started, finished, attempt = orjson.loads(text)
+    return Receipt(
+        source_version=source,
+        destination_version=destination,
+        size=size,
+        computed=_to_checksums(computed),
+        declared=_to_checksums(declared),
+        attested=_to_checksums(attested),
+        position=_to_position(position),
+        started_at=started,
+        finished_at=finished,
+        attempt=attempt,
+    )
+
+
+def pack_placement(p: Placement) -> str:
+    """Without store and key, which are beside it."""
+    positions = [str(position) for position in p.positions]
+    return pack((_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, p.settled_at))
+
+
+def unpack_placement(store: str, key: str, text: str) -> Placement:
+    """As the ledger got it."""
+    source, deleted, positions, *rest = orjson.loads(text)
+    return Placement(store, key, _to_ref(source), deleted, tuple(map(Position.parse, positions)), *rest)
+
+
+def pack_failure(f: Failure) -> str:
+    """See `unpack_failure`."""
+    return pack(_failure(f))
+
+
+def unpack_failure(text: str) -> Failure:
+    """As the ledger got it."""
+    return Failure(*orjson.loads(text))
+
+
+def pack_letter(letter: DeadLetter) -> str:
+    """Without `redriven_at`, which changes."""
+    body = base64.b64encode(letter.body).decode()
+    attempts = [_failure(f) for f in letter.attempts]
+    head = (letter.id, letter.at, letter.queue, letter.reason, letter.message, letter.hint, body, letter.attributes)
+    return pack((*head, letter.route, letter.source, letter.key, letter.event_id, letter.correlation_id, attempts))
+
+
+def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
+    """As the ledger got it, and when it was redriven."""
+    fields = orjson.loads(text)
+    fields[6] = base64.b64decode(fields[6])
+    fields[7] = tuple((name, value) for name, value in fields[7])
+    fields[13] = tuple(Failure(*failure) for failure in fields[13])
+    return DeadLetter(*fields, *(() if redriven_at is None else (seconds(redriven_at),)))
+
+
+def _failure(f: Failure) -> tuple[Any, ...]:
+    return f.attempt, f.at, f.kind, f.message, f.burned
+
+
+def _ref(r: ObjectRef) -> tuple[str, ...]:
+    return r.provider, r.bucket, r.key, r.region, r.version
+
+
+def _to_ref(fields: list[str]) -> ObjectRef:
+    return ObjectRef(Provider(fields[0]), *fields[1:])
+
+
+def _position(position: Position | None) -> str | None:
+    return None if position is None else f"{position.scheme}:{position.value}"
+
+
+def _to_position(text: str | None) -> Position | None:
+    return None if text is None else Position.parse(text)
+
+
+def _checksums(c: Checksums) -> tuple[str, ...]:
+    return c.crc32c, c.sha256, c.md5, c.crc64nvme
+
+
+def _to_checksums(fields: list[str]) -> Checksums:
+    return Checksums(*fields)

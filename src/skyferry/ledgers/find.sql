@@ -1,0 +1,77 @@
+-- Listings, dead letters and housekeeping.
+
+-- name: placements
+-- [key, store] each
+SELECT json_group_array(q.placement) FROM json_each(:batch) AS i
+LEFT JOIN places AS p ON p.key = json_extract(i.value, '$[0]') AND p.store = json_extract(i.value, '$[1]')
+LEFT JOIN placements AS q ON q.place = p.id
+
+-- name: placed
+-- A page of keys of the store, and of those what came from the bucket: bounded work, however few there are
+SELECT max(page.key), count(*), json_group_array(json_array(page.key, q.placement)) FILTER (WHERE q.bucket = :bucket)
+FROM (SELECT id, key FROM places WHERE key > :after AND store = :store ORDER BY key LIMIT :limit) AS page
+LEFT JOIN placements AS q ON q.place = page.id
+
+-- name: transfers
+SELECT json_group_array(json_array(
+    d.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, r.receipt
+))
+FROM json_each(:batch) AS i JOIN transfers AS t ON t.serial = i.value JOIN details AS d ON d.serial = t.serial
+LEFT JOIN receipts AS r ON r.serial = t.serial
+
+-- name: serial
+SELECT serial FROM transfers WHERE id_high = :high AND id_low = :low
+
+-- name: few
+-- How many keys have this prefix, counting no further than needed
+SELECT count(*) FROM (SELECT 1 FROM places WHERE key >= :low AND key < :high LIMIT :limit)
+
+-- name: letter
+SELECT letter, redriven_at FROM letters WHERE id = :id
+
+-- name: causes
+SELECT route, reason, count(*) AS n FROM letters GROUP BY route, reason ORDER BY n DESC, route, reason
+
+-- name: ready
+SELECT json_group_array(json_array(serial, letter, redriven_at)) FROM (
+    SELECT serial, letter, redriven_at FROM letters
+    WHERE redriven_at IS NOT NULL AND hidden_until <= :now ORDER BY hidden_until, serial LIMIT :limit
+)
+
+-- name: hide
+UPDATE letters SET hidden_until = :until WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: finish
+DELETE FROM letters WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:batch))
+
+-- name: again
+UPDATE letters SET hidden_until = :until WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:batch))
+
+-- name: counts
+SELECT json_group_array(json_array(substr(name, 7), value)) FROM counters WHERE name LIKE 'state %'
+
+-- name: settled_before
+SELECT json_group_array(serial), json_group_array(state) FROM (
+    SELECT serial, state FROM (
+        SELECT * FROM (SELECT serial, state, updated_at FROM transfers
+                       WHERE state = 2 AND updated_at < :before ORDER BY updated_at, serial LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (SELECT serial, state, updated_at FROM transfers
+                       WHERE state = 3 AND updated_at < :before ORDER BY updated_at, serial LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (SELECT serial, state, updated_at FROM transfers
+                       WHERE state = 5 AND updated_at < :before ORDER BY updated_at, serial LIMIT :limit)
+    ) ORDER BY updated_at, serial LIMIT :limit
+)
+
+-- name: prune_transfers
+DELETE FROM transfers WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: prune_details
+DELETE FROM details WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: prune_receipts
+DELETE FROM receipts WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: prune_failures
+DELETE FROM failures WHERE serial IN (SELECT value FROM json_each(:batch))

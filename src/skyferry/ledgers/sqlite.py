@@ -1,0 +1,167 @@
+"""A ledger in one SQLite file, for the processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import orjson
+
+from skyferry.errors import LedgerError
+from skyferry.ledgers import batches, codec, listing, redriving, rules
+from skyferry.ledgers.codec import NUMBER, pack
+from skyferry.ledgers.statements import text
+from skyferry.model import Claim, Placement, State, Transfer
+from skyferry.ports import Clock, DeadLetter, Filter, Page, Settled, Settlement, TransferRow, Wait
+from skyferry.sqlite import Presence, SqliteFile
+
+PAGE = 1000  # keys that `placed` reads at once
+SWEEP = 2.0  # seconds between looks for dead owners
+
+
+class SqliteLedger:
+    """A `Ledger`. Any number of processes may have the file open; a lease of one that died is free at once."""
+
+    def __init__(self, path: Path, owner: str, clock: Clock, lease: float = 30.0) -> None:
+        """Open or create the file. `owner` MUST be unique among the processes that have it open; `lease` is in seconds."""
+        self.owner = owner
+        self.lease = lease
+        self._clock = clock
+        self._me = 0
+        self._busy = False  # somebody else had a key that we wanted
+        self._swept = clock.monotonic()
+        self._file = SqliteFile(path, text("schema.sql"), owner, LedgerError, self._enter)
+
+    def _enter(self, db: sqlite3.Connection, presence: Presence) -> None:
+        dead = presence.dead()
+        self._me = db.execute(batches.SQL["enter"], {"name": self.owner}).lastrowid or 0
+        _leave(db, [*dead, self.owner], self._me)
+        presence.forget(dead)
+
+    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        if self._busy and self._clock.monotonic() >= self._swept + SWEEP:
+            await self._sweep()
+        now = self._clock.time()
+        answers = await self._file.write(lambda db: batches.claim(db, transfers, self._me, now, self.lease))
+        self._busy = self._busy or any(isinstance(answer, Wait) and answer.busy for answer in answers)
+        return answers
+
+    async def _sweep(self) -> None:
+        """Free what dead owners have leased."""
+        self._busy, self._swept = False, self._clock.monotonic()
+        if dead := await asyncio.to_thread(self._file.presence.dead):
+            await self._file.write(lambda db: _leave(db, dead, self._me))
+            await asyncio.to_thread(self._file.presence.forget, dead)
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        until = self._clock.time() + self.lease
+        return await self._file.write(lambda db: batches.renew(db, claims, until))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        now = self._clock.time()
+        return await self._file.write(lambda db: batches.settle(db, settlements, now))
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        await self._file.write(lambda db: batches.keep(db, [(None, rules.fresh(letter)) for letter in letters]))
+
+    async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
+        batch = pack([(codec.to_sql(key), store) for key in keys])
+
+        def look(db: sqlite3.Connection) -> list[Placement | None]:
+            found = orjson.loads(db.execute(listing.SQL["placements"], {"batch": batch}).fetchone()[0])
+            pairs = zip(keys, found, strict=True)
+            return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
+
+        return await self._file.read(look)
+
+    async def placed(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
+        start, count = codec.to_sql(after), PAGE
+        while count == PAGE:
+            start, count, found = await self._page(store, source, start)
+            for key, packed in found:
+                yield codec.unpack_placement(store, codec.from_sql(key), packed)
+
+    async def _page(self, store: str, source: str, start: str) -> tuple[str, int, list[tuple[str, str]]]:
+        """The last key of a page behind `start`, how many keys it has, and those that came from `source`."""
+        names = {"store": store, "bucket": source, "after": start, "limit": PAGE}
+        query = listing.SQL["placed"]
+        last, count, found = await self._file.read(lambda db: db.execute(query, names).fetchone())
+        return last, count, orjson.loads(found)
+
+    async def transfer(self, transfer_id: str) -> TransferRow | None:
+        try:
+            high, low = codec.number(transfer_id)
+        except ValueError:
+            return None
+        return await self._file.read(lambda db: listing.transfer(db, high, low))
+
+    async def transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
+        return await self._file.read(lambda db: listing.transfers(db, where, cursor, limit))
+
+    async def dead_letters(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[DeadLetter]:
+        return await self._file.read(lambda db: listing.letters(db, where, cursor, limit))
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        query = listing.SQL["letter"]
+        found = await self._file.read(lambda db: db.execute(query, {"id": letter_id}).fetchone())
+        return codec.unpack_letter(*found) if found else None
+
+    async def causes(self) -> list[tuple[str, str, int]]:
+        return await self._file.read(lambda db: db.execute(listing.SQL["causes"]).fetchall())
+
+    async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
+        now = rules.ticks(self._clock.time())
+        return await self._file.write(lambda db: redriving.redrive(db, where, ids, now))
+
+    async def discard(self, where: Filter, ids: Sequence[str] | None = None) -> int:
+        now = rules.ticks(self._clock.time())
+        return await self._file.write(lambda db: redriving.discard(db, where, ids, now))
+
+    async def take_redriven(self, limit: int, lease: float) -> list[DeadLetter]:
+        now = rules.ticks(self._clock.time())
+        until = now + rules.ticks(lease)
+        if not await self._file.read(lambda db: redriving.ready(db, now, 1)):
+            return []  # asked for again and again: without a transaction where there is nothing
+        return await self._file.write(lambda db: redriving.take(db, now, limit, until))
+
+    async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
+        again = None if retry_at is None else rules.ticks(retry_at)
+        await self._file.write(lambda db: redriving.finish(db, ids, again))
+
+    async def counts(self) -> dict[State, int]:
+        query = listing.SQL["counts"]
+        found = await self._file.read(lambda db: db.execute(query).fetchone()[0])
+        numbers = {int(number): count for number, count in orjson.loads(found)}
+        return {state: numbers.get(NUMBER[state], 0) for state in State}
+
+    async def check(self) -> None:
+        await self._file.write(lambda db: db.execute(batches.SQL["touch"], {"me": self._me}).close())
+
+    async def prune(self, before: float, limit: int = 1000) -> int:
+        ticks = rules.ticks(before)
+        return await self._file.write(lambda db: _prune(db, ticks, limit))
+
+    async def close(self) -> None:
+        if not self._file.closed:
+            await self._file.write(lambda db: _leave(db, [self.owner], 0))
+        await self._file.close()
+
+
+def _leave(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
+    """Free the leases of these owners, but for the one that has entered as `but`."""
+    for statement in ("leave", "forget"):
+        db.execute(batches.SQL[statement], {"names": pack(names), "but": but})
+
+
+def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
+    serials, states = db.execute(listing.SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
+    if serials == "[]":
+        return 0
+    for table in ("transfers", "details", "receipts", "failures"):
+        db.execute(listing.SQL[f"prune_{table}"], {"batch": serials})
+    gone = Counter(orjson.loads(states))
+    batches.count(db, {f"state {number}": -count for number, count in gone.items()})
+    return gone.total()
