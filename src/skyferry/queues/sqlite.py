@@ -1,0 +1,211 @@
+"""A durable queue in one SQLite file, shared by any number of processes on one machine.
+
+One queue is one file, and never the ledger's: each file has one writer at a time, so that what settles in the ledger
+and what comes and goes in the queues are flushed at the same time and not one after the other; and the file of a queue
+that is gone can simply be deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from skyferry.errors import QueueError
+from skyferry.model import Priority
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.queues.waiting import HEAD_START, Bell
+from skyferry.sqlite import Presence, SqliteFile
+
+POLL = 0.2  # seconds between looks at what other processes have sent; one look costs about 0.1 ms
+REAP = 1.0  # seconds between looks for processes that died
+
+
+def _text(name: str) -> str:
+    return resources.files("skyferry.queues").joinpath(name).read_text("utf-8")
+
+
+def _statements() -> Mapping[str, str]:
+    """By name: each begins with a line `-- name` or `-- name: what it does`."""
+    _, *parts = re.split(r"^-- (\w+)(?:: .*)?\n(?=[A-Z])", _text("sqlite.sql"), flags=re.MULTILINE)
+    return MappingProxyType(dict(zip(parts[::2], parts[1::2], strict=True)))
+
+
+SQL = _statements()
+
+
+class SqliteQueue:
+    """An `EventQueue` in a file.
+
+    The messages of a process that died come to the others within seconds, those of one that closes at once.
+    """
+
+    def __init__(self, path: Path, name: str, owner: str, clock: Clock, lease: float = 30.0) -> None:
+        """Open or create `path`. `owner` names this process, alone on this machine; `lease` is in seconds."""
+        self.name = name
+        self.lease = lease
+        self._owner = owner
+        self._clock = clock
+        self._bell = Bell()
+        self._file = SqliteFile(path, _text("schema.sql"), owner, QueueError, self._opened)
+        self._reap_at = clock.monotonic()
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
+        deadline = self._clock.monotonic() + wait
+        while True:
+            rung = self._bell.rung
+            batch, due = await self._take(limit)
+            left = deadline - self._clock.monotonic()
+            if batch or left <= 0:
+                return batch
+            await self._bell.wait(rung, self._clock, min(left, POLL, due - self._clock.time()))
+            if self._file.closed:
+                return []
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        """See `EventQueue`."""
+        receipts = _receipts(messages)
+
+        def operation(connection: sqlite3.Connection) -> str:
+            held = _one(connection, "held", receipts=receipts)
+            _run(connection, "extend", held=held, until=self._clock.time() + self.lease)
+            return str(held)
+
+        held = {f"{seq},{attempt}" for seq, attempt in orjson.loads(await self._file.write(operation))}
+        return [message for message in messages if message.receipt not in held]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`."""
+        receipts = _receipts(messages)
+
+        def operation(connection: sqlite3.Connection) -> None:
+            removed = _run(connection, "remove", held=_one(connection, "held", receipts=receipts)).rowcount
+            _run(connection, "count", change=-removed)
+
+        await self._file.write(operation)
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`."""
+        receipts = _receipts(messages)
+
+        def operation(connection: sqlite3.Connection) -> None:
+            held = _one(connection, "held", receipts=receipts)
+            _run(connection, "release", held=held, now=self._clock.time(), delay=delay)
+
+        await self._file.write(operation)
+        self._bell.ring()
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`."""
+        rows = orjson.dumps([_row(message) for message in messages]).decode()
+        count, dedup = len(messages), any(message.dedup_id for message in messages)
+
+        def operation(connection: sqlite3.Connection) -> list[int]:
+            first = _one(connection, "reserve", count=count)
+            inserted = _run(connection, "insert", first=first, now=self._clock.time(), messages=rows).rowcount
+            if inserted < count:
+                _run(connection, "count", change=inserted - count)
+            if not dedup:
+                return list(range(first, first + count))
+            return list(orjson.loads(_one(connection, "ids", first=first, messages=rows)))
+
+        ids = await self._file.write(operation)
+        self._bell.ring()
+        return [str(number) for number in ids]
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`."""
+        now = self._clock.time()
+        row = await self._file.read(lambda connection: _run(connection, "depth", now=now).fetchone())
+        total, leased, delayed, oldest = row
+        age = 0.0 if oldest is None else max(now - oldest, 0.0)
+        return Depth(ready=total - leased - delayed, leased=leased, delayed=delayed, oldest_age=age)
+
+    async def close(self) -> None:
+        """Free our leases at once, for others, and the file. A `receive` that waits ends with []."""
+        if self._file.closed:
+            return
+        try:
+            await self._file.write(lambda connection: _free(connection, [self._owner]))
+        finally:
+            await self._file.close()
+            self._bell.ring()
+
+    def _opened(self, connection: sqlite3.Connection, presence: Presence) -> None:
+        """Nobody with our name is alive, so what such a one had leased is free too."""
+        _free(connection, [self._owner, *presence.dead()])
+
+    async def _take(self, limit: int) -> tuple[list[Message], float]:
+        """Up to `limit` messages, now leased, or none and when to look again."""
+        if reap := self._clock.monotonic() >= self._reap_at:
+            self._reap_at = self._clock.monotonic() + REAP
+
+        def operation(connection: sqlite3.Connection) -> tuple[str, float, list[str]]:
+            _free(connection, dead := self._file.presence.dead() if reap else [])
+            now = self._clock.time()
+            _run(connection, "promote", now=now)
+            rows = _one(connection, "take", limit=limit)
+            if rows == "[]":
+                return rows, _one(connection, "due") or float("inf"), dead
+            _run(connection, "lease", limit=limit, until=now + self.lease, owner=self._owner)
+            return rows, now + self.lease, dead
+
+        rows, until, dead = await self._file.write(operation)
+        if dead:
+            await asyncio.to_thread(self._file.presence.forget, dead)
+        return [_message(row, until) for row in orjson.loads(rows)], until
+
+
+def _run(connection: sqlite3.Connection, name: str, **values: object) -> sqlite3.Cursor:
+    return connection.execute(SQL[name], values)
+
+
+def _one(connection: sqlite3.Connection, name: str, **values: object) -> Any:
+    """The only column of the only row."""
+    cursor = _run(connection, name, **values)
+    (value,) = cursor.fetchone()
+    cursor.close()
+    return value
+
+
+def _free(connection: sqlite3.Connection, owners: list[str]) -> None:
+    if owners:
+        _run(connection, "free", owners=orjson.dumps(owners).decode())
+
+
+def _receipts(messages: Sequence[Message]) -> str:
+    """A receipt is `seq,attempt`, so the list of them is JSON."""
+    return "[" + ",".join(f"[{message.receipt}]" for message in messages) + "]"
+
+
+def _row(message: Outgoing) -> list[object]:
+    try:
+        text = message.body.decode()
+        plain = "\0" not in text
+    except UnicodeDecodeError:
+        plain = False
+    body = text if plain else message.body.hex()
+    row = [body, not plain, message.attributes, message.priority, HEAD_START[message.priority], message.delay]
+    return [*row, message.dedup_id] if message.dedup_id else row
+
+
+def _message(row: list[Any], until: float) -> Message:
+    seq, attempt, body, is_hex, enqueued_at, attributes, priority = row
+    return Message(
+        id=str(seq),
+        body=bytes.fromhex(body) if is_hex else body.encode(),
+        receipt=f"{seq},{attempt}",
+        attempt=attempt,
+        enqueued_at=enqueued_at,
+        lease_until=until,
+        attributes=tuple((name, value) for name, value in attributes),
+        priority=Priority(priority),
+    )
