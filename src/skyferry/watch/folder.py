@@ -1,0 +1,186 @@
+"""Watches a local folder and sends an event for each object that changed, once it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+
+from skyferry.errors import QueueError, SkyferryError
+from skyferry.model import ObjectEvent
+from skyferry.ports import Clock, Observer
+from skyferry.records import Record
+from skyferry.watch.look import DELETED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
+from skyferry.watch.notify import Broken, Notifications
+
+BATCH = 500  # events handed over at once
+MANY = 2000  # changes at once after which the system's queue may have overflowed, which it does not tell
+UNFINISHED = 10_000  # files being written that are kept an eye on
+FIRST, LONGEST = 0.05, 1.0  # seconds between looks at a file that is being written
+AGAIN = 2.0  # seconds after which a new folder is looked at once more
+NONE: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class _Waiting:
+    unfinished: Unfinished
+    due: float  # monotonic
+    delay: float
+
+
+class FolderWatcher:
+    """Promises, while `run` runs: each change of an object is sent as an event within a second of being whole.
+
+    The same change may be sent more than once. What may have been missed is said by key prefix to `missed`, which is
+    to reconcile (see `reconcile`); it is called from one task, never twice at a time.
+    """
+
+    def __init__(
+        self,
+        watched: Watched,
+        send: Callable[[list[ObjectEvent]], Awaitable[None]],
+        missed: Callable[[Sequence[str]], Awaitable[None]],
+        clock: Clock,
+        observer: Observer,
+        settle: float = 0.5,
+    ) -> None:
+        """`send` may raise QueueError, and is called again; `settle` (seconds) serves where the system does not tell
+        whether a file is open for writing."""
+        self.established = asyncio.Event()  # changes from now on are noticed: time to reconcile
+        self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
+        self._looker = Looker(watched, clock.time, settle)
+        self._waiting: dict[str, _Waiting] = {}
+        self._looking = asyncio.Lock()  # the looker is not made for two threads
+        self._wake = asyncio.Event()
+        self._lost: set[str] = set()
+        self._losing = asyncio.Event()
+        self._overrun = False
+
+    async def run(self) -> None:
+        """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._finish(), name=f"unfinished files of {self._watched.store}")
+                tasks.create_task(self._tell_missed(), name=f"missed changes of {self._watched.store}")
+                while True:
+                    await self._watch()
+                    await self._clock.sleep(LONGEST)  # the folder has gone; maybe another comes in its place
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def admit(self, events: Sequence[ObjectEvent]) -> None:
+        """Send events that a listing found; of files that are being written, once they are whole."""
+        await self._take(self._looker.admit(events))
+
+    async def _watch(self) -> None:
+        notifications = Notifications(self._looker.root)
+        try:
+            await notifications.open()
+            await asyncio.to_thread(self._looker.learn)
+            if self.established.is_set():
+                self._lose("")
+            self.established.set()
+            while True:
+                await self._noticed(await notifications.next())
+        except Broken:
+            return
+        finally:
+            notifications.close()
+
+    async def _noticed(self, changes: set[tuple[int, str]]) -> None:
+        kinds: dict[str, set[int]] = {}
+        for kind, path in changes:
+            kinds.setdefault(path, set()).add(kind)
+        for path in [p for p in kinds if p in self._waiting]:
+            if DELETED in kinds[path]:
+                del self._waiting[path]
+            else:
+                del kinds[path]  # it is being looked at until it is whole
+        if kinds:
+            await self._take(self._looker.changes(kinds))
+        if len(changes) >= MANY:
+            self._overrun = True
+        elif self._overrun:  # calm again
+            self._overrun = False
+            self._lose("")
+
+    async def _take(self, sights: Iterator[Sight], delays: Mapping[str, float] = NONE) -> None:
+        """Act on what was seen; `delays` are those of files that were looked at before."""
+        while chunk := await self._chunk(sights):
+            for sight in chunk:
+                if isinstance(sight, Unfinished):
+                    self._wait_for(sight, delays.get(sight.path, FIRST if sight.mark else AGAIN))
+                elif isinstance(sight, GoneFolder):
+                    self._lose(sight.prefix)
+                elif isinstance(sight, Unreadable):
+                    self._tell_unreadable(sight)
+            if events := [sight for sight in chunk if isinstance(sight, ObjectEvent)]:
+                await self._deliver(events)
+
+    async def _chunk(self, sights: Iterator[Sight]) -> list[Sight]:
+        async with self._looking:
+            return await asyncio.to_thread(lambda: list(islice(sights, BATCH)))
+
+    async def _deliver(self, events: list[ObjectEvent]) -> None:
+        delay = FIRST
+        while True:
+            try:
+                await self._send(events)
+                break
+            except QueueError:  # its own observers hear of it; the events must not be lost
+                await self._clock.sleep(delay)
+                delay = min(2 * delay, LONGEST)
+        for event in events:
+            self._observer.on(
+                Record(
+                    "watch.noticed",
+                    correlation_id=event.correlation_id,
+                    event_id=event.event_id,
+                    store=self._watched.store,
+                    key=event.source.key,
+                    operation=event.change,
+                    bytes=event.size,
+                )
+            )
+
+    def _wait_for(self, unfinished: Unfinished, delay: float) -> None:
+        if len(self._waiting) >= UNFINISHED:
+            self._overrun = True  # a reconcile finds it once there is calm
+            return
+        self._waiting[unfinished.path] = _Waiting(unfinished, self._clock.monotonic() + delay, delay)
+        self._wake.set()
+
+    async def _finish(self) -> None:
+        """Look again and again at what was unfinished."""
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            now = self._clock.monotonic()
+            due = [w for w in self._waiting.values() if w.due <= now]
+            for waiting in due:  # taken out first: what changes from now on is noticed as any other
+                del self._waiting[waiting.unfinished.path]
+            delays = {w.unfinished.path: min(2 * w.delay, LONGEST) for w in due}
+            await self._take(self._looker.again([w.unfinished for w in due]), delays)
+            await self._clock.sleep(FIRST)
+
+    def _lose(self, prefix: str) -> None:
+        self._lost.add(prefix)
+        self._losing.set()
+
+    async def _tell_missed(self) -> None:
+        while True:
+            await self._losing.wait()
+            self._losing.clear()
+            prefixes, self._lost = self._lost, set()
+            try:
+                await self._missed([""] if "" in prefixes else sorted(prefixes))
+            except SkyferryError:  # a store or the ledger is down: its own observers hear of it
+                self._lost |= prefixes
+                self._losing.set()
+                await self._clock.sleep(LONGEST)
+
+    def _tell_unreadable(self, sight: Unreadable) -> None:
+        self._observer.on(Record("watch.unreadable", store=self._watched.store, key=sight.path, message=sight.message))

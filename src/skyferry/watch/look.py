@@ -1,0 +1,225 @@
+"""What a changed path is now: an event, a file still being written, a folder that came or went. Blocking: runs in a thread."""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from skyferry.errors import InvalidKey
+from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+from skyferry.watch.wholeness import Wholeness, tells, wholeness
+
+OWN = ".skyferry"  # our own folder in a bucket, never an object
+ADDED, MODIFIED, DELETED = 1, 2, 3  # as watchfiles numbers them
+_NAMESPACE = uuid.UUID("6f0f9c1e-6b0e-4f0d-9d0b-0c8f6a1d2e57")  # of event ids; any will do, as long as it stays
+_SLACK = 50_000_000  # nanoseconds that a file's timestamp may be behind the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A local folder that is a bucket."""
+
+    folder: Path
+    store: str  # its name
+    bucket: str  # its name in events
+    key_of: Callable[[str], str]  # path in the folder (a/b) -> key; raises InvalidKey
+    path_of: Callable[[str], str]  # the inverse
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A file that somebody is writing, or a new folder to be looked at once more. `mark` changes as the file grows."""
+
+    path: str
+    mark: tuple[int, ...] = ()
+    since: int = 0  # nanoseconds since 1970: when the mark was first seen; of a folder: what is newer is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class GoneFolder:
+    """A folder is gone, and with it objects that nobody names: those whose key begins with this."""
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A path that cannot be a key."""
+
+    path: str
+    message: str
+
+
+Sight = ObjectEvent | Unfinished | GoneFolder | Unreadable
+
+
+def event_of(change: Change, source: ObjectRef, version: str, position: Position, size: int | None) -> ObjectEvent:
+    """The event of one state of an object; the same state, noticed twice, has the same event id. `position` is a time.
+
+    The reference names no version: a file that is moved away and back is the same version again, yet a new event.
+    """
+    state = "\0".join((source.bucket, source.key, change, version, position.value))
+    ident = str(uuid.uuid5(_NAMESPACE, state))
+    return ObjectEvent(ident, change, source, int(position.value) / 1e9, ident, position, size=size)
+
+
+class Looker:
+    """Looks at paths. Remembers the folders it has seen, since a path that is gone does not say what it was."""
+
+    def __init__(self, watched: Watched, now: Callable[[], float], settle: float) -> None:
+        """`settle`: seconds without a change after which a file counts as whole where the system does not tell."""
+        self._watched, self._now, self._settle = watched, now, round(settle * 1e9)
+        self.root = os.path.realpath(watched.folder)
+        self._folders: set[str] = set()
+        self._leases = False
+
+    def learn(self) -> None:
+        """Find the folders that are there, and out what the filesystem tells."""
+        self._leases = tells(self._watched.folder / OWN)
+        self._folders = {self.root, *self._descend(self.root)}
+
+    def changes(self, kinds: Mapping[str, set[int]]) -> Iterator[Sight]:
+        """What became of these paths; parents come first, so that a new folder is known before its files."""
+        gone = {p for p in kinds if DELETED in kinds[p] and p in self._folders and p != self.root}
+        walked: set[str] = set()
+        for path in sorted(kinds):
+            parent = os.path.dirname(path)
+            if not self._relative(path) or not walked.isdisjoint(_chain(parent)) or not self._inside(parent):
+                continue
+            added = ADDED in kinds[path]
+            if added and _is_folder(path):
+                walked.add(path)
+            yield from self._look(path, added, None)
+        if gone:
+            vanished = {f for f in self._folders if not gone.isdisjoint(_chain(f)) and not os.path.isdir(f)}
+            self._folders -= vanished
+            for path in gone:
+                if gone.isdisjoint(_chain(os.path.dirname(path))) and (key := self._key(path)) is not None:
+                    yield GoneFolder(f"{key}/")
+
+    def again(self, waiting: Iterable[Unfinished]) -> Iterator[Sight]:
+        """Look once more at what was unfinished."""
+        for unfinished in waiting:
+            if unfinished.mark:
+                yield from self._look(unfinished.path, False, unfinished)
+            else:
+                yield from self._walk(unfinished.path, unfinished.since)
+
+    def admit(self, events: Iterable[ObjectEvent]) -> Iterator[Sight]:
+        """Events found by listing: of files, only once they are whole."""
+        for event in events:
+            if event.change is Change.DELETED:
+                yield event
+            else:
+                path = os.path.join(self.root, self._watched.path_of(event.source.key))
+                yield from self._look(path, False, None)
+
+    def _look(self, path: str, added: bool, before: Unfinished | None) -> Iterator[Sight]:
+        now = self._ns()  # before the look: what is true then may have changed since
+        try:
+            info = os.lstat(path)
+            if stat.S_ISDIR(info.st_mode):
+                if added or path not in self._folders:
+                    yield from self._walk(path, 0)
+                    yield Unfinished(path, since=now - _SLACK)  # files made before we got to watch it
+            elif stat.S_ISREG(info.st_mode):
+                yield from self._file(path, info, before, now)
+        except (FileNotFoundError, NotADirectoryError):
+            if path not in self._folders:
+                yield from self._event(path, Change.DELETED, "", now, None)
+        except OSError as error:
+            yield Unreadable(path, str(error))
+
+    def _file(self, path: str, info: os.stat_result, before: Unfinished | None, now: int) -> Iterator[Sight]:
+        mark = (info.st_ino, info.st_size, info.st_mtime_ns)
+        state = wholeness(path) if self._leases else Wholeness.UNKNOWN
+        same = before is not None and before.mark == mark
+        since = before.since if before is not None and same else now
+        if state is Wholeness.UNKNOWN:
+            quiet = self._settle <= now - info.st_mtime_ns or (same and self._settle <= now - since)
+            state = Wholeness.WHOLE if quiet else Wholeness.OPEN
+        if state is Wholeness.OPEN:
+            yield Unfinished(path, mark, since)
+        else:
+            version = "-".join(f"{part:x}" for part in mark)
+            yield from self._event(path, Change.CREATED, version, info.st_ctime_ns, info.st_size)
+
+    def _event(self, path: str, change: Change, version: str, at: int, size: int | None) -> Iterator[Sight]:
+        try:
+            key = self._watched.key_of(self._relative(path))
+        except InvalidKey as error:
+            if change is Change.CREATED:
+                yield Unreadable(path, str(error))
+            return
+        source = ObjectRef(Provider.FILE, self._watched.bucket, key)
+        yield event_of(change, source, version, Position.at(at), size)
+
+    def _walk(self, folder: str, since: int) -> Iterator[Sight]:
+        """The files in a folder, and in those below, that changed since."""
+        self._folders.add(folder)
+        for path in [folder, *self._descend(folder)]:
+            self._folders.add(path)
+            try:
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        if (
+                            entry.is_file(follow_symlinks=False)
+                            and entry.stat(follow_symlinks=False).st_ctime_ns >= since
+                        ):
+                            yield from self._look(entry.path, False, None)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+
+    def _descend(self, folder: str) -> Iterator[str]:
+        """The folders below, parents first. Links are not followed: what they lead to is not in the bucket."""
+        below = [folder]
+        while below:
+            try:
+                with os.scandir(below.pop()) as entries:
+                    found = [e.path for e in entries if e.is_dir(follow_symlinks=False) and self._relative(e.path)]
+            except OSError:  # gone, or ours not to read
+                continue
+            yield from found
+            below += found
+
+    def _inside(self, parent: str) -> bool:
+        """Not behind a link that leads out of the bucket."""
+        if parent in self._folders:
+            return True
+        links = (p for p in _chain(parent) if len(p) > len(self.root) and os.path.islink(p))
+        return next(links, None) is None
+
+    def _relative(self, path: str) -> str:
+        """The path in the bucket; "" for the bucket itself, and for what is our own."""
+        inside = path[len(self.root) + 1 :]
+        return "" if inside == OWN or inside.startswith(f"{OWN}/") else inside
+
+    def _key(self, path: str) -> str | None:
+        try:
+            return self._watched.key_of(self._relative(path))
+        except InvalidKey:
+            return None
+
+    def _ns(self) -> int:
+        return int(self._now() * 1e9)
+
+
+def _changed(entry: os.DirEntry[str], since: int) -> bool:
+    try:
+        return since == 0 or entry.stat(follow_symlinks=False).st_ctime_ns >= since
+    except OSError:
+        return True  # a look will tell
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _chain(path: str) -> Iterator[str]:
+    """/a/b/c -> /a, /a/b, /a/b/c"""
+    return accumulate(path.split("/")[1:], lambda above, name: f"{above}/{name}", initial="")

@@ -1,0 +1,147 @@
+"""What changed in a source while nobody watched: its listing against what the ledger knows to be at the destinations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from skyferry.config.routes import Route, Routes
+from skyferry.errors import ObjectNotFound, SkyferryError
+from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider, Transfer
+from skyferry.ports import Ledger, ObjectStore
+from skyferry.watch.look import event_of
+
+T = TypeVar("T")
+PAGE = 500  # objects compared at once: what bounds the memory
+HEADS = 16  # existence checks at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Compares one source with the ledger. Finds too much rather than too little: an event is only a hint."""
+
+    store: ObjectStore  # the source
+    provider: Provider  # as events name it
+    bucket: str
+    routes: Routes
+    ledger: Ledger
+    now: Callable[[], float]  # seconds since 1970
+
+    async def events(self, prefixes: Sequence[str] = ("",)) -> AsyncIterator[list[ObjectEvent]]:
+        """Up to PAGE events at a time, for objects whose key begins with one of these.
+
+        Created: objects which a route takes and whose destination does not hold this version. Deleted: what is at a
+        destination whose route propagates deletes, but not in the source any more. Raises StoreError and LedgerError;
+        a source that cannot be reached never looks like deletes.
+        """
+        for prefix in prefixes:
+            async for metas in _pages(self.store.list(prefix)):
+                if found := await self._created(metas):
+                    yield found
+            for route in self.routes:
+                if route.source == (self.provider, self.bucket) and route.deletes == "propagate":
+                    async for gone in _pages(self._unlisted(route, prefix)):
+                        if found := await self._deleted(gone):
+                            yield found
+
+    async def _created(self, metas: Sequence[ObjectMeta]) -> list[ObjectEvent]:
+        wanted = [(meta, event, self.routes.match(event)) for meta in metas for event in [self._event(meta)]]
+        held = await self._held([t for _, _, transfers in wanted for t in transfers])
+        return [
+            event
+            for meta, event, transfers in wanted
+            if any(not _holds(held[t.store, t.key], event.source, meta.version) for t in transfers)
+        ]
+
+    async def _held(self, transfers: Sequence[Transfer]) -> dict[tuple[str, str], Placement | None]:
+        held: dict[tuple[str, str], Placement | None] = {}
+        for store in {t.store for t in transfers}:
+            keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
+            placements = await self.ledger.placements(store, keys)
+            held |= {(store, key): placement for key, placement in zip(keys, placements, strict=True)}
+        return held
+
+    def _event(self, meta: ObjectMeta) -> ObjectEvent:
+        clock = Position.at(int(meta.modified * 1e9))
+        position = clock if meta.position is None or meta.position.exact else meta.position
+        return event_of(Change.CREATED, self._ref(meta.key), meta.version, position, meta.size)
+
+    async def _unlisted(self, route: Route, prefix: str) -> AsyncIterator[Placement]:
+        """Placements of this route which may have lost their source object.
+
+        Where the route keeps keys as they are, both sides come in one order and the listing rules most out; else all may.
+        """
+        same = route.template.text == "{key}"
+        listed = self.store.list(prefix) if same else _nothing()
+        placements = self.ledger.placed(route.store, self.bucket, prefix if same else "")
+        try:
+            newest = await anext(listed, None)
+            async for placed in placements:
+                key = placed.source.key
+                if same and not placed.key.startswith(prefix):
+                    break
+                if placed.source.provider != self.provider or not key.startswith(prefix) or not route.takes(key):
+                    continue
+                while newest and newest.key < placed.key:
+                    newest = await anext(listed, None)
+                if newest is None or newest.key != key:
+                    yield placed
+        finally:
+            await _close(listed)
+            await _close(placements)
+
+    async def _deleted(self, placements: Sequence[Placement]) -> list[ObjectEvent]:
+        gate = asyncio.Semaphore(HEADS)
+
+        async def look(key: str) -> ObjectEvent | SkyferryError | None:
+            async with gate:
+                at = Position.at(int(self.now() * 1e9))  # before the look
+                try:
+                    await self.store.head(key)
+                except ObjectNotFound:
+                    return event_of(Change.DELETED, self._ref(key), "", at, None)
+                except SkyferryError as error:
+                    return error
+                return None
+
+        async with asyncio.TaskGroup() as tasks:
+            looks = [tasks.create_task(look(p.source.key), name=f"look for {p.source.key}") for p in placements]
+        found = [result for task in looks if (result := task.result())]
+        if errors := [e for e in found if isinstance(e, SkyferryError)]:
+            raise errors[0]
+        return [e for e in found if isinstance(e, ObjectEvent)]
+
+    def _ref(self, key: str) -> ObjectRef:
+        return ObjectRef(self.provider, self.bucket, key)
+
+
+def _holds(placement: Placement | None, source: ObjectRef, version: str) -> bool:
+    return (
+        placement is not None
+        and not placement.deleted
+        and placement.about(source)
+        and placement.source.version == version
+    )
+
+
+async def _pages(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    page: list[T] = []
+    async for item in items:
+        page.append(item)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+async def _nothing() -> AsyncIterator[ObjectMeta]:
+    return
+    yield
+
+
+async def _close(items: AsyncIterator[object]) -> None:
+    if isinstance(items, AsyncGenerator):
+        await items.aclose()

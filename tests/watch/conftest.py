@@ -1,0 +1,123 @@
+"""A watched folder, and what the watcher says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from skyferry.errors import InvalidKey
+from skyferry.model import Change, ObjectEvent
+from skyferry.ports import Clock
+from skyferry.records import Record
+from skyferry.watch.folder import FolderWatcher
+from skyferry.watch.look import Watched
+
+PATIENCE = 20.0  # seconds that a test waits for what should take a fraction of one
+
+
+class SystemClock:
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Heard:
+    """Everything that the watcher sent, said missed, and told its observer."""
+
+    def __init__(self) -> None:
+        self.events: list[ObjectEvent] = []
+        self.missed: list[str] = []
+        self.records: list[Record] = []
+        self.errors: list[Exception] = []  # raised by the next sends
+        self._changed = asyncio.Condition()
+
+    def on(self, record: Record) -> None:
+        self.records.append(record)
+
+    async def send(self, events: list[ObjectEvent]) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        self.events += events
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def miss(self, prefixes: Sequence[str]) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        self.missed += prefixes
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until(self, told: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(told)
+
+    def of(self, key: str) -> list[ObjectEvent]:
+        return [event for event in self.events if event.source.key == key]
+
+    async def created(self, key: str, size: int | None = None) -> ObjectEvent:
+        def told() -> bool:
+            return any(e.change is Change.CREATED and size in (None, e.size) for e in self.of(key))
+
+        await self.until(told)
+        return self.of(key)[-1]
+
+    async def deleted(self, key: str) -> ObjectEvent:
+        await self.until(lambda: any(e.change is Change.DELETED for e in self.of(key)))
+        return self.of(key)[-1]
+
+
+def key_of(path: str) -> str:
+    if path.endswith("~"):
+        raise InvalidKey("ends with a tilde", where=path)
+    return path.replace("%20", " ")
+
+
+def path_of(key: str) -> str:
+    return key.replace(" ", "%20")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "source").mkdir()
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def watched(folder: Path) -> Watched:
+    return Watched(folder, "in", "bucket", key_of, path_of)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return SystemClock()
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+async def watcher(watched: Watched, heard: Heard, clock: Clock) -> AsyncIterator[FolderWatcher]:
+    """A watcher while it runs."""
+    watcher = FolderWatcher(watched, heard.send, heard.miss, clock, heard)
+    task = asyncio.create_task(watcher.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await watcher.established.wait()
+        yield watcher
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

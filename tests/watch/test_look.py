@@ -1,0 +1,183 @@
+"""What a changed path is now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+from skyferry.watch import look
+from skyferry.watch.look import ADDED, DELETED, MODIFIED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
+from skyferry.watch.wholeness import Wholeness
+
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def looker(watched: Watched) -> Looker:
+    looker = Looker(watched, lambda: NOW, settle=0.5)
+    looker.learn()
+    return looker
+
+
+@pytest.fixture
+def blind(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> Looker:
+    """On a filesystem that does not tell whether a file is open."""
+    monkeypatch.setattr(look, "wholeness", lambda path: Wholeness.UNKNOWN)
+    return looker
+
+
+def put(file: Path, data: bytes = b"data") -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return str(file)
+
+
+def shown(sights: Iterable[Sight]) -> list[tuple[str, str]]:
+    """(what, key or path)"""
+    return [
+        (s.change.value, s.source.key)
+        if isinstance(s, ObjectEvent)
+        else (type(s).__name__, s.prefix if isinstance(s, GoneFolder) else os.path.basename(s.path))
+        for s in sights
+    ]
+
+
+def test_a_file_is_a_created_event_that_describes_it(looker: Looker, folder: Path) -> None:
+    path = put(folder / "a" / "b%20c")
+    [event] = looker.changes({path: {MODIFIED}})
+    assert isinstance(event, ObjectEvent)
+    info = os.stat(path)
+    assert event.source == ObjectRef(Provider.FILE, "bucket", "a/b c")
+    assert (event.change, event.size, event.position) == (Change.CREATED, 4, Position.at(info.st_ctime_ns))
+    assert event.occurred_at == pytest.approx(info.st_ctime)
+
+
+def test_the_same_state_has_the_same_id_and_another_state_another(looker: Looker, folder: Path) -> None:
+    path = put(folder / "f")
+    [one], [two] = looker.changes({path: {ADDED}}), looker.changes({path: {MODIFIED}})
+    os.rename(path, folder / "g")
+    os.rename(folder / "g", path)
+    [back] = looker.changes({path: {ADDED}})
+    assert isinstance(one, ObjectEvent)
+    assert isinstance(back, ObjectEvent)
+    assert one == two
+    assert back.event_id != one.event_id, (
+        "moved away and back it is an event of its own, or its copy would stay deleted"
+    )
+
+
+def test_a_missing_file_is_a_delete_at_the_time_of_the_look(looker: Looker, folder: Path) -> None:
+    [event] = looker.changes({str(folder / "gone"): {ADDED, DELETED}})
+    assert isinstance(event, ObjectEvent)
+    assert (event.change, event.occurred_at, event.size) == (Change.DELETED, NOW, None)
+
+
+def test_a_file_that_is_being_written_is_unfinished_until_it_is_closed(looker: Looker, folder: Path) -> None:
+    path = put(folder / "f")
+    with open(path, "ab"):
+        [unfinished] = looker.changes({path: {MODIFIED}})
+        assert isinstance(unfinished, Unfinished)
+        assert shown(looker.again([unfinished])) == [("Unfinished", "f")]
+    assert shown(looker.again([unfinished])) == [("created", "f")]
+
+
+def test_where_the_system_does_not_tell_a_file_is_whole_once_it_is_quiet(
+    blind: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now = put(folder / "f"), NOW
+    monkeypatch.setattr(blind, "_now", lambda: now)
+    os.utime(path, (NOW, NOW - 0.4))
+    [unfinished] = blind.changes({path: {ADDED}})
+    assert isinstance(unfinished, Unfinished)
+    now = NOW + 0.2
+    assert shown(blind.again([unfinished])) == [("created", "f")]
+    os.utime(path, (NOW, NOW + 100))  # a timestamp in the future: what counts is that it does not change
+    now = NOW + 1
+    [unfinished] = blind.again([unfinished])
+    assert isinstance(unfinished, Unfinished)
+    now = NOW + 1.4
+    [unfinished] = blind.again([unfinished])
+    assert isinstance(unfinished, Unfinished)
+    now = NOW + 1.6
+    assert shown(blind.again([unfinished])) == [("created", "f")]
+
+
+def test_a_new_folder_is_searched_and_looked_at_again(looker: Looker, folder: Path) -> None:
+    put(folder / "new" / "deep" / "f")
+    put(folder / "new" / "g")
+    changes = {str(folder / "new"): {ADDED}, str(folder / "new" / "deep"): {ADDED}, str(folder / "new" / "g"): {ADDED}}
+    sights = list(looker.changes(changes))
+    assert sorted(shown(sights)) == [("Unfinished", "new"), ("created", "new/deep/f"), ("created", "new/g")]
+    late = put(folder / "new" / "deep" / "late")
+    os.utime(late)
+    again = [s for s in sights if isinstance(s, Unfinished)]
+    assert ("created", "new/deep/late") in shown(looker.again(again)) or os.stat(late).st_ctime < NOW
+
+
+def test_a_second_look_at_a_folder_tells_only_what_is_newer(looker: Looker, folder: Path) -> None:
+    old = put(folder / "new" / "old")
+    since = os.stat(old).st_ctime_ns + 1
+    put(folder / "new" / "f")
+    while os.stat(folder / "new" / "f").st_ctime_ns < since:
+        os.utime(folder / "new" / "f")
+    assert shown(looker.again([Unfinished(str(folder / "new"), since=since)])) == [("created", "new/f")]
+
+
+def test_a_known_folder_is_not_searched_because_its_own_attributes_changed(looker: Looker, folder: Path) -> None:
+    put(folder / "d" / "f")
+    looker.learn()
+    assert list(looker.changes({str(folder / "d"): {MODIFIED}})) == []
+
+
+def test_a_folder_that_was_moved_out_is_named_by_its_prefix_and_forgotten(looker: Looker, folder: Path) -> None:
+    put(folder / "d" / "e" / "f")
+    looker.learn()
+    shutil.rmtree(folder / "d")
+    both = {str(folder / "d"): {DELETED}, str(folder / "d" / "e"): {DELETED}, str(folder / "d" / "e" / "f"): {DELETED}}
+    assert sorted(shown(looker.changes(both))) == [("GoneFolder", "d/"), ("deleted", "d/e/f")]
+    assert shown(looker.changes({str(folder / "d"): {DELETED}})) == [("deleted", "d")]
+
+
+def test_a_folder_that_was_replaced_is_both_gone_and_searched(looker: Looker, folder: Path) -> None:
+    put(folder / "d" / "old")
+    looker.learn()
+    shutil.rmtree(folder / "d")
+    put(folder / "d" / "new")
+    sights = shown(looker.changes({str(folder / "d"): {ADDED, DELETED}}))
+    assert sorted(sights) == [("GoneFolder", "d/"), ("Unfinished", "d"), ("created", "d/new")]
+
+
+def test_our_own_folder_and_the_root_are_no_objects(looker: Looker, folder: Path) -> None:
+    own = put(folder / ".skyferry" / "tmp" / "x")
+    assert list(looker.changes({own: {ADDED}, str(folder): {MODIFIED}, str(folder / ".skyferry"): {ADDED}})) == []
+    assert shown(looker.changes({put(folder / ".skyferry-not"): {ADDED}})) == [("created", ".skyferry-not")]
+
+
+def test_links_and_what_is_behind_them_are_no_objects(looker: Looker, folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "outside" / "secret")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "file").symlink_to(tmp_path / "outside" / "secret")
+    os.mkfifo(folder / "pipe")
+    paths = ("link", "file", "pipe", "link/secret")
+    assert list(looker.changes({str(folder / p): {ADDED} for p in paths})) == []
+
+
+def test_a_name_that_cannot_be_a_key_is_told(looker: Looker, folder: Path) -> None:
+    [sight] = looker.changes({put(folder / "x~"): {ADDED}})
+    assert isinstance(sight, Unreadable)
+    assert "tilde" in sight.message
+    assert list(looker.changes({str(folder / "y~"): {DELETED}})) == []
+
+
+def test_events_of_a_listing_are_let_in_only_when_the_file_is_whole(looker: Looker, folder: Path) -> None:
+    path = put(folder / "a%20b")
+    created = ObjectEvent("e", Change.CREATED, ObjectRef(Provider.FILE, "bucket", "a b"), 0.0)
+    deleted = ObjectEvent("e", Change.DELETED, ObjectRef(Provider.FILE, "bucket", "c"), 0.0)
+    with open(path, "ab"):
+        assert shown(looker.admit([created, deleted])) == [("Unfinished", "a%20b"), ("deleted", "c")]
+    assert shown(looker.admit([created])) == [("created", "a b")]
