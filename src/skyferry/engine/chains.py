@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from skyferry import retry
@@ -120,6 +120,7 @@ class Chains:
                 else:
                     again = self._w.clock.time() + self._w.random.random()
                     self._tell.fenced(job.transfer)
+                    await self._undo(job, outcome)
             except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
                 again = self._w.clock.time() + self._policy.backoff.delay(3, self._w.random.random())
                 self._tell.ledger_failed(job.transfer, error)
@@ -137,6 +138,11 @@ class Chains:
         elif isinstance(outcome, Skipped) and chain.placement:
             chain.placement = chain.placement.advance(outcome.positions)
         return outcome.at if isinstance(outcome, Retry | Released) else None
+
+    async def _undo(self, job: Job, outcome: Outcome) -> None:
+        if isinstance(outcome, Done) and not outcome.placement.deleted:
+            with suppress(SkyferryError):  # the store is down: its next event, or the next reconciliation, finds it
+                await self._copier.undo(job.transfer, outcome)
 
     async def _claim_again(self, job: Job) -> None:
         """The lease was given back while this job came in: it needs a claim of its own."""

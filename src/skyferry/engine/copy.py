@@ -12,7 +12,7 @@ from skyferry.engine.admission import MemoryBudget, Slot
 from skyferry.engine.digest import digest
 from skyferry.engine.parts import PartCopier, PartLimits, Source
 from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, PreconditionFailed
-from skyferry.model import Change, Checksums, Claim, ObjectMeta, Placement, Receipt, Traits
+from skyferry.model import Change, Checksums, Claim, ObjectMeta, Placement, Receipt, Traits, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped
 
 RACES = 8  # how often a lost race is decided again within one attempt
@@ -203,6 +203,17 @@ class Copier:
             else:
                 return self._done(attempt, started, None, None, Checksums(), Checksums())
         raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
+
+    async def undo(self, transfer: Transfer, done: Done) -> None:
+        """The claim was lost while this was written, so it is not recorded: take it back, unless it is still the newest.
+
+        Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed.
+        """
+        placed = done.placement
+        newest = await _head(self._stores[transfer.source_store], transfer.source.key)
+        if newest is None or newest.version != placed.source.version:
+            with suppress(PreconditionFailed):  # somebody has replaced it already
+                await _delete_version(self._stores[placed.store], placed.key, placed.version)
 
     def _done(
         self,

@@ -111,10 +111,10 @@ def _gone(claim: Claim, route: Route) -> Decision:
     placed = claim.placement
     if claim.transfer.change is Change.CREATED or route.deletes != "propagate":
         return Skipped("gone", positions(claim, None))
-    if placed is None or (not placed.deleted and not placed.version):
-        return CheckDestination()
-    if placed.deleted:
-        return Skipped("gone", positions(claim, None))
+    if placed is None or placed.deleted or not placed.version:
+        return (
+            CheckDestination()
+        )  # a tombstone too: a worker may have written after it, and died before it could say so
     if not placed.about(claim.transfer.source):
         return Skipped("foreign")
     return Remove(Precondition(replace=placed.version))

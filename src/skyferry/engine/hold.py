@@ -84,12 +84,19 @@ class Hold:
         """Set room aside for a receive under way; undo with a negative count."""
         self._reserved += count
 
-    def adopt(self, transfers: Iterable[Transfer], held: Held) -> list[Job]:
-        """Attach the message to its transfers; returns those not in hand before."""
+    def adopt(self, transfers: Iterable[Transfer], held: Held, now: float) -> list[Job]:
+        """Attach the message to its transfers; returns those not in hand before.
+
+        An outcome being recorded answers the messages that came before it, not this one, which may be a redrive of it.
+        """
         fresh = []
         for transfer in transfers:
+            job = self.jobs.get(transfer.id)
+            if job and job.concluding:
+                held.again = now + 1.0
+                continue
             held.pending += 1
-            if job := self.jobs.get(transfer.id):
+            if job:
                 job.holders.append(held)
             else:
                 job = self.jobs[transfer.id] = Job(transfer, [held])

@@ -132,11 +132,11 @@ class Worker:
         fresh: list[Job] = []
         for held in batch:
             try:
-                fresh += self._hold.adopt(self._read(queue, held.message), held)
+                fresh += self._hold.adopt(self._read(queue, held.message), held, self._w.clock.time())
             except EventError as error:
                 letters.append(self._letter(queue, held.message, error))
                 self._tell.unreadable(queue.name, error)
-        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route
+        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route, bad timing
         try:
             if letters:
                 await self._w.ledger.bury(letters)

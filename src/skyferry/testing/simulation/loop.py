@@ -46,7 +46,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """The process stands still (swapped out, suspended) and then goes on as if nothing had been."""
         self._frozen[process] = self._now + seconds
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # Any instead of TypeVarTuple
         return super().call_soon(self._alive, context, callback, args, context=context)
 
     def call_at(

@@ -25,7 +25,7 @@ from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, Transfer
-from skyferry.ports import Outgoing
+from skyferry.ports import EventQueue, Filter, Observer, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryBucket, MemoryStore
@@ -33,7 +33,7 @@ from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
 from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue
 
-MEMORY = 4096  # bytes of object data allowed in memory
+MEMORY = 1024  # bytes of object data allowed in memory
 PART = 256  # bytes; objects up to four times as long are made, so that large ones are copied in parts
 IMPOSSIBLE = "impossible"  # a key that the destination refuses for ever
 
@@ -53,10 +53,32 @@ class Plan:
     sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
 
 
+def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Plan:
+    """Plans differ too: one to three workers, fair and foul weather, an outage longer than all retries in every fourth."""
+    dice = random.Random(f"plan {seed}")
+    start = dice.random() * 20
+    weather = Weather(
+        latency=dice.choice((0.001, 0.02, 0.5)),
+        stall=dice.choice((0.0, 0.002, 0.02)),
+        fail=dice.choice((0.0, 0.05, 0.15)),
+        corrupt=dice.choice((0.0, 0.02)),
+        outages=((start, start + 900.0),) if dice.random() < 0.25 else (),
+    )
+    return Plan(
+        workers=dice.choice((1, 2, 2, 3)),
+        keys=dice.choice((1, 2, 5)),
+        crashes=dice.choice((0, 1, 3)),
+        freezes=dice.choice((0, 1, 2)),
+        weather=weather,
+        sabotage=sabotage,
+    )
+
+
 class Simulation:
     """`run` gives the breaches of the six rules, [] if all hold. The same seed and plan give the same run."""
 
-    def __init__(self, seed: int, plan: Plan) -> None:
+    def __init__(self, seed: int, plan: Plan, observer: Observer | None = None) -> None:
+        self._observer = observer or _Silence()
         self._dice = random.Random(seed)
         self._plan = plan
         self.loop = SimulatedLoop(random.Random(self._dice.random()))
@@ -175,7 +197,7 @@ class Simulation:
     async def _trouble(self) -> None:
         """Crashes and freezes at moments that the dice choose; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
-        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes
+        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["redrive"]
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
@@ -185,6 +207,8 @@ class Simulation:
                 del self._workers[process]
                 await self.clock.sleep(dice.random() * 10)
                 self._start_worker()
+            elif kind == "redrive":
+                await MemoryLedger("operator", self.clock, state=self._ledger_state).redrive(Filter())
             else:
                 self.loop.freeze(process, 20 + dice.random() * 100)
 
@@ -214,12 +238,12 @@ class Simulation:
             breakers={name: Breaker(BreakerPolicy(), self.clock) for name in ("source", "destination")},
             clock=self.clock,
             random=dice,
-            observer=_Silence(),
+            observer=self._observer,
         )
         source = Chaos(MemoryStore("source", self.clock, self._source), fair, dice, self.clock, STORE_ERRORS)
         inner = _Refusing(WatchedDestination(MemoryStore("destination", self.clock, self._destination), self._rules))
-        destination = Chaos(inner, stormy, dice, self.clock, STORE_ERRORS)
-        budget = _WatchedBudget(self)
+        destination = _Metered(Chaos(inner, stormy, dice, self.clock, STORE_ERRORS), self)
+        budget = MemoryBudget(MEMORY)
         stores = {
             name: GuardedStore(store, self._guards(world, name))
             for name, store in (("source", source), ("destination", destination))
@@ -227,7 +251,10 @@ class Simulation:
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
         chains = ChainPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, chains=chains)
-        queues = [Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), RedriveQueue(chaotic, self.clock)]
+        queues: list[EventQueue] = [
+            Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS),
+            RedriveQueue(chaotic, self.clock),
+        ]
         return Worker(world, _Reader(self._routes), copier, queues, policy)
 
     def _queue(self, process: str) -> MemoryQueue:
@@ -277,11 +304,24 @@ class _Refusing:
         return call
 
 
-class _WatchedBudget(MemoryBudget):
-    def __init__(self, simulation: Simulation) -> None:
-        super().__init__(MEMORY)
-        self._simulation = simulation
+class _Metered:
+    """A destination that knows how many bytes are on their way to it."""
 
-    async def take(self, size: int) -> None:
-        await super().take(size)
-        self._simulation.peak(self._used)
+    def __init__(self, port: Any, simulation: Simulation) -> None:
+        self._port, self._simulation, self._bytes = port, simulation, 0
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._port, name)
+        if name not in ("write", "write_part"):
+            return inner
+
+        async def call(first: Any, second: Any, *args: Any) -> Any:
+            size = len(second if name == "write" else args[0])
+            self._bytes += size
+            self._simulation.peak(self._bytes)
+            try:
+                return await inner(first, second, *args)
+            finally:
+                self._bytes -= size
+
+        return call

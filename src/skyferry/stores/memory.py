@@ -1,0 +1,131 @@
+"""A bucket in memory: for tests, simulations and trials. It lives as long as its MemoryBucket."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from awscrt import checksums as crt
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    InvalidKey,
+    ObjectNotFound,
+    PreconditionFailed,
+    VersionChanged,
+)
+from skyferry.model import Attributes, Checksums, ObjectMeta, Position, Traits
+from skyferry.ports import ANY, Clock, ObjectData, Part, Precondition, Upload
+
+
+@dataclass(slots=True)
+class MemoryBucket:
+    """The objects, behind the port: tests seed and inspect them here. Several stores may share one."""
+
+    name: str = "bucket"
+    exists: bool = True
+    objects: dict[str, tuple[ObjectMeta, bytes]] = field(default_factory=dict)
+    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    count: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+
+class MemoryStore:
+    """An ObjectStore whose versions are generation numbers, as in Cloud Storage; old versions are not kept."""
+
+    traits = Traits()
+
+    def __init__(self, name: str, clock: Clock, bucket: MemoryBucket | None = None) -> None:
+        self.name, self._clock = name, clock
+        self.bucket = bucket or MemoryBucket(name)
+
+    async def head(self, key: str) -> ObjectMeta:
+        return self._get(key)[0]
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        meta, data = self._get(key)
+        if version and version != meta.version:
+            raise VersionChanged(where=f"{self.name} {key}")
+        return ObjectData(meta, data[start : start + length])
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        self._check(key)
+        self._demand(key, when)
+        return self._put(key, data, attributes, checksums)
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        self._check(key)
+        upload = Upload(f"upload-{next(self.bucket.count)}", key, size, part_size, attributes, self._clock.time())
+        self.bucket.uploads[upload.id] = {}
+        return upload
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        parts = self.bucket.uploads.get(upload.id)
+        if parts is None:
+            raise ObjectNotFound("the upload does not exist", where=f"{self.name} {upload.key}")
+        self._verify(upload.key, data, Checksums(crc32c=crc32c))
+        parts[number] = data
+        return Part(number, (number - 1) * upload.part_size, len(data), crc32c, crc32c)
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        held = self.bucket.uploads.get(upload.id)
+        if held is None:
+            raise ObjectNotFound("the upload does not exist", where=f"{self.name} {upload.key}")
+        self._demand(upload.key, when)
+        data = b"".join(held[part.number] for part in sorted(parts, key=lambda p: p.number))
+        meta = self._put(upload.key, data, upload.attributes, checksums)
+        del self.bucket.uploads[upload.id]
+        return meta
+
+    async def abort_upload(self, upload: Upload) -> None:
+        self.bucket.uploads.pop(upload.id, None)
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        self._check(key)
+        self._demand(key, when)
+        self.bucket.objects.pop(key, None)
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        self._check("k")
+        for key in sorted(self.bucket.objects, key=lambda k: k.encode()):
+            if key.startswith(prefix) and key.encode() > after.encode() and (found := self.bucket.objects.get(key)):
+                yield found[0]
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def _check(self, key: str) -> None:
+        if not self.bucket.exists:
+            raise BucketNotFound(where=self.bucket.name)
+        if not key or "\0" in key or len(key.encode("utf-8", "replace")) > 1024:
+            raise InvalidKey("a key has 1 to 1,024 bytes and no NUL", where=f"{self.name} {key[:80]!r}")
+
+    def _get(self, key: str) -> tuple[ObjectMeta, bytes]:
+        self._check(key)
+        if key not in self.bucket.objects:
+            raise ObjectNotFound(where=f"{self.name} {key}")
+        return self.bucket.objects[key]
+
+    def _demand(self, key: str, when: Precondition) -> None:
+        held = self.bucket.objects.get(key)
+        if (when.create_only and held) or (when.replace and (held is None or held[0].version != when.replace)):
+            raise PreconditionFailed(where=f"{self.name} {key}")
+
+    def _put(self, key: str, data: bytes, attributes: Attributes, declared: Checksums) -> ObjectMeta:
+        own = self._verify(key, data, declared)
+        generation = next(self.bucket.count)
+        position = Position("gcs-generation", f"{generation:020d}.{1:020d}")
+        meta = ObjectMeta(key, len(data), str(generation), self._clock.time(), position, own, attributes)
+        self.bucket.objects[key] = (meta, data)
+        return meta
+
+    def _verify(self, key: str, data: bytes, declared: Checksums) -> Checksums:
+        own = Checksums(crc32c=f"{crt.crc32c(data):08x}")
+        if name := own.conflict(declared):
+            raise ChecksumMismatch(f"{name} of the body is not the one declared", where=f"{self.name} {key}")
+        return own

@@ -1,0 +1,151 @@
+"""Mistakes that somebody could make in the engine, to be planted into a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MethodType
+from typing import Any
+
+from skyferry.errors import PreconditionFailed
+from skyferry.model import Change
+from skyferry.ports import ANY, Message, ObjectData, Retry, Settlement
+
+
+def ack_before_settle(worker: Any) -> None:
+    """A message acked as soon as it is received."""
+    queue = worker._queues[0]
+    receive = queue.receive
+
+    async def eager(limit: int, wait: float) -> list[Message]:
+        messages: list[Message] = await receive(limit, wait)
+        await queue.ack(messages)
+        return messages
+
+    worker._queues[0] = _Override(queue, receive=eager)
+
+
+def no_fence(worker: Any) -> None:
+    """A ledger that takes a settlement whatever its fence."""
+    ledger = worker._w.ledger
+    state = ledger._port._port._state
+
+    async def careless(settlements: Sequence[Settlement]) -> list[bool]:
+        fences = {key: lease.fence for key, lease in state.leases.items()}
+        claims = [replace(s.claim, fence=fences[s.claim.transfer.store, s.claim.transfer.key]) for s in settlements]
+        return list(await ledger.settle([replace(s, claim=c) for s, c in zip(settlements, claims, strict=True)]))
+
+    worker._chains.settler._send = careless
+
+
+def unconditional_writes(worker: Any) -> None:
+    """A write that replaces whatever is there."""
+    store = worker._chains._copier._stores["destination"].inner
+
+    async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
+        return await store.write(key, data, attributes, checksums, ANY)
+
+    async def finish(upload: Any, parts: Any, checksums: Any, when: Any = ANY) -> Any:
+        return await store.finish_upload(upload, parts, checksums, ANY)
+
+    worker._chains._copier._stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
+
+
+def unverified_reads(worker: Any) -> None:
+    """Bytes taken as they come, whatever the source declares."""
+    store = worker._chains._copier._stores["source"].inner
+
+    async def read(*args: Any, **kwargs: Any) -> ObjectData:
+        got: ObjectData = await store.read(*args, **kwargs)
+        return replace(got, meta=replace(got.meta, checksums=type(got.meta.checksums)()))
+
+    worker._chains._copier._stores["source"].inner = _Override(store, read=read)
+
+
+def deletes_without_a_look(worker: Any) -> None:
+    """A delete event obeyed without asking whether the object is really gone."""
+    copier = worker._chains._copier
+    run = copier.run
+
+    async def trusting(attempt: Any, route: Any) -> Any:
+        if attempt.claim.transfer.change is Change.DELETED:
+            await copier._stores["destination"].delete(attempt.claim.transfer.key)
+            return copier._done(attempt, 0.0, None, None, *[type(attempt.claim.transfer.checksums)()] * 2)
+        return await run(attempt, route)
+
+    copier.run = trusting
+
+
+def retries_are_forgotten(worker: Any) -> None:
+    """A failed attempt whose message is acked instead of given back."""
+    chains = worker._chains
+    recorded = chains._recorded
+
+    def forgetful(self: Any, chain: Any, job: Any, outcome: Any) -> Any:
+        again = recorded(chain, job, outcome)
+        return None if isinstance(outcome, Retry) else again
+
+    chains._recorded = MethodType(forgetful, chains)
+
+
+def outages_burn_attempts(worker: Any) -> None:
+    """An outage counted against the object."""
+    for breaker in worker._w.breakers.values():
+        breaker.healthy = lambda side, since: True
+
+
+def poison_is_dropped(worker: Any) -> None:
+    """A message that is no event, acked without a dead letter."""
+
+    async def bury(letters: Any) -> None:
+        return None
+
+    object.__setattr__(worker._w, "ledger", _Override(worker._w.ledger, bury=bury))
+
+
+def boundless_memory(worker: Any) -> None:
+    """Object data read without asking for memory first."""
+
+    async def take(size: int) -> None:
+        return None
+
+    budget = worker._chains._copier._budget
+    budget.take, budget.give = take, lambda size: None
+
+
+def lost_races_win(worker: Any) -> None:
+    """A refused write tried again without the condition."""
+    store = worker._chains._copier._stores["destination"].inner
+
+    async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
+        try:
+            return await store.write(key, data, attributes, checksums, when)
+        except PreconditionFailed:
+            return await store.write(key, data, attributes, checksums, ANY)
+
+    worker._chains._copier._stores["destination"].inner = _Override(store, write=write)
+
+
+class _Override:
+    """A port with some methods replaced."""
+
+    def __init__(self, port: Any, **methods: Any) -> None:
+        self.__dict__.update(methods)
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+
+BUGS: list[Any] = [
+    ack_before_settle,
+    no_fence,
+    unconditional_writes,
+    unverified_reads,
+    deletes_without_a_look,
+    retries_are_forgotten,
+    outages_burn_attempts,
+    poison_is_dropped,
+    boundless_memory,
+    lost_races_win,
+]
