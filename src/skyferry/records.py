@@ -20,7 +20,7 @@ Event = Literal[
     "message.released",  # count, delay
     "message.test",  # a provider's test message, acked
     "message.dead",  # could not be parsed
-    "event.received",  # format
+    "event.received",  # reason: the format it came in
     "event.unrouted",  # no route matches
     "transfer.claimed",
     "transfer.duplicate",  # settled before
@@ -64,4 +64,3 @@ class Record:
     delay: float | None = None  # seconds
     lag: float | None = None  # seconds from the event to its settlement
     traceparent: str = ""
-    format: str = ""  # which parser read the event

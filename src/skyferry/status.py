@@ -35,4 +35,4 @@ class Status:
     routes: tuple[str, ...] = ()
     limiter_waiting: Mapping[str, int] = field(
         default_factory=dict
-    )  # store name -> requests that wait for its rate limit
+    )  # store name -> requests waiting for its rate limit

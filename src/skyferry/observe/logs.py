@@ -1,0 +1,148 @@
+"""Logs: one line per record, JSON for machines or text for people.
+
+Keys equal the names of `Record`'s fields; empty ones are left out. Nothing in a record can break its line or add another.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import BinaryIO, Literal
+
+import orjson
+
+from skyferry.records import EVENTS, Record
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "text"]
+
+RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+DEFAULT: Level = "debug"  # of events that LEVELS does not name: the chatter of every step
+LEVELS: dict[str, Level] = {
+    "service.started": "info",
+    "service.draining": "info",
+    "service.stopped": "info",
+    "queue.failed": "warning",
+    "ledger.failed": "error",
+    "message.test": "info",
+    "message.dead": "error",
+    "event.unrouted": "info",
+    "transfer.done": "info",
+    "transfer.skipped": "info",
+    "transfer.retry": "warning",
+    "transfer.dead": "error",
+    "transfer.released": "info",
+    "transfer.fenced": "warning",
+    "breaker.changed": "warning",
+    "watch.unreadable": "warning",
+}
+
+NAMES = tuple(f.name for f in fields(Record))
+_values = attrgetter(*NAMES)
+
+# What JSON leaves as it is, but which ends a line for some readers or turns text around on a terminal.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_SECRET = re.compile(
+    r"""(?ix) ( \b(?:authorization|x-amz-security-token)\b ["']? \s* [:=] \s* ["']? (?:(?:bearer|basic)\s+)?
+              | \bbearer\s+
+              | (?:^|[?&;,\s"'({\[]) (?:sig|x-amz-signature|x-goog-signature|x-amz-credential|x-amz-security-token|token
+                            |access_token|api_?key|password|passwd|secret|accountkey|sharedaccesskey) ["']? \s* [=:] \s*
+              | ://[^/\s:@]*: (?=[^/\s@]+@)
+              ) ["']? [^\s"'&;,@]+"""
+)
+_PLAIN = re.compile(r"[^\s\"=\\]+")
+_COLOURS = {n: (f"\x1b[{c}m", "\x1b[0m") for n, c in {"debug": 2, "info": 32, "warning": 33, "error": 31}.items()}
+_HIDDEN = frozenset({"correlation_id", "event_id", "transfer_id", "traceparent"})  # in text; JSON has them
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a credential: passwords in URLs, signatures, bearer tokens, keys."""
+    return _SECRET.sub(r"\1***", text)
+
+
+def dumps(value: object) -> str:
+    """JSON in one line, whatever the strings hold; lone surrogates (unreadable file names) are written as escapes."""
+    try:
+        line = orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
+    except TypeError:
+        line = orjson.dumps(_plain(value), default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
+    return line if line.isascii() and "\x7f" not in line else _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, datetime | float) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+class LogObserver:
+    """Writes a line per record at or above `level`, at once, to a binary stream such as `sys.stderr.buffer`.
+
+    `auto` is text on a terminal, JSON elsewhere. Colours are used on a terminal only. A stream that cannot be written
+    to loses lines rather than stopping transfers; `lost` counts them.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        format: Format = "auto",
+        level: Level = "info",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.level = level
+        self.lost = 0
+        terminal = stream.isatty()
+        self._write, self._flush, self._clock = stream.write, stream.flush, clock
+        self._render = self._text if format == "text" or (format == "auto" and terminal) else _json
+        self._colours = _COLOURS if terminal else {}
+        self._muted = frozenset(e for e in EVENTS if RANK[LEVELS.get(e, DEFAULT)] < RANK[level])
+
+    def on(self, record: Record) -> None:
+        """Write one record."""
+        event = record.event
+        if event in self._muted:
+            return
+        found = {name: value for name, value in zip(NAMES, _values(record), strict=True) if value or value == 0}
+        for name in ("message", "hint"):
+            if name in found:
+                found[name] = redact(found[name])
+        del found["event"]
+        self.write(event, LEVELS.get(event, DEFAULT), found)
+
+    def write(self, event: str, level: Level, values: Mapping[str, object]) -> None:
+        """Write one line. Thread-safe where the stream's `write` is."""
+        line = self._render(datetime.fromtimestamp(self._clock(), UTC), level, event, values)
+        try:
+            self._write(line)
+            self._flush()
+        except (OSError, ValueError):  # the reader went away, or the stream is closed
+            self.lost += 1
+
+    def _text(self, at: datetime, level: Level, event: str, values: Mapping[str, object]) -> bytes:
+        colour, plain = self._colours.get(level, ("", ""))
+        hidden = _HIDDEN if RANK[level] < RANK["warning"] else _HIDDEN - {"transfer_id"}  # the id to redrive by
+        shown = " ".join(_field(n, values[n]) for n in sorted(values, key=_key_first) if n not in hidden)
+        head = f"{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03d} {colour}{level:<7} {event:<18}{plain}"
+        return f"{head} {shown}".rstrip().encode() + b"\n"
+
+
+def _json(at: datetime, level: Level, event: str, values: Mapping[str, object]) -> bytes:
+    return dumps({"time": at, "level": level, "event": event, **values}).encode() + b"\n"
+
+
+def _key_first(name: str) -> bool:
+    return name != "key"
+
+
+def _field(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{name}={value:.3f}s"
+    text = dumps(value)
+    plain = isinstance(value, str) and _PLAIN.fullmatch(text[1:-1])
+    return f"{name}={text[1:-1] if plain else text}"

@@ -1,0 +1,259 @@
+"""Prometheus metrics over records.
+
+Counts are plain numbers in dicts that a collector turns into families when somebody scrapes: a record costs about a
+microsecond. Labels come from the configuration and from closed sets (errors, operations, outcomes), never from keys.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from skyferry import __version__
+from skyferry.records import Record
+from skyferry.status import Status
+
+SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
+BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+
+
+@dataclass(slots=True)
+class Series:
+    """One metric: its definition and the numbers by label values."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str  # as scraped, without the suffixes of a histogram
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()  # upper bounds of a histogram, without +Inf
+    values: dict[tuple[str, ...], float] = field(default_factory=dict)
+    counts: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # per bucket, +Inf last; `values` is the sum
+
+    def add(self, amount: float, *labels: str) -> None:
+        """Count."""
+        self.values[labels] = self.values.get(labels, 0) + amount
+
+    def observe(self, amount: float, *labels: str) -> None:
+        """Put one measurement into its bucket; what is below nothing (clocks differ) counts as 0."""
+        counts = self.counts.get(labels)
+        if counts is None:
+            counts = self.counts[labels] = [0] * (len(self.buckets) + 1)
+        amount = max(amount, 0.0)
+        counts[bisect_left(self.buckets, amount)] += 1
+        self.values[labels] = self.values.get(labels, 0.0) + amount
+
+    def set(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """What there is now; label values that are gone disappear."""
+        self.values = dict(values)
+
+    def family(self) -> Metric:
+        """What a scrape sees."""
+        if self.kind == "histogram":
+            return self._histogram()
+        make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        family = make(self.name, self.help, labels=self.labels)
+        for labels, value in list(self.values.items()):
+            family.add_metric(labels, value)
+        return family
+
+    def _histogram(self) -> Metric:
+        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
+        bounds = [*(f"{float(b)}" for b in self.buckets), "+Inf"]
+        for labels, counts in list(self.counts.items()):
+            total, buckets = 0, []
+            for bound, count in zip(bounds, counts, strict=True):
+                total += count
+                buckets.append((bound, float(total)))
+            family.add_metric(labels, buckets, sum_value=self.values[labels])
+        return family
+
+
+class Catalog:
+    """Every metric of Skyferry, in the order of the documentation."""
+
+    def __init__(self) -> None:
+        self.transfers = counter(
+            "transfers_total", "What became of transfers; done, skipped and dead are final.", "route", "outcome"
+        )
+        self.skips = counter("skips_total", "Transfers with nothing to do, by reason.", "route", "reason")
+        self.duration = histogram(
+            "transfer_duration_seconds", "From claim to settled, of transfers done.", LONG, "route"
+        )
+        self.bytes = counter("transfer_bytes_total", "Bytes of transfers done.", "route")
+        self.lag = histogram("replication_lag_seconds", "From the event's time to its settlement.", LAG, "route")
+        self.retries = counter("retries_total", "Attempts that failed and come again, by error.", "route", "error")
+        self.dead = counter("dead_letters_total", "Transfers and messages given up on, by error.", "reason")
+        self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
+        self.unrouted = counter("events_unrouted_total", "Events that no route takes.")
+        self.messages = counter(
+            "messages_total",
+            "Messages by what became of them: received, acked, released, test, dead.",
+            "queue",
+            "outcome",
+        )
+        self.queue_failures = counter("queue_failures_total", "Calls to a queue that failed.", "queue", "error")
+        self.ledger_failures = counter("ledger_failures_total", "Outcomes that the ledger could not record.", "error")
+        self.requests = counter(
+            "store_requests_total",
+            "Requests to a store; error is empty for those that succeeded.",
+            "store",
+            "operation",
+            "error",
+        )
+        self.request_duration = histogram(
+            "store_request_duration_seconds",
+            "Time of requests to a store, failed ones too.",
+            SHORT,
+            "store",
+            "operation",
+        )
+        self.request_retries = counter(
+            "store_request_retries_total", "Requests tried again within an attempt.", "store", "operation", "error"
+        )
+        self.breaker = gauge("breaker_state", "Circuit breaker: 0 closed, 1 half open, 2 open.", "store")
+        self.waits = counter(
+            "limiter_wait_seconds_total", "Time that requests waited for a store's rate limit.", "store"
+        )
+        self.waiting = gauge("limiter_waiting", "Requests that wait for a store's rate limit now.", "store")
+        self.in_flight = gauge("in_flight", "Transfers being worked on by this process.")
+        self.queue = gauge("queue_messages", "Messages in a queue: ready, leased, delayed.", "queue", "state")
+        self.oldest = gauge(
+            "queue_oldest_age_seconds", "Age of the oldest message that is not acked; 0 = empty.", "queue"
+        )
+        self.ledger = gauge("ledger_transfers", "Transfers that the ledger remembers.", "state")
+        self.letters = gauge("dead_letters_waiting", "Dead letters to be redriven or discarded.")
+        self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
+        self.build.set({(__version__,): 1})
+
+    def all(self) -> Iterable[Series]:
+        """Every metric."""
+        return vars(self).values()
+
+
+class MetricsObserver(Collector):
+    """Counts records, and registers itself and the process's own metrics with `registry`.
+
+    The gauges that need asking (queues, ledger, in flight) are those of the last `update`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._metrics = m = Catalog()
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        self._handlers: dict[str, Callable[[Record], None]] = {
+            "queue.received": lambda r: m.messages.add(r.count or 0, r.queue, "received"),
+            "queue.failed": lambda r: m.queue_failures.add(1, r.queue, r.error),
+            "message.acked": lambda r: m.messages.add(_count(r), r.queue, "acked"),
+            "message.released": lambda r: m.messages.add(_count(r), r.queue, "released"),
+            "message.test": lambda r: m.messages.add(_count(r), r.queue, "test"),
+            "message.dead": self._message_dead,
+            "ledger.failed": lambda r: m.ledger_failures.add(1, r.error),
+            "event.received": lambda r: m.events.add(1, r.reason),
+            "event.unrouted": self._unrouted,
+            "transfer.duplicate": lambda r: m.transfers.add(1, r.route, "duplicate"),
+            "transfer.done": self._done,
+            "transfer.skipped": self._skipped,
+            "transfer.retry": self._retry,
+            "transfer.dead": self._dead,
+            "transfer.released": lambda r: m.transfers.add(1, r.route, "released"),
+            "transfer.fenced": lambda r: m.transfers.add(1, r.route, "fenced"),
+            "store.request": self._request,
+            "store.retry": lambda r: m.request_retries.add(1, r.store, r.operation, r.error),
+            "breaker.changed": lambda r: m.breaker.values.update({(r.store,): BREAKER[r.reason]}),
+            "limiter.waited": lambda r: m.waits.add(r.duration or 0.0, r.store),
+        }
+
+    def on(self, record: Record) -> None:
+        """Count one record."""
+        handler = self._handlers.get(record.event)
+        if handler is not None:
+            handler(record)
+
+    def update(self, now: Status) -> None:
+        """Set the gauges that are asked for rather than counted. Cheap; call it every few seconds."""
+        m = self._metrics
+        m.in_flight.set({(): now.in_flight})
+        m.letters.set({(): now.dead_letters})
+        m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
+        m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
+        m.waiting.set({(store,): count for store, count in now.limiter_waiting.items()})
+        m.oldest.set({(name,): depth.oldest_age for name, depth in now.queues.items() if depth.oldest_age >= 0})
+        m.queue.set(
+            {
+                (name, state): count
+                for name, depth in now.queues.items()
+                for state, count in (("ready", depth.ready), ("leased", depth.leased), ("delayed", depth.delayed))
+                if count >= 0  # the provider tells
+            }
+        )
+
+    def collect(self) -> Iterable[Metric]:
+        """What a scrape sees."""
+        return [series.family() for series in self._metrics.all()]
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, so that a second observer on one registry is refused."""
+        return self.collect()
+
+    def _done(self, r: Record) -> None:
+        m = self._metrics
+        m.transfers.add(1, r.route, "done")
+        m.bytes.add(r.bytes or 0, r.route)
+        if r.duration is not None:
+            m.duration.observe(r.duration, r.route)
+        if r.lag is not None:
+            m.lag.observe(r.lag, r.route)
+
+    def _skipped(self, r: Record) -> None:
+        self._metrics.transfers.add(1, r.route, "skipped")
+        self._metrics.skips.add(1, r.route, r.reason)
+        if r.lag is not None:
+            self._metrics.lag.observe(r.lag, r.route)
+
+    def _retry(self, r: Record) -> None:
+        self._metrics.transfers.add(1, r.route, "retry")
+        self._metrics.retries.add(1, r.route, r.error)
+
+    def _dead(self, r: Record) -> None:
+        self._metrics.transfers.add(1, r.route, "dead")
+        self._metrics.dead.add(1, r.error)
+
+    def _unrouted(self, r: Record) -> None:
+        self._metrics.events.add(1, r.reason)
+        self._metrics.unrouted.add(1)
+
+    def _message_dead(self, r: Record) -> None:
+        self._metrics.messages.add(_count(r), r.queue, "dead")
+        self._metrics.dead.add(1, r.error)
+
+    def _request(self, r: Record) -> None:
+        self._metrics.requests.add(1, r.store, r.operation, r.error)
+        if r.duration is not None:
+            self._metrics.request_duration.observe(r.duration, r.store, r.operation)
+
+
+def _count(record: Record) -> int:
+    return 1 if record.count is None else record.count
+
+
+def counter(name: str, help: str, *labels: str) -> Series:
+    """A count that only grows."""
+    return Series("counter", f"skyferry_{name}", help, labels)
+
+
+def gauge(name: str, help: str, *labels: str) -> Series:
+    """A number that goes up and down."""
+    return Series("gauge", f"skyferry_{name}", help, labels)
+
+
+def histogram(name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Series:
+    """Measurements, counted by size."""
+    return Series("histogram", f"skyferry_{name}", help, labels, buckets)

@@ -1,0 +1,69 @@
+"""The tables of docs/observability.md, from the code: `python -m skyferry.observe.reference docs/observability.md`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from skyferry.observe.logs import DEFAULT, LEVELS
+from skyferry.observe.metrics import Catalog
+from skyferry.records import EVENTS
+
+MEANING: Mapping[str, str] = {
+    "service.started": "The worker receives events.",
+    "service.draining": "A stop was asked for: nothing new is taken, what is in flight may finish.",
+    "service.stopped": "Everything is finished or given back.",
+    "queue.received": "`count` messages came in one batch.",
+    "queue.failed": "A queue could not be reached; it is tried again.",
+    "ledger.failed": "The ledger could not be written. Nothing is acked, so the message comes again.",
+    "message.acked": "Everything that `count` messages asked for is settled in the ledger; they are gone from their queue.",
+    "message.released": "`count` messages went back to their queue; they come again after `delay`.",
+    "message.test": "A provider's test message, acked.",
+    "message.dead": "A message that no parser reads: kept as a dead letter.",
+    "event.received": "An event was read; `reason` is the format it came in.",
+    "event.unrouted": "No route takes this event; its message is acked.",
+    "transfer.claimed": "An attempt begins.",
+    "transfer.duplicate": "This transfer was settled before; nothing is done.",
+    "transfer.done": "Copied, verified, recorded. `lag` is the time from the event to now.",
+    "transfer.skipped": "Nothing to do, for `reason`; recorded.",
+    "transfer.retry": "An attempt failed with `error`; the next one comes after `delay`.",
+    "transfer.dead": "Given up on: a dead letter with the story of its attempts.",
+    "transfer.released": "Given back untouched, for `reason`: shutdown, breaker, lost. No attempt is burned.",
+    "transfer.fenced": "Another worker took over meanwhile; this result is not recorded.",
+    "store.request": "One request to a store was answered or failed with `error`.",
+    "store.retry": "One request failed with `error` and is tried again within the attempt.",
+    "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
+    "limiter.waited": "A request waited `duration` for the rate limit of its store.",
+    "watch.noticed": "A local file changed.",
+    "watch.unreadable": "A local file has a name that cannot be a key.",
+}
+
+
+def events_table() -> str:
+    """Every event with its level."""
+    rows = (f"| `{event}` | {LEVELS.get(event, DEFAULT)} | {MEANING[event]} |" for event in EVENTS)
+    return "\n".join(("| event | level | means |", "|---|---|---|", *rows))
+
+
+def metrics_table() -> str:
+    """Every metric with its labels."""
+    rows = (
+        f"| `{m.name}` | {m.kind} | {', '.join(f'`{label}`' for label in m.labels)} | {m.help} |"
+        for m in Catalog().all()
+    )
+    return "\n".join(("| metric | type | labels | means |", "|---|---|---|---|", *rows))
+
+
+def fill(text: str) -> str:
+    """`text` with its generated parts as the code has them now."""
+    for name, table in (("events", events_table()), ("metrics", metrics_table())):
+        mark = rf"(<!-- {name}: generated -->\n).*?(\n<!-- /{name} -->)"
+        text = re.sub(mark, lambda m, t=table: f"{m[1]}{t}{m[2]}", text, flags=re.S)  # type: ignore[misc]  # bound default
+    return text
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(fill(page.read_text("utf-8")), "utf-8")

@@ -1,0 +1,63 @@
+"""The logs of libraries (uvicorn, watchfiles, asyncio, warnings) in the lines of our own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skyferry.observe.logs import Level, LogObserver, redact
+
+EVENT = "library.log"
+
+
+class _Handler(logging.Handler):
+    def __init__(self, lines: LogObserver) -> None:
+        super().__init__()
+        self._lines = lines
+        self._traceback = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = {"logger": record.name, "message": redact(_message(record))}
+        if record.exc_info and record.exc_info[0]:
+            values["error"] = record.exc_info[0].__name__
+            values["traceback"] = redact(self._traceback.formatException(record.exc_info))
+        self._lines.write(EVENT, _level(record.levelno), values)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a library's faulty format string must not stop us
+        return str(record.msg)
+
+
+def _level(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "debug"
+
+
+@contextmanager
+def capture_stdlib(lines: LogObserver) -> Iterator[None]:
+    """While inside, the standard library's logging and warnings go to `lines` as event `library.log`.
+
+    Libraries speak from `warning` upwards; from `info` where our own level is `debug`.
+    """
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers[:] = [_Handler(lines)]
+    root.setLevel(logging.INFO if lines.level == "debug" else max(logging.WARNING, _number(lines.level)))
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+def _number(level: Level) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
