@@ -33,6 +33,4 @@ class Status:
     dead_letters: int  # waiting for somebody to redrive or discard them
     breakers: Mapping[str, str]  # store name -> closed, half_open, open
     routes: tuple[str, ...] = ()
-    limiter_waiting: Mapping[str, int] = field(
-        default_factory=dict
-    )  # store name -> requests waiting for its rate limit
+    limiter_waiting: Mapping[str, int] = field(default_factory=dict)  # store name -> requests in its rate limit's queue
