@@ -1,0 +1,71 @@
+# Everything that a machine with Python >= 3.11 and make needs: `make help` lists the commands.
+# The environment is in .venv and follows the locks in requirements/; a stamp makes the second time instant.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+DOCS ?= docs
+ARGS ?=
+
+export UV_LINK_MODE ?= copy
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock docs docs-check lines clean
+
+help: ## Say what there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: .venv/run ## Start Skyferry on folders in skyferry-data, with a few sample objects (ARGS="--until-idle" …)
+	@$(BIN)/skyferry run --samples $(ARGS)
+
+test: .venv/dev ## Pass the tests (ARGS="-k ledger" …)
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/dev lines docs-check ## Lint, format, strict types, import contracts, file lengths, generated pages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev ## Measure, one after the other
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+
+docs: .venv/dev ## Write the generated pages again
+	$(BIN)/python -m skyferry.cli.reference $(DOCS)/cli.md $(DOCS)/exit-codes.md
+	$(BIN)/python -m skyferry.observe.reference $(DOCS)/observability.md
+
+docs-check: .venv/dev
+	@rm -rf .venv/docs && cp -R docs .venv/docs
+	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs
+	@diff -ru docs .venv/docs || { echo "generated pages are stale: make docs"; exit 1; }
+
+lines:
+	@find src tests bench -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
+
+lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
+	@rm -f requirements/run.txt requirements/dev.txt requirements/uv.txt
+	$(LOCK) --group build -o requirements/run.txt pyproject.toml
+	$(LOCK) --group build --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	echo uv | $(LOCK) -o requirements/uv.txt -
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+clean: ## Remove the environment and all caches; the workspace stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/env: requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "setting up .venv with $(PYTHON)"
+	@if [ "$(UV)" = uv ]; then uv venv --quiet --allow-existing --python "$(PYTHON)" .venv; else \
+		"$(PYTHON)" -m venv .venv && $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt; fi
+	@touch $@
+
+.venv/run: .venv/env requirements/run.txt pyproject.toml
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
