@@ -96,7 +96,9 @@ class SqliteFile:
         self.presence.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",

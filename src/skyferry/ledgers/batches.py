@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,28 +11,30 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES, pack
-from skyferry.ledgers.statements import named
+from skyferry.ledgers.statements import named, read, write
 from skyferry.model import Claim, Placement, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Done, Outcome, Settled, Settlement, Skipped, Wait
 
 SQL = named("work.sql")
+CLAIMED = NUMBER[State.CLAIMED]
+Rows = list[tuple[Any, ...]]
 
 
 @dataclass(slots=True)
 class _Row:
     serial: int
-    state: State = State.CLAIMED
+    state: int = CLAIMED
     reason: str = ""
-    due_at: float | None = None
+    due_at: int | None = None
     burned: int = 0
     lost: int = 0
-    owner: int | None = None
+    owner: int = 0
 
 
 @dataclass(slots=True)
 class _Place:
     id: int
-    owner: int | None = None
+    owner: int = 0  # 0 = nobody
     fence: int = 0
     until: int = 0
     placement: Placement | None = None
@@ -41,141 +42,202 @@ class _Place:
 
 @dataclass(slots=True)
 class _Look:
-    """What the ledger knows of a batch, and what is to be written for it."""
+    """What the ledger knows of a batch."""
 
     rows: dict[str, _Row] = field(default_factory=dict)  # by transfer id
     places: dict[tuple[str, str], _Place] = field(default_factory=dict)  # by store and key
-    last: Counter[str] = field(default_factory=Counter)  # serial, place, fence
-    counts: Counter[str] = field(default_factory=Counter)  # changes of counters
-
-    def next(self, name: str) -> int:
-        self.counts[name] += 1
-        return self.last[name] + self.counts[name]
-
-    def moved(self, old: State | None, new: State) -> None:
-        if old is not None:
-            self.counts[f"state {NUMBER[old]}"] -= 1
-        self.counts[f"state {NUMBER[new]}"] += 1
 
 
-def run(db: sqlite3.Connection, name: str, batch: Sequence[Any], **more: Any) -> None:
-    """A statement for a batch, if there is anything in it."""
-    if batch:
-        db.execute(SQL[name], {"batch": pack(batch), **more})
+def _look(db: sqlite3.Connection, transfers: Sequence[Transfer]) -> _Look:
+    look = _Look()
+    found = read(db, SQL["look"], [(*codec.number(t.id), t.key, t.store) for t in transfers])
+    for t, known in zip(transfers, found, strict=True):
+        if known[0] is not None and t.id not in look.rows:
+            look.rows[t.id] = _Row(*known[:7])
+        if known[7] is not None and (t.store, t.key) not in look.places:
+            id_, owner, fence, until, packed = known[7:]
+            placement = codec.unpack_placement(t.store, t.key, packed) if packed else None
+            look.places[t.store, t.key] = _Place(id_, owner or 0, fence or 0, until or 0, placement)
+    return look
+
+
+class _Counters:
+    """The last numbers given out, and by how much the number of transfers in each state changes."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._before = orjson.loads(db.execute(SQL["last"]).fetchone()[0])
+        self.fence, self.place, self.serial = self._before
+        self.states = [0] * len(STATES)
+
+    def save(self, db: sqlite3.Connection) -> None:
+        after = (self.fence, self.place, self.serial)
+        given = {name: now - self._before[i] for i, (name, now) in enumerate(zip(_NUMBERS, after, strict=True))}
+        count(db, given | {f"state {i}": change for i, change in enumerate(self.states)})
+
+
+_NUMBERS = ("fence", "place", "serial")
 
 
 def count(db: sqlite3.Connection, changes: Mapping[str, int]) -> None:
     """Move the counters."""
-    run(db, "count", [item for item in changes.items() if item[1]])
+    write(db, SQL["count"], [item for item in changes.items() if item[1]])
+
+
+class _Claiming:
+    """One batch of claims."""
+
+    def __init__(self, db: sqlite3.Connection, me: int, now: float, lease: float) -> None:
+        self._db, self._me, self._now = db, me, now
+        self._at, self._until = rules.ticks(now), rules.ticks(now + lease)
+        self._counters = _Counters(db)
+        self._places: Rows = []
+        self._rows: Rows = []
+        self._details: Rows = []
+        self._taken: Rows = []
+        self._leases: dict[int, int] = {}  # fence by place
+
+    def run(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        look = _look(self._db, transfers)
+        answers = [self._answer(t, look) for t in transfers]
+        write(self._db, SQL["add_places"], self._places)
+        write(self._db, SQL["add_transfers"], self._rows)
+        write(self._db, SQL["add_details"], self._details)
+        write(self._db, SQL["take_transfers"], self._taken)
+        write(self._db, SQL["lease"], [(place, fence, self._me, self._until) for place, fence in self._leases.items()])
+        self._counters.save(self._db)
+        return answers
+
+    def _answer(self, t: Transfer, look: _Look) -> Claim | Settled | Wait:
+        row, place = look.rows.get(t.id), look.places.get((t.store, t.key))
+        held = codec.seconds(place.until) if place and place.owner != self._me else 0.0
+        if row is not None:
+            due = None if row.due_at is None else codec.seconds(row.due_at)
+            refused = rules.refuse(t.id, STATES[row.state], row.reason, due, held, self._now)
+        else:
+            refused = rules.busy(t.id, held, self._now)
+        if refused:
+            return refused
+        if place is None:
+            place = look.places[t.store, t.key] = self._new_place(t)
+        self._lease(place)
+        if row is None:
+            row = look.rows[t.id] = self._new_row(t, place)
+        else:
+            self._take(row)
+        return Claim(t, place.fence, row.burned + 1, row.lost, place.placement, codec.seconds(place.until))
+
+    def _new_place(self, t: Transfer) -> _Place:
+        self._counters.place += 1
+        self._places.append((self._counters.place, t.key, t.store))
+        return _Place(self._counters.place)
+
+    def _lease(self, place: _Place) -> None:
+        if place.owner != self._me:
+            self._counters.fence += 1
+            place.owner, place.fence, place.until = self._me, self._counters.fence, 0
+        if place.until < self._until:
+            place.until = self._until
+            self._leases[place.id] = place.fence
+
+    def _new_row(self, t: Transfer, place: _Place) -> _Row:
+        self._counters.serial += 1
+        self._counters.states[CLAIMED] += 1
+        row = _Row(self._counters.serial, owner=self._me)
+        source_key = None if t.source.key == t.key else t.source.key
+        ids = codec.number(t.id)
+        self._rows.append((row.serial, *ids, place.id, t.route, source_key, CLAIMED, self._me, self._at, self._at))
+        self._details.append((row.serial, codec.pack_transfer(t)))
+        return row
+
+    def _take(self, row: _Row) -> None:
+        """A known row; one that we hold already stays as it is."""
+        if row.state == CLAIMED and row.owner == self._me:
+            return
+        row.lost += row.state == CLAIMED
+        self._counters.states[row.state] -= 1
+        self._counters.states[CLAIMED] += 1
+        row.state, row.owner = CLAIMED, self._me
+        self._taken.append((row.serial, row.lost, self._me, self._at))
 
 
 def claim(
     db: sqlite3.Connection, transfers: Sequence[Transfer], me: int, now: float, lease: float
 ) -> list[Claim | Settled | Wait]:
     """See `Ledger.claim`."""
-    look = _look(db, transfers)
-    until, at = rules.ticks(now + lease), rules.ticks(now)
-    new_places: list[Any] = []
-    new_rows: list[Any] = []
-    details: list[Any] = []
-    taken: dict[int, int] = {}  # lost by serial
-    leases: dict[int, int] = {}  # fence by place
-    answers: list[Claim | Settled | Wait] = []
-    for t in transfers:
-        row, place = look.rows.get(t.id), look.places.get((t.store, t.key))
-        if refused := _refuse(t.id, row, place, me, now):
-            answers.append(refused)
-            continue
-        if place is None:
-            place = look.places[t.store, t.key] = _Place(look.next("place"))
-            new_places.append((place.id, codec.to_sql(t.key), t.store))
-        if place.owner != me:
-            place.owner, place.fence, place.until = me, look.next("fence"), 0
-        if place.until < until:
-            place.until = until
-            leases[place.id] = place.fence
-        if row is None:
-            row = look.rows[t.id] = _Row(look.next("serial"), owner=me)
-            look.moved(None, State.CLAIMED)
-            source_key = None if t.source.key == t.key else codec.to_sql(t.source.key)
-            new_rows.append((row.serial, *codec.number(t.id), place.id, t.route, source_key))
-            details.append((row.serial, codec.pack_transfer(t)))
-        elif row.state is not State.CLAIMED or row.owner != me:
-            row.lost += row.state is State.CLAIMED
-            look.moved(row.state, State.CLAIMED)
-            row.state, row.owner = State.CLAIMED, me
-            taken[row.serial] = row.lost
-        answers.append(Claim(t, place.fence, row.burned + 1, row.lost, place.placement, codec.seconds(place.until)))
-    run(db, "add_places", new_places)
-    run(db, "add_transfers", new_rows, owner=me, now=at)
-    run(db, "add_details", details)
-    run(db, "take_transfers", list(taken.items()), owner=me, now=at)
-    run(db, "lease", list(leases.items()), owner=me, until=until)
-    count(db, look.counts)
-    return answers
-
-
-def _refuse(name: str, row: _Row | None, place: _Place | None, me: int, now: float) -> Settled | Wait | None:
-    held = codec.seconds(place.until) if place and place.owner != me else 0.0
-    if row is None:
-        return rules.busy(name, held, now)
-    return rules.refuse(name, row.state, row.reason, row.due_at, held, now)
+    return _Claiming(db, me, now, lease).run(transfers)
 
 
 def renew(db: sqlite3.Connection, claims: Sequence[Claim], until: float) -> list[Claim]:
     """See `Ledger.renew`."""
-    held = _held(db, claims)
-    run(db, "extend", [place for place in held if place is not None], until=rules.ticks(until))
+    held = read(db, SQL["held"], [(c.transfer.key, c.transfer.store, c.fence) for c in claims])
+    places = [place for place in held if place is not None]
+    db.execute(SQL["extend"], {"places": pack(places), "until": rules.ticks(until)})
     return [claim for claim, place in zip(claims, held, strict=True) if place is None]
+
+
+class _Settling:
+    """One batch of settlements."""
+
+    def __init__(self, db: sqlite3.Connection, now: float) -> None:
+        self._db, self._at = db, rules.ticks(now)
+        self._counters = _Counters(db)
+        self._rows: Rows = []
+        self._receipts: Rows = []
+        self._failures: Rows = []
+        self._placements: dict[int, Placement] = {}  # by place
+        self._dead: list[tuple[int, Transfer, Dead]] = []
+        self._freed: set[int] = set()
+
+    def run(self, settlements: Sequence[Settlement]) -> list[bool]:
+        db, look = self._db, _look(self._db, [s.claim.transfer for s in settlements])
+        answers = [self._settle(s, look) for s in settlements]
+        write(db, SQL["settle"], self._rows)
+        write(db, SQL["add_receipts"], self._receipts)
+        write(db, SQL["place"], [_placement(place, p) for place, p in self._placements.items()])
+        write(db, SQL["add_failures"], self._failures)
+        db.execute(SQL["free"], {"places": pack(list(self._freed))})
+        if self._dead:
+            stories = tell(db, [serial for serial, _, _ in self._dead])
+            keep(db, [(serial, rules.letter(t, dead, tuple(stories[serial]))) for serial, t, dead in self._dead])
+        self._counters.save(db)
+        return answers
+
+    def _settle(self, s: Settlement, look: _Look) -> bool:
+        t = s.claim.transfer
+        row, place = look.rows.get(t.id), look.places.get((t.store, t.key))
+        if place is None or place.fence != s.claim.fence:
+            return False
+        if s.last:
+            self._freed.add(place.id)
+        if row is None or row.state != CLAIMED:
+            return False
+        self._record(row, s.outcome)
+        if moved := _moved(s.outcome, place.placement, t):
+            self._placements[place.id] = place.placement = moved
+        if isinstance(s.outcome, Done):
+            self._receipts.append((row.serial, codec.pack_receipt(s.outcome.receipt)))
+        elif isinstance(s.outcome, Dead):
+            self._dead.append((row.serial, t, s.outcome))
+        return True
+
+    def _record(self, row: _Row, outcome: Outcome) -> None:
+        state, reason, due_at, failure = rules.after(outcome)
+        row.state = NUMBER[state]
+        self._counters.states[CLAIMED] -= 1
+        self._counters.states[row.state] += 1
+        if failure:
+            row.burned += failure.burned
+            self._failures.append((row.serial, codec.pack_failure(failure)))
+        due = None if due_at is None else rules.ticks(due_at)
+        self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))
 
 
 def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:
     """See `Ledger.settle`."""
-    look = _look(db, [s.claim.transfer for s in settlements])
-    answers: list[bool] = []
-    updates: list[Any] = []
-    receipts: list[Any] = []
-    failures: list[Any] = []
-    places: dict[int, Placement] = {}
-    dead: list[tuple[int, Transfer, Dead]] = []
-    freed: set[int] = set()
-    for s in settlements:
-        t, outcome = s.claim.transfer, s.outcome
-        row, place = look.rows.get(t.id), look.places.get((t.store, t.key))
-        held = place is not None and place.fence == s.claim.fence
-        if s.last and place is not None and held:
-            freed.add(place.id)
-        if row is None or place is None or not held or row.state is not State.CLAIMED:
-            answers.append(False)
-            continue
-        answers.append(True)
-        state, reason, due_at, failure = rules.after(outcome)
-        look.moved(row.state, state)
-        row.state = state
-        if failure:
-            row.burned += failure.burned
-            failures.append((row.serial, codec.pack_failure(failure)))
-        due = None if due_at is None else rules.ticks(due_at)
-        updates.append((row.serial, NUMBER[state], reason, due, row.burned))
-        if moved := _placed(outcome, place.placement, t):
-            places[place.id] = place.placement = moved
-        if isinstance(outcome, Done):
-            receipts.append((row.serial, codec.pack_receipt(outcome.receipt)))
-        elif isinstance(outcome, Dead):
-            dead.append((row.serial, t, outcome))
-    run(db, "settle", updates, now=rules.ticks(now))
-    run(db, "add_receipts", receipts)
-    run(db, "place", [(i, None if p.deleted else p.source.bucket, codec.pack_placement(p)) for i, p in places.items()])
-    run(db, "add_failures", failures)
-    run(db, "free", list(freed))
-    if dead:
-        stories = tell(db, [serial for serial, _, _ in dead])
-        keep(db, [(serial, rules.letter(t, outcome, tuple(stories[serial]))) for serial, t, outcome in dead])
-    count(db, look.counts)
-    return answers
+    return _Settling(db, now).run(settlements)
 
 
-def _placed(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Placement | None:
+def _moved(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Placement | None:
     """What the destination key holds after this outcome, where that changes."""
     if isinstance(outcome, Done):
         return rules.merged(outcome.placement, old)
@@ -184,10 +246,14 @@ def _placed(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Plac
     return None
 
 
+def _placement(place: int, p: Placement) -> tuple[Any, ...]:
+    return place, None if p.deleted else p.source.bucket, codec.pack_placement(p)
+
+
 def tell(db: sqlite3.Connection, serials: Sequence[int]) -> dict[int, list[Any]]:
     """The failures of transfers."""
     stories: dict[int, list[Any]] = {serial: [] for serial in serials}
-    for serial, failure in orjson.loads(db.execute(SQL["failures"], {"batch": pack(serials)}).fetchone()[0]):
+    for serial, failure in orjson.loads(db.execute(SQL["failures"], {"serials": pack(serials)}).fetchone()[0]):
         stories[serial].append(codec.unpack_failure(failure))
     return stories
 
@@ -195,41 +261,9 @@ def tell(db: sqlite3.Connection, serials: Sequence[int]) -> dict[int, list[Any]]
 def keep(db: sqlite3.Connection, letters: Sequence[tuple[int | None, DeadLetter]]) -> None:
     """Write letters. One that lies there already stays as it is; a redriven one has died again, and is a new one."""
     db.execute(SQL["drop_redriven"], {"ids": pack([letter.id for _, letter in letters])})
-    run(
-        db,
-        "add_letters",
-        [
-            (
-                letter.id,
-                serial,
-                rules.ticks(letter.at),
-                letter.route,
-                letter.reason,
-                codec.to_sql(letter.key),
-                codec.to_sql(rules.source_key(letter.source)),
-                codec.pack_letter(letter),
-            )
-            for serial, letter in letters
-        ],
-    )
+    write(db, SQL["add_letters"], [_letter(serial, letter) for serial, letter in letters])
 
 
-def _held(db: sqlite3.Connection, claims: Sequence[Claim]) -> list[int | None]:
-    batch = pack([(codec.to_sql(c.transfer.key), c.transfer.store, c.fence) for c in claims])
-    places: list[int | None] = orjson.loads(db.execute(SQL["held"], {"batch": batch}).fetchone()[0])
-    return places
-
-
-def _look(db: sqlite3.Connection, transfers: Sequence[Transfer]) -> _Look:
-    batch = pack([(*codec.number(t.id), codec.to_sql(t.key), t.store) for t in transfers])
-    found, serial, place, fence = db.execute(SQL["look"], {"batch": batch}).fetchone()
-    look = _Look(last=Counter(serial=serial or 0, place=place or 0, fence=fence or 0))
-    for t, known in zip(transfers, orjson.loads(found), strict=True):
-        number, state, reason, due_at, burned, lost, owner, id_, holder, fence, until, placement = known
-        if number is not None and t.id not in look.rows:
-            due = None if due_at is None else codec.seconds(due_at)
-            look.rows[t.id] = _Row(number, STATES[state], reason, due, burned, lost, owner)
-        if id_ is not None and (t.store, t.key) not in look.places:
-            known_placement = codec.unpack_placement(t.store, t.key, placement) if placement else None
-            look.places[t.store, t.key] = _Place(id_, holder, fence or 0, until or 0, known_placement)
-    return look
+def _letter(serial: int | None, letter: DeadLetter) -> tuple[Any, ...]:
+    at, source_key = rules.ticks(letter.at), rules.source_key(letter.source)
+    return letter.id, serial, at, letter.route, letter.reason, letter.key, source_key, codec.pack_letter(letter)

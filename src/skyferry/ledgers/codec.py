@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from typing import Any
 
 import orjson
@@ -41,28 +42,19 @@ def pack(value: Any) -> str:
 
 def number(transfer_id: str) -> tuple[int, int]:
     """A transfer's id as two signed integers of 64 bits. Raises ValueError."""
-    raw = bytes.fromhex(transfer_id)
-    if len(raw) != 16:
-        raise ValueError(transfer_id)
-    return int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:], "big", signed=True)
+    try:
+        high, low = _HALVES(bytes.fromhex(transfer_id))
+    except struct.error:
+        raise ValueError(transfer_id) from None
+    return high, low
+
+
+_HALVES = struct.Struct(">qq").unpack
 
 
 def seconds(ticks: int) -> float:
     """A time of the file."""
     return ticks / TICKS
-
-
-def to_sql(key: str) -> str:
-    """A key without NUL, at which SQLite's JSON functions would cut it; the order of keys and of their prefixes stays."""
-    return key.translate(_ESCAPES) if "\0" in key or "\1" in key else key
-
-
-def from_sql(key: str) -> str:
-    """The inverse of `to_sql`."""
-    return key.replace("\1\1", "\0").replace("\1\2", "\1") if "\1" in key else key
-
-
-_ESCAPES = {0: "\1\1", 1: "\1\2"}
 
 
 def pack_transfer(t: Transfer) -> str:

@@ -1,9 +1,9 @@
 -- Listings, dead letters and housekeeping.
 
 -- name: placements
--- [key, store] each
-SELECT json_group_array(q.placement) FROM json_each(:batch) AS i
-LEFT JOIN places AS p ON p.key = json_extract(i.value, '$[0]') AND p.store = json_extract(i.value, '$[1]')
+-- key, store
+SELECT json_group_array(q.placement) FROM (VALUES :rows) AS i
+LEFT JOIN places AS p ON p.key = i.column1 AND p.store = i.column2
 LEFT JOIN placements AS q ON q.place = p.id
 
 -- name: placed

@@ -28,9 +28,9 @@ def values(where: Filter, **more: Any) -> dict[str, Any]:
     """What the conditions name."""
     return {
         "route": where.route,
-        "low": codec.to_sql(where.key_prefix),
-        "high": _above(codec.to_sql(where.key_prefix)),
-        "source": codec.to_sql(where.source_key),
+        "low": where.key_prefix,
+        "high": _above(where.key_prefix),
+        "source": where.source_key,
         "reason": where.reason,
         "since": None if where.since is None else rules.ticks(where.since),
         "until": None if where.until is None else rules.ticks(where.until),

@@ -71,3 +71,4 @@ CREATE INDEX IF NOT EXISTS letters_redriven ON letters (hidden_until) WHERE redr
 
 -- "serial", "place" and "fence": the last one given. "state N": transfers in that state.
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO counters (name, value) VALUES ('serial', 0), ('place', 0), ('fence', 0);

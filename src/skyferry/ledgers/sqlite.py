@@ -13,7 +13,7 @@ import orjson
 from skyferry.errors import LedgerError
 from skyferry.ledgers import batches, codec, listing, redriving, rules
 from skyferry.ledgers.codec import NUMBER, pack
-from skyferry.ledgers.statements import text
+from skyferry.ledgers.statements import read, text
 from skyferry.model import Claim, Placement, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Settled, Settlement, TransferRow, Wait
 from skyferry.sqlite import Presence, SqliteFile
@@ -68,21 +68,17 @@ class SqliteLedger:
         await self._file.write(lambda db: batches.keep(db, [(None, rules.fresh(letter)) for letter in letters]))
 
     async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
-        batch = pack([(codec.to_sql(key), store) for key in keys])
-
-        def look(db: sqlite3.Connection) -> list[Placement | None]:
-            found = orjson.loads(db.execute(listing.SQL["placements"], {"batch": batch}).fetchone()[0])
-            pairs = zip(keys, found, strict=True)
-            return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
-
-        return await self._file.read(look)
+        rows = [(key, store) for key in keys]
+        found = await self._file.read(lambda db: read(db, listing.SQL["placements"], rows))
+        pairs = zip(keys, found, strict=True)
+        return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
 
     async def placed(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
-        start, count = codec.to_sql(after), PAGE
+        start, count = after, PAGE
         while count == PAGE:
             start, count, found = await self._page(store, source, start)
             for key, packed in found:
-                yield codec.unpack_placement(store, codec.from_sql(key), packed)
+                yield codec.unpack_placement(store, key, packed)
 
     async def _page(self, store: str, source: str, start: str) -> tuple[str, int, list[tuple[str, str]]]:
         """The last key of a page behind `start`, how many keys it has, and those that came from `source`."""

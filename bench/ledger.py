@@ -1,0 +1,153 @@
+"""Claims and settles per second, on an empty ledger and on one that holds many transfers.
+
+    python -m bench.ledger [TRANSFERS] [--work N] [--keys sequential|random] [--folder DIR]
+
+Each transfer is fresh and distinct: one claim and one settle (done, with receipt and placement), in batches of 256, four
+of them at a time. The large ledger is filled by bulk SQL first, which takes about a minute for five million.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sqlite3
+import tempfile
+import time
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+from skyferry.clock import SystemClock
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.statements import text
+from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Position, Provider, Receipt, State, Transfer
+from skyferry.ports import Done, Settlement
+
+BATCH = 256
+SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
+NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count) "
+FILL = (
+    "INSERT INTO transfers SELECT n, random(), random(), n, 2, 1, 0, 0, :now + n, :now + n, NULL, 'landing', '', NULL "
+    "FROM numbers",
+    "INSERT INTO details SELECT n, :transfer FROM numbers",
+    "INSERT INTO receipts SELECT n, :receipt FROM numbers",
+    "INSERT INTO places SELECT n, 'incoming/2026/' || printf('%s/%d.bin', CASE WHEN :random THEN lower(hex(randomblob(6))) "
+    "ELSE printf('%012d', n) END, n), 'destination' FROM numbers",
+    "INSERT INTO placements SELECT n, 'source', :placement FROM numbers",
+)
+
+
+def transfer(number: int, keys: str) -> Transfer:
+    """A fresh one."""
+    digest = blake2b(number.to_bytes(8, "big"), digest_size=16).hexdigest()
+    key = f"incoming/2026/{digest[:12] if keys == 'random' else f'{number:012}'}/{number}.bin"
+    return Transfer(
+        id=digest,
+        route="landing",
+        change=Change.CREATED,
+        source=ObjectRef(Provider.AWS_S3, "source", key, "eu-west-1"),
+        source_store="source",
+        store="destination",
+        key=key,
+        event_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}",
+        correlation_id=digest,
+        occurred_at=1_700_000_000.0,
+        position=Position("s3-sequencer", f"{number:020x}"),
+        size=4096,
+    )
+
+
+def done(t: Transfer) -> Done:
+    """Its outcome."""
+    positions = (t.position,) if t.position else ()
+    receipt = Receipt("v1", "v2", 4096, SUMS, SUMS, SUMS, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
+    source = replace(t.source, version="v1")
+    placed = Placement(t.store, t.key, source, False, positions, t.occurred_at, "v2", t.id, 1_700_000_001.0)
+    return Done(receipt, placed)
+
+
+def fill(path: Path, count: int, keys: str) -> None:
+    """Done transfers, by SQL alone: what claims and settles would have left behind."""
+    db = sqlite3.connect(path, isolation_level=None)
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-524288", "locking_mode=EXCLUSIVE"):
+        db.execute(f"PRAGMA {pragma}")
+    db.executescript(text("schema.sql"))
+    indices = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+    for name, _ in indices:
+        db.execute(f"DROP INDEX {name}")
+    example = transfer(0, keys)
+    names = {
+        "count": count,
+        "random": keys == "random",
+        "now": rules.ticks(1_700_000_000.0),
+        "transfer": codec.pack_transfer(example),
+        "receipt": codec.pack_receipt(done(example).receipt),
+        "placement": codec.pack_placement(done(example).placement),
+    }
+    db.execute("BEGIN")
+    for statement in FILL:
+        db.execute(NUMBERS + statement, names)
+    for _, sql in indices:
+        db.execute(sql)
+    for name in ("serial", "place", "fence", "state 2"):
+        db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, count))
+    db.execute("COMMIT")
+    db.close()
+
+
+async def measure(path: Path, count: int, keys: str) -> tuple[float, float]:
+    """Seconds of time, and of CPU, that it takes to claim and settle `count` fresh transfers, four batches at a time."""
+    ledger = SqliteLedger(path, "bench", SystemClock())
+    before = (await ledger.counts())[State.DONE]
+    work = [transfer(before + 10**9 + number, keys) for number in range(count)]
+    outcomes = {t.id: done(t) for t in work}
+    batches = iter([work[i : i + BATCH] for i in range(0, count, BATCH)])
+
+    async def run() -> None:
+        for batch in batches:
+            claims = await ledger.claim(batch)
+            assert all(
+                await ledger.settle([Settlement(c, outcomes[c.transfer.id]) for c in claims if isinstance(c, Claim)])
+            )
+
+    start, cpu = time.perf_counter(), _cpu()
+    await asyncio.gather(*(run() for _ in range(4)))
+    taken, used = time.perf_counter() - start, _cpu() - cpu
+    assert (await ledger.counts())[State.DONE] == before + count
+    await ledger.close()
+    return taken, used
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("transfers", type=int, nargs="?", default=5_000_000)
+    parser.add_argument("--work", type=int, default=100_000, help="transfers to claim and settle")
+    parser.add_argument("--keys", choices=("sequential", "random"), default="sequential")
+    parser.add_argument("--folder", type=Path, help="where the files are made, and left; default: a temporary folder")
+    options = parser.parse_args()
+    print(
+        f"{'ledger holds':>14} {'keys':>12} {'claim+settle/s':>16} {'CPU us each':>12} {'file MiB':>10} {'filled in s':>12}"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        for count in (0, options.transfers):
+            path = (options.folder or Path(temporary)) / f"ledger-{count}-{options.keys}.db"
+            start = time.perf_counter()
+            if count and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fill(path, count, options.keys)
+            filled = time.perf_counter() - start
+            taken, used = await measure(path, options.work, options.keys)
+            size, rate, each = path.stat().st_size / 2**20, options.work / taken, used / options.work * 1e6
+            print(f"{count:>14,} {options.keys:>12} {rate:>16,.0f} {each:>12.1f} {size:>10,.0f} {filled:>12.1f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
