@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from skyferry.errors import InvalidKey
+from skyferry.clock import SystemClock
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
 from skyferry.records import Record
+from skyferry.stores.local_names import key_of, path_of
 from skyferry.watch.folder import FolderWatcher
 from skyferry.watch.look import Watched
 
 PATIENCE = 20.0  # seconds that a test waits for what should take a fraction of one
-
-
-class SystemClock:
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class Heard:
@@ -77,16 +66,6 @@ class Heard:
         return self.of(key)[-1]
 
 
-def key_of(path: str) -> str:
-    if path.endswith("~"):
-        raise InvalidKey("ends with a tilde", where=path)
-    return path.replace("%20", " ")
-
-
-def path_of(key: str) -> str:
-    return key.replace(" ", "%20")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "source").mkdir()
@@ -116,6 +95,8 @@ async def watcher(watched: Watched, heard: Heard, clock: Clock) -> AsyncIterator
     try:
         async with asyncio.timeout(PATIENCE):
             await watcher.established.wait()
+        await heard.until(lambda: heard.missed == [""])
+        heard.missed.clear()
         yield watcher
     finally:
         task.cancel()

@@ -156,12 +156,12 @@ async def test_a_listing_is_let_in_once_its_files_are_whole(watcher: FolderWatch
 
 
 async def test_a_name_that_cannot_be_a_key_is_told(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:
-    (folder / "x~").write_bytes(b"")
+    long = folder / "/".join(["x" * 250] * 5)
+    long.parent.mkdir(parents=True)
+    long.write_bytes(b"")
     (folder / "y").write_bytes(b"")
     await heard.created("y")
-    assert [(r.event, r.key) for r in heard.records if r.event == "watch.unreadable"][:1] == [
-        ("watch.unreadable", str(folder / "x~"))
-    ]
+    assert {(r.event, r.key) for r in heard.records} == {("watch.unreadable", str(long)), ("watch.noticed", "y")}
 
 
 async def test_a_system_that_cannot_watch_says_what_to_do(
@@ -174,3 +174,19 @@ async def test_a_system_that_cannot_watch_says_what_to_do(
     with pytest.raises(StoreUnavailable, match="limit reached") as caught:
         await FolderWatcher(watched, heard.send, heard.miss, clock, heard).run()
     assert "max_user_watches" in caught.value.hint
+
+
+async def test_it_is_idle_when_everything_was_sent_and_nothing_is_being_written(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    before = watcher.idle
+    with open(folder / "f", "wb"):
+        (folder / "marker").write_bytes(b"")
+        await heard.created("marker")
+        during = watcher.idle
+    await heard.created("f")
+    assert (before, during) == (True, False)
+
+
+def test_it_is_not_idle_before_it_has_looked(watched: Watched, heard: Heard, clock: Clock) -> None:
+    assert not FolderWatcher(watched, heard.send, heard.miss, clock, heard).idle

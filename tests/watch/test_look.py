@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 from skyferry.watch import look
 from skyferry.watch.look import ADDED, DELETED, MODIFIED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
@@ -48,11 +49,11 @@ def shown(sights: Iterable[Sight]) -> list[tuple[str, str]]:
 
 
 def test_a_file_is_a_created_event_that_describes_it(looker: Looker, folder: Path) -> None:
-    path = put(folder / "a" / "b%20c")
+    path = put(folder / "a" / "%" / "b c")
     [event] = looker.changes({path: {MODIFIED}})
     assert isinstance(event, ObjectEvent)
     info = os.stat(path)
-    assert event.source == ObjectRef(Provider.FILE, "bucket", "a/b c")
+    assert event.source == ObjectRef(Provider.FILE, "bucket", "a//b c")
     assert (event.change, event.size, event.position) == (Change.CREATED, 4, Position.at(info.st_ctime_ns))
     assert event.occurred_at == pytest.approx(info.st_ctime)
 
@@ -168,16 +169,31 @@ def test_links_and_what_is_behind_them_are_no_objects(looker: Looker, folder: Pa
 
 
 def test_a_name_that_cannot_be_a_key_is_told(looker: Looker, folder: Path) -> None:
-    [sight] = looker.changes({put(folder / "x~"): {ADDED}})
+    long = put(folder / "/".join(["x" * 250] * 5))
+    [sight] = looker.changes({long: {ADDED}})
     assert isinstance(sight, Unreadable)
-    assert "tilde" in sight.message
-    assert list(looker.changes({str(folder / "y~"): {DELETED}})) == []
+    assert "1024 bytes" in sight.message
+    os.unlink(long)
+    assert list(looker.changes({long: {DELETED}})) == []
 
 
 def test_events_of_a_listing_are_let_in_only_when_the_file_is_whole(looker: Looker, folder: Path) -> None:
-    path = put(folder / "a%20b")
-    created = ObjectEvent("e", Change.CREATED, ObjectRef(Provider.FILE, "bucket", "a b"), 0.0)
+    path = put(folder / "a" / "%")
+    created = ObjectEvent("e", Change.CREATED, ObjectRef(Provider.FILE, "bucket", "a/"), 0.0)
     deleted = ObjectEvent("e", Change.DELETED, ObjectRef(Provider.FILE, "bucket", "c"), 0.0)
     with open(path, "ab"):
-        assert shown(looker.admit([created, deleted])) == [("Unfinished", "a%20b"), ("deleted", "c")]
-    assert shown(looker.admit([created])) == [("created", "a b")]
+        assert shown(looker.admit([created, deleted])) == [("Unfinished", "%"), ("deleted", "c")]
+    assert shown(looker.admit([created])) == [("created", "a/")]
+
+
+def test_an_event_survives_the_queue(looker: Looker, folder: Path) -> None:
+    for event in looker.changes({put(folder / "a b"): {ADDED}, str(folder / "gone"): {DELETED}}):
+        assert isinstance(event, ObjectEvent)
+        read = native.parse(native.encode(event))
+        assert (read.event_id, read.change, read.source, read.size) == (
+            event.event_id,
+            event.change,
+            event.source,
+            event.size,
+        )
+        assert read.occurred_at == pytest.approx(event.occurred_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -34,7 +35,8 @@ class FolderWatcher:
     """Promises, while `run` runs: each change of an object is sent as an event within a second of being whole.
 
     The same change may be sent more than once. What may have been missed is said by key prefix to `missed`, which is
-    to reconcile (see `reconcile`); it is called from one task, never twice at a time.
+    to reconcile (see `reconcile`): at the start all, [""]. It is called from one task, never twice at a time, and
+    again if it raises SkyferryError.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class FolderWatcher:
     ) -> None:
         """`send` may raise QueueError, and is called again; `settle` (seconds) serves where the system does not tell
         whether a file is open for writing."""
-        self.established = asyncio.Event()  # changes from now on are noticed: time to reconcile
+        self.established = asyncio.Event()  # changes from now on are noticed
         self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
         self._looker = Looker(watched, clock.time, settle)
         self._waiting: dict[str, _Waiting] = {}
@@ -57,6 +59,12 @@ class FolderWatcher:
         self._lost: set[str] = set()
         self._losing = asyncio.Event()
         self._overrun = False
+        self._busy = 1  # things under way; the first of them is to establish
+
+    @property
+    def idle(self) -> bool:
+        """Everything found so far has been sent, and no file is being written."""
+        return not (self._busy or self._lost or any(w.unfinished.mark for w in self._waiting.values()))
 
     async def run(self) -> None:
         """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
@@ -79,11 +87,13 @@ class FolderWatcher:
         try:
             await notifications.open()
             await asyncio.to_thread(self._looker.learn)
-            if self.established.is_set():
-                self._lose("")
+            self._lose("")
+            self._busy -= not self.established.is_set()
             self.established.set()
             while True:
-                await self._noticed(await notifications.next())
+                changes = await notifications.next()
+                with self._work():
+                    await self._noticed(changes)
         except Broken:
             return
         finally:
@@ -163,8 +173,17 @@ class FolderWatcher:
             for waiting in due:  # taken out first: what changes from now on is noticed as any other
                 del self._waiting[waiting.unfinished.path]
             delays = {w.unfinished.path: min(2 * w.delay, LONGEST) for w in due}
-            await self._take(self._looker.again([w.unfinished for w in due]), delays)
+            with self._work():
+                await self._take(self._looker.again([w.unfinished for w in due]), delays)
             await self._clock.sleep(FIRST)
+
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
 
     def _lose(self, prefix: str) -> None:
         self._lost.add(prefix)
@@ -176,7 +195,8 @@ class FolderWatcher:
             self._losing.clear()
             prefixes, self._lost = self._lost, set()
             try:
-                await self._missed([""] if "" in prefixes else sorted(prefixes))
+                with self._work():
+                    await self._missed([""] if "" in prefixes else sorted(prefixes))
             except SkyferryError:  # a store or the ledger is down: its own observers hear of it
                 self._lost |= prefixes
                 self._losing.set()

@@ -1,0 +1,40 @@
+"""A local folder as a source of events: watched while we run, reconciled with the ledger for when we did not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from skyferry.model import ObjectEvent
+from skyferry.ports import Clock, Observer
+from skyferry.watch.folder import FolderWatcher
+from skyferry.watch.look import Watched
+from skyferry.watch.reconcile import Reconciler
+
+
+class FolderSource:
+    """Sends an event for every object that changed, whether somebody watched or not."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        reconciler: Reconciler,
+        send: Callable[[list[ObjectEvent]], Awaitable[None]],
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        """`send` may raise QueueError, and is called again."""
+        self._reconciler = reconciler
+        self._watcher = FolderWatcher(watched, send, self._reconcile, clock, observer)
+
+    @property
+    def idle(self) -> bool:
+        """Everything found so far has been sent, and no file is being written."""
+        return self._watcher.idle
+
+    async def run(self) -> None:
+        """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
+        await self._watcher.run()
+
+    async def _reconcile(self, prefixes: Sequence[str]) -> None:
+        async for events in self._reconciler.events(prefixes):
+            await self._watcher.admit(events)

@@ -1,0 +1,98 @@
+"""A folder as a source: what happened while nobody watched, and what happens now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skyferry.config.routes import Routes
+from skyferry.config.settings import Settings
+from skyferry.errors import StoreUnavailable
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.model import Attributes, Checksums, ObjectMeta, Provider
+from skyferry.ports import Clock
+from skyferry.stores.memory import MemoryStore
+from skyferry.watch.look import Watched
+from skyferry.watch.reconcile import Reconciler
+from skyferry.watch.source import FolderSource
+
+if TYPE_CHECKING:
+    from tests.watch.conftest import Heard
+
+
+@pytest.fixture
+def listing(clock: Clock) -> MemoryStore:
+    """Stands for the folder's store: only its listing is asked."""
+    return MemoryStore("in", clock)
+
+
+@pytest.fixture
+def source(watched: Watched, listing: MemoryStore, heard: Heard, clock: Clock) -> FolderSource:
+    stores = {"in": {"url": "file://x/bucket"}, "out": {"url": "file://out"}}
+    routes = Routes(Settings.model_validate({"stores": stores, "routes": [{"name": "r", "from": "in", "to": "out"}]}))
+    reconciler = Reconciler(listing, Provider.FILE, "bucket", routes, MemoryLedger("me", clock), clock.time)
+    return FolderSource(watched, reconciler, heard.send, clock, heard)
+
+
+@contextlib.asynccontextmanager
+async def running(source: FolderSource) -> AsyncIterator[None]:
+    task = asyncio.create_task(source.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_what_was_there_before_is_sent_and_then_what_changes(
+    source: FolderSource, listing: MemoryStore, heard: Heard, folder: Path
+) -> None:
+    assert not source.idle
+    (folder / "old").write_bytes(b"data")
+    await listing.write("old", b"data", Attributes(), Checksums())
+    async with running(source):
+        await heard.created("old")
+        (folder / "new").write_bytes(b"data")
+        await heard.created("new")
+
+
+async def test_a_file_that_was_being_written_at_the_start_is_sent_once_it_is_whole(
+    source: FolderSource, listing: MemoryStore, heard: Heard, folder: Path
+) -> None:
+    (folder / "marker").write_bytes(b"")
+    for key in ("marker", "old"):
+        await listing.write(key, b"data", Attributes(), Checksums())
+    with open(folder / "old", "wb") as file:
+        async with running(source):
+            await heard.created("marker")
+            assert heard.of("old") == []
+            file.write(b"all of it")
+            file.close()
+            assert (await heard.created("old")).size == 9
+
+
+async def test_a_listing_that_fails_is_asked_again(
+    source: FolderSource, listing: MemoryStore, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "old").write_bytes(b"data")
+    await listing.write("old", b"data", Attributes(), Checksums())
+    whole, asked = listing.list, 0
+
+    async def flaky(prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise StoreUnavailable
+        async for meta in whole(prefix, after):
+            yield meta
+
+    monkeypatch.setattr(listing, "list", flaky)
+    async with running(source):
+        await heard.created("old")
+    assert asked == 2
