@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skyferry.config.patterns import Template, glob
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
@@ -46,6 +48,31 @@ def event(key: str, at: float = NEW_YEAR) -> ObjectEvent:
 )
 def test_a_glob_matches_whole_keys(pattern: str, key: str, matches: bool) -> None:
     assert (glob(pattern).fullmatch(key) is not None) is matches
+
+
+def plainly(pattern: str, key: str) -> bool:
+    """The definition of a glob, without a thought for speed."""
+    if pattern.startswith("**/"):
+        rest = pattern[3:]
+        return plainly(rest, key) or any(plainly(rest, key[i + 1 :]) for i, c in enumerate(key) if c == "/")
+    if pattern == "**":
+        return True
+    if pattern.startswith("*"):
+        return plainly(pattern[1:], key) or (key[:1] not in ("", "/") and plainly(pattern, key[1:]))
+    if not pattern or not key:
+        return pattern == key
+    fits = key[0] != "/" if pattern[0] == "?" else key[0] == pattern[0]
+    return fits and plainly(pattern[1:], key[1:])
+
+
+@given(
+    st.lists(st.sampled_from(["**", "*", "*a*", "a?", "a*b*a", "*ab", "", "?*"]), min_size=1, max_size=4),
+    st.text("ab/", max_size=12),
+)
+def test_a_glob_is_what_its_definition_says(folders: list[str], key: str) -> None:
+    pattern = "/".join(folders)
+    if pattern:
+        assert (glob(pattern).fullmatch(key) is not None) is plainly(pattern, key)
 
 
 @pytest.mark.parametrize(

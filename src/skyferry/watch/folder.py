@@ -59,12 +59,13 @@ class FolderWatcher:
         self._lost: set[str] = set()
         self._losing = asyncio.Event()
         self._overrun = False
-        self._busy = 1  # things under way; the first of them is to establish
+        self._busy = 0  # things under way
 
     @property
     def idle(self) -> bool:
         """Everything found so far has been sent, and no file is being written."""
-        return not (self._busy or self._lost or any(w.unfinished.mark for w in self._waiting.values()))
+        writing = any(w.unfinished.mark for w in self._waiting.values())
+        return self.established.is_set() and not (self._busy or self._lost or writing)
 
     async def run(self) -> None:
         """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
@@ -88,7 +89,6 @@ class FolderWatcher:
             await notifications.open()
             await asyncio.to_thread(self._looker.learn)
             self._lose("")
-            self._busy -= not self.established.is_set()
             self.established.set()
             while True:
                 changes = await notifications.next()

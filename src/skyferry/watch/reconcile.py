@@ -107,7 +107,8 @@ class Reconciler:
                 return None
 
         async with asyncio.TaskGroup() as tasks:
-            looks = [tasks.create_task(look(p.source.key), name=f"look for {p.source.key}") for p in placements]
+            keys = dict.fromkeys(p.source.key for p in placements)
+            looks = [tasks.create_task(look(key), name=f"look for {key}") for key in keys]
         found = [result for task in looks if (result := task.result())]
         if errors := [e for e in found if isinstance(e, SkyferryError)]:
             raise errors[0]
