@@ -1,0 +1,210 @@
+"""Claims, fences, leases."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from skyferry.errors import LedgerError
+from skyferry.model import Claim, State
+from skyferry.ports import Ledger, Released, Retry, Settled, Settlement, Skipped, Wait
+from skyferry.testing.ledger.harness import (
+    ALL,
+    LEASE,
+    Cases,
+    LedgerHarness,
+    claim,
+    dead,
+    done,
+    failure,
+    finish,
+    settle,
+    transfer,
+)
+
+T = transfer("t")
+
+
+class ClaimCases(Cases):
+    """The sentences about `claim`, `renew` and leases."""
+
+    async def test_a_fresh_transfer_is_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
+        """First attempt, nothing lost, nothing placed, leased for `lease` seconds, and recorded."""
+        (held,) = await claim(one, T)
+        assert (held.transfer, held.attempt, held.lost, held.placement) == (T, 1, 0, None)
+        assert held.lease_until == pytest.approx(harness.now() + LEASE, abs=1.0)
+        row = await one.transfer(T.id)
+        assert row is not None
+        assert (row.transfer, row.state) == (T, State.CLAIMED)
+
+    async def test_answers_come_in_the_order_asked(self, one: Ledger, two: Ledger) -> None:
+        """Whatever their kinds."""
+        settled, waiting, held, fresh = (transfer(name) for name in ("settled", "waiting", "held", "fresh"))
+        await finish(one, settled)
+        await finish(one, waiting, Retry(2e9, failure()))
+        await claim(two, held)
+        answers = await one.claim([fresh, held, waiting, settled, transfer("more")])
+        assert [type(answer) for answer in answers] == [Claim, Wait, Wait, Settled, Claim]
+
+    async def test_a_key_in_other_hands_is_busy(self, one: Ledger, two: Ledger) -> None:
+        """Another transfer of the same key waits too, until the lease ends; it is not recorded."""
+        (held,) = await claim(one, T)
+        other = transfer("other", key=T.key)
+        assert await two.claim([T, other]) == [Wait(t.id, held.lease_until, busy=True) for t in (T, other)]
+        assert await two.transfer(other.id) is None
+
+    async def test_the_same_key_in_another_store_is_free(self, one: Ledger, two: Ledger) -> None:
+        """The lease is on store and key together; keys that differ only behind a NUL differ."""
+        await claim(one, transfer("a", key="k\0a"))
+        await claim(two, transfer("b", key="k\0b"), transfer("c", key="k"))
+
+    async def test_one_owner_gets_the_same_fence_again(self, one: Ledger) -> None:
+        """Several transfers of one key, in one batch and after it, and one transfer twice; nothing is lost by that."""
+        held = await claim(one, T, transfer("b", key=T.key), T)
+        held += await claim(one, transfer("c", key=T.key), T)
+        assert len({h.fence for h in held}) == 1
+        assert {h.lost for h in held} == {0}
+
+    async def test_fences_rise_from_owner_to_owner(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """By a free key and by a lease that ended."""
+        fences = []
+        for owner, ends in ((one, True), (two, False), (one, False), (two, True), (one, True)):
+            (held,) = await claim(owner, T)
+            fences.append(held.fence)
+            if ends:
+                assert await settle(owner, held, Released(0.0))
+            else:
+                await harness.pass_time(LEASE + 1)
+        assert fences == sorted(set(fences))
+
+    async def test_a_lease_that_ended_without_a_settle_is_lost(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """Each time counts; the attempt does not."""
+        await claim(one, T)
+        await harness.pass_time(LEASE + 1)
+        (second,) = await claim(two, T)
+        assert (second.attempt, second.lost) == (1, 1)
+        await harness.pass_time(LEASE + 1)
+        (third,) = await claim(one, T)
+        assert (third.attempt, third.lost) == (1, 2)
+        row = await one.transfer(T.id)
+        assert row is not None
+        assert row.lost == 2
+
+    async def test_what_was_settled_or_released_is_not_lost(self, one: Ledger, two: Ledger) -> None:
+        """A retry and a release are ends like any other."""
+        await finish(one, T, Released(0.0))
+        await finish(two, T, Retry(0.0, failure()))
+        (held,) = await claim(one, T)
+        assert (held.attempt, held.lost) == (2, 0)
+
+    async def test_claiming_again_extends_the_lease(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """As renewing does."""
+        await claim(one, T)
+        await harness.pass_time(LEASE / 2)
+        await claim(one, transfer("b", key=T.key))
+        await harness.pass_time(LEASE * 0.75)
+        assert [type(answer) for answer in await two.claim([T])] == [Wait]
+
+    async def test_renewing_keeps_the_key(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """However often, and for all claims of the key."""
+        held = await claim(one, T, transfer("b", key=T.key))
+        for _ in range(4):
+            await harness.pass_time(LEASE * 0.75)
+            assert await one.renew(held) == []
+        assert [type(answer) for answer in await two.claim([T])] == [Wait]
+        assert await settle(one, held[0], done(held[0]))
+
+    async def test_a_lease_that_ended_is_still_ours_while_nobody_else_came(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """Renewed late, or settled late: no fence is in the way."""
+        first, second = await claim(one, T, transfer("b"))
+        await harness.pass_time(LEASE * 2)
+        assert await settle(one, second, done(second))
+        assert await one.renew([first]) == []
+        assert [type(answer) for answer in await two.claim([T])] == [Wait]
+
+    async def test_renewing_tells_what_another_owner_took(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """Also when the other is done with it; the rest is renewed."""
+        lost, gone, kept = await claim(one, transfer("lost"), transfer("gone"), transfer("kept"))
+        await harness.pass_time(LEASE + 1)
+        await claim(two, lost.transfer)
+        await finish(two, gone.transfer)
+        assert await one.renew([lost, gone, kept]) == [lost, gone]
+        assert [type(answer) for answer in await two.claim([kept.transfer])] == [Wait]
+
+    async def test_a_settled_transfer_is_never_claimed_again(self, one: Ledger, two: Ledger) -> None:
+        """Done, skipped, dead, discarded: whoever asks hears the state and the reason."""
+        finished = {name: transfer(name) for name in ("done", "skipped", "dead", "discarded")}
+        await finish(one, finished["done"])
+        await finish(one, finished["skipped"], Skipped("filtered"))
+        await finish(one, finished["dead"], dead("permission_denied"))
+        await finish(one, finished["discarded"], dead("permission_denied"))
+        await one.discard(ALL, [finished["discarded"].id])
+        answers = await two.claim(list(finished.values()))
+        reasons = ("", "filtered", "permission_denied", "permission_denied")
+        assert answers == [
+            Settled(t.id, State(name), reason) for (name, t), reason in zip(finished.items(), reasons, strict=True)
+        ]
+
+    async def test_a_retry_waits_until_it_is_due(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """For everybody; a release with a time does too."""
+        at = harness.now() + 10
+        released = transfer("released")
+        await finish(one, T, Retry(at, failure()))
+        await finish(one, released, Released(at))
+        for ledger in (one, two):
+            assert await ledger.claim([T, released]) == [Wait(t.id, at, busy=False) for t in (T, released)]
+        await harness.pass_time(11)
+        retried, again = await claim(two, T, released)
+        assert (retried.attempt, again.attempt) == (2, 1)
+
+    async def test_a_claim_brings_what_its_key_holds(self, one: Ledger) -> None:
+        """The placement, whoever made it."""
+        (held,) = await claim(one, T)
+        outcome = done(held)
+        assert await settle(one, held, outcome)
+        (other,) = await claim(one, transfer("other", key=T.key))
+        assert other.placement == outcome.placement
+
+    async def test_closing_frees_the_leases(self, one: Ledger, two: Ledger) -> None:
+        """At once, and closing twice is no error; what is asked afterwards fails."""
+        await claim(one, T)
+        await one.close()
+        await one.close()
+        await claim(two, T)
+        with pytest.raises(LedgerError):
+            await one.claim([T])
+
+    async def test_calls_at_the_same_time_do_not_mix(self, one: Ledger, two: Ledger) -> None:
+        """Of many who claim the same keys at once, each key goes to one; of the settlements, each is recorded once."""
+        batches = [[transfer(f"{n}") for n in range(start, start + 20)] for start in range(0, 60, 5)]
+        owners = [one, two] * (len(batches) // 2)
+        answers = await asyncio.gather(*(owner.claim(b) for owner, b in zip(owners, batches, strict=True)))
+        held: dict[str, set[int]] = {}
+        for answer in (a for batch in answers for a in batch):
+            if isinstance(answer, Claim):
+                held.setdefault(answer.transfer.id, set()).add(answer.fence)
+        assert {len(fences) for fences in held.values()} == {1}
+        claims = [answer for batch in answers for answer in batch if isinstance(answer, Claim)]
+        recorded = await asyncio.gather(*(one.settle([Settlement(c, done(c))]) for c in claims))
+        assert sum(answer for (answer,) in recorded) == len(held)
+
+    async def test_nothing_is_asked_of_an_empty_batch(self, one: Ledger) -> None:
+        """Empty in, empty out."""
+        assert (await one.claim([]), await one.settle([]), await one.renew([])) == ([], [], [])
+        await one.bury([])
+        await one.finish_redriven([])
+        assert await one.placements("to", []) == []
+
+    async def test_it_says_that_it_can_be_written(self, one: Ledger) -> None:
+        """And once closed, that it cannot."""
+        await one.check()
+        await one.close()
+        with pytest.raises(LedgerError):
+            await one.check()

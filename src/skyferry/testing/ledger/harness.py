@@ -1,0 +1,160 @@
+"""What the suite needs of an adapter, and the nouns that it works with."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import pytest
+
+from skyferry.model import (
+    Change,
+    Checksums,
+    Claim,
+    Failure,
+    ObjectRef,
+    Placement,
+    Position,
+    Provider,
+    Receipt,
+    State,
+    Transfer,
+)
+from skyferry.ports import Dead, Done, Filter, Ledger, Outcome, Retry, Settlement, Skipped
+
+LEASE = 30.0  # seconds
+ALL = Filter()
+
+
+class LedgerHarness(ABC):
+    """One fresh, empty ledger."""
+
+    @abstractmethod
+    async def open(self, owner: str, lease: float = LEASE) -> Ledger:
+        """Another process's ledger on the same memory; the harness closes it in the end."""
+
+    @abstractmethod
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock, or sleep."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since 1970, as the ledger sees them."""
+
+
+class Cases:
+    """What all cases share."""
+
+    @pytest.fixture
+    async def one(self, harness: LedgerHarness) -> Ledger:
+        """A process."""
+        return await harness.open("one")
+
+    @pytest.fixture
+    async def two(self, harness: LedgerHarness) -> Ledger:
+        """Another."""
+        return await harness.open("two")
+
+
+def transfer(name: str, key: str = "", source_key: str = "", route: str = "route") -> Transfer:
+    """A transfer with everything set; its destination key is its name unless told, its source key the same."""
+    key = key or f"key/{name}"
+    return Transfer(
+        id=hashlib.blake2b(name.encode(), digest_size=16).hexdigest(),
+        route=route,
+        change=Change.CREATED,
+        source=ObjectRef(Provider.AWS_S3, "source", source_key or key, "eu-west-1"),
+        source_store="from",
+        store="to",
+        key=key,
+        event_id=f"event-{name}",
+        correlation_id=f"correlation-{name}",
+        occurred_at=1_699_999_999.123,
+        position=Position("s3-sequencer", "0001"),
+        size=7,
+        checksums=Checksums(crc32c="0a0b0c0d", md5="0" * 32),
+        content_type="text/plain",
+        max_retries=5,
+        traceparent="00-1-2-01",
+    )
+
+
+def placement(claim: Claim, *positions: Position, deleted: bool = False) -> Placement:
+    """What a done transfer leaves at its destination."""
+    t = claim.transfer
+    version = "" if deleted else "d1"
+    source = replace(t.source, version="s1")
+    return Placement(t.store, t.key, source, deleted, positions, t.occurred_at, version, t.id, 1_700_000_000.456)
+
+
+def done(claim: Claim, *positions: Position, deleted: bool = False) -> Done:
+    """Applied."""
+    sums = Checksums("00000001", "0" * 64)
+    at = Position("s3-sequencer", "0001")
+    receipt = Receipt("s1", "d1", 7, sums, Checksums(md5="1" * 32), sums, at, 1_700_000_000.1, 1_700_000_000.2, 1)
+    return Done(receipt, placement(claim, *positions, deleted=deleted))
+
+
+def failure(attempt: int = 1, kind: str = "throttled", *, burned: bool = True) -> Failure:
+    """A failed attempt."""
+    return Failure(attempt, 1_700_000_000.75, kind, f"attempt {attempt} failed", burned)
+
+
+def dead(kind: str = "permission_denied", at: float = 1_700_000_000.75, body: bytes = b"\xff\0body") -> Dead:
+    """Given up."""
+    return Dead(replace(failure(1, kind), at=at), body, (("name", 'va"lue\0'),), "grant it", "queue")
+
+
+async def claim(ledger: Ledger, *transfers: Transfer) -> list[Claim]:
+    """Claims that must be given."""
+    answers = await ledger.claim(transfers)
+    assert all(isinstance(answer, Claim) for answer in answers), answers
+    return [answer for answer in answers if isinstance(answer, Claim)]
+
+
+async def settle(ledger: Ledger, held: Claim, outcome: Outcome, *, last: bool = True) -> bool:
+    """One settlement."""
+    (recorded,) = await ledger.settle([Settlement(held, outcome, last)])
+    return recorded
+
+
+async def finish(ledger: Ledger, t: Transfer, outcome: Outcome | None = None) -> None:
+    """Claim and settle; without an outcome, done."""
+    (held,) = await claim(ledger, t)
+    assert await settle(ledger, held, outcome or done(held))
+
+
+async def bring(ledger: Ledger, t: Transfer, state: State) -> None:
+    """A fresh transfer into this state."""
+    match state:
+        case State.CLAIMED:
+            await claim(ledger, t)
+        case State.RETRY:
+            await finish(ledger, t, Retry(0.0, failure()))
+        case State.DONE:
+            await finish(ledger, t)
+        case State.SKIPPED:
+            await finish(ledger, t, Skipped("filtered"))
+        case State.DEAD:
+            await finish(ledger, t, dead())
+        case State.DISCARDED:
+            await finish(ledger, t, dead())
+            await ledger.discard(ALL, [t.id])
+
+
+__all__ = [
+    "ALL",
+    "LEASE",
+    "Cases",
+    "LedgerHarness",
+    "bring",
+    "claim",
+    "dead",
+    "done",
+    "failure",
+    "finish",
+    "placement",
+    "settle",
+    "transfer",
+]

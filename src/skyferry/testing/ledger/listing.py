@@ -1,0 +1,117 @@
+"""Listings and counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyferry.errors import NotFound
+from skyferry.model import State
+from skyferry.ports import Filter, Ledger, Retry
+from skyferry.testing.ledger.harness import ALL, Cases, LedgerHarness, bring, claim, failure, finish, transfer
+
+
+class ListingCases(Cases):
+    """The sentences about `transfer`, `transfers` and `counts`."""
+
+    async def test_counts_are_by_state(self, one: Ledger, two: Ledger) -> None:
+        """Every state is there, whoever moved the transfers."""
+        assert await one.counts() == dict.fromkeys(State, 0)
+        for number, state in enumerate(State):
+            for ledger in (one, two)[: 1 + number % 2]:
+                await bring(ledger, transfer(f"{state}-{ledger.owner}"), state)
+        assert await two.counts() == {state: 1 + number % 2 for number, state in enumerate(State)}
+
+    async def test_a_transfer_is_listed_as_it_was_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
+        """All of it; without its failures, which only `transfer` tells."""
+        t = transfer("t")
+        start = harness.now()
+        await finish(one, t, Retry(0.0, failure()))
+        await harness.pass_time(3)
+        await finish(one, t)
+        (row,) = (await one.transfers(ALL)).items
+        assert (row.transfer, row.state, row.attempts, row.failures) == (t, State.DONE, 2, ())
+        assert row.receipt is not None
+        assert row.created_at == pytest.approx(start, abs=1.0)
+        assert row.updated_at - row.created_at == pytest.approx(3.0, abs=1.0)
+        assert await one.transfer("no such id") is None
+        assert await one.transfer(transfer("other").id) is None
+
+    async def test_the_newest_come_first(self, one: Ledger, harness: LedgerHarness) -> None:
+        """By their last change; of the same moment, the last created."""
+        old, young = transfer("old"), transfer("young")
+        await finish(one, old, Retry(0.0, failure()))
+        await harness.pass_time(1)
+        await claim(one, young, transfer("c"), transfer("d"))
+        await harness.pass_time(1)
+        await finish(one, old)
+        order = [row.transfer.id for row in (await one.transfers(ALL)).items]
+        assert order == [transfer(name).id for name in ("old", "d", "c", "young")]
+
+    @pytest.mark.parametrize("where", [ALL, Filter(state=State.CLAIMED), Filter(key_prefix="key/")], ids=repr)
+    async def test_pages_do_not_slip(self, one: Ledger, harness: LedgerHarness, where: Filter) -> None:
+        """What comes or changes meanwhile goes in front; what does not change is seen once."""
+        names = [f"{number:02}" for number in range(11)]
+        for name in names:
+            await claim(one, transfer(name))
+            if name > "04":
+                await harness.pass_time(1)
+        page = await one.transfers(where, limit=3)
+        seen = [row.transfer for row in page.items]
+        while page.cursor:
+            await harness.pass_time(1)
+            await claim(one, transfer(f"new-{len(seen)}"))
+            page = await one.transfers(where, page.cursor, 3)
+            seen += [row.transfer for row in page.items]
+        assert seen == [transfer(name) for name in reversed(names)]
+
+    async def test_the_last_page_says_so(self, one: Ledger) -> None:
+        """Also when it is full, and when there is nothing."""
+        assert (await one.transfers(ALL)).cursor == ""
+        await claim(one, *(transfer(f"{n}") for n in range(4)))
+        assert (await one.transfers(ALL, limit=4)).cursor == ""
+        page = await one.transfers(ALL, limit=3)
+        assert len((await one.transfers(ALL, page.cursor, 3)).items) == 1
+
+    @pytest.mark.parametrize("cursor", ["x", "1", "-", "\u00e9.1", "1.2.3"])
+    async def test_a_strange_cursor_is_refused(self, one: Ledger, cursor: str) -> None:
+        """It leads nowhere."""
+        with pytest.raises(NotFound):
+            await one.transfers(ALL, cursor)
+        with pytest.raises(NotFound):
+            await one.dead_letters(ALL, cursor)
+
+    async def test_filters_choose_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
+        """Everything given must match."""
+        start = harness.now()
+        for number, state in enumerate(State):
+            for name in ("a", "b"):
+                key, route = f"{name}/{number}", f"route-{number % 2}"
+                await bring(one, transfer(f"{name}{number}", key, f"from/{key}" if name == "b" else key, route), state)
+            await harness.pass_time(10)
+        for where, count in (
+            (Filter(state=State.DONE), 2),
+            (Filter(route="route-1"), 6),
+            (Filter(key_prefix="a/"), 6),
+            (Filter(key_prefix="a/3"), 1),
+            (Filter(key_prefix="a/3/"), 0),
+            (Filter(key_prefix="A"), 0),
+            (Filter(source_key="a/2"), 1),
+            (Filter(source_key="from/b/2"), 1),
+            (Filter(source_key="b/2"), 0),
+            (Filter(reason="filtered"), 2),
+            (Filter(since=start + 15), 8),
+            (Filter(until=start + 15), 4),
+            (Filter(since=start + 15, until=start + 25), 2),
+            (Filter(State.RETRY, "route-1", "b/", "from/b/1", "throttled", start, start + 99), 1),
+            (Filter(State.RETRY, "route-0", "b/", "from/b/1", "throttled", start, start + 99), 0),
+        ):
+            found = [row.transfer.id for row in (await one.transfers(where)).items]
+            assert len(found) == len(set(found)) == count, where
+
+    @pytest.mark.parametrize("prefix", ["\ud7ff", "z\U0010ffff", "\U0010ffff", "%", "_", "a\0", "'"], ids=ascii)
+    async def test_prefixes_are_taken_literally(self, one: Ledger, prefix: str) -> None:
+        """Whatever characters they are of."""
+        keys = [prefix, prefix + "x", prefix + "\U0010ffff", "zz", "a", "b"]
+        await claim(one, *(transfer(key, key) for key in keys))
+        found = {row.transfer.key for row in (await one.transfers(Filter(key_prefix=prefix))).items}
+        assert found == set(keys[:3])

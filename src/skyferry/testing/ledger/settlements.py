@@ -1,0 +1,209 @@
+"""Outcomes, and what they leave behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skyferry.model import Position, State, Transfer
+from skyferry.ports import Filter, Ledger, Released, Retry, Settled, Settlement, Skipped, Wait
+from skyferry.testing.ledger.harness import (
+    ALL,
+    LEASE,
+    Cases,
+    LedgerHarness,
+    claim,
+    dead,
+    done,
+    failure,
+    finish,
+    settle,
+    transfer,
+)
+
+T = transfer("t")
+OLD, NEW = Position("s3-sequencer", "0001"), Position("s3-sequencer", "0002")
+TIME = Position.at(1_700_000_000_000_000_000)
+
+
+class SettlementCases(Cases):
+    """The sentences about `settle` and `placements`."""
+
+    async def test_done_is_recorded_once(self, one: Ledger) -> None:
+        """With its receipt and placement; a repeated settlement is refused, even as something else."""
+        (held,) = await claim(one, T)
+        outcome = done(held, NEW)
+        assert await settle(one, held, outcome)
+        assert not await settle(one, held, outcome)
+        assert not await settle(one, held, Released(0.0))
+        row = await one.transfer(T.id)
+        assert row is not None
+        assert (row.state, row.receipt, row.attempts) == (State.DONE, outcome.receipt, 1)
+        assert await one.placements("to", ["nothing", T.key]) == [None, outcome.placement]
+
+    async def test_twice_in_one_batch_is_recorded_once(self, one: Ledger) -> None:
+        """The first counts."""
+        (held,) = await claim(one, T)
+        assert await one.settle([Settlement(held, done(held)), Settlement(held, dead())]) == [True, False]
+        assert (await one.dead_letters(ALL)).items == []
+
+    async def test_an_old_fence_records_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """Not the outcome, not the placement, not the letter; and it does not free the key of the new owner."""
+        for name, outcome in (("a", done), ("b", lambda _: dead()), ("c", lambda _: Retry(0.0, failure()))):
+            (old,) = await claim(one, transfer(name))
+            await harness.pass_time(LEASE + 1)
+            (new,) = await claim(two, old.transfer)
+            assert not await settle(one, old, outcome(old))
+            row = await one.transfer(old.transfer.id)
+            assert row is not None
+            assert (row.state, row.failures, row.receipt) == (State.CLAIMED, (), None)
+            assert [type(answer) for answer in await one.claim([old.transfer])] == [Wait]
+            assert await settle(two, new, done(new))
+            assert not await settle(one, old, outcome(old))
+        assert (await one.dead_letters(ALL)).items == []
+
+    async def test_answers_are_in_order(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """Old and current fences in one batch."""
+        held = await claim(one, *(transfer(f"{n}") for n in range(4)))
+        await harness.pass_time(LEASE + 1)
+        await claim(two, held[1].transfer, held[2].transfer)
+        assert await one.settle([Settlement(h, done(h)) for h in held]) == [True, False, False, True]
+
+    async def test_the_last_frees_the_key(self, one: Ledger, two: Ledger) -> None:
+        """And only the last."""
+        first, second = await claim(one, T, transfer("b", key=T.key))
+        assert await settle(one, first, done(first), last=False)
+        assert [type(answer) for answer in await two.claim([transfer("c", key=T.key)])] == [Wait]
+        assert await settle(one, second, done(second))
+        await claim(two, transfer("c", key=T.key))
+
+    async def test_a_key_given_back_with_work_in_hand_is_not_settled_any_more(self, one: Ledger, two: Ledger) -> None:
+        """Once another owner had it, the rest of the first one's claims is old."""
+        first, second = await claim(one, T, transfer("b", key=T.key))
+        assert await settle(one, first, done(first))
+        await finish(two, transfer("c", key=T.key))
+        assert not await settle(one, second, done(second))
+        assert await one.renew([second]) == [second]
+
+    async def test_positions_are_merged(self, one: Ledger) -> None:
+        """The newest of each scheme, if both are about the same source key."""
+        await self._done(one, T, NEW)
+        await self._done(one, transfer("b", key=T.key), OLD, TIME)
+        assert await self._positions(one) == {NEW, TIME}
+
+    async def test_positions_of_another_source_are_forgotten(self, one: Ledger) -> None:
+        """They do not compare."""
+        await self._done(one, T, NEW)
+        await self._done(one, transfer("b", key=T.key, source_key="elsewhere"), OLD)
+        assert await self._positions(one) == {OLD}
+
+    async def test_two_of_one_key_in_one_batch_are_both_merged(self, one: Ledger) -> None:
+        """In their order."""
+        first, second = await claim(one, T, transfer("b", key=T.key))
+        batch = [Settlement(first, done(first, NEW), last=False), Settlement(second, done(second, TIME))]
+        assert await one.settle(batch) == [True, True]
+        (placed,) = await one.placements("to", [T.key])
+        assert placed is not None
+        assert (set(placed.positions), placed.transfer_id) == ({NEW, TIME}, second.transfer.id)
+
+    async def test_skipped_moves_positions(self, one: Ledger) -> None:
+        """Of what is there, if it is about the same source; a tombstone too."""
+        await self._done(one, T, OLD, deleted=True)
+        await finish(one, transfer("b", key=T.key), Skipped("superseded", (NEW, TIME)))
+        await finish(
+            one, transfer("c", key=T.key, source_key="elsewhere"), Skipped("superseded", (Position("x", "1"),))
+        )
+        assert await self._positions(one) == {NEW, TIME}
+        (placed,) = await one.placements("to", [T.key])
+        assert placed is not None
+        assert placed.deleted
+
+    async def test_skipped_places_nothing(self, one: Ledger) -> None:
+        """Where nothing was; but it is settled, with its reason."""
+        await finish(one, T, Skipped("gone", (NEW,)))
+        assert await one.placements("to", [T.key]) == [None]
+        assert await one.claim([T]) == [Settled(T.id, State.SKIPPED, "gone")]
+
+    async def test_attempts_are_burned_failures(self, one: Ledger) -> None:
+        """Outages and releases are none; the story keeps every failure."""
+        story = [failure(1), failure(2, "connection_lost", burned=False), failure(2)]
+        for number, what in enumerate(story):
+            (held,) = await claim(one, T)
+            assert held.attempt == (1, 2, 2)[number]
+            assert await settle(one, held, Retry(0.0, what))
+            await finish(one, T, Released(0.0))
+        (held,) = await claim(one, T)
+        assert held.attempt == 3
+        row = await one.transfer(T.id)
+        assert row is not None
+        assert row.failures == tuple(story)
+
+    async def test_a_waiting_transfer_shows_why_and_until_when(self, one: Ledger, harness: LedgerHarness) -> None:
+        """Its reason is the kind of the last failure."""
+        at = harness.now() + 5.5
+        await finish(one, T, Retry(at, failure()))
+        row = await one.transfer(T.id)
+        assert row is not None
+        assert (row.state, row.reason, row.due_at, row.attempts) == (State.RETRY, "throttled", at, 1)
+
+    async def test_dead_writes_its_letter(self, one: Ledger) -> None:
+        """In the same step, with the whole story and the message as it was."""
+        await finish(one, T, Retry(0.0, failure()))
+        outcome = dead()
+        await finish(one, T, outcome)
+        letter = await one.dead_letter(T.id)
+        assert letter is not None
+        assert (letter.body, letter.attributes) == (outcome.body, outcome.attributes)
+        assert (letter.reason, letter.message, letter.hint) == (
+            "permission_denied",
+            outcome.failure.message,
+            "grant it",
+        )
+        assert letter.attempts == (failure(), outcome.failure)
+        assert (letter.at, letter.queue, letter.route, letter.key) == (outcome.failure.at, "queue", T.route, T.key)
+        assert (letter.source, letter.event_id) == (f"aws_s3://source/{T.key}", T.event_id)
+        assert (letter.correlation_id, letter.redriven_at) == (T.correlation_id, None)
+        assert await one.claim([T]) == [Settled(T.id, State.DEAD, "permission_denied")]
+
+    async def test_live_placements_of_a_bucket_are_listed(self, one: Ledger) -> None:
+        """In key order, from a key on; no tombstones, no other buckets, however many there are."""
+        keys = sorted(["a", "b\0", "b\0c", "\u00e9", "\ue000", "\U0001f680", *(f"n/{n:04}" for n in range(2100))])
+        claims = await claim(one, *(transfer(key, key=key) for key in keys))
+        await one.settle([Settlement(held, done(held)) for held in claims])
+        await self._done(one, transfer("gone", key="gone"), deleted=True)
+        foreign = replace(transfer("foreign", key="foreign"), source=replace(T.source, bucket="other"))
+        await self._done(one, foreign)
+        assert [placed.key async for placed in one.placed("to", "source")] == keys
+        assert [placed.key async for placed in one.placed("to", "source", "n/2000")] == [
+            k for k in keys if k > "n/2000"
+        ]
+        assert [placed.key async for placed in one.placed("to", "other")] == ["foreign"]
+        assert [placed.key async for placed in one.placed("from", "source")] == []
+
+    async def test_pruning_forgets_settled_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
+        """Old ones, at most so many at a time, the oldest first; placements and dead letters stay."""
+        await finish(one, T)
+        await harness.pass_time(1)
+        await finish(one, transfer("skipped"), Skipped("filtered"))
+        await finish(one, transfer("dead"), dead())
+        await finish(one, transfer("retry"), Retry(0.0, failure()))
+        await claim(one, transfer("claimed"))
+        await harness.pass_time(10)
+        await finish(one, transfer("young"))
+        before = harness.now() - 5
+        assert [await one.prune(before, 1) for _ in range(3)] == [1, 1, 0]
+        assert await one.transfer(T.id) is None
+        assert await one.dead_letter(transfer("dead").id) is not None
+        assert await one.placements("to", [T.key]) != [None]
+        left = {row.transfer.id for row in (await one.transfers(Filter())).items}
+        assert left == {transfer(name).id for name in ("dead", "retry", "claimed", "young")}
+        assert sum((await one.counts()).values()) == 4
+        await claim(one, T)
+
+    async def _done(self, ledger: Ledger, t: Transfer, *positions: Position, deleted: bool = False) -> None:
+        (held,) = await claim(ledger, t)
+        assert await settle(ledger, held, done(held, *positions, deleted=deleted))
+
+    async def _positions(self, ledger: Ledger) -> set[Position]:
+        (placed,) = await ledger.placements("to", [T.key])
+        assert placed is not None
+        return set(placed.positions)
