@@ -163,7 +163,7 @@ class Presence:
         folder.mkdir(exist_ok=True)
         tries = 0
         while (file := _locked(self._mine, "ab")) is None:
-            if (tries := tries + 1) == 100:  # somebody who looks whether we live has it locked for microseconds only
+            if (tries := tries + 1) == 20:  # somebody who looks whether we live has it locked for microseconds only
                 raise BlockingIOError(f"a process named {owner} has it open")
             time.sleep(0.01)
         self._file = file

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from skyferry.errors import LedgerError
+from skyferry.ledgers import listing
+from skyferry.ledgers.batches import SQL
 from skyferry.ledgers.sqlite import SqliteLedger
-from skyferry.ports import Ledger
+from skyferry.ledgers.statements import text
+from skyferry.model import State
+from skyferry.ports import Filter, Ledger, Settlement
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
+from skyferry.testing.ledger.harness import claim, done, transfer
 
 
 class SqliteHarness(LedgerHarness):
@@ -45,3 +55,73 @@ class TestSqliteLedger(LedgerConformance):
         harness = SqliteHarness(tmp_path / "ledger.db")
         yield harness
         await harness.close()
+
+
+async def test_two_of_one_name_cannot_be(tmp_path: Path) -> None:
+    """A live process keeps its name to itself."""
+    first = SqliteLedger(tmp_path / "ledger.db", "name", ManualClock())
+    with pytest.raises(LedgerError, match="name"):
+        SqliteLedger(tmp_path / "ledger.db", "name", ManualClock())
+    await first.close()
+
+
+async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    """With the file's name."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"something else" * 1000)
+    with pytest.raises(LedgerError, match=r"ledger\.db"):
+        SqliteLedger(path, "one", ManualClock())
+
+
+@pytest.mark.parametrize("count", [1, 3, 255, 256, 257, 600])
+async def test_batches_of_any_size_are_whole(tmp_path: Path, count: int) -> None:
+    """Claimed, settled and found again."""
+    ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
+    claims = await claim(ledger, *(transfer(f"{number}") for number in range(count)))
+    assert await ledger.settle([Settlement(c, done(c)) for c in claims]) == [True] * count
+    assert (await ledger.counts())[State.DONE] == count
+    placed = await ledger.placements("to", [c.transfer.key for c in claims])
+    assert [p.transfer_id for p in placed if p] == [c.transfer.id for c in claims]
+    await ledger.close()
+
+
+BATCHES = ["look", "take_transfers", "settle", "held", "extend", "free", "failures", "drop_redriven"]
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_no_batch_scans_a_table(name: str) -> None:
+    """Every step of the plan is a search by an index, so that the size of the ledger does not matter."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(text("schema.sql"))
+        row = "(1, 2, 3, 4, 5, 6)"
+        sql = SQL[name].replace(":rows", f"{row}, {row}")
+        plan = db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int)).fetchall()
+    scans = [step for *_, step in plan if step.startswith("SCAN")]
+    assert not [step for step in scans if not re.match(r"SCAN (i|json_each|\(subquery-1\)|\d+ CONSTANT ROWS)", step)], (
+        scans
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        (Filter(), "transfers_by_state"),
+        (Filter(state=State.DONE, route="r"), "transfers_by_state"),
+        (Filter(key_prefix="a/"), "transfers_by_place"),
+        (Filter(source_key="a"), "transfers_by_source"),
+    ],
+    ids=repr,
+)
+async def test_listings_search_an_index(tmp_path: Path, where: Filter, index: str) -> None:
+    """The state, the key and the source's key lead."""
+    ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
+    await claim(ledger, transfer("a", "a/1"))
+    await ledger.close()
+    asked: list[str] = []
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.set_trace_callback(asked.append)
+        listing.transfers(db, where, "", 10)
+        db.set_trace_callback(None)
+        steps = [step for sql in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert any(index in step for step in steps), steps
+    assert not [step for step in steps if re.match(r"SCAN (t|transfers|places)\b", step)], steps

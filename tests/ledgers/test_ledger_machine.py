@@ -1,0 +1,172 @@
+"""The memory and the SQLite ledger answer the same to any sequence of operations of two processes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from operator import methodcaller
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.model import Claim, Position, State
+from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.ledger.harness import dead, done, failure, transfer
+
+OWNERS = ("one", "two")
+TRANSFERS = [
+    transfer(f"{key}{number}", key, source_key, route)
+    for key, source_key, route in (("a/1", "", "r"), ("a/2", "src", "r"), ("b", "", "s"))
+    for number in range(3)
+]
+BURIED = [DeadLetter(f"letter-{n}", 1_700_000_000.0 + n, "q", "bad", "m", "", b"\0", ()) for n in range(2)]
+POSITIONS = st.lists(st.builds(Position, st.sampled_from(["x", "time"]), st.sampled_from("123")), max_size=2)
+WHERE = st.builds(
+    Filter,
+    state=st.sampled_from([None, None, *State]),
+    route=st.sampled_from(["", "", "r"]),
+    key_prefix=st.sampled_from(["", "", "a/", "a/2", "b"]),
+    source_key=st.sampled_from(["", "", "src", "b"]),
+    reason=st.sampled_from(["", "", "throttled", "bad"]),
+    since=st.sampled_from([None, None, 1_700_000_010.0]),
+    until=st.sampled_from([None, None, 1_700_000_050.0]),
+)
+IDS = st.none() | st.lists(st.sampled_from([t.id for t in TRANSFERS] + ["letter-0"]), max_size=3)
+
+
+class LedgersAgree(RuleBasedStateMachine):
+    """One step on each, one answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp())
+        self.clock = ManualClock()
+        self.state = MemoryState()
+        self.ledgers = {owner: self._open(owner) for owner in OWNERS}
+        self.claims: list[tuple[str, Claim]] = []
+
+    def _open(self, owner: str) -> tuple[Ledger, Ledger]:
+        memory = MemoryLedger(owner, self.clock, 30.0, self.state)
+        return memory, SqliteLedger(self.folder / "ledger.db", owner, self.clock, 30.0)
+
+    def both(self, owner: str, call: Callable[[Ledger], Awaitable[Any]]) -> Any:
+        """The answer of both; they MUST be equal."""
+
+        async def run() -> tuple[Any, Any]:
+            memory, sqlite = self.ledgers[owner]
+            return await call(memory), await call(sqlite)
+
+        expected, found = self.loop.run_until_complete(run())
+        assert found == expected
+        return expected
+
+    @rule(owner=st.sampled_from(OWNERS), chosen=st.lists(st.sampled_from(TRANSFERS), min_size=1, max_size=4))
+    def claim(self, owner: str, chosen: list[Any]) -> None:
+        answers = self.both(owner, lambda ledger: ledger.claim(chosen))
+        self.claims += [(owner, answer) for answer in answers if isinstance(answer, Claim)]
+
+    @rule(data=st.data(), last=st.booleans())
+    def settle(self, data: st.DataObject, last: bool) -> None:
+        if self.claims:
+            chosen = data.draw(st.lists(st.sampled_from(self.claims[-6:]), min_size=1, max_size=3))
+            owner = chosen[0][0]
+            batch = [Settlement(c, self._outcome(data, c), last) for holder, c in chosen if holder == owner]
+            self.both(owner, lambda ledger: ledger.settle(batch))
+
+    def _outcome(self, data: st.DataObject, held: Claim) -> Outcome:
+        at = self.clock.time() + data.draw(st.sampled_from([0.0, 7.0]))
+        positions = data.draw(POSITIONS)
+        outcomes: tuple[Outcome, ...] = (
+            done(held, *positions),
+            done(held, *positions, deleted=True),
+            Skipped("filtered", tuple(positions)),
+            Retry(at, failure(held.attempt, burned=data.draw(st.booleans()))),
+            dead("bad", self.clock.time()),
+            Released(at),
+        )
+        return data.draw(st.sampled_from(outcomes))
+
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        if self.claims:
+            owner, held = data.draw(st.sampled_from(self.claims[-6:]))
+            self.both(owner, lambda ledger: ledger.renew([held]))
+
+    @rule(seconds=st.sampled_from([0.5, 8.0, 31.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.loop.run_until_complete(self.clock.advance(seconds))
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def restart(self, owner: str) -> None:
+        async def close() -> None:
+            for ledger in self.ledgers[owner]:
+                await ledger.close()
+
+        self.loop.run_until_complete(close())
+        self.ledgers[owner] = self._open(owner)
+
+    @rule(letters=st.lists(st.sampled_from(BURIED), max_size=2))
+    def bury(self, letters: list[DeadLetter]) -> None:
+        now = self.clock.time()
+        self.both("one", lambda ledger: ledger.bury([replace(letter, at=now) for letter in letters]))
+
+    @rule(where=WHERE, ids=IDS)
+    def redrive(self, where: Filter, ids: list[str] | None) -> None:
+        self.both("one", lambda ledger: ledger.redrive(where, ids))
+
+    @rule(where=WHERE, ids=IDS)
+    def discard(self, where: Filter, ids: list[str] | None) -> None:
+        self.both("two", lambda ledger: ledger.discard(where, ids))
+
+    @rule(limit=st.integers(1, 3))
+    def take(self, limit: int) -> None:
+        self.both("two", lambda ledger: ledger.take_redriven(limit, 10.0))
+
+    @rule(ids=IDS, delay=st.sampled_from([None, 5.0]))
+    def finish(self, ids: list[str] | None, delay: float | None) -> None:
+        again = None if delay is None else self.clock.time() + delay
+        self.both("two", lambda ledger: ledger.finish_redriven(ids or ["letter-1"], again))
+
+    @rule(age=st.sampled_from([0.0, 20.0]), limit=st.integers(1, 3))
+    def prune(self, age: float, limit: int) -> None:
+        before = self.clock.time() - age
+        self.both("one", lambda ledger: ledger.prune(before, limit))
+
+    @rule(where=WHERE, limit=st.integers(1, 4))
+    def list(self, where: Filter, limit: int) -> None:
+        for name in ("transfers", "dead_letters"):
+            cursor = "start"
+            while cursor:
+                at = "" if cursor == "start" else cursor
+                cursor = self.both("two", methodcaller(name, where, at, limit)).cursor
+
+    @invariant()
+    def the_same_is_known(self) -> None:
+        self.both("one", lambda ledger: ledger.counts())
+        self.both("one", lambda ledger: ledger.causes())
+        self.both("two", lambda ledger: ledger.placements("to", ["a/1", "a/2", "b"]))
+        for t in TRANSFERS:
+            self.both("two", methodcaller("transfer", t.id))
+
+    def teardown(self) -> None:
+        for owner in OWNERS:
+            self.restart(owner)
+            self.loop.run_until_complete(self.ledgers[owner][1].close())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+TestLedgersAgree = LedgersAgree.TestCase
+TestLedgersAgree.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
