@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from urllib.parse import unquote
 
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
-from skyferry.stores.s3_wire import Answer, CredentialsProvider, S3Options, S3Wire
+from skyferry.stores.s3_wire import Answer, CredentialsProvider, S3Options, S3Wire, key_of
 
 KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Guide)
 
@@ -111,7 +110,7 @@ class S3Store:
             for each in document.iterfind("{*}Contents"):
                 modified = datetime.fromisoformat(each.findtext("{*}LastModified", "")).timestamp()
                 yield ObjectMeta(
-                    key=unquote(each.findtext("{*}Key", "")),
+                    key=key_of(document, each.findtext("{*}Key", "")),
                     size=int(each.findtext("{*}Size", "0")),
                     version=each.findtext("{*}ETag", ""),
                     modified=modified,

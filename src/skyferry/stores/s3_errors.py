@@ -41,13 +41,14 @@ class Refusal:
     retry_after: float | None = None  # seconds
 
 
+ENDPOINT = "see that the endpoint is that of an S3 service, and that no proxy answers in its place"
 CLOCK = "set this machine's clock"
 KMS = "grant this identity kms:GenerateDataKey and kms:Decrypt on the key, and see that the key is enabled"
 RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
 REGION = "set the store's region"
 RESTORE = "restore the object from the archive (RestoreObject), then redrive"
 
-# code -> error and what the operator can do about it
+# Code -> error, and what the operator can do about it.
 CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "NoSuchKey": (ObjectNotFound, ""),
     "NoSuchVersion": (ObjectNotFound, ""),
@@ -106,16 +107,15 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "XMinioStorageFull": (QuotaExceeded, ""),
 }
 
-# where there is no code, or one that is not above
+# Where there is no code, or one that is not above.
 STATUS: Mapping[int, type[SkyferryError]] = {
     301: BucketNotFound,
     307: StoreUnavailable,
     401: PermissionDenied,
     403: PermissionDenied,
-    404: ObjectNotFound,
+    404: BucketNotFound,  # never an object: what does not answer like S3 must not look like deletes
     405: Unsupported,
     408: StoreTimeout,
-    409: PreconditionFailed,
     412: PreconditionFailed,
     429: Throttled,
     501: Unsupported,
@@ -126,7 +126,7 @@ STATUS: Mapping[int, type[SkyferryError]] = {
 def translate(refusal: Refusal, where: str) -> SkyferryError:
     """The error to raise. `where` names the store and the key."""
     fallback = STATUS.get(refusal.status, StoreUnavailable if refusal.status >= 500 else StoreError)
-    kind, hint = CODES.get(refusal.code, (fallback, ""))
+    kind, hint = CODES.get(refusal.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
     if refusal.code.startswith("KMS.") or (kind is PermissionDenied and "kms:" in refusal.message):
         kind, hint = PermissionDenied, KMS
     if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:

@@ -105,8 +105,11 @@ def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
 
 
 def seconds(date: str) -> float:
-    """Since 1970, of an HTTP date; 0 without one."""
-    return parsedate_to_datetime(date).timestamp() if date else 0.0
+    """Since 1970, of an HTTP date; 0 for what is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def checksums(headers: Mapping[str, str], *, part: bool = False) -> Checksums:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from html import escape
-from urllib.parse import unquote
 
 from skyferry.errors import ChecksumMismatch
 from skyferry.model import Attributes, Checksums, ObjectMeta
@@ -27,7 +26,7 @@ from skyferry.stores.s3_meta import (
     written,
 )
 from skyferry.stores.s3_services import Service
-from skyferry.stores.s3_wire import S3Wire, refusal
+from skyferry.stores.s3_wire import S3Wire, key_of, refusal
 
 CRC32C = CHECKSUMS["crc32c"]
 _ATTESTED = {  # element of the answer to a completion -> the header that says the same elsewhere
@@ -107,13 +106,13 @@ class S3Uploads:
             query = {"uploads": "", "encoding-type": "url", "prefix": prefix, **marker}
             document = (await self._wire.send("GET", query=query)).xml()
             for each in document.iterfind("{*}Upload"):
-                key, id_ = unquote(each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
+                key, id_ = key_of(document, each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
                 started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
                 yield Upload(id_, key, 0, 0, started_at=started.timestamp())
             marker = None
             if document.findtext("{*}IsTruncated", "") == "true":
                 marker = {
-                    "key-marker": unquote(document.findtext("{*}NextKeyMarker", "")),
+                    "key-marker": key_of(document, document.findtext("{*}NextKeyMarker", "")),
                     "upload-id-marker": document.findtext("{*}NextUploadIdMarker", ""),
                 }
 

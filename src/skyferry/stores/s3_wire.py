@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
@@ -31,7 +31,7 @@ from skyferry.stores.s3_errors import Refusal, retry_after, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-SMALL = 2**20  # bytes; a larger body waits until the server has accepted the headers, and goes in pieces of this size
+SMALL = 2**20  # bytes; a larger body goes in pieces of this size
 DOCUMENT = 16 * 2**20  # bytes that an XML answer may have
 
 
@@ -144,7 +144,6 @@ class S3Wire:
                 URL(url, encoded=True),
                 headers=headers,
                 data=body if len(body) <= SMALL else _pieces(body),
-                expect100=len(body) > SMALL,
                 allow_redirects=False,
             ) as response:
                 return Answer(
@@ -199,6 +198,11 @@ def root(bucket: str, options: S3Options, region: str) -> str:
     if options.row.path_style or "." in bucket:  # no certificate covers a bucket with dots as a host name
         return f"{base}{quote(bucket)}/"
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
+
+
+def key_of(listing: ElementTree.Element, text: str) -> str:
+    """A key as a listing has it that was asked for in URL encoding (a space is a plus), and may not be in it."""
+    return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
 
 
 def refusal(answer: Answer) -> Refusal:

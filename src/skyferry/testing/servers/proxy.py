@@ -66,10 +66,10 @@ class FaultProxy:
         self._session = aiohttp.ClientSession(
             auto_decompress=False, skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
         )
-        server = web.Server(self._handle)
-        self._runner = web.ServerRunner(server, access_log=None)
+        server = web.Server(self._handle, handler_cancellation=True)  # what stalls ends with its client
+        self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
         return self

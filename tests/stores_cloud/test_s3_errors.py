@@ -1,0 +1,95 @@
+"""What S3 says, and what the worker is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    ConnectionLost,
+    Disposition,
+    ObjectNotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    QuotaExceeded,
+    SkyferryError,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+    Unsupported,
+)
+from skyferry.stores.s3_errors import CODES, Refusal, retry_after, translate
+
+CASES = [
+    (404, "NoSuchKey", ObjectNotFound, ""),
+    (404, "NoSuchBucket", BucketNotFound, "create the bucket"),
+    (404, "", BucketNotFound, "an S3 service"),
+    (301, "PermanentRedirect", BucketNotFound, "set the store's region to eu-west-3"),
+    (400, "AuthorizationHeaderMalformed", BucketNotFound, "set the store's region to eu-west-3"),
+    (403, "AccessDenied", PermissionDenied, "s3:ListBucket"),
+    (403, "InvalidAccessKeyId", PermissionDenied, "this access key does not exist here"),
+    (403, "SignatureDoesNotMatch", PermissionDenied, "secret key"),
+    (400, "ExpiredToken", PermissionDenied, "renew"),
+    (403, "RequestTimeTooSkewed", PermissionDenied, "clock"),
+    (403, "", PermissionDenied, ""),
+    (400, "KMS.DisabledException", PermissionDenied, "kms:Decrypt"),
+    (403, "InvalidObjectState", Unsupported, "restore"),
+    (400, "InvalidStorageClass", Unsupported, "storage class"),
+    (412, "PreconditionFailed", PreconditionFailed, ""),
+    (409, "ConditionalRequestConflict", PreconditionFailed, ""),
+    (409, "OperationAborted", StoreUnavailable, ""),
+    (409, "SomethingNew", StoreError, ""),
+    (400, "BadDigest", ChecksumMismatch, ""),
+    (400, "RequestTimeout", StoreTimeout, ""),
+    (400, "IncompleteBody", ConnectionLost, ""),
+    (503, "SlowDown", Throttled, ""),
+    (429, "", Throttled, ""),
+    (500, "InternalError", StoreUnavailable, ""),
+    (502, "", StoreUnavailable, ""),
+    (507, "XMinioStorageFull", QuotaExceeded, ""),
+    (418, "", StoreError, ""),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error", "hint"), CASES)
+def test_an_answer_means_an_error_and_says_what_to_do(
+    status: int, code: str, error: type[SkyferryError], hint: str
+) -> None:
+    found = translate(Refusal(status, code, "words", region="eu-west-3", request_id="R1"), "s3 key")
+    assert type(found) is error
+    assert hint in found.hint
+    assert str(found).startswith("s3 key: words [")
+    assert "request R1" in str(found)
+
+
+def test_a_503_asks_for_fewer_requests_when_it_says_how_long_to_wait() -> None:
+    refused = translate(Refusal(503, "ServiceUnavailable", "", retry_after=7.0), "s3")
+    assert isinstance(refused, Throttled)
+    assert refused.retry_after == 7.0
+    assert isinstance(translate(Refusal(503, "ServiceUnavailable", ""), "s3"), StoreUnavailable)
+
+
+def test_a_key_of_kms_that_is_denied_is_told_from_an_object() -> None:
+    said = "User is not authorized to perform: kms:GenerateDataKey on the resource"
+    assert "kms:GenerateDataKey" in translate(Refusal(403, "AccessDenied", said), "s3").hint
+
+
+def test_what_throttles_or_is_down_is_an_outage_and_nothing_else_is() -> None:
+    outages = {code for code, (error, _) in CODES.items() if error.outage}
+    assert outages >= {"SlowDown", "InternalError", "RequestTimeout"}
+    assert not outages & {"NoSuchKey", "NoSuchBucket", "AccessDenied", "PreconditionFailed", "BadDigest"}
+
+
+def test_only_an_absent_object_is_skipped() -> None:
+    skipped = {code for code, (error, _) in CODES.items() if error.disposition is Disposition.SKIP}
+    assert skipped == {"NoSuchKey", "NoSuchVersion"}
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("", None), ("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
+)
+def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after(header) == seconds

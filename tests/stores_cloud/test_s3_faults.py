@@ -1,0 +1,189 @@
+"""S3 behind a proxy that breaks what it carries: wrong bytes never pass, and nothing hangs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import pytest
+from awscrt import checksums as crt
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    ConnectionLost,
+    ObjectNotFound,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+)
+from skyferry.model import Attributes, Checksums
+from skyferry.ports import ANY, Part, Precondition, Upload
+from skyferry.stores.s3 import S3Store
+from skyferry.testing.servers.proxy import Fault, FaultProxy
+from skyferry.testing.servers.s3 import S3Place
+
+DATA = bytes(range(256)) * 20
+LARGE = bytes(3 * 2**20)  # more than is sent at once
+PART = 5 * 2**20
+ERROR = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
+MARKED = Attributes(metadata={"skyferry-transfer": "1"})
+
+
+def crc(data: bytes) -> Checksums:
+    return Checksums(crc32c=f"{crt.crc32c(data):08x}")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A store behind a proxy."""
+
+    store: S3Store
+    proxy: FaultProxy
+
+    async def write(self, data: bytes = DATA, when: Precondition = ANY) -> None:
+        await self.store.write("k", data, MARKED, crc(data), when)
+
+    async def upload(self, data: bytes) -> tuple[Upload, list[Part]]:
+        upload = await self.store.start_upload("k", len(data), PART, MARKED)
+        return upload, [await self.store.write_part(upload, 1, data, crc(data).crc32c)]
+
+
+@pytest.fixture
+async def broken(localstack_s3: S3Place) -> AsyncIterator[Broken]:
+    async with FaultProxy(localstack_s3.options.endpoint) as proxy:
+        impatient = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=0.5))
+        store = impatient.store(await localstack_s3.bucket(), proxy.url)
+        yield Broken(store, proxy)
+        await store.close()
+        assert proxy.pending == 0, "a fault that was planned did not happen"
+
+
+async def test_the_proxy_carries_what_it_is_not_told_to_break(broken: Broken) -> None:
+    await broken.write(LARGE)
+    assert (await broken.store.read("k", 0, len(LARGE))).data == LARGE
+    assert [(x.method, x.received, x.status) for x in broken.proxy.exchanges] == [
+        ("PUT", len(LARGE), 200),
+        ("GET", 0, 206),
+    ]
+
+
+@pytest.mark.parametrize("data", [DATA, LARGE])
+async def test_a_bit_that_flips_on_the_way_is_refused_by_the_server(broken: Broken, data: bytes) -> None:
+    broken.proxy.plan(Fault("PUT", flip_request=1000))
+    with pytest.raises(ChecksumMismatch):
+        await broken.write(data)
+    with pytest.raises(ObjectNotFound):
+        await broken.store.head("k")
+
+
+async def test_a_bit_that_flips_in_a_part_is_refused_by_the_server(broken: Broken) -> None:
+    upload, _ = await broken.upload(DATA)
+    broken.proxy.plan(Fault("PUT", "partNumber=1", flip_request=1000))
+    with pytest.raises(ChecksumMismatch):
+        await broken.store.write_part(upload, 1, DATA, crc(DATA).crc32c)
+
+
+async def test_a_bit_that_flips_on_the_way_here_contradicts_what_the_store_declares(broken: Broken) -> None:
+    await broken.write()
+    broken.proxy.plan(Fault("GET", flip=1000))
+    got = await broken.store.read("k", 0, len(DATA))
+    assert got.meta.checksums.conflict(crc(got.data)) == "crc32c"
+
+
+@pytest.mark.parametrize("data", [DATA, LARGE])
+@pytest.mark.parametrize("cut", [0, 1000])
+async def test_an_answer_that_breaks_off_is_an_error(broken: Broken, data: bytes, cut: int) -> None:
+    await broken.write(data)
+    broken.proxy.plan(Fault("GET", cut=cut))
+    with pytest.raises(ConnectionLost):
+        await broken.store.read("k", 0, len(data))
+
+
+async def test_an_answer_that_stalls_is_an_error(broken: Broken) -> None:
+    await broken.write()
+    broken.proxy.plan(Fault("GET", stall=1000))
+    with pytest.raises(StoreTimeout):
+        await broken.store.read("k", 0, len(DATA))
+
+
+async def test_an_answer_that_is_shorter_than_it_says_is_an_error(broken: Broken) -> None:
+    await broken.write()
+    short = {"content-range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"}
+    broken.proxy.plan(Fault("GET", status=206, headers=short, body=DATA[:-1]))
+    with pytest.raises(ConnectionLost):
+        await broken.store.read("k", 0, len(DATA))
+
+
+async def test_an_answer_that_is_longer_than_asked_for_is_not_read(broken: Broken) -> None:
+    broken.proxy.plan(Fault("GET", status=200, body=LARGE))
+    with pytest.raises(StoreError, match="3145728 bytes where 10 were asked for"):
+        await broken.store.read("k", 0, 10)
+
+
+async def test_a_connection_that_breaks_while_we_send_is_an_error(broken: Broken) -> None:
+    broken.proxy.plan(Fault("PUT", drop_request=len(LARGE) // 2))
+    with pytest.raises(ConnectionLost):
+        await broken.write(LARGE)
+    with pytest.raises(ObjectNotFound):
+        await broken.store.head("k")
+
+
+async def test_a_server_that_asks_for_patience_gets_it(broken: Broken) -> None:
+    broken.proxy.plan(Fault("PUT", status=503, headers={"retry-after": "7"}, body=ERROR))
+    with pytest.raises(Throttled) as throttled:
+        await broken.write()
+    assert throttled.value.retry_after == 7.0
+
+
+async def test_an_error_without_a_body_is_explained_by_a_second_request(broken: Broken) -> None:
+    broken.proxy.plan(Fault("HEAD", status=403))
+    broken.proxy.plan(Fault("GET", status=400, body=b"<Error><Code>ExpiredToken</Code></Error>"))
+    with pytest.raises(StoreError, match="renew"):
+        await broken.store.head("k")
+
+
+async def test_a_page_of_another_server_is_no_absent_object(broken: Broken) -> None:
+    for page in (b"<html>not found</html>", b"not found", b"<"):
+        broken.proxy.plan(Fault("GET", status=404, body=page))
+        with pytest.raises(BucketNotFound):
+            await broken.store.read("k", 0, 1)
+
+
+async def test_a_completion_that_says_200_and_then_error_is_an_error(broken: Broken) -> None:
+    upload, parts = await broken.upload(DATA)
+    broken.proxy.plan(Fault("POST", "uploadId", status=200, body=ERROR))
+    with pytest.raises(StoreUnavailable):
+        await broken.store.finish_upload(upload, parts, crc(DATA))
+    with pytest.raises(ObjectNotFound):
+        await broken.store.head("k")
+    assert (await broken.store.finish_upload(upload, parts, crc(DATA))).size == len(DATA)
+
+
+async def test_a_completion_whose_answer_is_lost_is_found_to_be_done(broken: Broken) -> None:
+    upload, parts = await broken.upload(DATA)
+    broken.proxy.plan(Fault("POST", "uploadId", status=500, body=ERROR, forward=True))
+    create = Precondition(create_only=True)
+    with pytest.raises(StoreUnavailable):
+        await broken.store.finish_upload(upload, parts, crc(DATA), create)
+    made = await broken.store.finish_upload(upload, parts, crc(DATA), create)
+    assert made.version == (await broken.store.head("k")).version
+    assert made.attributes == MARKED
+
+
+async def test_an_upload_that_is_gone_is_not_taken_for_the_object_of_another(broken: Broken) -> None:
+    upload, parts = await broken.upload(DATA)
+    await broken.store.abort_upload(upload)
+    for attributes, data in ((Attributes(), DATA), (MARKED, DATA[:-1])):
+        await broken.store.write("k", data, attributes, crc(data))
+        with pytest.raises(StoreError, match="upload is not there"):
+            await broken.store.finish_upload(upload, parts, crc(DATA))
+
+
+async def test_keys_are_listed_as_amazon_writes_them(broken: Broken) -> None:
+    item = "<Contents><Key>a+b%2Bc%C3%BC</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+    for encoding, key in (("<EncodingType>url</EncodingType>", "a b+cü"), ("", "a+b%2Bc%C3%BC")):
+        listing = f"<ListBucketResult>{encoding}{item}</ListBucketResult>"
+        broken.proxy.plan(Fault("GET", status=200, body=listing.encode()))
+        assert [meta.key async for meta in broken.store.list()] == [key]
