@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from skyferry.engine.admission import Breaker, RateLimiter
-from skyferry.errors import Disposition, Fenced, SkyferryError, StoreTimeout, StoreUnavailable
+from skyferry.errors import ConnectionLost, Disposition, Fenced, SkyferryError, StoreTimeout, StoreUnavailable
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Upload
 from skyferry.records import Record
@@ -47,7 +47,13 @@ class GuardedStore:
         return await self._ask("head", "read", key, 0, lambda: self.inner.head(key))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        answer = await self._ask("read", "read", key, 0, lambda: self.inner.read(key, start, length, version=version))
+        async def whole() -> ObjectData:
+            got = await self.inner.read(key, start, length, version=version)
+            if len(got.data) != max(0, min(length, got.meta.size - start)):
+                raise ConnectionLost("the body ended early", where=f"{self.name} {key}")
+            return got
+
+        answer = await self._ask("read", "read", key, 0, whole)
         await self.guards.bytes.take(len(answer.data))  # a debt: how much comes is known only now
         return answer
 

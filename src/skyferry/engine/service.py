@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skyferry import __version__
+from skyferry.engine.submission import take
 from skyferry.engine.worker import Reader, Worker
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError, SkyferryError
-from skyferry.model import Priority
-from skyferry.ports import EventQueue, ObjectStore, Outgoing
+from skyferry.ports import EventQueue, ObjectStore
 from skyferry.records import Record
 from skyferry.status import Status, Submission
 
@@ -86,16 +86,7 @@ class Service:
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
         """Take native events into the first queue, durably. Raises EventError for the first that is none; then none is taken."""
-        answers, messages = [], []
-        for body in bodies:
-            for event in self._a.reader.parse(body, {}).events:
-                transfers = self._a.reader.match(event)
-                ids = tuple(t.id for t in transfers)
-                answers.append(Submission(event.event_id, event.correlation_id, ids, unrouted=not ids))
-                priority = event.priority or Priority.NORMAL
-                messages.append(Outgoing(body, priority=priority, dedup_id=event.event_id))
-        await self._a.queues[0].send(messages)
-        return answers
+        return await take(self._a.reader, self._a.queues[0], bodies)
 
     async def ready(self) -> list[str]:
         """What keeps it from working; empty = ready."""
