@@ -21,6 +21,7 @@
     ├── LedgerError
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
+    ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
     └── InternalError               a bug of ours, wrapped so that the object is not lost        retry
 
@@ -178,6 +179,10 @@ class QueueError(SkyferryError):
     """The queue could not be reached."""
 
     outage = True
+
+
+class ServiceUnreachable(SkyferryError):
+    """The service did not answer."""
 
 
 class NotFound(SkyferryError):

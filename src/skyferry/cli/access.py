@@ -1,0 +1,64 @@
+"""How commands come to the configuration, to its ledger and queue, and to a running service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skyferry.errors import ConfigError, NotFound
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+    from skyferry.ports import EventQueue, Ledger
+
+
+def load_settings(config: Path | None, workspace: Path | None, listen: str | None = None) -> Settings:
+    """From the file, the environment and the command line. Raises ConfigFaults with all faults."""
+    from skyferry.config.load import load
+
+    return load(config, os.environ, workspace, listen)
+
+
+@asynccontextmanager
+async def opened_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet."""
+    from skyferry import wiring
+    from skyferry.config.urls import LedgerUrl
+
+    url = LedgerUrl.parse(settings.ledger.url)
+    if not url.on_disk:
+        raise _in_memory("ledger", settings.ledger.url)
+    if not (file := url.path(settings.workspace)).exists():
+        hint = "it comes with the first `skyferry run`; --workspace and --config say where"
+        raise NotFound("there is no ledger yet", where=str(file), hint=hint)
+    ledger = wiring.open_ledger(settings)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+@asynccontextmanager
+async def opened_queue(settings: Settings, name: str | None = None) -> AsyncIterator[EventQueue]:
+    """The queue of that name, or the first, which takes submitted events."""
+    from skyferry import wiring
+    from skyferry.config.urls import QueueUrl
+
+    for wanted in settings.queues:
+        if name in (None, wanted.name) and not QueueUrl.parse(wanted.url).on_disk:
+            raise _in_memory("queue", wanted.url)
+    queue = wiring.open_queue(settings, name)
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+def _in_memory(what: str, url: str) -> ConfigError:
+    hint = "give --url if the command has it, or configure a sqlite:// URL"
+    return ConfigError(
+        f"the {what} is in the memory of the service and cannot be opened from here", where=url, hint=hint
+    )

@@ -1,0 +1,73 @@
+"""Asks a running service over HTTP, as `--url` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from skyferry.errors import ConfigError, NotFound, ServiceUnreachable, SkyferryError
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import ServerSettings
+    from skyferry.server.models import Submissions
+
+PATIENCE = 10.0  # seconds until a service that says nothing counts as unreachable
+
+
+def get(url: str, path: str, server: ServerSettings, patience: float = PATIENCE) -> Any:
+    """The JSON at `path`. Raises ServiceUnreachable, or SkyferryError with what the service says."""
+    return _ask(Request(_join(url, path)), server, patience)  # noqa: S310 - the scheme is checked
+
+
+def post(url: str, path: str, body: bytes, server: ServerSettings) -> Any:
+    """The answer to a JSON body."""
+    return _ask(Request(_join(url, path), body, {"Content-Type": "application/json"}), server, PATIENCE)  # noqa: S310
+
+
+def submit(url: str, bodies: Sequence[bytes], server: ServerSettings) -> Submissions:
+    """What the service makes of these events."""
+    from skyferry.server.models import Submissions
+
+    return Submissions.model_validate(post(url, "/v1/events", b"[" + b",".join(bodies) + b"]", server))
+
+
+def _join(url: str, path: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError("is no http:// or https:// URL", where=f"--url {url}")
+    return url.rstrip("/") + path
+
+
+def _ask(request: Request, server: ServerSettings, patience: float) -> Any:
+    import orjson
+
+    from skyferry.server.auth import read_token
+
+    if token := read_token(server):
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urlopen(request, timeout=patience) as answer:  # noqa: S310
+            return orjson.loads(answer.read())
+    except HTTPError as error:
+        raise _refused(request.full_url, error) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServiceUnreachable(
+            str(reason), where=request.full_url, hint="is it running there? `skyferry run`"
+        ) from error
+
+
+def _refused(url: str, error: HTTPError) -> SkyferryError:
+    """What the service says is wrong (RFC 9457)."""
+    import orjson
+
+    try:
+        problem = orjson.loads(error.read())
+        message = str(problem.get("detail") or problem.get("title") or error)
+    except (ValueError, AttributeError):
+        message = str(error)
+    if error.code in (401, 403):
+        return ConfigError(message, where=url, hint="the token is SKYFERRY_SERVER__TOKEN or server.token_file")
+    kind = NotFound if error.code == 404 else ServiceUnreachable if error.code >= 500 else SkyferryError
+    return kind(message, where=url)

@@ -1,0 +1,192 @@
+"""`skyferry dead-letters`: what was given up on, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from skyferry.cli import access, output
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.options import (
+    ConfigFile,
+    Cursor,
+    Json,
+    Limit,
+    Prefix,
+    Route,
+    Since,
+    SourceKey,
+    Until,
+    Workspace,
+    moment,
+)
+from skyferry.errors import NotFound
+from skyferry.ports import Filter
+
+if TYPE_CHECKING:
+    from skyferry.ports import DeadLetter, Ledger, Page
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Look at what was given up on; process it again or discard it.", no_args_is_help=True)
+
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="ERROR", help="Only those with this cause, e.g. permission_denied.")
+]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or narrow by options.")]
+All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
+
+
+@app.command("list")
+def list_(
+    route: Route = "",
+    reason: Reason = "",
+    prefix: Prefix = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """List dead letters, newest first, under a count of their causes.
+
+    JSON: as `GET /v1/dead-letters` answers, `items` and `cursor` ("" at the end); and `causes`, each with `route`, `reason`
+    and `count`, of all there are.
+    """
+    where = Filter(route=route, reason=reason, key_prefix=prefix, since=moment(since), until=moment(until))
+
+    async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], Page[DeadLetter]]:
+        return await ledger.causes(), await ledger.dead_letters(where, cursor, limit)
+
+    causes, page = _with_ledger(config, workspace, ask)
+    if json:
+        from skyferry.server.models import DeadLetterSummary
+
+        grouped = [{"route": route, "reason": reason, "count": count} for route, reason, count in causes]
+        items = [DeadLetterSummary.model_validate(letter).model_dump(mode="json") for letter in page.items]
+        output.emit({"causes": grouped, "items": items, "cursor": page.cursor})
+    else:
+        _show(causes, page)
+
+
+@app.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID")],
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Show one whole: every attempt, and the message.
+
+    JSON: as `GET /v1/dead-letters/ID` answers.
+    """
+
+    async def ask(ledger: Ledger) -> DeadLetter:
+        if (found := await ledger.dead_letter(letter_id)) is None:
+            raise NotFound(
+                "there is no such dead letter", where=letter_id, hint="`skyferry dead-letters list` tells which"
+            )
+        return found
+
+    found = _with_ledger(config, workspace, ask)
+    if json:
+        from skyferry.server.models import DeadLetterView
+
+        output.emit_model(DeadLetterView.of(found))
+    else:
+        from skyferry.cli.story import letter
+
+        output.lines(*letter(found))
+
+
+@app.command()
+def redrive(
+    ids: Ids = None,
+    route: Route = "",
+    reason: Reason = "",
+    prefix: Prefix = "",
+    source_key: SourceKey = "",
+    since: Since = "",
+    until: Until = "",
+    all_: All = False,
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Process them again, with attempts counted from 1; a service does it, now or when it starts.
+
+    JSON: `count`, how many. Exit code 1 if there were none.
+    """
+    where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))
+    _report("redriven", _with_ledger(config, workspace, lambda ledger: ledger.redrive(where, ids)), json)
+
+
+@app.command()
+def discard(
+    ids: Ids = None,
+    route: Route = "",
+    reason: Reason = "",
+    prefix: Prefix = "",
+    source_key: SourceKey = "",
+    since: Since = "",
+    until: Until = "",
+    all_: All = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Give them up for good: the messages are gone afterwards.
+
+    JSON: `count`, how many. Exit code 1 if there were none.
+    """
+    where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to be asked: give --yes")
+        typer.confirm("Discard them for good?", abort=True)
+    _report("discarded", _with_ledger(config, workspace, lambda ledger: ledger.discard(where, ids)), json)
+
+
+def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with access.opened_ledger(access.load_settings(config, workspace)) as ledger:
+            return await ask(ledger)
+
+    return asyncio.run(run())
+
+
+def _where(ids: list[str] | None, everything: bool, where: Filter) -> Filter:
+    """Refuses to mean all by saying nothing."""
+    if not (ids or everything or where != Filter()):
+        raise typer.BadParameter("say which: IDs, options that narrow them, or --all")
+    return where
+
+
+def _report(what: str, number: int, json: bool) -> None:
+    if json:
+        output.emit({"count": number})
+    else:
+        output.lines(f"{output.count(number, 'dead letter')} {what}")
+    if not number:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(causes: list[tuple[str, str, int]], page: Page[DeadLetter]) -> None:
+    if not causes:
+        output.lines("there are no dead letters")
+        return
+    output.table(("count", "cause", "route"), ((str(count), reason, route) for route, reason, count in causes))
+    columns = ("given up", "cause", "from", "tries", "id")
+    rows = ((output.when(e.at), e.reason, e.source or e.queue, str(len(e.attempts)), e.id) for e in page.items)
+    output.lines("")
+    output.table(columns, rows)
+    if page.cursor:
+        output.lines(f"more with --cursor {page.cursor}")

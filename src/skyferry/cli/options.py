@@ -1,0 +1,55 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The configuration; without one, the embedded default.")
+]
+Workspace = Annotated[
+    Path | None,
+    typer.Option("--workspace", metavar="DIR", help="Where relative folders and files are; skyferry-data by default."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Url = Annotated[
+    str, typer.Option("--url", metavar="URL", help="Ask the service that runs there instead of opening its files.")
+]
+
+
+def moment(text: str) -> float | None:
+    """Seconds since 1970 of "2026-11-23T12:00:00Z" (the zone of this machine, if it names none), or of "2h" ago; None for ""."""
+    import time
+    from datetime import datetime
+
+    from skyferry.config.units import duration
+
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        pass
+    try:
+        return time.time() - float(str(duration(text)))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
+
+
+Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only of this route.")]
+Prefix = Annotated[
+    str, typer.Option("--prefix", metavar="TEXT", help="Only where the destination key begins with this.")
+]
+SourceKey = Annotated[str, typer.Option("--source-key", metavar="KEY", help="Only of this source key.")]
+Since = Annotated[
+    str,
+    typer.Option(
+        "--since", metavar="WHEN", help="Only what changed since: a time (RFC 3339), or 2h for two hours ago."
+    ),
+]
+Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Only what changed before.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
+Cursor = Annotated[str, typer.Option("--cursor", metavar="TEXT", help="Go on where the last listing ended.")]

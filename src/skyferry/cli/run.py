@@ -1,0 +1,7 @@
+"""`skyferry run`."""
+
+from __future__ import annotations
+
+
+def run() -> None:
+    """Run the service."""

@@ -1,0 +1,103 @@
+"""The ledger's records in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from skyferry.cli.output import size, span, when
+from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State
+from skyferry.ports import DeadLetter, TransferRow
+
+REASONS = {
+    "superseded": "a newer version had been applied already",
+    "current": "the destination had this version already",
+    "gone": "the source was gone when it was looked at",
+    "foreign": "what is at the destination did not come from this source, so the delete left it alone",
+    "filtered": "the route's filter on size or age does not take it",
+    "loop": "the object came from the destination itself",
+}
+STATES = {
+    State.CLAIMED: "a worker has it in hand",
+    State.RETRY: "waits for its next attempt",
+    State.DONE: "copied and verified",
+    State.SKIPPED: "nothing to do",
+    State.DEAD: "given up: see `skyferry dead-letters show {id}`",
+    State.DISCARDED: "was a dead letter, and somebody discarded it",
+}
+DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")
+
+
+def transfer(row: TransferRow) -> Iterator[str]:
+    """One transfer from its event to where it stands."""
+    t, source = row.transfer, row.transfer.source
+    yield f"transfer {t.id}, route {t.route}"
+    at = f" at position {t.position}" if t.position else ""
+    yield f"  {when(t.occurred_at)}  event {t.event_id}: {source.provider}://{source.bucket}/{source.key} {t.change}{at}"
+    for failure in row.failures:
+        yield f"  {_failed(failure)}"
+    if row.lost:
+        yield f"  {row.lost} × the worker that had it died or lost its lease"
+    yield f"  {when(row.updated_at)}  {_stands(row)}"
+    if row.receipt:
+        yield from (f"    {line}" for line in _proof(row.receipt))
+
+
+def placement(placed: Placement) -> str:
+    """What a destination key holds."""
+    source = placed.source
+    what = "is deleted, as at" if placed.deleted else f"holds version {placed.version}, from"
+    version = f" version {source.version}" if source.version else ""
+    return (
+        f"{placed.store}: {placed.key} {what} {source.provider}://{source.bucket}/{source.key}{version} "
+        f"(settled {when(placed.settled_at)}, newest position {', '.join(map(str, placed.positions)) or 'unknown'})"
+    )
+
+
+def letter(found: DeadLetter) -> Iterator[str]:
+    """One dead letter with everything that was tried."""
+    yield f"dead letter {found.id}, {found.reason}"
+    yield f"  {when(found.at)}  {found.message}"
+    if found.hint:
+        yield f"  hint: {found.hint}"
+    if found.source:
+        yield f"  {found.source} → {found.key}, route {found.route}"
+    yield f"  from queue {found.queue}" + (f", event {found.event_id}" if found.event_id else "")
+    yield from (f"  {_failed(failure)}" for failure in found.attempts)
+    if found.redriven_at is not None:
+        yield f"  {when(found.redriven_at)}  redriven, waits for a worker"
+    yield from (f"  {name}: {value}" for name, value in found.attributes)
+    yield f"  message of {size(len(found.body))}:"
+    yield found.body.decode("utf-8", "backslashreplace")
+
+
+def _failed(failure: Failure) -> str:
+    outage = "" if failure.burned else " (an outage: not counted)"
+    return f"{when(failure.at)}  attempt {failure.attempt} failed{outage}: {failure.kind}: {failure.message}"
+
+
+def _stands(row: TransferRow) -> str:
+    words = STATES[row.state].format(id=row.transfer.id)
+    if row.state is State.DONE and row.transfer.change is Change.DELETED:
+        words = "the delete was applied"
+    if row.state is State.SKIPPED:
+        words = REASONS.get(row.reason, words)
+    due = f", due {when(row.due_at)}" if row.due_at is not None else ""
+    reason = f" ({row.reason})" if row.reason else ""
+    return f"{row.state}{reason}: {words}{due}"
+
+
+def _proof(receipt: Receipt) -> Iterator[str]:
+    took = span(receipt.finished_at - receipt.started_at)
+    yield f"{size(receipt.size)} in {took}, attempt {receipt.attempt}"
+    yield f"source version {receipt.source_version} → destination version {receipt.destination_version}"
+    for name in DIGESTS:
+        if value := getattr(receipt.computed, name):
+            yield f"{name} {value}: {_agreement(name, receipt)}"
+
+
+def _agreement(name: str, receipt: Receipt) -> str:
+    """Who said the same about the bytes that passed."""
+    sides: tuple[tuple[str, Checksums], ...] = (("source", receipt.declared), ("destination", receipt.attested))
+    said = [f"{side} {'agrees' if theirs == getattr(receipt.computed, name) else 'DIFFERS'}"
+            for side, checksums in sides if (theirs := getattr(checksums, name))]  # fmt: skip
+    return ", ".join(["computed", *said])

@@ -1,0 +1,21 @@
+"""`skyferry version`."""
+
+from __future__ import annotations
+
+import platform
+
+from skyferry import __version__
+from skyferry.cli import output
+from skyferry.cli.options import Json
+
+
+def version(json: Json = False) -> None:
+    """Print the version of Skyferry and of the Python that runs it.
+
+    JSON: `skyferry`, `python` and `platform`.
+    """
+    document = {"skyferry": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    if json:
+        output.emit(document)
+    else:
+        output.lines(f"skyferry {__version__} on Python {document['python']}, {document['platform']}")

@@ -1,0 +1,134 @@
+"""`transfers`, `explain` and `status`: what the ledger remembers, for people and for programs, while no service runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skyferry.server.models import TransferPage, TransferSummary, TransferView
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+DONE, SKIPPED, RETRY, DEAD, MALFORMED = (f"{n:032x}" for n in range(1, 6))
+
+
+def test_transfers_lists_the_newest_first(filled: Cli) -> None:
+    listed = filled("transfers", "--json").json()
+    assert [item["transfer_id"] for item in listed["items"]] == [DEAD, RETRY, SKIPPED, DONE]
+    assert listed["cursor"] == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--state", "done"], [DONE]),
+        (["--prefix", "report"], [SKIPPED, DONE]),
+        (["--source-key", "slow.bin"], [RETRY]),
+        (["--reason", "superseded"], [SKIPPED]),
+        (["--route", "other"], []),
+        (["--since", "1h", "--state", "retry"], [RETRY]),
+        (["--until", "2020-01-01T00:00:00Z"], []),
+    ],
+)
+def test_options_narrow_the_listing(filled: Cli, options: list[str], expected: list[str]) -> None:
+    listed = filled("transfers", "--json", *options).json()
+    assert [item["transfer_id"] for item in listed["items"]] == expected
+
+
+def test_the_cursor_goes_on_where_a_page_ended(filled: Cli) -> None:
+    first = filled("transfers", "--json", "--limit", "3").json()
+    rest = filled("transfers", "--json", "--cursor", first["cursor"]).json()
+    assert [len(first["items"]), [item["transfer_id"] for item in rest["items"]]] == [3, [DONE]]
+
+
+def test_json_is_the_document_of_the_http_api(filled: Cli) -> None:
+    page = filled("transfers", "--json").json()
+    assert page.keys() == TransferPage.model_fields.keys()
+    assert all(item.keys() == TransferSummary.model_fields.keys() for item in page["items"])
+    one = filled("transfers", DONE, "--json").json()
+    assert one.keys() == TransferView.model_fields.keys()
+    assert one["receipt"]["attested"]["crc32c"] == "0a0b0c0d"
+
+
+def test_the_table_tells_state_key_and_id(filled: Cli) -> None:
+    result = filled("transfers")
+    [line] = [line for line in result.out.splitlines() if SKIPPED in line]
+    assert "skipped: superseded" in line
+    assert "report.csv" in line
+
+
+def test_a_key_cannot_colour_the_terminal(filled: Cli) -> None:
+    for command in (["transfers"], ["transfers", DEAD], ["dead-letters", "list"], ["explain", "secret\x1b[31m.txt"]):
+        out = filled(*command).out
+        assert "\x1b[31m" not in out
+        assert "secret\\x1b[31m.txt" in out
+
+
+def test_an_unknown_transfer_is_not_found(filled: Cli) -> None:
+    result = filled("transfers", "f" * 32)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"error: {'f' * 32}: there is no such transfer")
+
+
+def test_a_workspace_without_a_ledger_says_so_and_stays_untouched(cli: Cli) -> None:
+    result = cli("transfers", "--workspace", "elsewhere")
+    assert result.code == 1
+    assert result.err.startswith("error: elsewhere/ledger.db: there is no ledger yet")
+    assert result.err.count("\n") == 1
+    assert not list(Path().iterdir())
+
+
+def test_explain_tells_what_is_where_and_why(filled: Cli) -> None:
+    out = filled("explain", "report.csv").out
+    assert "destination: report.csv holds version d-1, from file://source/report.csv version v-report.csv" in out
+    assert "crc32c 0a0b0c0d: computed, destination agrees" in out
+    assert "skipped (superseded): a newer version had been applied already" in out
+    assert out.index(DONE) < out.index(SKIPPED), "oldest first"
+
+
+def test_explain_tells_failures_and_that_an_outage_does_not_count(filled: Cli) -> None:
+    assert (
+        "attempt 1 failed (an outage: not counted): throttled: throttled was the answer"
+        in filled("explain", "slow.bin").out
+    )
+
+
+def test_explain_shows_the_dead_letter_with_its_hint(filled: Cli) -> None:
+    story = filled("explain", "secret\x1b[31m.txt", "--json").json()
+    [letter] = story["dead_letters"]
+    assert (letter["id"], letter["reason"], letter["hint"]) == (DEAD, "permission_denied", "give it the right to")
+    assert [t["state"] for t in story["transfers"]] == ["dead"]
+
+
+def test_explain_knows_a_key_exactly_not_by_its_beginning(filled: Cli) -> None:
+    result = filled("explain", "report")
+    assert result.code == 1
+    assert "the ledger knows nothing of it" in result.err
+
+
+def test_status_counts_what_is_in_the_files(filled: Cli) -> None:
+    status = filled("status", "--json").json()
+    assert {state: n for state, n in status["transfers"].items() if n} == {
+        "done": 1,
+        "skipped": 1,
+        "retry": 1,
+        "dead": 1,
+    }
+    assert status["dead_letters"] == 2
+    assert status["queues"] == {"events": {"ready": 0, "leased": 0, "delayed": 0, "oldest_age": 0.0}}
+    assert status["service"] is None
+
+
+def test_status_in_words(filled: Cli) -> None:
+    out = filled("status").out
+    assert "service    none answers" in out
+    assert "2 dead letters: skyferry dead-letters list" in out
+
+
+def test_status_of_a_service_that_does_not_answer_has_its_own_exit_code(filled: Cli) -> None:
+    result = filled("status", "--url", "http://127.0.0.1:9")
+    assert result.code == 4
+    assert result.err.startswith("error: http://127.0.0.1:9/v1/status: ")

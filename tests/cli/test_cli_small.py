@@ -1,0 +1,62 @@
+"""`check-config`, `schema`, `version`, and what all commands have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skyferry import __version__
+from skyferry.events.native import json_schema
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+COMMANDS = ["run", "submit", "status", "transfers", "explain", "check-config", "schema", "version"] + [
+    f"dead-letters {name}" for name in ("list", "show", "redrive", "discard")
+]
+
+
+def test_check_config_tells_every_fault_with_its_line(cli: Cli) -> None:
+    Path("bad.yaml").write_text("workspce: here\nlimits:\n  transfers: 0\n")
+    result = cli("check-config", "--config", "bad.yaml")
+    assert result.code == 2
+    assert "fault: line 1, workspce: is no setting (did you mean workspace?)" in result.out
+    assert "line 3, limits.transfers" in result.out
+    assert [f["line"] for f in cli("check-config", "--config", "bad.yaml", "--json").json()["faults"]] == [1, 3]
+
+
+def test_check_config_without_faults_names_the_routes(cli: Cli) -> None:
+    assert "default: source → destination, deletes: propagate" in cli("check-config").out
+    assert cli("check-config", "--json").json() == {"ok": True, "faults": [], "warnings": []}
+    assert not list(Path().iterdir()), "it touches nothing"
+
+
+def test_a_command_with_a_faulty_configuration_ends_with_all_faults(cli: Cli) -> None:
+    Path("bad.yaml").write_text("limits: {transfers: 0, batch: 0}\n")
+    result = cli("status", "--config", "bad.yaml")
+    assert result.code == 2
+    assert result.err.startswith("error: bad.yaml: 2 faults\n")
+
+
+def test_schema_prints_the_schema_of_the_events(cli: Cli) -> None:
+    import orjson
+
+    assert orjson.loads(cli("schema").out) == orjson.loads(orjson.dumps(json_schema()))
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("version").out.startswith(f"skyferry {__version__} on Python ")
+    assert cli("version", "--json").json()["skyferry"] == __version__
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(cli: Cli, command: str) -> None:
+    result = cli(*command.split(), "--help")
+    assert result.code == 0
+    assert "Usage: skyferry " + command in result.out
+
+
+def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:
+    assert cli("fly").code == 2
