@@ -1,0 +1,230 @@
+"""One attempt, on memory stores: what is written, what is refused, and what is proven."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skyferry.config.routes import Route
+from skyferry.engine.admission import Breaker, BreakerPolicy, Lane, MemoryBudget, RateLimiter, Slot
+from skyferry.engine.copy import Attempt, Copier
+from skyferry.engine.digest import ThreadOffload
+from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.parts import PartLimits
+from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
+from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Placement, Provider, Transfer
+from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
+from skyferry.records import Record
+from skyferry.stores.memory import MemoryStore
+from skyferry.testing.clock import ManualClock
+
+PART = 64 * 1024
+ROUTE = Route(name="r", source_store="s", store="d", deletes="propagate", metadata={"team": "a"})
+ATTRIBUTES = Attributes(content_type="text/plain", cache_control="no-cache", metadata={"colour": "blue"})
+
+
+class Bench:
+    """A source, a destination, and a copier between them."""
+
+    def __init__(self, memory: int = 16 * PART) -> None:
+        self.clock = ManualClock()
+        self.source, self.destination = MemoryStore("s", self.clock), MemoryStore("d", self.clock)
+        self.stores: dict[str, ObjectStore] = {"s": self.source, "d": self.destination}
+        self.budget = MemoryBudget(memory)
+
+    async def run(self, route: Route = ROUTE, placement: Placement | None = None, **changes: Any) -> Any:
+        asked = replace(
+            Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0),
+            **changes,
+        )
+        copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, PartLimits(PART, 4, 1024))
+        async with Slot(Lane(1), Lane(1), 0.0) as slot:
+            return await copier.run(Attempt(Claim(asked, 1, 1, 0, placement, 0.0), slot), route)
+
+    async def put(self, data: bytes) -> None:
+        await self.source.write("k", data, ATTRIBUTES, Checksums())
+
+    async def held(self) -> bytes:
+        return (await self.destination.read("k", 0, 2**30)).data
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    assert made.budget._used == 0, "all memory was given back"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024, 1025, PART, PART + 1, 5 * PART, 9 * PART + 7])
+@pytest.mark.parametrize("told", [True, False])
+async def test_every_size_arrives_whole(bench: Bench, size: int, told: bool) -> None:
+    """Whether the event knows the size or not: the bytes, the attributes, both digests and the stamp."""
+    data = random.Random(size).randbytes(size)
+    await bench.put(data)
+    outcome = await bench.run(size=size if told else None)
+    assert isinstance(outcome, Done)
+    assert await bench.held() == data
+    assert outcome.receipt.computed.sha256 == hashlib.sha256(data).hexdigest()
+    assert outcome.receipt.computed.crc32c == outcome.receipt.attested.crc32c != ""
+    there = (await bench.destination.head("k")).attributes
+    assert (there.content_type, there.cache_control) == ("text/plain", "no-cache")
+    assert there.metadata["colour"] == "blue"
+    assert there.metadata["team"] == "a"
+    assert there.metadata["skyferry-transfer"] == "t"
+    assert not bench.destination.bucket.uploads
+
+
+async def test_memory_stays_within_the_budget() -> None:
+    """Sixteen large objects at once need no more than one budget of four parts."""
+    bench = Bench(memory=4 * PART)
+    highest = 0
+    take = bench.budget.take
+
+    async def watched(size: int) -> None:
+        nonlocal highest
+        await take(size)
+        highest = max(highest, bench.budget._used)
+
+    bench.budget.take = watched  # type: ignore[method-assign]  # a probe
+    for i in range(16):
+        await bench.source.write(f"k{i}", bytes(6 * PART + i), Attributes(), Checksums())
+    source = ObjectRef(Provider.MEMORY, "s", "k")
+    outcomes = await asyncio.gather(
+        *(bench.run(id=f"t{i}", source=replace(source, key=f"k{i}"), key=f"k{i}") for i in range(16))
+    )
+    assert all(isinstance(o, Done) for o in outcomes)
+    assert 2 * PART <= highest <= 4 * PART
+
+
+async def test_an_event_that_declares_another_digest_is_refused(bench: Bench) -> None:
+    """Nothing is written under the final key, small or large."""
+    for size in (10, 3 * PART):
+        await bench.put(bytes(size))
+        with pytest.raises(ChecksumMismatch, match="the event"):
+            await bench.run(checksums=Checksums(sha256="00" * 32))
+        with pytest.raises(ObjectNotFound):
+            await bench.destination.head("k")
+        assert not bench.destination.bucket.uploads
+
+
+class Lying(MemoryStore):
+    """A store that keeps other bytes than it was given, and says so."""
+
+    async def write(self, key: str, data: bytes, *args: Any) -> Any:
+        return await super().write(key, data[:-1] + b"?", args[0], Checksums(), *args[2:])
+
+
+async def test_a_destination_that_attests_other_bytes_is_not_believed(bench: Bench) -> None:
+    """What it wrote is taken away again."""
+    await bench.put(b"hello")
+    bench.stores["d"] = Lying("d", bench.clock, bench.destination.bucket)
+    with pytest.raises(ChecksumMismatch, match="of the object written"):
+        await bench.run()
+    with pytest.raises(ObjectNotFound):
+        await bench.destination.head("k")
+
+
+class Flipping(MemoryStore):
+    """A store whose reads have one bit wrong."""
+
+    async def read(self, *args: Any, **kwargs: Any) -> ObjectData:
+        got = await super().read(*args, **kwargs)
+        return replace(got, data=bytes([got.data[0] ^ 1]) + got.data[1:])
+
+
+@pytest.mark.parametrize("size", [10, 3 * PART])
+async def test_bytes_that_the_source_does_not_declare_are_refused(bench: Bench, size: int) -> None:
+    """A flipped bit on the way in never reaches the destination's key."""
+    await bench.put(bytes(size))
+    bench.stores["s"] = Flipping("s", bench.clock, bench.source.bucket)
+    with pytest.raises(ChecksumMismatch, match="the source store"):
+        await bench.run()
+    assert not bench.destination.bucket.objects
+
+
+async def test_a_version_that_is_there_already_is_adopted(bench: Bench) -> None:
+    """The ledger was lost: the stamp and the digests prove what the destination holds, nothing is written again."""
+    await bench.put(b"hello")
+    first = await bench.run()
+    second = await bench.run(id="t2")
+    assert second.receipt.destination_version == first.receipt.destination_version
+
+
+async def test_a_source_is_moved_only_after_the_copy(bench: Bench) -> None:
+    """`after_copy: delete` deletes exactly the version that was copied."""
+    await bench.put(b"hello")
+    assert isinstance(await bench.run(route=replace(ROUTE, after_copy="delete", deletes="ignore")), Done)
+    assert await bench.held() == b"hello"
+    with pytest.raises(ObjectNotFound):
+        await bench.source.head("k")
+
+
+async def test_a_delete_takes_away_what_we_put_there(bench: Bench) -> None:
+    """And nothing else: a foreign object under the same key stays."""
+    await bench.put(b"hello")
+    done = await bench.run()
+    await bench.source.delete("k")
+    removed = await bench.run(id="t2", change=Change.DELETED, placement=done.placement)
+    assert removed.placement.deleted
+    await bench.destination.write("k", b"foreign", Attributes(), Checksums())
+    assert await bench.run(id="t3", change=Change.DELETED) == Skipped("foreign")
+    assert await bench.held() == b"foreign"
+
+
+async def test_a_delete_event_whose_object_is_back_copies_it(bench: Bench) -> None:
+    """The event is a hint, the source is the truth."""
+    await bench.put(b"back again")
+    assert isinstance(await bench.run(change=Change.DELETED), Done)
+    assert await bench.held() == b"back again"
+
+
+async def test_an_object_larger_than_memory_says_so() -> None:
+    """A part that can never be held is a clear error with a hint, not a wait for ever."""
+    bench = Bench(memory=PART // 2)
+    await bench.put(bytes(3 * PART))
+    with pytest.raises(Unsupported, match=r"limits\.memory"):
+        await bench.run()
+
+
+async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
+    """Once the lease has gone to another worker nothing more is written."""
+    await bench.put(bytes(3 * PART))
+    asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
+    copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
+    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        attempt = Attempt(Claim(asked, 1, 1, 0, None, 0.0), slot, lost=True)
+        with pytest.raises(Fenced):
+            await copier.run(attempt, ROUTE)
+    assert not bench.destination.bucket.objects
+    assert not bench.destination.bucket.uploads
+
+
+class Silence:
+    """Nobody listens."""
+
+    def on(self, record: Record) -> None:
+        """Nothing."""
+
+
+class Stalling(MemoryStore):
+    """A store that never answers a read."""
+
+    async def read(self, *args: Any, **kwargs: Any) -> ObjectData:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_store_that_stalls_is_a_timeout(bench: Bench) -> None:
+    """Never a hang."""
+    unlimited = RateLimiter(0.0, bench.clock)
+    breaker = Breaker(BreakerPolicy(), bench.clock)
+    guards = Guards(breaker, unlimited, unlimited, bench.clock, Silence(), random.Random(1), timeout=0.01, tries=1)
+    bench.stores["s"] = GuardedStore(Stalling("s", bench.clock), guards)
+    with pytest.raises(StoreTimeout):
+        await bench.run()
