@@ -96,11 +96,6 @@ class QueueConformance:
         """Another."""
         return await harness.open()
 
-    @pytest.fixture
-    def traits(self, harness: QueueHarness) -> QueueTraits:
-        """Of the adapter."""
-        return harness.traits
-
     async def get(self, queue: EventQueue, harness: QueueHarness, limit: int = 10) -> list[Message]:
         """What there is now."""
         return await queue.receive(limit, harness.traits.slack)
@@ -179,6 +174,15 @@ class QueueConformance:
         await one.send([Outgoing(b"x", delay=harness.traits.delay)])
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(harness.traits.delay + harness.traits.slack)
+        assert bodies(await soon(call)) == [b"x"]
+
+    async def test_a_release_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
+        """At once, like a send."""
+        await one.send([Outgoing(b"x")])
+        held = await self.get(one, harness)
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(1)
+        await one.release(held, 0)
         assert bodies(await soon(call)) == [b"x"]
 
     async def test_a_cancelled_wait_takes_nothing(self, one: EventQueue, harness: QueueHarness) -> None:

@@ -1,0 +1,111 @@
+"""The SQLite queue keeps the contract, also across processes, deaths and restarts."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from skyferry.errors import QueueError
+from skyferry.ports import EventQueue, Outgoing
+from skyferry.queues.sqlite import SQL, SqliteQueue
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.queue import QueueConformance, QueueHarness
+
+
+class SqliteHarness(QueueHarness):
+    """Clients on one file, each under a name of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = ManualClock()
+        self.opened: list[SqliteQueue] = []
+
+    async def open(self) -> EventQueue:
+        owner = f"owner-{len(self.opened)}"
+        self.opened.append(SqliteQueue(self.path, "sqlite", owner, self.clock, self.traits.lease))
+        return self.opened[-1]
+
+    async def pass_time(self, seconds: float) -> None:
+        await self.settle()
+        await self.clock.advance(seconds)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let what runs in the queues' threads come to its end: what comes after it in the same thread has ended."""
+        for queue in self.opened:
+            with suppress(QueueError):  # it is closed
+                await queue.ack([])
+
+    async def close(self) -> None:
+        """Close all."""
+        for queue in self.opened:
+            await queue.close()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
+    """A new file."""
+    harness = SqliteHarness(tmp_path / "queue.db")
+    yield harness
+    await harness.close()
+
+
+class TestSqliteQueue(QueueConformance):
+    """The contract."""
+
+    @pytest.fixture
+    def harness(self, sqlite: SqliteHarness) -> QueueHarness:
+        return sqlite
+
+
+@pytest.mark.parametrize("name", ["take", "lease", "promote", "due", "free", "held", "depth"])
+async def test_no_statement_reads_the_backlog(sqlite: SqliteHarness, name: str) -> None:
+    """What is hidden does not slow `receive`, nor what is ready the rest: each goes by an index of its own."""
+    await sqlite.open()
+    values = dict.fromkeys(("limit", "until", "owner", "now", "owners", "receipts"), 1)
+    with closing(sqlite3.connect(sqlite.path)) as connection:
+        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + SQL[name], values)]
+    steps = [step for step in plan if re.search(r"\bmessage\b", step)]
+    assert steps
+    # The oldest is the first row of the table, and the first by rank the first entry of its index: one look each.
+    assert [step for step in steps if "USING" not in step] == (["SCAN message"] if name == "depth" else [])
+
+
+async def test_many_messages_become_due_at_once(sqlite: SqliteHarness) -> None:
+    """More than one receive makes ready in one go, and none is forgotten."""
+    queue = await sqlite.open()
+    await queue.send([Outgoing(b"x", delay=10)] * 2500)
+    await sqlite.pass_time(10)
+    assert [len(await queue.receive(1000, 0)) for _ in range(4)] == [1000, 1000, 500, 0]
+
+
+async def test_a_name_is_for_one_process(sqlite: SqliteHarness) -> None:
+    """Two that are alive cannot share an owner's name: each would free what the other holds."""
+    await sqlite.open()
+    with pytest.raises(QueueError, match="owner-0"):
+        SqliteQueue(sqlite.path, "again", "owner-0", sqlite.clock)
+
+
+async def test_a_file_that_is_no_queue_is_refused(tmp_path: Path) -> None:
+    """With the path in the error."""
+    path = tmp_path / "queue.db"
+    path.write_bytes(b"something else, and long enough for a header" * 100)
+    with pytest.raises(QueueError, match=re.escape(str(path))):
+        SqliteQueue(path, "q", "owner", ManualClock())
+
+
+async def test_what_was_sent_outlives_the_process(sqlite: SqliteHarness) -> None:
+    """After a restart, messages, numbers and counts go on where they stood."""
+    queue = await sqlite.open()
+    (first,) = await queue.send([Outgoing(b"x", dedup_id="d")])
+    await queue.close()
+    queue = await sqlite.open()
+    assert (await queue.depth()).ready == 1
+    assert await queue.send([Outgoing(b"y", dedup_id="d")]) == [first]
+    await queue.ack(await queue.receive(1, 0))
+    assert await queue.send([Outgoing(b"z", dedup_id="d")]) != [first]
