@@ -29,7 +29,7 @@ async def work(ledger: SqliteLedger, name: str, task: int) -> None:
 async def main() -> None:
     """Never ends."""
     ledger = SqliteLedger(Path(sys.argv[1]), sys.argv[2], SystemClock(), lease=3600.0)
-    await ledger.claim([transfer("held", key=f"held by {sys.argv[2]}")])
+    await ledger.claim([transfer(f"held by {sys.argv[2]}")])
     print("ready", flush=True)
     async with asyncio.TaskGroup() as tasks:
         for task in range(3):

@@ -76,7 +76,7 @@ async def test_the_dead_are_noticed_by_the_living(tmp_path: Path) -> None:
     """A key that a dead process has leased for an hour is free within seconds, and at once for who starts; counted as lost."""
     path, clock = tmp_path / "ledger.db", ManualClock()
     process = start(path, "mortal")
-    held = transfer("held", key="held by mortal")
+    held = transfer("held by mortal")
     living = SqliteLedger(path, "living", clock)
     (answer,) = await living.claim([held])
     assert isinstance(answer, Wait)
@@ -94,7 +94,7 @@ async def test_who_starts_frees_what_the_dead_have(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     kill(start(path, "mortal"), 1)
     reborn = SqliteLedger(path, "mortal", ManualClock())
-    (claim,) = await reborn.claim([transfer("held", key="held by mortal")])
+    (claim,) = await reborn.claim([transfer("held by mortal")])
     assert isinstance(claim, Claim)
     assert claim.lost == 1
     await reborn.close()

@@ -20,7 +20,12 @@ FROM json_each(:batch) AS i JOIN transfers AS t ON t.serial = i.value JOIN detai
 LEFT JOIN receipts AS r ON r.serial = t.serial
 
 -- name: serial
-SELECT serial FROM transfers WHERE id_high = :high AND id_low = :low
+WITH RECURSIVE parts (n) AS (
+    SELECT max(serial) >> 15 FROM transfers
+    UNION ALL SELECT n - 1 FROM parts WHERE n > (SELECT min(serial) >> 15 FROM transfers)
+)
+SELECT t.serial FROM parts CROSS JOIN transfers AS t INDEXED BY transfers_by_id
+WHERE t.serial >> 15 = n AND t.id_high = :high AND t.id_low = :low LIMIT 1
 
 -- name: few
 -- How many keys have this prefix, counting no further than needed

@@ -19,8 +19,8 @@ SELECT json_group_array(json_array(
     t.serial, t.state, t.reason, t.due_at, t.burned, t.lost, t.owner, p.id, l.owner, l.fence, l.until, q.placement
 ))
 FROM (VALUES :rows) AS i
-LEFT JOIN transfers AS t ON t.id_high = i.column1 AND t.id_low = i.column2
 LEFT JOIN places AS p ON p.key = i.column3 AND p.store = i.column4
+LEFT JOIN transfers AS t ON t.place = p.id AND t.id_high = i.column1 AND t.id_low = i.column2
 LEFT JOIN leases AS l ON l.place = p.id
 LEFT JOIN placements AS q ON q.place = p.id
 
