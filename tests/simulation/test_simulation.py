@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from planted import BUGS
+from tests.simulation.planted import BUGS
 
 from skyferry.engine.worker import Worker
 from skyferry.records import Record

@@ -10,8 +10,9 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVarTuple
 
+Ts = TypeVarTuple("Ts")
 PROCESS: ContextVar[str] = ContextVar("PROCESS", default="")
 EPOCH = 1_700_000_000.0  # what the simulated wall clock says at the start
 
@@ -46,11 +47,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """The process stands still (swapped out, suspended) and then goes on as if nothing had been."""
         self._frozen[process] = self._now + seconds
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # Any instead of TypeVarTuple
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         return super().call_soon(self._alive, context, callback, args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return super().call_at(when, self._alive, context, callback, args, context=context)
 
