@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
-from skyferry.cli import exit_codes
+from skyferry.cli import exit_codes, output
 from skyferry.cli.check_config import check_config
 from skyferry.cli.dead_letters import app as dead_letters
 from skyferry.cli.explain import explain
@@ -26,19 +26,37 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, submit, status, transfers, explain):
-    app.command()(command)
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    run,
+    submit,
+    status,
+    transfers,
+    explain,
+    check_config,
+    schema,
+    version,
+)
+for _command in _COMMANDS:
+    app.command()(_command)
 app.add_typer(dead_letters, name="dead-letters")
-for command in (check_config, schema, version):
-    app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with a code of `ExitCode`. Expected errors are one line, without a traceback."""
+    """Run a command and exit with a code of `ExitCode`. Expected errors are one line each, without a traceback."""
+    expected: list[SkyferryError] = []
     try:
         app(arguments, prog_name="skyferry")
-    except SkyferryError as error:
-        from skyferry.cli import output
-
+    except* SkyferryError as group:
+        expected = list(_leaves(group))
+    for error in expected:
         print(f"error: {output.safe_lines(str(error))}", file=sys.stderr)
-        sys.exit(exit_codes.of(error))
+    if expected:
+        sys.exit(exit_codes.of(expected[0]))
+
+
+def _leaves(group: BaseExceptionGroup[SkyferryError]) -> Iterator[SkyferryError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

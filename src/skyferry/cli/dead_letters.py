@@ -47,6 +47,7 @@ def list_(
     route: Route = "",
     reason: Reason = "",
     prefix: Prefix = "",
+    source_key: SourceKey = "",
     since: Since = "",
     until: Until = "",
     limit: Limit = 20,
@@ -60,7 +61,7 @@ def list_(
     JSON: as `GET /v1/dead-letters` answers, `items` and `cursor` ("" at the end); and `causes`, each with `route`, `reason`
     and `count`, of all there are.
     """
-    where = Filter(route=route, reason=reason, key_prefix=prefix, since=moment(since), until=moment(until))
+    where = Filter(None, route, prefix, source_key, reason, moment(since), moment(until))
 
     async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], Page[DeadLetter]]:
         return await ledger.causes(), await ledger.dead_letters(where, cursor, limit)

@@ -51,5 +51,5 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Only what changed before.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")]
 Cursor = Annotated[str, typer.Option("--cursor", metavar="TEXT", help="Go on where the last listing ended.")]

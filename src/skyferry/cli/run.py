@@ -1,7 +1,127 @@
-"""`skyferry run`."""
+"""`skyferry run`: the service, its HTTP server, and what is to be seen of both."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def run() -> None:
-    """Run the service."""
+import typer
+
+from skyferry.cli import access, output
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.options import ConfigFile, Workspace
+
+if TYPE_CHECKING:
+    from skyferry.cli.show import Show
+    from skyferry.config.settings import Settings
+    from skyferry.engine.service import Service
+
+
+def run(
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    listen: Annotated[
+        str | None,
+        typer.Option("--listen", metavar="HOST:PORT", help="Where the HTTP server listens; 127.0.0.1:8080 by default."),
+    ] = None,
+    until_idle: Annotated[
+        bool,
+        typer.Option("--until-idle", help="End when nothing is left to do; exit code 3 if there are dead letters."),
+    ] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples/--no-samples", help="Put a few objects into the source folder if it is empty.")
+    ] = False,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live", help="A live view instead of log lines; by default on a terminal.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Run the service until a signal, and show what happens: a live view on a terminal, else log lines on standard error.
+
+    The first SIGINT (Ctrl-C) or SIGTERM drains: what is in flight may finish within `drain` seconds, the rest is given back
+    untouched, and the exit code is 0. The second one ends the process at once.
+    """
+    settings = access.load_settings(config, workspace, listen)
+    _prepare(settings, samples)
+    raise typer.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
+
+
+def _prepare(settings: Settings, samples: bool) -> None:
+    """Make the folders that are inside the workspace. Others must be there: a disk that is not mounted is no empty store."""
+    from skyferry.config.urls import StoreUrl
+
+    for store in settings.stores.values():
+        url = StoreUrl.parse(store.url)
+        if url.on_disk and not Path(url.location).is_absolute():
+            url.path(settings.workspace).mkdir(parents=True, exist_ok=True)
+    if samples:
+        from skyferry.cli.samples import put
+
+        put(settings)
+
+
+async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
+    from skyferry.cli.show import shown
+    from skyferry.wiring import build
+
+    async with AsyncExitStack() as stack:
+        show = stack.enter_context(shown(settings, live))
+        service = await stack.enter_async_context(build(settings, show.observer, show.sampled))
+        url = await stack.enter_async_context(_served(service, settings, show))
+        stop = stack.enter_context(_Stop(service.drain, show.close))
+        await stack.enter_async_context(show.running(url, folders(settings)))
+        await service.run(until_idle)
+        letters = (await service.status()).dead_letters
+    if letters:
+        print(f"{output.count(letters, 'dead letter')}: skyferry dead-letters list", file=sys.stderr)
+    return ExitCode.DEAD_LETTERS if until_idle and letters and not stop.asked else ExitCode.OK
+
+
+@asynccontextmanager
+async def _served(service: Service, settings: Settings, show: Show) -> AsyncIterator[str]:
+    from skyferry.server import check_listen, create_app, serve
+
+    host, port = check_listen(settings.server)
+    async with serve(create_app(service, settings.server, show.registry), host, port) as url:
+        yield url
+
+
+def folders(settings: Settings) -> list[Path]:
+    """Where files may be dropped."""
+    from skyferry.config.urls import StoreUrl
+
+    names = dict.fromkeys(route.source for route in settings.routes)
+    urls = [StoreUrl.parse(settings.stores[name].url) for name in names if settings.stores[name].watch]
+    return [url.path(settings.workspace) for url in urls if url.on_disk]
+
+
+class _Stop:
+    """While inside: the first signal drains, the second ends the process."""
+
+    def __init__(self, drain: Callable[[], None], last_words: Callable[[], None]) -> None:
+        self.asked = False
+        self._drain, self._last_words = drain, last_words
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _signal(self) -> None:
+        if self.asked:
+            self._last_words()
+            os._exit(ExitCode.INTERRUPTED)  # threads may be in the middle of something that nobody wants to wait for
+        self.asked = True
+        self._drain()

@@ -38,8 +38,12 @@ def submit(
         str, typer.Option(metavar="PROVIDER://BUCKET/KEY", help="Where to, instead of where the routes say.")
     ] = "",
     deleted: Annotated[bool, typer.Option("--deleted", help="They were deleted, not created.")] = False,
-    priority: Annotated[Priority | None, typer.Option(help="How urgent; the route's by default.")] = None,
-    max_retries: Annotated[int | None, typer.Option(min=0, max=10, help="Attempts after the first.")] = None,
+    priority: Annotated[
+        Priority | None, typer.Option(metavar="|".join(Priority), help="The route's by default.")
+    ] = None,
+    max_retries: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=10, help="Attempts after the first.")
+    ] = None,
     url: Url = "",
     config: ConfigFile = None,
     workspace: Workspace = None,

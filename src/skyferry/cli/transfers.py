@@ -34,7 +34,7 @@ def transfers(
     transfer_id: Annotated[
         str, typer.Argument(metavar="[ID]", help="Only this one, with its failures.", show_default=False)
     ] = "",
-    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
+    state: Annotated[State | None, typer.Option(metavar="|".join(State), help="Only in this state.")] = None,
     route: Route = "",
     prefix: Prefix = "",
     source_key: SourceKey = "",

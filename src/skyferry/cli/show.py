@@ -1,0 +1,75 @@
+"""What is to be seen of a running service: metrics, log lines or the live view, and traces."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from skyferry.cli import output
+from skyferry.cli.live import LiveView, Tail
+from skyferry.config.settings import Settings
+from skyferry.observe import Fanout, LogObserver, MetricsObserver, capture_stdlib
+from skyferry.ports import Observer
+from skyferry.status import Status
+
+
+class Show:
+    """The observers of one run."""
+
+    def __init__(
+        self, settings: Settings, view: LiveView | None, logs: LogObserver, traces: Sequence[Observer]
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._metrics = MetricsObserver(self.registry)
+        self._view = view
+        seen: list[Observer] = [self._metrics, logs, *traces]
+        self.observer: Observer = Fanout([*seen, view] if view else seen)
+
+    def sampled(self, status: Status) -> None:
+        """Every few seconds."""
+        self._metrics.update(status)
+        if self._view:
+            self._view.sampled(status)
+
+    @asynccontextmanager
+    async def running(self, url: str, folders: Sequence[Path]) -> AsyncIterator[None]:
+        """Say where to drop files and which page to open; then show, while inside."""
+        told = [f"drop files into {folder.resolve()}" for folder in folders] + [f"open {url}/docs"]
+        if self._view is None:
+            output.lines(*told)
+            sys.stdout.flush()
+            yield
+            return
+        async with self._view.running([*told, "press Ctrl-C to end"]):
+            yield
+
+    def close(self) -> None:
+        """Leave the terminal as it was. Idempotent."""
+        if self._view:
+            self._view.close()
+
+
+@contextmanager
+def shown(settings: Settings, live: bool) -> Iterator[Show]:
+    """The observers that the settings ask for. Raises ConfigError if traces are wanted and their extra is missing."""
+    log = settings.log
+    with ExitStack() as stack:
+        tail = Tail()
+        in_view = live and sys.stderr.isatty()  # log lines would tear the view apart
+        if in_view:
+            level = "warning" if log.level == "info" else log.level
+            logs = LogObserver(tail, "text", level)
+        else:
+            logs = LogObserver(sys.stderr.buffer, log.format, log.level)
+        stack.enter_context(capture_stdlib(logs))
+        traces: list[Observer] = []
+        if settings.tracing.otlp_endpoint:
+            from skyferry.observe.traces import TraceObserver
+
+            traces.append(tracer := TraceObserver(settings.tracing))
+            stack.callback(tracer.close)
+        yield Show(settings, LiveView(tail) if live else None, logs, traces)

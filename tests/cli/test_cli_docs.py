@@ -1,0 +1,46 @@
+"""`docs/cli.md` and `docs/exit-codes.md` say what the program does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from skyferry import errors
+from skyferry.cli import app, exit_codes
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.reference import cli_page, exit_codes_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize(("name", "page"), [("cli.md", cli_page), ("exit-codes.md", exit_codes_page)])
+def test_the_page_is_up_to_date(name: str, page: Callable[[], str]) -> None:
+    """`make docs` writes it."""
+    assert (DOCS / name).read_text("utf-8") == page()
+
+
+def test_every_command_that_prints_json_states_its_contract() -> None:
+    commands = vars(get_command(app))["commands"]
+    every = [*commands.values(), *vars(commands["dead-letters"])["commands"].values()]
+    with_json = [c for c in every if any("--json" in p.opts for p in getattr(c, "params", ()))]
+    assert len(with_json) == 10
+    assert [c.name for c in with_json if "JSON: " not in c.help] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError(), ExitCode.USAGE),
+        (errors.LedgerError(), ExitCode.UNREACHABLE),
+        (errors.QueueError(), ExitCode.UNREACHABLE),
+        (errors.ServiceUnreachable(), ExitCode.UNREACHABLE),
+        (errors.NotFound(), ExitCode.FAILED),
+        (errors.EventError(), ExitCode.FAILED),
+        (errors.BucketNotFound(), ExitCode.FAILED),
+    ],
+)
+def test_errors_end_a_command_with_their_code(error: errors.SkyferryError, code: ExitCode) -> None:
+    assert exit_codes.of(error) is code
