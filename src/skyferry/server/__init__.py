@@ -1,0 +1,7 @@
+"""The HTTP API: health, readiness, metrics, and the resources under /v1. `docs/api.md` explains it."""
+
+from skyferry.server.app import create_app
+from skyferry.server.auth import check_listen
+from skyferry.server.run import serve
+
+__all__ = ["check_listen", "create_app", "serve"]

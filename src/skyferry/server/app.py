@@ -1,0 +1,39 @@
+"""The application, put together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from skyferry import __version__
+from skyferry.config.settings import ServerSettings
+from skyferry.server import openapi, pages, problems
+from skyferry.server.auth import Access, read_token
+from skyferry.server.gate import Gate
+from skyferry.server.routers import dead_letters, events, system, transfers
+from skyferry.server.view import ServiceView
+
+
+def create_app(service: ServiceView, settings: ServerSettings, registry: CollectorRegistry) -> FastAPI:
+    """The API over a running service; /metrics shows `registry`. Raises ConfigError for a token that cannot be read."""
+    app = routes()
+    app.state.service, app.state.registry = service, registry
+    app.add_middleware(Gate, access=Access(read_token(settings)), body_limit=settings.body_limit)
+    return app
+
+
+def routes() -> FastAPI:
+    """Everything that can be described without a service."""
+    app = FastAPI(
+        title="Skyferry",
+        version=__version__,
+        description="Copies each object to another cloud the moment it lands.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for router in (system.router, events.router, transfers.router, dead_letters.router, pages.router):
+        app.include_router(router)
+    openapi.install(app)
+    return app

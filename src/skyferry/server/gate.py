@@ -1,0 +1,84 @@
+"""What every request passes first: its correlation id, the access check, the media type, the limit of its body."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from http import HTTPStatus
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from skyferry.server.auth import Access
+from skyferry.server.problems import CORRELATION, SCOPE, ApiError, respond
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_JSON = re.compile(rb"application/([a-z0-9.-]+\+)?json")
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Gate:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, access: Access, body_limit: int) -> None:
+        self._app, self._access, self._limit = app, access, body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on to the application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        correlation_id = scope[SCOPE] = _correlation_id(headers)
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS | {CORRELATION: correlation_id})
+            await send(message)
+
+        try:
+            self._access.check(scope["method"], scope["path"], headers)
+            self._check_body(headers)
+        except ApiError as error:
+            await respond(error, correlation_id)(scope, receive, tagged)
+        else:
+            await self._app(scope, self._limited(receive), tagged)
+
+    def _check_body(self, headers: dict[bytes, bytes]) -> None:
+        """Before a byte of it is read. A form or a plain text could come from any web page; JSON cannot."""
+        length = headers.get(b"content-length", b"0")
+        if length == b"0" and b"transfer-encoding" not in headers:
+            return
+        if not length.isdigit() or int(length) > self._limit:
+            raise self._too_large()
+        if not _JSON.fullmatch(headers.get(b"content-type", b"").partition(b";")[0].strip().lower()):
+            raise ApiError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "The body must be JSON.",
+                hint="send the header Content-Type: application/json",
+                headers={"Connection": "close"},
+            )
+
+    def _limited(self, receive: Receive) -> Receive:
+        left = self._limit
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> ApiError:
+        detail = f"The body may have {self._limit:,} bytes."
+        return ApiError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, kind="body-too-large", headers={"Connection": "close"}
+        )
+
+
+def _correlation_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(CORRELATION.encode(), b"")
+    return given.decode() if _ID.fullmatch(given) else str(uuid.uuid4())

@@ -1,0 +1,77 @@
+"""Serving the application inside our own event loop; signals are somebody else's business."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from skyferry.errors import ConfigError
+
+GRACE = 5  # seconds for requests under way when it stops
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@asynccontextmanager
+async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
+    """Serve while inside; gives the URL, with the port that port 0 was given. Raises ConfigError if it cannot listen.
+
+    At the end it takes no more connections and lets requests finish, for five seconds at most.
+    """
+    listener = await _listen(host, port)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = _Server(config)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[listener]), name="http")
+            await server.ready.wait()
+            try:
+                yield f"http://{_shown(host)}:{listener.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+    finally:
+        listener.close()
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        reason = error.strerror or error
+        hint = "another program may be using the port"
+        raise ConfigError(
+            f"cannot listen on {_shown(host)}:{port}: {reason}", where="server.listen", hint=hint
+        ) from error
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,35 @@
+"""What the server needs of the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol, cast
+
+from fastapi import Depends, Request
+
+from skyferry.ports import Ledger
+from skyferry.status import Status, Submission
+
+
+class ServiceView(Protocol):
+    """A running service, as seen from outside."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its memory: transfers and dead letters are read there, and redriven."""
+
+    async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
+        """Take native events into the queue, durably, all or none; one answer per body. Raises EventError."""
+
+    async def ready(self) -> list[str]:
+        """What keeps it from working; [] = ready."""
+
+    async def status(self) -> Status:
+        """How it stands. Raises LedgerError or QueueError if they cannot be asked."""
+
+
+def _service(request: Request) -> ServiceView:
+    return cast(ServiceView, request.app.state.service)
+
+
+Service = Annotated[ServiceView, Depends(_service)]

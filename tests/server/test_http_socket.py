@@ -1,0 +1,90 @@
+"""The server on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.server.served import Service
+
+from skyferry.config.settings import ServerSettings
+from skyferry.errors import ConfigError
+from skyferry.server import create_app, serve
+from skyferry.server.routers.events import EXAMPLE
+
+
+async def test_it_serves_on_the_port_it_reports_and_leaves_signals_alone(service: Service) -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    async with serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0) as url:
+        assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.post("/v1/events", json=EXAMPLE)).status_code == 202
+            assert (await client.get("/health")).headers.get("server") is None
+    assert len(service.sent) == 1
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+
+
+async def test_a_request_under_way_is_finished_although_no_other_is_taken(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def ready() -> list[str]:
+        asked.set()
+        await answer.wait()
+        return []
+
+    async def when_closed(host: str, port: int) -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+        answer.set()
+
+    monkeypatch.setattr(service, "ready", ready)
+    async with httpx.AsyncClient() as client, asyncio.TaskGroup() as tasks:
+        async with serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0) as url:
+            request = tasks.create_task(client.get(f"{url}/ready"))
+            await asked.wait()
+            tasks.create_task(when_closed("127.0.0.1", urlsplit(url).port or 0))
+        assert (await request).status_code == 200
+
+
+async def test_an_endless_body_is_cut_off(service: Service) -> None:
+    settings = ServerSettings(body_limit=1000)
+    async with serve(create_app(service, settings, CollectorRegistry()), "127.0.0.1", 0) as url:
+        host = urlsplit(url)
+        reader, writer = await asyncio.open_connection(host.hostname, host.port)
+        writer.write(
+            f"POST /v1/events HTTP/1.1\r\nHost: {host.netloc}\r\nContent-Type: application/json\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(20):
+            writer.write(b"64\r\n" + b" " * 100 + b"\r\n")
+        answer = await reader.read()  # to the end: it closes although we have not finished
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:skyferry:problem:body-too-large"
+
+
+async def test_a_port_that_is_taken_is_a_configuration_error(service: Service) -> None:
+    application = create_app(service, ServerSettings(), CollectorRegistry())
+    async with serve(application, "127.0.0.1", 0) as url:
+        with pytest.raises(ConfigError, match="cannot listen"):
+            async with serve(application, "127.0.0.1", urlsplit(url).port or 0):
+                pass
+
+
+async def test_an_error_inside_ends_it_and_comes_out(service: Service) -> None:
+    application = create_app(service, ServerSettings(), CollectorRegistry())
+    with pytest.raises(ExceptionGroup, match="unhandled") as caught:
+        async with serve(application, "127.0.0.1", 0):
+            raise LookupError
+    assert caught.group_contains(LookupError)
