@@ -1,0 +1,129 @@
+"""The live view counts what it hears, and its picture says so."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from skyferry.cli.live import LAST, LiveView, Tail
+from skyferry.model import State
+from skyferry.ports import Depth
+from skyferry.records import Record
+from skyferry.status import Status
+
+TOLD = ["drop files into /data/source", "open http://127.0.0.1:8080/docs"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def view(clock: Clock) -> LiveView:
+    return LiveView(Tail(), Console(file=io.StringIO(), width=100), clock)
+
+
+def drawn(view: LiveView) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(view.picture(TOLD))
+    text = console.file
+    assert isinstance(text, io.StringIO)
+    return text.getvalue()
+
+
+def done(key: str, size: int = 1024, lag: float = 0.2) -> Record:
+    return Record("transfer.done", key=key, bytes=size, duration=0.05, lag=lag)
+
+
+def test_it_says_where_to_drop_files_and_what_to_open(view: LiveView) -> None:
+    assert all(line in drawn(view) for line in TOLD)
+
+
+def test_outcomes_are_counted(view: LiveView) -> None:
+    for event in (
+        "transfer.done",
+        "transfer.skipped",
+        "transfer.duplicate",
+        "transfer.retry",
+        "transfer.dead",
+        "message.dead",
+    ):
+        view.on(Record(event, key="k", bytes=2048))
+    text = drawn(view)
+    assert "1 copied, 2.0 KiB" in text
+    assert "2 skipped" in text
+    assert "1 retries" in text
+    assert "2 given up" in text
+
+
+def test_in_flight_is_what_was_claimed_and_has_not_ended(view: LiveView) -> None:
+    for _ in range(3):
+        view.on(Record("transfer.claimed", key="k"))
+    view.on(done("k"))
+    assert "2 in flight" in drawn(view)
+
+
+def test_the_last_objects_are_listed_newest_first(view: LiveView) -> None:
+    for number in range(LAST + 1):
+        view.on(done(f"key-{number}"))
+    text = drawn(view)
+    assert "key-0 " not in text
+    assert text.index(f"key-{LAST}") < text.index("key-1 ")
+
+
+def test_rates_are_of_the_last_seconds_and_sink_to_nothing(view: LiveView, clock: Clock) -> None:
+    drawn(view)
+    for _ in range(20):
+        view.on(done("k"))
+    clock.now += 2
+    assert "10/s, 10.0 KiB/s" in drawn(view)
+    clock.now += 60
+    assert "0/s, 0 B/s" in drawn(view)
+
+
+def test_lag_waiting_and_breakers_are_shown(view: LiveView) -> None:
+    view.on(done("k", lag=0.2))
+    view.on(done("k", lag=3.0))
+    queues = {"events": Depth(ready=5, leased=1, delayed=2, oldest_age=9.0)}
+    breakers = {"source": "closed", "destination": "open"}
+    view.sampled(Status("1", 0.0, "running", 1, queues, dict.fromkeys(State, 0), 0, breakers))
+    text = drawn(view)
+    assert "at most 3.0 s" in text
+    assert "7 waiting" in text
+    assert "destination: breaker open" in text
+    assert "source: breaker" not in text
+
+
+def test_a_key_cannot_colour_the_terminal(view: LiveView) -> None:
+    view.on(done("evil\x1b[31m[red]key"))
+    text = drawn(view)
+    assert "\x1b" not in text
+    assert "evil\\x1b[31m[red]key" in text
+
+
+def test_the_last_log_lines_are_kept_and_no_more() -> None:
+    tail = Tail(keep=2)
+    tail.write(b"one\ntwo\n")
+    tail.write(b"three\n")
+    assert list(tail.lines) == ["two", "three"]
+
+
+async def test_while_inside_it_is_drawn_and_the_last_picture_stays(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    view = LiveView(Tail(), console, clock)
+    async with view.running(TOLD):
+        view.on(done("seen.txt"))
+    assert isinstance(console.file, io.StringIO)
+    assert "seen.txt" in console.file.getvalue()
+    assert console.file.getvalue().endswith("\x1b[?25h"), "the cursor is back"

@@ -1,0 +1,153 @@
+"""`run`, as a process of its own: what it says, what it does, how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+from urllib.request import urlopen
+
+import orjson
+import pytest
+
+from skyferry.cli.samples import SAMPLES
+
+SKYFERRY = (sys.executable, "-c", "from skyferry.cli import main; main()")
+PATIENCE = 60  # seconds: a bound for hangs
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts `skyferry run` in an empty folder, on a free port."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
+    with ExitStack() as stack:
+
+        def started(*arguments: str) -> subprocess.Popen[str]:
+            command = [*SKYFERRY, "run", "--listen", "127.0.0.1:0", *arguments]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=pipe, stderr=pipe, text=True)
+            stack.callback(_end, process)
+            return process
+
+        yield started
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[dict[str, object]]]:
+    """Exit code, standard output, and the log."""
+    _, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, [orjson.loads(line) for line in err.splitlines() if line.startswith("{")]
+
+
+def until(stream: IO[str] | None, text: str) -> str:
+    """The first line with `text` in it."""
+    assert stream is not None
+    for line in stream:
+        if text in line:
+            return line
+    raise AssertionError(f"it ended without saying {text!r}")
+
+
+def test_until_idle_copies_the_samples_byte_for_byte(start: Start, tmp_path: Path) -> None:
+    code, out, log = ended(start("--samples", "--until-idle"))
+    assert code == 0
+    copied = tmp_path / "skyferry-data" / "destination"
+    assert {name: (copied / name).read_bytes() for name in SAMPLES} == SAMPLES
+    assert sorted(str(line["key"]) for line in log if line["event"] == "transfer.done") == sorted(SAMPLES)
+    assert f"drop files into {tmp_path / 'skyferry-data' / 'source'}\n" in out
+    assert re.search(r"^open http://127.0.0.1:\d+/docs$", out, re.M)
+
+
+def test_a_second_run_copies_nothing_again(start: Start) -> None:
+    ended(start("--samples", "--until-idle"))
+    code, _, log = ended(start("--samples", "--until-idle"))
+    assert (code, [line for line in log if line["event"] == "transfer.done"]) == (0, [])
+
+
+def test_samples_do_not_go_into_a_folder_that_is_in_use(start: Start, tmp_path: Path) -> None:
+    source = tmp_path / "skyferry-data" / "source"
+    source.mkdir(parents=True)
+    (source / "mine.txt").write_text("mine")
+    ended(start("--samples", "--until-idle"))
+    assert os.listdir(source) == ["mine.txt"]
+
+
+def test_dead_letters_have_an_exit_code_of_their_own(start: Start, tmp_path: Path) -> None:
+    event = {
+        "schemaVersion": "1.0.0", "eventId": "7f0b0f6e-1c1f-4a53-9d0a-0f3f6a1f8a11", "timestamp": "2026-11-23T08:00:00Z",
+        "correlationId": "0b8e7c1e-6a55-4c39-8f0f-5b7a3d2c9e10", "source": {"provider": "file", "bucket": "source", "key": "a"},
+    }  # fmt: skip
+    config = tmp_path / "dead.yaml"
+    config.write_text('routes: [{name: r, from: "sim://source?permission=1", to: "file://destination"}]\n')
+    submit = [*SKYFERRY, "submit", "--file", "-", "--config", str(config)]
+    subprocess.run(submit, input=orjson.dumps(event), cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    process = start("--until-idle", "--config", str(config))
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 3, err
+    assert err.splitlines()[-1] == "1 dead letter: skyferry dead-letters list"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_the_exit_code_is_0(start: Start, number: signal.Signals) -> None:
+    process = start()
+    url = until(process.stdout, "open ").split()[1]
+    until(process.stderr, "service.started")
+    with urlopen(url.replace("/docs", "/ready"), timeout=PATIENCE) as answer:
+        assert answer.status == 200
+    process.send_signal(number)
+    code, _, log = ended(process)
+    assert code == 0
+    assert [line["event"] for line in log][-2:] == ["service.draining", "service.stopped"]
+
+
+def test_a_dropped_file_is_copied_while_it_runs(start: Start, tmp_path: Path) -> None:
+    process = start()
+    until(process.stdout, "open ")
+    until(process.stderr, "service.started")
+    (tmp_path / "skyferry-data" / "source" / "dropped.txt").write_text("hello")
+    until(process.stderr, "transfer.done")
+    assert (tmp_path / "skyferry-data" / "destination" / "dropped.txt").read_text() == "hello"
+
+
+def test_the_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "slow.yaml"
+    config.write_text('routes: [{name: r, from: "sim://source?latency=1h", to: "file://destination"}]\ndrain: 1h\n')
+    (tmp_path / "skyferry-data" / "source").mkdir(parents=True)
+    (tmp_path / "skyferry-data" / "source" / "a.txt").write_text("a")
+    process = start("--config", str(config))
+    until(process.stderr, "service.started")
+    process.send_signal(signal.SIGTERM)
+    until(process.stderr, "service.draining")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 130
+
+
+def test_a_port_in_use_is_one_line_and_a_usage_error(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start("--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: server.listen: cannot listen on 127.0.0.1:")
+
+
+def test_a_folder_outside_the_workspace_must_be_there(start: Start, tmp_path: Path) -> None:
+    """A disk that is not mounted must not look like an empty store."""
+    config = tmp_path / "out.yaml"
+    config.write_text(f'routes: [{{name: r, from: "file://{tmp_path}/nowhere", to: "file://destination"}}]\n')
+    process = start("--until-idle", "--config", str(config))
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0
+    assert not (tmp_path / "nowhere").exists()
