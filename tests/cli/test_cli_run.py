@@ -47,7 +47,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[dict[str, object]]]:
     """Exit code, standard output, and the log."""
-    _, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, [orjson.loads(line) for line in err.splitlines() if line.startswith("{")]
 
 
