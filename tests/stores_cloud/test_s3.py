@@ -13,6 +13,7 @@ from awscrt import checksums as crt
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
+    ConfigError,
     InvalidKey,
     ObjectNotFound,
     PermissionDenied,
@@ -24,7 +25,7 @@ from skyferry.model import Attributes, Checksums
 from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_errors import UploadGone
-from skyferry.stores.s3_wire import S3Credentials
+from skyferry.stores.s3_wire import S3Credentials, S3Options, root
 from skyferry.testing.servers.s3 import S3Place
 
 PART = 5 * 2**20
@@ -270,3 +271,23 @@ async def test_renewed_credentials_are_used_at_once(radosgw_s3: S3Place) -> None
         await put(store, "k", b"x")
     await put(store, "k", b"x")
     await store.close()
+
+
+async def test_a_version_without_an_etag_is_no_precondition(localstack_s3: S3Place) -> None:
+    store = localstack_s3.store(await localstack_s3.bucket(versioned=True))
+    version = await put(store, "k", b"1")
+    with pytest.raises(Unsupported, match="names none"):
+        await store.write("k", b"2", EVERYTHING, digests(b"2"), Precondition(replace=version.partition('"')[0]))
+    await store.close()
+
+
+def test_where_a_bucket_is() -> None:
+    amazon, other = S3Options(), S3Options(service="minio", endpoint="https://minio.example:9000/s3/")
+    assert root("b", amazon, "eu-west-3") == "https://b.s3.eu-west-3.amazonaws.com/"
+    assert root("b.c", amazon, "eu-west-3") == "https://s3.eu-west-3.amazonaws.com/b.c/"  # no certificate has *.*.
+    assert root("b", other, "us-east-1") == "https://minio.example:9000/s3/b/"
+
+
+def test_a_service_that_is_not_known_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match="one of aws, minio"):
+        S3Options(service="minoi").row  # noqa: B018 - raises

@@ -57,7 +57,7 @@ def test_tags_are_sent_only_to_who_knows_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "part", "found"),
+    ("headers", "ranged", "found"),
     [
         ({"x-amz-checksum-crc32c": "NksmYA=="}, False, Checksums(crc32c="364b2660")),
         ({"x-amz-checksum-crc32c": "NksmYA==-3", "x-amz-checksum-type": "COMPOSITE"}, False, Checksums()),
@@ -75,8 +75,8 @@ def test_tags_are_sent_only_to_who_knows_them() -> None:
         ({"etag": f'"{MD5}"', "x-amz-server-side-encryption-customer-algorithm": "AES256"}, False, Checksums()),
     ],
 )
-def test_only_a_digest_of_the_whole_content_is_one(headers: dict[str, str], part: bool, found: Checksums) -> None:
-    assert checksums(headers, part=part) == found
+def test_only_a_digest_of_the_whole_content_is_one(headers: dict[str, str], ranged: bool, found: Checksums) -> None:
+    assert checksums(headers, ranged=ranged) == found
 
 
 @pytest.mark.parametrize(

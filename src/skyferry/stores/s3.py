@@ -48,7 +48,11 @@ class S3Store:
         begin, size = content_range(answer.headers, len(answer.body))
         if begin != start or len(answer.body) != min(max(length, 1), size - start):
             raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
-        found = meta(key, answer.headers, size, part=True)
+        found = meta(key, answer.headers, size, ranged=True)
+        if pin.etag and pin.etag != Pin.parse(found.version).etag:  # a service that does not know If-Match
+            raise VersionChanged(where=self._wire.where(key))
+        if len(answer.body) != size:  # then a checksum may be that of a part
+            found = replace(found, checksums=Checksums(md5=found.checksums.md5))
         return ObjectData(found if version else await self._whole(found, answer), answer.body[: max(length, 0)])
 
     async def write(
@@ -95,12 +99,11 @@ class S3Store:
         self._check(key)
         if when.replace and not self._service.delete_exact:
             raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
-        with _replacing(when):
-            try:
-                await self._wire.send("DELETE", key, headers=Pin.parse(when.replace).headers)
-            except ObjectNotFound:
-                if when.replace:
-                    raise
+        try:
+            await self._wire.send("DELETE", key, headers=_replacement(when))
+        except ObjectNotFound as absent:
+            if when.replace:
+                raise PreconditionFailed(absent.message, where=absent.where) from absent
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
@@ -135,7 +138,7 @@ class S3Store:
         honoured = (self.traits.create_only or not when.create_only) and (self.traits.replace_exact or not when.replace)
         if not honoured:
             raise Unsupported("this service ignores the precondition", where=self.name)
-        return {"if-none-match": "*"} if when.create_only else Pin.parse(when.replace).headers
+        return {"if-none-match": "*"} if when.create_only else _replacement(when)
 
     async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
         """One HEAD. The answer to a failed one has no body, so a GET of one byte is asked for the reason."""
@@ -146,7 +149,7 @@ class S3Store:
                 "GET", key, query=pin.query, headers={**headers, "range": "bytes=0-0"}, limit=1
             )
         _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
-        return meta(key, answer.headers, size, part=answer.status == 206), answer
+        return meta(key, answer.headers, size, ranged=answer.status == 206), answer
 
     async def _past_the_end(self, key: str, start: int, pin: Pin) -> ObjectData:
         """The answer to a range that begins at or past the end, of an empty object for one, does not tell the meta."""
@@ -160,7 +163,7 @@ class S3Store:
 
     async def _whole(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
         """With the checksums and tags that the answer to a range leaves out, if there are any."""
-        if found.checksums == Checksums():
+        if found.checksums == Checksums() and self._service.checksums:
             try:
                 found, answer = await self._look(found.key, Pin.parse(found.version))
             except (PreconditionFailed, ObjectNotFound) as changed:
@@ -182,6 +185,14 @@ def _strongest(checksums: Checksums) -> dict[str, str]:
         if value := getattr(checksums, name):
             return {header: to_base64(value)}
     return {}
+
+
+def _replacement(when: Precondition) -> dict[str, str]:
+    """The header that demands the version to be replaced. Raises Unsupported for one without an ETag."""
+    demand = Pin.parse(when.replace).headers
+    if when.replace and not demand:
+        raise Unsupported(f"S3 compares ETags, and version {when.replace!r} names none")
+    return demand
 
 
 @contextmanager

@@ -70,8 +70,8 @@ class Pin:
         return {"if-match": self.etag} if self.etag else {}
 
 
-def meta(key: str, headers: Mapping[str, str], size: int, *, part: bool = False) -> ObjectMeta:
-    """Of an answer to GET or HEAD. `part`: to a range, whose checksum may be that of a part."""
+def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
+    """Of an answer to GET or HEAD, `ranged` or of the whole."""
     modified = seconds(headers.get("last-modified", ""))
     return ObjectMeta(
         key=key,
@@ -79,7 +79,7 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, part: bool = False)
         version=str(Pin.of(headers)),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
-        checksums=checksums(headers, part=part),
+        checksums=checksums(headers, ranged=ranged),
         attributes=attributes(headers),
     )
 
@@ -112,14 +112,14 @@ def seconds(date: str) -> float:
         return 0.0
 
 
-def checksums(headers: Mapping[str, str], *, part: bool = False) -> Checksums:
+def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
     """The digests of the whole content that these headers attest.
 
     A COMPOSITE checksum is a digest of digests. With a range, S3 gives it without the `-N` that tells it apart
     (boto/botocore#3346), so a range's counts only where the type is said. An ETag is an MD5 when it looks like one and no key
     of KMS or of the customer's has encrypted the object ("Object", Amazon S3 API Reference).
     """
-    kind = headers.get("x-amz-checksum-type", "COMPOSITE" if part else "FULL_OBJECT")
+    kind = headers.get("x-amz-checksum-type", "COMPOSITE" if ranged else "FULL_OBJECT")
     found = {}
     if kind == "FULL_OBJECT":
         found = {name: from_base64(headers.get(header, "")) for name, header in CHECKSUMS.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,6 +24,7 @@ from skyferry.stores.s3_meta import (
     write_headers,
     written,
 )
+from skyferry.stores.s3_meta import checksums as attested_by
 from skyferry.stores.s3_services import Service
 from skyferry.stores.s3_wire import S3Wire, key_of, refusal
 
@@ -52,13 +52,14 @@ class S3Uploads:
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         headers = {CRC32C: to_base64(crc32c)} if self._service.checksums else {}
-        md5 = "" if self._service.checksums else await asyncio.to_thread(_md5, data)
+        md5 = "" if self._service.checksums else await asyncio.to_thread(_md5, data)  # all that others attest of a part
         query = {"partNumber": str(number), "uploadId": upload.id}
         answer = await self._wire.send("PUT", upload.key, query=query, headers=headers, body=data)
-        tag = Pin.of(answer.headers).etag
-        if md5 and tag != f'"{md5}"':  # all that such a service attests of a part
+        attested = attested_by(answer.headers).md5
+        if md5 and attested and attested != md5:
             raise ChecksumMismatch("the store took other bytes than were sent", where=self._wire.where(upload.key))
-        return Part(number, (number - 1) * upload.part_size, len(data), tag, crc32c)
+        proven = crc32c if self._service.checksums or attested else ""
+        return Part(number, (number - 1) * upload.part_size, len(data), Pin.of(answer.headers).etag, proven)
 
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
@@ -152,11 +153,12 @@ def _document(parts: Sequence[Part]) -> bytes:
 def _inferred(made: ObjectMeta, parts: Sequence[Part], checksums: Checksums) -> Checksums:
     """What the ETags prove where the service computes no checksum.
 
-    Each part's ETag is its MD5 and was compared with what was sent; the object's is the MD5 of those, with their count.
+    Each part's ETag is its MD5 and was compared with what was sent, or the part has no CRC; the object's ETag is the MD5 of
+    those, with their count.
     """
-    tags = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
-    if not all(re.fullmatch("[0-9a-f]{32}", tag) for tag in tags):
+    if not all(part.crc32c for part in parts):
         return Checksums()
+    tags = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
     expected = f'"{_md5(bytes.fromhex("".join(tags)))}-{len(tags)}"'
     return Checksums(crc32c=checksums.crc32c) if made.version.endswith(expected) else Checksums()
 

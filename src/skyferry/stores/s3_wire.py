@@ -1,7 +1,7 @@
 """Signed requests to one bucket, each sent once: what is tried again is the engine's to say.
 
-aiohttp carries them and awscrt, Amazon's own, signs them. Neither obstore nor the SDK does what the store needs: obstore
-drops the checksums of every answer and sends none of ours, the SDK spends four times the CPU (docs/providers.md).
+aiohttp carries them and awscrt, Amazon's own, signs them: docs/decisions/2026-11-23-one-s3-client.md says why it is neither
+obstore nor the SDK.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+from skyferry.errors import ConfigError, ConnectionLost, StoreError, StoreTimeout
 from skyferry.stores.s3_errors import Refusal, retry_after, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
@@ -69,8 +69,12 @@ class S3Options:
 
     @property
     def row(self) -> Service:
-        """What the service can do."""
-        return SERVICES[self.service]
+        """What the service can do. Raises ConfigError for one that has no row."""
+        try:
+            return SERVICES[self.service]
+        except KeyError as unknown:
+            known = ", ".join(SERVICES)
+            raise ConfigError(f"no S3 service is called {self.service!r}", hint=f"one of {known}") from unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Answer:
     def xml(self) -> ElementTree.Element:
         """The body as a document. Raises StoreError."""
         try:
-            return ElementTree.fromstring(self.body)  # noqa: S314 - see the import
+            return ElementTree.fromstring(self.body)  # noqa: S314 - expat bounds entities, `limit` the rest
         except ElementTree.ParseError as broken:
             raise StoreError("the answer is not XML: is this an S3 endpoint?") from broken
 
