@@ -13,6 +13,7 @@ from skyferry.errors import (
     ChecksumMismatch,
     ConnectionLost,
     ObjectNotFound,
+    PermissionDenied,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
@@ -67,6 +68,30 @@ async def test_the_proxy_carries_what_it_is_not_told_to_break(broken: Broken) ->
         ("PUT", len(LARGE), 200),
         ("GET", 0, 206),
     ]
+
+
+async def test_what_each_operation_costs_in_requests(broken: Broken) -> None:
+    async def count(*methods: str) -> None:
+        assert [exchange.method for exchange in broken.proxy.exchanges] == list(methods)
+        broken.proxy.exchanges.clear()
+
+    await broken.write()
+    await count("PUT")
+    version = (await broken.store.read("k", 0, len(DATA))).meta.version
+    await count("GET")
+    await broken.store.read("k", 10, 10, version=version)
+    await count("GET")
+    upload, parts = await broken.upload(DATA)
+    await broken.store.finish_upload(upload, parts, crc(DATA))
+    await count("POST", "PUT", "POST", "HEAD")
+    await broken.store.read("k", 0, 10)  # the ETag of an upload is no MD5, so the checksum is asked for
+    await count("GET", "HEAD")
+    await broken.store.write("k", DATA, Attributes(tags={"a": "b"}), crc(DATA))
+    await broken.store.read("k", 0, len(DATA))
+    await count("PUT", "GET", "GET")
+    await broken.write(b"")
+    await broken.store.read("k", 0, 10)  # to an empty object, no range is right
+    await count("PUT", "GET", "HEAD")
 
 
 @pytest.mark.parametrize("data", [DATA, LARGE])
@@ -135,6 +160,13 @@ async def test_a_server_that_asks_for_patience_gets_it(broken: Broken) -> None:
     with pytest.raises(Throttled) as throttled:
         await broken.write()
     assert throttled.value.retry_after == 7.0
+
+
+async def test_a_refusal_that_comes_before_the_body_has_gone_is_understood(broken: Broken) -> None:
+    denied = b"<Error><Code>AccessDenied</Code></Error>"
+    broken.proxy.plan(Fault("PUT", status=403, body=denied, headers={"connection": "close"}, early=True))
+    with pytest.raises(PermissionDenied):
+        await broken.write(bytes(32 * 2**20))
 
 
 async def test_an_error_without_a_body_is_explained_by_a_second_request(broken: Broken) -> None:

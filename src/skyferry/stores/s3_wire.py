@@ -1,6 +1,6 @@
 """Signed requests to one bucket, each sent once: what is tried again is the engine's to say.
 
-aiohttp carries them and awscrt, Amazon's own, signs them: docs/decisions/2026-11-23-one-s3-client.md says why it is neither
+aiohttp carries them and awscrt, Amazon's own, signs them: docs/decisions/0009-one-s3-client.md says why it is neither
 obstore nor the SDK.
 """
 
@@ -23,7 +23,6 @@ from awscrt.auth import (
     aws_sign_request,
 )
 from awscrt.http import HttpHeaders, HttpRequest
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from skyferry.errors import ConfigError, ConnectionLost, StoreError, StoreTimeout
@@ -82,7 +81,7 @@ class Answer:
     """A response, read to its end."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]  # their names in any case
     body: bytes
 
     def xml(self) -> ElementTree.Element:

@@ -29,6 +29,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=lambda: NONE)
     body: bytes = b""
     forward: bool = False  # with `status`: the server hears the request all the same
+    early: bool = False  # with `status`: before the request's body has been read
     flip: int | None = None  # as for the request, in the answer
     cut: int | None = None  # the connection is closed when so much of the answer has been sent
     stall: int | None = None  # so much of the answer is sent, and then nothing
@@ -91,6 +92,8 @@ class FaultProxy:
         exchange = Exchange(request.method, request.raw_path)
         self.exchanges.append(exchange)
         fault = self._next(exchange)
+        if fault.early:
+            return _instead(exchange, fault)
         body = bytearray()
         async for chunk in request.content.iter_any():
             body += chunk
@@ -100,8 +103,7 @@ class FaultProxy:
         if fault.flip_request is not None:
             body[fault.flip_request] ^= 1
         if fault.status and not fault.forward:
-            exchange.status = fault.status
-            return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
+            return _instead(exchange, fault)
         return await self._forward(request, exchange, fault, bytes(body))
 
     async def _forward(
@@ -114,8 +116,7 @@ class FaultProxy:
         ) as answer:
             content = bytearray(await answer.read())
             if fault.status:
-                exchange.status = fault.status
-                return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
+                return _instead(exchange, fault)
             exchange.status = answer.status
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             response.headers.extend((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
@@ -137,6 +138,12 @@ async def _answer(
         await asyncio.Event().wait()  # until the client gives up
     await response.write_eof()
     return response
+
+
+def _instead(exchange: Exchange, fault: Fault) -> web.Response:
+    """The answer that was planned."""
+    exchange.status = fault.status
+    return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
 
 
 def _drop(request: web.BaseRequest) -> web.StreamResponse:

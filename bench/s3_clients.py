@@ -1,0 +1,123 @@
+"""CPU that three ways to speak S3 take of us: our own store, obstore, and Amazon's SDK. See docs/decisions/0009.
+
+    python bench/s3_clients.py [--requests N]
+
+On LocalStack (`python -m skyferry.testing.servers install localstack`), 4 KiB objects, 32 requests at a time. obstore and
+aiobotocore are measured where they are installed. CPU is this process's alone; the rate is mostly the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import os
+import resource
+import time
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from skyferry.engine.digest import whole
+from skyferry.model import Attributes
+from skyferry.stores.s3_wire import S3Options
+from skyferry.testing.servers import localstack
+from skyferry.testing.servers.s3 import S3Place
+
+DATA = os.urandom(4096)
+AT_ONCE = 32
+Request = Callable[[int], Awaitable[object]]
+
+
+def cpu() -> float:
+    """Seconds of this process, its threads included."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def measure(name: str, requests: int, request: Request) -> None:
+    """Prints one row."""
+    numbers = iter(range(requests))
+
+    async def work() -> None:
+        for number in numbers:
+            await request(number)
+
+    used, began = cpu(), time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(work())
+    each = 1000 * (cpu() - used) / requests
+    print(f"{name:24} {each:6.3f} ms CPU {requests / (time.perf_counter() - began):8.0f} requests/s")
+
+
+async def ours(place: S3Place, bucket: str, requests: int) -> None:
+    """With every checksum sent and every answer made into an ObjectMeta."""
+    store, checksums, attributes = place.store(bucket), whole(DATA), Attributes(metadata={"stamp": "1"})
+    await measure("skyferry write", requests, lambda n: store.write(f"k{n}", DATA, attributes, checksums))
+    await measure("skyferry read", requests, lambda n: store.read(f"k{n}", 0, 8192))
+    await store.close()
+
+
+async def obstore(place: S3Place, bucket: str, requests: int) -> None:
+    """Without checksums: it neither sends nor tells them."""
+    module: Any = importlib.import_module("obstore")
+    store = importlib.import_module("obstore.store").S3Store(
+        bucket,
+        endpoint=place.options.endpoint,
+        access_key_id="any",
+        secret_access_key="any",
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+
+    async def read(number: int) -> None:
+        await (await module.get_async(store, f"k{number}")).bytes_async()
+
+    attributes = {"stamp": "1"}
+    await measure("obstore put", requests, lambda n: module.put_async(store, f"k{n}", DATA, attributes=attributes))
+    await measure("obstore get", requests, read)
+
+
+async def aiobotocore(place: S3Place, bucket: str, requests: int) -> None:
+    """With the same checksums as ours, its own validation of parameters and its retries off."""
+    session = importlib.import_module("aiobotocore.session").get_session()
+    config = importlib.import_module("aiobotocore.config").AioConfig(
+        s3={"addressing_style": "path"}, max_pool_connections=64, parameter_validation=False,
+        request_checksum_calculation="when_required", response_checksum_validation="when_required",
+        retries={"total_max_attempts": 1},
+    )  # fmt: skip
+    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+    async with session.create_client("s3", endpoint_url=place.options.endpoint, config=config, **keys) as client:
+        crc = b64encode(bytes.fromhex(whole(DATA).crc32c)).decode()
+
+        async def read(number: int) -> None:
+            answer = await client.get_object(
+                Bucket=bucket, Key=f"k{number}", Range="bytes=0-8191", ChecksumMode="ENABLED"
+            )
+            async with answer["Body"] as body:
+                await body.read()
+
+        async def write(number: int) -> None:
+            stamp = {"stamp": "1"}
+            await client.put_object(Bucket=bucket, Key=f"k{number}", Body=DATA, Metadata=stamp, ChecksumCRC32C=crc)
+
+        await measure("aiobotocore put_object", requests, write)
+        await measure("aiobotocore get_object", requests, read)
+
+
+async def main(requests: int) -> None:
+    """One after the other."""
+    with localstack(["s3"]) as server:
+        place = S3Place(S3Options(service="localstack", endpoint=server.url))
+        for client in (ours, obstore, aiobotocore):
+            try:
+                await client(place, await place.bucket(), requests)
+            except ModuleNotFoundError as missing:
+                print(f"{missing.name} is not installed")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=1500)
+    asyncio.run(main(parser.parse_args().requests))
