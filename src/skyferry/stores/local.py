@@ -1,0 +1,140 @@
+"""A folder as a bucket. Atomic (a temporary file takes the name), durable (fsync of file and folder), proven (read back).
+
+Inside the folder, `.skyferry/` is ours: `tmp/` for writes and uploads under way, `locks/`, and `meta/` where metadata do
+not fit into extended attributes. The version of an object is inode, size and modification time; its position is the
+time of its last status change, which a `mv` into place moves on too. Symbolic links are neither objects nor folders.
+
+What other programs write into the folder: a write that must not replace anything never does, whoever was faster; one
+that replaces an exact version excludes other Skyferry processes only. A file that is written over in place, with the
+same size and within one tick of the filesystem's clock, keeps its version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from skyferry.errors import StoreUnavailable, VersionChanged
+from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
+from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
+from skyferry.stores.local_bucket import Bucket
+from skyferry.stores.local_files import existing, read_range, translate
+from skyferry.stores.local_meta import describe, version_of
+from skyferry.stores.local_names import LONGEST_NAME, names_of
+from skyferry.stores.local_threads import Threads
+from skyferry.stores.local_walk import walk
+from skyferry.stores.local_write import LocalWriter
+
+T = TypeVar("T")
+PAGE = 500  # objects listed at a time
+
+
+class LocalStore:
+    """An ObjectStore over one folder, which MUST exist; several processes may share it.
+
+    It attests CRC32C, of what it read back before the object became visible.
+    """
+
+    traits = Traits(
+        metadata_limit=64 * 2**10,
+        single_put_limit=2**63 - 1,
+        max_part=2**40,
+        max_parts=2**31,
+        lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
+    )
+
+    def __init__(
+        self, name: str, folder: Path, *, threads: int = 8, on_unreadable: Callable[[str], None] = lambda path: None
+    ) -> None:
+        """`on_unreadable` hears, on the event loop, the paths of listed files and folders whose name cannot be a key."""
+        self.name = name
+        self._bucket, self._on_unreadable = Bucket(folder), on_unreadable
+        self._writer = LocalWriter(self._bucket, name)
+        self._threads = Threads(f"store-{name}", threads)
+        self._closed = False
+
+    async def head(self, key: str) -> ObjectMeta:
+        return await self._run(key, self._head, key)
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        return await self._run(key, self._read, key, start, length, version)
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._run(key, self._writer.write, key, data, attributes, checksums, when)
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        names_of(key)
+        upload = Upload(uuid.uuid4().hex, key, size, part_size, attributes, time.time())
+        await self._run(key, self._writer.start, upload)
+        return upload
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        return await self._run(upload.key, self._writer.write_part, upload, number, data, crc32c)
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._run(upload.key, self._writer.finish, upload, parts, checksums, when)
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._run(upload.key, self._writer.abort, upload)
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        await self._run(key, self._writer.delete, key, when)
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        unreadable: list[str] = []
+        found = walk(self._bucket, prefix, after, unreadable.append)
+        while page := await self._run(prefix, _next, found):
+            for meta in page:
+                yield meta
+            while unreadable:
+                self._on_unreadable(unreadable.pop())
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._threads.close()
+            await asyncio.to_thread(self._bucket.close)
+
+    async def _run(self, key: str, function: Callable[..., T], *args: object) -> T:
+        if self._closed:
+            raise StoreUnavailable("it is closed", where=self.name)
+        return await self._threads.run(self._call, key, function, args)
+
+    def _call(self, key: str, function: Callable[..., T], args: tuple[object, ...]) -> T:
+        try:
+            try:
+                return function(*args)
+            except FileNotFoundError:  # somebody has removed what is ours
+                self._bucket.renew()
+                return function(*args)
+        except OSError as error:
+            raise translate(error, f"{self.name} {key}") from error
+
+    def _head(self, key: str) -> ObjectMeta:
+        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat):
+            return describe(self._bucket, file, key, stat)
+
+    def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
+        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat):
+            found = version_of(stat)
+            if version and version != found:
+                raise VersionChanged(where=f"{self.name} {key}")
+            wanted = max(0, min(length, stat.st_size - start))
+            data = read_range(file, start, wanted)
+            if len(data) != wanted or version_of(os.fstat(file)) != found:
+                raise VersionChanged("it changed while it was read", where=f"{self.name} {key}")
+            return ObjectData(describe(self._bucket, file, key, stat), data)
+
+
+def _next(found: Iterator[ObjectMeta]) -> list[ObjectMeta]:
+    return list(islice(found, PAGE))

@@ -1,0 +1,122 @@
+"""The folder of a local bucket, held open, with what is our own in it. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skyferry.errors import BucketNotFound
+from skyferry.stores.local_files import DIRECTORY, descend, opened
+from skyferry.stores.local_names import PRIVATE
+
+TMP = "tmp"  # the folder of ours with what is being written
+STRIPES = 64  # locks per bucket
+
+
+@dataclass(slots=True)
+class _Held:
+    """A directory that was the bucket when it was opened, and those of ours in it."""
+
+    ident: tuple[int, int]
+    root: int
+    own: dict[str, int] = field(default_factory=dict)
+
+
+class Bucket:
+    """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._held: list[_Held] = []  # the last is the bucket; file descriptors of the others may still be in use
+        self._stale: list[int] = []
+        self._opening = threading.Lock()
+        self._stripes = [threading.Lock() for _ in range(STRIPES)]
+
+    def root(self) -> int:
+        """The bucket's directory. Raises BucketNotFound."""
+        return self._now().root
+
+    def own(self, name: str) -> int:
+        """A folder of ours in it, made if need be. Raises BucketNotFound."""
+        held = self._now()
+        file = held.own.get(name)
+        return self._open_own(held, name, create=True) if file is None else file
+
+    def existing(self, name: str) -> int | None:
+        """A folder of ours, if it is there. Raises BucketNotFound."""
+        held = self._now()
+        file = held.own.get(name)
+        with suppress(FileNotFoundError):
+            return self._open_own(held, name, create=False) if file is None else file
+        return None
+
+    def renew(self) -> None:
+        """Somebody has removed what is ours: look again, and make it again."""
+        with self._opening:
+            for held in self._held:
+                self._stale += held.own.values()
+                held.own = {}
+
+    @contextmanager
+    def locked(self, names: Sequence[str]) -> Iterator[None]:
+        """Nobody else who uses this bucket through Skyferry, in this process or another, changes this key meanwhile.
+
+        The threads of one process also exclude each other by themselves, as over NFS the file's lock is the process's.
+        """
+        stripe = zlib.crc32("/".join(names).encode()) % STRIPES
+        with self._stripes[stripe], opened(f"{stripe:02}", os.O_RDWR | os.O_CREAT, self.own("locks")) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def sweep(self, older: float) -> None:
+        """Remove what was being written and has not been touched for `older` seconds: whoever wrote it is long dead."""
+        if (folder := self.existing(TMP)) is not None:
+            for name in os.listdir(folder):
+                with suppress(FileNotFoundError):
+                    if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - older:
+                        os.unlink(name, dir_fd=folder)
+
+    def close(self) -> None:
+        """Idempotent; nobody may be using it."""
+        self.renew()
+        for file in (*self._stale, *(held.root for held in self._held)):
+            os.close(file)
+        self._stale, self._held = [], []
+
+    def _now(self) -> _Held:
+        try:
+            stat = os.stat(self.folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            hint = "create the folder, or see that its disk is mounted"
+            raise BucketNotFound("the folder does not exist", where=str(self.folder), hint=hint) from error
+        ident = (stat.st_dev, stat.st_ino)
+        if self._held and (held := self._held[-1]).ident == ident:
+            return held
+        return self._open()
+
+    def _open(self) -> _Held:
+        try:
+            root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BucketNotFound("the folder does not exist", where=str(self.folder)) from error
+        stat = os.fstat(root)
+        with self._opening:
+            self._held.append(_Held((stat.st_dev, stat.st_ino), root))
+            return self._held[-1]
+
+    def _open_own(self, held: _Held, name: str, create: bool) -> int:
+        with self._opening:
+            if name not in held.own:
+                private = descend(held.root, PRIVATE, create)
+                try:
+                    held.own[name] = descend(private, name, create)
+                finally:
+                    os.close(private)
+            return held.own[name]

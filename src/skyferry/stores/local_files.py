@@ -1,0 +1,155 @@
+"""Files below one folder, opened so that no symbolic link is ever followed. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from stat import S_ISREG
+
+from awscrt import checksums as crt
+
+from skyferry.errors import (
+    InvalidKey,
+    ObjectNotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    SkyferryError,
+    StoreTimeout,
+    StoreUnavailable,
+)
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing there, or nothing that could be an object
+CHUNK = 2**18  # bytes read back at a time: they stay in the processor's cache
+MADE = "user.skyferry"  # marks a folder that we made and may remove once it is empty
+
+
+@contextmanager
+def opened(name: str, flags: int, folder: int) -> Iterator[int]:
+    """An open file descriptor; a link is not followed."""
+    file = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def descend(folder: int, name: str, create: bool = False) -> int:
+    """The file descriptor of a folder in another. Raises FileNotFoundError, unless it is to be created."""
+    try:
+        return os.open(name, DIRECTORY, dir_fd=folder)
+    except FileNotFoundError:
+        if not create:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=folder)
+        os.fsync(folder)
+        made = os.open(name, DIRECTORY, dir_fd=folder)
+        with suppress(OSError, AttributeError):  # no extended attributes here: the folder stays when it is empty
+            os.setxattr(made, MADE, b"")
+        return made
+    return os.open(name, DIRECTORY, dir_fd=folder)
+
+
+@contextmanager
+def parent(root: int, names: Sequence[str], create: bool = False) -> Iterator[int]:
+    """The folder that holds the last of `names`. Raises FileNotFoundError, unless it is to be created."""
+    here = root
+    try:
+        for name in names[:-1]:
+            below = descend(here, name, create)
+            if here != root:
+                os.close(here)
+            here = below
+        yield here
+    finally:
+        if here != root:
+            os.close(here)
+
+
+@contextmanager
+def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int, os.stat_result]]:
+    """The open regular file of a key. Raises ObjectNotFound: links, folders and devices are no objects."""
+    try:
+        with parent(root, names) as folder:
+            file = os.open(names[-1], OBJECT, dir_fd=folder)
+    except OSError as error:
+        if error.errno in ABSENT:
+            raise ObjectNotFound(where=where) from error
+        raise
+    try:
+        stat = os.fstat(file)
+        if not S_ISREG(stat.st_mode):
+            raise ObjectNotFound("there is no regular file", where=where)
+        yield file, stat
+    finally:
+        os.close(file)
+
+
+def write_all(file: int, data: bytes, offset: int = 0) -> None:
+    """Every byte, at the offset."""
+    done = os.pwrite(file, data, offset)
+    while done < len(data):
+        done += os.pwrite(file, memoryview(data)[done:], offset + done)
+
+
+def read_range(file: int, start: int, length: int) -> bytes:
+    """The bytes up to the end of the file, whole even where one call gives less."""
+    data = os.pread(file, length, start)
+    if len(data) == length or not data:
+        return data
+    pieces = [data]
+    missing = length - len(data)
+    while missing and (more := os.pread(file, missing, start + length - missing)):
+        pieces.append(more)
+        missing -= len(more)
+    return b"".join(pieces)
+
+
+def crc_of(file: int, start: int, length: int) -> str:
+    """CRC32C of what the file really holds there, 8 hexadecimal digits."""
+    crc, at, end = 0, start, start + length
+    while at < end and (piece := os.pread(file, min(CHUNK, end - at), at)):
+        crc = crt.crc32c(piece, crc)
+        at += len(piece)
+    return f"{crc:08x}"
+
+
+def prune(root: int, names: Sequence[str]) -> None:
+    """Remove the folders of a key that we made and that are empty now, innermost first.
+
+    One that somebody else made stays: what he puts there next expects to find it.
+    """
+    for depth in range(len(names) - 1, 0, -1):
+        try:
+            with parent(root, names[:depth]) as above, opened(names[depth - 1], DIRECTORY, above) as folder:
+                os.getxattr(folder, MADE)
+                os.rmdir(names[depth - 1], dir_fd=above)
+        except (OSError, AttributeError):  # not ours, not empty, or gone already
+            return
+
+
+def translate(error: OSError, where: str) -> SkyferryError:
+    """What the operating system says, as a store says it."""
+    text = error.strerror or str(error)
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return QuotaExceeded(text, where=where, hint="free some disk space, or raise the quota")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return PermissionDenied(text, where=where, hint="let the user that Skyferry runs as read and write there")
+        case errno.ENAMETOOLONG:
+            return InvalidKey(text, where=where, hint="shorten it by the route's key template")
+        case errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ELOOP:
+            hint = "on a filesystem a and a/b cannot both be objects, and links are not followed"
+            return InvalidKey("a file stands where a folder is needed, or the other way round", where=where, hint=hint)
+        case errno.EILSEQ:
+            return InvalidKey(text, where=where, hint="this filesystem cannot hold such a name")
+        case errno.ETIMEDOUT:
+            return StoreTimeout(text, where=where, hint="see whether the file server answers")
+        case errno.EMFILE | errno.ENFILE:
+            return StoreUnavailable(text, where=where, hint="raise the limit of open files (ulimit -n)")
+        case _:
+            return StoreUnavailable(text, where=where, hint="look at the disk and at the system's log")

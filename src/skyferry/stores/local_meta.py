@@ -1,0 +1,113 @@
+"""What a file on disk carries besides its bytes: in an extended attribute, or beside it where there are none.
+
+Both are in place before the file takes its name, so that one rename shows bytes and metadata together. They name the
+size and modification time that they belong to: a file that somebody else has written over has lost them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from skyferry.model import EMPTY, Attributes, Checksums, ObjectMeta, Position
+from skyferry.stores.local_bucket import Bucket
+from skyferry.stores.local_files import opened, write_all
+
+XATTR = "user.skyferry"
+BESIDE = b'{"beside":true}'  # the attribute of a file whose metadata did not fit into it
+META = "meta"  # the folder of ours with what lies beside, by version
+_NO_XATTR = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
+_TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
+_TEXTS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
+_FIELDS = (*_TEXTS, "metadata", "tags", "storage_class")
+_NOTHING = (Attributes(), Checksums())
+
+
+def version_of(stat: os.stat_result) -> str:
+    """The version of a file: it changes when the content does (or is replaced by another file)."""
+    return f"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+
+def attach(bucket: Bucket, file: int, attributes: Attributes, checksums: Checksums) -> None:
+    """Give the open, completely written file its metadata; what lies beside it is durable on return."""
+    stat = os.fstat(file)
+    carried = {name: _plain(value) for name in _FIELDS if (value := getattr(attributes, name))}
+    found = {"of": [stat.st_size, stat.st_mtime_ns], "attributes": carried, "crc32c": checksums.crc32c}
+    data = orjson.dumps(found)
+    try:
+        if hasattr(os, "setxattr"):
+            os.setxattr(file, XATTR, data)
+            return
+    except OSError as error:
+        if error.errno not in _NO_XATTR | _TOO_LARGE:
+            raise
+        with suppress(OSError):  # as many have none at all
+            os.setxattr(file, XATTR, BESIDE)
+    folder = bucket.own(META)
+    with opened(version_of(stat), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, folder) as beside:
+        write_all(beside, data)
+        os.fsync(beside)
+    os.fsync(folder)
+
+
+def detach(bucket: Bucket, version: str) -> None:
+    """Forget what lies beside a version that is gone."""
+    if (folder := bucket.existing(META)) is not None:
+        with suppress(FileNotFoundError):
+            os.unlink(version, dir_fd=folder)
+
+
+def describe(bucket: Bucket, file: int, key: str, stat: os.stat_result) -> ObjectMeta:
+    """Everything about the open file."""
+    attributes, checksums = _parse(_carried(bucket, file, stat), stat)
+    return summary(key, stat, attributes, checksums)
+
+
+def summary(
+    key: str, stat: os.stat_result, attributes: Attributes = _NOTHING[0], checksums: Checksums = _NOTHING[1]
+) -> ObjectMeta:
+    """What `stat` tells, and what is known besides."""
+    position = Position.at(stat.st_ctime_ns)
+    return ObjectMeta(key, stat.st_size, version_of(stat), stat.st_mtime, position, checksums, attributes)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else dict(value)
+
+
+def _carried(bucket: Bucket, file: int, stat: os.stat_result) -> bytes:
+    try:
+        if hasattr(os, "getxattr"):
+            data = os.getxattr(file, XATTR)
+            if data != BESIDE:
+                return data
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return b""
+        if error.errno not in _NO_XATTR | _TOO_LARGE:
+            raise
+    if (folder := bucket.existing(META)) is None:
+        return b""
+    try:
+        with opened(version_of(stat), os.O_RDONLY, folder) as beside:
+            return os.read(beside, 2**20)
+    except FileNotFoundError:
+        return b""
+
+
+def _parse(data: bytes, stat: os.stat_result) -> tuple[Attributes, Checksums]:
+    """Nothing, if it is of another content, or not ours."""
+    if not data:
+        return _NOTHING
+    try:
+        found = orjson.loads(data)
+        if found["of"] != [stat.st_size, stat.st_mtime_ns]:
+            return _NOTHING
+        attributes = {"metadata": EMPTY, "tags": EMPTY} | found["attributes"]
+        return Attributes(**attributes), Checksums(crc32c=found["crc32c"])
+    except (ValueError, TypeError, KeyError):
+        return _NOTHING

@@ -1,0 +1,59 @@
+"""Object keys as paths below a folder, and back. Pure.
+
+A key's components are the path's, but for the few that a filesystem cannot hold or that are ours: "", ".", ".." and
+".skyferry" (in any case, for filesystems that ignore it) get a "%" in front, and so does what looks like one of these
+already escaped. So "a//b/" is the file a/%/b/%, and "%." is %%. The mapping is one to one, and no key leads out of its
+folder or into `.skyferry/`. What somebody else has named `.skyferry`, at any depth, is no object.
+"""
+
+from __future__ import annotations
+
+import re
+
+from skyferry.errors import InvalidKey
+
+PRIVATE = ".skyferry"  # our own folder inside a bucket
+LONGEST_KEY = 1024  # bytes of UTF-8
+LONGEST_NAME = 255  # bytes of one path component, on every common filesystem
+_RESERVED = r"%*(?:\.{0,2}|\.skyferry)(?:/|\Z)"  # the rest of a component that is escaped
+_ESCAPE = re.compile(rf"(?:\A|(?<=/))(?={_RESERVED})", re.IGNORECASE)
+_UNESCAPE = re.compile(rf"(?:\A|(?<=/))%(?={_RESERVED})", re.IGNORECASE)
+_PRIVATE = re.compile(re.escape(PRIVATE), re.IGNORECASE)
+
+
+def path_of(key: str) -> str:
+    """The path of a key, relative to the bucket, separated by slashes. Raises InvalidKey."""
+    return "/".join(names_of(key))
+
+
+def names_of(key: str) -> list[str]:
+    """The names on the path of a key: folders, and last the file. Raises InvalidKey."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidKey("the key is not valid Unicode", where=ascii(key[:80])) from error
+    if not 1 <= size <= LONGEST_KEY:
+        raise InvalidKey(f"a key has 1 to {LONGEST_KEY} bytes, this one has {size}", where=repr(key[:80]))
+    if "\0" in key:
+        raise InvalidKey("a key on a filesystem cannot contain NUL", where=repr(key[:80]))
+    names = _ESCAPE.sub("%", key).split("/")
+    if size >= LONGEST_NAME and max(len(name.encode()) for name in names) > LONGEST_NAME:
+        raise InvalidKey(
+            f"a part between slashes is longer than {LONGEST_NAME} bytes",
+            where=repr(key[:80]),
+            hint="shorten it by the route's key template",
+        )
+    return names
+
+
+def key_of(path: str) -> str:
+    """The key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
+    key = _UNESCAPE.sub("", path)
+    if path_of(key) != path:  # also refuses what no store would take as a key
+        raise InvalidKey("the file or its folder is named as only Skyferry's own may be", where=repr(path[:80]))
+    return key
+
+
+def is_private(name: str) -> bool:
+    """Whether a file or folder of this name is ours, or another bucket's own."""
+    return _PRIVATE.fullmatch(name) is not None

@@ -1,0 +1,101 @@
+"""Lists a bucket in the order of the keys, a directory at a time. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from stat import S_ISREG
+
+from skyferry.errors import InvalidKey, StoreUnavailable
+from skyferry.model import ObjectMeta
+from skyferry.stores.local_bucket import Bucket
+from skyferry.stores.local_files import DIRECTORY, opened, parent
+from skyferry.stores.local_meta import summary
+from skyferry.stores.local_names import LONGEST_KEY, is_private, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: str  # of a folder: with a slash at the end, by which it sorts
+    name: str
+    is_folder: bool
+
+
+def walk(bucket: Bucket, prefix: str, after: str, unreadable: Callable[[str], None]) -> Iterator[ObjectMeta]:
+    """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
+
+    `unreadable` hears the paths of files and folders whose name cannot be a key. Code points sort as UTF-8 does.
+    """
+    root = bucket.root()
+    yield from _Walk(root, prefix, after, unreadable).below([], "")
+    if bucket.root() != root:  # what was not found in it may still be in the one that took its place
+        raise StoreUnavailable("the folder was replaced while it was listed", where=str(bucket.folder))
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    root: int
+    prefix: str
+    after: str
+    unreadable: Callable[[str], None]
+
+    def below(self, names: list[str], base: str) -> Iterator[ObjectMeta]:
+        for is_folder, group in groupby(self._entries(names, base), attrgetter("is_folder")):
+            if is_folder:
+                for entry in group:
+                    yield from self.below([*names, entry.name], entry.key)
+            else:
+                yield from self._files(names, group)
+
+    def _files(self, names: list[str], entries: Iterator[_Entry]) -> Iterator[ObjectMeta]:
+        try:
+            with parent(self.root, [*names, ""]) as folder:
+                for entry in entries:
+                    try:
+                        stat = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if S_ISREG(stat.st_mode):
+                        yield summary(entry.key, stat)
+        except (FileNotFoundError, NotADirectoryError):  # gone since
+            return
+
+    def _entries(self, names: list[str], base: str) -> list[_Entry]:
+        """What is wanted of one directory, in the order of the keys."""
+        found = []
+        try:
+            with (
+                parent(self.root, [*names, ""]) as here,
+                opened(".", DIRECTORY, here) as folder,  # of its own, as two scans of one would share where they are
+                os.scandir(folder) as entries,
+            ):
+                for each in entries:
+                    is_folder = each.is_dir(follow_symlinks=False)
+                    if (is_folder or each.is_file(follow_symlinks=False)) and not is_private(each.name):
+                        try:
+                            key = self._key(base, each.name)
+                        except InvalidKey:
+                            self.unreadable("/".join([*names, each.name]))
+                            continue
+                        entry = _Entry(f"{key}/" if is_folder else key, each.name, is_folder)
+                        if self._wanted(entry):
+                            found.append(entry)
+        except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
+            pass
+        return sorted(found, key=attrgetter("key"))
+
+    def _key(self, base: str, name: str) -> str:
+        key = base + key_of(name)
+        if len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
+            raise InvalidKey
+        return key
+
+    def _wanted(self, entry: _Entry) -> bool:
+        key = entry.key
+        if entry.is_folder:
+            inside = key.startswith(self.prefix) or self.prefix.startswith(key)
+            return inside and (key > self.after or self.after.startswith(key))
+        return key.startswith(self.prefix) and key > self.after

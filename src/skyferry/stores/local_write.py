@@ -1,0 +1,230 @@
+"""Writes to a local bucket: a temporary file, proven and durable, takes the name. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from stat import S_ISREG
+
+from awscrt import checksums as crt
+
+from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, StoreError
+from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.ports import Part, Precondition, Upload
+from skyferry.stores.local_bucket import TMP, Bucket
+from skyferry.stores.local_files import ABSENT, crc_of, opened, parent, prune, write_all
+from skyferry.stores.local_meta import attach, detach, summary, version_of
+from skyferry.stores.local_names import names_of
+
+ABANDONED = 7 * 86400.0  # seconds after which nobody goes on with a temporary file
+PRUNED = 50  # times that a folder may be removed by deletes just before a write takes its name
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A complete temporary file, which is to become an object."""
+
+    file: int
+    folder: int
+    name: str
+    crc32c: str
+
+
+class LocalWriter:
+    """The writing half of a LocalStore. Raises OSError besides what is promised."""
+
+    def __init__(self, bucket: Bucket, store: str) -> None:
+        self._bucket, self._store, self._swept = bucket, store, False
+
+    def write(
+        self, key: str, data: bytes, attributes: Attributes, declared: Checksums, when: Precondition
+    ) -> ObjectMeta:
+        """See `ObjectStore.write`."""
+        names, folder, name = names_of(key), self._tmp(), f"w-{uuid.uuid4().hex}"
+        with opened(name, _NEW, folder) as file:
+            try:
+                write_all(file, data)
+                held = self._proven(key, file, 0, data, declared.crc32c)
+                return self._publish(_Written(file, folder, name, held), key, names, attributes, when)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+                raise
+
+    def start(self, upload: Upload) -> None:
+        """See `ObjectStore.start_upload`. What has no room is refused before its first byte is read."""
+        with opened(_temporary(upload), _NEW, self._tmp()) as file:
+            room = os.fstatvfs(file)
+            if room.f_bavail * room.f_frsize < upload.size:
+                os.unlink(_temporary(upload), dir_fd=self._tmp())
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.truncate(file, upload.size)
+
+    def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        """See `ObjectStore.write_part`."""
+        offset = (number - 1) * upload.part_size
+        if number < 1 or len(data) != min(upload.part_size, upload.size - offset):
+            raise ChecksumMismatch(f"part {number} has {len(data)} bytes", where=self._where(upload.key))
+        with self._uploading(upload, fcntl.LOCK_SH) as file:
+            if os.fstat(file).st_nlink != 1:
+                raise self._gone(upload)  # it is an object already
+            write_all(file, data, offset)
+            held = self._proven(upload.key, file, offset, data, crc32c)
+        return Part(number, offset, len(data), held, held)
+
+    def finish(self, upload: Upload, parts: Sequence[Part], declared: Checksums, when: Precondition) -> ObjectMeta:
+        """See `ObjectStore.finish_upload`."""
+        names, held, end = names_of(upload.key), 0, 0
+        for part in sorted(parts, key=lambda p: p.number):
+            if part.offset != end:
+                break
+            held = crt.combine_crc32c(held, int(part.crc32c, 16), part.size)
+            end += part.size
+        if end != upload.size or (declared.crc32c or f"{held:08x}") != f"{held:08x}":
+            raise ChecksumMismatch("the parts are not those of the object", where=self._where(upload.key))
+        with self._uploading(upload, fcntl.LOCK_EX) as file:  # no part is being written any more
+            written = _Written(file, self._tmp(), _temporary(upload), f"{held:08x}")
+            return self._publish(written, upload.key, names, upload.attributes, when)
+
+    def abort(self, upload: Upload) -> None:
+        """See `ObjectStore.abort_upload`."""
+        if (folder := self._bucket.existing(TMP)) is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(_temporary(upload), dir_fd=folder)
+
+    def delete(self, key: str, when: Precondition) -> None:
+        """See `ObjectStore.delete`."""
+        names, root = names_of(key), self._bucket.root()
+        try:
+            with parent(root, names) as folder:
+                with self._bucket.locked(names):
+                    found = _look(folder, names[-1])
+                    held = found if found is not None and S_ISREG(found.st_mode) else None
+                    self._demand(key, held, when)
+                    if held is None:
+                        return
+                    os.unlink(names[-1], dir_fd=folder)
+                os.fsync(folder)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            self._demand(key, None, when)
+            return
+        detach(self._bucket, version_of(held))
+        prune(root, names)
+
+    def _publish(
+        self, written: _Written, key: str, names: Sequence[str], attributes: Attributes, when: Precondition
+    ) -> ObjectMeta:
+        checksums = Checksums(crc32c=written.crc32c)
+        attach(self._bucket, written.file, attributes, checksums)
+        os.fsync(written.file)
+        replaced = self._take_name(written, key, names, when)
+        stat = os.fstat(written.file)
+        if replaced is not None and version_of(replaced) != version_of(stat):
+            detach(self._bucket, version_of(replaced))
+        return summary(key, stat, attributes, checksums)
+
+    def _take_name(
+        self, written: _Written, key: str, names: Sequence[str], when: Precondition
+    ) -> os.stat_result | None:
+        """Durably. Returns what was there before."""
+        root = self._bucket.root()
+        for attempt in range(PRUNED):
+            try:
+                with parent(root, names, create=True) as folder:
+                    with self._bucket.locked(names):
+                        found = self._swap(written, folder, key, names[-1], when)
+                    os.fsync(folder)
+                    return found
+            except FileNotFoundError:  # a delete has removed the folder, which it left empty
+                if attempt == PRUNED - 1:
+                    raise
+        return None
+
+    def _swap(self, written: _Written, folder: int, key: str, name: str, when: Precondition) -> os.stat_result | None:
+        found = _look(folder, name)
+        if found is not None and os.path.samestat(found, os.fstat(written.file)):
+            os.unlink(written.name, dir_fd=written.folder)  # a finish that died here goes on
+            return None
+        if found is not None and not S_ISREG(found.st_mode):
+            hint = "on a filesystem a and a/b cannot both be objects, and links are not followed"
+            raise InvalidKey("a folder, link or device stands there", where=self._where(key), hint=hint)
+        self._demand(key, found, when)
+        if when.create_only:
+            self._link(written, folder, key, name)
+        else:
+            os.rename(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
+        return found
+
+    def _link(self, written: _Written, folder: int, key: str, name: str) -> None:
+        """Unlike a rename, a link refuses a name that is taken, also by those who know nothing of our lock."""
+        try:
+            os.link(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
+        except FileExistsError as error:
+            raise PreconditionFailed(where=self._where(key)) from error
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
+        else:
+            os.unlink(written.name, dir_fd=written.folder)
+
+    def _demand(self, key: str, found: os.stat_result | None, when: Precondition) -> None:
+        if (when.create_only and found is not None) or (
+            when.replace and (found is None or version_of(found) != when.replace)
+        ):
+            raise PreconditionFailed(where=self._where(key))
+
+    def _proven(self, key: str, file: int, offset: int, data: bytes, declared: str) -> str:
+        """CRC32C of what was read back; raises ChecksumMismatch if it is not that of `data`, as declared."""
+        held = crc_of(file, offset, len(data))
+        if held != (declared or f"{crt.crc32c(data):08x}"):
+            raise ChecksumMismatch("crc32c of what the disk holds is not the one declared", where=self._where(key))
+        return held
+
+    @contextmanager
+    def _uploading(self, upload: Upload, lock: int) -> Iterator[int]:
+        """The temporary file, locked, so that none of its parts is written once it is an object."""
+        name, folder = _temporary(upload), self._tmp()
+        try:
+            with opened(name, os.O_RDWR, folder) as file:
+                fcntl.flock(file, lock)
+                if os.path.samestat(os.stat(name, dir_fd=folder), os.fstat(file)):
+                    yield file
+                    return
+        except FileNotFoundError as error:
+            raise self._gone(upload) from error
+        raise self._gone(upload)
+
+    def _tmp(self) -> int:
+        if not self._swept:
+            self._swept = True
+            self._bucket.sweep(ABANDONED)
+        return self._bucket.own(TMP)
+
+    def _gone(self, upload: Upload) -> StoreError:
+        return StoreError("the upload does not exist any more", where=self._where(upload.key))
+
+    def _where(self, key: str) -> str:
+        return f"{self._store} {key}"
+
+
+def _look(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _temporary(upload: Upload) -> str:
+    return f"u-{upload.id}" if _ID.fullmatch(upload.id) else "u-"  # no other id becomes a path
