@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -28,7 +28,7 @@ class Watched:
     store: str  # its name
     bucket: str  # its name in events
     key_of: Callable[[str], str]  # path in the folder (a/b) -> key; raises InvalidKey
-    path_of: Callable[[str], Sequence[str]]  # the inverse, as path components; raises InvalidKey
+    path_of: Callable[[str], str]  # the inverse; raises InvalidKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Looker:
             if event.change is Change.DELETED:
                 yield event
             else:
-                path = os.path.join(self.root, *self._watched.path_of(event.source.key))
+                path = os.path.join(self.root, self._watched.path_of(event.source.key))
                 yield from self._look(path, False, None)
 
     def _look(self, path: str, added: bool, before: Unfinished | None) -> Iterator[Sight]:

@@ -33,7 +33,7 @@ from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
 from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue
 
-MEMORY = 1024  # bytes of object data allowed in memory
+MEMORY = 512  # bytes of object data allowed in memory
 PART = 256  # bytes; objects up to four times as long are made, so that large ones are copied in parts
 IMPOSSIBLE = "impossible"  # a key that the destination refuses for ever
 
