@@ -23,8 +23,10 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Part, Precondition, Upload
+from skyferry.stores import s3_wire
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_errors import UploadGone
+from skyferry.stores.s3_services import COMPOSITE, SERVICES
 from skyferry.stores.s3_wire import S3Credentials, S3Options, root
 from skyferry.testing.servers.s3 import S3Place
 
@@ -150,6 +152,19 @@ async def test_create_only(s3_store: S3Store) -> None:
     assert (await s3_store.read("k", 0, 1)).data == b"1"
 
 
+async def test_of_many_who_create_one_wins(s3_store: S3Store) -> None:
+    async def create(number: int) -> bytes:
+        data = b"%d" % number
+        try:
+            await s3_store.write("k", data, EVERYTHING, digests(data), CREATE)
+        except PreconditionFailed:
+            return b""
+        return data
+
+    won = [data for data in await asyncio.gather(*map(create, range(16))) if data]
+    assert won == [(await s3_store.read("k", 0, 9)).data]
+
+
 async def test_replace_exactly_or_say_that_it_cannot_be_promised(s3_store: S3Store) -> None:
     version = await put(s3_store, "k", b"1")
     wanted = PreconditionFailed if s3_store.traits.replace_exact else Unsupported
@@ -202,6 +217,21 @@ async def test_an_upload_becomes_one_proven_object(s3_store: S3Store) -> None:
     assert (await s3_store.read("k", PART, 5, version=made.version)).data == data[PART : PART + 5]
     assert await s3_store.finish_upload(upload, parts, digests(data)) == made  # the answer may have been lost
     assert [u.id async for u in s3_store.uploads()] == []
+
+
+@pytest.mark.parametrize("kind", [COMPOSITE, ""])
+async def test_an_upload_whose_whole_has_no_checksum_is_proven_by_its_parts(
+    localstack_s3: S3Place, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    row = replace(SERVICES["localstack"], upload_checksum=kind)
+    monkeypatch.setattr(s3_wire, "SERVICES", {**SERVICES, "localstack": row})
+    store = localstack_s3.store(await localstack_s3.bucket())
+    data = os.urandom(PART + 1000)
+    upload = await store.start_upload("k", len(data), PART, EVERYTHING)
+    made = await store.finish_upload(upload, await send(store, upload, data), digests(data))
+    assert made.checksums == Checksums(crc32c=digests(data).crc32c)
+    assert (await store.head("k")).checksums.crc32c == ""  # later, nobody can tell
+    await store.close()
 
 
 async def test_an_upload_may_be_given_up_twice_and_then_takes_nothing(s3_store: S3Store) -> None:

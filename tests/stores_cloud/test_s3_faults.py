@@ -21,7 +21,9 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part, Precondition, Upload
+from skyferry.stores import s3_wire
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_services import COMPOSITE, SERVICES
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
 
@@ -42,6 +44,8 @@ class Broken:
 
     store: S3Store
     proxy: FaultProxy
+    place: S3Place
+    bucket: str
 
     async def write(self, data: bytes = DATA, when: Precondition = ANY) -> None:
         await self.store.write("k", data, MARKED, crc(data), when)
@@ -55,8 +59,9 @@ class Broken:
 async def broken(localstack_s3: S3Place) -> AsyncIterator[Broken]:
     async with FaultProxy(localstack_s3.options.endpoint) as proxy:
         impatient = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=0.5))
-        store = impatient.store(await localstack_s3.bucket(), proxy.url)
-        yield Broken(store, proxy)
+        bucket = await localstack_s3.bucket()
+        store = impatient.store(bucket, proxy.url)
+        yield Broken(store, proxy, impatient, bucket)
         await store.close()
         assert proxy.pending == 0, "a fault that was planned did not happen"
 
@@ -191,6 +196,28 @@ async def test_a_completion_that_says_200_and_then_error_is_an_error(broken: Bro
     with pytest.raises(ObjectNotFound):
         await broken.store.head("k")
     assert (await broken.store.finish_upload(upload, parts, crc(DATA))).size == len(DATA)
+
+
+@pytest.mark.parametrize(
+    ("kind", "claim"),
+    [
+        (COMPOSITE, "<ChecksumCRC32C>AAAAAA==-1</ChecksumCRC32C>"),
+        ("", '<ETag>"00000000000000000000000000000000-1"</ETag>'),
+        ("", "<ETag>something</ETag>"),
+    ],
+)
+async def test_an_object_that_is_not_of_our_parts_is_not_taken_for_proven(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, kind: str, claim: str
+) -> None:
+    row = replace(SERVICES["localstack"], upload_checksum=kind)
+    monkeypatch.setattr(s3_wire, "SERVICES", {"localstack": row})
+    store = broken.place.store(broken.bucket, broken.proxy.url)
+    upload = await store.start_upload("k", len(DATA), PART, MARKED)
+    part = await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
+    said = f"<CompleteMultipartUploadResult>{claim}</CompleteMultipartUploadResult>"
+    broken.proxy.plan(Fault("POST", "uploadId", status=200, body=said.encode(), forward=True))
+    assert (await store.finish_upload(upload, [part], crc(DATA))).checksums == Checksums()
+    await store.close()
 
 
 async def test_a_completion_whose_answer_is_lost_is_found_to_be_done(broken: Broken) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from html import escape
+
+from awscrt.checksums import crc32c as crc32c_of
 
 from skyferry.errors import ChecksumMismatch
 from skyferry.model import Attributes, Checksums, ObjectMeta
@@ -25,10 +28,11 @@ from skyferry.stores.s3_meta import (
     written,
 )
 from skyferry.stores.s3_meta import checksums as attested_by
-from skyferry.stores.s3_services import Service
+from skyferry.stores.s3_services import FULL_OBJECT, Service
 from skyferry.stores.s3_wire import S3Wire, key_of, refusal
 
 CRC32C = CHECKSUMS["crc32c"]
+QUOTE = '"'
 _ATTESTED = {  # element of the answer to a completion -> the header that says the same elsewhere
     "ETag": "etag",
     "ChecksumCRC32C": CRC32C,
@@ -44,21 +48,22 @@ class S3Uploads:
 
     async def start(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
-        if self._service.checksums:
-            headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": "FULL_OBJECT"}
+        if kind := self._service.upload_checksum:
+            headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": kind}
         answer = await self._wire.send("POST", key, query={"uploads": ""}, headers=headers)
         upload_id = answer.xml().findtext("{*}UploadId", "")
         return Upload(upload_id, key, size, part_size, attributes, seconds(answer.headers.get("date", "")))
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        headers = {CRC32C: to_base64(crc32c)} if self._service.checksums else {}
-        md5 = "" if self._service.checksums else await asyncio.to_thread(_md5, data)  # all that others attest of a part
+        checked = bool(self._service.upload_checksum)
+        headers = {CRC32C: to_base64(crc32c)} if checked else {}
+        md5 = "" if checked else await asyncio.to_thread(_md5, data)  # then all that may be attested of a part
         query = {"partNumber": str(number), "uploadId": upload.id}
         answer = await self._wire.send("PUT", upload.key, query=query, headers=headers, body=data)
         attested = attested_by(answer.headers).md5
         if md5 and attested and attested != md5:
             raise ChecksumMismatch("the store took other bytes than were sent", where=self._wire.where(upload.key))
-        proven = crc32c if self._service.checksums or attested else ""
+        proven = crc32c if checked or attested else ""
         return Part(number, (number - 1) * upload.part_size, len(data), Pin.of(answer.headers).etag, proven)
 
     async def finish(
@@ -66,8 +71,8 @@ class S3Uploads:
     ) -> ObjectMeta:
         """Again after an answer that was lost, it finds what it made before."""
         headers = {**when, "content-type": "application/xml"}
-        if self._service.checksums:
-            headers |= {"x-amz-checksum-type": "FULL_OBJECT", "x-amz-mp-object-size": str(upload.size)}
+        if self._service.upload_checksum == FULL_OBJECT:
+            headers |= {"x-amz-checksum-type": FULL_OBJECT, "x-amz-mp-object-size": str(upload.size)}
             headers |= {CRC32C: to_base64(checksums.crc32c)} if checksums.crc32c else {}
         query = {"uploadId": upload.id}
         try:
@@ -79,10 +84,14 @@ class S3Uploads:
             raise translate(refusal(answer), self._wire.where(upload.key))
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
         made = await self._seen(written(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
-        return made if self._service.checksums else replace(made, checksums=_inferred(made, parts, checksums))
+        if self._service.upload_checksum == FULL_OBJECT:
+            return made
+        proven = _composed(parts, Pin.parse(made.version).etag, said[CRC32C])
+        return replace(made, checksums=Checksums(crc32c=checksums.crc32c) if proven else Checksums())
 
     async def abort(self, upload: Upload) -> None:
-        await self._wire.send("DELETE", upload.key, query={"uploadId": upload.id}, accept=(404,))
+        with suppress(UploadGone):
+            await self._wire.send("DELETE", upload.key, query={"uploadId": upload.id})
 
     async def parts(self, upload: Upload) -> list[Part]:
         """What the store has of an upload, in order. Raises UploadGone."""
@@ -150,17 +159,26 @@ def _document(parts: Sequence[Part]) -> bytes:
     return f'<CompleteMultipartUpload xmlns="{namespace}">{listed}</CompleteMultipartUpload>'.encode()
 
 
-def _inferred(made: ObjectMeta, parts: Sequence[Part], checksums: Checksums) -> Checksums:
-    """What the ETags prove where the service computes no checksum.
+def _composed(parts: Sequence[Part], etag: str, composite: str) -> bool:
+    """Whether the store attests that the object is made of these parts, where it attests no digest of the whole.
 
-    Each part's ETag is its MD5 and was compared with what was sent, or the part has no CRC; the object's ETag is the MD5 of
-    those, with their count.
+    A part with a CRC is one whose bytes the store has proven, by that CRC or by their MD5, which is then its ETag. The
+    object's COMPOSITE checksum is the CRC of those CRCs, its ETag the MD5 of those MD5s, each followed by their count.
     """
+    parts = sorted(parts, key=lambda part: part.number)
     if not all(part.crc32c for part in parts):
-        return Checksums()
-    tags = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
-    expected = f'"{_md5(bytes.fromhex("".join(tags)))}-{len(tags)}"'
-    return Checksums(crc32c=checksums.crc32c) if made.version.endswith(expected) else Checksums()
+        return False
+    if composite:
+        return composite == f"{to_base64(f'{crc32c_of(_joined(part.crc32c for part in parts)):08x}')}-{len(parts)}"
+    return etag == f'"{_md5(_joined(part.tag.strip(QUOTE) for part in parts))}-{len(parts)}"'
+
+
+def _joined(digests: Iterable[str]) -> bytes:
+    """Of hexadecimal digests, their bytes; nothing if one is none."""
+    try:
+        return bytes.fromhex("".join(digests))
+    except ValueError:
+        return b""
 
 
 def _md5(data: bytes) -> str:
