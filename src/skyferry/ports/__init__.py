@@ -1,0 +1,74 @@
+"""The ports: what the engine needs of the world. The docstrings are the contracts; adapters do not repeat them.
+
+Every method is a coroutine that may be cancelled at any await; a cancelled call may or may not have taken effect, and
+callers MUST cope with both. Errors are those of `skyferry.errors`; anything else is a bug of the adapter.
+Times are seconds since 1970 (float), durations seconds, sizes bytes. `skyferry.testing` ships one conformance suite per port.
+"""
+
+from __future__ import annotations
+
+from skyferry.ports.ledger import (
+    Dead,
+    DeadLetter,
+    Done,
+    Filter,
+    Ledger,
+    Outcome,
+    Page,
+    Released,
+    Retry,
+    Settled,
+    Settlement,
+    Skipped,
+    TransferRow,
+    Wait,
+)
+from skyferry.ports.queue import (
+    Depth,
+    EventQueue,
+    Message,
+    Outgoing,
+)
+from skyferry.ports.store import (
+    ANY,
+    ObjectData,
+    ObjectStore,
+    Part,
+    Precondition,
+    Upload,
+)
+from skyferry.ports.world import (
+    Clock,
+    Observer,
+    Offload,
+)
+
+__all__ = [
+    "ANY",
+    "Clock",
+    "Dead",
+    "DeadLetter",
+    "Depth",
+    "Done",
+    "EventQueue",
+    "Filter",
+    "Ledger",
+    "Message",
+    "ObjectData",
+    "ObjectStore",
+    "Observer",
+    "Offload",
+    "Outcome",
+    "Outgoing",
+    "Page",
+    "Part",
+    "Precondition",
+    "Released",
+    "Retry",
+    "Settled",
+    "Settlement",
+    "Skipped",
+    "TransferRow",
+    "Upload",
+    "Wait",
+]

@@ -1,0 +1,113 @@
+"""The port of one bucket or folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What MUST hold at the destination, atomically with the write. Neither given: write whatever is there."""
+
+    create_only: bool = False  # the key does not exist
+    replace: str = ""  # the key holds exactly this version
+
+
+ANY = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectData:
+    """The answer of one ranged read."""
+
+    meta: ObjectMeta  # of the whole object
+    data: bytes  # the range
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an upload that the store has taken."""
+
+    number: int  # from 1
+    offset: int
+    size: int
+    tag: str  # what the store wants back on completion (ETag, block id)
+    crc32c: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart write under way. Nothing of it is visible under the key before completion."""
+
+    id: str
+    key: str
+    size: int  # of the whole object
+    part_size: int
+    attributes: Attributes = field(default_factory=Attributes)
+    started_at: float = 0.0
+
+
+class ObjectStore(Protocol):
+    """One bucket (or folder) on one provider.
+
+    Keys are checked by the store before any effect: one it cannot hold raises `InvalidKey`.
+    A write is atomic (readers see the old object or the whole new one) and durable when the call returns.
+    A missing bucket is `BucketNotFound`, never `ObjectNotFound`: an unreachable source must not look like deletes.
+    """
+
+    name: str  # as the configuration and the ledger know it
+    traits: Traits
+
+    async def head(self, key: str) -> ObjectMeta:
+        """The newest version. Raises ObjectNotFound."""
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        """Exactly the bytes [start, min(start + length, size)) of one version, raw as stored, in one request.
+
+        `version` pins the read: if the key does not hold that version any more (and the store keeps no old ones), raises
+        VersionChanged. Without it, the newest version. A start at or past the end gives b"". A short or broken body
+        MUST raise, never return fewer bytes. If the content changes during the call: VersionChanged. Raises ObjectNotFound.
+        """
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Write a whole object in one request; the returned meta carries the store's own attested checksums.
+
+        A store that can, refuses a body that does not match `checksums` (ChecksumMismatch), and then keeps the old object.
+        Raises PreconditionFailed if `when` does not hold; `traits` tell which preconditions it honours, and one that it
+        does not honour MUST raise Unsupported rather than be ignored.
+        """
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        """Begin a multipart write. Parts are `part_size` long, but for the last."""
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        """Write part `number` (from 1; offset = (number - 1) * part_size). May be repeated; the last one counts.
+
+        Parts may come in any order and at the same time where `traits.parallel_parts`, else in order, one at a time.
+        """
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Make the object visible, as `write` would have. After an error the upload is still there to be aborted."""
+
+    async def abort_upload(self, upload: Upload) -> None:
+        """Give the upload up and free its parts. Idempotent; an unknown upload is no error."""
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed)."""
+
+    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        """Objects whose key starts with `prefix` and sorts after `after`, in UTF-8 order of the key; attributes may be empty.
+
+        Memory is bounded by a page. What changes meanwhile may or may not be seen; what does not change is seen once.
+        """
+
+    async def close(self) -> None:
+        """Free connections and threads. Idempotent."""
