@@ -74,9 +74,9 @@ class S3Uploads:
         if self._service.upload_checksum == FULL_OBJECT:
             headers |= {"x-amz-checksum-type": FULL_OBJECT, "x-amz-mp-object-size": str(upload.size)}
             headers |= {CRC32C: to_base64(checksums.crc32c)} if checksums.crc32c else {}
-        query = {"uploadId": upload.id}
+        query, body = {"uploadId": upload.id}, _document(parts, checked=bool(self._service.upload_checksum))
         try:
-            answer = await self._wire.send("POST", upload.key, query=query, headers=headers, body=_document(parts))
+            answer = await self._wire.send("POST", upload.key, query=query, headers=headers, body=body)
         except UploadGone:
             return await self._made_before(upload, checksums)
         document = answer.xml()
@@ -147,11 +147,11 @@ class S3Uploads:
         return replace(found, attributes=upload.attributes)
 
 
-def _document(parts: Sequence[Part]) -> bytes:
-    """The parts, as a completion names them."""
+def _document(parts: Sequence[Part], *, checked: bool) -> bytes:
+    """The parts, as a completion names them; with their checksums if they were sent with them."""
     listed = "".join(
         f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.tag)}</ETag>"
-        + (f"<ChecksumCRC32C>{to_base64(part.crc32c)}</ChecksumCRC32C>" if part.crc32c else "")
+        + (f"<ChecksumCRC32C>{to_base64(part.crc32c)}</ChecksumCRC32C>" if checked and part.crc32c else "")
         + "</Part>"
         for part in sorted(parts, key=lambda part: part.number)
     )
