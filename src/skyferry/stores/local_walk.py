@@ -14,7 +14,7 @@ from skyferry.model import ObjectMeta
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_files import DIRECTORY, opened, parent
 from skyferry.stores.local_meta import summary
-from skyferry.stores.local_names import LONGEST_KEY, is_private, key_of
+from skyferry.stores.local_names import is_private, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def walk(bucket: Bucket, prefix: str, after: str, unreadable: Callable[[str], No
     `unreadable` hears the paths of files and folders whose name cannot be a key. Code points sort as UTF-8 does.
     """
     root = bucket.root()
-    yield from _Walk(root, prefix, after, unreadable).below([], "")
+    yield from _Walk(root, prefix, after, unreadable).below([])
     if bucket.root() != root:  # what was not found in it may still be in the one that took its place
         raise StoreUnavailable("the folder was replaced while it was listed", where=str(bucket.folder))
 
@@ -42,11 +42,11 @@ class _Walk:
     after: str
     unreadable: Callable[[str], None]
 
-    def below(self, names: list[str], base: str) -> Iterator[ObjectMeta]:
-        for is_folder, group in groupby(self._entries(names, base), attrgetter("is_folder")):
+    def below(self, names: list[str]) -> Iterator[ObjectMeta]:
+        for is_folder, group in groupby(self._entries(names), attrgetter("is_folder")):
             if is_folder:
                 for entry in group:
-                    yield from self.below([*names, entry.name], entry.key)
+                    yield from self.below([*names, entry.name])
             else:
                 yield from self._files(names, group)
 
@@ -63,7 +63,7 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
 
-    def _entries(self, names: list[str], base: str) -> list[_Entry]:
+    def _entries(self, names: list[str]) -> list[_Entry]:
         """What is wanted of one directory, in the order of the keys."""
         found = []
         try:
@@ -75,23 +75,18 @@ class _Walk:
                 for each in entries:
                     is_folder = each.is_dir(follow_symlinks=False)
                     if (is_folder or each.is_file(follow_symlinks=False)) and not is_private(each.name):
+                        path = "/".join([*names, each.name])
                         try:
-                            key = self._key(base, each.name)
+                            key = key_of(f"{path}/_")[:-1] if is_folder else key_of(path)
                         except InvalidKey:
-                            self.unreadable("/".join([*names, each.name]))
+                            self.unreadable(path.encode(errors="backslashreplace").decode())
                             continue
-                        entry = _Entry(f"{key}/" if is_folder else key, each.name, is_folder)
+                        entry = _Entry(key, each.name, is_folder)
                         if self._wanted(entry):
                             found.append(entry)
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
         return sorted(found, key=attrgetter("key"))
-
-    def _key(self, base: str, name: str) -> str:
-        key = base + key_of(name)
-        if len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
-            raise InvalidKey
-        return key
 
     def _wanted(self, entry: _Entry) -> bool:
         key = entry.key

@@ -14,6 +14,7 @@ from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
     PreconditionFailed,
+    StoreError,
     VersionChanged,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position, Traits
@@ -26,13 +27,15 @@ class MemoryBucket:
 
     name: str = "bucket"
     exists: bool = True
+    versioned: bool = False  # old versions can still be read
     objects: dict[str, tuple[ObjectMeta, bytes]] = field(default_factory=dict)
+    old: dict[tuple[str, str], tuple[ObjectMeta, bytes]] = field(default_factory=dict)  # by key and version
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
     count: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
 
 class MemoryStore:
-    """An ObjectStore whose versions are generation numbers, as in Cloud Storage; old versions are not kept."""
+    """An ObjectStore whose versions are generation numbers, as in Cloud Storage. It attests CRC32C."""
 
     traits = Traits()
 
@@ -44,7 +47,11 @@ class MemoryStore:
         return self._get(key)[0]
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        meta, data = self._get(key)
+        self._check(key)
+        if version and (key, version) in self.bucket.old:
+            meta, data = self.bucket.old[key, version]
+        else:
+            meta, data = self._get(key)
         if version and version != meta.version:
             raise VersionChanged(where=f"{self.name} {key}")
         return ObjectData(meta, data[start : start + length])
@@ -63,21 +70,21 @@ class MemoryStore:
         return upload
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        parts = self.bucket.uploads.get(upload.id)
-        if parts is None:
-            raise ObjectNotFound("the upload does not exist", where=f"{self.name} {upload.key}")
-        self._verify(upload.key, data, Checksums(crc32c=crc32c))
+        parts, offset = self._parts(upload), (number - 1) * upload.part_size
+        if number < 1 or len(data) != min(upload.part_size, upload.size - offset):
+            raise ChecksumMismatch(f"part {number} has {len(data)} bytes", where=f"{self.name} {upload.key}")
+        held = self._verify(upload.key, data, Checksums(crc32c=crc32c)).crc32c
         parts[number] = data
-        return Part(number, (number - 1) * upload.part_size, len(data), crc32c, crc32c)
+        return Part(number, offset, len(data), held, held)
 
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        held = self.bucket.uploads.get(upload.id)
-        if held is None:
-            raise ObjectNotFound("the upload does not exist", where=f"{self.name} {upload.key}")
+        held = self._parts(upload)
         self._demand(upload.key, when)
-        data = b"".join(held[part.number] for part in sorted(parts, key=lambda p: p.number))
+        data = b"".join(held.get(number, b"") for number in sorted({part.number for part in parts}))
+        if len(data) != upload.size:
+            raise ChecksumMismatch("the parts are not those of the object", where=f"{self.name} {upload.key}")
         meta = self._put(upload.key, data, upload.attributes, checksums)
         del self.bucket.uploads[upload.id]
         return meta
@@ -88,10 +95,11 @@ class MemoryStore:
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         self._demand(key, when)
+        self._keep(key)
         self.bucket.objects.pop(key, None)
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        self._check("k")
+        self._check_bucket()
         for key in sorted(self.bucket.objects, key=lambda k: k.encode()):
             if key.startswith(prefix) and key.encode() > after.encode() and (found := self.bucket.objects.get(key)):
                 yield found[0]
@@ -100,10 +108,28 @@ class MemoryStore:
         """Nothing to free."""
 
     def _check(self, key: str) -> None:
+        self._check_bucket()
+        try:
+            fits = 1 <= len(key.encode()) <= 1024 and "\0" not in key
+        except UnicodeEncodeError:
+            fits = False
+        if not fits:
+            raise InvalidKey("a key has 1 to 1,024 bytes of UTF-8 and no NUL", where=f"{self.name} {key[:80]!a}")
+
+    def _check_bucket(self) -> None:
         if not self.bucket.exists:
             raise BucketNotFound(where=self.bucket.name)
-        if not key or "\0" in key or len(key.encode("utf-8", "replace")) > 1024:
-            raise InvalidKey("a key has 1 to 1,024 bytes and no NUL", where=f"{self.name} {key[:80]!r}")
+
+    def _parts(self, upload: Upload) -> dict[int, bytes]:
+        self._check_bucket()
+        if upload.id not in self.bucket.uploads:
+            raise StoreError("the upload does not exist any more", where=f"{self.name} {upload.key}")
+        return self.bucket.uploads[upload.id]
+
+    def _keep(self, key: str) -> None:
+        if self.bucket.versioned and key in self.bucket.objects:
+            meta, data = self.bucket.objects[key]
+            self.bucket.old[key, meta.version] = (meta, data)
 
     def _get(self, key: str) -> tuple[ObjectMeta, bytes]:
         self._check(key)
@@ -121,6 +147,7 @@ class MemoryStore:
         generation = next(self.bucket.count)
         position = Position("gcs-generation", f"{generation:020d}.{1:020d}")
         meta = ObjectMeta(key, len(data), str(generation), self._clock.time(), position, own, attributes)
+        self._keep(key)
         self.bucket.objects[key] = (meta, data)
         return meta
 

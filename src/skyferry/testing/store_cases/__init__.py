@@ -1,0 +1,63 @@
+"""The cases of the store suite, free of any test framework, and a way to run them against a bucket of one's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+from unittest import SkipTest
+
+from skyferry.errors import SkyferryError
+from skyferry.testing.store_cases.conditions import ConditionCases
+from skyferry.testing.store_cases.keys import KeyCases
+from skyferry.testing.store_cases.listing import ListingCases
+from skyferry.testing.store_cases.objects import ObjectCases
+from skyferry.testing.store_cases.place import Place
+from skyferry.testing.store_cases.uploads import UploadCases
+
+__all__ = [
+    "CASES",
+    "ConditionCases",
+    "KeyCases",
+    "ListingCases",
+    "ObjectCases",
+    "Place",
+    "Result",
+    "UploadCases",
+    "run",
+]
+
+CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ListingCases)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one case."""
+
+    name: str
+    claim: str  # the sentence that it checks
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str = ""  # why it failed or was skipped
+    seconds: float = 0.0
+
+
+async def run(place: Callable[[str], Awaitable[Place]]) -> AsyncIterator[Result]:
+    """Run every case, each in a place of its own, which is called with the case's name."""
+    for cases in (kind() for kind in CASES):
+        for name in (n for n in vars(type(cases)) if n.startswith("test_")):
+            case, began = getattr(cases, name), time.monotonic()
+            outcome, detail = await _outcome(case, await place(name))
+            yield Result(name, case.__doc__ or "", outcome, detail, time.monotonic() - began)
+
+
+async def _outcome(
+    case: Callable[[Place], Awaitable[None]], place: Place
+) -> tuple[Literal["passed", "failed", "skipped"], str]:
+    try:
+        await case(place)
+    except SkipTest as skipped:
+        return "skipped", str(skipped)
+    except (AssertionError, SkyferryError, ExceptionGroup) as problem:
+        return "failed", f"{type(problem).__name__}: {problem}"
+    return "passed", ""

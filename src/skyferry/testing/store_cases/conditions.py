@@ -1,0 +1,178 @@
+"""Preconditions, deletes, and buckets that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from unittest import SkipTest
+
+from skyferry.errors import BucketNotFound, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
+from skyferry.model import Attributes, ObjectMeta
+from skyferry.ports import ObjectStore, Precondition
+from skyferry.testing.store_cases.place import Place, digests, refused
+
+CREATE = Precondition(create_only=True)
+NEVER = Precondition(replace="0-0-0")
+
+
+def clients(place: Place) -> Sequence[ObjectStore]:
+    """Two where there are two."""
+    return [place.store, place.other or place.store]
+
+
+async def winners(place: Place, when: Precondition, count: int) -> list[tuple[int, ObjectMeta]]:
+    """Write `count` times at once under one precondition; who succeeded. All others MUST be told so."""
+
+    async def write(n: int) -> ObjectMeta | None:
+        data = b"writer %d" % n
+        try:
+            return await clients(place)[n % 2].write(place.key("k"), data, Attributes(), digests(data), when)
+        except PreconditionFailed:
+            return None
+
+    results = await asyncio.gather(*(write(n) for n in range(count)))
+    return [(n, meta) for n, meta in enumerate(results) if meta is not None]
+
+
+class ConditionCases:
+    """`Precondition`, `delete`, BucketNotFound."""
+
+    async def test_create_only(self, place: Place) -> None:
+        """Writes where nothing is, and nowhere else."""
+        if not place.store.traits.create_only:
+            with refused(Unsupported):
+                await place.put("k", b"1", when=CREATE)
+            return
+        first = await place.put("k", b"1", when=CREATE)
+        with refused(PreconditionFailed):
+            await place.put("k", b"2", when=CREATE)
+        assert (await place.store.head(place.key("k"))).version == first.version
+        await place.store.delete(place.key("k"))
+        await place.put("k", b"3", when=CREATE)
+        assert await place.get("k") == b"3"
+
+    async def test_replace_exactly(self, place: Place) -> None:
+        """Writes over the version named, and over no other, nor where nothing is."""
+        old = await place.put("k", b"1")
+        if not place.store.traits.replace_exact:
+            with refused(Unsupported):
+                await place.put("k", b"2", when=Precondition(replace=old.version))
+            return
+        new = await place.put("k", b"2", when=Precondition(replace=old.version))
+        for key, version in (("k", old.version), ("absent", new.version)):
+            with refused(PreconditionFailed, what=key):
+                await place.put(key, b"3", when=Precondition(replace=version))
+        assert await place.get("k") == b"2"
+        assert await place.keys() == ["k"]
+
+    async def test_of_many_that_create_one_wins(self, place: Place) -> None:
+        """16 at once: one succeeds, all others are told, and the content is the winner's."""
+        if not place.store.traits.create_only:
+            raise SkipTest("the store has no create_only")
+        won = await winners(place, CREATE, 16)
+        assert len(won) == 1, won
+        assert await place.get("k") == b"writer %d" % won[0][0]
+
+    async def test_of_many_that_replace_one_wins(self, place: Place) -> None:
+        """16 at once over the same version."""
+        if not place.store.traits.replace_exact:
+            raise SkipTest("the store has no replace_exact")
+        old = await place.put("k", b"old")
+        won = await winners(place, Precondition(replace=old.version), 16)
+        assert len(won) == 1, won
+        assert await place.get("k") == b"writer %d" % won[0][0]
+        assert (await place.store.head(place.key("k"))).version == won[0][1].version
+
+    async def test_no_replace_is_lost(self, place: Place) -> None:
+        """8 add to a counter at the same time, each trying until it wins: nothing is lost."""
+        if not place.store.traits.replace_exact:
+            raise SkipTest("the store has no replace_exact")
+        await place.put("k", b"0")
+
+        async def add(store: ObjectStore) -> None:
+            while True:
+                got = await store.read(place.key("k"), 0, 100)
+                data = b"%d" % (int(got.data) + 1)
+                try:
+                    when = Precondition(replace=got.meta.version)
+                    await store.write(place.key("k"), data, Attributes(), digests(data), when)
+                except PreconditionFailed:
+                    continue
+                return
+
+        await asyncio.gather(*(add(clients(place)[n % 2]) for n in range(8)))
+        assert await place.get("k") == b"8"
+
+    async def test_delete(self, place: Place) -> None:
+        """It is gone from head, read and list; a second delete is no error; it can be written again."""
+        await place.put("a/b/k", b"x")
+        await place.put("a/other", b"x")
+        for _ in range(2):
+            await place.store.delete(place.key("a/b/k"))
+        await place.store.delete(place.key("never/was"))
+        with refused(ObjectNotFound):
+            await place.store.head(place.key("a/b/k"))
+        with refused(ObjectNotFound):
+            await place.store.read(place.key("a/b/k"), 0, 1)
+        assert await place.keys() == ["a/other"]
+        await place.put("a/b", b"now a key")
+        assert await place.get("a/b") == b"now a key"
+
+    async def test_delete_exactly(self, place: Place) -> None:
+        """The version named and no other; an absent key does not hold it."""
+        old = await place.put("k", b"1")
+        if not place.store.traits.delete_exact:
+            with refused(Unsupported):
+                await place.store.delete(place.key("k"), Precondition(replace=old.version))
+            return
+        new = await place.put("k", b"2")
+        for key, version in (("k", old.version), ("absent", new.version), ("k/below", new.version)):
+            with refused(PreconditionFailed, what=key):
+                await place.store.delete(place.key(key), Precondition(replace=version))
+        assert await place.get("k") == b"2"
+        await place.store.delete(place.key("k"), Precondition(replace=new.version))
+        assert await place.keys() == []
+
+    async def test_writes_and_deletes_of_neighbours_do_not_disturb_each_other(self, place: Place) -> None:
+        """In one folder, emptied again and again: every write succeeds and stays."""
+
+        async def churn(n: int) -> None:
+            for turn in range(12):
+                await place.put(f"f/g/{n}", b"%d" % turn)
+                assert await place.get(f"f/g/{n}") == b"%d" % turn
+                await place.store.delete(place.key(f"f/g/{n}"))
+
+        await asyncio.gather(*(churn(n) for n in range(8)))
+        assert await place.keys() == []
+
+    async def test_a_missing_bucket_is_no_missing_object(self, place: Place) -> None:
+        """BucketNotFound from everything, so that nobody takes it for deletes."""
+        if place.nowhere is None:
+            raise SkipTest("no store on a missing bucket was given")
+        store, key = place.nowhere, place.key("k")
+        for ask in (store.head(key), store.read(key, 0, 1), store.read(key, 0, 1, version="1")):
+            with refused(BucketNotFound):
+                await ask
+        with refused(BucketNotFound):
+            await store.write(key, b"x", Attributes(), digests(b"x"))
+        with refused(BucketNotFound):
+            await store.delete(key)
+        with refused(BucketNotFound):
+            await store.start_upload(key, 1, place.part_size, Attributes())
+        with refused(BucketNotFound):
+            async for _ in store.list():
+                raise AssertionError("a missing bucket lists something")
+
+    async def test_close_may_be_called_twice(self, place: Place) -> None:
+        """And ends without waiting for anybody; what is asked afterwards is refused or answered, but does not hang."""
+        if place.other is None:
+            raise SkipTest("no second client was given")
+        await place.put("k", b"x")
+        await place.other.head(place.key("k"))
+        for _ in range(2):
+            await place.other.close()
+        async with asyncio.timeout(30):
+            try:
+                await place.other.head(place.key("k"))
+            except SkyferryError:
+                return

@@ -1,0 +1,110 @@
+"""Where the store suite runs, and what its cases share. Needs no test framework."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from awscrt import checksums as crt
+
+from skyferry.errors import SkyferryError
+from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.ports import ANY, ObjectStore, Part, Precondition, Upload
+
+EVERYTHING = Attributes(
+    content_type="text/plain; charset=utf-8",
+    content_encoding="gzip",
+    content_language="de",
+    content_disposition='attachment; filename="x y.txt"',
+    cache_control="no-store",
+    metadata={"plain": "a  b", "other": "\u00fcn\u00efcode \u2603", "number": "1", "with-dash": "skyferry"},
+    tags={"two words": "v+1", "b": "x"},
+)
+BARE = Attributes()
+PART = 64 * 2**10  # bytes, where the store takes parts that small
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A bucket, or a part of one, that is empty and ours for one case."""
+
+    store: ObjectStore
+    prefix: str = ""  # begins every key; "" = the whole bucket is ours
+    other: ObjectStore | None = None  # another client of the same bucket
+    nowhere: ObjectStore | None = None  # a client of a bucket that does not exist
+    attributes: Attributes = EVERYTHING  # what the store can carry
+    cannot_hold: Mapping[str, str] = field(default_factory=dict)  # key of a case -> why it MUST be refused
+    page: int = 1005  # objects that are more than a page of a listing
+
+    def key(self, text: str) -> str:
+        """The whole key."""
+        return self.prefix + text
+
+    async def put(
+        self, text: str, data: bytes, attributes: Attributes = BARE, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Write an object."""
+        return await self.store.write(self.key(text), data, attributes, digests(data), when)
+
+    async def get(self, text: str) -> bytes:
+        """Read a small object."""
+        return (await self.store.read(self.key(text), 0, 2**24)).data
+
+    async def keys(self, prefix: str = "", after: str = "") -> list[str]:
+        """What a listing gives, without our prefix."""
+        start = len(self.prefix)
+        found = self.store.list(self.key(prefix), self.key(after) if after else "")
+        return [meta.key[start:] async for meta in found]
+
+    @property
+    def part_size(self) -> int:
+        """Bytes."""
+        return max(PART, self.store.traits.min_part)
+
+    async def start(self, text: str, data: bytes, attributes: Attributes = BARE) -> Upload:
+        """Begin an upload of these bytes."""
+        return await self.store.start_upload(self.key(text), len(data), self.part_size, attributes)
+
+    async def send(self, upload: Upload, data: bytes) -> list[Part]:
+        """All parts, in order."""
+        return [await self.store.write_part(upload, n, piece, crc) for n, piece, crc in pieces(upload, data)]
+
+
+def pieces(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
+    """(number, bytes, CRC32C) of each part."""
+    size = upload.part_size
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    return [(number, piece, digests(piece).crc32c) for number, piece in enumerate(parts, 1)]
+
+
+def digests(data: bytes) -> Checksums:
+    """All that a caller may know of a body."""
+    return Checksums(
+        crc32c=f"{crt.crc32c(data):08x}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        crc64nvme=f"{crt.crc64nvme(data):016x}",
+    )
+
+
+def only(name: str, checksums: Checksums) -> Checksums:
+    """One digest of these."""
+    return replace(Checksums(), **{name: getattr(checksums, name)})
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes without a pattern, the same for the same seed."""
+    return hashlib.shake_128(seed.to_bytes(8, "big")).digest(size)
+
+
+@contextmanager
+def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]:
+    """The block MUST raise one of these."""
+    try:
+        yield
+    except errors:
+        return
+    names = " or ".join(error.__name__ for error in errors)
+    raise AssertionError(f"{what!r} was not refused with {names}")
