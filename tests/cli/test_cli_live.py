@@ -63,7 +63,7 @@ def test_outcomes_are_counted(view: LiveView) -> None:
     text = drawn(view)
     assert "1 copied, 2.0 KiB" in text
     assert "2 skipped" in text
-    assert "1 retries" in text
+    assert "1 retried" in text
     assert "2 given up" in text
 
 

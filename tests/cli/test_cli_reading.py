@@ -83,7 +83,7 @@ def test_a_workspace_without_a_ledger_says_so_and_stays_untouched(cli: Cli) -> N
 
 def test_explain_tells_what_is_where_and_why(filled: Cli) -> None:
     out = filled("explain", "report.csv").out
-    assert "destination: report.csv holds version d-1, from file://source/report.csv version v-report.csv" in out
+    assert "destination: report.csv holds version d-1\n    as file://source/report.csv, version v-report.csv\n" in out
     assert "crc32c 0a0b0c0d: computed, destination agrees" in out
     assert "skipped (superseded): a newer version had been applied already" in out
     assert out.index(DONE) < out.index(SKIPPED), "oldest first"

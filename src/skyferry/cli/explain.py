@@ -82,7 +82,7 @@ async def _transfers(ledger: Ledger, key: str, limit: int) -> list[TransferRow]:
 def _tell(story: Story) -> None:
     from skyferry.cli import story as words
 
-    output.lines("now", *(f"  {words.placement(p)}" for p in story.placements))
+    output.lines("now", *(f"  {line}" for placed in story.placements for line in words.placement(placed)))
     if not story.placements:
         output.lines("  no destination holds it, as far as the ledger knows")
     for row in story.transfers:

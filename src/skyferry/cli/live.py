@@ -140,7 +140,7 @@ class LiveView:
         text = Text(f"{n['transfer.done']:,} copied, {size(self._bytes)}", "green")
         text.append(f"   {objects:,.0f}/s, {size(round(octets))}/s", "default")
         text.append(f"   {n['transfer.skipped'] + n['transfer.duplicate']:,} skipped", "dim")
-        text.append(f"   {n['transfer.retry']:,} retries", "yellow" if n["transfer.retry"] else "dim")
+        text.append(f"   {n['transfer.retry']:,} retried", "yellow" if n["transfer.retry"] else "dim")
         dead = n["transfer.dead"] + n["message.dead"]
         return text.append(f"   {dead:,} given up", "red" if dead else "dim")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from skyferry.cli.output import size, span, when
-from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State
+from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest
 from skyferry.ports import DeadLetter, TransferRow
 
 REASONS = {
@@ -42,15 +42,13 @@ def transfer(row: TransferRow) -> Iterator[str]:
         yield from (f"    {line}" for line in _proof(row.receipt))
 
 
-def placement(placed: Placement) -> str:
+def placement(placed: Placement) -> Iterator[str]:
     """What a destination key holds."""
-    source = placed.source
-    what = "is deleted, as at" if placed.deleted else f"holds version {placed.version}, from"
-    version = f" version {source.version}" if source.version else ""
-    return (
-        f"{placed.store}: {placed.key} {what} {source.provider}://{source.bucket}/{source.key}{version} "
-        f"(settled {when(placed.settled_at)}, newest position {', '.join(map(str, placed.positions)) or 'unknown'})"
-    )
+    source, at = placed.source, ", ".join(map(str, newest(placed.positions))) or "unknown"
+    yield f"{placed.store}: {placed.key} " + ("is deleted" if placed.deleted else f"holds version {placed.version}")
+    version = f", version {source.version}" if source.version else ""
+    yield f"  as {source.provider}://{source.bucket}/{source.key}{version}"
+    yield f"  since {when(placed.settled_at)}; newest position seen: {at}"
 
 
 def letter(found: DeadLetter) -> Iterator[str]:
