@@ -8,7 +8,6 @@ from skyferry.clock import SystemClock
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.store import Place, StoreConformance
 
-
 NOWHERE = MemoryBucket(exists=False)
 
 
