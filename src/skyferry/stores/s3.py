@@ -10,6 +10,7 @@ from datetime import datetime
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
+from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
 from skyferry.stores.s3_wire import Answer, CredentialsProvider, S3Options, S3Wire, key_of
@@ -31,7 +32,7 @@ class S3Store:
         return await self._tagged(*await self._look(key, Pin()))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        """Of a pinned version, the meta has no tags, and no checksum but those that a range's answer attests."""
+        """The meta of a pinned range has the checksums that this answer attests, and tags if it begins at 0."""
         self._check(key)
         pin = Pin.parse(version)
         headers = {**ATTESTED, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
@@ -41,7 +42,7 @@ class S3Store:
             )
         except PreconditionFailed as changed:
             raise VersionChanged(where=self._wire.where(key)) from changed
-        except ObjectNotFound as gone:
+        except (ObjectNotFound, InvalidArgument) as gone:  # the latter of an id that never was one
             raise (VersionChanged(where=self._wire.where(key)) if pin.version_id else gone) from gone
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
@@ -53,7 +54,11 @@ class S3Store:
             raise VersionChanged(where=self._wire.where(key))
         if len(answer.body) != size:  # then a checksum may be that of a part
             found = replace(found, checksums=Checksums(md5=found.checksums.md5))
-        return ObjectData(found if version else await self._whole(found, answer), answer.body[: max(length, 0)])
+        if not version:
+            found = await self._whole(found, answer)
+        elif start == 0:
+            found = await self._tagged(found, answer)
+        return ObjectData(found, answer.body[: max(length, 0)])
 
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
@@ -109,7 +114,7 @@ class S3Store:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
         more = True
         while more:
-            document = (await self._wire.send("GET", query={k: v for k, v in query.items() if v})).xml()
+            document = (await self._wire.send("GET", query={k: v for k, v in query.items() if v})).listing()
             for each in document.iterfind("{*}Contents"):
                 modified = datetime.fromisoformat(each.findtext("{*}LastModified", "")).timestamp()
                 yield ObjectMeta(
@@ -130,6 +135,8 @@ class S3Store:
             size = len(key.encode())
         except UnicodeEncodeError as broken:
             raise InvalidKey("the key is no Unicode", where=self.name) from broken
+        if "\0" in key:
+            raise InvalidKey("the key has a NUL", where=self.name)
         if not 0 < size <= KEY_MAX:
             raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
 

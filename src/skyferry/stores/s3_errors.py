@@ -29,6 +29,10 @@ class UploadGone(StoreError):
     """The multipart upload is not there: aborted, expired, or finished before."""
 
 
+class InvalidArgument(StoreError):
+    """A part of the request makes no sense to the service."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The error document of an answer."""
@@ -53,6 +57,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "NoSuchKey": (ObjectNotFound, ""),
     "NoSuchVersion": (ObjectNotFound, ""),
     "NoSuchUpload": (UploadGone, ""),
+    "InvalidArgument": (InvalidArgument, ""),
     "NoSuchBucket": (BucketNotFound, "create the bucket, or correct its name, endpoint or region"),
     "PermanentRedirect": (BucketNotFound, REGION),
     "AuthorizationHeaderMalformed": (BucketNotFound, REGION),

@@ -114,7 +114,7 @@ class S3Uploads:
         marker: dict[str, str] | None = {}
         while marker is not None:
             query = {"uploads": "", "encoding-type": "url", "prefix": prefix, **marker}
-            document = (await self._wire.send("GET", query=query)).xml()
+            document = (await self._wire.send("GET", query=query)).listing()
             for each in document.iterfind("{*}Upload"):
                 key, id_ = key_of(document, each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
                 started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))

@@ -7,6 +7,7 @@ obstore nor the SDK.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
@@ -31,6 +32,7 @@ from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 SMALL = 2**20  # bytes; a larger body goes in pieces of this size
+_PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 DOCUMENT = 16 * 2**20  # bytes that an XML answer may have
 
 
@@ -86,10 +88,18 @@ class Answer:
 
     def xml(self) -> ElementTree.Element:
         """The body as a document. Raises StoreError."""
-        try:
-            return ElementTree.fromstring(self.body)  # noqa: S314 - expat bounds entities, `limit` the rest
-        except ElementTree.ParseError as broken:
-            raise StoreError("the answer is not XML: is this an S3 endpoint?") from broken
+        return _parse(self.body)
+
+    def listing(self) -> ElementTree.Element:
+        """The same, without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too."""
+        return _parse(_PREFIX.sub(b"", self.body, count=1))
+
+
+def _parse(body: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(body)  # noqa: S314 - expat bounds entities, `limit` the rest
+    except ElementTree.ParseError as broken:
+        raise StoreError("the answer is not XML: is this an S3 endpoint?") from broken
 
 
 class S3Wire:
