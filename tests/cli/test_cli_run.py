@@ -89,14 +89,10 @@ def test_samples_do_not_go_into_a_folder_that_is_in_use(start: Start, tmp_path: 
 
 
 def test_dead_letters_have_an_exit_code_of_their_own(start: Start, tmp_path: Path) -> None:
-    event = {
-        "schemaVersion": "1.0.0", "eventId": "7f0b0f6e-1c1f-4a53-9d0a-0f3f6a1f8a11", "timestamp": "2026-11-23T08:00:00Z",
-        "correlationId": "0b8e7c1e-6a55-4c39-8f0f-5b7a3d2c9e10", "source": {"provider": "file", "bucket": "source", "key": "a"},
-    }  # fmt: skip
+    (tmp_path / "skyferry-data" / "source").mkdir(parents=True)
+    (tmp_path / "skyferry-data" / "source" / "a.txt").write_text("a")
     config = tmp_path / "dead.yaml"
-    config.write_text('routes: [{name: r, from: "sim://source?permission=1", to: "file://destination"}]\n')
-    submit = [*SKYFERRY, "submit", "--file", "-", "--config", str(config)]
-    subprocess.run(submit, input=orjson.dumps(event), cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    config.write_text('routes: [{name: r, from: "file://source", to: "sim://destination?permission=1"}]\n')
     process = start("--until-idle", "--config", str(config))
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, err
@@ -152,6 +148,7 @@ def test_a_folder_outside_the_workspace_must_be_there(start: Start, tmp_path: Pa
     config = tmp_path / "out.yaml"
     config.write_text(f'routes: [{{name: r, from: "file://{tmp_path}/nowhere", to: "file://destination"}}]\n')
     process = start("--until-idle", "--config", str(config))
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert err == f"error: {tmp_path}/nowhere: the folder does not exist (create it, or mount its disk)\n"
     assert not (tmp_path / "nowhere").exists()

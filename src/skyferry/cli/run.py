@@ -16,6 +16,7 @@ import typer
 from skyferry.cli import access, output
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.options import ConfigFile, Workspace
+from skyferry.errors import ConfigError
 
 if TYPE_CHECKING:
     from skyferry.cli.show import Show
@@ -58,10 +59,13 @@ def _prepare(settings: Settings, samples: bool) -> None:
     """Make the folders that are inside the workspace. Others must be there: a disk that is not mounted is no empty store."""
     from skyferry.config.urls import StoreUrl
 
-    for store in settings.stores.values():
-        url = StoreUrl.parse(store.url)
+    for name in dict.fromkeys(end for route in settings.routes for end in (route.source, route.destination)):
+        url = StoreUrl.parse(settings.stores[name].url)
+        folder = url.path(settings.workspace)
         if url.on_disk and not Path(url.location).is_absolute():
-            url.path(settings.workspace).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        elif url.on_disk and not folder.is_dir():
+            raise ConfigError("the folder does not exist", where=str(folder), hint="create it, or mount its disk")
     if samples:
         from skyferry.cli.samples import put
 
