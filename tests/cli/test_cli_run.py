@@ -121,6 +121,21 @@ def test_a_dropped_file_is_copied_while_it_runs(start: Start, tmp_path: Path) ->
     assert (tmp_path / "skyferry-data" / "destination" / "dropped.txt").read_text() == "hello"
 
 
+def test_other_commands_ask_a_running_service(start: Start, tmp_path: Path) -> None:
+    url = until(start().stdout, "open ").split()[1].removesuffix("/docs")
+
+    def ask(*arguments: str) -> str:
+        command = [*SKYFERRY, *arguments, "--url", url]
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=PATIENCE
+        ).stdout
+
+    assert re.match(r"service    running since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, 0 in flight\n", ask("status"))
+    assert orjson.loads(ask("status", "--json"))["service"]["routes"] == ["default"]
+    [taken] = orjson.loads(ask("submit", "file://source/nothing.txt", "--json"))["events"]
+    assert (len(taken["transfer_ids"]), taken["unrouted"]) == (1, False)
+
+
 def test_the_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "slow.yaml"
     config.write_text('routes: [{name: r, from: "sim://source?latency=1h", to: "file://destination"}]\ndrain: 1h\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from skyferry.cli import access, client, output
@@ -75,5 +76,5 @@ def _show(document: Mapping[str, Any]) -> None:
 
 def _living(service: Mapping[str, Any]) -> str:
     opened = [f"{store} {state}" for store, state in service.get("breakers", {}).items() if state != "closed"]
-    text = f"{service['state']} since {output.when(service['started_at'])}, {service['in_flight']:,} in flight"
+    text = f"{service['state']} since {output.when(datetime.fromisoformat(service['started_at']).timestamp())}, {service['in_flight']:,} in flight"
     return text + (f", breakers: {', '.join(opened)}" if opened else "")
