@@ -30,7 +30,7 @@ check: .venv/dev lines docs-check ## Lint, format, strict types, import contract
 	$(BIN)/lint-imports
 
 bench: .venv/dev ## Measure, one after the other
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done
 
 docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/cli.md $(DOCS)/exit-codes.md

@@ -76,5 +76,6 @@ def _show(document: Mapping[str, Any]) -> None:
 
 def _living(service: Mapping[str, Any]) -> str:
     opened = [f"{store} {state}" for store, state in service.get("breakers", {}).items() if state != "closed"]
-    text = f"{service['state']} since {output.when(datetime.fromisoformat(service['started_at']).timestamp())}, {service['in_flight']:,} in flight"
+    since = output.when(datetime.fromisoformat(service["started_at"]).timestamp())
+    text = f"{service['state']} since {since}, {service['in_flight']:,} in flight"
     return text + (f", breakers: {', '.join(opened)}" if opened else "")
