@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from awscrt import checksums as crt
 
+from skyferry.credentials import S3Credentials
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -22,7 +23,7 @@ from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores import s3_wire
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_services import COMPOSITE, SERVICES
-from skyferry.stores.s3_wire import S3Credentials, S3Options, root
+from skyferry.stores.s3_wire import S3Options, root
 from skyferry.testing.servers.s3 import S3Place
 
 PART = 5 * 2**20
@@ -192,7 +193,7 @@ async def test_renewed_credentials_are_used_at_once(radosgw_s3: S3Place) -> None
     right = await radosgw_s3.credentials()
     answers = iter([S3Credentials("nobody", "x"), right, right])
 
-    async def provider() -> S3Credentials:
+    async def provider(*, stale: str = "") -> S3Credentials:
         return next(answers)
 
     store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+from skyferry.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
-from skyferry.stores.s3_wire import Answer, CredentialsProvider, S3Options, S3Wire, key_of
+from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, key_of
 
 KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Guide)
 
@@ -21,7 +22,7 @@ KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Gui
 class S3Store:
     """An ObjectStore on one bucket. Versions are pinned by version id where the bucket keeps them, else by ETag."""
 
-    def __init__(self, name: str, bucket: str, credentials: CredentialsProvider, options: S3Options) -> None:
+    def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name, self.traits = name, options.row.traits()
         self._service, self._encryption = options.row, options.encryption_headers
         self._wire = S3Wire(name, bucket, credentials, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -26,6 +26,7 @@ from awscrt.auth import (
 from awscrt.http import HttpHeaders, HttpRequest
 from yarl import URL
 
+from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, ConnectionLost, StoreError, StoreTimeout
 from skyferry.stores.s3_errors import Refusal, retry_after, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
@@ -34,18 +35,6 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 SMALL = 2**20  # bytes; a larger body goes in pieces of this size
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 DOCUMENT = 16 * 2**20  # bytes that an XML answer may have
-
-
-@dataclass(frozen=True, slots=True)
-class S3Credentials:
-    """Who we are."""
-
-    access_key: str
-    secret_key: str
-    token: str = ""  # of temporary credentials
-
-
-CredentialsProvider = Callable[[], Awaitable[S3Credentials]]  # asked for every request: it caches and renews
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +94,7 @@ def _parse(body: bytes) -> ElementTree.Element:
 class S3Wire:
     """One bucket's HTTP. Its connections are opened as they are needed."""
 
-    def __init__(self, name: str, bucket: str, credentials: CredentialsProvider, options: S3Options) -> None:
+    def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name = name
         self._credentials, self._options = credentials, options
         self._region = options.region or options.row.region

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
+from skyferry.credentials import S3Credentials
 from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_wire import S3Credentials, S3Options, S3Wire
+from skyferry.stores.s3_wire import S3Options, S3Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class S3Place:
     access_key: str = "any"
     secret_key: str = "any"
 
-    async def credentials(self) -> S3Credentials:
+    async def credentials(self, *, stale: str = "") -> S3Credentials:
         """For stores."""
         return S3Credentials(self.access_key, self.secret_key)
 
