@@ -17,7 +17,7 @@ class Provider(Protocol[T_co]):
 
         `stale` names the one that a service has just called expired (a token is its own name, S3Credentials go by their
         access key); "" takes the current one. However many ask, one renewal serves them all.
-        Raises PermissionDenied where the identity is refused, ConnectionLost or StoreTimeout where nobody answers.
+        Raises IdentityRefused where none is given, and ConnectionLost, StoreTimeout or StoreUnavailable where nobody answers.
         """
 
 

@@ -14,6 +14,7 @@
     │   ├── StoreTimeout            no answer in time                    outage      retry
     │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
     │   ├── StoreUnavailable        the store says it is down            outage      retry
+    │   ├── IdentityRefused         nobody gives us a credential         outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
     │   ├── PermissionDenied        our identity may not                             permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
@@ -136,6 +137,12 @@ class StoreUnavailable(StoreError):
     """The store says that it is not available."""
 
     outage = True
+
+
+class IdentityRefused(StoreError):
+    """No credential was given to us."""
+
+    outage = True  # whatever the object: its work waits until the identity is put right
 
 
 class QuotaExceeded(StoreError):

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
-from skyferry.config.units import duration, size
+from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
 from skyferry.model import Priority
-
-Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0)]
-Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
-Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are faults, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class SimulatorSettings(Section):
