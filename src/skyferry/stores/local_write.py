@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from awscrt import checksums as crt
 
-from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, StoreError
+from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, StoreError
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores.local_bucket import TMP, Bucket
@@ -149,6 +149,9 @@ class LocalWriter:
             except FileNotFoundError:  # a delete has removed the folder, which it left empty
                 if attempt == PRUNED - 1:
                     raise
+            except SkyferryError:  # refused: the folders made for it go again, for they would be in the way of a key
+                prune(root, names)
+                raise
         return None
 
     def _swap(self, written: _Written, folder: int, key: str, name: str, when: Precondition) -> os.stat_result | None:
@@ -157,8 +160,11 @@ class LocalWriter:
             os.unlink(written.name, dir_fd=written.folder)  # a finish that died here goes on
             return None
         if found is not None and not S_ISREG(found.st_mode):
-            hint = "on a filesystem a and a/b cannot both be objects, and links are not followed"
-            raise InvalidKey("a folder, link or device stands there", where=self._where(key), hint=hint)
+            if not S_ISDIR(found.st_mode):
+                hint = "remove it, or let the route's key template give another key"
+                raise InvalidKey("a link or device stands there", where=self._where(key), hint=hint)
+            os.rmdir(name, dir_fd=folder)  # an empty folder is no object; one that is not stays
+            found = None
         self._demand(key, found, when)
         if when.create_only:
             self._link(written, folder, key, name)
