@@ -133,7 +133,7 @@ class S3Uploads:
         if answer.status >= 300:
             return made
         found = meta(made.key, answer.headers, int(answer.headers["content-length"]))
-        version = made.version or found.version  # Ceph 16 does not tell it either
+        version = made.version if pin.etag else found.version  # Ceph 16 does not tell the ETag either
         return replace(made, size=found.size, version=version, modified=found.modified, position=found.position)
 
     async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:

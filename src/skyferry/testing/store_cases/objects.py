@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from skyferry.errors import ChecksumMismatch, ObjectNotFound, VersionChanged
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreUnavailable, VersionChanged
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectData
 from skyferry.testing.store_cases.place import Place, digests, noise, only, refused
@@ -131,7 +131,10 @@ class ObjectCases:
 
         async def read() -> None:
             while not done.is_set():
-                got = await place.store.read(key, 0, 2 * size)
+                try:
+                    got = await place.store.read(key, 0, 2 * size)
+                except StoreUnavailable:  # a service under such fire may say so
+                    continue
                 assert set(got.data) == {got.data[0]}
                 assert got.meta.size == len(got.data)
                 assert not got.meta.checksums.conflict(digests(got.data))
