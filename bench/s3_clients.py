@@ -21,7 +21,7 @@ from typing import Any
 from skyferry.engine.digest import whole
 from skyferry.model import Attributes
 from skyferry.stores.s3_wire import S3Options
-from skyferry.testing.servers import localstack
+from skyferry.testing.servers import Missing, localstack
 from skyferry.testing.servers.s3 import S3Place
 
 DATA = os.urandom(4096)
@@ -120,4 +120,7 @@ async def main(requests: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1500)
-    asyncio.run(main(parser.parse_args().requests))
+    try:
+        asyncio.run(main(parser.parse_args().requests))
+    except Missing as missing:
+        print(missing)
