@@ -12,7 +12,6 @@ from skyferry.testing.servers.s3 import S3Place
 from skyferry.testing.store import Place, StoreConformance
 from skyferry.testing.store_cases.place import EVERYTHING
 
-
 UNTOLD_TAGS = "LocalStack tells a GET that names no version id no count of tags"
 
 

@@ -42,9 +42,7 @@ class Place:
         """The whole key."""
         return self.prefix + text
 
-    async def put(
-        self, text: str, data: bytes, attributes: Attributes = BARE, when: Precondition = ANY
-    ) -> ObjectMeta:
+    async def put(self, text: str, data: bytes, attributes: Attributes = BARE, when: Precondition = ANY) -> ObjectMeta:
         """Write an object."""
         return await self.store.write(self.key(text), data, attributes, digests(data), when)
 
