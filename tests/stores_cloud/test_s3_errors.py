@@ -20,7 +20,8 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.stores.s3_errors import CODES, Refusal, retry_after, translate
+from skyferry.stores.http import retry_after
+from skyferry.stores.s3_errors import CODES, Refusal, translate
 
 CASES = [
     (404, "NoSuchKey", ObjectNotFound, ""),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import time
 
 from skyferry.errors import (
     BucketNotFound,
@@ -148,17 +146,3 @@ def _text(refusal: Refusal) -> str:
     if refusal.request_id:
         facts.append(f"request {refusal.request_id}")
     return f"{said} [{', '.join(facts)}]"
-
-
-def retry_after(header: str) -> float | None:
-    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date); None if it has none."""
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
-        return None

@@ -6,15 +6,12 @@ obstore nor the SDK.
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
-from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
-import aiohttp
 from awscrt.auth import (
     AwsCredentialsProvider,
     AwsSignatureType,
@@ -24,17 +21,16 @@ from awscrt.auth import (
     aws_sign_request,
 )
 from awscrt.http import HttpHeaders, HttpRequest
-from yarl import URL
 
 from skyferry.credentials import S3Credentials, S3Provider
-from skyferry.errors import ConfigError, ConnectionLost, StoreError, StoreTimeout
-from skyferry.stores.s3_errors import Refusal, retry_after, translate
+from skyferry.errors import ConfigError, StoreError
+from skyferry.stores import http
+from skyferry.stores.http import DOCUMENT, Http, Limits, parse_xml, retry_after
+from skyferry.stores.s3_errors import Refusal, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-SMALL = 2**20  # bytes; a larger body goes in pieces of this size
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
-DOCUMENT = 16 * 2**20  # bytes that an XML answer may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +63,14 @@ class S3Options:
             raise ConfigError(f"no S3 service is called {self.service!r}", hint=f"one of {known}") from unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response, read to its end."""
+class Answer(http.Answer):
+    """A response of S3."""
 
-    status: int
-    headers: Mapping[str, str]  # their names in any case
-    body: bytes
-
-    def xml(self) -> ElementTree.Element:
-        """The body as a document. Raises StoreError."""
-        return _parse(self.body)
+    __slots__ = ()
 
     def listing(self) -> ElementTree.Element:
-        """The same, without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too."""
-        return _parse(_PREFIX.sub(b"", self.body, count=1))
-
-
-def _parse(body: bytes) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(body)  # noqa: S314 - expat bounds entities, `limit` the rest
-    except ElementTree.ParseError as broken:
-        raise StoreError("the answer is not XML: is this an S3 endpoint?") from broken
+        """Its document without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too."""
+        return parse_xml(_PREFIX.sub(b"", self.body, count=1))
 
 
 class S3Wire:
@@ -100,8 +82,9 @@ class S3Wire:
         self._region = options.region or options.row.region
         self._root = root(bucket, options, self._region)
         self._host = urlsplit(self._root).netloc
+        limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
+        self._http = Http(name, self._root, limits)
         self._signing: tuple[S3Credentials, AwsCredentialsProvider] | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     async def send(
         self,
@@ -121,43 +104,19 @@ class S3Wire:
         """
         url = self._root + quote(key, safe="/~") + _query(query or {})
         signed = await self._sign(method, url, {"Host": self._host, **(headers or {})}, sha256 or UNSIGNED)
-        signed["Content-Length"] = str(len(body))
-        answer = await self._exchange(method, url, signed, body, limit, key)
+        plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key)
+        answer = Answer(plain.status, plain.headers, plain.body)
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate(refusal(answer), self.where(key))
 
     def where(self, key: str) -> str:
         """For errors."""
-        return f"{self.name} {key}".rstrip()
+        return self._http.where(key)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, limit: int, key: str
-    ) -> Answer:
-        try:
-            async with self._connections().request(
-                method,
-                URL(url, encoded=True),
-                headers=headers,
-                data=body if len(body) <= SMALL else _pieces(body),
-                allow_redirects=False,
-            ) as response:
-                return Answer(
-                    response.status, response.headers, await _read(response, limit if response.ok else DOCUMENT)
-                )
-        except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
-            raise StoreTimeout(where=self.where(key)) from late
-        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
-            hint = "see that the endpoint's certificate is valid for its name and trusted here"
-            raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
-        except (aiohttp.ClientError, OSError) as broken:
-            raise ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key)) from broken
+        await self._http.close()
 
     async def _sign(self, method: str, url: str, headers: Mapping[str, str], payload: str) -> dict[str, str]:
         """The headers with date and signature (AWS Signature Version 4)."""
@@ -179,18 +138,6 @@ class S3Wire:
         )
         request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
         return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
-
-    def _connections(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            o = self._options
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=o.connections),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=o.connect_timeout, sock_read=o.read_timeout),
-                auto_decompress=False,  # raw bytes, always
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
-                proxy=_proxy(self._root),  # found once: aiohttp's `trust_env` reads files in threads for each request
-            )
-        return self._session
 
 
 def root(bucket: str, options: S3Options, region: str) -> str:
@@ -225,40 +172,6 @@ def refusal(answer: Answer) -> Refusal:
     )
 
 
-def _proxy(url: str) -> str | None:
-    """Of the environment (HTTPS_PROXY, NO_PROXY)."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-
-
 def _query(query: Mapping[str, str]) -> str:
     pairs = [f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in sorted(query.items())]
     return f"?{'&'.join(pairs)}" if pairs else ""
-
-
-async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(body), SMALL):
-        yield view[start : start + SMALL]
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body in one piece of memory, never two: what a transfer may hold is counted."""
-    length = response.content_length or 0
-    if response.method == "HEAD":
-        return b""
-    if length > limit:
-        response.close()
-        raise StoreError(f"the server sends {length} bytes where {limit} were asked for")
-    if length <= SMALL and response.content_length is not None:
-        return await response.read()
-    body = io.BytesIO()
-    body.seek(max(length - 1, 0))
-    body.write(b"\0" * bool(length))
-    body.seek(0)
-    async for chunk in response.content.iter_any():
-        if body.tell() + len(chunk) > limit:
-            response.close()
-            raise StoreError(f"the server sends more than the {limit} bytes that were asked for")
-        body.write(chunk)
-    return body.getvalue()
