@@ -10,6 +10,7 @@
     │   ├── PreconditionFailed      somebody else wrote first: a decision, no fault  retry
     │   ├── VersionChanged          the source changed while it was read             retry
     │   ├── ChecksumMismatch        bytes differ from what was declared              retry
+    │   ├── UploadGone              the upload was finished, aborted or has expired  retry
     │   ├── Throttled               the store asks for fewer requests    outage      retry
     │   ├── StoreTimeout            no answer in time                    outage      retry
     │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
@@ -50,6 +51,12 @@ class SkyferryError(Exception):
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
     outage: ClassVar[bool] = False
+    kind: ClassVar[str] = (
+        "skyferry_error"  # its stable name in logs, metrics and dead letters, e.g. `checksum_mismatch`
+    )
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))
 
     def __init__(self, message: str = "", *, where: str = "", hint: str = "", retry_after: float | None = None) -> None:
         """`where` names the store, key, file or line; `hint` tells the operator what to do; `retry_after` is in seconds."""
@@ -61,12 +68,6 @@ class SkyferryError(Exception):
         self.side = ""  # what it was asked for ("read" or "write"),
         self.since = 0.0  # and when first (monotonic seconds): set where the request is guarded
         super().__init__(self.message)
-
-    @property
-    def kind(self) -> str:
-        """The stable name of this error in logs, metrics and dead letters, e.g. `checksum_mismatch`."""
-        name = type(self).__name__
-        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -113,6 +114,10 @@ class VersionChanged(StoreError):
 
 class ChecksumMismatch(StoreError):
     """The bytes are not the ones that were declared."""
+
+
+class UploadGone(StoreError):
+    """The upload does not exist any more."""
 
 
 class Throttled(StoreError):

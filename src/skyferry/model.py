@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -144,6 +145,12 @@ class Traits:
     max_part: int = 5 * 2**30
     max_parts: int = 10_000
     parallel_parts: bool = True
+    resumable: bool = False  # an upload outlives the process that began it: another can ask for its parts and go on
+    listed_uploads: Literal["", "own", "all"] = ""  # `uploads` gives none, those that Skyferry began, or anybody's
+    copy_attests: frozenset[str] = frozenset()  # digests attested of what `copy_from` made; none = it has no such verb
+    copy_exact: bool = False  # `copy_from` can demand what write can
+    copy_limit: int = 5 * 2**30  # bytes that one `copy_from` may carry
+    copy_parts_attest: frozenset[str] = frozenset()  # the same of uploads made by `copy_part`; none = no such verb
     lossy: tuple[str, ...] = ()  # what it cannot carry, in words, said once at start per route
 
 
@@ -283,6 +290,40 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an upload that the store has taken."""
+
+    number: int  # from 1
+    offset: int
+    size: int
+    tag: str  # what the store wants back on completion (ETag, block id)
+    crc32c: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart write under way. Nothing of it is visible under the key before completion."""
+
+    id: str  # all that another process needs to go on, besides what stands here; printable
+    key: str
+    size: int  # of the whole object
+    part_size: int
+    attributes: Attributes = field(default_factory=Attributes)
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an upload has come, as the ledger keeps it. A hint: the store knows what it has."""
+
+    store: str  # the destination's name
+    upload: Upload
+    source: ObjectRef  # with the version that every part was read from
+    parts: tuple[Part, ...] = ()  # in the order of their numbers
+    saved_at: float = 0.0  # seconds since 1970, by the ledger's clock
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The ledger's permission to work on a transfer: a lease on its destination key, with a fence number."""
 
@@ -292,6 +333,7 @@ class Claim:
     lost: int  # how often a worker died or lost its lease holding this transfer
     placement: Placement | None
     lease_until: float  # seconds since 1970
+    uploads: tuple[Progress, ...] = ()  # to the same key that nobody has closed, the latest last
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.stores.memory import MemoryBucket, MemoryStore
+from skyferry.stores.memory import MemoryBucket, MemoryProvider, MemoryStore
 from skyferry.testing.store import Place, StoreConformance
 
 NOWHERE = MemoryBucket(exists=False)
@@ -39,6 +39,14 @@ class TestVersionedMemoryStore(StoreConformance):
     @pytest.fixture
     def place(self) -> Place:
         return place_in(MemoryBucket(versioned=True))
+
+
+class TestMemoryStoresOfOneProvider(StoreConformance):
+    """The same, where one bucket can be copied from into another without us."""
+
+    @pytest.fixture
+    def place(self) -> Place:
+        return Place(MemoryStore("1", SystemClock(), provider=MemoryProvider()))
 
 
 async def test_a_versioned_bucket_reads_old_versions_also_of_what_is_deleted() -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from skyferry.engine.admission import Breaker, RateLimiter
 from skyferry.errors import ConnectionLost, Disposition, Fenced, SkyferryError, StoreTimeout, StoreUnavailable
 from skyferry.model import Attributes, Checksums, ObjectMeta
-from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Upload
+from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Reach, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
 
@@ -41,7 +41,7 @@ class GuardedStore:
 
     def __init__(self, inner: ObjectStore, guards: Guards) -> None:
         self.inner, self.guards = inner, guards
-        self.name, self.traits = inner.name, inner.traits
+        self.name, self.traits, self.reach = inner.name, inner.traits, inner.reach
 
     async def head(self, key: str) -> ObjectMeta:
         return await self._ask("head", "read", key, 0, lambda: self.inner.head(key))
@@ -83,6 +83,24 @@ class GuardedStore:
 
     async def abort_upload(self, upload: Upload) -> None:
         await self._ask("abort_upload", "write", upload.key, 0, lambda: self.inner.abort_upload(upload))
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        return await self._ask("uploaded_parts", "read", upload.key, 0, lambda: self.inner.uploaded_parts(upload))
+
+    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        return self.inner.uploads(prefix)
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._ask(
+            "copy_from", "write", key, 0, lambda: self.inner.copy_from(source, found, key, attributes, when)
+        )
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        return await self._ask(
+            "copy_part", "write", upload.key, 0, lambda: self.inner.copy_part(upload, number, source, found)
+        )
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._ask("delete", "write", key, 0, lambda: self.inner.delete(key, when))

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import codec, rules
+from skyferry.ledgers import codec, rules, uploads
 from skyferry.ledgers.codec import NUMBER, STATES, pack
 from skyferry.ledgers.statements import named, read, write
-from skyferry.model import Claim, Placement, State, Transfer
+from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Done, Outcome, Settled, Settlement, Skipped, Wait
 
 SQL = named("work.sql")
@@ -38,6 +38,7 @@ class _Place:
     fence: int = 0
     until: int = 0
     placement: Placement | None = None
+    uploads: tuple[Progress, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,6 +99,9 @@ class _Claiming:
 
     def run(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         look = _look(self._db, transfers)
+        under_way = uploads.of_places(self._db, [place.id for place in look.places.values()])
+        for place in look.places.values():
+            place.uploads = under_way.get(place.id, ())
         answers = [self._answer(t, look) for t in transfers]
         write(self._db, SQL["add_places"], self._places)
         write(self._db, SQL["add_transfers"], self._rows)
@@ -124,7 +128,8 @@ class _Claiming:
             row = look.rows[t.id] = self._new_row(t, place)
         else:
             self._take(row)
-        return Claim(t, place.fence, row.burned + 1, row.lost, place.placement, codec.seconds(place.until))
+        until = codec.seconds(place.until)
+        return Claim(t, place.fence, row.burned + 1, row.lost, place.placement, until, place.uploads)
 
     def _new_place(self, t: Transfer) -> _Place:
         self._counters.place += 1
@@ -187,6 +192,7 @@ class _Settling:
         self._placements: dict[int, Placement] = {}  # by place
         self._dead: list[tuple[int, Transfer, Dead]] = []
         self._freed: set[int] = set()
+        self._closed: list[tuple[int, str]] = []  # place and upload
 
     def run(self, settlements: Sequence[Settlement]) -> list[bool]:
         db, look = self._db, _look(self._db, [s.claim.transfer for s in settlements])
@@ -195,6 +201,7 @@ class _Settling:
         write(db, SQL["add_receipts"], self._receipts)
         write(db, SQL["place"], [_placement(place, p) for place, p in self._placements.items()])
         write(db, SQL["add_failures"], self._failures)
+        uploads.settled(db, self._closed)
         db.execute(SQL["free"], {"places": pack(list(self._freed))})
         if self._dead:
             stories = tell(db, [serial for serial, _, _ in self._dead])
@@ -212,6 +219,7 @@ class _Settling:
         if row is None or row.state != CLAIMED:
             return False
         self._record(row, s.outcome)
+        self._closed += [(place.id, name) for name in s.closed]
         if moved := _moved(s.outcome, place.placement, t):
             self._placements[place.id] = place.placement = moved
         if isinstance(s.outcome, Done):
@@ -230,6 +238,11 @@ class _Settling:
             self._failures.append((row.serial, codec.pack_failure(failure)))
         due = None if due_at is None else rules.ticks(due_at)
         self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))
+
+
+def save(db: sqlite3.Connection, saves: Sequence[tuple[Claim, Progress]], now: float) -> list[bool]:
+    """See `Ledger.save`."""
+    return uploads.save(db, saves, now, SQL["held"])
 
 
 def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:

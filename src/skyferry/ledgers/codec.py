@@ -60,7 +60,7 @@ def seconds(ticks: int) -> float:
 def pack_transfer(t: Transfer) -> str:
     """See `unpack_transfer`."""
     fields = (
-        t.id, t.route, t.change, _ref(t.source), t.source_store, t.store, t.key, t.event_id, t.correlation_id, t.occurred_at,
+        t.id, t.route, t.change, pack_ref(t.source), t.source_store, t.store, t.key, t.event_id, t.correlation_id, t.occurred_at,
         _position(t.position), t.size, _checksums(t.checksums), t.content_type, t.max_retries, t.priority, t.traceparent,
     )  # fmt: skip
     return pack(fields)
@@ -76,7 +76,7 @@ def unpack_transfer(text: str) -> Transfer:
         id=name,
         route=route,
         change=Change(change),
-        source=_to_ref(source),
+        source=unpack_ref(source),
         source_store=source_store,
         store=store,
         key=key,
@@ -120,13 +120,13 @@ def unpack_receipt(text: str) -> Receipt:
 def pack_placement(p: Placement) -> str:
     """Without store and key, which are beside it."""
     positions = [str(position) for position in p.positions]
-    return pack((_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, p.settled_at))
+    return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, p.settled_at))
 
 
 def unpack_placement(store: str, key: str, text: str) -> Placement:
     """As the ledger got it."""
     source, deleted, positions, *rest = orjson.loads(text)
-    return Placement(store, key, _to_ref(source), deleted, tuple(map(Position.parse, positions)), *rest)
+    return Placement(store, key, unpack_ref(source), deleted, tuple(map(Position.parse, positions)), *rest)
 
 
 def pack_failure(f: Failure) -> str:
@@ -160,11 +160,13 @@ def _failure(f: Failure) -> tuple[Any, ...]:
     return f.attempt, f.at, f.kind, f.message, f.burned
 
 
-def _ref(r: ObjectRef) -> tuple[str, ...]:
+def pack_ref(r: ObjectRef) -> tuple[str, ...]:
+    """See `unpack_ref`."""
     return r.provider, r.bucket, r.key, r.region, r.version
 
 
-def _to_ref(fields: list[str]) -> ObjectRef:
+def unpack_ref(fields: list[str]) -> ObjectRef:
+    """As the ledger got it."""
     return ObjectRef(Provider(fields[0]), *fields[1:])
 
 

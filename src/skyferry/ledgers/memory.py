@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
-from skyferry.model import Claim, Failure, Placement, Receipt, State, Transfer
+from skyferry.ledgers.memory_uploads import Uploads
+from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
 from skyferry.ports import (
     Clock,
     Dead,
@@ -80,6 +81,7 @@ class MemoryState:
     places: dict[Key, Placement] = field(default_factory=dict)
     leases: dict[Key, _Lease] = field(default_factory=dict)
     letters: dict[str, _Letter] = field(default_factory=dict)
+    uploads: Uploads = field(default_factory=Uploads)
     owners: list[str] = field(default_factory=list)
     fences: int = 0
     serials: int = 0
@@ -135,7 +137,8 @@ class MemoryLedger:
         elif row.state is not State.CLAIMED or row.owner != self._me:
             row.lost += row.state is State.CLAIMED
             row.owner, row.state, row.reason, row.due_at, row.updated_at = self._me, State.CLAIMED, "", None, now
-        return Claim(transfer, lease.fence, row.burned + 1, row.lost, state.places.get(key), lease.until)
+        placed, uploads = state.places.get(key), state.uploads.of(key)
+        return Claim(transfer, lease.fence, row.burned + 1, row.lost, placed, lease.until, uploads)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         await self._step()
@@ -167,6 +170,7 @@ class MemoryLedger:
         if failure:
             row.failures += (failure,)
             row.burned += failure.burned
+        self._state.uploads.settled(_key(claim), settlement.closed)
         self._place(claim, outcome)
         if isinstance(outcome, Done):
             row.receipt = outcome.receipt
@@ -191,6 +195,24 @@ class MemoryLedger:
         old = self._state.letters.get(letter.id)
         if old is None or old.letter.redriven_at is not None:
             self._state.letters[letter.id] = _Letter(self._state.serial(), rules.fresh(letter))
+
+    async def save(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        await self._step()
+        now, answers = self._clock.time(), []
+        for claim, progress in saves:
+            answers.append(self._held(claim) is not None)
+            if answers[-1]:
+                self._state.uploads.save(_key(claim), progress, now)
+        return answers
+
+    async def open_uploads(self) -> AsyncIterator[Progress]:
+        await self._step()
+        for progress in self._state.uploads.untouched():
+            yield progress
+
+    async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
+        await self._step()
+        self._state.uploads.close(store, ids)
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         await self._step()

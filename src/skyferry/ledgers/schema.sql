@@ -72,6 +72,26 @@ CREATE INDEX IF NOT EXISTS letters_by_time ON letters (at);
 CREATE INDEX IF NOT EXISTS letters_by_cause ON letters (route, reason);
 CREATE INDEX IF NOT EXISTS letters_redriven ON letters (hidden_until) WHERE redriven_at IS NOT NULL;
 
+-- Uploads under way, and the parts that their stores have taken.
+CREATE TABLE IF NOT EXISTS uploads (
+    serial INTEGER PRIMARY KEY,
+    place INTEGER NOT NULL,                 -- places.id
+    upload TEXT NOT NULL,                   -- the id that its store gave it
+    saved_at INTEGER NOT NULL,
+    progress TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS uploads_by_place ON uploads (place, upload);
+CREATE TABLE IF NOT EXISTS parts (
+    upload INTEGER NOT NULL,                -- uploads.serial
+    number INTEGER NOT NULL,
+    part TEXT NOT NULL,
+    PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS parts_of_a_closed_upload AFTER DELETE ON uploads
+BEGIN
+    DELETE FROM parts WHERE upload = OLD.serial;
+END;
+
 -- "serial", "place" and "fence": the last one given. "state N": transfers in that state.
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters (name, value) VALUES ('serial', 0), ('place', 0), ('fence', 0);

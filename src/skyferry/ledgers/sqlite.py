@@ -6,15 +6,16 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers import batches, codec, listing, redriving, rules
+from skyferry.ledgers import batches, codec, listing, redriving, rules, uploads
 from skyferry.ledgers.codec import NUMBER, pack
 from skyferry.ledgers.statements import read, text
-from skyferry.model import Claim, Placement, State, Transfer
+from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Settled, Settlement, TransferRow, Wait
 from skyferry.sqlite import Presence, SqliteFile
 
@@ -63,6 +64,20 @@ class SqliteLedger:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         now = self._clock.time()
         return await self._file.write(lambda db: batches.settle(db, settlements, now))
+
+    async def save(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        now = self._clock.time()
+        return await self._file.write(lambda db: batches.save(db, saves, now))
+
+    async def open_uploads(self) -> AsyncIterator[Progress]:
+        found, behind = await self._file.read(partial(uploads.page, after=(-1, 0), limit=PAGE))
+        while found:
+            for progress in found:
+                yield progress
+            found, behind = await self._file.read(partial(uploads.page, after=behind, limit=PAGE))
+
+    async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
+        await self._file.write(lambda db: uploads.close(db, store, ids))
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         await self._file.write(lambda db: batches.keep(db, [(None, rules.fresh(letter)) for letter in letters]))

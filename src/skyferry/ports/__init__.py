@@ -7,6 +7,7 @@ Times are seconds since 1970 (float), durations seconds, sizes bytes. `skyferry.
 
 from __future__ import annotations
 
+from skyferry.model import Part, Upload
 from skyferry.ports.ledger import (
     Dead,
     DeadLetter,
@@ -33,9 +34,8 @@ from skyferry.ports.store import (
     ANY,
     ObjectData,
     ObjectStore,
-    Part,
     Precondition,
-    Upload,
+    Reach,
 )
 from skyferry.ports.world import (
     Clock,
@@ -63,6 +63,7 @@ __all__ = [
     "Page",
     "Part",
     "Precondition",
+    "Reach",
     "Released",
     "Retry",
     "Settled",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from skyferry.model import Claim, Failure, Placement, Position, Receipt, State, Transfer
+from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
 
 Item = TypeVar("Item")
 
@@ -84,6 +84,7 @@ class Settlement:
     claim: Claim
     outcome: Outcome
     last: bool = True
+    closed: tuple[str, ...] = ()  # ids of uploads to this key that were finished or aborted: they are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ class Ledger(Protocol):
         A settled transfer: Settled. One whose retry is not due: Wait(busy=False). A key leased by a live other owner:
         Wait(busy=True). Otherwise Claim: recorded as CLAIMED, `fence` larger than that of any earlier owner of the key,
         `attempt` = burned failures + 1, `lost` one more if it was CLAIMED by somebody whose lease ended without a settle.
-        A transfer whose dead letter was redriven is claimable again, with its attempts counted from 1.
+        A transfer whose dead letter was redriven is claimable again, with its attempts counted from 1. `uploads` are those
+        that `save` was told of, whoever did, and that nobody has closed.
         """
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -172,6 +174,19 @@ class Ledger(Protocol):
         Done replaces the placement and merges its positions with the old ones (newest per scheme), if about the same
         source key. Released does not count as a failure, nor as lost. Dead writes the dead letter in the same step.
         """
+
+    async def save(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        """Remember uploads under way to the claims' keys; False where the fence is old: nothing of that one is remembered.
+
+        An upload goes by its store and id. Parts are added to those saved before; of one number the last counts. They stay
+        until `Settlement.closed` or `close_uploads` names them, whatever becomes of the transfer.
+        """
+
+    def open_uploads(self) -> AsyncIterator[Progress]:
+        """All that are remembered, without their parts, page by page; the longest untouched first."""
+
+    async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
+        """Forget uploads that were finished or aborted. Idempotent."""
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep messages that could not be parsed. Idempotent by id."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +29,11 @@ class ObjectData:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One part of an upload that the store has taken."""
+class Reach:
+    """Where a bucket is, for another store that is to copy from it by itself."""
 
-    number: int  # from 1
-    offset: int
-    size: int
-    tag: str  # what the store wants back on completion (ETag, block id)
-    crc32c: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A multipart write under way. Nothing of it is visible under the key before completion."""
-
-    id: str
-    key: str
-    size: int  # of the whole object
-    part_size: int
-    attributes: Attributes = field(default_factory=Attributes)
-    started_at: float = 0.0
+    domain: Hashable  # stores of equal domains can: same provider, same endpoint, same credential
+    bucket: str  # its name there
 
 
 class ObjectStore(Protocol):
@@ -61,6 +46,7 @@ class ObjectStore(Protocol):
 
     name: str  # as the configuration and the ledger know it
     traits: Traits
+    reach: Reach | None  # None: no store copies from it by itself
 
     async def head(self, key: str) -> ObjectMeta:
         """The newest version. Raises ObjectNotFound."""
@@ -95,10 +81,44 @@ class ObjectStore(Protocol):
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        """Make the object visible, as `write` would have. After an error the upload is still there to be aborted."""
+        """Make the object visible, as `write` would have. After an error the upload is still there to be aborted.
+
+        Like `write_part` it raises UploadGone for an upload that was finished, aborted or has expired; one that this very
+        upload finished before, whose answer was lost, it MAY answer as then.
+        """
 
     async def abort_upload(self, upload: Upload) -> None:
         """Give the upload up and free its parts. Idempotent; an unknown upload is no error."""
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        """The whole parts that the store has of an upload, which another process may have begun, in order.
+
+        `crc32c` is what the store attests of the part, or its adapter has proven; "" where neither is the case. `tag` is
+        that of `write_part`, "" where the store does not tell it. Of an upload that was finished or aborted: UploadGone,
+        or [] where the provider cannot tell. Where not `traits.resumable`: Unsupported.
+        """
+
+    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Uploads under way whose key starts with `prefix`, in any order: `traits.listed_uploads` says whose.
+
+        Of each, `id`, `key` and `started_at` are known, the rest may be 0 or empty.
+        """
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Like `write`, with the bytes of one version of a source object (`found`), carried by the provider itself.
+
+        Asked only where `traits.copy_attests` is not empty, the domains are equal, and `found.size` is within
+        `traits.copy_limit`. The object gets these attributes and none of the source's. If the source does not hold
+        that version any more: VersionChanged. A precondition where not `traits.copy_exact`: Unsupported.
+        """
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        """Like `write_part`, with those bytes of one version of a source object that the part stands for.
+
+        Asked only where `traits.copy_parts_attest` is not empty. Raises as `copy_from`.
+        """
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed)."""

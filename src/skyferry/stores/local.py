@@ -20,9 +20,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from skyferry.errors import StoreUnavailable, VersionChanged
+from skyferry.errors import StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
-from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
+from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_files import existing, read_range, translate
 from skyferry.stores.local_meta import describe, version_of
@@ -48,6 +48,8 @@ class LocalStore:
         max_parts=2**31,
         lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
     )
+
+    reach: Reach | None = None
 
     def __init__(
         self, name: str, folder: Path, *, threads: int = 8, on_unreadable: Callable[[str], None] = lambda path: None
@@ -86,6 +88,22 @@ class LocalStore:
 
     async def abort_upload(self, upload: Upload) -> None:
         await self._run(upload.key, self._writer.abort, upload)
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        raise Unsupported(where=self.name)
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        none: list[Upload] = []
+        for upload in none:
+            yield upload
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._run(key, self._writer.delete, key, when)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from awscrt import checksums as crt
 
@@ -14,11 +14,14 @@ from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
     PreconditionFailed,
-    StoreError,
+    Unsupported,
+    UploadGone,
     VersionChanged,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position, Traits
-from skyferry.ports import ANY, Clock, ObjectData, Part, Precondition, Upload
+from skyferry.ports import ANY, Clock, ObjectData, Part, Precondition, Reach, Upload
+
+COPYABLE = frozenset({"crc32c"})
 
 
 @dataclass(slots=True)
@@ -30,18 +33,34 @@ class MemoryBucket:
     versioned: bool = False  # old versions can still be read
     objects: dict[str, tuple[ObjectMeta, bytes]] = field(default_factory=dict)
     old: dict[tuple[str, str], tuple[ObjectMeta, bytes]] = field(default_factory=dict)  # by key and version
-    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)  # parts by upload id
+    begun: dict[str, Upload] = field(default_factory=dict)
     count: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+
+@dataclass(slots=True)
+class MemoryProvider:
+    """Where buckets are side by side, so that one can be copied from into another."""
+
+    buckets: dict[str, MemoryBucket] = field(default_factory=dict)  # by the name of their store
 
 
 class MemoryStore:
     """An ObjectStore whose versions are generation numbers, as in Cloud Storage. It attests CRC32C."""
 
-    traits = Traits()
+    traits = Traits(resumable=True, listed_uploads="own")
 
-    def __init__(self, name: str, clock: Clock, bucket: MemoryBucket | None = None) -> None:
-        self.name, self._clock = name, clock
+    def __init__(
+        self, name: str, clock: Clock, bucket: MemoryBucket | None = None, provider: MemoryProvider | None = None
+    ) -> None:
+        """Stores of one `provider` copy from each other by themselves; without one, none does."""
+        self.name, self._clock, self._provider = name, clock, provider
         self.bucket = bucket or MemoryBucket(name)
+        self.reach: Reach | None = None
+        if provider is not None:
+            provider.buckets[name] = self.bucket
+            self.reach = Reach(id(provider), name)
+            self.traits = replace(self.traits, copy_attests=COPYABLE, copy_exact=True, copy_parts_attest=COPYABLE)
 
     async def head(self, key: str) -> ObjectMeta:
         return self._get(key)[0]
@@ -66,16 +85,16 @@ class MemoryStore:
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)
         upload = Upload(f"upload-{next(self.bucket.count)}", key, size, part_size, attributes, self._clock.time())
-        self.bucket.uploads[upload.id] = {}
+        self.bucket.uploads[upload.id], self.bucket.begun[upload.id] = {}, upload
         return upload
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         parts, offset = self._parts(upload), (number - 1) * upload.part_size
         if number < 1 or len(data) != min(upload.part_size, upload.size - offset):
             raise ChecksumMismatch(f"part {number} has {len(data)} bytes", where=f"{self.name} {upload.key}")
-        held = self._verify(upload.key, data, Checksums(crc32c=crc32c)).crc32c
+        self._verify(upload.key, data, Checksums(crc32c=crc32c))
         parts[number] = data
-        return Part(number, offset, len(data), held, held)
+        return _part(upload, number, data)
 
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
@@ -86,11 +105,30 @@ class MemoryStore:
         if len(data) != upload.size:
             raise ChecksumMismatch("the parts are not those of the object", where=f"{self.name} {upload.key}")
         meta = self._put(upload.key, data, upload.attributes, checksums)
-        del self.bucket.uploads[upload.id]
+        await self.abort_upload(upload)
         return meta
 
     async def abort_upload(self, upload: Upload) -> None:
         self.bucket.uploads.pop(upload.id, None)
+        self.bucket.begun.pop(upload.id, None)
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        return [_part(upload, number, data) for number, data in sorted(self._parts(upload).items())]
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        self._check_bucket()
+        for upload in list(self.bucket.begun.values()):
+            if upload.key.startswith(prefix):
+                yield upload
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self.write(key, await self._fetch(source, found, 0, found.size), attributes, Checksums(), when)
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        data = await self._fetch(source, found, (number - 1) * upload.part_size, upload.part_size)
+        return await self.write_part(upload, number, data, "")
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
@@ -123,8 +161,17 @@ class MemoryStore:
     def _parts(self, upload: Upload) -> dict[int, bytes]:
         self._check_bucket()
         if upload.id not in self.bucket.uploads:
-            raise StoreError("the upload does not exist any more", where=f"{self.name} {upload.key}")
+            raise UploadGone(where=f"{self.name} {upload.key}")
         return self.bucket.uploads[upload.id]
+
+    async def _fetch(self, source: Reach, found: ObjectMeta, start: int, length: int) -> bytes:
+        if self._provider is None:
+            raise Unsupported(where=self.name)
+        there = MemoryStore(source.bucket, self._clock, self._provider.buckets[source.bucket])
+        try:
+            return (await there.read(found.key, start, length, version=found.version)).data
+        except ObjectNotFound as gone:
+            raise VersionChanged(gone.message, where=gone.where) from gone
 
     def _keep(self, key: str) -> None:
         if self.bucket.versioned and key in self.bucket.objects:
@@ -156,3 +203,8 @@ class MemoryStore:
         if name := own.conflict(declared):
             raise ChecksumMismatch(f"{name} of the body is not the one declared", where=f"{self.name} {key}")
         return own
+
+
+def _part(upload: Upload, number: int, data: bytes) -> Part:
+    held = f"{crt.crc32c(data):08x}"
+    return Part(number, (number - 1) * upload.part_size, len(data), held, held)

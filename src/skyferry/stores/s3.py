@@ -10,7 +10,7 @@ from datetime import datetime
 from skyferry.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
-from skyferry.ports import ANY, ObjectData, Part, Precondition, Upload
+from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
@@ -24,6 +24,7 @@ class S3Store:
 
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name, self.traits = name, options.row.traits()
+        self.reach: Reach | None = None
         self._service, self._encryption = options.row, options.encryption_headers
         self._wire = S3Wire(name, bucket, credentials, options)
         self._uploads = S3Uploads(self._wire, self._service, self._encryption)
@@ -93,13 +94,19 @@ class S3Store:
     async def abort_upload(self, upload: Upload) -> None:
         await self._uploads.abort(upload)
 
-    async def parts(self, upload: Upload) -> list[Part]:
-        """The parts that the store has, in order."""
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
         return await self._uploads.parts(upload)
 
     def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        """Uploads under way, anybody's, in key order; their size and attributes are not known."""
         return self._uploads.uploads(prefix)
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        raise Unsupported(where=self._wire.where(key))
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        raise Unsupported(where=self._wire.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)

@@ -31,7 +31,7 @@ from skyferry.errors import (
     Throttled,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta
-from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Part, Precondition, Upload
+from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Part, Precondition, Reach, Upload
 
 T = TypeVar("T")
 RETRY_AFTER = 0.05  # seconds
@@ -84,7 +84,7 @@ class SimulatedStore:
         self, inner: ObjectStore, settings: SimulatorSettings, clock: Clock, script: Sequence[Planned] = ()
     ) -> None:
         """The first line of `script` that fits a request decides its fault; the settings' rates where none does."""
-        self.name, self.traits = inner.name, inner.traits
+        self.name, self.traits, self.reach = inner.name, inner.traits, inner.reach
         self._inner, self._settings, self._clock, self._script = inner, settings, clock, tuple(script)
         self._dice = random.Random(settings.seed)  # noqa: S311 - repeatable on purpose
         self._counts: Counter[str] = Counter()
@@ -159,6 +159,31 @@ class SimulatedStore:
             self._room.uploads.pop(upload.id, None)
 
         await self._do(request, 0, abort)
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        request = self._next("uploaded_parts", upload.key)
+        return await self._do(request, 0, lambda: self._inner.uploaded_parts(upload))
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        await self._begin(self._next("uploads", prefix), 0)
+        async for upload in self._inner.uploads(prefix):
+            yield upload
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        request = self._next("copy_from", key)
+
+        async def copy() -> ObjectMeta:
+            await self._room.count()
+            with self._room.needed(key, found.size):
+                return self._room.holds(await self._inner.copy_from(source, found, key, attributes, when))
+
+        return await self._do(request, 0, copy)
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        request = self._next("copy_part", upload.key)
+        return await self._do(request, 0, lambda: self._inner.copy_part(upload, number, source, found))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         request = self._next("delete", key)

@@ -19,12 +19,21 @@ from typing import ClassVar
 
 import pytest
 
-from skyferry.testing.store_cases import ConditionCases, KeyCases, ListingCases, ObjectCases, Place, UploadCases
+from skyferry.testing.store_cases import (
+    ConditionCases,
+    CopyCases,
+    KeyCases,
+    ListingCases,
+    ObjectCases,
+    Place,
+    ResumeCases,
+    UploadCases,
+)
 
 __all__ = ["Place", "StoreConformance"]
 
 
-class StoreConformance(ObjectCases, KeyCases, ConditionCases, UploadCases, ListingCases):
+class StoreConformance(ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, ListingCases):
     """Every sentence of the `ObjectStore` contract."""
 
     deviations: ClassVar[Mapping[str, str]] = MappingProxyType({})

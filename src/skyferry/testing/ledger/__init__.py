@@ -12,9 +12,10 @@ from skyferry.testing.ledger.harness import LedgerHarness
 from skyferry.testing.ledger.letters import LetterCases
 from skyferry.testing.ledger.listing import ListingCases
 from skyferry.testing.ledger.settlements import SettlementCases
+from skyferry.testing.ledger.uploads import UploadCases
 
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
 
-class LedgerConformance(ClaimCases, SettlementCases, LetterCases, ListingCases):
+class LedgerConformance(ClaimCases, SettlementCases, LetterCases, UploadCases, ListingCases):
     """Every sentence of the `Ledger` contract."""

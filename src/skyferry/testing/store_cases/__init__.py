@@ -10,25 +10,29 @@ from unittest import SkipTest
 
 from skyferry.errors import SkyferryError
 from skyferry.testing.store_cases.conditions import ConditionCases
+from skyferry.testing.store_cases.copies import CopyCases
 from skyferry.testing.store_cases.keys import KeyCases
 from skyferry.testing.store_cases.listing import ListingCases
 from skyferry.testing.store_cases.objects import ObjectCases
 from skyferry.testing.store_cases.place import Place
+from skyferry.testing.store_cases.resuming import ResumeCases
 from skyferry.testing.store_cases.uploads import UploadCases
 
 __all__ = [
     "CASES",
     "ConditionCases",
+    "CopyCases",
     "KeyCases",
     "ListingCases",
     "ObjectCases",
     "Place",
     "Result",
+    "ResumeCases",
     "UploadCases",
     "run",
 ]
 
-CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ListingCases)
+CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, ListingCases)
 
 
 @dataclass(frozen=True, slots=True)

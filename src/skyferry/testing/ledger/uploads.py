@@ -1,0 +1,142 @@
+"""Uploads under way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skyferry.model import Attributes, Claim, Part, Progress, State, Upload
+from skyferry.ports import Ledger, Released, Settlement
+from skyferry.testing.ledger.harness import ALL, LEASE, Cases, LedgerHarness, bring, claim, dead, settle, transfer
+
+T = transfer("t")
+ATTRIBUTES = Attributes("text/plain", "gzip", "de", "inline", "no-store", {"a": "\u00fc b"}, {"t": "v"}, "COLD")
+
+
+def progress(held: Claim, *numbers: int, name: str = "upload/1?x", tag: str = '"e"') -> Progress:
+    """An upload of seven parts, of which these have been sent."""
+    t = held.transfer
+    upload = Upload(name, t.key, 7 * 2**20 - 1, 2**20, ATTRIBUTES, 1_700_000_000.5)
+    parts = tuple(Part(n, (n - 1) * 2**20, 2**20, tag, f"{n:08x}") for n in numbers)
+    return Progress(t.store, upload, replace(t.source, version="s1"), parts)
+
+
+async def save(ledger: Ledger, held: Claim, what: Progress) -> bool:
+    """One save."""
+    (saved,) = await ledger.save([(held, what)])
+    return saved
+
+
+async def listed(ledger: Ledger) -> list[str]:
+    """The ids of all that are open."""
+    return [each.upload.id async for each in ledger.open_uploads()]
+
+
+class UploadCases(Cases):
+    """`save`, `open_uploads`, `close_uploads`, `Claim.uploads` and `Settlement.closed`."""
+
+    async def test_progress_comes_with_the_next_claim(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """All of it, in the order of the parts; also for another process, another transfer of the key, and anew."""
+        first, second = await claim(one, T, transfer("other", key=T.key))
+        assert first.uploads == second.uploads == ()
+        assert await save(one, first, progress(first))
+        assert await save(one, first, progress(first, 5, 2))
+        assert await save(one, second, progress(first, 1))
+        await harness.pass_time(LEASE + 1)
+        for t in (second.transfer, T):
+            (held,) = await claim(two, t)
+            (found,) = held.uploads
+            assert replace(found, saved_at=0.0) == progress(first, 1, 2, 5)
+            assert abs(found.saved_at - (harness.now() - LEASE - 1)) < 1.0
+        assert (await claim(two, transfer("elsewhere")))[0].uploads == ()
+
+    async def test_of_a_part_sent_again_the_last_counts(self, one: Ledger) -> None:
+        """Its tag may be another; the others stay."""
+        (held,) = await claim(one, T)
+        await one.save([(held, progress(held, 1, 2)), (held, progress(held, 2, tag="again"))])
+        (found,) = (await claim(one, T))[0].uploads
+        assert found.parts == (*progress(held, 1).parts, *progress(held, 2, tag="again").parts)
+
+    async def test_many_parts_are_kept(self, one: Ledger) -> None:
+        """As many as an object may have."""
+        (held,) = await claim(one, T)
+        await save(one, held, progress(held, *range(1, 10_001)))
+        (found,) = (await claim(one, T))[0].uploads
+        assert found.parts == progress(held, *range(1, 10_001)).parts
+
+    async def test_an_old_fence_saves_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """Answers are in order; what another process has is not touched."""
+        old, kept = await claim(one, T, transfer("kept"))
+        await save(one, old, progress(old, 1))
+        await harness.pass_time(LEASE + 1)
+        await claim(two, T)
+        answers = await one.save([(old, progress(old, 2)), (kept, progress(kept, 1)), (old, progress(old, name="new"))])
+        assert answers == [False, True, False]
+        (found,) = (await claim(two, T))[0].uploads
+        assert found.parts == progress(old, 1).parts
+
+    async def test_the_latest_comes_last(self, one: Ledger) -> None:
+        """Several uploads to one key are told apart by their ids; saving one again does not make it later."""
+        (held,) = await claim(one, T)
+        for name in ("b", "a", "b"):
+            await save(one, held, progress(held, name=name))
+        assert [p.upload.id for p in (await claim(one, T))[0].uploads] == ["b", "a"]
+
+    async def test_what_is_closed_goes_with_the_settlement(self, one: Ledger, two: Ledger) -> None:
+        """Only that, and with all of its parts."""
+        held, same = await claim(one, T, transfer("same name"))
+        for name in ("a", "b", "c"):
+            await save(one, held, progress(held, 1, name=name))
+        await save(one, same, progress(same, name="a"))
+        assert await one.settle([Settlement(held, Released(0.0), closed=("a", "c", "never"))]) == [True]
+        (again,) = await claim(two, T)
+        assert [p.upload.id for p in again.uploads] == ["b"]
+        assert await listed(two) == ["b", "a"]
+        await save(two, again, progress(again, name="a"))
+        assert [p.parts for p in (await claim(two, T))[0].uploads] == [progress(again, 1).parts, ()]
+
+    async def test_a_refused_settlement_closes_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """The upload is another's now."""
+        (old,) = await claim(one, T)
+        await save(one, old, progress(old, 1, name="a"))
+        await harness.pass_time(LEASE + 1)
+        await claim(two, T)
+        assert await one.settle([Settlement(old, Released(0.0), closed=("a",))]) == [False]
+        assert await listed(one) == ["a"]
+
+    async def test_they_stay_whatever_becomes_of_the_transfer(self, one: Ledger, harness: LedgerHarness) -> None:
+        """Dead, discarded, pruned: what nobody has closed can still be found."""
+        (held,) = await claim(one, T)
+        await save(one, held, progress(held, 1))
+        await settle(one, held, dead())
+        await one.discard(ALL, [T.id])
+        await harness.pass_time(10)
+        await one.prune(harness.now())
+        assert await one.transfer(T.id) is None
+        assert await listed(one) == ["upload/1?x"]
+        await bring(one, T, State.CLAIMED)
+
+    async def test_all_that_are_open_are_listed(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """However many, the longest untouched first, without their parts."""
+        held, other = await claim(one, T, transfer("other"))
+        names = [f"{number:04}" for number in range(2100)]
+        await one.save([(held, progress(held, 1, 2, name=name)) for name in names])
+        await harness.pass_time(1)
+        await save(one, other, progress(other, name="young"))
+        await harness.pass_time(1)
+        await save(one, held, progress(held, 3, name="0007"))
+        names.remove("0007")
+        assert await listed(two) == [*names, "young", "0007"]
+        found = [each async for each in two.open_uploads()]
+        assert replace(found[-1], saved_at=0.0) == progress(held, name="0007")
+        assert replace(found[-2], saved_at=0.0) == progress(other, name="young")
+
+    async def test_closing_by_hand(self, one: Ledger) -> None:
+        """Whoever holds the key; of this store alone, and twice is no error."""
+        held, other = await claim(one, T, transfer("other"))
+        for claimed, name in ((held, "a"), (held, "b"), (other, "c")):
+            await save(one, claimed, progress(claimed, 1, name=name))
+        await one.close_uploads("elsewhere", ["a"])
+        assert await listed(one) == ["a", "b", "c"]
+        for _ in range(2):
+            await one.close_uploads("to", ["a", "c", "never"])
+            assert await listed(one) == ["b"]
