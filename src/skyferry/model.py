@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
+
+from skyferry.frozen import dataclass
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 

@@ -6,8 +6,9 @@ metrics (where they are labels) and traces. "" and None mean: does not apply to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from skyferry.frozen import dataclass
 
 Event = Literal[
     "service.started",

@@ -48,14 +48,15 @@ class Chains:
             if not chain.jobs:
                 return
             job = chain.take()
-        async with Slot(self._small, self._large, job.rank) as slot:
-            while True:
-                freed = await self._conclude(chain, job, await self._attempt(chain, job, slot))
-                if not chain.jobs:
-                    return
-                job = chain.take()
-                if freed:
-                    await self._claim_again(job)
+        while True:
+            async with Slot(self._small, self._large, job.rank) as slot:
+                outcome = await self._attempt(chain, job, slot)
+            freed = await self._conclude(chain, job, outcome)  # holds no slot while the ledger writes
+            if not chain.jobs:
+                return
+            job = chain.take()
+            if freed:
+                await self._claim_again(job)
 
     def _superseded(self, chain: Chain, job: Job) -> Skipped | None:
         claim = _claim(chain, job)

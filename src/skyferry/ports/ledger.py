@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
 
 Item = TypeVar("Item")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from skyferry.frozen import dataclass
 from skyferry.model import Priority
 
 
