@@ -1,0 +1,186 @@
+"""Azure Blob Storage: one container of one account, one request per small read or write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.stores.azure_auth import AzureProvider
+from skyferry.stores.azure_listing import Listing
+from skyferry.stores.azure_meta import Pin, meta, write_headers, written
+from skyferry.stores.azure_proof import demand, digest
+from skyferry.stores.azure_upload import AzureUploads
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.http import Answer
+from skyferry.stores.s3_meta import content_range, from_base64
+
+KEY_MAX = 1024  # bytes of UTF-8; Azure counts characters, Skyferry's keys are no longer anywhere
+SEGMENTS_MAX = 254
+# "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. A backslash would become a slash, and
+# a dot at the end of a segment be lost: another key.
+_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ufffe\uffff]|\.(?:/|\Z)")
+
+
+class AzureStore:
+    """An ObjectStore on one container. Versions are pinned by version id where the account keeps them, else by ETag."""
+
+    def __init__(self, name: str, container: str, options: AzureOptions, credential: AzureProvider) -> None:
+        self.name, self.traits = name, options.traits()
+        self.reach: Reach | None = None
+        self._options = options
+        self._wire = AzureWire(name, container, credential, options)
+        self._listing = Listing(self._wire, options)
+        self._uploads = AzureUploads(self._wire, options)
+
+    async def head(self, key: str) -> ObjectMeta:
+        self._check(key)
+        return await self._tagged(*await self._look(key, Pin()))
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        """The meta of a pinned range has tags if it begins at 0."""
+        self._check(key)
+        pin = Pin.parse(version)
+        wanted = max(length, 1)
+        headers = {**pin.reading, "x-ms-range": f"bytes={start}-{start + wanted - 1}"}
+        with self._pinned(key, pin):
+            answer = await self._wire.send("GET", key, query=pin.query, headers=headers, limit=wanted, accept=(416,))
+        if answer.status == 416:
+            return await self._past_the_end(key, start, pin)
+        begin, size = content_range(answer.headers, len(answer.body))
+        if begin != start or len(answer.body) != min(wanted, size - start):
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+        found = meta(key, answer.headers, size, ranged=answer.status == 206)
+        if pin.etag and pin.etag != Pin.parse(found.version).etag:
+            raise VersionChanged(where=self._wire.where(key))
+        if not version or start == 0:
+            found = await self._tagged(found, answer)
+        return ObjectData(found, answer.body[: max(length, 0)])
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        self._check(key)
+        known = await digest(data, checksums, self._wire.where(key))
+        headers = {**write_headers(attributes, tags=not self._options.hierarchical), **self._options.encryption_headers}
+        headers |= {**_conditions(when), **demand(known), "x-ms-blob-type": "BlockBlob"}
+        with _replacing(when):
+            answer = await self._wire.send("PUT", key, headers=headers, body=data)
+        attested = Checksums(
+            known.crc32c, md5=from_base64(answer.headers.get("content-md5", "")), crc64nvme=known.crc64nvme
+        )
+        return written(key, answer.headers, len(data), attributes, attested)
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        self._check(key)
+        return await self._uploads.start(key, size, part_size, attributes)
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        return await self._uploads.write_part(upload, number, data, crc32c)
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        with _replacing(when):
+            return await self._uploads.finish(upload, parts, checksums, _conditions(when))
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._uploads.abort(upload)
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        return await self._uploads.parts(upload)
+
+    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        return self._uploads.uploads(prefix)
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        raise Unsupported(where=self.name)
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        raise Unsupported(where=self.name)
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        self._check(key)
+        try:
+            await self._wire.send("DELETE", key, headers=_conditions(when))
+        except ObjectNotFound as absent:
+            if when.replace:
+                raise PreconditionFailed(absent.message, where=absent.where) from absent
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        mark = after.encode()
+        async for page in self._listing.pages(prefix, after):
+            for found in page:
+                if found.key.encode() > mark:
+                    yield found
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+    def _check(self, key: str) -> None:
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as broken:
+            raise InvalidKey("the key is no Unicode", where=self.name) from broken
+        if not 0 < size <= KEY_MAX:
+            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
+        if _REFUSED.search(key) or key.count("/") >= SEGMENTS_MAX:
+            said = f"Azure keeps no key with control characters, backslashes, a dot at the end of a segment, or {SEGMENTS_MAX}"
+            raise InvalidKey(f"{said} slashes", where=self._wire.where(key))
+
+    async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
+        answer = await self._wire.send("HEAD", key, query=pin.query, headers=pin.reading)
+        return meta(key, answer.headers, int(answer.headers.get("content-length", "0"))), answer
+
+    @contextmanager
+    def _pinned(self, key: str, pin: Pin) -> Iterator[None]:
+        """What a read raises that demands a version which is not there."""
+        try:
+            yield
+        except PreconditionFailed as changed:
+            raise VersionChanged(where=self._wire.where(key)) from changed
+        except ObjectNotFound as gone:
+            raise (VersionChanged(where=self._wire.where(key)) if pin.version_id else gone) from gone
+
+    async def _past_the_end(self, key: str, start: int, pin: Pin) -> ObjectData:
+        """The answer to a range that begins at or past the end, of an empty blob for one, does not tell the meta."""
+        with self._pinned(key, pin):
+            found, answer = await self._look(key, pin)
+        if found.size > start:
+            raise VersionChanged(where=self._wire.where(key))
+        return ObjectData(await self._tagged(found, answer), b"")
+
+    async def _tagged(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+        if answer.headers.get("x-ms-tag-count", "0") == "0":
+            return found
+        query = {"comp": "tags", **Pin.parse(found.version).query}
+        document = (await self._wire.send("GET", found.key, query=query)).xml()
+        tags = {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in document.iterfind("TagSet/Tag")}
+        return replace(found, attributes=replace(found.attributes, tags=tags))
+
+
+def _conditions(when: Precondition) -> dict[str, str]:
+    """Headers. Raises Unsupported for a version without an ETag."""
+    if when.create_only:
+        return {"if-none-match": "*"}
+    demand = Pin.parse(when.replace).headers
+    if when.replace and not demand:
+        raise Unsupported(f"Azure compares ETags, and version {when.replace!r} names none")
+    return demand
+
+
+@contextmanager
+def _replacing(when: Precondition) -> Iterator[None]:
+    """To replace what is not there is a precondition that does not hold."""
+    try:
+        yield
+    except ObjectNotFound as absent:
+        if when.replace:
+            raise PreconditionFailed(absent.message, where=absent.where) from absent
+        raise

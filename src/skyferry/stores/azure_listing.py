@@ -1,0 +1,55 @@
+"""Listings of a container, page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+from skyferry.model import Checksums, ObjectMeta, Position
+from skyferry.stores.azure_meta import quoted
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.s3_meta import from_base64
+
+_SORTED_OTHERWISE = re.compile("[\ud800-\U0010ffff]")  # where the orders of UTF-8 and UTF-16 differ
+
+
+class Listing:
+    """The blobs of a container, in the service's order. Directories of a hierarchical namespace are none."""
+
+    def __init__(self, wire: AzureWire, options: AzureOptions) -> None:
+        self._wire, self._options = wire, options
+
+    async def pages(self, prefix: str = "", after: str = "", include: str = "") -> AsyncIterator[list[ObjectMeta]]:
+        """One page after the other; the first may begin before `after`."""
+        query = {"restype": "container", "comp": "list", "maxresults": str(self._options.list_page)}
+        query |= {"prefix": prefix} if prefix else {}
+        query |= {"include": include} if include else {}
+        start = _SORTED_OTHERWISE.split(after, maxsplit=1)[0]
+        if start and self._options.starts:
+            query["startFrom"] = start
+        more = True
+        while more:
+            document = (await self._wire.send("GET", query=query)).xml()
+            yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
+            query["marker"] = document.findtext("NextMarker", "")
+            more = bool(query["marker"])
+
+
+def _meta(blob: ElementTree.Element) -> ObjectMeta | None:
+    """None of a directory."""
+    name, properties = blob.find("Name"), blob.find("Properties")
+    if name is None or properties is None or properties.findtext("ResourceType", "") == "directory":
+        return None
+    key = name.text or ""
+    modified = parsedate_to_datetime(properties.findtext("Last-Modified", "")).timestamp()
+    return ObjectMeta(
+        key=unquote(key) if name.get("Encoded") == "true" else key,
+        size=int(properties.findtext("Content-Length", "0")),
+        version=quoted(properties.findtext("Etag", "")),
+        modified=modified,
+        position=Position.at(int(modified * 1e9)),
+        checksums=Checksums(md5=from_base64(properties.findtext("Content-MD5", ""))),
+    )

@@ -1,0 +1,151 @@
+"""Between a blob's headers and the model: versions, attributes, checksums, names of user metadata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from skyferry.errors import Unsupported
+from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.stores.s3_meta import decode, encode, from_base64, seconds, text
+
+META = "x-ms-meta-"
+TIER = "x-ms-access-tier"
+HEADERS = {  # field of Attributes -> header of an answer; of a write, with x-ms-blob- before it
+    "content_type": "content-type",
+    "content_encoding": "content-encoding",
+    "content_language": "content-language",
+    "content_disposition": "content-disposition",
+    "cache_control": "cache-control",
+}
+_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_VERSION_ID = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
+_ESCAPED = re.compile(r"_x([0-9a-f]{4}|[0-9a-f]{8})_")
+_TO_ESCAPE = re.compile(r"[^a-z0-9_]|^[0-9]|_(?=x[0-9a-f]{4}(?:[0-9a-f]{4})?_)")
+EMPTY = "=?UTF-8?B??="  # the empty string, for a header must not be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A version as `ObjectMeta.version` has it: version id, where the account keeps versions, then the ETag in its quotes.
+
+    An event gives the ETag without quotes.
+    """
+
+    version_id: str = ""
+    etag: str = ""  # with its quotes
+
+    @classmethod
+    def parse(cls, text: str) -> Pin:
+        version_id, quote, rest = text.partition('"')
+        if quote or not version_id or _VERSION_ID.fullmatch(version_id):
+            return cls(version_id, quote + rest)
+        return cls("", f'"{version_id}"')
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Pin:
+        """The version that an answer is about."""
+        return cls(headers.get("x-ms-version-id", ""), quoted(headers.get("etag", "")))
+
+    def __str__(self) -> str:
+        return f"{self.version_id}{self.etag}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Asks for this version."""
+        return {"versionid": self.version_id} if self.version_id else {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Demand this version of the newest."""
+        return {"if-match": self.etag} if self.etag else {}
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """Demand it of a read, where the query does not."""
+        return {} if self.version_id else self.headers
+
+
+def quoted(etag: str) -> str:
+    """As HTTP has it; a listing leaves the quotes out."""
+    return etag if etag.startswith('"') or not etag else f'"{etag}"'
+
+
+def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
+    """Of an answer to GET or HEAD, `ranged` or of the whole."""
+    return written(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
+
+
+def written(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
+    """Of an answer to a write, which says when, but not what was asked for."""
+    modified = seconds(headers.get("last-modified", ""))
+    return ObjectMeta(
+        key=key,
+        size=size,
+        version=str(Pin.of(headers)),
+        modified=modified,
+        position=Position.at(int(modified * 1e9)),
+        checksums=attested,
+        attributes=given,
+    )
+
+
+def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
+    """The blob's MD5: Azure's own where it was written by one request, else what its writer declared, if anything."""
+    said = headers.get("x-ms-blob-content-md5" if ranged else "content-md5", "")
+    return Checksums(md5=from_base64(said))
+
+
+def attributes(headers: Mapping[str, str]) -> Attributes:
+    """What an answer to GET or HEAD says, but for the tags. A tier that is only the account's default is none."""
+    user = {
+        unescape(name.lower()[len(META) :]): decode(value)
+        for name, value in headers.items()
+        if name.lower().startswith(META)
+    }
+
+    def of(field: str) -> str:
+        return text(headers.get(HEADERS[field], ""))
+
+    inferred = headers.get("x-ms-access-tier-inferred", "").lower() == "true"
+    return Attributes(
+        content_type=of("content_type"),
+        content_encoding=of("content_encoding"),
+        content_language=of("content_language"),
+        content_disposition=of("content_disposition"),
+        cache_control=of("cache_control"),
+        storage_class="" if inferred else headers.get(TIER, ""),
+        metadata=user,
+    )
+
+
+def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
+    """What Put Blob or Put Block List says. Raises Unsupported for what no header can hold."""
+    found = {f"x-ms-blob-{h}": getattr(given, f) for f, h in HEADERS.items() if getattr(given, f)}
+    if given.storage_class:
+        found[TIER] = given.storage_class
+    for header, value in found.items():
+        if not _PLAIN.fullmatch(value):
+            raise Unsupported(f"Azure cannot carry this {header}: {value!r}")
+    for name, value in given.metadata.items():
+        if not name:
+            raise Unsupported("Azure cannot carry user metadata without a name")
+        found[META + escape(name)] = encode(value) or EMPTY
+    if given.tags and tags:
+        found["x-ms-tags"] = urlencode(given.tags, quote_via=quote)
+    return found
+
+
+def escape(name: str) -> str:
+    """A metadata name as the C# identifier that Azure demands: `a-b` is `a_x002d_b`, as XmlConvert.EncodeName has it.
+
+    Reversible whatever the name, in lower case, for Azure keeps no case.
+    """
+    return _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):0{4 if ord(found[0]) < 0x10000 else 8}x}_", name.lower())
+
+
+def unescape(name: str) -> str:
+    """The inverse of `escape`; a name without an escape is itself."""
+    return _ESCAPED.sub(lambda found: chr(min(int(found[1], 16), 0x10FFFF)), name)

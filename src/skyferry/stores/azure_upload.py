@@ -1,0 +1,194 @@
+"""Block lists: large blobs, written block by block and made visible by one request.
+
+Azure knows no uploads, only blocks that wait under a key, anybody's together. So the id of each block says whose it is:
+`skyferry-` + upload + part number + CRC32C of the block, always 48 characters, for all blocks under a key must have ids of one
+length. The service took the block only with the right CRC64 (`azure_proof`), so a block id is the proof of its block, it names
+no other bytes, and after a restart the list of waiting blocks tells all that was proven. A block of one byte with the part
+number 0 is laid down first and never committed: as long as it waits, the upload is alive; two bytes long, it was given up.
+
+What proves the whole: Azure keeps no checksum of its own of a block list. But it commits exactly the listed blocks or
+nothing, so the whole is made of proven blocks, and their CRC32Cs combine to that of the whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, StoreError, Unsupported, UploadGone
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.stores.azure_listing import Listing
+from skyferry.stores.azure_meta import Pin, write_headers, written
+from skyferry.stores.azure_proof import CRC64, combined, crc64, digest
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.s3_meta import to_base64
+
+_ID = re.compile(r"[0-9a-f]{24}")
+_BLOCK = re.compile(r"skyferry-([0-9a-f]{24})-([0-9]{5})-([0-9a-f]{8})")
+ALIVE, GIVEN_UP = b"\0", b"\0\0"  # the content of the block that stands for the upload
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of ours, waiting or committed."""
+
+    upload: str  # id
+    number: int  # of the part; 0 stands for the upload
+    crc32c: str
+    size: int = 0
+
+    @classmethod
+    def parse(cls, tag: str, size: int) -> Block | None:
+        """None for what others wrote."""
+        try:
+            found = _BLOCK.fullmatch(base64.b64decode(tag, validate=True).decode("latin-1"))
+        except ValueError:
+            return None
+        return cls(found[1], int(found[2]), found[3], size) if found else None
+
+    @property
+    def tag(self) -> str:
+        """Its id, as Azure has it."""
+        return base64.b64encode(f"skyferry-{self.upload}-{self.number:05}-{self.crc32c}".encode()).decode()
+
+
+class AzureUploads:
+    """The block half of an Azure store."""
+
+    def __init__(self, wire: AzureWire, options: AzureOptions) -> None:
+        self._wire, self._options = wire, options
+        self._given_up: deque[str] = deque(maxlen=1000)  # here; others read it from the waiting blocks
+
+    async def start(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        write_headers(attributes, tags=True)  # said with the last request, but refused with the first
+        now = int(time.time())
+        upload = Upload(f"{now:08x}{secrets.token_hex(8)}", key, size, part_size, attributes, float(now))
+        await self._put(upload, Block(upload.id, 0, "0" * 8), ALIVE, Checksums())
+        return upload
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        if upload.id in self._given_up:
+            raise UploadGone(where=self._wire.where(upload.key))
+        known = await digest(data, Checksums(crc32c=crc32c), self._wire.where(upload.key))
+        block = Block(upload.id, number, known.crc32c)
+        await self._put(upload, block, data, known)
+        return Part(number, (number - 1) * upload.part_size, len(data), block.tag, known.crc32c)
+
+    async def finish(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, headers: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Again after an answer that was lost, it finds what it made before. `headers` have the precondition."""
+        parts = self._checked(upload, parts)
+        proven = Checksums(crc32c=combined(parts))
+        if name := proven.conflict(checksums):
+            raise ChecksumMismatch(f"{name} of the parts is not the one declared", where=self._wire.where(upload.key))
+        body = _document(parts)
+        said = {**headers, **write_headers(upload.attributes, tags=not self._options.hierarchical)}
+        said |= {**self._options.encryption_headers, "content-type": "application/xml"}
+        said[CRC64] = crc64((await digest(body, Checksums(), "")).crc64nvme)
+        if checksums.md5:  # of the whole: Azure keeps it as it is said
+            said["x-ms-blob-content-md5"] = to_base64(checksums.md5)
+        try:
+            answer = await self._wire.send("PUT", upload.key, query={"comp": "blocklist"}, headers=said, body=body)
+        except (UploadGone, PreconditionFailed):
+            if made := await self._made_before(upload, parts, proven):
+                return made
+            raise
+        return await self._seen(written(upload.key, answer.headers, upload.size, upload.attributes, proven))
+
+    async def abort(self, upload: Upload) -> None:
+        """Nobody goes on with it. Azure frees its blocks with the next write to the key, or a week after the last one.
+
+        It could only free them at once by writing the key.
+        """
+        if not _ID.fullmatch(upload.id):
+            return
+        self._given_up.append(upload.id)
+        blocks = await self._waiting(upload.key)
+        if any(block.upload == upload.id and block.number == 0 and block.size == len(ALIVE) for block in blocks):
+            await self._put(upload, Block(upload.id, 0, "0" * 8), GIVEN_UP, Checksums())
+
+    async def parts(self, upload: Upload) -> list[Part]:
+        """What waits of an upload, in order. Raises UploadGone."""
+        blocks = [block for block in await self._waiting(upload.key) if block.upload == upload.id]
+        if not any(block.number == 0 and block.size == len(ALIVE) for block in blocks):
+            raise UploadGone(where=self._wire.where(upload.key))
+        found = {block.number: block for block in blocks if block.number}
+        return [
+            Part(number, (number - 1) * upload.part_size, block.size, block.tag, block.crc32c)
+            for number, block in sorted(found.items())
+        ]
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Ours, alive, to keys that hold no blob: of others Azure does not list what waits."""
+        listing = Listing(self._wire, self._options)
+        async for page in listing.pages(prefix, include="uncommittedblobs"):
+            for found in page:
+                if found.size or found.checksums.md5:  # a blob, and no place where blocks wait
+                    continue
+                for block in await self._waiting(found.key):
+                    if block.number == 0 and block.size == len(ALIVE):
+                        yield Upload(block.upload, found.key, 0, 0, started_at=float(int(block.upload[:8], 16)))
+
+    def _checked(self, upload: Upload, parts: Sequence[Part]) -> list[Part]:
+        """In order, and all of the object: Azure would commit any list."""
+        parts = sorted(parts, key=lambda part: part.number)
+        numbers = [part.number for part in parts]
+        if numbers != list(range(1, len(parts) + 1)) or sum(part.size for part in parts) != upload.size:
+            raise StoreError("the parts are not those of the whole object", where=self._wire.where(upload.key))
+        if upload.id in self._given_up:
+            raise UploadGone(where=self._wire.where(upload.key))
+        return parts
+
+    async def _put(self, upload: Upload, block: Block, data: bytes, known: Checksums) -> None:
+        """Put Block. Raises ChecksumMismatch."""
+        known = known if known.crc64nvme else await digest(data, known, "")
+        said = {**self._options.encryption_headers, CRC64: crc64(known.crc64nvme)}
+        query = {"comp": "block", "blockid": block.tag}
+        answer = await self._wire.send("PUT", upload.key, query=query, headers=said, body=data)
+        if answer.headers.get(CRC64) != said[CRC64]:  # what Azure says of every block
+            raise ChecksumMismatch("the store attests other bytes than were sent", where=self._wire.where(upload.key))
+
+    async def _waiting(self, key: str) -> list[Block]:
+        """Of ours under this key, anybody's upload."""
+        query = {"comp": "blocklist", "blocklisttype": "uncommitted"}
+        try:
+            document = (await self._wire.send("GET", key, query=query)).xml()
+        except ObjectNotFound:
+            return []
+        found = (
+            Block.parse(each.findtext("Name", ""), int(each.findtext("Size", "0")))
+            for each in document.iterfind("UncommittedBlocks/Block")
+        )
+        return [block for block in found if block]
+
+    async def _seen(self, made: ObjectMeta) -> ObjectMeta:
+        """With the size that Azure tells; as it is, if it was replaced already."""
+        answer = await self._wire.send("HEAD", made.key, headers=Pin.parse(made.version).headers, accept=(404, 412))
+        if answer.status >= 300:
+            return made
+        size = int(answer.headers.get("content-length", "-1"))
+        return replace(made, size=size, checksums=made.checksums if size == made.size else Checksums())
+
+    async def _made_before(self, upload: Upload, parts: Sequence[Part], proven: Checksums) -> ObjectMeta | None:
+        """The blob, if it is made of these very blocks, which nobody else has."""
+        query = {"comp": "blocklist", "blocklisttype": "committed"}
+        try:
+            listed = await self._wire.send("GET", upload.key, query=query)
+        except (ObjectNotFound, Unsupported):  # no blob, or one that has no list of blocks to show
+            return None
+        tags = [each.findtext("Name", "") for each in listed.xml().iterfind("CommittedBlocks/Block")]
+        if not tags or tags != [part.tag for part in parts]:
+            return None
+        return await self._seen(written(upload.key, listed.headers, upload.size, upload.attributes, proven))
+
+
+def _document(parts: Sequence[Part]) -> bytes:
+    """The blocks in order, of those that wait."""
+    listed = "".join(f"<Uncommitted>{part.tag}</Uncommitted>" for part in parts)
+    return f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()

@@ -1,0 +1,151 @@
+"""Authorized requests to one container, each sent once: what is tried again is the engine's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+from skyferry.errors import ConfigError, StoreError
+from skyferry.model import Traits
+from skyferry.stores.azure_auth import AzureProvider, SharedKey, authorization
+from skyferry.stores.azure_errors import Refusal, translate
+from skyferry.stores.http import DOCUMENT, Answer, Http, Limits, retry_after
+
+STARTS = "2026-02-06"  # the API version since which a listing may start anywhere
+
+
+@dataclass(frozen=True, slots=True)
+class AzureOptions:
+    """How one container is reached and written."""
+
+    endpoint: str  # of the account's Blob service: https://ACCOUNT.blob.core.windows.net
+    encryption_scope: str = ""  # "" = the container's default
+    hierarchical: bool = False  # the account's namespace (Data Lake Gen2): it keeps no tags and sorts `/` first
+    api_version: str = STARTS
+    list_page: int = 5000  # blobs in one answer, at most
+    connections: int = 128  # at the same time
+    connect_timeout: float = 10.0  # seconds
+    read_timeout: float = 30.0  # seconds without a byte
+
+    @property
+    def encryption_headers(self) -> dict[str, str]:
+        """What every write says."""
+        return {"x-ms-encryption-scope": self.encryption_scope} if self.encryption_scope else {}
+
+    @property
+    def starts(self) -> bool:
+        """Whether a listing may begin in the middle, by the order that ours has."""
+        return self.api_version >= STARTS and not self.hierarchical
+
+    def traits(self) -> Traits:
+        """As the engine reads them. Limits: "Scalability and performance targets for Blob Storage".
+
+        Azure checks the CRC64 or MD5 of every body it takes. The CRC32C is our own, of the same bytes (`azure_proof`).
+        """
+        return Traits(
+            attests=frozenset({"crc32c", "crc64nvme", "md5"}),
+            metadata_limit=8192,
+            single_put_limit=5000 * 2**20,
+            max_part=4000 * 2**20,
+            max_parts=50_000,
+            resumable=True,
+            listed_uploads="own",
+            lossy=("tags", "the order of listings") if self.hierarchical else (),
+        )
+
+
+class AzureWire:
+    """One container's HTTP. Its connections are opened as they are needed."""
+
+    def __init__(self, name: str, container: str, credential: AzureProvider, options: AzureOptions) -> None:
+        self.name = name
+        self._credential, self._version = credential, options.api_version
+        endpoint = urlsplit(options.endpoint)
+        if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
+            hint = "as in https://ACCOUNT.blob.core.windows.net"
+            raise ConfigError("Azure needs the endpoint of the storage account", where=name, hint=hint)
+        self.root = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/{quote(container)}"
+        self._http = Http(name, self.root, Limits(options.connections, options.connect_timeout, options.read_timeout))
+
+    async def send(
+        self,
+        method: str,
+        key: str = "",
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        limit: int = DOCUMENT,
+        accept: Collection[int] = (),
+    ) -> Answer:
+        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
+
+        A token that the service calls expired is renewed, once. Without a key it is about the container.
+        """
+        credential = await self._credential()
+        answer = await self._once(credential, method, key, query or {}, headers or {}, body, limit)
+        if _expired(answer) and isinstance(credential, str) and credential:
+            renewed = await self._credential(stale=credential)
+            if renewed != credential:
+                answer = await self._once(renewed, method, key, query or {}, headers or {}, body, limit)
+        if answer.status < 300 or answer.status in accept:
+            return answer
+        raise translate(refusal(answer), self.where(key))
+
+    def url(self, key: str) -> str:
+        """Of a blob, encoded."""
+        return f"{self.root}/{quote(key, safe='/~')}" if key else self.root
+
+    def where(self, key: str) -> str:
+        """For errors."""
+        return self._http.where(key)
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._http.close()
+
+    async def _once(
+        self,
+        credential: str | SharedKey,
+        method: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        limit: int,
+    ) -> Answer:
+        url = self.url(key)
+        every = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": self._version, "content-length": str(len(body))}
+        every |= headers
+        every |= authorization(credential, method, url, every, query)
+        return await self._http.exchange(method, url + _query(query), every, body, limit=limit, key=key)
+
+
+def refusal(answer: Answer) -> Refusal:
+    """What an error answer says."""
+    document = ElementTree.Element("Error")
+    if answer.body.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
+        try:
+            document = answer.xml()
+        except StoreError:  # the page of a proxy
+            document = ElementTree.Element("Error")
+    detail = document.findtext("HeaderName", "")
+    return Refusal(
+        status=answer.status,
+        code=answer.headers.get("x-ms-error-code", "") or document.findtext("Code", ""),
+        message=f"{document.findtext('Message', '').partition(chr(10))[0]} {detail}".strip(),
+        request_id=answer.headers.get("x-ms-request-id", ""),
+        retry_after=retry_after(answer.headers.get("retry-after", "")),
+    )
+
+
+def _expired(answer: Answer) -> bool:
+    return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
+
+
+def _query(query: Mapping[str, str]) -> str:
+    pairs = [f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in sorted(query.items())]
+    return f"?{'&'.join(pairs)}" if pairs else ""

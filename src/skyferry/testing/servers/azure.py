@@ -1,0 +1,38 @@
+"""Containers and stores on an Azurite of tests."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+
+from skyferry.credentials import fixed
+from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure_auth import AzureProvider, SharedKey
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.testing.servers.azurite import Azurite
+
+
+@dataclass(frozen=True, slots=True)
+class AzurePlace:
+    """Where Azure tests may make containers, and as whom."""
+
+    options: AzureOptions
+    credential: AzureProvider = field(repr=False)
+
+    @classmethod
+    def on(cls, server: Azurite) -> AzurePlace:
+        """Its one account."""
+        return cls(AzureOptions(server.blob_url), fixed(SharedKey(server.account, server.key)))
+
+    async def container(self) -> str:
+        """A new one."""
+        name = f"container-{secrets.token_hex(6)}"
+        wire = AzureWire("admin", name, self.credential, self.options)
+        await wire.send("PUT", query={"restype": "container"})
+        await wire.close()
+        return name
+
+    def store(self, container: str, endpoint: str = "") -> AzureStore:
+        """On that container, maybe by way of a proxy. The caller closes it."""
+        options = replace(self.options, endpoint=endpoint) if endpoint else self.options
+        return AzureStore("azure", container, options, self.credential)
