@@ -30,6 +30,7 @@ from skyferry.stores.s3_errors import Refusal, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
 
@@ -103,9 +104,17 @@ class S3Wire:
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
         """
         url = self._root + quote(key, safe="/~") + _query(query or {})
-        signed = await self._sign(method, url, {"Host": self._host, **(headers or {})}, sha256 or UNSIGNED)
-        plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key)
-        answer = Answer(plain.status, plain.headers, plain.body)
+        unsigned = {"Host": self._host, **(headers or {})}
+
+        async def once(credentials: S3Credentials) -> Answer:
+            signed = self._sign(credentials, method, url, unsigned, sha256 or UNSIGNED)
+            plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key)
+            return Answer(plain.status, plain.headers, plain.body)
+
+        credentials = await self._credentials()
+        answer = await once(credentials)
+        if answer.status >= 400 and answer.status not in accept and _expired(method, answer):
+            answer = await once(await self._credentials(stale=credentials.access_key))
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate(refusal(answer), self.where(key))
@@ -118,9 +127,10 @@ class S3Wire:
         """Close the connections. Idempotent."""
         await self._http.close()
 
-    async def _sign(self, method: str, url: str, headers: Mapping[str, str], payload: str) -> dict[str, str]:
+    def _sign(
+        self, credentials: S3Credentials, method: str, url: str, headers: Mapping[str, str], payload: str
+    ) -> dict[str, str]:
         """The headers with date and signature (AWS Signature Version 4)."""
-        credentials = await self._credentials()
         if self._signing is None or self._signing[0] != credentials:
             secrets = (credentials.access_key, credentials.secret_key, credentials.token or None)
             self._signing = credentials, AwsCredentialsProvider.new_static(*secrets)
@@ -152,6 +162,11 @@ def root(bucket: str, options: S3Options, region: str) -> str:
 def key_of(listing: ElementTree.Element, text: str) -> str:
     """A key as a listing has it that was asked for in URL encoding (a space is a plus), and may not be in it."""
     return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
+
+
+def _expired(method: str, answer: Answer) -> bool:
+    """Whether the credentials have ended. An answer to HEAD cannot say so: Amazon's then is a 400 without a word."""
+    return (method == "HEAD" and answer.status == 400) or refusal(answer).code in EXPIRED
 
 
 def refusal(answer: Answer) -> Refusal:

@@ -1,0 +1,178 @@
+"""Who we are to AWS: what its SDK finds on this machine, or a role assumed with a token of another cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from skyferry.credentials import S3Credentials
+from skyferry.errors import ConnectionLost, StoreUnavailable
+from skyferry.identity.exchange import Request, ask, refused
+from skyferry.identity.extras import needs
+from skyferry.identity.policy import long_lived
+from skyferry.identity.renewing import Fresh, Obtain
+from skyferry.identity.sources import Source
+
+STS = "AWS STS"
+GOOGLE_HEADER = "x-goog-cloud-target-resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role, and how it is assumed."""
+
+    arn: str
+    session_name: str = "skyferry"  # who CloudTrail says it was
+    lifetime: float = 3600.0  # seconds; the role's own maximum is an upper bound
+    region: str = "us-east-1"
+    endpoint: str = ""  # of STS; "" = AWS's in the region
+
+    @property
+    def url(self) -> str:
+        """Of STS."""
+        return self.endpoint or sts(self.region)
+
+
+def sts(region: str) -> str:
+    """The endpoint of AWS STS in a region."""
+    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
+
+
+def web_identity(role: Role, source: Source) -> Obtain[S3Credentials]:
+    """AssumeRoleWithWebIdentity: credentials of the role for a token that its trust policy takes. Nothing is signed.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+    """
+
+    async def obtain() -> Fresh[S3Credentials]:
+        token = await source()
+        form = {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": role.arn,
+            "RoleSessionName": role.session_name,
+            "DurationSeconds": str(round(role.lifetime)),
+            "WebIdentityToken": token,
+        }
+        return _assumed(await ask(Request(role.url, STS, form=form, secrets=(token,))))
+
+    return obtain
+
+
+def _assumed(body: bytes) -> Fresh[S3Credentials]:
+    """The credentials in the answer of STS."""
+    try:
+        found = ElementTree.fromstring(body).find(".//{*}Credentials")  # noqa: S314 - AWS over TLS, of 2xx
+    except ElementTree.ParseError as broken:
+        raise StoreUnavailable("the answer is not XML", where=STS) from broken
+    if found is None:
+        raise StoreUnavailable("the answer has no credentials", where=STS)
+    key, secret, token, end = (
+        found.findtext(f"{{*}}{name}", "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+    )
+    if not (key and secret and token and end):
+        raise StoreUnavailable("the answer's credentials are not whole", where=STS)
+    return Fresh(S3Credentials(key, secret, token), key, datetime.fromisoformat(end).timestamp())
+
+
+def chain() -> Obtain[S3Credentials]:
+    """What botocore finds: web identity, IRSA, pod identity, instance and container roles, SSO. Long-lived keys are refused.
+
+    A new session each time: what botocore keeps for itself may be what a service has just called expired.
+    """
+
+    async def obtain() -> Fresh[S3Credentials]:
+        return await asyncio.to_thread(_found)
+
+    return obtain
+
+
+def _session() -> Any:
+    """A botocore session that may block."""
+    with needs("s3", "the identity of this machine at AWS"):
+        import botocore.session  # type: ignore[import-untyped]  # no stubs are published with it
+    return botocore.session.get_session()
+
+
+def _found() -> Fresh[S3Credentials]:
+    session = _session()
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]  # as above
+    from botocore.exceptions import ConnectionError as Unreachable
+
+    try:
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
+    except (HTTPClientError, Unreachable) as broken:
+        raise ConnectionLost(type(broken).__name__, where="AWS credentials") from broken
+    except (BotoCoreError, ClientError) as error:
+        raise refused(str(error), "AWS credentials") from None
+    if frozen is None or not frozen.access_key:
+        raise refused("this machine has no identity at AWS", "AWS credentials", hint=FIND)
+    if not frozen.token:
+        raise long_lived("aws", f"the access key that botocore found ({credentials.method})")
+    end = getattr(credentials, "_expiry_time", None)  # botocore tells it nowhere else
+    expires = end.timestamp() if isinstance(end, datetime) else float("inf")
+    return Fresh(S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires)
+
+
+FIND = "give the machine a role, or set identity: {kind: federated, ...}: see docs/identity.md"
+
+
+def from_aws(identity: Obtain[S3Credentials], audience: str, region: str, endpoint: str = "") -> Source:
+    """A token of AWS STS for another cloud (GetWebIdentityToken; outbound federation is enabled once per account).
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html
+    """
+
+    async def give() -> str:
+        return await asyncio.to_thread(_issued, (await identity()).value, audience, region, endpoint)
+
+    return give
+
+
+def _issued(credentials: S3Credentials, audience: str, region: str, endpoint: str) -> str:
+    session = _session()
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    session.set_credentials(credentials.access_key, credentials.secret_key, credentials.token or None)
+    try:
+        client = session.create_client("sts", region_name=region, endpoint_url=endpoint or None)
+        answer = client.get_web_identity_token(Audience=[audience], SigningAlgorithm="RS256", DurationSeconds=300)
+    except (BotoCoreError, ClientError) as error:
+        raise refused(str(error), STS) from None
+    client.close()
+    return str(answer["WebIdentityToken"])
+
+
+def signed_identity(identity: Obtain[S3Credentials], audience: str, region: str) -> Source:
+    """A GetCallerIdentity, signed and not sent, which proves to Google's STS who we are at AWS.
+
+    https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token (aws4_request)
+    """
+
+    async def give() -> str:
+        return signed_caller((await identity()).value, audience, region)
+
+    return give
+
+
+def signed_caller(credentials: S3Credentials, audience: str, region: str) -> str:
+    """The request as Google wants it."""
+    with needs("s3", "the identity of AWS at Google"):
+        from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # no stubs are published with it
+        from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # as above
+        from botocore.credentials import Credentials  # type: ignore[import-untyped]  # as above
+    url = f"{sts(region).rstrip('/')}?Action=GetCallerIdentity&Version=2011-06-15"
+    request = AWSRequest("POST", url, headers={GOOGLE_HEADER: audience, "host": sts(region).split("/")[2]})
+    SigV4Auth(Credentials(credentials.access_key, credentials.secret_key, credentials.token), "sts", region).add_auth(
+        request
+    )
+    headers: Mapping[str, str] = dict(request.headers.items())
+    listed = [{"key": name, "value": value} for name, value in headers.items()]
+    return quote(json.dumps({"url": url, "method": "POST", "headers": listed}))

@@ -1,0 +1,108 @@
+"""Who we are to Azure: a managed identity or a login by its SDK, or a token of where we run exchanged at Entra."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skyferry.errors import ConfigError
+from skyferry.identity.exchange import Request, ask, document, life, refused, text
+from skyferry.identity.extras import needs
+from skyferry.identity.renewing import Fresh, Obtain
+from skyferry.identity.sources import Source, from_file
+
+ENTRA = "Microsoft Entra"
+LOGIN = "https://login.microsoftonline.com"
+AUDIENCE = "api://AzureADTokenExchange"  # whom a token is for that Entra takes for another
+STORAGE = "https://storage.azure.com/.default"  # the scope of blobs and queues
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application, or a managed identity, that has a federated credential."""
+
+    tenant: str
+    client: str
+    endpoint: str = LOGIN
+
+
+def exchanged(application: Application, source: Source, scope: str = STORAGE) -> Obtain[str]:
+    """An access token for a token of another issuer, as a federated client assertion. This is workload identity, too.
+
+    https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow, third case
+    """
+
+    async def obtain() -> Fresh[str]:
+        token = await source()
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": application.client,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": token,
+            "scope": scope,
+        }
+        url = f"{application.endpoint.rstrip('/')}/{application.tenant}/oauth2/v2.0/token"
+        answer = document(await ask(Request(url, ENTRA, form=form, secrets=(token,))), ENTRA)
+        given = text(answer, "access_token", ENTRA)
+        return Fresh(given, given, life=life(answer))
+
+    return obtain
+
+
+def workload(env: Mapping[str, str], endpoint: str = "") -> tuple[Application, Source] | None:
+    """What AKS gives a pod (azwi's webhook): who it is, and its token. None elsewhere."""
+    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
+    tenant, client, path = (env.get(name, "") for name in names)
+    if not (tenant and client and path):
+        return None
+    authority = endpoint or env.get("AZURE_AUTHORITY_HOST") or LOGIN
+    return Application(tenant, client, authority), from_file(Path(path))
+
+
+def machine(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
+    """The managed identity of this machine, else a person's login (az, azd), by azure-identity.
+
+    A new credential each time: what the SDK keeps may be what a service has just called expired.
+    """
+
+    async def obtain() -> Fresh[str]:
+        with needs("azure", "the identity of this machine at Azure"):
+            from azure.core.exceptions import AzureError
+            from azure.identity.aio import (
+                AzureCliCredential,
+                AzureDeveloperCliCredential,
+                ChainedTokenCredential,
+                ManagedIdentityCredential,
+            )
+        try:
+            managed = ManagedIdentityCredential(client_id=client_id or None)
+            async with ChainedTokenCredential(managed, AzureCliCredential(), AzureDeveloperCliCredential()) as chain:
+                found = await asyncio.wait_for(chain.get_token(scope), 30)
+        except (AzureError, ValueError, TimeoutError) as error:
+            hint = "give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/identity.md"
+            raise refused(str(error) or type(error).__name__, ENTRA, hint=hint) from None
+        return Fresh(found.token, found.token, float(found.expires_on))
+
+    return obtain
+
+
+def from_azure(audience: str, env: Mapping[str, str], client_id: str = "") -> Source:
+    """A token of Entra for this machine's identity, for another cloud. `audience` is the URI of an application there."""
+    scope = audience if audience.endswith("/.default") else f"{audience}/.default"
+    found = workload(env)
+    obtain = exchanged(*found, scope) if found else machine(client_id or env.get("AZURE_CLIENT_ID", ""), scope)
+
+    async def give() -> str:
+        return (await obtain()).value
+
+    return give
+
+
+def application(tenant: str, client: str, env: Mapping[str, str], endpoint: str = "") -> Application:
+    """As configured, else of the environment. Raises ConfigError where neither says who it is."""
+    tenant, client = tenant or env.get("AZURE_TENANT_ID", ""), client or env.get("AZURE_CLIENT_ID", "")
+    if not (tenant and client):
+        raise ConfigError("a federated identity at Azure needs identity.tenant_id and identity.client_id")
+    return Application(tenant, client, endpoint or env.get("AZURE_AUTHORITY_HOST") or LOGIN)

@@ -1,0 +1,168 @@
+"""From `IdentitySettings` to a provider, one per store or queue. The caller closes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.credentials import S3Credentials
+from skyferry.errors import ConfigError, SkyferryError
+from skyferry.identity import aws, azure, google, sources
+from skyferry.identity.policy import require_tls, secret
+from skyferry.identity.renewing import Fresh, Obtain, Renewing
+from skyferry.ports import Clock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an identity is made in."""
+
+    name: str  # of the store or queue, for errors
+    clock: Clock
+    env: Mapping[str, str] = field(repr=False)
+    failed: Callable[[SkyferryError], None] = lambda error: None  # hears of each renewal that fails
+
+    def renewing(self, obtain: Obtain[T]) -> Renewing[T]:
+        """A provider of it."""
+        return Renewing(self.name, obtain, self.clock, failed=self.failed)
+
+
+def aws_credentials(settings: IdentitySettings, around: Surroundings) -> Renewing[S3Credentials]:
+    """For S3, SQS and what speaks like them. Raises ConfigError."""
+    check(settings, around.env)
+    if settings.kind == "anonymous":
+        raise ConfigError("anonymous is no identity at S3", where=around.name, hint="set identity.kind: static or auto")
+    if settings.kind == "static":
+        return around.renewing(_static_key(settings, around.env))
+    return around.renewing(_aws(settings, around))
+
+
+def google_token(
+    settings: IdentitySettings, around: Surroundings, scopes: tuple[str, ...] = google.SCOPES
+) -> Renewing[str]:
+    """A bearer token for Cloud Storage and Pub/Sub. Raises ConfigError."""
+    check(settings, around.env)
+    if settings.kind == "anonymous":
+        return around.renewing(_anonymous)
+    if settings.kind == "static":
+        if settings.secret_file is None:
+            raise ConfigError("static at Google needs identity.secret_file, a service account's key", where=around.name)
+        return around.renewing(google.of_key(settings.secret_file, scopes))
+    if settings.kind == "auto":
+        return around.renewing(google.default(around.env, scopes))
+    pool = _pool(settings, around.name)
+    if settings.token == "aws" and not settings.audience:  # noqa: S105 - no secret
+        signed = aws.signed_identity(aws.chain(), pool.resource, _region(settings, around.env))
+        return around.renewing(google.exchanged(pool, signed, google.AWS4, scopes))
+    source = _source(settings, around, settings.audience or pool.audience)
+    return around.renewing(google.exchanged(pool, source, google.JWT, scopes))
+
+
+def azure_token(settings: IdentitySettings, around: Surroundings, scope: str = azure.STORAGE) -> Renewing[str]:
+    """A bearer token for Blob and Queue Storage. Raises ConfigError. For identity.kind static see `azure_key`."""
+    check(settings, around.env)
+    if settings.kind in ("anonymous", "static"):
+        raise ConfigError(
+            f"{settings.kind} is no token", where=around.name, hint="set identity.kind: auto or federated"
+        )
+    if settings.kind == "federated":
+        application = azure.application(settings.tenant_id, settings.client_id, around.env, settings.endpoint)
+        source = _source(settings, around, settings.audience or azure.AUDIENCE)
+        return around.renewing(azure.exchanged(application, source, scope))
+    found = azure.workload(around.env, settings.endpoint)
+    if found:
+        return around.renewing(azure.exchanged(*found, scope))
+    return around.renewing(azure.machine(settings.client_id or around.env.get("AZURE_CLIENT_ID", ""), scope))
+
+
+def azure_key(settings: IdentitySettings, env: Mapping[str, str]) -> str:
+    """The shared key of a storage account, in base64, where identity.kind is static. Raises ConfigError. Blocks."""
+    return secret(env, settings.secret_env or "AZURE_STORAGE_KEY", settings.secret_file, "account key")
+
+
+def check(settings: IdentitySettings, env: Mapping[str, str]) -> None:
+    """Raises ConfigError for an endpoint without TLS."""
+    named = (env.get("AWS_ENDPOINT_URL_STS", ""), env.get("AZURE_AUTHORITY_HOST", ""))
+    for url in (settings.endpoint, settings.iam_endpoint, settings.token_url, *named):
+        if url:
+            require_tls(url, allow_http=settings.allow_http)
+
+
+def _aws(settings: IdentitySettings, around: Surroundings) -> Obtain[S3Credentials]:
+    if settings.kind == "auto":
+        return aws.chain()
+    if not settings.role_arn:
+        raise ConfigError("a federated identity at AWS needs identity.role_arn", where=around.name)
+    role = aws.Role(
+        arn=settings.role_arn,
+        session_name=settings.session_name,
+        lifetime=settings.lifetime,
+        region=_region(settings, around.env),
+        endpoint=settings.endpoint,
+    )
+    return aws.web_identity(role, _source(settings, around, settings.audience or "sts.amazonaws.com"))
+
+
+def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> Obtain[S3Credentials]:
+    """Read again at each renewal: who rotates a key rotates a file."""
+
+    def read() -> S3Credentials:
+        key = secret(env, settings.key_env, settings.key_file, "access key")
+        secret_env = settings.secret_env or "AWS_SECRET_ACCESS_KEY"
+        return S3Credentials(key, secret(env, secret_env, settings.secret_file, "secret key"))
+
+    async def obtain() -> Fresh[S3Credentials]:
+        credentials = await asyncio.to_thread(read)
+        return Fresh(credentials, credentials.access_key)
+
+    return obtain
+
+
+async def _anonymous() -> Fresh[str]:
+    return Fresh("", "anonymous")
+
+
+def _pool(settings: IdentitySettings, name: str) -> google.Pool:
+    if not (settings.project and settings.pool and settings.provider):
+        hint = "they name a workload identity pool's provider: see docs/identity.md"
+        raise ConfigError(
+            "a federated identity at Google needs identity.project, pool and provider", where=name, hint=hint
+        )
+    return google.Pool(
+        project=settings.project,
+        pool=settings.pool,
+        provider=settings.provider,
+        service_account=settings.service_account,
+        lifetime=settings.lifetime,
+        endpoint=settings.endpoint or google.STS_URL,
+        iam_endpoint=settings.iam_endpoint or google.IAM_URL,
+    )
+
+
+def _source(settings: IdentitySettings, around: Surroundings, audience: str) -> sources.Source:
+    """Where the token to be exchanged comes from."""
+    match settings.token:
+        case "file":
+            return sources.from_file(settings.token_file or Path())
+        case "url":
+            return sources.from_url(settings.token_url)
+        case "google" if settings.service_account:
+            endpoint = settings.iam_endpoint or google.IAM_URL
+            return google.id_token(google.default(around.env), settings.service_account, audience, endpoint)
+        case "google":
+            return sources.from_google(audience, around.env)
+        case "aws":
+            endpoint = around.env.get("AWS_ENDPOINT_URL_STS", "")
+            return aws.from_aws(aws.chain(), audience, _region(settings, around.env), endpoint)
+        case "azure":
+            return azure.from_azure(audience, around.env, settings.client_id)
+
+
+def _region(settings: IdentitySettings, env: Mapping[str, str]) -> str:
+    return settings.region or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -1,0 +1,153 @@
+"""One request to a token service, and what its refusal means to an operator. No secret comes out in an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import orjson
+
+from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
+
+JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # also where an SDK has read it
+TIMEOUT = 10.0  # seconds for the whole of it
+ANSWER = 2**20  # bytes that an answer may have
+
+CLOCK = "see that this machine's clock is right and that the token is renewed where it comes from"
+# A part of what the service says -> what the operator can do. The first that fits counts.
+HINTS: Sequence[tuple[str, str]] = (
+    ("ExpiredTokenException", CLOCK),
+    ("IncorrectTrustPolicy", "correct the role's trust policy: `skyferry policy` prints it"),
+    ("No OpenIDConnect provider", "create the OIDC identity provider of the token's issuer in this AWS account"),
+    (
+        "Incorrect token audience",
+        "add the audience to the OIDC identity provider, or set identity.audience to one it has",
+    ),
+    ("InvalidIdentityToken", "see that the OIDC identity provider in AWS has the token's issuer and audience"),
+    (
+        "sts:AssumeRoleWithWebIdentity",
+        "let the role's trust policy name this token's subject: `skyferry policy` prints it",
+    ),
+    ("ID Token expired", CLOCK),
+    ("is stale", CLOCK),
+    ("audience in ID Token", "add identity.audience to the allowed audiences of the pool's provider, or correct it"),
+    ("attribute condition", "let the attribute condition of the pool's provider take this token"),
+    ("issuer", "set the issuer of the pool's provider, or of the federated credential, to that of the token"),
+    ("invalid_target", "see that project, pool and provider exist and are enabled"),
+    ("iam.serviceAccounts", "grant this principal roles/iam.workloadIdentityUser on the service account"),
+    ("AADSTS700024", CLOCK),
+    ("AADSTS70021", "add a federated credential to the application with the token's issuer, subject and audience"),
+    ("AADSTS70020", "add a federated credential to the application with the token's issuer, subject and audience"),
+    ("AADSTS7002", "add a federated credential to the application with the token's issuer, subject and audience"),
+    ("AADSTS700016", "set identity.client_id to an application of this tenant"),
+    ("AADSTS90002", "correct identity.tenant_id"),
+    ("signature", "see that the token comes from the issuer that is trusted there"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent to a token service: a POST of `form` or `json`, else a GET."""
+
+    url: str
+    who: str  # the service, for errors
+    form: Mapping[str, str] | None = None
+    json: Mapping[str, object] | None = None
+    headers: Mapping[str, str] | None = None
+    secrets: Sequence[str] = ()  # what an error must not repeat
+    local: bool = False  # to this machine's own metadata: by no proxy
+
+
+async def ask(request: Request) -> bytes:
+    """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(
+                "GET" if request.form is None and request.json is None else "POST",
+                request.url,
+                data=request.form,
+                json=request.json,
+                headers=request.headers,
+                allow_redirects=False,
+                proxy=None if request.local else _proxy(request.url),
+            ) as answer,
+        ):
+            body = await answer.read()
+    except TimeoutError as late:
+        raise StoreTimeout(where=request.who) from late
+    except (aiohttp.ClientError, OSError) as broken:
+        hint = f"see that {urlsplit(request.url).netloc} can be reached from here"
+        raise ConnectionLost(type(broken).__name__, where=request.who, hint=hint) from broken
+    if answer.status < 300:
+        return body
+    raise _refusal(answer.status, body, request)
+
+
+def _refusal(status: int, body: bytes, request: Request) -> SkyferryError:
+    if status == 429:
+        return Throttled(where=request.who)
+    if status >= 500:
+        return StoreUnavailable(f"HTTP {status}", where=request.who)
+    return refused(_said(body) or f"HTTP {status}", request.who, request.secrets)
+
+
+def _said(body: bytes) -> str:
+    """Code and message of an error, in the JSON of Google and Entra or the XML of AWS."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return " ".join(re.findall(r"<(?:Code|Message)>(.*?)<", body.decode(errors="replace"), re.DOTALL))
+    if not isinstance(found, dict):
+        return ""
+    error = found.get("error", "")
+    if isinstance(error, dict):
+        return f"{error.get('status', '')} {error.get('message', '')}"
+    return f"{error} {found.get('error_description', '')}"
+
+
+def refused(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
+    """With a hint, if the words are known, and without the secrets, if they are repeated."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        said = said.replace(secret, "[secret]")
+    said = JWT.sub("[secret]", said)
+    hint = hint or next((hint for words, hint in HINTS if words.lower() in said.lower()), "")
+    return IdentityRefused(" ".join(said.split())[:500], where=who, hint=hint)
+
+
+def document(body: bytes, who: str) -> Mapping[str, Any]:
+    """A JSON answer. Raises StoreUnavailable: nobody else than a proxy in between answers otherwise."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise StoreUnavailable("the answer is not JSON", where=who)
+    return found
+
+
+def text(document: Mapping[str, Any], name: str, who: str) -> str:
+    """A member that must be there. Raises StoreUnavailable."""
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        raise StoreUnavailable(f"the answer has no {name}", where=who)
+    return value
+
+
+def life(document: Mapping[str, Any], name: str = "expires_in") -> float:
+    """For how many seconds a token is good (Azure says it as text); an hour, if it is not said."""
+    try:
+        return float(document.get(name, 3600))
+    except (TypeError, ValueError):
+        return 3600.0
+
+
+def _proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)

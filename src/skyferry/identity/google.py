@@ -1,0 +1,209 @@
+"""Who we are to Google Cloud: application default credentials, or a token of another cloud exchanged at Google's STS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from skyferry.errors import ConfigError, ConnectionLost
+from skyferry.identity.exchange import Request, ask, document, life, refused, text
+from skyferry.identity.extras import needs
+from skyferry.identity.policy import long_lived
+from skyferry.identity.renewing import Fresh, Obtain
+from skyferry.identity.sources import METADATA_FLAVOR, Source, google_metadata
+
+STS = "Google STS"
+STS_URL = "https://sts.googleapis.com"
+IAM = "Google IAM credentials"
+IAM_URL = "https://iamcredentials.googleapis.com"
+METADATA = "Google's metadata server"
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+AWS4 = "urn:ietf:params:aws:token-type:aws4_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A provider of a workload identity pool, and how it is asked."""
+
+    project: str  # its number
+    pool: str
+    provider: str
+    service_account: str = ""  # e-mail, to be impersonated; "" = the principal itself has the permissions
+    lifetime: float = 3600.0  # seconds, of an impersonated service account's tokens
+    endpoint: str = STS_URL
+    iam_endpoint: str = IAM_URL
+
+    @property
+    def resource(self) -> str:
+        """The audience of the exchange."""
+        return (
+            f"//iam.googleapis.com/projects/{self.project}/locations/global"
+            f"/workloadIdentityPools/{self.pool}/providers/{self.provider}"
+        )
+
+    @property
+    def audience(self) -> str:
+        """Whom a token is for, unless the provider has audiences of its own."""
+        return f"https:{self.resource}"
+
+
+def exchanged(pool: Pool, source: Source, kind: str = JWT, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+    """An access token for a token of another cloud, of `kind` JWT or AWS4; of the service account, if there is one.
+
+    https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token
+    """
+
+    async def obtain() -> Fresh[str]:
+        token = await source()
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "audience": pool.resource,
+            "scope": " ".join(SCOPES if pool.service_account else scopes),
+            "subject_token_type": kind,
+            "subject_token": token,
+        }
+        request = Request(f"{pool.endpoint.rstrip('/')}/v1/token", STS, form=form, secrets=(token,))
+        answer = document(await ask(request), STS)
+        federated = Fresh(text(answer, "access_token", STS), text(answer, "access_token", STS), life=life(answer))
+        return await _impersonated(pool, federated.value, scopes) if pool.service_account else federated
+
+    return obtain
+
+
+async def _impersonated(pool: Pool, token: str, scopes: Sequence[str]) -> Fresh[str]:
+    """https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken"""
+    request = Request(
+        f"{_account(pool.iam_endpoint, pool.service_account)}:generateAccessToken",
+        IAM,
+        json={"scope": list(scopes), "lifetime": f"{round(pool.lifetime)}s"},
+        headers={"authorization": f"Bearer {token}"},
+        secrets=(token,),
+    )
+    answer = document(await ask(request), IAM)
+    given, end = text(answer, "accessToken", IAM), text(answer, "expireTime", IAM)
+    return Fresh(given, given, datetime.fromisoformat(end).timestamp())
+
+
+def id_token(access: Obtain[str], account: str, audience: str, iam_endpoint: str = IAM_URL) -> Source:
+    """An ID token of a service account that whoever `access` is may impersonate."""
+
+    async def give() -> str:
+        token = (await access()).value
+        request = Request(
+            f"{_account(iam_endpoint, account)}:generateIdToken",
+            IAM,
+            json={"audience": audience, "includeEmail": True},
+            headers={"authorization": f"Bearer {token}"},
+            secrets=(token,),
+        )
+        return text(document(await ask(request), IAM), "token", IAM)
+
+    return give
+
+
+def _account(endpoint: str, email: str) -> str:
+    return f"{endpoint.rstrip('/')}/v1/projects/-/serviceAccounts/{quote(email, safe='@')}"
+
+
+def default(env: Mapping[str, str], scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+    """Application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
+
+    https://cloud.google.com/docs/authentication/application-default-credentials
+    The file may be of an external account (workload identity federation), an impersonated service account or a person;
+    the key of a service account is refused.
+    """
+
+    async def obtain() -> Fresh[str]:
+        path = await asyncio.to_thread(_default_file, env)
+        return await _metadata(env, scopes) if path is None else await asyncio.to_thread(_of_file, path, scopes, False)
+
+    return obtain
+
+
+def of_key(path: Path, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+    """Tokens of a service account by its key: long-lived, so only where identity.kind is static."""
+
+    async def obtain() -> Fresh[str]:
+        return await asyncio.to_thread(_of_file, path, scopes, True)
+
+    return obtain
+
+
+async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> Fresh[str]:
+    url = f"{google_metadata(env)}/instance/service-accounts/default/token?scopes={quote(','.join(scopes), safe='')}"
+    try:
+        answer = document(await ask(Request(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA)
+    except ConnectionLost as nobody:
+        nobody.hint = "this machine has no identity at Google: see docs/identity.md"
+        raise
+    given = text(answer, "access_token", METADATA)
+    return Fresh(given, given, life=life(answer))
+
+
+def _default_file(env: Mapping[str, str]) -> Path | None:
+    """The file of application default credentials, if there is one."""
+    named = env.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+    if named:
+        return Path(named)
+    folder = env.get("CLOUDSDK_CONFIG") or f"{env.get('HOME', '')}/.config/gcloud"
+    gcloud = Path(folder) / "application_default_credentials.json"
+    return gcloud if gcloud.is_file() else None
+
+
+def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> Fresh[str]:
+    """A token by google-auth, of a new object each time: what an old one keeps may be what has just been called expired."""
+    try:
+        info = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"Google's credentials cannot be read: {error.strerror}", where=str(path)) from error
+    except orjson.JSONDecodeError:
+        raise ConfigError("Google's credentials are not JSON", where=str(path)) from None
+    source = info.get("source_credentials") or {}
+    if "service_account" in (info.get("type"), source.get("type")) and not key_allowed:
+        raise long_lived("google", "the service account's key")
+    with needs("gcs", "the identity of this machine at Google"):
+        from google.auth import exceptions
+        from google.auth.transport.requests import Request as Transport
+    try:
+        credentials = _load(info, scopes)
+        credentials.refresh(Transport())
+    except exceptions.TransportError as broken:
+        raise ConnectionLost(type(broken).__name__, where=str(path)) from broken
+    except (exceptions.GoogleAuthError, ValueError) as error:
+        raise refused(str(error), str(path), _secrets(info)) from None
+    end = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else float("inf")
+    return Fresh(str(credentials.token), str(credentials.token), end)
+
+
+def _load(info: Mapping[str, Any], scopes: Sequence[str]) -> Any:
+    """The object of google-auth. Not by `load_credentials_from_dict`: that asks another service which project it is."""
+    from google.auth import aws, identity_pool, impersonated_credentials, pluggable
+    from google.oauth2 import credentials as user
+    from google.oauth2 import service_account
+
+    kind, source = info.get("type"), info.get("credential_source") or {}
+    if kind == "external_account":
+        family: Any = identity_pool if "executable" not in source else pluggable
+        family = aws if "environment_id" in source else family
+        return family.Credentials.from_info(info, scopes=scopes)
+    if kind == "authorized_user":
+        return user.Credentials.from_authorized_user_info(info)  # type: ignore[no-untyped-call]  # google-auth has no types
+    if kind == "impersonated_service_account":
+        return impersonated_credentials.Credentials.from_impersonated_service_account_info(info, scopes=scopes)  # type: ignore[no-untyped-call]  # as above
+    if kind == "service_account":
+        return service_account.Credentials.from_service_account_info(info, scopes=scopes)  # type: ignore[no-untyped-call]  # as above
+    raise ValueError(f"credentials of type {kind!r} are not known")
+
+
+def _secrets(info: Mapping[str, Any]) -> list[str]:
+    """What an error must not repeat."""
+    return [str(info[name]) for name in ("private_key", "refresh_token", "client_secret") if info.get(name)]

@@ -1,0 +1,64 @@
+"""What is allowed: no long-lived key unless it is said, no secret in the configuration, no wire without TLS."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skyferry.errors import ConfigError, IdentityRefused
+
+FEDERATED = {
+    "aws": "let the machine have a role (instance profile, IRSA, pod identity), or assume one with a token of where it runs:\n"
+    "  identity: {kind: federated, token: google, role_arn: 'arn:aws:iam::ACCOUNT:role/NAME'}",
+    "google": "let the machine have a service account, or use a workload identity pool with a token of where it runs:\n"
+    "  identity: {kind: federated, token: aws, project: NUMBER, pool: NAME, provider: NAME, service_account: EMAIL}",
+    "azure": "let the machine have a managed identity, or give the application a federated credential for where it runs:\n"
+    "  identity: {kind: federated, token: google, tenant_id: ID, client_id: ID}",
+}
+
+
+def long_lived(cloud: str, what: str) -> IdentityRefused:
+    """The refusal of a key that does not end by itself, with the way to do without."""
+    return IdentityRefused(
+        f"{what} is a long-lived key, which is not used unless identity.kind is static", hint=FEDERATED[cloud]
+    )
+
+
+def secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:
+    """What the file holds, else the variable. Raises ConfigError where neither does. Blocks: call it in a thread."""
+    if path is not None:
+        try:
+            found = path.read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"the {what} cannot be read: {error.strerror}", where=str(path)) from error
+        if not found:
+            raise ConfigError(f"the {what} is empty", where=str(path))
+        return found
+    if name and env.get(name, "").strip():
+        return env[name].strip()
+    raise ConfigError(f"there is no {what}", hint=f"put it into a file or into the variable {name or 'that is named'}")
+
+
+def require_tls(url: str, *, allow_http: bool = False) -> None:
+    """Raises ConfigError for an endpoint whose wire anybody may read or change. Loopback may do without TLS."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or loopback(parts.hostname or ""))):
+        return
+    where = f"{parts.scheme}://{parts.hostname or ''}"
+    if parts.scheme != "http":
+        raise ConfigError("an endpoint begins with https://", where=where)
+    raise ConfigError(
+        "an endpoint without TLS", where=where, hint="use https://, or say allow_http: true where the network is yours"
+    )
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name alone: nothing is looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

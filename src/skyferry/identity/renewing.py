@@ -1,0 +1,132 @@
+"""One credential, kept and renewed: ahead of its end, or when a service calls it expired, once for all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from skyferry.errors import IdentityRefused, InternalError, SkyferryError
+from skyferry.ports import Clock
+from skyferry.retry import Backoff
+
+T = TypeVar("T")
+
+# Seconds before the end in which a new one is fetched. Less than the 4 minutes for which Google's metadata server, and
+# the 5 for which Azure's SDK, would answer with the same token again.
+AHEAD = 225.0
+LEAST = 30.0  # seconds for which a new one is used, whatever this machine's clock says of its end
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh(Generic[T]):
+    """A credential as it was given."""
+
+    value: T = field(repr=False)
+    name: str = field(repr=False)  # what `stale` is compared with
+    expires: float = float("inf")  # seconds since 1970
+    life: float = float("inf")  # seconds; whichever ends first
+
+
+Obtain = Callable[[], Awaitable[Fresh[T]]]
+
+
+class Renewing(Generic[T]):
+    """A `Provider` that renews what `obtain` gives.
+
+    While a renewal fails, the old credential serves until its end, and the next try waits (exponential back-off); who
+    cannot use the old one is told why, and when to come again. Close it when nobody asks any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        obtain: Obtain[T],
+        clock: Clock,
+        *,
+        backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        failed: Callable[[SkyferryError], None] = lambda error: None,
+    ) -> None:
+        """`name` is for errors. `failed` hears of each renewal that fails, also of those nobody waits for."""
+        self.name = name
+        self._obtain, self._clock, self._backoff, self._failed = obtain, clock, backoff, failed
+        self._held: Fresh[T] | None = None
+        self._due = 0.0  # seconds since 1970, when to renew what is held
+        self._failure: SkyferryError | None = None
+        self._failures = 0  # in a row
+        self._wait_until = 0.0  # monotonic seconds, before which it is not tried again
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def __call__(self, *, stale: str = "") -> T:
+        """See `Provider`."""
+        if self._usable(stale) is None:
+            await self._renewed(stale)
+        held = self._usable(stale)
+        if held is None:
+            raise self._why(stale)
+        if self._clock.time() >= self._due:
+            self._begin()  # nobody waits for it
+        return held.value
+
+    async def close(self) -> None:
+        """End a renewal under way. Idempotent."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal})
+
+    def _usable(self, stale: str) -> Fresh[T] | None:
+        held = self._held
+        return held if held is not None and held.name != stale and self._clock.time() < held.expires else None
+
+    async def _renewed(self, stale: str) -> None:
+        """Wait for the renewal under way, or for one that begins now. Cancelled alone: the renewal goes on for others."""
+        renewal = self._begin()
+        if renewal is not None:
+            await asyncio.wait({renewal})
+
+    def _begin(self) -> asyncio.Task[None] | None:
+        """The renewal under way; None while it is too early for the next one."""
+        if self._renewal is None and self._clock.monotonic() >= self._wait_until:
+            self._renewal = asyncio.create_task(self._renew(), name=f"identity {self.name}")
+        return self._renewal
+
+    async def _renew(self) -> None:
+        try:
+            fresh = await self._obtain()
+        except SkyferryError as error:
+            self._put_off(error)
+        except Exception as bug:  # noqa: BLE001 - of ours or of an SDK: those who wait must hear of it
+            self._put_off(InternalError(f"{type(bug).__name__} while a credential was renewed", where=self.name))
+        else:
+            self._keep(fresh)
+        finally:
+            self._renewal = None
+
+    def _keep(self, fresh: Fresh[T]) -> None:
+        now = self._clock.time()
+        end = min(fresh.expires, now + fresh.life)
+        if self._held is not None and fresh.name == self._held.name and end <= self._held.expires:
+            self._put_off(IdentityRefused("the same credential was given again", where=self.name))
+            return
+        life = max(end - now, LEAST)
+        self._held = Fresh(fresh.value, fresh.name, now + life)
+        self._due = now + life - min(AHEAD, life / 4)
+        self._failure, self._failures = None, 0
+
+    def _put_off(self, error: SkyferryError) -> None:
+        self._failures += 1
+        delay = self._backoff.delay(self._failures, random.random(), error.retry_after)  # noqa: S311 - jitter
+        self._wait_until = self._clock.monotonic() + delay
+        self._failure = error
+        self._failed(error)
+
+    def _why(self, stale: str) -> SkyferryError:
+        """The last failure, for one who asked."""
+        if self._failure is None:  # what has just been given is what was called expired
+            return IdentityRefused("the service refuses the credential that was given last", where=self.name)
+        error, wait = self._failure, self._wait_until - self._clock.monotonic()
+        copy = type(error)(error.message, where=error.where or self.name, hint=error.hint, retry_after=max(wait, 0.0))
+        copy.__cause__ = error.__cause__
+        return copy

@@ -1,0 +1,59 @@
+"""Where the token comes from that another cloud exchanges: a file, a URL, or the identity this machine has at a cloud."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from skyferry.errors import IdentityRefused
+from skyferry.identity.exchange import Request, ask
+
+Source = Callable[[], Awaitable[str]]  # asked for each exchange; raises as a `Provider` does
+
+
+def from_file(path: Path) -> Source:
+    """What the file holds now: Kubernetes writes its projected tokens anew."""
+
+    async def give() -> str:
+        try:
+            token = (await asyncio.to_thread(path.read_text)).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise IdentityRefused(f"the token cannot be read: {type(error).__name__}", where=str(path)) from error
+        if not token:
+            raise IdentityRefused("the token's file is empty", where=str(path))
+        return token
+
+    return give
+
+
+def from_url(url: str) -> Source:
+    """What a GET answers: the token alone."""
+
+    async def give() -> str:
+        return (await ask(Request(url, "token_url"))).decode(errors="replace").strip()
+
+    return give
+
+
+def from_google(audience: str, env: Mapping[str, str]) -> Source:
+    """An ID token of the service account that this machine has, of Google's metadata server (GCE, GKE, Cloud Run).
+
+    https://cloud.google.com/compute/docs/instances/verifying-instance-identity
+    """
+    url = f"{google_metadata(env)}/instance/service-accounts/default/identity?audience={quote(audience, safe='')}&format=full"
+
+    async def give() -> str:
+        answer = await ask(Request(url, "Google's metadata server", headers=METADATA_FLAVOR, local=True))
+        return answer.decode(errors="replace").strip()
+
+    return give
+
+
+METADATA_FLAVOR = {"Metadata-Flavor": "Google"}
+
+
+def google_metadata(env: Mapping[str, str]) -> str:
+    """The root of Google's metadata, GCE_METADATA_HOST if it is set."""
+    return f"http://{env.get('GCE_METADATA_HOST') or 'metadata.google.internal'}/computeMetadata/v1"

@@ -1,0 +1,113 @@
+"""Credentials that end in the middle of a transfer to S3: renewed once, and the transfer goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from skyferry.clock import SystemClock
+from skyferry.config.identity import IdentitySettings
+from skyferry.credentials import S3Credentials
+from skyferry.errors import IdentityRefused, PermissionDenied
+from skyferry.identity.build import Surroundings, aws_credentials
+from skyferry.identity.renewing import Renewing
+from skyferry.stores.s3 import S3Store
+from skyferry.testing.identity import Failure, TokenServices, token_services
+from skyferry.testing.identity.clouds import ROLE
+from skyferry.testing.servers.proxy import Fault, FaultProxy
+from skyferry.testing.servers.s3 import S3Place
+from skyferry.testing.store_cases.place import BARE, digests
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+PART = 5 * 2**20
+PARTS = 4
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[TokenServices]:
+    async with token_services() as running:
+        yield running
+
+
+@pytest.fixture
+async def identity(services: TokenServices) -> AsyncIterator[Renewing[S3Credentials]]:
+    """A role at AWS, assumed from Google."""
+    settings = IdentitySettings(kind="federated", token="google", role_arn=ROLE, endpoint=services.aws)
+    around = Surroundings("s3", SystemClock(), {"GCE_METADATA_HOST": services.host})
+    provider = aws_credentials(settings, around)
+    yield provider
+    await provider.close()
+
+
+@pytest.fixture
+async def proxy(localstack_s3: S3Place) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(localstack_s3.options.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+async def store(localstack_s3: S3Place, proxy: FaultProxy, identity: Renewing[S3Credentials]) -> AsyncIterator[S3Store]:
+    options = replace(localstack_s3.options, endpoint=proxy.url)
+    store = S3Store("s3", await localstack_s3.bucket(), identity, options)
+    yield store
+    await store.close()
+
+
+async def test_every_part_in_flight_is_told_that_the_token_expired_and_one_renewal_serves_them_all(
+    store: S3Store, proxy: FaultProxy, services: TokenServices
+) -> None:
+    data = bytes(PART) * PARTS
+    upload = await store.start_upload("k", len(data), PART, BARE)
+    proxy.plan(*(Fault(method="PUT", target="partNumber", status=400, body=EXPIRED) for _ in range(PARTS)))
+    body = bytes(PART)
+    parts = await asyncio.gather(
+        *(store.write_part(upload, number + 1, body, digests(body).crc32c) for number in range(PARTS))
+    )
+    proxy.plan(Fault(method="POST", target="uploadId", status=400, body=EXPIRED))  # and at the worst moment
+    await store.finish_upload(upload, parts, digests(data))
+    assert proxy.pending == 0
+    assert (await store.head("k")).size == len(data)
+    assert services.clouds.calls["aws"] == 3  # the first, one for all parts, one for the end
+
+
+async def test_a_read_and_a_look_that_meet_the_expiry_go_on(
+    store: S3Store, proxy: FaultProxy, services: TokenServices
+) -> None:
+    await store.write("k", b"data", BARE, digests(b"data"))
+    proxy.plan(Fault(status=403, body=EXPIRED))
+    assert (await store.read("k", 0, 10)).data == b"data"
+    proxy.plan(Fault(method="HEAD", status=400), Fault(method="GET", status=400, body=EXPIRED))
+    assert (await store.head("k")).size == 4
+    assert services.clouds.calls["aws"] == 3
+
+
+async def test_a_credential_that_is_refused_again_is_denied_and_not_asked_for_for_ever(
+    store: S3Store, proxy: FaultProxy, services: TokenServices
+) -> None:
+    proxy.plan(*(Fault(status=400, body=EXPIRED) for _ in range(2)))
+    with pytest.raises(PermissionDenied, match="ended"):
+        await store.read("k", 0, 10)
+    assert services.clouds.calls["aws"] == 2
+
+
+async def test_a_renewal_that_fails_makes_the_work_wait(
+    store: S3Store, proxy: FaultProxy, services: TokenServices
+) -> None:
+    await store.write("k", b"data", BARE, digests(b"data"))
+    proxy.plan(Fault(status=400, body=EXPIRED))
+    services.clouds.failures.append(Failure("aws", 403, "<Code>AccessDenied</Code>"))
+    with pytest.raises(IdentityRefused, match="AccessDenied") as caught:
+        await store.read("k", 0, 10)
+    assert caught.value.outage
+
+
+async def test_who_is_denied_is_not_renewed(store: S3Store, proxy: FaultProxy, services: TokenServices) -> None:
+    proxy.plan(*(Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>") for _ in range(3)))
+    with pytest.raises(PermissionDenied):
+        await store.read("k", 0, 10)
+    with pytest.raises(PermissionDenied):
+        await store.head("k")
+    assert services.clouds.calls["aws"] == 1
