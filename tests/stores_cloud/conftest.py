@@ -8,9 +8,13 @@ from typing import TypeVar
 
 import pytest
 
+from skyferry.credentials import fixed
+from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs_wire import GcsOptions
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_wire import S3Options
-from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, azurite, localstack, radosgw
+from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, azurite, gcs_fake, localstack, radosgw
+from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.s3 import S3Place
 
 T = TypeVar("T")
@@ -67,5 +71,19 @@ def s3(request: pytest.FixtureRequest) -> S3Place:
 async def s3_store(s3: S3Place) -> AsyncIterator[S3Store]:
     """On a bucket of its own, of each service."""
     store = s3.store(await s3.bucket())
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def gcs(servers: ExitStack) -> GcsPlace:
+    server = _start(servers, gcs_fake())
+    return GcsPlace(GcsOptions(endpoint=server.url), fixed(server.token))
+
+
+@pytest.fixture
+async def gcs_store(gcs: GcsPlace) -> AsyncIterator[GcsStore]:
+    """On a bucket of its own."""
+    store = gcs.store(await gcs.bucket())
     yield store
     await store.close()

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 
 from skyferry.testing.servers.azurite import azurite
 from skyferry.testing.servers.azurite import install as install_azurite
+from skyferry.testing.servers.gcs_fake import gcs_fake
 from skyferry.testing.servers.localstack import install as install_localstack
 from skyferry.testing.servers.localstack import localstack
 from skyferry.testing.servers.radosgw import install as install_radosgw
@@ -18,6 +19,7 @@ INSTALL = {"localstack": install_localstack, "azurite": install_azurite, "radosg
 RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "localstack": localstack,
     "azurite": azurite,
+    "gcs": gcs_fake,
     "radosgw": radosgw,
 }
 

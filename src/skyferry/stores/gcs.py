@@ -1,0 +1,193 @@
+"""Google Cloud Storage over its JSON API: one bucket, versions pinned by generation.
+
+An answer with an object's bytes does not tell what the object carries, so a read that is to say it costs two requests.
+They go at the same time, and count only if they are about the same generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from skyferry.credentials import TokenProvider
+from skyferry.errors import (
+    ConnectionLost,
+    InvalidKey,
+    ObjectNotFound,
+    PreconditionFailed,
+    StoreError,
+    Unsupported,
+    VersionChanged,
+)
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
+from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
+from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
+from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+from skyferry.stores.http import Answer
+
+KEY_MAX = 1024  # bytes of UTF-8; this and the next two: "About Cloud Storage objects", object names
+_FORBIDDEN = re.compile(r"[\0\r\n]")
+_RESERVED = ".well-known/acme-challenge/"
+TURNS = 10  # tries to read an object that is overwritten again and again
+
+TRAITS = Traits(
+    attests=frozenset({"crc32c", "md5"}),
+    metadata_limit=8 * 2**10,
+    single_put_limit=5 * 2**40,
+    max_part=5 * 2**40,
+    max_parts=MOST**3,
+    resumable=True,
+    listed_uploads="own",
+    copy_attests=frozenset({"crc32c"}),
+    copy_exact=True,
+    copy_limit=5 * 2**40,
+    lossy=("tags", "the MD5 of large objects"),
+)
+
+
+class GcsStore:
+    """An ObjectStore on one bucket. What begins with `.skyferry-uploads/` belongs to uploads, and is not shown."""
+
+    def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
+        self.name, self.traits = name, TRAITS
+        self._wire = GcsWire(name, bucket, tokens, options)
+        self._uploads = GcsUploads(self._wire)
+        self.reach: Reach | None = Reach(("gcs", options.endpoint, tokens), bucket)
+
+    async def head(self, key: str) -> ObjectMeta:
+        self._check(key)
+        return await self._look(key)
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        """The meta of a pinned range that does not begin at 0 tells size and version only."""
+        self._check(key)
+        if version and not is_generation(version):
+            raise VersionChanged(f"{version!r} is no generation of Cloud Storage", where=self._wire.where(key))
+        try:
+            if version and start:
+                answer = await self._range(key, start, length, version)
+                found = self._of_range(key, answer, start, length) or await self._look(key, version)
+            else:
+                answer, found = await self._range_and_meta(key, start, length, version)
+        except ObjectNotFound as gone:
+            raise (VersionChanged(where=gone.where) if version else gone) from gone
+        if answer.status == 416 and found.size > start:
+            raise ConnectionLost("there are bytes, but the store says not", where=self._wire.where(key))
+        return ObjectData(found, b"" if answer.status == 416 else answer.body[: max(length, 0)])
+
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        self._check(key, ours=False)
+        return meta(await self._wire.insert(resource(key, attributes, checksums), data, self._conditions(key, when)))
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        self._check(key, ours=False)
+        return await self._uploads.start(key, size, part_size, attributes)
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        return await self._uploads.write_part(upload, number, data, crc32c)
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._uploads.finish(upload, parts, checksums, self._conditions(upload.key, when))
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._uploads.abort(upload)
+
+    async def uploaded_parts(self, upload: Upload) -> list[Part]:
+        return await self._uploads.parts(upload)
+
+    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        return self._uploads.uploads(prefix)
+
+    async def copy_from(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        self._check(key, ours=False)
+        target, demand = resource(key, attributes, Checksums()), self._conditions(key, when)
+        try:
+            return meta(await self._wire.rewrite(source.bucket, found.key, found.version, target, demand))
+        except ObjectNotFound as gone:
+            raise VersionChanged(where=gone.where) from gone
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        """Cloud Storage copies objects of any size, but not parts of them."""
+        raise Unsupported(where=self._wire.where(upload.key))
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        try:
+            self._check(key)
+            await self._wire.send("DELETE", self._wire.path(key), query=self._conditions(key, when), key=key)
+        except ObjectNotFound as absent:
+            if when.replace:
+                raise PreconditionFailed(absent.message, where=absent.where) from absent
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        query = {"startOffset": after} if after else {}
+        async for item in self._uploads.listed(prefix, query):
+            if item["name"] != after and not item["name"].startswith(SCRATCH):
+                yield meta(item)
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+    def _check(self, key: str, *, ours: bool = True) -> None:
+        """A key that may be `ours` and is in the scratch area is not found, so that nobody copies what was found there."""
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as broken:
+            raise InvalidKey("the key is no Unicode", where=self.name) from broken
+        if not 0 < size <= KEY_MAX:
+            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
+        if _FORBIDDEN.search(key) or key in (".", "..") or key.startswith(_RESERVED):
+            raise InvalidKey("Cloud Storage has no such names", where=self._wire.where(repr(key)))
+        if key.startswith(SCRATCH):
+            raise (ObjectNotFound if ours else InvalidKey)("it belongs to uploads", where=self._wire.where(key))
+
+    def _conditions(self, key: str, when: Precondition) -> dict[str, str]:
+        try:
+            return conditions(when)
+        except PreconditionFailed as impossible:
+            raise PreconditionFailed(impossible.message, where=self._wire.where(key)) from impossible
+
+    async def _look(self, key: str, version: str = "") -> ObjectMeta:
+        query = {"fields": FIELDS, **({"generation": version} if version else {})}
+        return meta((await self._wire.send("GET", self._wire.path(key), query=query, key=key)).json())
+
+    async def _range(self, key: str, start: int, length: int, version: str) -> Answer:
+        """With `Accept-Encoding: gzip` an object is sent as it is stored, gzip or not ("Transcoding of gzip files")."""
+        length = max(length, 1)
+        headers = {"range": f"bytes={start}-{start + length - 1}", "accept-encoding": "gzip"}
+        query = {"alt": "media", **({"generation": version} if version else {})}
+        path = self._wire.path(key)
+        return await self._wire.send("GET", path, query=query, headers=headers, limit=length, key=key, accept=(416,))
+
+    def _of_range(self, key: str, answer: Answer, start: int, length: int) -> ObjectMeta | None:
+        """What the answer says; None for a range past the end."""
+        if answer.status == 416:
+            return None
+        found = ranged(key, answer, start, max(length, 1))
+        if found is None:
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+        return found
+
+    async def _range_and_meta(self, key: str, start: int, length: int, version: str) -> tuple[Answer, ObjectMeta]:
+        """Both of one generation."""
+        for _ in range(TURNS):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    sent = group.create_task(self._range(key, start, length, version))
+                    look = group.create_task(self._look(key, version))
+            except* StoreError as failed:
+                raise failed.exceptions[0] from failed
+            answer, found = sent.result(), look.result()
+            told = self._of_range(key, answer, start, length)
+            if told is None and found.size <= start:
+                return answer, found
+            if told is not None and (told.version, told.size) == (found.version, found.size):
+                return answer, found
+        raise VersionChanged("it is overwritten all the time", where=self._wire.where(key))

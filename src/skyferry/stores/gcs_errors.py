@@ -1,0 +1,139 @@
+"""What a Cloud Storage answer that is no success means. Source: "HTTP status and error codes for JSON", Cloud Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from skyferry.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    ObjectNotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    QuotaExceeded,
+    SkyferryError,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+    Unsupported,
+)
+from skyferry.stores.http import Answer, retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The error document of an answer; media requests are refused in plain text."""
+
+    status: int
+    reason: str  # e.g. "rateLimitExceeded"; "" where the answer names none
+    message: str
+    request_id: str = ""
+    retry_after: float | None = None  # seconds
+
+
+CREATE = "create the bucket, or correct its name"
+ENDPOINT = "see that the endpoint is that of Cloud Storage's JSON API, and that no proxy answers in its place"
+GRANT = "grant this identity the permission; without storage.objects.list an absent object is denied too"
+BILLING = "set the store's billing project, or see that its billing account is active and the API enabled"
+KMS = "grant the project's Cloud Storage service agent roles/cloudkms.cryptoKeyEncrypterDecrypter, and enable the key"
+RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
+HOLD = "an event-based hold, a temporary hold or a retention policy keeps the object as it is"
+
+# Reason -> error, and what the operator can do about it.
+REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
+    "authError": (PermissionDenied, RENEW),
+    "expired": (PermissionDenied, RENEW),
+    "required": (PermissionDenied, "configure an identity for this store: it asked without a credential"),
+    "accountDisabled": (PermissionDenied, BILLING),
+    "accessNotConfigured": (PermissionDenied, BILLING),
+    "userProjectMissing": (PermissionDenied, "the requester pays: set the store's billing project"),
+    "userProjectAccountProblem": (PermissionDenied, BILLING),
+    "userProjectInvalid": (PermissionDenied, BILLING),
+    "retentionPolicyNotMet": (PermissionDenied, HOLD),
+    "objectUnderActiveHold": (PermissionDenied, HOLD),
+    "rateLimitExceeded": (Throttled, ""),
+    "userRateLimitExceeded": (Throttled, ""),
+    "dailyLimitExceeded": (QuotaExceeded, ""),
+    "quotaExceeded": (QuotaExceeded, ""),
+    "conditionNotMet": (PreconditionFailed, ""),
+    "invalidStorageClass": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
+    "uploadBrokenConnection": (StoreUnavailable, ""),
+    "backendError": (StoreUnavailable, ""),
+    "internalError": (StoreUnavailable, ""),
+}
+
+# Where there is no reason, or one that is not above.
+STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
+    301: (BucketNotFound, ENDPOINT),
+    307: (BucketNotFound, ENDPOINT),
+    401: (PermissionDenied, RENEW),
+    403: (PermissionDenied, GRANT),
+    404: (BucketNotFound, ENDPOINT),  # never an object: what does not answer like Google must not look like deletes
+    405: (Unsupported, ""),
+    408: (StoreTimeout, ""),
+    412: (PreconditionFailed, ""),
+    413: (Unsupported, ""),
+    429: (Throttled, ""),
+    501: (Unsupported, ""),
+}
+
+# Part of a message, in lower case -> the same: where a reason says too little ("invalid", "forbidden", "notFound").
+WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
+    "no such object": (ObjectNotFound, ""),
+    "bucket does not exist": (BucketNotFound, CREATE),
+    "match calculated": (ChecksumMismatch, ""),  # "Provided CRC32C ... doesn't match calculated CRC32C ..."
+    "kms": (PermissionDenied, KMS),
+    "billing": (PermissionDenied, BILLING),
+    "storage class": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
+    "metadata": (Unsupported, "user metadata may have 8 KiB"),
+}
+_TOLD_BY_WORDS = (400, 403, 404)
+
+
+def refusal(answer: Answer) -> Refusal:
+    """What an error answer says."""
+    said = answer.body[:1000].decode("utf-8", "replace").strip()
+    reason = ""
+    try:
+        error = orjson.loads(answer.body)["error"]
+        said, reason = str(error["message"]), str(error["errors"][0]["reason"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):  # plain text, or the page of a proxy
+        pass
+    return Refusal(
+        status=answer.status,
+        reason=reason,
+        message="" if said.startswith("<") else said,
+        request_id=answer.headers.get("x-guploader-uploadid", ""),
+        retry_after=retry_after(answer.headers.get("retry-after", "")),
+    )
+
+
+def translate(refusal: Refusal, where: str) -> SkyferryError:
+    """The error to raise. `where` names the store and the key."""
+    fallback = StoreUnavailable if refusal.status >= 500 else StoreError
+    kind, hint = REASONS.get(refusal.reason) or STATUS.get(refusal.status) or (fallback, "")
+    if refusal.status in _TOLD_BY_WORDS and refusal.reason not in REASONS:
+        message = refusal.message.lower()
+        kind, hint = next((meant for words, meant in WORDS.items() if words in message), (kind, hint))
+    if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
+        kind = Throttled
+    return kind(_text(refusal), where=where, hint=hint, retry_after=refusal.retry_after)
+
+
+def ambiguous(refusal: Refusal) -> bool:
+    """Whether a 404 does not say what is missing, the object or its bucket."""
+    message = refusal.message.lower()
+    return refusal.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))
+
+
+def _text(refusal: Refusal) -> str:
+    """For people, and for the provider's support."""
+    said = refusal.message or refusal.reason or f"HTTP {refusal.status}"
+    facts = [refusal.reason or str(refusal.status)]
+    if refusal.request_id:
+        facts.append(f"request {refusal.request_id}")
+    return f"{said} [{', '.join(facts)}]"

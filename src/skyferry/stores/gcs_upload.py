@@ -1,0 +1,223 @@
+"""Large objects: parts as objects of their own under a scratch prefix, composed into one when all are there.
+
+    .skyferry-uploads/ID            empty; says what is uploaded, in its metadata; while it is there, so is the upload
+    .skyferry-uploads/ID/00001      a part, by its number
+    .skyferry-uploads/ID/1-00001    parts that were composed because there are more than 32 (level, number)
+    .skyferry-uploads/ID/whole      all of them, where the object is to have another storage class than its parts
+
+ID is 32 hexadecimal digits. docs/decisions/0010-large-objects-on-cloud-storage.md says why it is no resumable upload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from awscrt.checksums import combine_crc32c
+
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreError, UploadGone
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.stores.gcs_meta import FIELDS, STANDARD, attributes, meta, resource, to_hex
+from skyferry.stores.gcs_wire import GcsWire
+
+SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this store shows it
+MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
+COLD = ("NEARLINE", "COLDLINE", "ARCHIVE")  # in which a part would be charged for a month or more
+AT_ONCE = 16  # requests for the parts of one upload
+_ID = re.compile(r"[0-9a-f]{32}")
+_PART = re.compile(r"\d{5}")
+T = TypeVar("T")
+
+
+class GcsUploads:
+    """The large half of a Cloud Storage store."""
+
+    def __init__(self, wire: GcsWire) -> None:
+        self._wire = wire
+
+    async def start(self, key: str, size: int, part_size: int, given: Attributes) -> Upload:
+        upload_id = secrets.token_hex(16)
+        says = {"skyferry-key": key, "skyferry-size": str(size), "skyferry-part-size": str(part_size)}
+        plan = Attributes(metadata=says, storage_class=given.storage_class)
+        made = await self._wire.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
+        given = replace(given, storage_class=attributes(made).storage_class)  # which may be the bucket's own default
+        return Upload(upload_id, key, size, part_size, given, meta(made).modified)
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        name = _name(upload.id, f"{number:05d}")
+        given = Attributes(storage_class=_class_of_parts(upload))
+        made = await self._wire.insert(resource(name, given, Checksums(crc32c=crc32c)), data, {})
+        try:  # afterwards: whoever gives the upload up from now on will find this part
+            await self._look(upload)
+        except UploadGone:
+            await self._delete(name, made["generation"])
+            raise
+        offset = (number - 1) * upload.part_size
+        return Part(number, offset, len(data), made["generation"], to_hex(made["crc32c"]))
+
+    async def finish(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Raises ChecksumMismatch before anything is to be seen: the CRC of the whole follows from those of the parts."""
+        parts = sorted(parts, key=lambda part: part.number)
+        crc32c = _proven(upload, parts, checksums, self._wire.where(upload.key))
+        await self._look(upload)
+        sources = await self._few(upload, [_source(_name(upload.id, f"{p.number:05d}"), p.tag) for p in parts])
+        target = resource(upload.key, upload.attributes, Checksums())
+        if not sources:
+            made = await self._wire.insert(target, b"", when)
+        elif _class_of_parts(upload) == upload.attributes.storage_class:
+            made = await self._compose(upload, sources, target, when)
+        else:
+            parts_class = {**target, "name": _name(upload.id, "whole"), "storageClass": STANDARD}
+            whole = await self._compose(upload, sources, parts_class, {})
+            made = await self._wire.rewrite(self._wire.bucket, whole["name"], whole["generation"], target, when)
+        found = meta(made)
+        if crc32c and found.checksums.crc32c != crc32c:
+            raise ChecksumMismatch("the parts were composed to something else", where=self._wire.where(upload.key))
+        with suppress(StoreError):  # the object is there; what is left of the parts is found by its age
+            await self.abort(upload)
+        return found
+
+    async def abort(self, upload: Upload) -> None:
+        """Its first object goes before the last look for parts: see `write_part`."""
+        if _ID.fullmatch(upload.id):
+            await self._delete_parts(upload)
+            await self._delete(_name(upload.id))
+            await self._delete_parts(upload)
+
+    async def parts(self, upload: Upload) -> list[Part]:
+        """What the store has of an upload, in order. Raises UploadGone."""
+        await self._look(upload)
+        found: list[Part] = []
+        async for item in self.listed(_name(upload.id, "")):
+            label = item["name"].rpartition("/")[2]
+            if _PART.fullmatch(label):
+                number, crc32c = int(label), to_hex(item["crc32c"])
+                offset = (number - 1) * upload.part_size
+                found.append(Part(number, offset, int(item["size"]), item["generation"], crc32c))
+        return found
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Uploads under way, in no order. Their attributes are not known."""
+        async for item in self.listed(SCRATCH, {"delimiter": "/"}):
+            says = item.get("metadata", {})
+            key = says.get("skyferry-key", "")
+            if key.startswith(prefix):
+                size, part_size = int(says.get("skyferry-size", 0)), int(says.get("skyferry-part-size", 0))
+                upload_id = item["name"].removeprefix(SCRATCH)
+                yield Upload(upload_id, key, size, part_size, started_at=meta(item).modified)
+
+    async def listed(self, prefix: str, query: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Resources of the objects there, in order of their names; scratch objects too."""
+        asked = {"prefix": prefix, "maxResults": "1000", "fields": f"nextPageToken,items({FIELDS})", **(query or {})}
+        while True:
+            page = (await self._wire.send("GET", self._wire.path(), query=asked)).json()
+            for item in page.get("items", ()):
+                yield item
+            if not page.get("nextPageToken"):
+                return
+            asked["pageToken"] = page["nextPageToken"]
+
+    async def _few(self, upload: Upload, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As many as one composition takes: more are composed to fewer first, level by level."""
+        level = 0
+        while len(sources) > MOST:
+            level += 1
+            targets = [
+                resource(
+                    _name(upload.id, f"{level}-{number:05d}"),
+                    Attributes(storage_class=_class_of_parts(upload)),
+                    Checksums(),
+                )
+                for number in range(1, -(-len(sources) // MOST) + 1)
+            ]
+            made = await _each(
+                self._compose(upload, sources[n * MOST : (n + 1) * MOST], target, {})
+                for n, target in enumerate(targets)
+            )
+            sources = [_source(each["name"], each["generation"]) for each in made]
+        return sources
+
+    async def _compose(
+        self, upload: Upload, sources: list[dict[str, Any]], target: dict[str, Any], when: Mapping[str, str]
+    ) -> Any:
+        document = {"kind": "storage#composeRequest", "destination": target, "sourceObjects": sources}
+        query = {"fields": FIELDS, **self._wire.encryption("kmsKeyName"), **when}
+        try:
+            return await self._wire.post(f"{self._wire.path(target['name'])}/compose", document, query, upload.key)
+        except ObjectNotFound as gone:
+            raise UploadGone("a part of the upload is not there", where=self._wire.where(upload.key)) from gone
+
+    async def _look(self, upload: Upload) -> None:
+        """Raises UploadGone."""
+        try:
+            await self._wire.send(
+                "GET", self._wire.path(_name(upload.id)), query={"fields": "generation"}, key=upload.key
+            )
+        except ObjectNotFound as gone:
+            raise UploadGone(where=self._wire.where(upload.key)) from gone
+
+    async def _delete_parts(self, upload: Upload) -> None:
+        """Old generations too, which a bucket with versioning would keep."""
+        batch: list[Awaitable[None]] = []
+        async for item in self.listed(_name(upload.id, ""), {"versions": "true"}):
+            batch.append(self._delete(item["name"], item["generation"]))
+            if len(batch) == 1000:
+                await _each(batch)
+                batch = []
+        await _each(batch)
+
+    async def _delete(self, name: str, generation: str = "") -> None:
+        query = {"generation": generation} if generation else {}
+        with suppress(ObjectNotFound):
+            await self._wire.send("DELETE", self._wire.path(name), query=query, key=name)
+
+
+def _name(upload_id: str, part: str | None = None) -> str:
+    return f"{SCRATCH}{upload_id}" if part is None else f"{SCRATCH}{upload_id}/{part}"
+
+
+def _source(name: str, generation: str) -> dict[str, Any]:
+    return {"name": name, "generation": generation}
+
+
+def _class_of_parts(upload: Upload) -> str:
+    wanted = upload.attributes.storage_class
+    return STANDARD if wanted in COLD else wanted
+
+
+def _proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
+    """The CRC32C of the whole, of parts that each were proven. Raises StoreError unless they are all of the object."""
+    end, crc = 0, 0
+    for part in parts:
+        if part.offset != end:
+            raise StoreError(f"part {part.number} does not follow on byte {end}", where=where)
+        crc = combine_crc32c(crc, int(part.crc32c, 16), part.size)
+        end += part.size
+    if end != upload.size:
+        raise StoreError(f"the parts have {end} bytes of {upload.size}", where=where)
+    if checksums.crc32c and int(checksums.crc32c, 16) != crc:
+        raise ChecksumMismatch("the parts are not those of the declared object", where=where)
+    return f"{crc:08x}"
+
+
+async def _each(requests: Iterable[Awaitable[T]]) -> list[T]:
+    """What came of each, in order; some at the same time."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def run(request: Awaitable[T]) -> T:
+        async with gate:
+            return await request
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(request)) for request in requests]
+    except* StoreError as failed:
+        raise failed.exceptions[0] from failed
+    return [task.result() for task in tasks]

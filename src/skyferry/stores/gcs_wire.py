@@ -1,0 +1,158 @@
+"""Requests of the JSON API to one bucket, each sent once, with a bearer token that is renewed when it has ended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from skyferry.credentials import TokenProvider
+from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
+from skyferry.stores.gcs_errors import CREATE, ambiguous, refusal, translate
+from skyferry.stores.gcs_meta import FIELDS
+from skyferry.stores.http import DOCUMENT, Answer, Http, Limits
+
+GOOGLE = "https://storage.googleapis.com"
+
+
+@dataclass(frozen=True, slots=True)
+class GcsOptions:
+    """How one bucket is reached and written."""
+
+    endpoint: str = ""  # URL; "" = Google's
+    kms_key: str = ""  # projects/P/locations/L/keyRings/R/cryptoKeys/K; "" = the bucket's default
+    billing_project: str = ""  # who pays for requests, where the bucket demands that ("requester pays")
+    connections: int = 128  # at the same time
+    connect_timeout: float = 10.0  # seconds
+    read_timeout: float = 30.0  # seconds without a byte
+
+
+class GcsWire:
+    """One bucket's HTTP. Its connections are opened as they are needed."""
+
+    def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
+        self.bucket, self._tokens, self._options = bucket, tokens, options
+        self._root = (options.endpoint or GOOGLE).rstrip("/")
+        self._http = Http(name, self._root, Limits(options.connections, options.connect_timeout, options.read_timeout))
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | tuple[bytes, ...] = b"",
+        limit: int = DOCUMENT,
+        key: str = "",
+        accept: Collection[int] = (),
+    ) -> Answer:
+        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`."""
+        payer = {"userProject": self._options.billing_project} if self._options.billing_project else {}
+        url = f"{self._root}{path}?{urlencode({**(query or {}), **payer, 'prettyPrint': 'false'}, quote_via=quote)}"
+        token = await self._tokens()
+        answer = await self._exchange(method, url, token, headers or {}, body, limit, key)
+        if answer.status == 401 and token:
+            renewed = await self._tokens(stale=token)
+            if renewed != token:
+                answer = await self._exchange(method, url, renewed, headers or {}, body, limit, key)
+        if answer.status < 300 or answer.status in accept:
+            return answer
+        said = refusal(answer)
+        if ambiguous(said) and key:
+            raise await self._missing(key)
+        raise translate(said, self.where(key))
+
+    async def insert(self, resource: dict[str, Any], data: bytes, query: Mapping[str, str]) -> Any:
+        """Write a whole object in one request, its resource and its bytes; the resource that came of it."""
+        boundary = secrets.token_hex(16)
+        head = (
+            b"--%b\r\ncontent-type: application/json; charset=utf-8\r\n\r\n%b\r\n--%b\r\ncontent-type: %b\r\n\r\n"
+            % (
+                boundary.encode(),
+                orjson.dumps(resource),
+                boundary.encode(),
+                resource["contentType"].encode(),
+            )
+        )
+        answer = await self.send(
+            "POST",
+            f"/upload/storage/v1/b/{quote(self.bucket, safe='')}/o",
+            query={"uploadType": "multipart", "fields": FIELDS, **self.encryption("kmsKeyName"), **query},
+            headers={"content-type": f"multipart/related; boundary={boundary}"},
+            body=(head, data, b"\r\n--%b--\r\n" % boundary.encode()),
+            key=resource["name"],
+        )
+        return answer.json()
+
+    async def post(self, path: str, document: dict[str, Any], query: Mapping[str, str], key: str) -> Any:
+        """Ask for something to be done; the document that came of it."""
+        headers = {"content-type": "application/json; charset=utf-8"}
+        answer = await self.send("POST", path, query=query, headers=headers, body=orjson.dumps(document), key=key)
+        return answer.json()
+
+    async def rewrite(
+        self, bucket: str, key: str, generation: str, target: dict[str, Any], when: Mapping[str, str]
+    ) -> Any:
+        """Copy an object to here within Cloud Storage, in as many requests as that takes; the resource of the copy."""
+        path = f"{_path(bucket, key)}/rewriteTo{self.path(target['name']).removeprefix('/storage/v1')}"
+        query = {"sourceGeneration": generation, "fields": f"done,rewriteToken,resource({FIELDS})", **when}
+        query |= self.encryption("destinationKmsKeyName")
+        while True:
+            answer = await self.post(path, target, query, target["name"])
+            if answer.get("done"):
+                return answer["resource"]
+            query["rewriteToken"] = answer["rewriteToken"]
+
+    def path(self, key: str | None = None) -> str:
+        """Of an object, or of all objects."""
+        return _path(self.bucket, key)
+
+    def encryption(self, parameter: str) -> dict[str, str]:
+        """What every write says."""
+        return {parameter: self._options.kms_key} if self._options.kms_key else {}
+
+    def where(self, key: str) -> str:
+        """For errors."""
+        return self._http.where(key)
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._http.close()
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        token: str,
+        headers: Mapping[str, str],
+        body: bytes | tuple[bytes, ...],
+        limit: int,
+        key: str,
+    ) -> Answer:
+        signed = {**headers, "authorization": f"Bearer {token}"} if token else headers
+        return await self._http.exchange(method, url, signed, body, limit=limit, key=key)
+
+    async def _missing(self, key: str) -> ObjectNotFound | BucketNotFound | PermissionDenied:
+        """What a 404 that does not say it meant: if the bucket can be listed, the object. In doubt it is the bucket."""
+        answer = await self.send(
+            "GET", self.path(), query={"maxResults": "1", "fields": "kind"}, accept=range(300, 600)
+        )
+        if answer.status == 200:
+            return ObjectNotFound(where=self.where(key))
+        if answer.status == 404:
+            return BucketNotFound(where=self.where(key), hint=CREATE)
+        return PermissionDenied(
+            "something is not there, and this identity may not see whether it is the bucket",
+            where=self.where(key),
+            hint="grant this identity storage.objects.list",
+        )
+
+
+def _path(bucket: str, key: str | None) -> str:
+    root = f"/storage/v1/b/{quote(bucket, safe='')}/o"
+    return root if key is None else f"{root}/{quote(key, safe='')}"

@@ -1,0 +1,37 @@
+"""`python -m skyferry.testing.gcs --port PORT [--token TOKEN]` serves on loopback until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from aiohttp import web
+
+from skyferry.testing.gcs.api import Gcs
+
+HOST = "127.0.0.1"
+
+
+async def serve(port: int, token: str) -> None:
+    """Until cancelled."""
+    server = web.Server(Gcs(token).handle, handler_cancellation=True)  # what stalls ends with its client
+    runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, port, backlog=1024).start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m skyferry.testing.gcs", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--token", default="", help="what requests must bear")
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.port, arguments.token))
+
+
+if __name__ == "__main__":
+    main()

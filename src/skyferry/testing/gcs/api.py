@@ -1,0 +1,220 @@
+"""The JSON API: which request goes where."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import ClientConnectionError, web
+from aiohttp.web_request import BaseRequest
+
+from skyferry.testing.gcs.buckets import CLASSES, Bucket, Conditions, Refused, Stored, invalid, rfc3339
+from skyferry.testing.gcs.copies import Copies, compose
+from skyferry.testing.gcs.downloads import download
+from skyferry.testing.gcs.uploads import Uploads
+from skyferry.testing.gcs.wire import Dropped, Reply, Request, Script, drop, json_reply, refused, send
+from skyferry.testing.servers.proxy import Exchange, Fault
+
+PAGE = 1000  # objects of one page at most
+SETTINGS = ("storageClass", "versioning", "location", "labels", "lifecycle")
+
+
+class Gcs:
+    """The whole service. `handle` is for `aiohttp.web.Server`."""
+
+    def __init__(self, token: str = "") -> None:
+        """`token`: what requests must bear; "" = anybody may do anything."""
+        self._token = token
+        self._buckets: dict[str, Bucket] = {}
+        self._uploads, self._copies, self._script = Uploads(), Copies(), Script()
+
+    async def handle(self, request: BaseRequest) -> web.StreamResponse:
+        """Any request."""
+        if request.raw_path.startswith("/_fake/"):
+            return await self._told(request)
+        exchange, fault = self._script.begin(request.method, request.raw_path)
+        parsed = Request(request, exchange, fault)
+        try:
+            if fault.status and not fault.forward:
+                reply = Reply()  # `send` puts the planned one in its place
+                if not fault.early:
+                    await _drain(parsed)
+            else:
+                reply = await self._answer(parsed)
+        except Refused as refusal:
+            reply = refused(refusal, text=parsed.query.get("alt") == "media")
+            await _drain(parsed)
+        except (Dropped, ClientConnectionError, ConnectionError):
+            return drop(request)
+        return await send(request, reply, exchange, fault)
+
+    async def _told(self, request: BaseRequest) -> web.StreamResponse:
+        parsed = Request(request, Exchange(request.method, request.raw_path), Fault())
+        try:
+            if (parsed.method, parsed.segments) == ("PUT", ["_fake", "token"]):
+                self._token = (await parsed.body()).decode()
+                reply = Reply(204)
+            else:
+                reply = await self._script.tell(parsed)
+        except Refused as refusal:
+            reply = refused(refusal, text=True)
+        return await send(request, reply, Exchange("", ""), Fault())
+
+    async def _answer(self, request: Request) -> Reply:
+        if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
+            raise Refused(401, "authError", "Invalid Credentials")
+        match request.segments:
+            case ["storage" | "download", *_, "b", bucket, "o", name] if request.method == "GET":
+                return self._get(request, self._bucket(bucket), name)
+            case ["upload", "storage", "v1", "b", bucket, "o"]:
+                return await self._uploads.answer(request, self._bucket(bucket))
+            case ["storage", "v1", "b", *rest]:
+                return await self._storage(request, rest)
+        raise Refused(404, "notFound", "Not Found")
+
+    async def _storage(self, request: Request, rest: list[str]) -> Reply:
+        fields = request.query.get("fields", "")
+        match request.method, rest:
+            case _, [] | [_]:
+                return json_reply(await self._on_bucket(request, *rest), fields)
+            case "GET", [bucket, "o"]:
+                return json_reply(_listing(request, self._bucket(bucket)), fields)
+            case "DELETE", [bucket, "o", name]:
+                return _delete(request, self._bucket(bucket), name)
+            case "PATCH" | "PUT" | "POST", [bucket, "o", name]:
+                made = await _change(request, self._bucket(bucket), name)
+                return json_reply(made.resource(bucket, request.root), fields)
+            case "POST", [bucket, "o", name, "compose"]:
+                made = await compose(request, self._bucket(bucket), name)
+                return json_reply(made.resource(bucket, request.root), fields)
+            case "POST", [bucket, "o", name, "copyTo" | "rewriteTo" as verb, "b", to, "o", copy]:
+                source, target = self._source(request, bucket, name), self._bucket(to)
+                if verb == "rewriteTo":
+                    return json_reply(await self._copies.rewrite(request, source, target, copy), fields)
+                made = await self._copies.copy(request, source, target, copy)
+                return json_reply(made.resource(to, request.root), fields)
+        raise Refused(404, "notFound", "Not Found")
+
+    async def _on_bucket(self, request: Request, name: str = "") -> dict[str, Any]:
+        match request.method:
+            case "GET" if not name:
+                return {"kind": "storage#buckets", "items": [_bucket_resource(b) for b in self._buckets.values()]}
+            case "POST" if not name:
+                given = await request.document()
+                return _bucket_resource(self._create(given))
+            case "GET":
+                return _bucket_resource(self._bucket(name))
+            case "PATCH":
+                bucket = self._bucket(name)
+                bucket.settings.update(_bucket_settings(await request.document()))
+                return _bucket_resource(bucket)
+            case "DELETE":
+                if not self._bucket(name).empty:
+                    raise Refused(409, "conflict", "The bucket you tried to delete is not empty.")
+                del self._buckets[name]
+                return {}
+        raise Refused(405, "methodNotAllowed")
+
+    def _create(self, given: Mapping[str, Any]) -> Bucket:
+        name = given.get("name", "")
+        if not 3 <= len(name) <= 222:
+            raise invalid(f"Invalid bucket name: '{name}'")
+        if name in self._buckets:
+            raise Refused(409, "conflict", "Your previous request to create the named bucket succeeded.")
+        bucket = self._buckets[name] = Bucket(name, _bucket_settings(given))
+        return bucket
+
+    def _bucket(self, name: str) -> Bucket:
+        if name not in self._buckets:
+            raise Refused(404, "notFound", "The specified bucket does not exist.")
+        return self._buckets[name]
+
+    def _source(self, request: Request, bucket: str, name: str) -> Stored:
+        found = self._bucket(bucket).get(name, request.query.get("sourceGeneration", ""))
+        Conditions.of(request.query, "ifSource").check(found)
+        return found
+
+    def _get(self, request: Request, bucket: Bucket, name: str) -> Reply:
+        found = bucket.get(name, request.query.get("generation", ""))
+        Conditions.of(request.query).check(found)
+        if request.query.get("alt") == "media":
+            return download(request, found)
+        return json_reply(found.resource(bucket.name, request.root), request.query.get("fields", ""))
+
+
+def _delete(request: Request, bucket: Bucket, name: str) -> Reply:
+    generation = request.query.get("generation", "")
+    found = bucket.get(name, generation)
+    Conditions.of(request.query).check(found)
+    bucket.delete(found, for_good=bool(generation))
+    return Reply(204)
+
+
+async def _change(request: Request, bucket: Bucket, name: str) -> Stored:
+    override = request.headers.get("x-http-method-override", request.method)
+    given = await request.document()
+    found = bucket.get(name, request.query.get("generation", ""))
+    Conditions.of(request.query).check(found)
+    return bucket.change(found, given, merge=override == "PATCH")
+
+
+def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
+    """One page. A page token is the name that the next page begins with."""
+    query = request.query
+    prefix, delimiter, end = query.get("prefix", ""), query.get("delimiter", ""), query.get("endOffset", "")
+    start = max(prefix, query.get("startOffset", ""), base64.urlsafe_b64decode(query.get("pageToken", "")).decode())
+    most = min(int(query.get("maxResults", PAGE)), PAGE)
+    items: list[dict[str, Any]] = []
+    prefixes: list[str] = []
+    answer: dict[str, Any] = {"kind": "storage#objects", "items": items, "prefixes": prefixes}
+    for name in bucket.names(start):
+        if not name.startswith(prefix) or (end and name >= end):
+            break
+        found = bucket.generations(name, old=query.get("versions") == "true")
+        folder, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+        common = f"{prefix}{folder}{cut}"
+        if not found or (cut and prefixes and prefixes[-1] == common):
+            continue
+        if len(items) + len(prefixes) >= most:
+            answer["nextPageToken"] = base64.urlsafe_b64encode(name.encode()).decode()
+            break
+        if cut:
+            prefixes.append(common)
+        else:
+            items.extend(each.resource(bucket.name, request.root) for each in found)
+    return {name: value for name, value in answer.items() if value}
+
+
+def _bucket_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: given[name] for name in SETTINGS if name in given}
+    if found.get("storageClass", CLASSES[0]) not in CLASSES:
+        raise invalid(f"Invalid storage class: {found['storageClass']}")
+    return found
+
+
+def _bucket_resource(bucket: Bucket) -> dict[str, Any]:
+    return {
+        "kind": "storage#bucket",
+        "id": bucket.name,
+        "name": bucket.name,
+        "projectNumber": "0",
+        "metageneration": "1",
+        "location": "US",
+        "storageClass": bucket.storage_class,
+        "timeCreated": rfc3339(0),
+        "updated": rfc3339(0),
+        "etag": "CAE=",
+        **bucket.settings,
+    }
+
+
+async def _drain(request: Request) -> None:
+    """Read what still comes, so that the client hears the refusal rather than a broken connection."""
+    try:
+        async with asyncio.timeout(10):
+            async for _ in request.pieces():
+                pass
+    except (Dropped, TimeoutError, ClientConnectionError, ConnectionError):
+        return

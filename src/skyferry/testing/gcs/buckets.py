@@ -1,0 +1,247 @@
+"""Buckets and what is in them: generations, preconditions, listings. Knows nothing of HTTP but the status of a refusal."""
+
+from __future__ import annotations
+
+import base64
+import time
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from skyferry.testing.gcs.body import Body
+
+NAME_MAX = 1024  # bytes
+METADATA_MAX = 8 * 2**10  # bytes, keys and values together
+CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+SETTABLE = (
+    *("contentType", "contentEncoding", "contentLanguage", "contentDisposition"),
+    *("cacheControl", "storageClass", "metadata", "customTime"),
+)
+
+
+class Refused(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, reason: str, message: str = "") -> None:
+        self.status, self.reason, self.message = status, reason, message or reason
+        super().__init__(self.message)
+
+
+def invalid(message: str) -> Refused:
+    """What no server could do."""
+    return Refused(400, "invalid", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One generation of an object, with one metageneration."""
+
+    name: str
+    generation: int
+    body: Body
+    created: float
+    updated: float
+    metageneration: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)  # SETTABLE fields
+    kms_key: str = ""
+    components: int = 0
+    deleted: float = 0.0  # when it became noncurrent
+
+    def resource(self, bucket: str, root: str) -> dict[str, Any]:
+        """As the API shows it. `root` is the server's URL."""
+        path = f"b/{bucket}/o/{quote(self.name, safe='')}"
+        tag = base64.b64encode(f"{self.generation}/{self.metageneration}".encode()).decode()
+        found: dict[str, Any] = {
+            "kind": "storage#object",
+            "id": f"{bucket}/{self.name}/{self.generation}",
+            "selfLink": f"{root}/storage/v1/{path}",
+            "mediaLink": f"{root}/download/storage/v1/{path}?generation={self.generation}&alt=media",
+            "name": self.name,
+            "bucket": bucket,
+            "generation": str(self.generation),
+            "metageneration": str(self.metageneration),
+            "size": str(self.body.size),
+            "crc32c": self.body.crc32c,
+            "md5Hash": self.body.md5,
+            "etag": tag,
+            "timeCreated": rfc3339(self.created),
+            "updated": rfc3339(self.updated),
+            "timeDeleted": rfc3339(self.deleted) if self.deleted else "",
+            "componentCount": self.components,
+            "kmsKeyName": f"{self.kms_key}/cryptoKeyVersions/1" if self.kms_key else "",
+            **self.settings,
+        }
+        return {name: value for name, value in found.items() if value not in ("", 0, {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """On the live object, or on one generation. -1 = none; generation 0 = there is no live object."""
+
+    generation: int = -1
+    not_generation: int = -1
+    metageneration: int = -1
+    not_metageneration: int = -1
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], kind: str = "if") -> Conditions:
+        """Of query parameters; `kind` is "ifSource" for those of a copy's source."""
+
+        def number(what: str) -> int:
+            value = query.get(f"{kind}{what}Match", "-1")
+            if not value.removeprefix("-").isdecimal():
+                raise invalid(f"Invalid value for {kind}{what}Match: {value!r}")
+            return int(value)
+
+        return cls(
+            number("Generation"),
+            number("GenerationNot"),
+            number("Metageneration"),
+            number("MetagenerationNot"),
+        )
+
+    def check(self, found: Stored | None) -> None:
+        """Raises Refused: 412 where something else was demanded, 304 where it was this."""
+        generation, metageneration = (found.generation, found.metageneration) if found else (0, 0)
+        if self.generation not in (-1, generation) or self.metageneration not in (-1, metageneration):
+            words = "At least one of the pre-conditions you specified did not hold."
+            raise Refused(412, "conditionNotMet", words)
+        if generation == self.not_generation or metageneration == self.not_metageneration:
+            raise Refused(304, "notModified")
+
+
+class Bucket:
+    """One bucket."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self.name, self.settings = name, dict(settings)
+        self._live: dict[str, Stored] = {}
+        self._old: dict[str, list[Stored]] = {}  # noncurrent generations, oldest first
+        self._names: list[str] = []  # of both, sorted; the order of code points is that of UTF-8
+        self._last = 0  # generation
+
+    @property
+    def versioned(self) -> bool:
+        """Whether it keeps what is replaced and deleted."""
+        return bool(self.settings.get("versioning", {}).get("enabled"))
+
+    @property
+    def storage_class(self) -> str:
+        """Of objects that name none."""
+        return str(self.settings.get("storageClass", CLASSES[0]))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in it, nor was."""
+        return not self._names
+
+    def find(self, name: str, generation: str = "") -> Stored | None:
+        """The live object, or that generation."""
+        live = self._live.get(name)
+        if not generation:
+            return live
+        kept = [*self._old.get(name, ()), *((live,) if live else ())]
+        return next((each for each in kept if str(each.generation) == generation), None)
+
+    def get(self, name: str, generation: str = "") -> Stored:
+        """The same. Raises Refused."""
+        found = self.find(name, generation)
+        if found is None:
+            version = f"#{generation}" if generation else ""
+            raise Refused(404, "notFound", f"No such object: {self.name}/{name}{version}")
+        return found
+
+    def put(
+        self, name: str, body: Body, given: Mapping[str, Any], when: Conditions, kms_key: str = "", components: int = 0
+    ) -> Stored:
+        """A new generation."""
+        _check_name(name)
+        settings = self._settings(given)
+        when.check(self._live.get(name))
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        now = time.time()
+        made = Stored(name, self._last, body, now, now, 1, settings, kms_key, components)
+        self._retire(name)
+        self._live[name] = made
+        self._note(name)
+        return made
+
+    def change(self, found: Stored, given: Mapping[str, Any], *, merge: bool) -> Stored:
+        """Other settings, and the next metageneration. With `merge`, what is not given stays, and None removes."""
+        wanted: dict[str, Any] = dict(found.settings) if merge else {}
+        for field_, value in given.items():
+            if field_ == "metadata" and merge and value is not None:
+                value = {**wanted.get("metadata", {}), **value}
+                value = {k: v for k, v in value.items() if v is not None}
+            wanted[field_] = value
+        settings = self._settings({k: v for k, v in wanted.items() if v is not None})
+        made = replace(found, settings=settings, metageneration=found.metageneration + 1, updated=time.time())
+        if self._live.get(found.name) is found:
+            self._live[found.name] = made
+        else:
+            self._old[found.name] = [made if each is found else each for each in self._old[found.name]]
+        return made
+
+    def delete(self, found: Stored, *, for_good: bool) -> None:
+        """`for_good`: that generation, also where the bucket keeps old ones."""
+        if self._live.get(found.name) is found:
+            self._retire(found.name, keep=not for_good)
+        else:
+            self._old[found.name].remove(found)
+        self._note(found.name)
+
+    def names(self, start: str) -> Iterator[str]:
+        """Sorted, from `start` on."""
+        yield from self._names[bisect_left(self._names, start) :]
+
+    def generations(self, name: str, *, old: bool) -> list[Stored]:
+        """Of one object, the oldest first."""
+        live = self._live.get(name)
+        return [*(self._old.get(name, ()) if old else ()), *((live,) if live else ())]
+
+    def _retire(self, name: str, *, keep: bool = True) -> None:
+        gone = self._live.pop(name, None)
+        if gone is not None and keep and self.versioned:
+            self._old.setdefault(name, []).append(replace(gone, deleted=time.time()))
+
+    def _note(self, name: str) -> None:
+        """Keep the sorted names true."""
+        if not self._old.get(name):
+            self._old.pop(name, None)
+        at = bisect_left(self._names, name)
+        known = at < len(self._names) and self._names[at] == name
+        there = name in self._live or name in self._old
+        if there and not known:
+            insort(self._names, name)
+        elif known and not there:
+            del self._names[at]
+
+    def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that an object keeps. Raises Refused."""
+        found = {name: value for name, value in given.items() if name in SETTABLE and value not in ("", None, {})}
+        found.setdefault("storageClass", self.storage_class)
+        if found["storageClass"] not in CLASSES:
+            raise invalid(f"Invalid storage class: {found['storageClass']}")
+        for name, value in found.get("metadata", {}).items():
+            if not isinstance(value, str):
+                raise invalid(f"Invalid value for metadata {name!r}")
+        if sum(len(k.encode()) + len(v.encode()) for k, v in found.get("metadata", {}).items()) > METADATA_MAX:
+            raise invalid("Your metadata headers exceed the maximum allowed metadata size.")
+        if any(isinstance(value, str) and ("\r" in value or "\n" in value) for value in found.values()):
+            raise invalid("A header cannot have line breaks.")
+        return found
+
+
+def rfc3339(seconds: float) -> str:
+    """A time, to milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name.encode()) <= NAME_MAX:
+        raise invalid("The specified object name is not valid: 1 to 1024 bytes.")
+    if name in (".", "..") or "\r" in name or "\n" in name or name.startswith(".well-known/acme-challenge/"):
+        raise invalid(f"Disallowed unicode characters or name: {name!r}")

@@ -1,0 +1,188 @@
+"""The three ways to write an object: media, multipart/related, resumable."""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from skyferry.testing.gcs import body
+from skyferry.testing.gcs.body import Body
+from skyferry.testing.gcs.buckets import Bucket, Conditions, Refused, Stored, invalid
+from skyferry.testing.gcs.wire import Reply, Request, json_reply
+
+STEP = 256 * 2**10  # bytes: a resumable upload keeps multiples of it
+_GAP = b"\r\n\r\n"  # between headers and what they are about
+_RANGE = re.compile(r"bytes (?:(\d+)-(\d+|\*)|\*)/(\d+|\*)")
+
+
+@dataclass(slots=True)
+class Session:
+    """A resumable upload under way, or done."""
+
+    bucket: str
+    given: dict[str, Any]
+    query: Mapping[str, str]
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0  # bytes kept
+    made: Stored | None = None
+    cancelled: bool = False
+
+    def keep(self, data: bytes, *, all_: bool) -> None:
+        """What came, in whole steps unless it is the end."""
+        end = self.size + len(data)
+        data = data[: len(data) if all_ else max(end - end % STEP - self.size, 0)]
+        if data:
+            self.pieces.append(data)
+            self.size += len(data)
+
+
+class Uploads:
+    """What goes to /upload/storage/v1/b/BUCKET/o."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    async def answer(self, request: Request, bucket: Bucket) -> Reply:
+        """Any request there."""
+        if session_id := request.query.get("upload_id"):
+            return await self._resume(request, bucket, session_id)
+        if request.method != "POST":
+            raise Refused(405, "methodNotAllowed")
+        match request.query.get("uploadType"):
+            case "media":
+                given = {"contentType": request.headers.get("content-type", ""), **_hashes(request)}
+                return _made(request, bucket, given, await request.body())
+            case "multipart":
+                return _made(request, bucket, *_related(request, await request.body()))
+            case "resumable":
+                return await self._start(request, bucket)
+        raise invalid("Upload type is required: media, multipart or resumable.")
+
+    async def _start(self, request: Request, bucket: Bucket) -> Reply:
+        given = await request.document()
+        given.setdefault("contentType", request.headers.get("x-upload-content-type", ""))
+        name = _name(request, given)
+        Conditions.of(request.query).check(bucket.find(name))
+        session_id = secrets.token_hex(24)
+        self._sessions[session_id] = Session(bucket.name, given, dict(request.query))
+        query = urlencode({"uploadType": "resumable", "name": name, "upload_id": session_id})
+        headers = {
+            "location": f"{request.root}/upload/storage/v1/b/{bucket.name}/o?{query}",
+            "x-guploader-uploadid": session_id,
+        }
+        return Reply(200, headers)
+
+    async def _resume(self, request: Request, bucket: Bucket, session_id: str) -> Reply:
+        session = self._sessions.get(session_id)
+        if session is None or session.bucket != bucket.name:
+            raise Refused(404, "notFound", "No such upload")
+        if session.cancelled or request.method == "DELETE":
+            session.cancelled, session.pieces = True, []
+            return Reply(499)
+        if session.made is not None:
+            return json_reply(session.made.resource(bucket.name, request.root), session.query.get("fields", ""))
+        start, total = _content_range(request, session)
+        came = bytearray()
+        try:
+            async for piece in request.pieces():
+                came += piece
+        finally:  # also of a connection that broke
+            fresh = bytes(came[max(session.size - start, 0) :])
+            if start <= session.size:
+                session.keep(fresh, all_=total is not None and session.size + len(fresh) == total)
+        if start > session.size:
+            raise invalid(f"Invalid request. The upload goes on at byte {session.size}.")
+        if total is None or session.size < total:
+            kept = {"range": f"bytes=0-{session.size - 1}"} if session.size else {}
+            return Reply(308, kept)
+        if session.size > total:
+            raise invalid("More bytes came than were announced.")
+        given = {**session.given, **_hashes(request)}
+        reply, session.made = _write(request, bucket, given, body.of(session.pieces), session.query)
+        session.pieces = []
+        return reply
+
+
+def _made(request: Request, bucket: Bucket, given: Mapping[str, Any], data: bytes) -> Reply:
+    return _write(request, bucket, given, body.of([data] if data else []), request.query)[0]
+
+
+def _write(
+    request: Request, bucket: Bucket, given: Mapping[str, Any], content: Body, query: Mapping[str, str]
+) -> tuple[Reply, Stored]:
+    _check_digests(given, content)
+    name = given.get("name") or query.get("name", "")
+    kms_key = query.get("kmsKeyName", "") or given.get("kmsKeyName", "")
+    made = bucket.put(name, content, given, Conditions.of(query), kms_key)
+    return json_reply(made.resource(bucket.name, request.root), query.get("fields", "")), made
+
+
+def _name(request: Request, given: Mapping[str, Any]) -> str:
+    name = given.get("name") or request.query.get("name")
+    if not name:
+        raise Refused(400, "required", "Required: an object name")
+    return str(name)
+
+
+def _check_digests(given: Mapping[str, Any], content: Body) -> None:
+    """Raises Refused, as the service does, for a body that is not the one declared."""
+    for what, wanted, found in (
+        ("CRC32C", given.get("crc32c"), content.crc32c),
+        ("MD5 hash", given.get("md5Hash"), content.md5),
+    ):
+        if wanted and wanted != found:
+            raise invalid(f'Provided {what} "{wanted}" doesn\'t match calculated {what} "{found}".')
+
+
+def _hashes(request: Request) -> dict[str, str]:
+    """Of X-Goog-Hash: crc32c=...,md5=..."""
+    given = dict(
+        part.strip().split("=", 1)
+        for value in request.headers.getall("x-goog-hash", [])
+        for part in value.split(",")
+        if "=" in part
+    )
+    names = {"crc32c": "crc32c", "md5": "md5Hash"}
+    return {names[kind]: value for kind, value in given.items() if kind in names}
+
+
+def _content_range(request: Request, session: Session) -> tuple[int, int | None]:
+    """Where the bytes of this request begin, and how many the object has in all, if it says so."""
+    given = request.headers.get("content-range", "")
+    if not given:
+        length = int(request.headers.get("content-length", 0))
+        return 0, length
+    matched = _RANGE.fullmatch(given)
+    if matched is None:
+        raise invalid(f"Invalid Content-Range: {given}")
+    start, _, total = matched.groups()
+    return session.size if start is None else int(start), None if total == "*" else int(total)
+
+
+def _related(request: Request, content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Resource and bytes of a multipart/related body (RFC 2387)."""
+    header = email.parser.HeaderParser(policy=email.policy.HTTP)
+    boundary = header.parsestr(f"content-type: {request.headers.get('content-type', '')}\r\n\r\n").get_boundary("")
+    mark = b"--" + boundary.encode()
+    first = content.find(mark)
+    second = content.find(b"\r\n" + mark, first + len(mark))
+    document, data = content.find(_GAP, first), content.find(_GAP, second)
+    end = content.rfind(b"\r\n" + mark + b"--")
+    if not boundary or not 0 <= first < document < second < data < end + len(_GAP):
+        raise invalid("Malformed multipart body.")
+    headers = header.parsestr(content[second + 2 + len(mark) : data].decode("latin-1").lstrip())
+    try:
+        given = orjson.loads(content[document + len(_GAP) : second])
+    except orjson.JSONDecodeError as broken:
+        raise Refused(400, "parseError", "Parse Error") from broken
+    given.setdefault("contentType", headers.get("content-type", ""))
+    given.setdefault("name", request.query.get("name", ""))
+    return given, content[data + len(_GAP) : end]

@@ -1,0 +1,64 @@
+"""Buckets and stores on a Cloud Storage of tests, and what is to go wrong there."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+from skyferry.credentials import TokenProvider
+from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+from skyferry.testing.servers.proxy import Exchange, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class GcsPlace:
+    """Where Cloud Storage tests may make buckets, and as whom."""
+
+    options: GcsOptions
+    tokens: TokenProvider
+
+    async def bucket(self, *, versioned: bool = False, storage_class: str = "STANDARD") -> str:
+        """A new one."""
+        name = f"bucket-{secrets.token_hex(6)}"
+        settings = {"name": name, "storageClass": storage_class, "versioning": {"enabled": versioned}}
+        await self._ask("POST", "/storage/v1/b", settings, {"project": "tests"})
+        return name
+
+    def store(self, bucket: str, endpoint: str = "") -> GcsStore:
+        """On that bucket, maybe by way of a proxy. The caller closes it."""
+        options = replace(self.options, endpoint=endpoint) if endpoint else self.options
+        return GcsStore("gcs", bucket, self.tokens, options)
+
+    async def plan(self, *faults: Fault) -> None:
+        """Each happens to the first request of anybody that matches it, in this order. Only our fake knows this."""
+        await self._ask("POST", "/_fake/faults", [{**asdict(f), "body": f.body.decode()} for f in faults])
+
+    async def pending(self) -> int:
+        """Faults that have not happened yet."""
+        return int((await self._ask("GET", "/_fake/faults"))["pending"])
+
+    async def exchanges(self) -> list[Exchange]:
+        """The requests so far, of anybody, each with the bytes of its body that came."""
+        return [Exchange(**each) for each in await self._ask("GET", "/_fake/exchanges")]
+
+    async def forget(self) -> None:
+        """Begin to count anew."""
+        await self._ask("DELETE", "/_fake/exchanges")
+
+    async def demand(self, token: str) -> None:
+        """From now on requests must bear this token."""
+        wire = GcsWire("admin", "none", self.tokens, self.options)
+        await wire.send("PUT", "/_fake/token", body=token.encode())
+        await wire.close()
+
+    async def _ask(self, method: str, path: str, document: Any = None, query: dict[str, str] | None = None) -> Any:
+        wire = GcsWire("admin", "none", self.tokens, self.options)
+        headers = {"content-type": "application/json"}
+        body = b"" if document is None else orjson.dumps(document)
+        answer = await wire.send(method, path, query=query, headers=headers, body=body)
+        await wire.close()
+        return answer.json() if answer.body else None
