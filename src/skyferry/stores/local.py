@@ -52,7 +52,7 @@ class LocalStore:
     reach: Reach | None = None
 
     def __init__(
-        self, name: str, folder: Path, *, threads: int = 8, on_unreadable: Callable[[str], None] = lambda path: None
+        self, name: str, folder: Path, *, threads: int = 4, on_unreadable: Callable[[str], None] = lambda path: None
     ) -> None:
         """`on_unreadable` hears, on the event loop, the paths of listed files and folders whose name cannot be a key."""
         self.name = name

@@ -44,8 +44,8 @@ class Bucket:
         return self._now().root
 
     def own(self, name: str) -> int:
-        """A folder of ours in it, made if need be. Raises BucketNotFound."""
-        held = self._now()
+        """A folder of ours in what was the bucket when `root` was asked last, made if need be. Raises BucketNotFound."""
+        held = self._held[-1] if self._held else self._now()
         file = held.own.get(name)
         return self._open_own(held, name, create=True) if file is None else file
 
