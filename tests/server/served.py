@@ -25,7 +25,7 @@ from skyferry.model import (
     State,
     Transfer,
 )
-from skyferry.ports import Dead, Depth, Done, Outcome, Settlement
+from skyferry.ports import Dead, Depth, Done, Outcome, Outgoing, Settlement
 from skyferry.server import create_app
 from skyferry.status import Status, Submission
 
@@ -69,6 +69,7 @@ class Service:
 
     ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger("me", SystemClock()))
     sent: list[bytes] = field(default_factory=list)
+    accepted: list[tuple[str, Outgoing]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     fails: Exception | None = None
     now: Status = NOW
@@ -79,6 +80,11 @@ class Service:
         self.sent += bodies
         events = [native.parse(body) for body in bodies]
         return [Submission(e.event_id, e.correlation_id, (f"t-{e.source.key}",)) for e in events]
+
+    async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
+        if self.fails:
+            raise self.fails
+        self.accepted += [(queue, message) for message in messages]
 
     async def ready(self) -> list[str]:
         return self.problems

@@ -13,7 +13,7 @@ from skyferry.engine.submission import take
 from skyferry.engine.worker import Reader, Worker
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError, SkyferryError
-from skyferry.ports import EventQueue, ObjectStore
+from skyferry.ports import EventQueue, ObjectStore, Outgoing
 from skyferry.records import Record
 from skyferry.status import Status, Submission
 
@@ -87,6 +87,16 @@ class Service:
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
         """Take native events into the first queue, durably. Raises EventError for the first that is none; then none is taken."""
         return await take(self._a.reader, self._a.queues[0], bodies)
+
+    async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
+        """Take messages of a provider as they are into that queue ("" = the first), durably: the worker reads them.
+
+        Raises QueueError, also if there is no such queue: then the provider sends it again once there is.
+        """
+        found = next((each for each in self._a.queues if queue in ("", each.name)), None)
+        if found is None:
+            raise QueueError(f"there is no queue {queue!r}", hint="see queues in the configuration")
+        await found.send(messages)
 
     async def ready(self) -> list[str]:
         """What keeps it from working; empty = ready."""

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 import orjson
 
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
+from skyferry.identity.extras import needs
 
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # also where an SDK has read it
 TIMEOUT = 10.0  # seconds for the whole of it
@@ -65,6 +65,8 @@ class Request:
 
 async def ask(request: Request) -> bytes:
     """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it."""
+    with needs("s3", request.who):  # here, because who stays on local disks has no need of it
+        import aiohttp
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:
         async with (

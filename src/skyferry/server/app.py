@@ -7,17 +7,25 @@ from prometheus_client import CollectorRegistry
 
 from skyferry import __version__
 from skyferry.config.settings import ServerSettings
-from skyferry.server import openapi, pages, problems
+from skyferry.server import openapi, pages, problems, push
 from skyferry.server.auth import Access, read_token
 from skyferry.server.gate import Gate
+from skyferry.server.push_doors import Doors
 from skyferry.server.routers import dead_letters, events, system, transfers
 from skyferry.server.view import ServiceView
 
+CLOSED = Doors({}, {}, {})
 
-def create_app(service: ServiceView, settings: ServerSettings, registry: CollectorRegistry) -> FastAPI:
-    """The API over a running service; /metrics shows `registry`. Raises ConfigError for a token that cannot be read."""
+
+def create_app(
+    service: ServiceView, settings: ServerSettings, registry: CollectorRegistry, doors: Doors = CLOSED
+) -> FastAPI:
+    """The API over a running service; /metrics shows `registry`, providers push through `doors`.
+
+    Raises ConfigError for a token that cannot be read.
+    """
     app = routes()
-    app.state.service, app.state.registry = service, registry
+    app.state.service, app.state.registry, app.state.doors = service, registry, doors
     app.add_middleware(Gate, access=Access(read_token(settings)), body_limit=settings.body_limit)
     return app
 
@@ -33,7 +41,7 @@ def routes() -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for router in (system.router, events.router, transfers.router, dead_letters.router, pages.router):
+    for router in (system.router, events.router, transfers.router, dead_letters.router, push.router, pages.router):
         app.include_router(router)
     openapi.install(app)
     return app

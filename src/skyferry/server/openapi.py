@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from skyferry.events.native import NativeEvent
 from skyferry.server.auth import OPEN
+from skyferry.server.gate import PUSH
 from skyferry.server.problems import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"
@@ -22,6 +23,10 @@ _MEANING = {
     "421": "The Host header is not this machine's, and no token is configured.",
     "500": "Something went wrong in Skyferry; its log says more under the correlation id.",
     "503": "It cannot do this now; try again later.",
+}
+_PUSHED = {
+    "401": "What proves who pushes is missing, forged, expired, replayed, or for somebody else.",
+    "403": "Whoever pushes is not the one that the endpoint is for.",
 }
 
 
@@ -56,14 +61,19 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     for status in _statuses(path, method, operation):
+        meaning = _PUSHED.get(status, _MEANING[status]) if path.startswith(PUSH) else _MEANING[status]
         content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
-        responses[status] = {"description": _MEANING[status], "content": content}
-    if path not in OPEN:
+        responses[status] = {"description": meaning, "content": content}
+    if path.startswith(PUSH):
+        operation["security"] = [{}]  # each endpoint's own
+    elif path not in OPEN:
         operation["security"] = [{"token": []}, {}]
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     """Which problems an operation may answer with."""
+    if path.startswith(PUSH):
+        return ["400", "401", "403", "404", "413", "500", "503"]
     found = ["421", "500"]
     if path != "/health":
         found.append("503")

@@ -7,7 +7,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
-from skyferry.ports import Ledger
+from skyferry.ports import Ledger, Outgoing
 from skyferry.status import Status, Submission
 
 
@@ -20,6 +20,9 @@ class ServiceView(Protocol):
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
         """Take native events into the queue, durably, all or none; one answer per body. Raises EventError."""
+
+    async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
+        """Take messages of a provider as they are into that queue ("" = the first), durably. Raises QueueError."""
 
     async def ready(self) -> list[str]:
         """What keeps it from working; [] = ready."""

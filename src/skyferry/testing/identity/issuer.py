@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 @cache
-def _key(owner: str) -> RSAPrivateKey:
+def private_key(owner: str) -> RSAPrivateKey:
     """The same for each test: one takes 50 ms to make."""
     return generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -44,7 +44,7 @@ class Issuer:
     @property
     def key(self) -> RSAPrivateKey:
         """What it signs with."""
-        return _key(self.owner or self.url)
+        return private_key(self.owner or self.url)
 
     def token(self, subject: str, audience: str, *, life: float = 600.0, **claims: object) -> str:
         """A token that ends in `life` seconds (or has ended, if it is negative)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from skyferry.testing.identity import aws, entra, google
-from skyferry.testing.identity.clouds import Clouds
+from skyferry.testing.identity.clouds import ENTRA, GOOGLE, Clouds
 
 Handler = Callable[[Clouds, web.Request], Awaitable[web.Response]]
 SECRETS = ("WebIdentityToken", "subject_token", "client_assertion")
@@ -58,6 +58,7 @@ async def token_services(clouds: Clouds | None = None) -> AsyncIterator[TokenSer
             web.get(f"{defaults}/token", _guarded(clouds, "metadata", google.metadata)),
             web.get(f"{defaults}/identity", _guarded(clouds, "metadata", google.metadata)),
             web.post("/entra/{tenant}/oauth2/v2.0/token", _guarded(clouds, "entra", entra.token)),
+            web.get("/keys/{name}", _guarded(clouds, "keys", _keys)),
             web.get("/tokens/{name}", _guarded(clouds, "tokens", _token)),
             web.get("/entra/managed", _guarded(clouds, "metadata", entra.managed)),
         ]
@@ -70,6 +71,10 @@ async def token_services(clouds: Clouds | None = None) -> AsyncIterator[TokenSer
         yield TokenServices(clouds, f"http://{host}:{port}")
     finally:
         await runner.cleanup()
+
+
+async def _keys(clouds: Clouds, request: web.Request) -> web.Response:
+    return web.json_response(clouds.issuers[{"google": GOOGLE, "entra": ENTRA}[request.match_info["name"]]].jwks())
 
 
 async def _token(clouds: Clouds, request: web.Request) -> web.Response:

@@ -1,0 +1,135 @@
+"""Messages of Amazon SNS, checked by their signature. Needs the extra `push`.
+
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
+
+from skyferry.config.push import PushSettings
+from skyferry.errors import StoreUnavailable
+from skyferry.identity.exchange import Request, ask
+from skyferry.server.push_doors import Admitted, Knock, refused
+
+HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - version 1 is what topics have by default
+SIGNED = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+    "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+}
+CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9a-f]{16,64}\.pem")
+KEPT = 8  # certificates; a topic has one at a time
+SKEW = 300.0  # seconds that a message may seem to be of the future
+
+
+class SnsDoor:
+    """Lets in what the configured topics signed, and subscribes to them alone."""
+
+    def __init__(self, settings: PushSettings, clock: Callable[[], float]) -> None:
+        self._topics, self._max_age, self._clock = frozenset(settings.topics), settings.max_age, clock
+        self._endpoint = settings.endpoint.rstrip("/")
+        self._keys: dict[str, RSAPublicKey] = {}
+        self._fetching = asyncio.Lock()
+
+    async def admit(self, knock: Knock) -> Admitted:
+        """See `Door`."""
+        message = _message(knock.body)
+        kind, topic = message.get("Type", ""), message.get("TopicArn", "")
+        if kind not in SIGNED:
+            raise refused("This is no signed message of SNS.", "leave raw message delivery off: it has no signature")
+        if topic not in self._topics:
+            raise refused("The message is of a topic that is not configured.", "add its ARN to the topics")
+        await self._verify(message, SIGNED[kind])
+        self._timely(message.get("Timestamp", ""))
+        if kind == "SubscriptionConfirmation":
+            await self._subscribe(topic, message.get("Token", ""))
+        return Admitted(message=kind == "Notification", id=message.get("MessageId", ""))
+
+    async def _verify(self, message: Mapping[str, str], names: tuple[str, ...]) -> None:
+        algorithm = HASHES.get(message.get("SignatureVersion", ""))
+        if algorithm is None:
+            raise refused("The signature has a version that is not known.")
+        text = "".join(f"{name}\n{message[name]}\n" for name in names if name in message)
+        key = await self._key(message.get("SigningCertURL", ""), message["TopicArn"])
+        try:
+            signature = base64.b64decode(message.get("Signature", ""), validate=True)
+            key.verify(signature, text.encode(), PKCS1v15(), algorithm)
+        except (binascii.Error, InvalidSignature):
+            raise refused("The message's signature is wrong.") from None
+
+    async def _key(self, url: str, topic: str) -> RSAPublicKey:
+        """Of the certificate, which is fetched once, and from the topic's own service alone."""
+        if not self._pinned(url, topic):
+            raise refused("The signing certificate is from somewhere else.")
+        async with self._fetching:
+            if url not in self._keys:
+                found = _public_key(await ask(Request(url, "SNS certificate")), self._clock())
+                while len(self._keys) >= KEPT:
+                    del self._keys[next(iter(self._keys))]
+                self._keys[url] = found
+        return self._keys[url]
+
+    def _pinned(self, url: str, topic: str) -> bool:
+        if self._endpoint:
+            return url.startswith(f"{self._endpoint}/")
+        parts = urlsplit(url)
+        plain = f"{parts.scheme}://{parts.netloc}{parts.path}" == url
+        return plain and url.startswith(f"{service(topic)}/") and bool(CERTIFICATE.fullmatch(parts.path))
+
+    def _timely(self, stamp: str) -> None:
+        try:
+            age = self._clock() - datetime.fromisoformat(stamp).timestamp()
+        except ValueError:
+            raise refused("The message has no time.") from None
+        if not -SKEW <= age <= self._max_age:
+            raise refused("The message is too old: it may be replayed.", "see max_age, and that the clocks are right")
+
+    async def _subscribe(self, topic: str, token: str) -> None:
+        """Confirm, at the address that we know; the one in the message might be anybody's."""
+        query = urlencode({"Action": "ConfirmSubscription", "TopicArn": topic, "Token": token, "Version": "2010-03-31"})
+        await ask(Request(f"{self._endpoint or service(topic)}/?{query}", "SNS", secrets=(token,)))
+
+
+def service(topic: str) -> str:
+    """The root of the service that a topic is of."""
+    region = topic.split(":")[3] if topic.count(":") >= 5 else ""
+    return f"https://sns.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+
+
+def _message(body: bytes) -> Mapping[str, str]:
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise refused("This is no signed message of SNS.")
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _public_key(pem: bytes, now: float) -> RSAPublicKey:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = certificate.public_key()
+    except ValueError as broken:
+        raise StoreUnavailable("the answer is no certificate", where="SNS certificate") from broken
+    at = datetime.fromtimestamp(now, UTC)
+    if (
+        not isinstance(key, RSAPublicKey)
+        or not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc
+    ):
+        raise refused("The signing certificate is not valid now.")
+    return key

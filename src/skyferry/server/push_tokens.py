@@ -1,0 +1,91 @@
+"""Tokens of OpenID Connect, checked against the keys that their issuer publishes. Needs the extra `push`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import jwt
+
+from skyferry.errors import SkyferryError, StoreUnavailable
+from skyferry.identity.exchange import Request, ask
+from skyferry.server.push_doors import refused
+
+KEEP = 6 * 3600.0  # seconds that keys are used before they are fetched again
+PAUSE = 60.0  # seconds between fetches for keys that we do not have: anybody may name one
+LEEWAY = 30.0  # seconds that clocks may differ
+
+
+class Keys:
+    """The signing keys of an issuer (JWKS, RFC 7517), fetched when they are first needed."""
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._url, self._clock = url, clock
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetched_at = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def get(self, kid: str) -> jwt.PyJWK | None:
+        """The key of that name, or None where the issuer has none. Raises SkyferryError if it cannot be asked."""
+        async with self._fetching:
+            age = self._clock() - self._fetched_at
+            if age > KEEP or (kid not in self._keys and age > PAUSE):
+                await self._fetch()
+        return self._keys.get(kid)
+
+    async def _fetch(self) -> None:
+        try:
+            found = jwt.PyJWKSet.from_json((await ask(Request(self._url, "token keys"))).decode()).keys
+        except SkyferryError:
+            if not self._keys:
+                raise
+        except (jwt.PyJWTError, ValueError) as broken:
+            if not self._keys:
+                raise StoreUnavailable("the answer is no set of keys", where=self._url) from broken
+        else:
+            self._keys = {key.key_id: key for key in found if key.key_id and key.public_key_use in (None, "sig")}
+        self._fetched_at = self._clock()
+
+
+class Tokens:
+    """Checks tokens of one issuer for one audience."""
+
+    def __init__(self, keys_url: str, issuers: Sequence[str], audience: str, clock: Callable[[], float]) -> None:
+        self._keys, self._issuers, self._audience, self._clock = Keys(keys_url, clock), issuers, audience, clock
+
+    async def claims(self, token: str) -> Mapping[str, object]:
+        """See `Checker`. Only RS256: who may choose how a token is signed may choose not to sign it."""
+        try:
+            header = jwt.get_unverified_header(token)
+            key = await self._keys.get(str(header.get("kid", "")))
+            if key is None or header.get("alg") != "RS256":
+                raise refused("The token is signed by a key that the issuer does not have.")
+            found: Mapping[str, object] = jwt.decode(
+                token,
+                key.key,
+                algorithms=["RS256"],
+                audience=self._audience,
+                issuer=list(self._issuers),
+                options={"require": ["exp", "iat", "aud", "iss"], "verify_exp": False, "verify_iat": False},
+            )
+        except jwt.InvalidAudienceError:
+            raise refused("The token is for another audience.", "see the audience of this push endpoint") from None
+        except jwt.InvalidIssuerError:
+            raise refused("The token has another issuer.") from None
+        except jwt.InvalidSignatureError:
+            raise refused("The token's signature is wrong.") from None
+        except jwt.PyJWTError:
+            raise refused("The token is none that can be read.") from None
+        return self._timely(found)
+
+    def _timely(self, claims: Mapping[str, object]) -> Mapping[str, object]:
+        now = self._clock()
+        try:
+            begins, ends = float(str(claims["iat"])), float(str(claims["exp"]))
+        except ValueError:
+            raise refused("The token is none that can be read.") from None
+        if now > ends + LEEWAY:
+            raise refused("The token has expired.", "see that the clocks are right")
+        if now < begins - LEEWAY:
+            raise refused("The token is of the future.", "see that the clocks are right")
+        return claims
