@@ -14,6 +14,7 @@ Event = Literal[
     "service.started",
     "service.draining",
     "service.stopped",
+    "route.lossy",  # message: what the destination cannot carry, said once at the start
     "queue.received",  # count
     "queue.failed",  # error
     "ledger.failed",  # error: nothing is acked, it comes again

@@ -21,7 +21,7 @@ def test_the_page_is_what_the_settings_say() -> None:
 
 
 def test_the_page_shows_the_embedded_default_as_it_is(tmp_path: Path) -> None:
-    [text] = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    text, *_ = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     file = tmp_path / "skyferry.yaml"
     file.write_text(text)
     assert load(file, {}) == load(None, {})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from skyferry.config.settings import SimulatorSettings
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
+from skyferry.config.settings import SimulatorSettings, StoreSettings
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, address, resolved
 from skyferry.model import Provider
+from skyferry.stores.s3_services import SERVICES
 
 WORKSPACE = Path("/w")
 
@@ -27,7 +29,7 @@ WORKSPACE = Path("/w")
 )
 def test_a_store_url_names_provider_bucket_and_folder(text: str, provider: Provider, bucket: str, path: str) -> None:
     url = StoreUrl.parse(text)
-    assert (url.provider, url.bucket, url.path(WORKSPACE)) == (provider, bucket, Path(path))
+    assert (address(StoreSettings(url=text))[0], url.bucket, url.path(WORKSPACE)) == (provider, bucket, Path(path))
 
 
 def test_the_query_of_a_simulator_overrides_its_settings() -> None:
@@ -44,7 +46,10 @@ def test_a_bad_value_in_the_query_is_a_value_error() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("s4://bucket", r"'s4://bucket' is no store URL .*file://FOLDER or sim://FOLDER or memory://NAME"),
+        (
+            "s4://bucket",
+            r"'s4://bucket' is no store URL .*s3://BUCKET or .* or file://FOLDER or sim://FOLDER or memory://NAME",
+        ),
         ("source", "no store URL"),
         ("file://", "does not say where: file://FOLDER"),
         ("file:///", "does not say where"),
@@ -65,3 +70,73 @@ def test_queue_and_ledger_urls_name_a_file() -> None:
         QueueUrl.parse("file://queue.db")
     with pytest.raises(ValueError, match="no ledger URL"):
         LedgerUrl.parse("redis://x")
+
+
+def stored(url: str, **given: Any) -> StoreSettings:
+    return StoreSettings(url=url, **given)
+
+
+@pytest.mark.parametrize(
+    ("store", "known_as"),
+    [
+        (stored("s3://photos"), (Provider.AWS_S3, "photos")),
+        (stored("s3://photos/"), (Provider.AWS_S3, "photos")),
+        (stored("s3://photos", bucket="other"), (Provider.AWS_S3, "other")),
+        (stored("s3://photos?endpoint=https://s3.eu-west-1.amazonaws.com"), (Provider.AWS_S3, "photos")),
+        (stored("s3://photos?endpoint=https://minio.example.org"), (Provider.S3_COMPATIBLE, "photos")),
+        (stored("s3://photos", service="ceph"), (Provider.S3_COMPATIBLE, "photos")),
+        (stored("gs://photos"), (Provider.GCP_GCS, "photos")),
+        (stored("az://account/photos"), (Provider.AZURE_BLOB, "photos")),
+        (stored("az://photos", endpoint="https://account.blob.core.windows.net"), (Provider.AZURE_BLOB, "photos")),
+    ],
+)
+def test_a_cloud_url_names_provider_and_bucket(store: StoreSettings, known_as: tuple[Provider, str]) -> None:
+    assert address(store) == known_as
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "service"),
+    [
+        ("", "aws"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "aws"),
+        ("https://0a1b.r2.cloudflarestorage.com", "r2"),
+        ("https://s3.us-west-004.backblazeb2.com", "b2"),
+        ("https://storage.googleapis.com", "gcs-interop"),
+        ("https://notamazonaws.com", "other"),
+        ("http://[::1]:9000", "other"),
+    ],
+)
+def test_the_host_says_whose_s3_it_is(endpoint: str, service: str) -> None:
+    assert resolved(stored("s3://b", endpoint=endpoint)).service == service
+
+
+def test_every_service_of_the_adapter_may_be_named() -> None:
+    assert set(get_args(StoreSettings.model_fields["service"].annotation)) - {""} == set(SERVICES)
+
+
+def test_options_of_the_url_override_the_settings() -> None:
+    store = resolved(stored("s3://b?region=eu-west-1&identity=static", region="x", identity={"secret_file": "s"}))
+    assert (store.region, store.identity.kind, store.identity.secret_file) == ("eu-west-1", "static", Path("s"))
+
+
+def test_an_azure_account_has_its_endpoint() -> None:
+    assert resolved(stored("az://account/box")).endpoint == "https://account.blob.core.windows.net"
+    with pytest.raises(ValueError, match="needs the account"):
+        resolved(stored("az://box"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("s3://photos/2026/", "names more than s3://BUCKET: a prefix is the filter's"),
+        ("az://account/box/below", "names more than az://ACCOUNT/CONTAINER"),
+        ("s3://AKIA:hunter2@photos", "takes no user and no password"),
+        ("s3://photos?secret_key=hunter2", "a secret does not belong into a URL"),
+        ("gs://photos?endpiont=x", "did you mean 'endpoint'"),
+        ("ftp://me:hunter2@host/", "no store URL"),
+    ],
+)
+def test_a_cloud_url_that_cannot_work_shows_no_secret(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        StoreUrl.parse(text)
+    assert "hunter2" not in str(refused.value)

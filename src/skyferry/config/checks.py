@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from skyferry.config import route_checks
+from skyferry.config import cloud_checks, route_checks
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
@@ -45,6 +44,8 @@ def _stores(valid: Valid, document: Document) -> None:
         if not (url := _url(StoreUrl, store.url, at, document)):
             continue
         _simulated(store, url, place, document)
+        if not cloud_checks.check(store, url, place, document):
+            continue
         if not address(store)[1]:
             document.fault(place, "the folder's name cannot be that of a bucket", "give it one with `bucket: NAME`")
         for key, what in _identities(store, url, valid.settings.workspace):
@@ -69,8 +70,10 @@ def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterato
 
 
 def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> None:
-    if url.scheme != "sim" and store.simulator != SimulatorSettings():
-        document.warn((*place, "simulator"), "is ignored", f"it needs url: sim://{url.location}")
+    if url.scheme != "sim":
+        if store.simulator != SimulatorSettings():
+            document.warn((*place, "simulator"), "is ignored", f"it needs url: sim://{url.location}")
+        return
     try:
         windows = url.simulator(store.simulator).outages
     except ValueError as error:
@@ -123,7 +126,7 @@ def _server(server: ServerSettings, document: Document) -> None:
     host, colon, port = server.listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         document.fault(place, f"{server.listen!r} is not HOST:PORT", "such as 127.0.0.1:8080 or [::1]:8080")
-    elif not _loopback(host) and not (server.token or server.token_file):
+    elif not cloud_checks.loopback(host) and not (server.token or server.token_file):
         hint = "set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1"
         document.fault(place, f"{host} can be reached by others, and there is no token", hint)
     if server.token_file is not None:
@@ -133,13 +136,6 @@ def _server(server: ServerSettings, document: Document) -> None:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             document.fault(("server", "token_file"), f"{server.token_file} cannot be read: {reason}")
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _url(kind: type[U], text: str, place: Place, document: Document) -> U | None:

@@ -62,10 +62,12 @@ def _kind(info: FieldInfo) -> str:
     kind: Any = info.annotation
     options = [k for k in get_args(kind) if k is not type(None)]
     if get_origin(kind) is Literal:
-        return " or ".join(f"`{option}`" for option in options)
+        return " or ".join(f"`{option}`" for option in options if option)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(f"`{member.value}`" for member in kind)
-    return _TYPES.get(kind) or _TYPES.get(get_origin(kind)) or _TYPES[options[0]]
+    if named := _TYPES.get(kind) or _TYPES.get(get_origin(kind)):
+        return named
+    return ", or ".join(_TYPES[get_origin(option) or option] for option in options)
 
 
 def _unit(info: FieldInfo) -> object:

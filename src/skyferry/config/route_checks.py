@@ -17,6 +17,7 @@ from skyferry.config.urls import StoreUrl
 from skyferry.config.validate import Valid
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 
+TAGS_MAX = 10
 Numbered = tuple[int, RouteSettings]
 
 
@@ -35,6 +36,7 @@ def check(valid: Valid, document: Document) -> None:
                 document.fault((*place, end), f"there is no store {name!r}", near(name, settings.stores))
         _patterns(place, route, document)
         _metadata(place, route, document)
+        _tags(place, route, document)
     if not routes and not document.faults:
         document.warn(("routes",), "there is none: nothing will be copied")
     sound = [(i, r) for i, r in routes if ("routes", i) not in valid.impaired and _compiles(r)]
@@ -66,6 +68,17 @@ def _metadata(place: Place, route: RouteSettings, document: Document) -> None:
             document.fault(below, "a name has lower-case letters, digits, - and _ only")
         if not value.isprintable():
             document.fault(below, "a value has printable characters only")
+
+
+def _tags(place: Place, route: RouteSettings, document: Document) -> None:
+    """As Amazon and Azure have them."""
+    if len(route.tags) > TAGS_MAX:
+        document.fault((*place, "tags"), f"an object has at most {TAGS_MAX} tags")
+    for name, value in route.tags.items():
+        if not 1 <= len(name) <= 128 or len(value) > 256:
+            document.fault((*place, "tags", name), "a tag's name has 1 to 128 characters, its value at most 256")
+        elif not f"{name}{value}".isprintable():
+            document.fault((*place, "tags", name), "a tag has printable characters only")
 
 
 def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:

@@ -7,15 +7,15 @@ would ever do anything, and so the ledger need not remember it. Size and age are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from skyferry.config.patterns import Template, glob
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import address
 from skyferry.errors import ConfigError, EventError, NotFound
-from skyferry.model import Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
+from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 
 Address = tuple[Provider, str]  # provider and bucket
 _EVERYTHING = Template.compile("{key}")
@@ -38,6 +38,9 @@ class Route:
     after_copy: Literal["keep", "delete"] = "keep"
     priority: Priority = Priority.NORMAL
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
+    tags: dict[str, str] = field(default_factory=dict)  # the same
+    storage_class: str | Mapping[str, str] = ""
+    restore: bool = False  # an object may go back to where it came from
     min_size: int = 0  # bytes
     max_size: int | None = None
     min_age: float = 0.0  # seconds
@@ -53,6 +56,19 @@ class Route:
         """How events name the destination."""
         return self.store_provider, self.store_bucket
 
+    def carried(self, found: Attributes) -> Attributes:
+        """What of the source's attributes the destination is to have: tags and storage class as the route says."""
+        tags = {**found.tags, **self.tags} if self.tags else found.tags
+        return replace(found, tags=tags, storage_class=self._class(found.storage_class))
+
+    def _class(self, found: str) -> str:
+        wanted = self.storage_class
+        if not isinstance(wanted, str):
+            return wanted.get(found or "STANDARD", wanted.get("*", ""))
+        if wanted == "keep" or (not wanted and self.source_provider is self.store_provider):
+            return found
+        return wanted
+
 
 class Routes:
     """All routes of a configuration, by the source that an event names."""
@@ -64,6 +80,7 @@ class Routes:
         self._by_source: dict[Address, list[Route]] = {}
         for route in self.by_name.values():
             self._by_source.setdefault(route.source, []).append(route)
+        self._known = {address(store) for store in settings.stores.values()}
 
     def __iter__(self) -> Iterator[Route]:
         """In the order of the configuration."""
@@ -81,6 +98,7 @@ class Routes:
         An event that names its destination goes there, under the key it gives, by the first route between the two
         (one whose filter takes the key, if any does). Raises EventError if no route leads there.
         """
+        event = self._recognised(event)
         source = event.source
         routes = self._by_source.get((source.provider, source.bucket), [])
         if event.overwritten and event.change is Change.DELETED:
@@ -89,6 +107,18 @@ class Routes:
             return self._directed(event, event.destination, routes)
         key = source.key
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
+
+    def _recognised(self, event: ObjectEvent) -> ObjectEvent:
+        """Many servers that speak S3 say in their notifications that they are Amazon's. No bucket of Amazon's is meant where
+        none of that name is configured but one of another service is; and no sequencer of Amazon's is in it, which are exact.
+        """
+        source = event.source
+        other = (Provider.S3_COMPATIBLE, source.bucket)
+        if source.provider is not Provider.AWS_S3 or (Provider.AWS_S3, source.bucket) in self._known:
+            return event
+        if other not in self._known:
+            return event
+        return replace(event, source=replace(source, provider=Provider.S3_COMPATIBLE), position=None)
 
     def _directed(self, event: ObjectEvent, wanted: ObjectRef, routes: list[Route]) -> list[Transfer]:
         there = [r for r in routes if r.destination == (wanted.provider, wanted.bucket)]
@@ -165,6 +195,9 @@ def _compiled(route: RouteSettings, settings: Settings) -> Route:
             after_copy=route.after_copy,
             priority=route.priority,
             metadata=route.metadata,
+            tags=route.tags,
+            storage_class=route.storage_class,
+            restore=route.restore,
             min_size=route.filter.min_size,
             max_size=route.filter.max_size,
             min_age=route.filter.min_age,

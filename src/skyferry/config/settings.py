@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, SecretStr
 
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.push import PushSettings
 from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
 from skyferry.model import Priority
 
@@ -36,9 +38,26 @@ class StoreSettings(Section):
     """One bucket or folder."""
 
     url: str = Field(
-        description="file://FOLDER, sim://FOLDER or memory://NAME; a folder that does not begin with / is inside the workspace."
+        description="s3://BUCKET, gs://BUCKET, az://ACCOUNT/CONTAINER, file://FOLDER, sim://FOLDER or memory://NAME."
     )
-    bucket: str = Field("", description="The bucket's name in events; by default the folder's last part.")
+    bucket: str = Field("", description="The bucket's name in events; by default that of the URL.")
+    endpoint: str = Field("", description="The server, as a URL; empty = the provider's own.")
+    region: str = Field("", description="S3: the bucket's region; empty = the service's default.")
+    service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
+        "",
+        description="S3: who speaks it there; empty = as the endpoint's host says: aws, r2, b2, gcs-interop or other.",
+    )
+    allow_http: bool = Field(False, description="The endpoint may do without TLS, though it is not on loopback.")
+    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="Who Skyferry is there.")
+    encryption: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
+        "", description="S3: how what is written is encrypted there; empty = as the bucket says."
+    )
+    kms_key: str = Field(
+        "", description="S3, Cloud Storage: the key that encrypts what is written; empty = as the bucket says."
+    )
+    encryption_scope: str = Field("", description="Azure: the scope that encrypts what is written.")
+    hierarchical: bool = Field(False, description="Azure: the account has a hierarchical namespace (Data Lake).")
+    billing_project: str = Field("", description="Cloud Storage: who pays, where the bucket wants the requester to.")
     requests_per_second: float = Field(0.0, ge=0, description="Rate limit; 0 = none.")
     bytes_per_second: Bytes = Field(0, description="Bandwidth limit, read and written together; 0 = none.")
     watch: bool = Field(True, description="Notice changes of a local folder that is the source of a route.")
@@ -75,6 +94,15 @@ class RouteSettings(Section):
     )
     priority: Priority = Field(Priority.NORMAL, description="For events that do not name one.")
     metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set at the destination.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags to set, besides those of the source.")
+    storage_class: str | dict[str, str] = Field(
+        "",
+        description="keep, a class, or a table of the source's class to the destination's (`*` = any other); empty = keep "
+        "where both ends are of one provider, else the destination's default.",
+    )
+    restore: bool = Field(
+        False, description="Copy an object back to where it came from, too; without it that is skipped as a loop."
+    )
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -83,9 +111,7 @@ class QueueSettings(Section):
     """Where events come from."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs and metrics.")
-    url: str = Field(
-        description="sqlite://FILE or memory://NAME; a file that does not begin with / is inside the workspace."
-    )
+    url: str = Field(description="sqlite://FILE or memory://NAME.")
     lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
 
 
@@ -172,6 +198,7 @@ class Settings(Section):
     queues: tuple[QueueSettings, ...] = Field(
         (), description="Where events come from; the first takes submitted events."
     )
+    push: tuple[PushSettings, ...] = Field((), description="Doors of the server for what providers push.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The durable memory.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="When to try again.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="Circuit breakers.")

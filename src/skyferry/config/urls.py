@@ -2,17 +2,19 @@
 
 `file://FOLDER`, `sim://FOLDER`, `sqlite://FILE`: a path that does not begin with / is inside the workspace
 (`file://source`), one that does is absolute (`file:///srv/data`). `memory://NAME` is forgotten when the process ends.
+What else a URL names is at a cloud.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Self
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from skyferry.config.settings import SimulatorSettings, StoreSettings
 from skyferry.model import Provider
@@ -24,16 +26,64 @@ class Scheme:
 
     form: str  # for messages
     provider: Provider = Provider.MEMORY  # of the objects in a store
-    path: bool = True  # the rest names a folder or file
+    path: bool = False  # the rest names a folder or file
     options: frozenset[str] = frozenset()  # query options that it knows
+    settings: frozenset[str] = frozenset()  # what of StoreSettings or QueueSettings means something to it
+    parts: int = 1  # of a name at a cloud, separated by slashes, at most
+    extra: str = ""  # what brings
+    needs: tuple[str, ...] = ()  # these modules
 
 
+_CLOUD = frozenset({"endpoint", "identity", "allow_http"})
 STORES = {
-    "file": Scheme("file://FOLDER", Provider.FILE),
-    "sim": Scheme("sim://FOLDER", Provider.FILE, options=frozenset(SimulatorSettings.model_fields)),
-    "memory": Scheme("memory://NAME", path=False),
+    "s3": Scheme(
+        "s3://BUCKET",
+        Provider.AWS_S3,
+        options=frozenset({"endpoint", "identity", "region", "service"}),
+        settings=_CLOUD | {"region", "service", "encryption", "kms_key"},
+        extra="s3",
+        needs=("aiohttp", "botocore"),
+    ),
+    "gs": Scheme(
+        "gs://BUCKET",
+        Provider.GCP_GCS,
+        options=frozenset({"endpoint", "identity"}),
+        settings=_CLOUD | {"kms_key", "billing_project"},
+        extra="gcs",
+        needs=("aiohttp", "google.auth"),
+    ),
+    "az": Scheme(
+        "az://ACCOUNT/CONTAINER",
+        Provider.AZURE_BLOB,
+        options=frozenset({"endpoint", "identity"}),
+        settings=_CLOUD | {"encryption_scope", "hierarchical"},
+        parts=2,
+        extra="azure",
+        needs=("aiohttp", "azure.identity"),
+    ),
+    "file": Scheme("file://FOLDER", Provider.FILE, path=True),
+    "sim": Scheme(
+        "sim://FOLDER",
+        Provider.FILE,
+        path=True,
+        options=frozenset(SimulatorSettings.model_fields),
+        settings=frozenset({"simulator"}),
+    ),
+    "memory": Scheme("memory://NAME"),
 }
-DATABASES = {"sqlite": Scheme("sqlite://FILE"), "memory": Scheme("memory://NAME", path=False)}
+DATABASES = {"sqlite": Scheme("sqlite://FILE", path=True), "memory": Scheme("memory://NAME")}
+HOSTS = {  # whose S3 it is, by the end of the endpoint's host
+    "amazonaws.com": "aws",
+    "amazonaws.com.cn": "aws",
+    "r2.cloudflarestorage.com": "r2",
+    "backblazeb2.com": "b2",
+    "storage.googleapis.com": "gcs-interop",
+}
+_USER = re.compile(r"(?<=//)[^/?]*@")
+SECRET = re.compile(
+    r"(?i)(aws_)?(access_?key(_id)?|secret(_?access)?(_?key)?|session_?token)|(storage_|shared_)?account_?key|sas(_?token)?"
+    r"|password|passwd|connection_?string|private_?key|client_?secret|credentials?|api_?key|service_?account_?key|key|token"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +99,44 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a message for people, which names the forms that are known."""
+        """Raises ValueError with a message for people, which names the forms that are known and shows no secret."""
         forms = " or ".join(s.form for s in cls.schemes.values())
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
-            raise ValueError(f"{text!r} is no {cls.kind} URL that Skyferry knows: {forms}")
+            raise ValueError(f"{_shown(text)!r} is no {cls.kind} URL that Skyferry knows: {forms}")
+        known = cls.schemes[scheme]
         location, _, query = rest.partition("?")
         location = unquote(location)
         if not location.strip("/") or "\0" in location:
-            raise ValueError(f"{text!r} does not say where: {cls.schemes[scheme].form}")
+            raise ValueError(f"{_shown(text)!r} does not say where: {known.form}")
+        if not known.path:
+            location = location.strip("/")
+            if "@" in location:
+                raise ValueError(f"{scheme}:// takes no user and no password: who Skyferry is stands in `identity`")
+            if location.count("/") >= known.parts and known.extra:
+                raise ValueError(f"{_shown(text)!r} names more than {known.form}: a prefix is the filter's of a route")
         options = dict(parse_qsl(query, keep_blank_values=True))
         for name in options:
-            if name not in cls.schemes[scheme].options:
-                raise ValueError(f"{scheme}:// has no option {name!r}{_near(name, cls.schemes[scheme].options)}")
+            if name not in known.options:
+                raise ValueError(f"{scheme}:// has no option {name!r}{_near(name, known.options)}")
         return cls(scheme, location, MappingProxyType(options))
+
+    @property
+    def known(self) -> Scheme:
+        """What its scheme stands for."""
+        return self.schemes[self.scheme]
 
     @property
     def on_disk(self) -> bool:
         """Whether it names a folder or file."""
-        return self.schemes[self.scheme].path
+        return self.known.path
 
     def path(self, workspace: Path) -> Path:
         """The folder or file."""
         return workspace / self.location
 
 
+@dataclass(frozen=True, slots=True)
 class StoreUrl(Url):
     """A bucket or folder."""
 
@@ -81,17 +144,17 @@ class StoreUrl(Url):
     schemes = STORES
 
     @property
-    def provider(self) -> Provider:
-        """Who keeps the objects, as events say it."""
-        return STORES[self.scheme].provider
-
-    @property
     def bucket(self) -> str:
         """The bucket's name in events, unless the settings give another; "" if a folder like `..` has none."""
-        if not STORES[self.scheme].path:
-            return self.location
+        if not self.on_disk:
+            return self.location.rpartition("/")[2]
         name = Path(self.location).name
         return "" if name == ".." else name
+
+    @property
+    def account(self) -> str:
+        """Azure's storage account, if the URL says it."""
+        return self.location.rpartition("/")[0] if self.scheme == "az" else ""
 
     def simulator(self, settings: SimulatorSettings) -> SimulatorSettings:
         """`settings`, overridden by the options. Raises pydantic's ValidationError, which is a ValueError."""
@@ -116,12 +179,49 @@ class LedgerUrl(Url):
     schemes = DATABASES
 
 
+def resolved(store: StoreSettings) -> StoreSettings:
+    """With the URL's options in their settings, which they override; and at S3 with the service.
+
+    Raises ValueError (pydantic's too).
+    """
+    url = StoreUrl.parse(store.url)
+    if not url.known.extra:
+        return store
+    given: dict[str, object] = dict(url.options)
+    if kind := given.pop("identity", None):
+        given["identity"] = store.identity.model_dump(exclude_defaults=True) | {"kind": kind}
+    store = StoreSettings.model_validate(store.model_dump(exclude_defaults=True, by_alias=True) | given)
+    if url.scheme == "s3" and not store.service:
+        return store.model_copy(update={"service": _service(store.endpoint)})
+    if url.scheme == "az" and not store.endpoint:
+        if not url.account:
+            raise ValueError("az://CONTAINER needs the account: az://ACCOUNT/CONTAINER, or an endpoint")
+        return store.model_copy(update={"endpoint": f"https://{url.account}.blob.core.windows.net"})
+    return store
+
+
 def address(store: StoreSettings) -> tuple[Provider, str]:
     """Provider and bucket: how events name this store. Raises ValueError."""
     url = StoreUrl.parse(store.url)
-    return url.provider, store.bucket or url.bucket
+    provider = url.known.provider
+    if provider is Provider.AWS_S3 and resolved(store).service != "aws":
+        provider = Provider.S3_COMPATIBLE
+    return provider, store.bucket or url.bucket
+
+
+def _service(endpoint: str) -> str:
+    """Who speaks S3 at this endpoint. One that is not known gets no benefit of the doubt."""
+    host = urlsplit(endpoint).hostname or "amazonaws.com"
+    return next((name for end, name in HOSTS.items() if f".{host}".endswith(f".{end}")), "other")
+
+
+def _shown(text: str) -> str:
+    """A URL for messages: without user and password, and without its options."""
+    return _USER.sub("***@", text).partition("?")[0]
 
 
 def _near(name: str, known: frozenset[str]) -> str:
+    if SECRET.fullmatch(name):
+        return ": a secret does not belong into a URL"
     close = get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""

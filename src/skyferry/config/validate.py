@@ -12,7 +12,12 @@ from pydantic_core import ErrorDetails
 from skyferry.config.document import NUMBERED, SECRETS, Document
 from skyferry.config.faults import Place, near
 from skyferry.config.settings import Settings
+from skyferry.config.urls import SECRET
 
+_IDENTITY = (
+    "the machine's own identity is used by default; for a store that knows only long-lived keys set "
+    "identity: {kind: static, secret_file: FILE}, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is no setting",
@@ -108,6 +113,8 @@ def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
     kind, value = detail["type"], detail["input"]
     if kind == "missing":
         return _WORDS[kind], ""
+    if kind == "extra_forbidden" and place[0] in ("stores", "queues") and SECRET.fullmatch(str(place[-1])):
+        return "a secret does not belong into the file", _IDENTITY
     if kind == "extra_forbidden":
         return _WORDS[kind], near(str(place[-1]), known(place))
     told = "" if place in SECRETS or isinstance(value, dict | list) else f", not {value!r}"

@@ -67,7 +67,7 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
     seen = positions(claim, source)
     if refused := _filtered(route, source, now):
         return refused if isinstance(refused, Later) else Skipped(refused, seen)
-    if stamp.read(source).source == stamp.origin(_destination(claim, route)):
+    if not route.restore and stamp.read(source).source == stamp.origin(_destination(claim, route)):
         return Skipped("loop", seen)
     if placed is not None and placed.about(transfer.source) and not placed.deleted:
         if placed.source.version == source.version:

@@ -26,6 +26,7 @@ LEVELS: dict[str, Level] = {
     "service.started": "info",
     "service.draining": "info",
     "service.stopped": "info",
+    "route.lossy": "info",
     "queue.failed": "warning",
     "ledger.failed": "error",
     "message.test": "info",

@@ -15,6 +15,7 @@ MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events.",
     "service.draining": "A stop was asked for: nothing new is taken, what is in flight may finish.",
     "service.stopped": "Everything is finished or given back.",
+    "route.lossy": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
     "queue.received": "`count` messages came in one batch.",
     "queue.failed": "A queue could not be reached; it is tried again.",
     "ledger.failed": "The ledger could not be written. Nothing is acked, so the message comes again.",

@@ -1,0 +1,79 @@
+"""What stores and queues at a cloud must be: reachable by TLS, without a secret, with the extra that their adapter needs."""
+
+from __future__ import annotations
+
+import ipaddress
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from skyferry.config.document import Document
+from skyferry.config.faults import Place
+from skyferry.config.settings import StoreSettings
+from skyferry.config.urls import STORES, StoreUrl, Url, resolved
+
+_OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
+
+
+def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
+    """Tell the document; whether the store can be what it says."""
+    at = (*place, "url") if place[0] == "stores" else place
+    for name in sorted(_OF_CLOUDS & store.model_fields_set - url.known.settings):
+        document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
+    if not url.known.extra:
+        return True
+    extra(url, at, document)
+    try:
+        store = resolved(store)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        document.fault(at, f"option {detail['loc'][0]}: {detail['msg']}")
+        return False
+    except ValueError as error:
+        document.fault(at, str(error))
+        return False
+    where = at if "endpoint" in url.options or "endpoint" not in store.model_fields_set else (*place, "endpoint")
+    endpoint(store.endpoint, store.allow_http, where, document)
+    for name in ("endpoint", "iam_endpoint", "token_url"):
+        endpoint(getattr(store.identity, name), store.identity.allow_http, (*place, "identity", name), document)
+    if store.encryption == "AES256" and store.kms_key:
+        document.fault((*place, "kms_key"), "is not used by encryption AES256", "say encryption: aws:kms")
+    return True
+
+
+def extra(url: Url, place: Place, document: Document) -> None:
+    """A fault unless what brings the adapter is installed."""
+    if missing := [name for name in url.known.needs if not _installed(name)]:
+        hint = f"pip install 'skyferry[{url.known.extra}]'"
+        document.fault(place, f"{url.scheme}:// needs {' and '.join(missing)}, which is not installed", hint)
+
+
+def endpoint(url: str, allow_http: bool, place: Place, document: Document) -> None:
+    """A fault for an endpoint whose wire anybody may read, or that has a secret in it."""
+    if not url:
+        return
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        document.fault(place, "a secret does not belong into an endpoint", "see `identity`")
+    elif parts.scheme not in ("https", "http") or not parts.hostname:
+        document.fault(place, "is no URL of a server", "such as https://minio.example.org:9000")
+    elif parts.scheme == "http" and not allow_http and not loopback(parts.hostname):
+        document.fault(
+            place, "an endpoint without TLS", "use https://, or say allow_http: true where the network is yours"
+        )
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name alone."""
+    try:
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False

@@ -1,0 +1,93 @@
+"""Opens what the URLs of the configuration name. Adapters of an extra are imported when one is asked for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from skyferry.clock import SystemClock
+from skyferry.config.settings import QueueSettings, Settings
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
+from skyferry.errors import ConfigError
+from skyferry.identity.build import Surroundings
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
+from skyferry.queues.memory import MemoryQueue
+from skyferry.queues.sqlite import SqliteQueue
+from skyferry.stores.local import LocalStore
+from skyferry.stores.memory import MemoryStore
+from skyferry.stores.simulator import SimulatedStore
+from skyferry.wiring.clouds import Identities, cloud_store
+
+
+def owner() -> str:
+    """This process's name in leases: unique, and for people to recognise."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Opens adapters for one process. The caller closes each, then this."""
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    owner: str = field(default_factory=owner)
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
+    identities: Identities = field(default_factory=Identities)
+
+    def ledger(self) -> Ledger:
+        """The ledger. Raises LedgerError."""
+        settings, url = self.settings, LedgerUrl.parse(self.settings.ledger.url)
+        if url.on_disk:
+            return SqliteLedger(url.path(settings.workspace), self.owner, self.clock, settings.ledger.lease)
+        return MemoryLedger(self.owner, self.clock, settings.ledger.lease)
+
+    def queue(self, name: str | None = None) -> EventQueue:
+        """The queue of that name, or the first. Raises QueueError, or ConfigError if there is no such queue."""
+        for wanted in self.settings.queues:
+            if name in (None, wanted.name):
+                return self._queue(wanted)
+        raise ConfigError(f"there is no queue {name!r}", hint="see queues in the configuration")
+
+    def store(self, name: str) -> ObjectStore:
+        """The store of that name. Raises StoreError, or ConfigError where its extra is missing."""
+        wanted = self.settings.stores[name]
+        url = StoreUrl.parse(wanted.url)
+        if url.known.extra:
+            return cloud_store(wanted, self._around(name), self.identities)
+        if not url.on_disk:
+            return MemoryStore(name, self.clock)
+        folder = url.path(self.settings.workspace)
+        local = LocalStore(name, folder, on_unreadable=lambda path: self.on_unreadable(name, path))
+        if url.scheme == "sim":
+            return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
+        return local
+
+    async def close(self) -> None:
+        """End the identities."""
+        await self.identities.close()
+
+    def _around(self, name: str) -> Surroundings:
+        return Surroundings(name, self.clock, self.env)
+
+    def _queue(self, wanted: QueueSettings) -> EventQueue:
+        url = QueueUrl.parse(wanted.url)
+        if url.on_disk:
+            path = url.path(self.settings.workspace)
+            return SqliteQueue(path, wanted.name, self.owner, self.clock, wanted.lease)
+        return MemoryQueue(wanted.name, self.clock, wanted.lease)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The configured ledger. Raises LedgerError."""
+    return Opener(settings).ledger()
+
+
+def open_queue(settings: Settings, queue: str | None = None) -> EventQueue:
+    """The queue of that name, or the first, for as long as the process runs. Raises as `Opener.queue`."""
+    return Opener(settings).queue(queue)

@@ -1,0 +1,94 @@
+"""What stores at a cloud must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from skyferry.config import cloud_checks
+from skyferry.config.load import Checked, check
+
+
+def checked(tmp_path: Path, cloud: dict[str, Any] | str) -> Checked:
+    """A route from a folder to this store."""
+    cloud = {"url": cloud} if isinstance(cloud, str) else cloud
+    data = {
+        "stores": {"a": {"url": "file://a"}, "cloud": cloud},
+        "routes": [{"name": "r", "from": "a", "to": "cloud"}],
+    }
+    file = tmp_path / "skyferry.yaml"
+    file.write_text(yaml.safe_dump(data))
+    return check(file, {})
+
+
+@pytest.mark.parametrize(
+    ("cloud", "where", "message"),
+    [
+        ("s3://b?endpoint=http://minio.example.org", "stores.cloud.url", "without TLS"),
+        ({"url": "s3://b", "endpoint": "http://10.0.0.1:9000"}, "stores.cloud.endpoint", "without TLS"),
+        ({"url": "s3://b", "endpoint": "minio:9000"}, "stores.cloud.endpoint", "is no URL of a server"),
+        (
+            {"url": "s3://b", "endpoint": "https://me:hunter2@minio"},
+            "stores.cloud.endpoint",
+            "a secret does not belong",
+        ),
+        ({"url": "s3://b", "identity": {"endpoint": "http://sts"}}, "stores.cloud.identity.endpoint", "without TLS"),
+        (
+            {"url": "s3://b", "secret_access_key": "hunter2"},
+            "stores.cloud.secret_access_key",
+            "a secret does not belong",
+        ),
+        ({"url": "az://a/b", "account_key": "hunter2"}, "stores.cloud.account_key", "a secret does not belong"),
+        ({"url": "gs://b", "identity": {"private_key": "x"}}, "stores.cloud.identity.private_key", "a secret does not"),
+        ("az://b", "stores.cloud.url", "needs the account"),
+        ("s3://b?identity=root", "stores.cloud.url", "option identity"),
+        ({"url": "s3://b", "encryption": "AES256", "kms_key": "k"}, "stores.cloud.kms_key", "not used"),
+        ("s3://b/c", "stores.cloud.url", "names more than"),
+    ],
+)
+def test_what_cannot_work_at_a_cloud_is_a_fault(tmp_path: Path, cloud: Any, where: str, message: str) -> None:
+    found = checked(tmp_path, cloud)
+    assert [f.where for f in found.faults] == [where], found.faults
+    assert message in found.faults[0].message
+    assert found.faults[0].line is not None
+    assert "hunter2" not in str(found.faults[0])
+
+
+def test_a_key_in_the_file_is_told_the_way_without(tmp_path: Path) -> None:
+    [fault] = checked(tmp_path, {"url": "s3://b", "access_key": "AKIA"}).faults
+    assert "identity: {kind: static, secret_file: FILE}" in fault.hint
+
+
+@pytest.mark.parametrize(
+    "cloud",
+    [
+        "s3://b?endpoint=http://[::1]:4566&service=localstack",
+        {"url": "s3://b", "endpoint": "http://minio", "allow_http": True},
+        {"url": "gs://b", "kms_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
+        {"url": "az://b", "endpoint": "http://127.0.0.1:10000/devstoreaccount1", "identity": {"kind": "static"}},
+    ],
+)
+def test_what_works_has_neither_faults_nor_warnings(tmp_path: Path, cloud: Any) -> None:
+    found = checked(tmp_path, cloud)
+    assert (found.faults, found.warnings) == ((), ())
+
+
+def test_a_setting_that_means_nothing_there_is_a_warning(tmp_path: Path) -> None:
+    found = checked(tmp_path, {"url": "gs://b", "region": "eu"})
+    assert [(w.where, w.hint) for w in found.warnings] == [("stores.cloud.region", "gs:// does not know it")]
+
+
+def test_a_missing_extra_is_told_with_the_command_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cloud_checks.find_spec
+    monkeypatch.setattr(cloud_checks, "find_spec", lambda name: None if name == "aiohttp" else real(name))
+    [fault] = checked(tmp_path, "s3://b").faults
+    assert (fault.message, fault.hint) == (
+        "s3:// needs aiohttp, which is not installed",
+        "pip install 'skyferry[s3]'",
+    )
+    assert checked(tmp_path, "file://b").faults == ()
