@@ -11,6 +11,7 @@ from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, Precondi
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.stores.azure_auth import AzureProvider
+from skyferry.stores.azure_copy import AzureCopies
 from skyferry.stores.azure_listing import Listing
 from skyferry.stores.azure_meta import Pin, meta, write_headers, written
 from skyferry.stores.azure_proof import demand, digest
@@ -31,11 +32,12 @@ class AzureStore:
 
     def __init__(self, name: str, container: str, options: AzureOptions, credential: AzureProvider) -> None:
         self.name, self.traits = name, options.traits()
-        self.reach: Reach | None = None
         self._options = options
         self._wire = AzureWire(name, container, credential, options)
         self._listing = Listing(self._wire, options)
         self._uploads = AzureUploads(self._wire, options)
+        self._copies = AzureCopies(self._wire, options, self._uploads)
+        self.reach: Reach | None = Reach(("azure", self._wire.account, credential), container)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
@@ -100,10 +102,13 @@ class AzureStore:
     async def copy_from(
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
-        raise Unsupported(where=self.name)
+        self._check(key)
+        with _replacing(when):
+            return await self._copies.copy(source, found, key, attributes, _conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
-        raise Unsupported(where=self.name)
+        """Azure attests a part by MD5, which proves nothing of a whole."""
+        raise Unsupported(where=self._wire.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)

@@ -134,6 +134,8 @@ def translate(refusal: Refusal, where: str) -> SkyferryError:
     kind, hint = CODES.get(refusal.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
     if refusal.code == "InvalidHeaderValue" and "x-ms-access-tier" in refusal.message:
         kind, hint = Unsupported, TIER
+    if refusal.code == "CannotVerifyCopySource" and refusal.status == 404:
+        kind, hint = VersionChanged, ""
     if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
         kind = Throttled
     wait = REHYDRATION if refusal.code == "BlobBeingRehydrated" else refusal.retry_after

@@ -16,7 +16,7 @@ import base64
 import re
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,8 +24,9 @@ from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.azure_listing import Listing
 from skyferry.stores.azure_meta import Pin, write_headers, written
-from skyferry.stores.azure_proof import CRC64, combined, crc64, digest
+from skyferry.stores.azure_proof import CRC64, combined, crc64, demand, digest
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.http import Answer
 from skyferry.stores.s3_meta import to_base64
 
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -50,6 +51,11 @@ class Block:
         except ValueError:
             return None
         return cls(found[1], int(found[2]), found[3], size) if found else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it stands for an upload that nobody gave up."""
+        return self.number == 0 and self.size == len(ALIVE)
 
     @property
     def tag(self) -> str:
@@ -80,26 +86,31 @@ class AzureUploads:
         return Part(number, (number - 1) * upload.part_size, len(data), block.tag, known.crc32c)
 
     async def finish(
-        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, headers: Mapping[str, str]
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, conditions: Mapping[str, str]
     ) -> ObjectMeta:
-        """Again after an answer that was lost, it finds what it made before. `headers` have the precondition."""
+        """Again after an answer that was lost, it finds what it made before."""
         parts = self._checked(upload, parts)
         proven = Checksums(crc32c=combined(parts))
         if name := proven.conflict(checksums):
             raise ChecksumMismatch(f"{name} of the parts is not the one declared", where=self._wire.where(upload.key))
-        body = _document(parts)
-        said = {**headers, **write_headers(upload.attributes, tags=not self._options.hierarchical)}
-        said |= {**self._options.encryption_headers, "content-type": "application/xml"}
-        said[CRC64] = crc64((await digest(body, Checksums(), "")).crc64nvme)
-        if checksums.md5:  # of the whole: Azure keeps it as it is said
-            said["x-ms-blob-content-md5"] = to_base64(checksums.md5)
+        tags = [part.tag for part in parts]
         try:
-            answer = await self._wire.send("PUT", upload.key, query={"comp": "blocklist"}, headers=said, body=body)
+            answer = await self.commit(upload, tags, checksums.md5, conditions)
         except (UploadGone, PreconditionFailed):
-            if made := await self._made_before(upload, parts, proven):
+            if made := await self._made_before(upload, tags, proven):
                 return made
             raise
-        return await self._seen(written(upload.key, answer.headers, upload.size, upload.attributes, proven))
+        return await self.seen(written(upload.key, answer.headers, upload.size, upload.attributes, proven))
+
+    async def commit(self, upload: Upload, tags: Sequence[str], md5: str, conditions: Mapping[str, str]) -> Answer:
+        """Put Block List: these blocks or nothing. Azure keeps the MD5 of the whole as it is said."""
+        listed = "".join(f"<Uncommitted>{tag}</Uncommitted>" for tag in tags)
+        body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
+        said = {**conditions, **write_headers(upload.attributes, tags=not self._options.hierarchical)}
+        said |= {**self._options.encryption_headers, "content-type": "application/xml"}
+        said |= demand(await digest(body, Checksums(), self._wire.where(upload.key)))
+        said |= {"x-ms-blob-content-md5": to_base64(md5)} if md5 else {}
+        return await self._wire.send("PUT", upload.key, query={"comp": "blocklist"}, headers=said, body=body)
 
     async def abort(self, upload: Upload) -> None:
         """Nobody goes on with it. Azure frees its blocks with the next write to the key, or a week after the last one.
@@ -110,18 +121,19 @@ class AzureUploads:
             return
         self._given_up.append(upload.id)
         blocks = await self._waiting(upload.key)
-        if any(block.upload == upload.id and block.number == 0 and block.size == len(ALIVE) for block in blocks):
+        if any(block.upload == upload.id and block.alive for block in blocks):
             await self._put(upload, Block(upload.id, 0, "0" * 8), GIVEN_UP, Checksums())
 
     async def parts(self, upload: Upload) -> list[Part]:
         """What waits of an upload, in order. Raises UploadGone."""
         blocks = [block for block in await self._waiting(upload.key) if block.upload == upload.id]
-        if not any(block.number == 0 and block.size == len(ALIVE) for block in blocks):
+        if not any(block.alive for block in blocks):
             raise UploadGone(where=self._wire.where(upload.key))
-        found = {block.number: block for block in blocks if block.number}
+        count = Counter(block.number for block in blocks)
         return [
-            Part(number, (number - 1) * upload.part_size, block.size, block.tag, block.crc32c)
-            for number, block in sorted(found.items())
+            Part(block.number, (block.number - 1) * upload.part_size, block.size, block.tag, block.crc32c)
+            for block in sorted(blocks, key=lambda block: block.number)
+            if block.number and count[block.number] == 1  # a part that was sent with two contents is sent once more
         ]
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
@@ -132,18 +144,20 @@ class AzureUploads:
                 if found.size or found.checksums.md5:  # a blob, and no place where blocks wait
                     continue
                 for block in await self._waiting(found.key):
-                    if block.number == 0 and block.size == len(ALIVE):
+                    if block.alive:
                         yield Upload(block.upload, found.key, 0, 0, started_at=float(int(block.upload[:8], 16)))
 
     def _checked(self, upload: Upload, parts: Sequence[Part]) -> list[Part]:
-        """In order, and all of the object: Azure would commit any list."""
-        parts = sorted(parts, key=lambda part: part.number)
-        numbers = [part.number for part in parts]
-        if numbers != list(range(1, len(parts) + 1)) or sum(part.size for part in parts) != upload.size:
-            raise StoreError("the parts are not those of the whole object", where=self._wire.where(upload.key))
+        """In order, all of the object, none of another upload, proven by their ids: Azure would commit any list."""
         if upload.id in self._given_up:
             raise UploadGone(where=self._wire.where(upload.key))
-        return parts
+        parts = sorted(parts, key=lambda part: part.number)
+        blocks = [Block.parse(part.tag, part.size) for part in parts]
+        whole = sum(part.size for part in parts) == upload.size
+        ours = [(b.upload, b.number) for b in blocks if b] == [(upload.id, n) for n in range(1, len(parts) + 1)]
+        if not whole or not ours:
+            raise StoreError("the parts are not those of the whole object", where=self._wire.where(upload.key))
+        return [replace(part, crc32c=block.crc32c) for part, block in zip(parts, blocks, strict=True) if block]
 
     async def _put(self, upload: Upload, block: Block, data: bytes, known: Checksums) -> None:
         """Put Block. Raises ChecksumMismatch."""
@@ -167,7 +181,7 @@ class AzureUploads:
         )
         return [block for block in found if block]
 
-    async def _seen(self, made: ObjectMeta) -> ObjectMeta:
+    async def seen(self, made: ObjectMeta) -> ObjectMeta:
         """With the size that Azure tells; as it is, if it was replaced already."""
         answer = await self._wire.send("HEAD", made.key, headers=Pin.parse(made.version).headers, accept=(404, 412))
         if answer.status >= 300:
@@ -175,20 +189,14 @@ class AzureUploads:
         size = int(answer.headers.get("content-length", "-1"))
         return replace(made, size=size, checksums=made.checksums if size == made.size else Checksums())
 
-    async def _made_before(self, upload: Upload, parts: Sequence[Part], proven: Checksums) -> ObjectMeta | None:
+    async def _made_before(self, upload: Upload, tags: Sequence[str], proven: Checksums) -> ObjectMeta | None:
         """The blob, if it is made of these very blocks, which nobody else has."""
         query = {"comp": "blocklist", "blocklisttype": "committed"}
         try:
             listed = await self._wire.send("GET", upload.key, query=query)
         except (ObjectNotFound, Unsupported):  # no blob, or one that has no list of blocks to show
             return None
-        tags = [each.findtext("Name", "") for each in listed.xml().iterfind("CommittedBlocks/Block")]
-        if not tags or tags != [part.tag for part in parts]:
+        found = [each.findtext("Name", "") for each in listed.xml().iterfind("CommittedBlocks/Block")]
+        if not found or found != list(tags):
             return None
-        return await self._seen(written(upload.key, listed.headers, upload.size, upload.attributes, proven))
-
-
-def _document(parts: Sequence[Part]) -> bytes:
-    """The blocks in order, of those that wait."""
-    listed = "".join(f"<Uncommitted>{part.tag}</Uncommitted>" for part in parts)
-    return f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
+        return await self.seen(written(upload.key, listed.headers, upload.size, upload.attributes, proven))

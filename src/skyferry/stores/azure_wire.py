@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import quote, urlsplit
@@ -10,10 +11,11 @@ from xml.etree import ElementTree
 
 from skyferry.errors import ConfigError, StoreError
 from skyferry.model import Traits
-from skyferry.stores.azure_auth import AzureProvider, SharedKey, authorization
+from skyferry.stores.azure_auth import AzureProvider, SharedKey, authorization, copy_source
 from skyferry.stores.azure_errors import Refusal, translate
 from skyferry.stores.http import DOCUMENT, Answer, Http, Limits, retry_after
 
+COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
 STARTS = "2026-02-06"  # the API version since which a listing may start anywhere
 
 
@@ -53,8 +55,24 @@ class AzureOptions:
             max_parts=50_000,
             resumable=True,
             listed_uploads="own",
+            copy_attests=frozenset({"md5"}),
+            copy_exact=True,
+            copy_limit=COPY_MAX,
             lossy=("tags", "the order of listings") if self.hierarchical else (),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, before it is dated and signed."""
+
+    method: str
+    key: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    limit: int  # bytes of the answer
+    origin: tuple[str, str] | None  # container and key
 
 
 class AzureWire:
@@ -67,7 +85,8 @@ class AzureWire:
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
             hint = "as in https://ACCOUNT.blob.core.windows.net"
             raise ConfigError("Azure needs the endpoint of the storage account", where=name, hint=hint)
-        self.root = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/{quote(container)}"
+        self.account = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}"  # its URL
+        self.root = f"{self.account}/{quote(container)}"
         self._http = Http(name, self.root, Limits(options.connections, options.connect_timeout, options.read_timeout))
 
     async def send(
@@ -80,20 +99,29 @@ class AzureWire:
         body: bytes = b"",
         limit: int = DOCUMENT,
         accept: Collection[int] = (),
+        origin: tuple[str, str] | None = None,
     ) -> Answer:
         """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
 
-        A token that the service calls expired is renewed, once. Without a key it is about the container.
+        A token that the service calls expired is renewed, once. Without a key it is about the container. `origin` is the
+        container and key, of the same account, that Azure is to take the bytes from.
         """
+        request = Request(method, key, query or {}, headers or {}, body, limit, origin)
         credential = await self._credential()
-        answer = await self._once(credential, method, key, query or {}, headers or {}, body, limit)
+        answer = await self._once(request, credential)
         if _expired(answer) and isinstance(credential, str) and credential:
             renewed = await self._credential(stale=credential)
             if renewed != credential:
-                answer = await self._once(renewed, method, key, query or {}, headers or {}, body, limit)
+                answer = await self._once(request, renewed)
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate(refusal(answer), self.where(key))
+
+    def beside(self, container: str) -> AzureWire:
+        """Another container of the account, over the same connections."""
+        wire = copy(self)
+        wire.root = f"{self.account}/{quote(container)}"
+        return wire
 
     def url(self, key: str) -> str:
         """Of a blob, encoded."""
@@ -107,21 +135,21 @@ class AzureWire:
         """Close the connections. Idempotent."""
         await self._http.close()
 
-    async def _once(
-        self,
-        credential: str | SharedKey,
-        method: str,
-        key: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: bytes,
-        limit: int,
-    ) -> Answer:
-        url = self.url(key)
-        every = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": self._version, "content-length": str(len(body))}
-        every |= headers
-        every |= authorization(credential, method, url, every, query)
-        return await self._http.exchange(method, url + _query(query), every, body, limit=limit, key=key)
+    async def _once(self, request: Request, credential: str | SharedKey) -> Answer:
+        url = self.url(request.key)
+        headers = {
+            "x-ms-date": formatdate(usegmt=True),
+            "x-ms-version": self._version,
+            "content-length": str(len(request.body)),
+            **request.headers,
+        }
+        if request.origin:
+            container, key = request.origin
+            headers |= copy_source(credential, self.beside(container).url(key), f"{container}/{key}")
+        headers |= authorization(credential, request.method, url, headers, request.query)
+        return await self._http.exchange(
+            request.method, url + _query(request.query), headers, request.body, limit=request.limit, key=request.key
+        )
 
 
 def refusal(answer: Answer) -> Refusal:

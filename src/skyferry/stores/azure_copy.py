@@ -1,0 +1,63 @@
+"""Copies that Azure makes by itself, between containers of one account.
+
+As a block list of one block, which Azure takes from the source: unlike Copy Blob it sets all attributes anew, demands what a
+write can demand, and the service computes the MD5 of what it took, and refuses it where it is not the one of the source.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping
+
+from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
+from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
+from skyferry.ports import Reach
+from skyferry.stores.azure_meta import Pin, written
+from skyferry.stores.azure_upload import AzureUploads
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.s3_meta import from_base64, to_base64
+
+
+class AzureCopies:
+    """The part of an Azure store that moves no bytes itself."""
+
+    def __init__(self, wire: AzureWire, options: AzureOptions, uploads: AzureUploads) -> None:
+        self._wire, self._options, self._uploads = wire, options, uploads
+
+    async def copy(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, conditions: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Raises VersionChanged."""
+        upload = Upload(secrets.token_hex(12), key, found.size, found.size, attributes)
+        if found.size == 0:  # Azure takes no empty block
+            md5 = await self._still_empty(source, found)
+        else:
+            md5 = await self._take(source, found, upload)
+        tags = [_tag(upload)] if found.size else []
+        answer = await self._uploads.commit(upload, tags, md5, conditions)
+        return await self._uploads.seen(written(key, answer.headers, found.size, attributes, Checksums(md5=md5)))
+
+    async def _take(self, source: Reach, found: ObjectMeta, upload: Upload) -> str:
+        """Put Block From URL; the MD5 of what Azure took."""
+        said = {"x-ms-source-if-match": Pin.parse(found.version).etag, **self._options.encryption_headers}
+        if found.checksums.md5:
+            said["x-ms-source-content-md5"] = to_base64(found.checksums.md5)
+        query = {"comp": "block", "blockid": _tag(upload)}
+        origin = (source.bucket, found.key)
+        answer = await self._wire.send("PUT", upload.key, query=query, headers=said, origin=origin)
+        return from_base64(answer.headers.get("content-md5", ""))
+
+    async def _still_empty(self, source: Reach, found: ObjectMeta) -> str:
+        """The MD5 of nothing."""
+        there = self._wire.beside(source.bucket)
+        try:
+            answer = await there.send("HEAD", found.key, headers=Pin.parse(found.version).headers)
+        except (ObjectNotFound, PreconditionFailed) as changed:
+            raise VersionChanged(where=there.where(found.key)) from changed
+        return from_base64(answer.headers.get("content-md5", ""))
+
+
+def _tag(upload: Upload) -> str:
+    """As long as the ids of other blocks, and none that an upload would take for its own."""
+    return base64.b64encode(f"skyferry-{upload.id}-copy".ljust(48, ".").encode()).decode()
