@@ -13,8 +13,8 @@ from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Attempt, Copier
 from skyferry.engine.hold import Chain, Hold, Job
 from skyferry.engine.world import World
-from skyferry.errors import InternalError, LedgerError, SkyferryError
-from skyferry.model import Claim, Failure, newest
+from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
+from skyferry.model import Claim, Failure, Progress, newest
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait
 
 
@@ -37,6 +37,7 @@ class Chains:
         self._tell = world.teller
         self._small, self._large = Lane(policy.transfers), Lane(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(world.ledger.settle, policy.batch, "settle")
+        self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(world.ledger.save, policy.batch, "save")
         self.stopping = False  # begin nothing new
 
     async def run(self, chain: Chain) -> None:
@@ -58,6 +59,11 @@ class Chains:
             if freed:
                 await self._claim_again(job)
 
+    async def drained(self) -> None:
+        """Return once the ledger has all outcomes."""
+        await self.settler.drained()
+        await self.saver.drained()
+
     def _superseded(self, chain: Chain, job: Job) -> Skipped | None:
         claim = _claim(chain, job)
         return decide.before(claim)
@@ -73,7 +79,7 @@ class Chains:
         breakers = [self._w.breakers[s] for s in {route.source_store, route.store} if s in self._w.breakers]
         if wait := max((b.wait() for b in breakers), default=0.0):
             return Released(self._w.clock.time() + wait * (1 + self._w.random.random() / 4))
-        job.attempt = Attempt(claim, slot)
+        job.attempt = Attempt(claim, slot, chain.uploads, self.saver.put)
         self._tell.claimed(job.transfer, claim.attempt)
         with ExitStack() as probes:
             for breaker in breakers:
@@ -81,6 +87,11 @@ class Chains:
                     probes.callback(breaker.leave)
             try:
                 return await self._copier.run(job.attempt, route)
+            except LedgerError as error:  # an upload could not be remembered: says nothing about the object
+                if isinstance(error, Fenced):
+                    return self._failed(job, claim, error)
+                self._tell.ledger_failed(job.transfer, error)
+                return Released(self._w.clock.time() + 1.0)
             except SkyferryError as error:
                 return self._failed(job, claim, error)
             except Exception as bug:  # noqa: BLE001 - the object must not be lost by it: it is told, and tried again
@@ -110,13 +121,19 @@ class Chains:
     async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> bool:
         """Record the outcome; the messages are finished after it. Returns whether the key's lease was given back."""
         job.concluding = True
+        if (
+            chain.uploads.known
+            and isinstance(outcome, Done | Skipped | Dead)
+            and not (job.attempt and job.attempt.lost)
+        ):
+            await self._copier.give_up(job.transfer, chain.uploads)
         last = not chain.jobs and chain.key not in self._hold.claiming
         again: float | None = None
         if job.claim is None:
             again = self._w.clock.time() + 1.0
         else:
             try:
-                if await self.settler.put(Settlement(job.claim, outcome, last)):
+                if await self.settler.put(Settlement(job.claim, outcome, last, tuple(chain.uploads.closed))):
                     again = self._recorded(chain, job, outcome)
                 else:
                     again = self._w.clock.time() + self._w.random.random()
@@ -158,6 +175,7 @@ class Chains:
 
 def _claim(chain: Chain, job: Job) -> Claim:
     assert job.claim is not None  # a job joins a chain with its claim
+    chain.uploads.meet(job.claim.uploads)
     return replace(job.claim, placement=chain.placement) if chain.placement else job.claim
 
 

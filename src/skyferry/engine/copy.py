@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from skyferry.config.routes import Route
-from skyferry.engine import decide, stamp
-from skyferry.engine.admission import MemoryBudget, Slot
+from skyferry.engine import decide, large, proof, stamp
+from skyferry.engine.admission import MemoryBudget
+from skyferry.engine.attempt import Attempt, OpenUploads
 from skyferry.engine.digest import digest
-from skyferry.engine.parts import PartCopier, PartLimits, Source
-from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, PreconditionFailed
-from skyferry.model import Change, Checksums, Claim, ObjectMeta, Placement, Receipt, Traits, Transfer
+from skyferry.engine.parts import PartCopier, PartLimits
+from skyferry.engine.ways import Way, choose, reaches
+from skyferry.errors import ObjectNotFound, PreconditionFailed
+from skyferry.model import Change, Checksums, Claim, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped
 
+__all__ = ["Attempt", "Copier"]
 RACES = 8  # how often a lost race is decided again within one attempt
+Write = Callable[[Precondition], Awaitable[ObjectMeta]]
 
 
-@dataclass(slots=True)
-class Attempt:
-    """A claim being worked on, and what the worker knows of it meanwhile."""
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A copy that is due: of which source version, and what the destination is expected to hold."""
 
-    claim: Claim
-    slot: Slot
-    lost: bool = False  # the lease went to another worker
-
-    def still_ours(self) -> None:
-        """Raises Fenced if not. Asked before every effect at the destination."""
-        if self.lost:
-            raise Fenced
+    attempt: Attempt
+    route: Route
+    started: float
+    found: ObjectMeta
+    when: Precondition
 
 
 class Copier:
@@ -48,21 +49,42 @@ class Copier:
 
     async def run(self, attempt: Attempt, route: Route) -> Done | Skipped | Released:
         """The outcome; failures are raised as StoreError."""
-        claim = attempt.claim
-        if skipped := decide.before(claim):
+        transfer = attempt.claim.transfer
+        if skipped := decide.before(attempt.claim):
             return skipped
         started = self._clock.time()
-        source = self._stores[claim.transfer.source_store]
-        if claim.transfer.change is Change.DELETED:
-            meta = await _head(source, claim.transfer.source.key)
-            if meta is None:
-                return await self._settle_gone(attempt, route, started)
-            return await self._copy(attempt, route, started, min(meta.size, self._limits.size))
-        hint = claim.transfer.size
+        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
+        if transfer.change is Change.DELETED or reaches(source, store):
+            return await self._by_size(attempt, route, started)
+        hint = transfer.size
         known = hint is not None and hint <= self._limits.size
         return await self._copy(
             attempt, route, started, hint if known and hint is not None else self._limits.first_read
         )
+
+    async def give_up(self, transfer: Transfer, uploads: OpenUploads) -> None:
+        """Abort the uploads to its destination key that are still open: it is settled, nobody will go on with them."""
+        for progress in list(uploads.known.values()):
+            await large.give_up(self._stores[transfer.store], uploads, progress)
+
+    async def _by_size(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
+        """Look at the source before any of it is read: it may be gone, or the provider may copy it by itself."""
+        transfer = attempt.claim.transfer
+        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
+        found = await proof.head(source, transfer.source.key)
+        if found is None:
+            return await self._settle_gone(attempt, route, started)
+        if reaches(source, store):
+            due = await self._look(attempt, route, started, found)
+            if not isinstance(due, _Due):
+                return due
+            match choose(store, found, transfer.checksums, due.when, self._limits):
+                case Way.WHOLE:
+                    return await self._copy_whole(due)
+                case Way.PARTS:
+                    await attempt.slot.enlarge()
+                    return await self._write_parts(due, by_provider=True)
+        return await self._copy(attempt, route, started, min(found.size, self._limits.size))
 
     async def _copy(self, attempt: Attempt, route: Route, started: float, first: int) -> Done | Skipped | Released:
         """Read at most `first` bytes. If that was all, write them; if not, start again knowing the size."""
@@ -73,90 +95,121 @@ class Copier:
                 got = await source.read(key, 0, max(first, 1))
             except ObjectNotFound:
                 return await self._settle_gone(attempt, route, started)
-            decision = await self._look(attempt, route, got.meta)
-            if not isinstance(decision, decide.Copy):
-                return Released(decision.at) if isinstance(decision, decide.Later) else decision
+            due = await self._look(attempt, route, started, got.meta)
+            if not isinstance(due, _Due):
+                return due
             if len(got.data) == got.meta.size:
-                return await self._write_whole(attempt, route, started, got, decision.when)
+                return await self._write_whole(due, got)
         if got.meta.size <= self._limits.size:
             return await self._copy(attempt, route, started, got.meta.size)
         await attempt.slot.enlarge()
-        return await self._write_parts(attempt, route, started, got.meta, decision.when)
+        return await self._write_parts(due, by_provider=False)
 
-    async def _look(self, attempt: Attempt, route: Route, meta: ObjectMeta) -> decide.Copy | decide.Later | Skipped:
+    async def _look(
+        self, attempt: Attempt, route: Route, started: float, found: ObjectMeta
+    ) -> _Due | Released | Skipped:
         claim = attempt.claim
-        decision = decide.looked(claim, route, meta, self._clock.time())
+        decision = decide.looked(claim, route, found, self._clock.time())
         store = self._stores[claim.transfer.store]
-        if isinstance(decision, decide.Copy) and not _honoured(decision.when, store.traits):
+        if isinstance(decision, decide.Copy) and not proof.honoured(decision.when, store.traits):
             decision = decide.CheckDestination()
-        if not isinstance(decision, decide.CheckDestination):
-            assert not isinstance(decision, decide.Remove)  # only for what is gone
-            return decision
-        again = decide.conflict(claim, meta, await _head(store, claim.transfer.key))
-        if isinstance(
-            again, decide.Adopt
-        ):  # the bytes are compared when the write is refused; without preconditions, trust the stamp
-            return decide.Copy(Precondition(create_only=True)) if store.traits.create_only else Skipped("current")
-        return replace(again, when=_weakened(again.when, store.traits)) if isinstance(again, decide.Copy) else again
+        if isinstance(decision, decide.CheckDestination):
+            again = decide.conflict(claim, found, await proof.head(store, claim.transfer.key))
+            if isinstance(again, decide.Adopt):
+                # the bytes are compared when the write is refused; without preconditions, trust the stamp
+                again = decide.Copy(Precondition(create_only=True)) if store.traits.create_only else Skipped("current")
+            elif isinstance(again, decide.Copy):
+                again = replace(again, when=proof.weakened(again.when, store.traits))
+            decision = again
+        assert not isinstance(decision, decide.Remove)  # only for what is gone
+        if isinstance(decision, decide.Copy):
+            return _Due(attempt, route, started, found, decision.when)
+        return Released(decision.at) if isinstance(decision, decide.Later) else decision
 
-    async def _write_whole(
-        self, attempt: Attempt, route: Route, started: float, got: ObjectData, when: Precondition
-    ) -> Done | Skipped:
-        claim, transfer = attempt.claim, attempt.claim.transfer
+    async def _write_whole(self, due: _Due, got: ObjectData) -> Done | Skipped:
+        transfer = due.attempt.claim.transfer
         store = self._stores[transfer.store]
-        computed = await digest(got.data, self._offload)
-        declared = _verify_source(claim, got.meta, computed)
-        attributes = stamp.stamped(transfer, got.meta, route.metadata, computed)
+        asked = proof.needed(got.meta.checksums, transfer.checksums) | proof.provable(store.traits)
+        computed = await digest(got.data, self._offload, asked)
+        declared = proof.verify_source(transfer, got.meta, computed)
+        attributes = stamp.stamped(transfer, got.meta, due.route.metadata, computed)
+
+        async def write(when: Precondition) -> ObjectMeta:
+            return await store.write(transfer.key, got.data, attributes, computed, when)
+
+        return await self._finished(due, await self._apply(due, computed, write), computed, declared)
+
+    async def _copy_whole(self, due: _Due) -> Done | Skipped:
+        """No byte passes through us: the destination attests what the source declares."""
+        transfer, found = due.attempt.claim.transfer, due.found
+        store, reach = self._stores[transfer.store], self._stores[transfer.source_store].reach
+        assert reach is not None  # else the destination does not reach it
+        declared = proof.verify_source(transfer, found, found.checksums)
+        attributes = stamp.stamped(transfer, found, due.route.metadata, found.checksums)
+
+        async def copy(when: Precondition) -> ObjectMeta:
+            return await store.copy_from(reach, found, transfer.key, attributes, when)
+
+        return await self._finished(due, await self._apply(due, found.checksums, copy), Checksums(), declared)
+
+    async def _write_parts(self, due: _Due, *, by_provider: bool) -> Done | Skipped:
+        attempt, transfer, found = due.attempt, due.attempt.claim.transfer, due.found
+        store, task = self._stores[transfer.store], self._large(due, by_provider)
+        if old := task.resumable(attempt):  # it may be finished, and its worker died before it could say so
+            known = found.checksums if by_provider else large.whole(old) or found.checksums
+            verdict = await self._race(attempt.claim, found, known)
+            if not isinstance(verdict, Precondition):
+                return await self._finished(due, verdict, known, proof.verify_source(transfer, found, known))
+        async with self._parts.upload(task, attempt) as sent:
+            declared = proof.verify_source(transfer, found, sent.checksums)
+
+            async def finish(when: Precondition) -> ObjectMeta:
+                made = await store.finish_upload(sent.upload, sent.parts, sent.checksums, when)
+                sent.finished = True
+                return made
+
+            written = await self._apply(due, sent.checksums, finish, exact=store.traits.finish_exact)
+        return await self._finished(due, written, Checksums() if by_provider else sent.checksums, declared)
+
+    def _large(self, due: _Due, by_provider: bool) -> large.Large:
+        transfer, found = due.attempt.claim.transfer, due.found
+        store, wanted = self._stores[transfer.store], self._limits.copied if by_provider else self._limits.size
+        return large.Large(
+            source=self._stores[transfer.source_store],
+            ref=replace(transfer.source, version=found.version),
+            found=found,
+            store=store,
+            key=transfer.key,
+            attributes=stamp.stamped(transfer, found, due.route.metadata, found.checksums),
+            part_size=large.part_size(found.size, wanted, store.traits),
+            event=transfer.checksums,
+            by_provider=by_provider,
+        )
+
+    async def _apply(self, due: _Due, sent: Checksums, write: Write, *, exact: bool = True) -> ObjectMeta | Skipped:
+        """Write, deciding again as long as the precondition fails, and prove it; or what makes a write needless.
+
+        Where this kind of write cannot demand anything (`exact` False), the destination is looked at just before.
+        """
+        attempt, transfer, when = due.attempt, due.attempt.claim.transfer, due.when
+        store = self._stores[transfer.store]
         for _ in range(RACES):
             attempt.still_ours()
-            try:
-                written = await store.write(transfer.key, got.data, attributes, computed, when)
-            except PreconditionFailed:
-                verdict = await self._race(claim, got.meta, computed)
-                if isinstance(verdict, Skipped):
-                    return verdict
-                if isinstance(verdict, ObjectMeta):
-                    written = verdict
-                else:
-                    when = verdict
-                    continue
-            else:
-                await _verify_destination(store, transfer.key, got.meta.size, computed, written)
-            return await self._finished(attempt, route, started, got.meta, written, computed, declared)
-        raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
-
-    async def _write_parts(
-        self, attempt: Attempt, route: Route, started: float, meta: ObjectMeta, when: Precondition
-    ) -> Done | Skipped:
-        claim, transfer = attempt.claim, attempt.claim.transfer
-        store = self._stores[transfer.store]
-        attributes = stamp.stamped(transfer, meta, route.metadata, meta.checksums)
-        source = Source(self._stores[transfer.source_store], transfer.source.key, meta)
-        async with self._parts.upload(source, store, transfer.key, attributes, attempt.still_ours) as sent:
-            declared = _verify_source(claim, meta, sent.checksums)
-            for _ in range(RACES):
-                attempt.still_ours()
-                try:
-                    written = await store.finish_upload(sent.upload, sent.parts, sent.checksums, when)
-                except PreconditionFailed:
-                    verdict = await self._race(claim, meta, sent.checksums)
-                    if isinstance(verdict, Skipped):
-                        return verdict
-                    if isinstance(verdict, ObjectMeta):
-                        written = verdict
-                    else:
-                        when = verdict
-                        continue
-                else:
-                    sent.finished = True
-                    await _verify_destination(store, transfer.key, meta.size, sent.checksums, written)
-                return await self._finished(attempt, route, started, meta, written, sent.checksums, declared)
+            with suppress(PreconditionFailed):
+                if exact or when == ANY:
+                    written = await write(when)
+                    await proof.verify_destination(store, transfer.key, due.found.size, sent, written)
+                    return written
+            verdict = await self._race(attempt.claim, due.found, sent)
+            if not isinstance(verdict, Precondition):
+                return verdict
+            when = verdict if exact else ANY
         raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
 
     async def _race(self, claim: Claim, source: ObjectMeta, computed: Checksums) -> Skipped | ObjectMeta | Precondition:
         """The destination was not as expected: it is ours already (its meta), or newer (Skipped), or to be replaced."""
         store = self._stores[claim.transfer.store]
-        found = await _head(store, claim.transfer.key)
+        found = await proof.head(store, claim.transfer.key)
         verdict = decide.conflict(claim, source, found)
         if isinstance(verdict, Skipped):
             return verdict
@@ -166,24 +219,19 @@ class Copier:
                 return found
             verdict = decide.Copy(Precondition(replace=found.version))
         assert isinstance(verdict, decide.Copy)
-        return _weakened(verdict.when, store.traits)
+        return proof.weakened(verdict.when, store.traits)
 
     async def _finished(
-        self,
-        attempt: Attempt,
-        route: Route,
-        started: float,
-        source: ObjectMeta,
-        written: ObjectMeta,
-        computed: Checksums,
-        declared: Checksums,
-    ) -> Done:
-        transfer = attempt.claim.transfer
-        if route.after_copy == "delete":
-            attempt.still_ours()
+        self, due: _Due, written: ObjectMeta | Skipped, computed: Checksums, declared: Checksums
+    ) -> Done | Skipped:
+        if isinstance(written, Skipped):
+            return written
+        transfer = due.attempt.claim.transfer
+        if due.route.after_copy == "delete":
+            due.attempt.still_ours()
             with suppress(PreconditionFailed):  # it changed meanwhile: that version has an event of its own
-                await _delete_version(self._stores[transfer.source_store], transfer.source.key, source.version)
-        return self._done(attempt, started, source, written, computed, declared)
+                await proof.delete_version(self._stores[transfer.source_store], transfer.source.key, due.found.version)
+        return self._done(due.attempt, due.started, due.found, written, computed, declared)
 
     async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped:
         claim, transfer = attempt.claim, attempt.claim.transfer
@@ -191,13 +239,13 @@ class Copier:
         store = self._stores[transfer.store]
         for _ in range(RACES):
             if isinstance(decision, decide.CheckDestination):
-                decision = decide.conflict_on_delete(claim, await _head(store, transfer.key))
+                decision = decide.conflict_on_delete(claim, await proof.head(store, transfer.key))
             if not isinstance(decision, decide.Remove):
                 assert isinstance(decision, Skipped)  # what is gone is neither copied nor too young
                 return decision
             attempt.still_ours()
             try:
-                await _delete_version(store, transfer.key, decision.when.replace)
+                await proof.delete_version(store, transfer.key, decision.when.replace)
             except PreconditionFailed:
                 decision = decide.CheckDestination()
             else:
@@ -210,10 +258,10 @@ class Copier:
         Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed.
         """
         placed = done.placement
-        newest = await _head(self._stores[transfer.source_store], transfer.source.key)
+        newest = await proof.head(self._stores[transfer.source_store], transfer.source.key)
         if newest is None or newest.version != placed.source.version:
             with suppress(PreconditionFailed):  # somebody has replaced it already
-                await _delete_version(self._stores[placed.store], placed.key, placed.version)
+                await proof.delete_version(self._stores[placed.store], placed.key, placed.version)
 
     def _done(
         self,
@@ -251,59 +299,3 @@ class Copier:
             settled_at=now,
         )
         return Done(receipt, placement)
-
-
-async def _head(store: ObjectStore, key: str) -> ObjectMeta | None:
-    try:
-        return await store.head(key)
-    except ObjectNotFound:
-        return None
-
-
-async def _delete_version(store: ObjectStore, key: str, version: str) -> None:
-    """Delete this version and no other, as exactly as the store can. Raises PreconditionFailed."""
-    if not store.traits.delete_exact:
-        found = await _head(store, key)
-        if found is None or found.version != version:
-            raise PreconditionFailed
-    await store.delete(key, Precondition(replace=version) if store.traits.delete_exact else ANY)
-
-
-def _honoured(when: Precondition, traits: Traits) -> bool:
-    return (traits.create_only or not when.create_only) and (traits.replace_exact or not when.replace)
-
-
-def _weakened(when: Precondition, traits: Traits) -> Precondition:
-    """What the store can hold of it; the destination was looked at just now."""
-    return when if _honoured(when, traits) else ANY
-
-
-def _verify_source(claim: Claim, meta: ObjectMeta, computed: Checksums) -> Checksums:
-    """What was read is what the event and the source declare; returns what was declared."""
-    event = claim.transfer.checksums
-    for declared, who in ((meta.checksums, "the source store"), (event, "the event")):
-        if name := computed.conflict(declared):
-            raise ChecksumMismatch(
-                f"{name} of the bytes read is not what {who} declares",
-                where=f"{claim.transfer.source_store} {meta.key}",
-                hint="" if declared is meta.checksums else "the object may have been overwritten since the event",
-            )
-    return Checksums(**{n: getattr(meta.checksums, n) or getattr(event, n) for n in _DIGESTS})
-
-
-_DIGESTS = ("crc32c", "sha256", "md5", "crc64nvme")
-
-
-async def _verify_destination(
-    store: ObjectStore, key: str, size: int, computed: Checksums, written: ObjectMeta
-) -> None:
-    """The destination's own attestation matches; otherwise what was written is taken away again."""
-    wrong = computed.conflict(written.checksums) or ("size" if written.size != size else "")
-    if not wrong and not computed.shares(written.checksums):
-        wrong = "attestation (there is none)"
-    if wrong:
-        with suppress(PreconditionFailed):  # somebody has replaced it already
-            await _delete_version(store, key, written.version)
-        raise ChecksumMismatch(
-            f"{wrong} of the object written is not that of the bytes sent", where=f"{store.name} {key}"
-        )

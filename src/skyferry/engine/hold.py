@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from skyferry.engine.copy import Attempt
+from skyferry.engine.attempt import Attempt, OpenUploads
 from skyferry.model import Claim, Placement, Priority, Transfer
 from skyferry.ports import EventQueue, Message
 
@@ -51,6 +51,7 @@ class Chain:
     key: Key
     jobs: list[Job] = field(default_factory=list)
     placement: Placement | None = None  # as this chain has moved it on
+    uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
 
     def take(self) -> Job:
         """Remove the one to do next."""

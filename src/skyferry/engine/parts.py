@@ -1,19 +1,26 @@
-"""Large objects: ranges read and parts written in parallel, within the memory budget, digested as they pass."""
+"""Large objects: ranges read and parts written in parallel, within the memory budget, digested as they pass.
+
+Or copied part by part by the provider itself. Either way every part that the store has taken is remembered, so that
+whoever has the claim next goes on with the same upload, if it is of the same source version and would be made alike.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
+from skyferry.engine import proof
 from skyferry.engine.admission import MemoryBudget
+from skyferry.engine.attempt import Attempt
 from skyferry.engine.digest import PartDigests
-from skyferry.errors import SkyferryError, StoreError, Unsupported
-from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
-from skyferry.ports import ObjectStore, Offload, Part, Upload
+from skyferry.engine.large import Large, agreed, give_up, lengths
+from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone
+from skyferry.model import Checksums, Part, Progress, Upload
+from skyferry.ports import Offload
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +30,7 @@ class PartLimits:
     size: int = 8 * 2**20  # bytes of one part; objects up to this are written whole
     concurrency: int = 4  # parts of one object at the same time
     first_read: int = 256 * 2**10  # bytes read before the size is known
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One version of one object."""
-
-    store: ObjectStore
-    key: str
-    meta: ObjectMeta
+    copied: int = 256 * 2**20  # bytes of a part that the provider copies by itself: none passes through memory
 
 
 @dataclass(slots=True)
@@ -40,7 +39,7 @@ class Sent:
 
     upload: Upload
     parts: list[Part]
-    checksums: Checksums
+    checksums: Checksums  # of the bytes that passed, or as the source declares them if none did
     finished: bool = field(default=False)
 
 
@@ -48,62 +47,122 @@ class PartCopier:
     """Sends the parts of large objects."""
 
     def __init__(self, budget: MemoryBudget, offload: Offload, limits: PartLimits) -> None:
-        self._budget, self._offload, self._limits = budget, offload, limits
+        self.budget, self.offload, self.limits = budget, offload, limits
 
     @asynccontextmanager
-    async def upload(
-        self, source: Source, store: ObjectStore, key: str, attributes: Attributes, still_ours: Callable[[], None]
-    ) -> AsyncIterator[Sent]:
-        """Send all parts, then the body finishes the upload; one that it does not finish is aborted."""
-        size = source.meta.size
-        upload = await store.start_upload(key, size, part_size(size, self._limits.size, store.traits), attributes)
-        sent: Sent | None = None
+    async def upload(self, large: Large, attempt: Attempt) -> AsyncIterator[Sent]:
+        """Send the parts that are missing, then the body finishes the upload.
+
+        After an error that says nothing about the object, the upload is kept for the next attempt; else it is aborted.
+        """
+        progress = await self._open(large, attempt)
         try:
-            sent = await self._send(source, store, upload, still_ours)
+            sent = await _Sending(self, large, progress, attempt).run()
             yield sent
-        finally:
-            if sent is None or not sent.finished:
-                with contextlib.suppress(SkyferryError):  # an orphan is found by its age; the first error matters more
-                    await asyncio.shield(store.abort_upload(upload))
+        except BaseException as error:
+            if not (large.store.traits.resumable and _passes(error)):
+                await asyncio.shield(give_up(large.store, attempt.uploads, progress))
+            raise
+        if sent.finished:
+            attempt.uploads.close(sent.upload.id)
 
-    async def _send(self, source: Source, store: ObjectStore, upload: Upload, still_ours: Callable[[], None]) -> Sent:
+    async def _open(self, large: Large, attempt: Attempt) -> Progress:
+        """The upload to go on with, or a new one; others to the same key are given up."""
+        attempt.still_ours()
+        old = large.resumable(attempt)
+        for other in [p for p in attempt.uploads.known.values() if p is not old]:
+            await give_up(large.store, attempt.uploads, other)
+        if old is not None:
+            try:
+                return agreed(old, await large.store.uploaded_parts(old.upload), large.store.traits)
+            except UploadGone:
+                attempt.uploads.close(old.upload.id)
+        attempt.still_ours()
+        upload = await large.store.start_upload(large.key, large.found.size, large.part_size, large.attributes)
+        progress = Progress(large.store.name, upload, large.ref)
+        try:
+            await attempt.begun(progress)
+        except BaseException:  # nobody remembers it
+            await asyncio.shield(give_up(large.store, attempt.uploads, progress))
+            raise
+        return progress
+
+
+class _Sending:
+    """The parts of one upload."""
+
+    def __init__(self, copier: PartCopier, large: Large, progress: Progress, attempt: Attempt) -> None:
+        self._c, self._large, self._upload, self._attempt = copier, large, progress.upload, attempt
+        self._known = {part.number: part for part in progress.parts}
+        self._parts: dict[int, Part] = {}
+        asked = proof.needed(large.found.checksums, large.event)
+        self._digests = PartDigests(copier.offload, asked if self._known else asked | {"sha256"})
+        at_once = copier.limits.concurrency if large.store.traits.parallel_parts else 1
+        self._places = asyncio.Semaphore(at_once)
+
+    async def run(self) -> Sent:
         """Memory is taken in the order of the parts, so the one whose turn it is to be digested always has some."""
-        count = -(-upload.size // upload.part_size)
-        digests = PartDigests(self._offload)
-        parts: list[Part | None] = [None] * count
-        places = asyncio.Semaphore(self._limits.concurrency if store.traits.parallel_parts else 1)
-
-        async def send(number: int, length: int) -> None:
-            start = (number - 1) * upload.part_size
-            got = await source.store.read(source.key, start, length, version=source.meta.version)
-            crc = await digests.add(number, got.data)
-            still_ours()
-            parts[number - 1] = await store.write_part(upload, number, got.data, crc)
-
-        def free(length: int, _: asyncio.Task[None]) -> None:
-            self._budget.give(length)
-            places.release()
-
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(1, count + 1):
-                    length = min(upload.part_size, upload.size - (number - 1) * upload.part_size)
-                    await places.acquire()
-                    await self._budget.take(length)
-                    task = group.create_task(send(number, length), name=f"part {number} of {upload.key}")
-                    task.add_done_callback(partial(free, length))  # also if it never starts
+                for number, length in lengths(self._upload).items():
+                    if not self._is_there(number, length):
+                        await self._start(group, number, length)
         except* SkyferryError as failed:
             raise _first(failed) from failed
-        return Sent(upload, [p for p in parts if p is not None], digests.result())
+        checksums = self._large.found.checksums if self._large.by_provider else self._digests.result()
+        return Sent(self._upload, [self._parts[number] for number in sorted(self._parts)], checksums)
+
+    def _is_there(self, number: int, length: int) -> bool:
+        """Whether nothing is left to do for this part."""
+        old = self._known.get(number)
+        if old is None or (not self._large.by_provider and (self._digests.whole or not old.crc32c)):
+            return False
+        self._parts[number] = old
+        if old.crc32c:
+            self._digests.know(number, old.crc32c, length)
+        return True
+
+    async def _start(self, group: asyncio.TaskGroup, number: int, length: int) -> None:
+        held = 0 if self._large.by_provider else length
+        await self._places.acquire()
+        if held:
+            await self._c.budget.take(held)
+        work: Coroutine[Any, Any, None] = self._copy(number) if self._large.by_provider else self._send(number, length)
+        task = group.create_task(work, name=f"part {number} of {self._upload.key}")
+        task.add_done_callback(partial(self._free, held))  # also if it never starts
+
+    def _free(self, held: int, _: asyncio.Task[None]) -> None:
+        self._c.budget.give(held)
+        self._places.release()
+
+    async def _send(self, number: int, length: int) -> None:
+        source, found, old = self._large.source, self._large.found, self._known.get(number)
+        start = (number - 1) * self._upload.part_size
+        got = await source.read(found.key, start, length, version=found.version)
+        crc = await self._digests.add(number, got.data)
+        if old is None:
+            self._attempt.still_ours()
+            await self._took(await self._large.store.write_part(self._upload, number, got.data, crc))
+        elif old.crc32c not in ("", crc):
+            where = f"{self._large.store.name} {self._upload.key}"
+            raise ChecksumMismatch(f"part {number} was sent before with other bytes", where=where)
+        else:
+            self._parts[number] = replace(old, crc32c=crc)
+
+    async def _copy(self, number: int) -> None:
+        assert self._large.source.reach is not None  # asked for only where there is one
+        self._attempt.still_ours()
+        copied = self._large.store.copy_part(self._upload, number, self._large.source.reach, self._large.found)
+        await self._took(await copied)
+
+    async def _took(self, part: Part) -> None:
+        self._parts[part.number] = part
+        await self._attempt.sent(self._upload.id, part)
 
 
-def part_size(size: int, wanted: int, traits: Traits) -> int:
-    """Bytes per part: as wanted, unless the store needs larger ones to hold the object. Raises Unsupported."""
-    least = max(wanted, traits.min_part, -(-size // traits.max_parts))
-    rounded = -(-least // 2**20) * 2**20 if least > wanted else least
-    if rounded > traits.max_part:
-        raise Unsupported(f"an object of {size} bytes does not fit into {traits.max_parts} parts")
-    return rounded
+def _passes(error: BaseException) -> bool:
+    """Whether another attempt, or another worker, may go on after it."""
+    return isinstance(error, asyncio.CancelledError | Fenced) or (isinstance(error, SkyferryError) and error.outage)
 
 
 def _first(group: BaseExceptionGroup[SkyferryError]) -> SkyferryError:

@@ -65,3 +65,12 @@ def read(meta: ObjectMeta) -> Stamp:
         version=unquote(user.get("skyferry-version", "")),
         transfer_id=user.get("skyferry-transfer", ""),
     )
+
+
+def alike(one: Attributes, other: Attributes) -> bool:
+    """Whether they differ at most in the id of the transfer, as where two events are about one version."""
+
+    def bare(attributes: Attributes) -> Attributes:
+        return replace(attributes, metadata={k: v for k, v in attributes.metadata.items() if k != "skyferry-transfer"})
+
+    return bare(one) == bare(other)

@@ -246,7 +246,7 @@ class Worker:
             await self._w.clock.sleep(0.05)
         await self._give_back([t for t, chain in self._running.items() if not self._concluding(chain)])
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._chains.settler.drained()
+        await self._chains.drained()
         await self._closer.drained()
 
     async def _give_back(self, tasks: list[asyncio.Task[None]]) -> None:

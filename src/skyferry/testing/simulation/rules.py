@@ -7,18 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.engine import stamp
+from skyferry.engine import gc, stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta
-from skyferry.ports import DeadLetter, Done, Filter, Ledger, Message, ObjectStore, Settlement
+from skyferry.ports import Clock, DeadLetter, Done, Filter, Ledger, Message, ObjectStore, Settlement
 
 
 class Rules:
     """Collects what happened. `breaches` is empty as long as every rule holds."""
 
-    def __init__(self, ledger: Ledger, source: ObjectStore, destination: ObjectStore, memory: int) -> None:
+    def __init__(
+        self, ledger: Ledger, source: ObjectStore, destination: ObjectStore, memory: int, clock: Clock
+    ) -> None:
         self.breaches: list[str] = []
-        self._ledger, self._source, self._destination, self._memory = ledger, source, destination, memory
+        self._ledger, self._source, self._destination = ledger, source, destination
+        self._memory, self._clock = memory, clock
         self._done: Counter[str] = Counter()
         self._newest: dict[str, str] = {}  # destination key -> newest source position ever applied
         self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever was
@@ -65,7 +68,9 @@ class Rules:
                     self.breach(2, f"transfer {transfer} was settled done {self._done[transfer]} times")
 
     async def written(self, meta: ObjectMeta) -> None:
-        """Rule 3: what lands at the destination is never older than what was there."""
+        """Rule 3: what lands at the destination is never older than what was there. Rule 4: it is a version, whole."""
+        if (meta.key, _sha(await _content(self._destination, meta.key))) not in self._history:
+            self.breach(4, f"{meta.key} held bytes that were never a version of it")
         position = stamp.read(meta).position
         value = position.value if position else ""
         if value < self._newest.get(meta.key, ""):
@@ -88,9 +93,19 @@ class Rules:
         for body in self.poison.values():
             if body not in bodies:
                 self.breach(1, f"no dead letter holds {body!r}")
+        await self._no_uploads_left()
         if peak > self._memory:
             self.breach(5, f"{peak} bytes of object data in memory, {self._memory} allowed")
         return self.breaches
+
+    async def _no_uploads_left(self) -> None:
+        """What the workers left behind is found; they left nothing but what the ledger or the store knows to be ours."""
+        stores = {"destination": self._destination}
+        await gc.collect(self._ledger, stores, 0.0, self._clock)
+        left = [upload.key async for upload in self._destination.uploads()]
+        left += [progress.upload.key async for progress in self._ledger.open_uploads()]
+        for key in left:
+            self.breach(5, f"an upload to {key} is left")
 
     async def _same_everywhere(self, allowed_dead: frozenset[str]) -> None:
         source = {meta.key: await _content(self._source, meta.key) async for meta in self._source.list()}

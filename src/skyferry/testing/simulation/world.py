@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skyferry.config.routes import Routes
@@ -25,7 +25,7 @@ from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, Transfer
-from skyferry.ports import EventQueue, Filter, Observer, Outgoing
+from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryBucket, MemoryStore
@@ -49,6 +49,10 @@ class Plan:
     limit: float = 4 * 3600.0  # seconds after which it must have come to rest
     crashes: int = 2
     freezes: int = 1
+    declares: bool = (
+        True  # the source tells checksums; where it does not, nobody can know what was corrupted on the way
+    )
+    large: bool = False  # objects that take long, so that crashes come in the middle and the source changes meanwhile
     weather: Weather = field(default_factory=Weather)
     sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
 
@@ -57,18 +61,23 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
     """Plans differ too: one to three workers, fair and foul weather, an outage longer than all retries in every fourth."""
     dice = random.Random(f"plan {seed}")
     start = dice.random() * 20
+    large = dice.random() < 0.3
+    declares = dice.random() < (0.5 if large else 0.85)
     weather = Weather(
-        latency=dice.choice((0.001, 0.02, 0.5)),
+        latency=1.0 if large else dice.choice((0.001, 0.02, 0.5)),
         stall=dice.choice((0.0, 0.002, 0.02)),
         fail=dice.choice((0.0, 0.05, 0.15)),
-        corrupt=dice.choice((0.0, 0.02)),
+        corrupt=dice.choice((0.0, 0.02)) if declares else 0.0,
         outages=((start, start + 900.0),) if dice.random() < 0.25 else (),
     )
     return Plan(
         workers=dice.choice((1, 2, 2, 3)),
-        keys=dice.choice((1, 2, 5)),
-        crashes=dice.choice((0, 1, 3)),
+        keys=1 if large else dice.choice((1, 2, 5)),
+        changes=6 if large else 14,
+        crashes=5 if large else dice.choice((0, 1, 3)),
         freezes=dice.choice((0, 1, 2)),
+        declares=declares,
+        large=large,
         weather=weather,
         sabotage=sabotage,
     )
@@ -110,6 +119,7 @@ class Simulation:
             outside,
             MemoryStore("destination", self.clock, self._destination),
             MEMORY,
+            self.clock,
         )
 
     def run(self) -> list[str]:
@@ -159,7 +169,8 @@ class Simulation:
                 await self._put(f"key-{dice.randrange(plan.keys)}")
 
     async def _put(self, key: str) -> None:
-        size = self._dice.choice((0, 7, PART - 1, PART, PART + 1, 3 * PART + 5))
+        sizes = (6 * PART,) if self._plan.large else (0, 7, PART - 1, PART, PART + 1, 3 * PART + 5)
+        size = self._dice.choice(sizes)
         data = self._dice.randbytes(size)
         meta = await self._outside.write(key, data, Attributes(), Checksums())
         self._rules.put_at_source(key, data)
@@ -230,7 +241,7 @@ class Simulation:
         ledger = WatchedLedger(MemoryLedger(process, self.clock, state=self._ledger_state), self._rules)
         queue = WatchedQueue(self._queue(process), self._rules)
         stormy = self._plan.weather
-        fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail)
+        fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)
         chaotic = Chaos(ledger, fair, dice, self.clock, LEDGER_ERRORS)
         world = World(
             ledger=chaotic,
@@ -240,7 +251,8 @@ class Simulation:
             random=dice,
             observer=self._observer,
         )
-        source = Chaos(MemoryStore("source", self.clock, self._source), fair, dice, self.clock, STORE_ERRORS)
+        told = MemoryStore("source", self.clock, self._source)
+        source = Chaos(told if self._plan.declares else _Silent(told), fair, dice, self.clock, STORE_ERRORS)
         inner = _Refusing(WatchedDestination(MemoryStore("destination", self.clock, self._destination), self._rules))
         destination = _Metered(Chaos(inner, stormy, dice, self.clock, STORE_ERRORS), self)
         budget = MemoryBudget(MEMORY)
@@ -283,6 +295,23 @@ class _Reader:
 class _Silence:
     def on(self, record: Any) -> None:
         """Nobody listens."""
+
+
+class _Silent:
+    """A source that declares no checksums."""
+
+    def __init__(self, port: MemoryStore) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    async def head(self, key: str) -> ObjectMeta:
+        return replace(await self._port.head(key), checksums=Checksums())
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        got = await self._port.read(key, start, length, version=version)
+        return replace(got, meta=replace(got.meta, checksums=Checksums()))
 
 
 class _Refusing:

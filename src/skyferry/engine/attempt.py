@@ -1,0 +1,72 @@
+"""One attempt at a transfer: its claim, its place, and the uploads to its destination key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from skyferry.engine.admission import Slot
+from skyferry.errors import Fenced, LedgerError
+from skyferry.model import Claim, Part, Progress
+
+Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see Ledger.save
+
+
+@dataclass(slots=True)
+class OpenUploads:
+    """Uploads to one destination key that somebody has to finish or give up."""
+
+    known: dict[str, Progress] = field(default_factory=dict)  # by upload id, the latest last
+    closed: set[str] = field(default_factory=set)  # ids of those that were finished or aborted, for the ledger
+
+    def meet(self, uploads: Iterable[Progress]) -> None:
+        """As a claim has them; what is known here is newer."""
+        for progress in uploads:
+            if progress.upload.id not in self.closed:
+                self.known.setdefault(progress.upload.id, progress)
+
+    def close(self, upload_id: str) -> None:
+        """It is finished or aborted."""
+        self.known.pop(upload_id, None)
+        self.closed.add(upload_id)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A claim being worked on, and what the worker knows of it meanwhile."""
+
+    claim: Claim
+    slot: Slot
+    uploads: OpenUploads = field(default_factory=OpenUploads)
+    saver: Saver | None = None  # None: nothing is remembered, so nobody else can go on
+    lost: bool = False  # the lease went to another worker
+    unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
+
+    def still_ours(self) -> None:
+        """Raises Fenced if not. Asked before every effect at the destination."""
+        if self.lost:
+            raise Fenced
+
+    async def begun(self, progress: Progress) -> None:
+        """Remember an upload before its first part is sent. Raises LedgerError, Fenced."""
+        self.uploads.known[progress.upload.id] = progress
+        await self._save(progress)
+
+    async def sent(self, upload_id: str, part: Part) -> None:
+        """Remember a part. Where the ledger does not answer it is told with the next one. Raises Fenced."""
+        old = self.uploads.known[upload_id]
+        self.uploads.known[upload_id] = replace(old, parts=(*old.parts, part))
+        self.unsaved[part.number] = part
+        now = tuple(self.unsaved.values())
+        try:
+            await self._save(replace(old, parts=now))
+        except LedgerError:
+            self.still_ours()
+            return
+        for each in now:
+            self.unsaved.pop(each.number, None)
+
+    async def _save(self, progress: Progress) -> None:
+        if self.saver is not None and not await self.saver((self.claim, progress)):
+            self.lost = True
+        self.still_ours()

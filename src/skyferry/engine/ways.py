@@ -1,0 +1,43 @@
+"""Whether bytes come through us, or the provider copies them by itself. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from skyferry.engine.parts import PartLimits
+from skyferry.engine.proof import kinds
+from skyferry.model import Checksums, ObjectMeta
+from skyferry.ports import ANY, ObjectStore, Precondition
+
+
+class Way(Enum):
+    """How one version gets to its destination."""
+
+    THROUGH_US = auto()
+    WHOLE = auto()  # by the provider, in one request
+    PARTS = auto()  # by the provider, part by part
+
+
+def reaches(source: ObjectStore, store: ObjectStore) -> bool:
+    """Whether `store` may copy from `source` by itself."""
+    able = store.traits.copy_attests | store.traits.copy_parts_attest
+    there, here = source.reach, store.reach
+    return bool(able) and there is not None and here is not None and there.domain == here.domain
+
+
+def choose(store: ObjectStore, found: ObjectMeta, event: Checksums, when: Precondition, limits: PartLimits) -> Way:
+    """For a destination that reaches the source. It MUST attest a digest that the source declares, as no byte is seen here.
+
+    What the event declares has to be of a kind that the source declares too. A precondition is given up for no saving:
+    where a copy cannot demand it and a write can, the bytes come through us.
+    """
+    declared, traits = kinds(found.checksums), store.traits
+    if kinds(event) and not event.shares(found.checksums):
+        return Way.THROUGH_US
+    whole = bool(declared & traits.copy_attests) and found.size <= traits.copy_limit
+    whole = whole and (when == ANY or traits.copy_exact)
+    parts = bool(declared & traits.copy_parts_attest) and found.size > 0
+    parts = parts and (when == ANY or traits.finish_exact or found.size > limits.size)
+    if whole and (found.size <= limits.copied or not parts):
+        return Way.WHOLE
+    return Way.PARTS if parts else Way.THROUGH_US
