@@ -9,8 +9,12 @@ import typer
 
 from skyferry.cli import exit_codes, output
 from skyferry.cli.check_config import check_config
+from skyferry.cli.conformance import conformance
+from skyferry.cli.copy import copy
 from skyferry.cli.dead_letters import app as dead_letters
 from skyferry.cli.explain import explain
+from skyferry.cli.head import head
+from skyferry.cli.ls import ls
 from skyferry.cli.run import run
 from skyferry.cli.schema import schema
 from skyferry.cli.status import status
@@ -28,11 +32,15 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     run,
+    copy,
+    ls,
+    head,
     submit,
     status,
     transfers,
     explain,
     check_config,
+    conformance,
     schema,
     version,
 )

@@ -24,7 +24,11 @@ class ExitCode(IntEnum):
         "It did not work, or there is no such transfer, dead letter or object. The last line of standard error says why.",
     )
     USAGE = 2, "The command line or the configuration is wrong; nothing was touched."
-    DEAD_LETTERS = 3, "`run --until-idle` has finished, and there are dead letters: `skyferry dead-letters list`."
+    DEAD_LETTERS = (
+        3,
+        "`run --until-idle` has finished, and there are dead letters: `skyferry dead-letters list`. `copy` has finished, and not "
+        "everything has arrived.",
+    )
     UNREACHABLE = 4, "The service, the ledger or the queue could not be reached; the same command may work later."
     INTERRUPTED = (
         130,

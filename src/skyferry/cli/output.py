@@ -69,6 +69,11 @@ def when(seconds: float | None) -> str:
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def timestamp(seconds: float) -> str:
+    """A time for programs, RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def ago(seconds: float, now: float | None = None) -> str:
     """How long since."""
     return f"{span((time.time() if now is None else now) - seconds)} ago"

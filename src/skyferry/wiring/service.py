@@ -68,18 +68,18 @@ async def build(
     sampled: Callable[[Status], None] = lambda status: None,
     *,
     find: Callable[[Parts], Sequence[Source]] | None = None,
-    around: Callable[[Ledger], Ledger] = lambda ledger: ledger,
+    ledger: Ledger | None = None,
 ) -> AsyncIterator[Service]:
     """A service, ready to run; closed at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
-    `find` gives the sources of events in place of watched folders; `around` may decorate the ledger.
+    `find` gives the sources of events in place of watched folders; `ledger` takes the place of the configured one.
     """
     clock, routes = SystemClock(), Routes(settings)
     opener = Opener(settings, clock, on_unreadable=partial(_unreadable, observer))
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
     world = World(
-        ledger=around(opener.ledger()),
+        ledger=ledger or opener.ledger(),
         routes=routes.by_name,
         breakers={s: Breaker(_breaker_policy(settings), clock) for s in used},
         clock=clock,

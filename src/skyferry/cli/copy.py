@@ -1,0 +1,174 @@
+"""`skyferry copy`: one object, or all below a prefix, from one store to another, now."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skyferry.cli import access, output, places
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.errors import ConfigError, InvalidKey, NotFound
+
+if TYPE_CHECKING:
+    from skyferry.cli.copying import Tally
+    from skyferry.cli.places import Named
+    from skyferry.config.settings import Settings
+    from skyferry.engine.service import Service
+    from skyferry.watch.listing import Ends, ListingSource
+    from skyferry.wiring import Parts
+
+ROUTE = "copy"
+
+
+def copy(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="An object or a prefix: s3://BUCKET/KEY, gs://…, az://ACCOUNT/CONTAINER/KEY, a path."
+        ),
+    ],
+    destination: Annotated[
+        str, typer.Argument(metavar="DST", help="Where to, likewise; what ends with / is a prefix or a folder.")
+    ],
+    again: Annotated[
+        bool, typer.Option("--again", help="Do not go by what earlier runs remember; look at everything.")
+    ] = False,
+    storage_class: Annotated[
+        str, typer.Option("--storage-class", metavar="NAME", help="Of what is written; keep = the source's.")
+    ] = "",
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Copy one object, or all below a prefix, verified, between any two of S3, Cloud Storage, Azure and folders.
+
+    The engine is that of `run`, and so are its guarantees: every byte is proven at both ends, nothing newer at the destination
+    is replaced by what is older, a large object goes on where an interrupted run has stopped. What was copied is remembered
+    in the workspace: a second run skips what has not changed and is still there, by name and size. Exit code 0 says that
+    everything listed has arrived, 3 that something has not.
+
+    In a URL, what is special is percent-encoded (%3F for ?), and options follow the key:
+    s3://BUCKET/KEY?endpoint=…&identity=static. A bucket that is in the configuration is reached as it says there. A path, and
+    what follows file://, is relative to the current folder.
+
+    JSON: `source`, `destination`, `complete`, `objects` (number `listed`, `copied`, `present` already, `gone` meanwhile,
+    `failed`), `bytes` (`listed`, `copied`), `retries`, `seconds`, `lossy` (what the destination cannot carry), and the first
+    `failures`, each with `key`, `error`, `message` and `hint`.
+    """
+    settings = access.load_settings(config, workspace)
+    try:
+        origin = places.named(source, settings)
+        target = places.named(destination, settings, folder=origin.folder)
+    except InvalidKey as error:
+        raise ConfigError(str(error)) from error
+    _prepare(origin, target)
+    raise typer.Exit(
+        asyncio.run(_copy(origin, target, _settings(origin, target, settings, storage_class, again), json))
+    )
+
+
+def _prepare(source: Named, destination: Named) -> None:
+    if source.path is not None and not source.path.is_dir():
+        raise NotFound("there is no such file or folder", where=source.text)
+    if source.identity == destination.identity and source.key == destination.key:
+        raise ConfigError("source and destination are the same", where=source.text)
+    if destination.path is not None:
+        if source.path is not None and source.folder and destination.path.is_relative_to(source.path / ".skyferry"):
+            raise ConfigError("is Skyferry's own", where=destination.text)
+        destination.path.mkdir(parents=True, exist_ok=True)
+
+
+def _settings(source: Named, destination: Named, given: Settings, storage_class: str, again: bool) -> Settings:
+    """One route, a queue in memory, and a ledger for this pair of stores."""
+    from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
+
+    pair = f"{source.identity}\0{destination.identity}".encode()
+    ledger = f"sqlite://copies/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
+    route = RouteSettings(
+        name=ROUTE, source="source", destination="destination", restore=True, storage_class=storage_class
+    )
+    return given.model_copy(
+        update={
+            "stores": {"source": source.store, "destination": destination.store},
+            "routes": (route,),
+            "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
+            "ledger": LedgerSettings(url="memory://copy" if again else ledger),
+        }
+    )
+
+
+async def _copy(source: Named, destination: Named, settings: Settings, json: bool) -> ExitCode:
+    from skyferry.cli.copying import Tally, bar
+    from skyferry.watch.listing import Ends
+
+    tally = Tally()
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(_service(settings, Ends(source.ref, destination.ref), tally))
+        interrupted = stack.enter_context(_interruptible(service))
+        await stack.enter_async_context(bar(tally, sys.stderr.isatty() and not json))
+        await service.run(until_idle=True)
+    if json:
+        output.emit(tally.document(source.text, destination.text))
+    else:
+        tally.tell()
+    if interrupted:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if tally.complete else ExitCode.DEAD_LETTERS
+
+
+def _service(settings: Settings, ends: Ends, tally: Tally) -> AbstractAsyncContextManager[Service]:
+    from skyferry.clock import SystemClock
+    from skyferry.config.urls import LedgerUrl
+    from skyferry.events.native import encode
+    from skyferry.watch.listing import Between, ListingSource
+    from skyferry.wiring import DoubtingLedger, build, owner
+
+    url = LedgerUrl.parse(settings.ledger.url)
+    kept = DoubtingLedger(url.path(settings.workspace), owner(), SystemClock()) if url.on_disk else None
+
+    def find(parts: Parts) -> Sequence[ListingSource]:
+        ledger = parts.world.ledger
+        between = Between(
+            source=parts.stores["source"],
+            destination=parts.stores["destination"],
+            ledger=ledger,
+            queue=parts.queue,
+            clock=parts.world.clock,
+            encode=encode,
+            doubt=kept.doubted.add if kept else lambda key: None,
+        )
+        return [ListingSource(ends, between, tally.found)]
+
+    return build(settings, tally, find=find, ledger=kept)
+
+
+@contextmanager
+def _interruptible(service: Service) -> Iterator[list[int]]:
+    """While inside: the first signal ends it when what is in flight is done, the second at once. What came is in the list."""
+    came: list[int] = []
+
+    def stop(number: int) -> None:
+        if came:
+            os._exit(ExitCode.INTERRUPTED)
+        came.append(number)
+        service.drain()
+
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield came
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

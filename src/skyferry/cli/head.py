@@ -1,0 +1,80 @@
+"""`skyferry head`: what a store says about one object."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skyferry.cli import access, output, places
+from skyferry.cli.options import ConfigFile, Json
+from skyferry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from skyferry.cli.places import Named
+    from skyferry.config.settings import Settings
+    from skyferry.model import ObjectMeta
+
+
+def head(
+    url: Annotated[str, typer.Argument(metavar="URL", help="s3://BUCKET/KEY, gs://…, az://…, or a path.")],
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show what a store says about one object: size, version, checksums and all that it carries.
+
+    JSON: `key`, `size`, `version`, `modified`, `position` (null if the store orders no versions), `checksums` (hexadecimal,
+    by name) and `attributes` (`content_type`, `content_encoding`, `content_language`, `content_disposition`, `cache_control`,
+    `storage_class`, `metadata`, `tags`).
+    """
+    settings = access.load_settings(config, None)
+    wanted = places.named(url, settings)
+    if wanted.folder:
+        raise ConfigError("names no object", where=url, hint="skyferry ls lists what is below")
+    meta = asyncio.run(_head(wanted, settings))
+    known = _shown(meta)
+    if json:
+        output.emit(known)
+        return
+    for name, value in known.items():
+        if isinstance(value, dict):
+            output.lines(*(f"{each:<20} {text}" for each, text in value.items() if text))
+        elif value is not None:
+            output.lines(f"{name:<20} {value}")
+
+
+async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
+    from skyferry.wiring import Opener
+
+    opener = Opener(places.only(wanted, settings))
+    store = places.opened(wanted, opener)
+    try:
+        return await store.head(wanted.key)
+    finally:
+        await store.close()
+        await opener.close()
+
+
+def _shown(meta: ObjectMeta) -> dict[str, object]:
+    checksums = {name: value for name, value in asdict(meta.checksums).items() if value}
+    carried = meta.attributes
+    return {
+        "key": meta.key,
+        "size": meta.size,
+        "version": meta.version,
+        "modified": output.timestamp(meta.modified),
+        "position": str(meta.position) if meta.position else None,
+        "checksums": checksums,
+        "attributes": {
+            "content_type": carried.content_type,
+            "content_encoding": carried.content_encoding,
+            "content_language": carried.content_language,
+            "content_disposition": carried.content_disposition,
+            "cache_control": carried.cache_control,
+            "storage_class": carried.storage_class,
+            "metadata": dict(carried.metadata),
+            "tags": dict(carried.tags),
+        },
+    }

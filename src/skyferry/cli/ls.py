@@ -1,0 +1,63 @@
+"""`skyferry ls`: what a bucket or folder holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skyferry.cli import access, output, places
+from skyferry.cli.options import ConfigFile, Json, Limit
+
+if TYPE_CHECKING:
+    from skyferry.cli.places import Named
+    from skyferry.config.settings import Settings
+    from skyferry.model import ObjectMeta
+
+
+def ls(
+    url: Annotated[str, typer.Argument(metavar="URL", help="s3://BUCKET/PREFIX, gs://…, az://…, or a path.")],
+    limit: Limit = 1000,
+    after: Annotated[str, typer.Option("--after", metavar="KEY", help="Only keys that sort after this one.")] = "",
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """List the objects whose key begins so, in the order of their keys.
+
+    JSON: `objects`, each with `key`, `size`, `version` and `modified`; and `after`, which asks for the next ones, "" at the end.
+    """
+    settings = access.load_settings(config, None)
+    wanted = places.named(url, settings)
+    found = asyncio.run(_list(wanted, settings, limit, after))
+    more = found[limit - 1].key if len(found) > limit else ""
+    if json:
+        output.emit({"objects": [_shown(meta) for meta in found[:limit]], "after": more})
+        return
+    rows = [(output.size(meta.size), output.when(meta.modified), meta.key) for meta in found[:limit]]
+    output.table(("size", "modified", "key"), rows)
+    if more:
+        output.lines(f"there are more: --after {more!r}")
+
+
+async def _list(wanted: Named, settings: Settings, limit: int, after: str) -> list[ObjectMeta]:
+    """One more than `limit`, if there is."""
+    from skyferry.wiring import Opener
+
+    opener = Opener(places.only(wanted, settings))
+    store = places.opened(wanted, opener)
+    found: list[ObjectMeta] = []
+    try:
+        async for meta in store.list(wanted.key, after):
+            found.append(meta)
+            if len(found) > limit:
+                break
+    finally:
+        await store.close()
+        await opener.close()
+    return found
+
+
+def _shown(meta: ObjectMeta) -> dict[str, object]:
+    modified = output.timestamp(meta.modified)
+    return {"key": meta.key, "size": meta.size, "version": meta.version, "modified": modified}

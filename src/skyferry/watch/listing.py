@@ -1,0 +1,161 @@
+"""What a bucket holds, as events: each object of a listing that is not at the destination yet, once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from skyferry.errors import ObjectNotFound
+from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
+from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
+
+PAGE = 200  # objects asked of the ledger at once
+WAITING = 2000  # messages in the queue from which on the listing waits
+PAUSE = 0.05  # seconds between looks at how full it is
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What is copied, and where to."""
+
+    source: ObjectRef  # its key: an object, a prefix that ends with /, or "" for all
+    destination: ObjectRef  # its key: likewise; of one object the name is added to a prefix
+
+    def below(self, prefix: str, key: str) -> ObjectRef:
+        """Where an object below the source's prefix goes."""
+        start = self.destination.key
+        return replace(
+            self.destination, key=f"{start}{'/' if start and not start.endswith('/') else ''}{key[len(prefix) :]}"
+        )
+
+    def single(self) -> ObjectRef:
+        """Where the one object goes."""
+        to = self.destination.key
+        return replace(self.destination, key=to + self.source.key.rpartition("/")[2] if not to or to[-1] == "/" else to)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the listing has seen so far."""
+
+    objects: int = 0
+    bytes: int = 0
+    present: int = 0  # of these, at the destination already, as the ledger and a listing there say
+    present_bytes: int = 0
+    whole: bool = False  # all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The stores, the ledger that remembers what went from one to the other, and the queue for what is to go."""
+
+    source: ObjectStore
+    destination: ObjectStore
+    ledger: Ledger
+    queue: EventQueue
+    clock: Clock
+    encode: Callable[[ObjectEvent], bytes]
+    doubt: Callable[[str], object] = lambda key: None  # hears of keys that do not hold what the ledger remembers
+
+
+class ListingSource:
+    """Sends an event for each object, no faster than they are copied. `found` tells how far it is."""
+
+    def __init__(self, ends: Ends, between: Between, found: Found | None = None) -> None:
+        self.found = found or Found()
+        self._ends, self._b = ends, between
+
+    @property
+    def idle(self) -> bool:
+        """Everything has been sent."""
+        return self.found.whole
+
+    async def run(self) -> None:
+        """To the end of the listing. Raises StoreError, at once if the destination cannot be reached either."""
+        with suppress(ObjectNotFound):
+            await self._b.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
+        key = self._ends.source.key
+        if key and not key.endswith("/"):
+            try:
+                meta = await self._b.source.head(key)
+            except ObjectNotFound:
+                key += "/"
+            else:
+                await self._send([(meta, self._ends.single())], _Holds(self._b.destination, self._ends.single().key))
+                self.found.whole = True
+                return
+        await self._list(key)
+        if key and not self.found.objects:
+            raise ObjectNotFound("nothing is there, neither an object nor any below it", where=self._ends.source.key)
+        self.found.whole = True
+
+    async def _list(self, prefix: str) -> None:
+        holds = _Holds(self._b.destination, self._ends.below(prefix, prefix).key)
+        page: list[tuple[ObjectMeta, ObjectRef]] = []
+        async for meta in self._b.source.list(prefix):
+            page.append((meta, self._ends.below(prefix, meta.key)))
+            if len(page) >= PAGE:
+                await self._send(page, holds)
+                page = []
+        await self._send(page, holds)
+
+    async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
+        placed = await self._b.ledger.placements(self._b.destination.name, [to.key for _, to in page])
+        messages = []
+        for (meta, to), known in zip(page, placed, strict=True):
+            self.found.objects += 1
+            self.found.bytes += meta.size
+            if known is not None and _from(known, replace(self._ends.source, key=meta.key), meta):
+                if await holds.size(to.key) == meta.size:
+                    self.found.present += 1
+                    self.found.present_bytes += meta.size
+                    continue
+                self._b.doubt(to.key)
+            messages.append(Outgoing(self._b.encode(self._event(meta, to))))
+        await self._room()
+        await self._b.queue.send(messages)
+
+    def _event(self, meta: ObjectMeta, to: ObjectRef) -> ObjectEvent:
+        """A new one each time: whether there is anything to do is decided by the objects, not by who asked before."""
+        event_id = str(uuid.uuid4())
+        return ObjectEvent(
+            event_id=event_id,
+            correlation_id=event_id,
+            change=Change.CREATED,
+            source=replace(self._ends.source, key=meta.key),
+            destination=to,
+            occurred_at=self._b.clock.time(),
+            size=meta.size,
+        )
+
+    async def _room(self) -> None:
+        while (await self._b.queue.depth()).ready > WAITING:
+            await self._b.clock.sleep(PAUSE)
+
+
+def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
+    """Whether the ledger says that this version went there. S3's listings tell the ETag of a version, but not its id."""
+    version = known.source.version
+    same = version == meta.version or (meta.version.startswith('"') and meta.version in version)
+    return not known.deleted and known.about(source) and same
+
+
+@dataclass(slots=True)
+class _Holds:
+    """A listing of the destination, read along with that of the source, and only if it is asked."""
+
+    store: ObjectStore
+    prefix: str
+    _rest: AsyncIterator[ObjectMeta] | None = field(default=None, init=False)
+    _at: ObjectMeta | None = field(default=None, init=False)
+
+    async def size(self, key: str) -> int | None:
+        """Of the object at `key`, None if there is none. Keys MUST be asked in ascending order."""
+        if self._rest is None:
+            self._rest = aiter(self.store.list(self.prefix))
+            self._at = await anext(self._rest, None)
+        while self._at is not None and self._at.key.encode() < key.encode():
+            self._at = await anext(self._rest, None)
+        return self._at.size if self._at is not None and self._at.key == key else None

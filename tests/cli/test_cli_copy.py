@@ -1,0 +1,137 @@
+"""`skyferry copy`, `ls`, `head` and `conformance` between folders; tests/cloud_e2e has the clouds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.places import named
+from skyferry.config.settings import Settings, StoreSettings
+from skyferry.errors import ConfigError
+
+
+@pytest.fixture
+def tree() -> dict[str, bytes]:
+    """Files in `in`, some of them with names that want escaping."""
+    files = {"a.txt": b"a", "b/c d.txt": b"cd", "b/large.bin": os.urandom(9 * 2**20), "b/ü+%41": b"", "z/z": b"z"}
+    for name, data in files.items():
+        Path("in", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("in", name).write_bytes(data)
+    return files
+
+
+def held(folder: str) -> dict[str, bytes]:
+    files = (p for p in Path(folder).rglob("*") if p.is_file() and ".skyferry" not in p.parts)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_a_folder_arrives_whole_and_a_second_run_has_nothing_to_do(cli: Cli, tree: dict[str, bytes]) -> None:
+    first = cli("copy", "in", "out", "--json").json()
+    assert (first["complete"], first["objects"]["copied"], first["bytes"]["copied"]) == (
+        True,
+        5,
+        sum(map(len, tree.values())),
+    )
+    assert held("out") == tree
+    second = cli("copy", "in", "out", "--json").json()
+    assert (second["complete"], second["objects"]["copied"], second["objects"]["present"]) == (True, 0, 5)
+
+
+def test_what_changed_or_went_missing_is_copied_again(cli: Cli, tree: dict[str, bytes]) -> None:
+    cli("copy", "in", "out")
+    Path("in/a.txt").write_bytes(b"new")
+    Path("out/z/z").unlink()
+    Path("out/b/c d.txt").write_bytes(b"somebody wrote over it")
+    again = cli("copy", "in", "out", "--json").json()
+    assert (again["objects"]["copied"], again["objects"]["present"]) == (3, 2)
+    assert held("out") == {**tree, "a.txt": b"new"}
+
+
+def test_it_goes_back_where_it_came_from(cli: Cli, tree: dict[str, bytes]) -> None:
+    """A restore is no loop."""
+    cli("copy", "in", "out")
+    Path("in/b/large.bin").unlink()
+    assert cli("copy", "out", "in", "--json").json()["complete"]
+    assert held("in") == tree
+
+
+def test_one_file_goes_to_a_name_or_into_a_folder(cli: Cli, tree: dict[str, bytes]) -> None:
+    assert cli("copy", "in/a.txt", "other.txt").code == 0
+    assert cli("copy", "in/a.txt", "folder/").code == 0
+    assert (Path("other.txt").read_bytes(), Path("folder/a.txt").read_bytes()) == (b"a", b"a")
+
+
+def test_what_does_not_arrive_is_named_and_ends_with_3(cli: Cli, tree: dict[str, bytes]) -> None:
+    Path("out").mkdir()
+    Path("out/z").write_bytes(b"a file where a folder has to be")
+    result = cli("copy", "in", "out")
+    assert result.code == ExitCode.DEAD_LETTERS
+    assert "failed: z/z" in result.err
+    assert {name: data for name, data in held("out").items() if name != "z"} == {
+        k: v for k, v in tree.items() if k != "z/z"
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("absent", "out"), 1, "nothing is there"),
+        (("in", "in"), 2, "are the same"),
+        (("in", "s3://b?secret_key=hunter2"), 2, "a secret does not belong"),
+        (("in", "s3://b/k?endpoint=http://example.org"), 2, "without TLS"),
+        (("in", "memory://x"), 2, "is for configurations"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(
+    cli: Cli, tree: dict[str, bytes], arguments: tuple[str, str], code: int, message: str
+) -> None:
+    result = cli("copy", *arguments)
+    assert (result.code, message in result.err, "hunter2" in result.err) == (code, True, False)
+
+
+def test_ls_and_head_show_what_is_there(cli: Cli, tree: dict[str, bytes]) -> None:
+    listed = cli("ls", "in", "--limit", "2", "--json").json()
+    assert ([each["key"] for each in listed["objects"]], listed["after"]) == (["a.txt", "b/c d.txt"], "b/c d.txt")
+    rest = cli("ls", "in", "--after", "b/c d.txt", "--json").json()
+    assert ([each["key"] for each in rest["objects"]], rest["after"]) == (["b/large.bin", "b/ü+%41", "z/z"], "")
+    assert cli("head", "in/b/large.bin", "--json").json()["size"] == 9 * 2**20
+    assert cli("head", "in/absent").code == 1
+    assert "z/z" in cli("ls", "in").out
+
+
+def test_conformance_leaves_nothing_behind(cli: Cli, tree: dict[str, bytes]) -> None:
+    result = cli("conformance", "in", "--objects", "20", "--json")
+    document = result.json()
+    outcomes = {each["name"]: each["outcome"] for each in document["results"]}
+    assert outcomes["test_what_is_written_is_read"] == "passed"
+    assert result.code == (1 if "failed" in outcomes.values() else 0)
+    assert document["traits"]["create_only"] is True
+    assert held("in") == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "key"),
+    [
+        ("s3://b", "s3://b", ""),
+        ("s3://b/", "s3://b", ""),
+        ("s3://b/a%20b/c?region=eu", "s3://b?region=eu", "a b/c"),
+        ("s3://b//x", "s3://b", "/x"),
+        ("gs://b/k", "gs://b", "k"),
+        ("az://acct/box/k/l", "az://acct/box", "k/l"),
+        ("az://box/k?endpoint=https://h", "az://box?endpoint=https://h", "k"),
+        ("s3://known/k", "s3://known?region=eu-west-1", "k"),
+    ],
+)
+def test_a_url_names_a_store_and_a_key(text: str, url: str, key: str) -> None:
+    settings = Settings(stores={"mine": StoreSettings(url="s3://known?region=eu-west-1")})
+    found = named(text, settings)
+    assert (found.store.url, found.key) == (url, key)
+
+
+def test_a_scheme_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no store URL"):
+        named("ftp://x/y", Settings())
