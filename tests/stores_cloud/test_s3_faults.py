@@ -176,8 +176,8 @@ async def test_a_refusal_that_comes_before_the_body_has_gone_is_understood(broke
 
 async def test_an_error_without_a_body_is_explained_by_a_second_request(broken: Broken) -> None:
     broken.proxy.plan(Fault("HEAD", status=403))
-    broken.proxy.plan(Fault("GET", status=400, body=b"<Error><Code>ExpiredToken</Code></Error>"))
-    with pytest.raises(StoreError, match="renew"):
+    broken.proxy.plan(Fault("GET", status=403, body=b"<Error><Code>RequestExpired</Code></Error>"))
+    with pytest.raises(StoreError, match="clock"):
         await broken.store.head("k")
 
 
@@ -236,7 +236,7 @@ async def test_an_upload_that_is_gone_is_not_taken_for_the_object_of_another(bro
     await broken.store.abort_upload(upload)
     for attributes, data in ((Attributes(), DATA), (MARKED, DATA[:-1])):
         await broken.store.write("k", data, attributes, crc(data))
-        with pytest.raises(StoreError, match="upload is not there"):
+        with pytest.raises(StoreError, match="upload does not exist"):
             await broken.store.finish_upload(upload, parts, crc(DATA))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -91,10 +92,11 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
 
 @asynccontextmanager
 async def _served(service: Service, settings: Settings, show: Show) -> AsyncIterator[str]:
-    from skyferry.server import check_listen, create_app, serve
+    from skyferry.server import Doors, check_listen, create_app, serve
 
     host, port = check_listen(settings.server)
-    async with serve(create_app(service, settings.server, show.registry), host, port) as url:
+    doors = Doors.of(settings.push, os.environ, time.time)
+    async with serve(create_app(service, settings.server, show.registry, doors), host, port) as url:
         yield url
 
 

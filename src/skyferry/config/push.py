@@ -27,7 +27,7 @@ class PushSettings(Section):
     )
     tenant_id: str = Field("", description="eventgrid: the tenant whose tokens are taken.")
     topics: Texts = Field((), description="sns: ARNs of the topics that may be subscribed and heard.")
-    origins: Texts = Field(("eventgrid.azure.net",), description="eventgrid: who may push CloudEvents.")
+    origins: Texts = Field((), description="eventgrid: who may push CloudEvents; empty = eventgrid.azure.net.")
     secret_env: str = Field("", description="eventgrid, s3: variable with the secret that the provider sends.")
     secret_file: Path | None = Field(None, description="eventgrid, s3: file with that secret.")
     max_age: Seconds = Field(3600.0, description="sns: older messages are refused as replayed.")

@@ -19,6 +19,7 @@ from skyferry.server.problems import ApiError
 GOOGLE = ("https://accounts.google.com", "accounts.google.com")
 GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
 ENTRA_KEYS = "https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"
+ORIGINS = ("eventgrid.azure.net",)
 SECRET_MIN = 16  # characters
 
 
@@ -69,7 +70,7 @@ class Doors:
         return cls(
             {each.name: door(each, env, clock) for each in settings},
             {each.name: each.queue for each in settings},
-            {each.name: each.origins for each in settings if each.kind == "eventgrid"},
+            {each.name: each.origins or ORIGINS for each in settings if each.kind == "eventgrid"},
         )
 
 

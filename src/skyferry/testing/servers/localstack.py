@@ -49,8 +49,8 @@ def localstack(services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
     """LocalStack for as long as the block. Takes about 2 s to start and 110 MiB."""
     if not _python().exists():
         raise Missing("localstack")
-    [port] = free_ports(host="::1")
-    url = f"http://[::1]:{port}"
+    [port] = free_ports(host="127.0.0.1")
+    url = f"http://127.0.0.1:{port}"
     with scratch("localstack") as folder, Children(folder / "log") as children:
         children.spawn([_python(), "-m", "localstack.runtime.main"], _environment(port, folder, services))
         children.wait(lambda: answers(f"{url}/_localstack/health"))
@@ -59,7 +59,8 @@ def localstack(services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
 
 def _environment(port: int, folder: Path, services: Sequence[str]) -> dict[str, str]:
     return {
-        "GATEWAY_LISTEN": f"[::1]:{port}",  # with an IPv4 address it listens on all of them
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",  # its services reach each other as localhost, which may be this one only
+        "GATEWAY_SERVER": "hypercorn",  # the default listens on every address instead
         "LOCALSTACK_HOST": f"localhost:{port}",
         "SERVICES": ",".join(services),
         "DNS_ADDRESS": "0",
