@@ -11,6 +11,7 @@ from skyferry.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.stores.s3_copy import S3Copies
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
@@ -24,10 +25,12 @@ class S3Store:
 
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name, self.traits = name, options.row.traits()
-        self.reach: Reach | None = None
+        place = (options.service, options.endpoint) if options.endpoint else (options.service,)
+        self.reach: Reach | None = Reach((*place, credentials), bucket)
         self._service, self._encryption = options.row, options.encryption_headers
         self._wire = S3Wire(name, bucket, credentials, options)
         self._uploads = S3Uploads(self._wire, self._service, self._encryption)
+        self._copies = S3Copies(self._wire, self._service, self._encryption)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
@@ -103,10 +106,13 @@ class S3Store:
     async def copy_from(
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
-        raise Unsupported(where=self._wire.where(key))
+        self._check(key)
+        if when != ANY and not self._service.copy_exact:
+            raise Unsupported("this service copies unconditionally", where=self._wire.where(key))
+        return await self._copies.copy(source, found, key, attributes, self._conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
-        raise Unsupported(where=self._wire.where(upload.key))
+        return await self._copies.copy_part(upload, number, source, found)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)

@@ -20,11 +20,8 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
     Unsupported,
+    UploadGone,
 )
-
-
-class UploadGone(StoreError):
-    """The multipart upload is not there: aborted, expired, or finished before."""
 
 
 class InvalidArgument(StoreError):

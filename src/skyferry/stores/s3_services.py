@@ -23,6 +23,10 @@ class Service:
     replace_exact: bool = True  # If-Match on a PUT
     delete_exact: bool = True  # If-Match on a DELETE
     finish_exact: bool = True  # the first two on the completion of a multipart upload
+    copies: frozenset[str] = frozenset(
+        {"crc32c", "crc64nvme"}
+    )  # digests that CopyObject gives the copy; none = not used
+    copy_exact: bool = True  # If-None-Match and If-Match on a CopyObject
     tags: bool = True
     path_style: bool = True  # https://host/bucket/key; Amazon wants https://bucket.host/key
     region: str = "us-east-1"  # what requests are signed for unless the settings say
@@ -38,6 +42,11 @@ class Service:
             attests=frozenset({"crc32c"} if self.checksums else {"md5"}),
             metadata_limit=METADATA_MAX,
             min_part=PART_MIN,
+            resumable=True,
+            listed_uploads="all",
+            copy_attests=self.copies,
+            copy_exact=self.copy_exact,
+            copy_parts_attest=frozenset({"crc32c"} if self.copies and self.upload_checksum == FULL_OBJECT else ()),
             lossy=self.lossy + (() if self.tags else ("tags",)),
         )
 
@@ -46,7 +55,13 @@ AMAZON = "aws"
 
 # A server that is not known gets no benefit of the doubt.
 OTHER = Service(
-    checksums=False, upload_checksum="", create_only=False, replace_exact=False, delete_exact=False, finish_exact=False
+    checksums=False,
+    upload_checksum="",
+    create_only=False,
+    replace_exact=False,
+    delete_exact=False,
+    finish_exact=False,
+    copies=frozenset(),
 )
 
 # The tests run on LocalStack and Ceph. The other rows are what their providers document.
@@ -54,14 +69,21 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
     {
         AMAZON: Service(path_style=False),
         # Older ones replaced what was not there (minio/minio#21526, of August 2025).
-        "minio": Service(delete_exact=False),
+        "minio": Service(delete_exact=False, copies=frozenset()),
         # "Checksum Types" of "S3 API compatibility", and "Conditional operations", Cloudflare R2 documentation.
-        "r2": Service(checksums=False, upload_checksum=COMPOSITE, delete_exact=False, tags=False, region="auto"),
+        "r2": Service(
+            checksums=False,
+            upload_checksum=COMPOSITE,
+            delete_exact=False,
+            copies=frozenset(),
+            tags=False,
+            region="auto",
+        ),
         # Version 16 takes If-Match for something else, and forgets the tags that an upload was started with.
         "ceph": replace(OTHER, create_only=True, lossy=("tags of large objects",)),
         "b2": replace(OTHER, tags=False),
         "gcs-interop": replace(OTHER, tags=False, region="auto"),
-        "localstack": Service(delete_exact=False),
+        "localstack": Service(delete_exact=False, copy_exact=False),
         "other": OTHER,
     }
 )

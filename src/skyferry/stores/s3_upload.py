@@ -12,10 +12,10 @@ from html import escape
 
 from awscrt.checksums import crc32c as crc32c_of
 
-from skyferry.errors import ChecksumMismatch
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
-from skyferry.stores.s3_errors import UploadGone, translate
+from skyferry.stores.s3_errors import translate
 from skyferry.stores.s3_meta import (
     ATTESTED,
     CHECKSUMS,
@@ -99,7 +99,10 @@ class S3Uploads:
         marker = "0"
         while marker:
             query = {"uploadId": upload.id, "part-number-marker": marker}
-            document = (await self._wire.send("GET", upload.key, query=query)).xml()
+            try:
+                document = (await self._wire.send("GET", upload.key, query=query)).xml()
+            except ObjectNotFound as gone:  # as Ceph says it
+                raise UploadGone(where=gone.where) from gone
             for part in document.iterfind("{*}Part"):
                 number = int(part.findtext("{*}PartNumber", "0"))
                 crc32c = from_base64(part.findtext("{*}ChecksumCRC32C", ""))

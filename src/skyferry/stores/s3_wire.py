@@ -123,6 +123,10 @@ class S3Wire:
         """For errors."""
         return self._http.where(key)
 
+    def beside(self, bucket: str) -> S3Wire:
+        """Another bucket at the same place."""
+        return S3Wire(self.name, bucket, self._credentials, self._options)
+
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._http.close()

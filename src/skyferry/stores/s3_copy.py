@@ -1,0 +1,96 @@
+"""Copies that S3 makes by itself, between buckets that one credential reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
+from skyferry.model import Attributes, ObjectMeta, Upload
+from skyferry.ports import Part, Reach
+from skyferry.stores.s3_errors import InvalidArgument, translate
+from skyferry.stores.s3_meta import CHECKSUMS, Pin, from_base64, write_headers, written
+from skyferry.stores.s3_services import Service
+from skyferry.stores.s3_wire import Answer, S3Wire, refusal
+
+_SAID = {  # element of the answer -> the header that says the same elsewhere
+    "ETag": "etag",
+    "ChecksumType": "x-amz-checksum-type",
+    **{f"Checksum{name.upper()}": header for name, header in CHECKSUMS.items()},
+}
+
+
+class S3Copies:
+    """The part of an S3 store that moves no bytes itself."""
+
+    def __init__(self, wire: S3Wire, service: Service, encryption: Mapping[str, str]) -> None:
+        self._wire, self._service, self._encryption = wire, service, encryption
+
+    async def copy(
+        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Nothing of the source's attributes stays. Raises VersionChanged, PreconditionFailed."""
+        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption, **when}
+        headers |= {**_origin(source, found), "x-amz-metadata-directive": "REPLACE"}
+        headers |= {"x-amz-tagging-directive": "REPLACE"} if self._service.tags else {}
+        headers["x-amz-checksum-algorithm"] = "CRC32C" if found.checksums.crc32c else "CRC64NVME"
+        try:
+            answer = await self._wire.send("PUT", key, headers=headers)
+            document = self._document(answer, key)
+        except (PreconditionFailed, ObjectNotFound, InvalidArgument) as refused:
+            await self._still_there(source, found)  # else that is what was refused
+            if isinstance(refused, ObjectNotFound):  # what was to be replaced
+                raise PreconditionFailed(refused.message, where=refused.where) from refused
+            raise
+        said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _SAID.items()}
+        return written(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
+
+    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+        """Raises VersionChanged, UploadGone."""
+        start = (number - 1) * upload.part_size
+        length = min(upload.part_size, found.size - start)
+        headers = _origin(source, found)
+        if length < found.size:  # S3 takes no range of a small source, not even all of it
+            headers["x-amz-copy-source-range"] = f"bytes={start}-{start + length - 1}"
+        query = {"partNumber": str(number), "uploadId": upload.id}
+        with _pinned(self._wire.where(upload.key)):
+            document = self._document(
+                await self._wire.send("PUT", upload.key, query=query, headers=headers), upload.key
+            )
+        crc32c = from_base64(document.findtext("{*}ChecksumCRC32C", ""))
+        return Part(number, start, length, document.findtext("{*}ETag", ""), crc32c)
+
+    def _document(self, answer: Answer, key: str) -> ElementTree.Element:
+        document = answer.xml()
+        if document.tag.endswith("Error"):  # S3 answers 200 before it knows
+            raise translate(refusal(answer), self._wire.where(key))
+        return document
+
+    async def _still_there(self, source: Reach, found: ObjectMeta) -> None:
+        """Raises VersionChanged if the source does not hold that version any more."""
+        pin, there = Pin.parse(found.version), self._wire.beside(source.bucket)
+        try:
+            answer = await there.send("HEAD", found.key, query=pin.query, headers=pin.headers, accept=range(300, 500))
+        finally:
+            await there.close()
+        if answer.status in (400, 404, 405, 412):  # no such id, no such object, a delete marker, another ETag
+            raise VersionChanged(where=there.where(found.key))
+
+
+def _origin(source: Reach, found: ObjectMeta) -> dict[str, str]:
+    """The headers that name one version of the source, and demand it."""
+    pin = Pin.parse(found.version)
+    query = f"?{urlencode(pin.query)}" if pin.query else ""
+    named = {"x-amz-copy-source": quote(f"/{source.bucket}/{found.key}", safe="/~") + query}
+    return named | ({"x-amz-copy-source-if-match": pin.etag} if pin.etag else {})
+
+
+@contextmanager
+def _pinned(where: str) -> Iterator[None]:
+    """A version that is not there has changed."""
+    try:
+        yield
+    except (PreconditionFailed, ObjectNotFound, InvalidArgument) as changed:
+        raise VersionChanged(where=where) from changed
