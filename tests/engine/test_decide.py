@@ -213,7 +213,9 @@ def test_a_stamp_reads_back() -> None:
     for key in ("k", "ä +%", "x" * 1024):
         source = replace(SOURCE, key=key)
         asked = replace(transfer(position=6), source=source)
-        attributes = stamp.stamped(asked, meta(), {"team": "a"}, Checksums(sha256="ab"))
+        attributes = stamp.stamped(
+            asked, Route("r", "source", "destination", metadata={"team": "a"}), meta(), Checksums(sha256="ab")
+        )
         mark = stamp.read(replace(meta(), attributes=attributes))
         assert mark == stamp.Stamp(stamp.origin(source), at(6), "v6", "t")
         assert attributes.metadata["team"] == "a"

@@ -132,7 +132,7 @@ class Copier:
         asked = proof.needed(got.meta.checksums, transfer.checksums) | proof.provable(store.traits)
         computed = await digest(got.data, self._offload, asked)
         declared = proof.verify_source(transfer, got.meta, computed)
-        attributes = stamp.stamped(transfer, got.meta, due.route.metadata, computed)
+        attributes = stamp.stamped(transfer, due.route, got.meta, computed)
 
         async def write(when: Precondition) -> ObjectMeta:
             return await store.write(transfer.key, got.data, attributes, computed, when)
@@ -145,7 +145,7 @@ class Copier:
         store, reach = self._stores[transfer.store], self._stores[transfer.source_store].reach
         assert reach is not None  # else the destination does not reach it
         declared = proof.verify_source(transfer, found, found.checksums)
-        attributes = stamp.stamped(transfer, found, due.route.metadata, found.checksums)
+        attributes = stamp.stamped(transfer, due.route, found, found.checksums)
 
         async def copy(when: Precondition) -> ObjectMeta:
             return await store.copy_from(reach, found, transfer.key, attributes, when)
@@ -180,7 +180,7 @@ class Copier:
             found=found,
             store=store,
             key=transfer.key,
-            attributes=stamp.stamped(transfer, found, due.route.metadata, found.checksums),
+            attributes=stamp.stamped(transfer, due.route, found, found.checksums),
             part_size=large.part_size(found.size, wanted, store.traits),
             event=transfer.checksums,
             by_provider=by_provider,

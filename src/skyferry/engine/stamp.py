@@ -15,6 +15,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
+from skyferry.config.routes import Route
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Transfer
 
 PREFIX = "skyferry-"
@@ -40,9 +41,10 @@ def origin(source: ObjectRef) -> str:
     return f"{base}#{hashlib.blake2b(source.key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def stamped(transfer: Transfer, source: ObjectMeta, extra: dict[str, str], checksums: Checksums) -> Attributes:
-    """The attributes to write: the source's own, the route's `extra` metadata, and the stamp."""
-    theirs = {k: v for k, v in source.attributes.metadata.items() if not k.startswith(PREFIX)}
+def stamped(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> Attributes:
+    """The attributes to write: the source's own, what the route makes of them and adds, and the stamp."""
+    carried = route.carried(source.attributes)
+    theirs = {k: v for k, v in carried.metadata.items() if not k.startswith(PREFIX)}
     mine = {
         "skyferry-source": origin(transfer.source),
         "skyferry-position": str(source.position or transfer.position or ""),
@@ -50,9 +52,9 @@ def stamped(transfer: Transfer, source: ObjectMeta, extra: dict[str, str], check
         "skyferry-transfer": transfer.id,
         "skyferry-sha256": checksums.sha256,
     }
-    content_type = source.attributes.content_type or transfer.content_type
-    metadata = theirs | extra | {k: v for k, v in mine.items() if v}
-    return replace(source.attributes, content_type=content_type, metadata=metadata)
+    content_type = carried.content_type or transfer.content_type
+    metadata = theirs | route.metadata | {k: v for k, v in mine.items() if v}
+    return replace(carried, content_type=content_type, metadata=metadata)
 
 
 def read(meta: ObjectMeta) -> Stamp:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
+from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import StoreSettings
 from skyferry.config.urls import StoreUrl, resolved
 from skyferry.credentials import fixed
@@ -16,6 +18,7 @@ from skyferry.identity.policy import require_tls
 from skyferry.ports import ObjectStore
 
 
+@runtime_checkable
 class Closable(Protocol):
     """What holds something open."""
 
@@ -23,24 +26,29 @@ class Closable(Protocol):
         """Idempotent."""
 
 
-C = TypeVar("C", bound=Closable)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The identities of one process; each belongs to one store or queue."""
+    """The identities of one process. Stores that say the same of who we are share one: their cloud can copy between them."""
 
-    _opened: list[Closable] = field(default_factory=list)
+    _opened: dict[tuple[str, IdentitySettings], Any] = field(default_factory=dict)
 
-    def keep(self, identity: C) -> C:
-        """The same, closed with the others."""
-        self._opened.append(identity)
-        return identity
+    def shared(self, cloud: str, settings: IdentitySettings, make: Callable[[], T]) -> T:
+        """The one for these settings; closed with the others, if it is to be closed."""
+        key = (cloud, settings)
+        if key not in self._opened:
+            self._opened[key] = make()
+        found: T = self._opened[key]  # the cloud says which type it is
+        return found
 
     async def close(self) -> None:
         """Idempotent."""
         while self._opened:
-            await self._opened.pop().close()
+            _, identity = self._opened.popitem()
+            if isinstance(identity, Closable):
+                await identity.close()
 
 
 def cloud_store(settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
@@ -67,7 +75,8 @@ def _s3(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities
         encryption=settings.encryption,
         kms_key=settings.kms_key,
     )
-    credentials = identities.keep(aws_credentials(settings.identity, around))
+    who = settings.identity
+    credentials = identities.shared("aws", who, lambda: aws_credentials(who, around))
     return S3Store(around.name, url.bucket, credentials, options)
 
 
@@ -76,7 +85,9 @@ def _gcs(url: StoreUrl, settings: StoreSettings, around: Surroundings, identitie
     from skyferry.stores.gcs_wire import GcsOptions
 
     options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project)
-    return GcsStore(around.name, url.bucket, identities.keep(google_token(settings.identity, around)), options)
+    who = settings.identity
+    token = identities.shared("google", who, lambda: google_token(who, around))
+    return GcsStore(around.name, url.bucket, token, options)
 
 
 def _azure(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
@@ -85,16 +96,14 @@ def _azure(url: StoreUrl, settings: StoreSettings, around: Surroundings, identit
     from skyferry.stores.azure_wire import AzureOptions
 
     options = AzureOptions(settings.endpoint, settings.encryption_scope, settings.hierarchical)
-    credential: AzureProvider
-    match settings.identity.kind:
-        case "static":
-            account = url.account or account_of(settings.endpoint)
-            credential = fixed(SharedKey(account, azure_key(settings.identity, around.env)))
-        case "anonymous":
-            credential = fixed("")
-        case _:
-            credential = identities.keep(azure_token(settings.identity, around))
-    return AzureStore(around.name, url.bucket, options, credential)
+    who, account = settings.identity, url.account or account_of(settings.endpoint)
+
+    def credential() -> AzureProvider:
+        if who.kind == "static":
+            return fixed(SharedKey(account, azure_key(who, around.env)))
+        return fixed("") if who.kind == "anonymous" else azure_token(who, around)
+
+    return AzureStore(around.name, url.bucket, options, identities.shared(f"azure {account}", who, credential))
 
 
 def account_of(endpoint: str) -> str:
