@@ -1,0 +1,139 @@
+"""Tokens of Google that end in the middle of a transfer, at a Cloud Storage that lets none through which has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiohttp import web
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.credentials import fixed
+from skyferry.errors import IdentityRefused
+from skyferry.identity.build import Surroundings, google_token
+from skyferry.identity.renewing import Renewing
+from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
+from skyferry.testing.identity.clouds import ACCOUNT, KUBERNETES, POD, POOL, PROJECT, PROVIDER, RESOURCE
+from skyferry.testing.servers.gcs import GcsPlace
+from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
+from skyferry.testing.servers.proxy import FaultProxy
+from skyferry.testing.store_cases.place import BARE, digests
+
+PART = 5 * 2**20
+PARTS = 8
+LIFE = 3600.0  # seconds, of a token
+
+
+class Door(FaultProxy):
+    """Lets in who bears a token that was given and has not ended."""
+
+    def __init__(self, upstream: str, clouds: Clouds) -> None:
+        super().__init__(upstream)
+        self.clouds, self.refused = clouds, 0
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.clouds.grants.valid(request.headers.get("authorization", "").removeprefix("Bearer ")):
+            return await super()._handle(request)
+        self.refused += 1
+        async for _ in request.content.iter_any():
+            pass
+        return web.json_response({"error": {"code": 401, "message": "Invalid Credentials"}}, status=401)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Google's."""
+    return ManualClock(time.time())
+
+
+@pytest.fixture
+async def services(clock: ManualClock) -> AsyncIterator[TokenServices]:
+    async with token_services(Clouds(clock.time)) as running:
+        running.clouds.tokens["pod"] = running.clouds.issuers[KUBERNETES].token(POD, f"https:{RESOURCE}", life=1e6)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[GcsFake]:
+    with gcs_fake() as running:
+        yield running
+
+
+@pytest.fixture
+async def door(fake: GcsFake, services: TokenServices) -> AsyncIterator[Door]:
+    door = Door(fake.url, services.clouds)
+    async with door:
+        yield door
+
+
+@pytest.fixture
+async def identity(services: TokenServices) -> AsyncIterator[Renewing[str]]:
+    """Our own clock stands still, so that nothing is renewed ahead: each token ends at the worst moment."""
+    settings = IdentitySettings(
+        kind="federated",
+        token="url",
+        token_url=f"{services.url}/tokens/pod",
+        project=PROJECT,
+        pool=POOL,
+        provider=PROVIDER,
+        service_account=ACCOUNT,
+        endpoint=services.google,
+        iam_endpoint=services.google,
+    )
+    provider = google_token(settings, Surroundings("gcs", ManualClock(time.time()), {}))
+    yield provider
+    await provider.close()
+
+
+@pytest.fixture
+async def store(fake: GcsFake, door: Door, identity: Renewing[str]) -> AsyncIterator[GcsStore]:
+    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed("")).bucket()
+    store = GcsStore("gcs", bucket, identity, GcsOptions(endpoint=door.url))
+    yield store
+    await store.close()
+
+
+async def test_a_transfer_outlives_its_tokens(
+    store: GcsStore, door: Door, services: TokenServices, clock: ManualClock
+) -> None:
+    piece, data = bytes(PART), bytes(PART) * PARTS
+    upload = await store.start_upload("k", len(data), PART, BARE)
+    crc32c = digests(piece).crc32c
+    parts = []
+    for number in range(1, PARTS + 1, 2):
+        await clock.advance(LIFE)  # nobody told us
+        parts += await asyncio.gather(*(store.write_part(upload, n, piece, crc32c) for n in (number, number + 1)))
+    await clock.advance(LIFE)
+    await store.finish_upload(upload, parts, digests(data))
+    await clock.advance(LIFE)
+    assert (await store.head("k")).size == len(data)
+    assert door.refused >= PARTS // 2 + 1
+    ends = PARTS // 2 + 2
+    assert services.clouds.calls["google"] <= ends + 1, "one renewal for each end, however many requests saw it"
+
+
+async def test_a_hundred_requests_that_meet_the_same_end_cost_one_renewal(
+    store: GcsStore, door: Door, services: TokenServices, clock: ManualClock
+) -> None:
+    await store.write("k", b"data", BARE, digests(b"data"))
+    await clock.advance(LIFE)
+    before = services.clouds.calls["google"]
+    found = await asyncio.gather(*(store.read("k", 0, 10) for _ in range(100)))
+    assert {each.data for each in found} == {b"data"}
+    assert services.clouds.calls["google"] == before + 1
+
+
+async def test_an_identity_that_is_revoked_makes_the_work_wait_and_come_back(
+    store: GcsStore, services: TokenServices, clock: ManualClock
+) -> None:
+    await store.write("k", b"data", BARE, digests(b"data"))
+    await clock.advance(LIFE)
+    services.clouds.failures.append(Failure("google", 400, '{"error": "invalid_target"}'))
+    with pytest.raises(IdentityRefused, match="pool and provider exist") as caught:
+        await store.read("k", 0, 10)
+    assert caught.value.outage
