@@ -1,0 +1,372 @@
+"""Large transfers go on after a crash: at any moment, in another worker, with another source version, or never again."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skyferry.config.routes import Route
+from skyferry.engine.admission import Lane, MemoryBudget, Slot
+from skyferry.engine.attempt import OpenUploads
+from skyferry.engine.copy import Attempt, Copier
+from skyferry.engine.digest import InlineOffload
+from skyferry.engine.gc import collect
+from skyferry.engine.parts import PartLimits
+from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
+from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
+from skyferry.ports import Done, ObjectData, Part, Settled, Settlement, Skipped, Upload
+from skyferry.stores.memory import MemoryBucket, MemoryProvider, MemoryStore
+from skyferry.testing.clock import ManualClock
+
+PART, AT_ONCE = 1000, 2
+ONE, TWO = (random.Random(seed).randbytes(6 * PART + 7) for seed in (1, 2))
+ROUTE = Route(name="r", source_store="s", store="d", deletes="propagate")
+TRANSFER = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
+CARRIED = Attributes("text/plain", metadata={"a": "b"}, tags={"t": "v"})
+
+
+class Killed(BaseException):
+    """As by `kill -9`: nothing that this process asks for has an effect any more."""
+
+
+class Fate:
+    """Counts steps, and ends the process at one."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.steps, self._last = 0, last
+
+    def step(self) -> None:
+        self.steps += 1
+        if self._last is not None and self.steps >= self._last:
+            raise Killed
+
+
+class Mortal:
+    """A port of a process: before and after each effect it may be over."""
+
+    def __init__(self, port: Any, fate: Fate) -> None:
+        self.port, self._fate = port, fate
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self.port, name)
+        if not callable(inner) or name in ("uploads", "open_uploads"):
+            return inner
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._fate.step()
+            answer = await inner(*args, **kwargs)
+            self._fate.step()
+            return answer
+
+        return call
+
+
+class Counting(MemoryStore):
+    """Knows how much was sent to it."""
+
+    sent = 0
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        self.sent += len(data)
+        return await super().write_part(upload, number, data, crc32c)
+
+
+class World:
+    """What outlives a process."""
+
+    def __init__(self, *, provider: bool = False) -> None:
+        self.clock, self.state = ManualClock(), MemoryState()
+        one = MemoryProvider() if provider else None
+        self.source = MemoryStore("s", self.clock, MemoryBucket("s"), one)
+        self.destination = Counting("d", self.clock, MemoryBucket("d"), one)
+        self.born = 0
+
+    async def put(self, data: bytes) -> ObjectMeta:
+        return await self.source.write("k", data, CARRIED, Checksums())
+
+    def ledger(self) -> MemoryLedger:
+        self.born += 1
+        return MemoryLedger(f"worker-{self.born}", self.clock, state=self.state)
+
+    async def work(self, fate: Fate | None = None, source: Any = None, part: int = PART, **changes: Any) -> Any:
+        """A process that claims, copies and settles."""
+        fate, ledger = fate or Fate(), self.ledger()
+        (claim,) = await ledger.claim([replace(TRANSFER, **changes)])
+        if not isinstance(claim, Claim):
+            return claim
+        mortal = Mortal(ledger, fate)
+
+        async def save(what: Any) -> bool:
+            (held,) = await mortal.save([what])
+            return bool(held)
+
+        uploads = OpenUploads()
+        uploads.meet(claim.uploads)
+        stores = {"s": Mortal(source or self.source, fate), "d": Mortal(self.destination, fate)}
+        limits = PartLimits(part, AT_ONCE, 100, copied=part)
+        copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), self.clock, limits)
+        async with Slot(Lane(1), Lane(1), 0.0) as slot:
+            outcome = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
+        await copier.give_up(claim.transfer, uploads)
+        assert await mortal.settle([Settlement(claim, outcome, closed=tuple(uploads.closed))]) == [True]
+        return outcome
+
+    async def die(self, at: int, **options: Any) -> bool:
+        """A process that is killed at this step; False if it came to its end before."""
+        try:
+            await self.work(Fate(at), **options)
+        except (Killed, BaseExceptionGroup):
+            await self.clock.advance(31)  # its lease ends
+            return True
+        return False
+
+    async def held(self) -> bytes:
+        return (await self.destination.read("k", 0, 2**20)).data
+
+    async def clean(self) -> bool:
+        """Whether nothing is left, once the uploads that no process could write down are collected."""
+        await collect(self.ledger(), {"d": self.destination}, 0.0, self.clock)
+        return not self.destination.bucket.uploads and [p async for p in self.ledger().open_uploads()] == []
+
+
+async def at_every_step(check: Callable[[int], Any]) -> None:
+    """Until the process comes to its end."""
+    step = 1
+    while await check(step):
+        step += 1
+    assert step > 30
+
+
+@pytest.mark.parametrize("provider", [False, True], ids=["through us", "by the provider"])
+async def test_killed_at_any_step_the_next_worker_goes_on(provider: bool) -> None:
+    """The object is whole, nothing is left behind, and at most the parts that were in flight are sent again."""
+
+    async def check(step: int) -> bool:
+        world = World(provider=provider)
+        await world.put(ONE)
+        died = await world.die(step)
+        outcome = await world.work()
+        assert isinstance(outcome, Done | Settled)  # the latter where it died after its last effect
+        assert await world.held() == ONE
+        there = (await world.destination.head("k")).attributes
+        assert (there.content_type, there.tags, there.metadata["a"]) == ("text/plain", CARRIED.tags, "b")
+        assert world.destination.sent <= len(ONE) + AT_ONCE * PART
+        assert await world.clean()
+        return died
+
+    await at_every_step(check)
+
+
+@pytest.mark.parametrize("provider", [False, True], ids=["through us", "by the provider"])
+async def test_killed_at_any_step_and_the_source_has_changed(provider: bool) -> None:
+    """The destination holds the new version, whole; the upload of the old one is aborted."""
+
+    async def check(step: int) -> bool:
+        world = World(provider=provider)
+        await world.put(ONE)
+        died = await world.die(step)
+        await world.put(TWO)
+        await world.work(id="t2")
+        assert await world.held() == TWO
+        assert await world.clean()
+        return died
+
+    await at_every_step(check)
+
+
+async def test_killed_again_and_again_it_still_ends() -> None:
+    """Each process takes a few steps further; what is sent again is bounded by what was in flight each time."""
+    world, deaths = World(), 0
+    await world.put(ONE)
+    while await world.die(14):
+        deaths += 1
+    assert deaths > 3
+    assert await world.held() == ONE
+    assert world.destination.sent <= len(ONE) + deaths * AT_ONCE * PART
+    assert await world.clean()
+
+
+@pytest.mark.parametrize(
+    "change", [{"part": PART + 1}, {"key": "other"}, {"content_type": "x"}], ids=["part size", "destination", "nothing"]
+)
+async def test_an_upload_that_would_become_something_else_is_not_gone_on_with(change: dict[str, Any]) -> None:
+    """Another part size or destination begins anew; what does not matter goes on."""
+    world = World()
+    await world.put(ONE)
+    assert await world.die(25)
+    before = world.destination.sent
+    (old,) = world.destination.bucket.uploads
+    assert before >= 3 * PART
+    await world.work(id="t2", **change)
+    anew = world.destination.sent == before + len(ONE)
+    assert anew == (change != {"content_type": "x"})
+    assert (old in world.destination.bucket.uploads) == ("key" in change)  # there it is not ours to give up
+
+
+async def test_a_digest_that_does_not_combine_is_read_again_and_not_sent_again() -> None:
+    """The event declares a SHA-256: the parts that were sent before are read once more, so that it is compared."""
+    for declared, right in ((hashlib.sha256(ONE).hexdigest(), True), ("00" * 32, False)):
+        world = World()
+        await world.put(ONE)
+        assert await world.die(25)
+        sums = Checksums(sha256=declared)
+        if right:
+            done = await world.work(checksums=sums)
+            assert done.receipt.computed.sha256 == declared
+            assert world.destination.sent <= len(ONE) + AT_ONCE * PART
+        else:
+            with pytest.raises(ChecksumMismatch, match="the event"):
+                await world.work(checksums=sums)
+            assert not world.destination.bucket.uploads
+
+
+async def test_after_a_resume_the_receipt_has_the_crc_of_the_whole() -> None:
+    """Combined from the parts; there is no SHA-256, which would need every byte again."""
+    world = World()
+    meta = await world.put(ONE)
+    assert await world.die(25)
+    done = await world.work()
+    assert done.receipt.computed == Checksums(crc32c=meta.checksums.crc32c)
+
+
+class Failing(MemoryStore):
+    """Breaks off at one range, in one of two ways."""
+
+    error: Exception = ConnectionLost()
+
+    async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        if start == 4 * PART:
+            raise self.error
+        return await super().read(key, start, length, version=version)
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(ConnectionLost(), True), (VersionChanged(), False)], ids=["outage", "changed"]
+)
+async def test_an_outage_keeps_the_upload_and_a_change_of_the_source_aborts_it(error: Exception, kept: bool) -> None:
+    """At once, in the attempt that failed."""
+    world = World()
+    await world.put(ONE)
+    source = Failing("s", world.clock, world.source.bucket)
+    source.error = error
+    with pytest.raises(type(error)):
+        await world.work(source=source)
+    assert bool(world.destination.bucket.uploads) == kept
+
+
+async def test_a_ledger_that_forgets_to_answer_costs_no_part() -> None:
+    """A part that could not be remembered is remembered with the next one."""
+    world = World()
+    await world.put(ONE)
+    uploads, saved = OpenUploads(), []
+
+    async def flaky(what: Any) -> bool:
+        saved.append(what[1])
+        if len(saved) in (3, 4):
+            raise LedgerError
+        return True
+
+    (claim,) = await world.ledger().claim([TRANSFER])
+    assert isinstance(claim, Claim)
+    stores = {"s": world.source, "d": world.destination}
+    copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, 1, 100))
+    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        assert isinstance(await copier.run(Attempt(claim, slot, uploads, flaky), ROUTE), Done)
+    assert saved[0].parts == ()
+    told = [[part.number for part in progress.parts] for progress in saved]
+    assert told == [[], [1], [2], [2, 3], [2, 3, 4], [5], [6], [7]]
+
+
+async def test_a_frozen_worker_does_not_abort_what_another_goes_on_with() -> None:
+    """It wakes after its lease: its save is refused, and it stops without touching the upload."""
+    world = World()
+    await world.put(ONE)
+    assert await world.die(25)
+    (claim,) = await world.ledger().claim([TRANSFER])
+    assert isinstance(claim, Claim)
+    await world.clock.advance(31)
+    other = world.ledger()
+    await other.claim([TRANSFER])
+    with pytest.raises(Exception, match="lost to another"):
+        await _go_on(world, claim, other)
+    assert world.destination.bucket.uploads
+
+
+async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
+    uploads = OpenUploads()
+    uploads.meet(claim.uploads)
+
+    async def save(what: Any) -> bool:
+        (held,) = await ledger.save([what])
+        return held
+
+    stores = {"s": world.source, "d": world.destination}
+    copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, AT_ONCE, 100))
+    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
+
+
+async def test_what_is_skipped_gives_its_uploads_up() -> None:
+    """The source is gone: nobody will finish what was begun."""
+    world = World()
+    await world.put(ONE)
+    assert await world.die(25)
+    assert world.destination.bucket.uploads
+    await world.source.delete("k")
+    assert isinstance(await world.work(), Skipped)
+    assert not world.destination.bucket.uploads
+
+
+async def test_the_collector_aborts_ours_alone() -> None:
+    """What is old and remembered, or began on a key of ours while we had it in hand; nobody else's, and nothing young."""
+    world = World()
+    world.destination.traits = replace(world.destination.traits, listed_uploads="all")
+    await world.put(ONE)
+    foreign = await world.destination.start_upload("foreign", 1, 1, Attributes())
+    await world.clock.advance(300)
+    same_key = await world.destination.start_upload("k", 1, 1, Attributes())
+    await world.clock.advance(300)
+    assert await world.die(25)
+    lost = await world.destination.start_upload("k", 1, 1, Attributes())  # whose answer was lost
+    ledger, stores = world.ledger(), {"d": world.destination}
+    assert await collect(ledger, stores, 3600.0, world.clock) == []
+    dry = await collect(ledger, stores, 0.0, world.clock, dry_run=True)
+    assert len(world.destination.bucket.uploads) == 4
+    assert await collect(ledger, stores, 0.0, world.clock) == dry
+    assert [orphan.remembered for orphan in dry] == [True, False]
+    assert dry[1].upload.id == lost.id
+    assert set(world.destination.bucket.uploads) == {foreign.id, same_key.id}
+    await world.work()
+    assert await world.held() == ONE
+
+
+async def test_no_byte_passes_through_us_where_the_provider_copies() -> None:
+    """Small and large; the source is asked for its attributes, never for its bytes."""
+    for data in (b"", b"small", ONE):
+        world = World(provider=True)
+        await world.put(data)
+
+        class Closed(MemoryStore):
+            async def read(self, *args: Any, **kwargs: Any) -> ObjectData:
+                raise AssertionError("it was read")
+
+        source = Closed("s", world.clock, world.source.bucket, world.source._provider)
+        done = await world.work(source=source)
+        assert isinstance(done, Done)
+        assert await world.held() == data
+        assert done.receipt.computed == Checksums()
+        assert done.receipt.declared == done.receipt.attested != Checksums()
+
+
+async def test_what_the_source_does_not_declare_comes_through_us() -> None:
+    """Nor is an event believed about digests that nobody computes on the way."""
+    world = World(provider=True)
+    await world.put(b"hello")
+    with pytest.raises(ChecksumMismatch, match="the event"):
+        await world.work(checksums=Checksums(md5="00" * 16))
