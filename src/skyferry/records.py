@@ -36,6 +36,7 @@ Event = Literal[
     "store.retry",  # one request is tried again within the attempt
     "breaker.changed",  # store, reason: closed, open, half_open
     "limiter.waited",  # store, duration
+    "identity.failed",  # store, error: no new credential was given; the old one serves to its end
     "watch.noticed",  # a local file changed
     "watch.unreadable",  # a local name that cannot be a key
 ]

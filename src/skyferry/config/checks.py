@@ -25,6 +25,7 @@ def check(valid: Valid, document: Document) -> None:
     _stores(valid, document)
     _databases(valid, document)
     _server(valid.settings.server, document)
+    _push(valid, document)
     limits = valid.settings.limits
     if limits.memory < 2 * limits.part_size:
         least = 2 * limits.part_size
@@ -52,6 +53,20 @@ def _stores(valid: Valid, document: Document) -> None:
             if (other := seen.setdefault(key, name)) != name:
                 document.fault(place, f"has the same {what} as {other}", "events could not tell them apart")
                 break
+
+
+def _push(valid: Valid, document: Document) -> None:
+    """Each door has a name and keys of its own, and a queue that is there."""
+    names, queues = set[str](), {queue.name for queue in valid.settings.queues}
+    sound = not any(place[0] == "queues" for place in valid.impaired)
+    for door in valid.settings.push:
+        if door.name in names:
+            document.fault(("push",), f"there are two endpoints {door.name}")
+        names.add(door.name)
+        if sound and door.queue and door.queue not in queues:
+            document.fault(("push",), f"{door.name}: there is no queue {door.queue}", "see queues")
+        for url in (door.keys_url, door.endpoint):
+            cloud_checks.endpoint(url, False, ("push",), document)
 
 
 def _stated(name: str, valid: Valid) -> Place:

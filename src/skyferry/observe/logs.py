@@ -39,6 +39,7 @@ LEVELS: dict[str, Level] = {
     "transfer.released": "info",
     "transfer.fenced": "warning",
     "breaker.changed": "warning",
+    "identity.failed": "warning",
     "watch.unreadable": "warning",
 }
 

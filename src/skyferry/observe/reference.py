@@ -38,6 +38,7 @@ MEANING: Mapping[str, str] = {
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "watch.noticed": "A local file changed.",
+    "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
     "watch.unreadable": "A local file has a name that cannot be a key.",
 }
 

@@ -7,11 +7,12 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, SkyferryError
 from skyferry.identity.build import Surroundings
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ledgers.sqlite import SqliteLedger
@@ -38,6 +39,7 @@ class Opener:
     owner: str = field(default_factory=owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
+    on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
     identities: Identities = field(default_factory=Identities)
 
     def ledger(self) -> Ledger:
@@ -73,7 +75,7 @@ class Opener:
         await self.identities.close()
 
     def _around(self, name: str) -> Surroundings:
-        return Surroundings(name, self.clock, self.env)
+        return Surroundings(name, self.clock, self.env, partial(self.on_refused, name))
 
     def _queue(self, wanted: QueueSettings) -> EventQueue:
         url = QueueUrl.parse(wanted.url)

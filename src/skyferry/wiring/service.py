@@ -23,6 +23,7 @@ from skyferry.engine.redrive import RedriveQueue
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
+from skyferry.errors import SkyferryError
 from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.model import ObjectEvent, Transfer
@@ -75,7 +76,9 @@ async def build(
     `find` gives the sources of events in place of watched folders; `ledger` takes the place of the configured one.
     """
     clock, routes = SystemClock(), Routes(settings)
-    opener = Opener(settings, clock, on_unreadable=partial(_unreadable, observer))
+    opener = Opener(
+        settings, clock, on_unreadable=partial(_unreadable, observer), on_refused=partial(_refused, observer)
+    )
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
     world = World(
@@ -184,3 +187,7 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
 
 def _unreadable(observer: Observer, store: str, name: str) -> None:
     observer.on(Record("watch.unreadable", store=store, key=name))
+
+
+def _refused(observer: Observer, store: str, error: SkyferryError) -> None:
+    observer.on(Record("identity.failed", store=store, error=error.kind, message=error.message, hint=error.hint))
