@@ -1,8 +1,9 @@
 """A folder as a bucket. Atomic (a temporary file takes the name), durable (fsync of file and folder), proven (read back).
 
-Inside the folder, `.skyferry/` is ours: `tmp/` for writes and uploads under way, `locks/`, and `meta/` where metadata do
-not fit into extended attributes. The version of an object is inode, size and modification time; its position is the
-time of its last status change, which a `mv` into place moves on too. Symbolic links are neither objects nor folders.
+Inside the folder, `.skyferry/` is ours: `tmp/` for writes and uploads under way, `uploads/` for which parts those have,
+`locks/`, and `meta/` where metadata do not fit into extended attributes. The version of an object is inode, size and
+modification time; its position is the time of its last status change, which a `mv` into place moves on too. Symbolic links
+are neither objects nor folders.
 
 What other programs write into the folder: a write that must not replace anything never does, whoever was faster; one
 that replaces an exact version excludes other Skyferry processes only. A file that is written over in place, with the
@@ -28,6 +29,7 @@ from skyferry.stores.local_files import existing, read_range, translate
 from skyferry.stores.local_meta import describe, version_of
 from skyferry.stores.local_names import LONGEST_NAME, names_of
 from skyferry.stores.local_threads import Threads
+from skyferry.stores.local_uploads import under_way
 from skyferry.stores.local_walk import walk
 from skyferry.stores.local_write import LocalWriter
 
@@ -46,6 +48,8 @@ class LocalStore:
         single_put_limit=2**63 - 1,
         max_part=2**40,
         max_parts=2**31,
+        resumable=True,
+        listed_uploads="own",
         lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
     )
 
@@ -90,11 +94,11 @@ class LocalStore:
         await self._run(upload.key, self._writer.abort, upload)
 
     async def uploaded_parts(self, upload: Upload) -> list[Part]:
-        raise Unsupported(where=self.name)
+        return await self._run(upload.key, self._writer.parts, upload)
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        none: list[Upload] = []
-        for upload in none:
+        found: list[Upload] = await self._run(prefix, list, under_way(self._bucket, prefix))
+        for upload in found:
             yield upload
 
     async def copy_from(

@@ -17,6 +17,7 @@ from skyferry.stores.local_files import DIRECTORY, descend, opened
 from skyferry.stores.local_names import PRIVATE
 
 TMP = "tmp"  # the folder of ours with what is being written
+UPLOADS = "uploads"  # and that with what is known of uploads under way
 STRIPES = 64  # locks per bucket
 
 
@@ -77,8 +78,8 @@ class Bucket:
 
     def sweep(self, older: float) -> None:
         """Remove what was being written and has not been touched for `older` seconds: whoever wrote it is long dead."""
-        if (folder := self.existing(TMP)) is not None:
-            for name in os.listdir(folder):
+        for folder in (self.existing(TMP), self.existing(UPLOADS)):
+            for name in os.listdir(folder) if folder is not None else []:
                 with suppress(FileNotFoundError):
                     if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - older:
                         os.unlink(name, dir_fd=folder)

@@ -14,9 +14,10 @@ from stat import S_ISDIR, S_ISREG
 
 from awscrt import checksums as crt
 
-from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, StoreError
+from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Precondition, Upload
+from skyferry.stores import local_uploads
 from skyferry.stores.local_bucket import TMP, Bucket
 from skyferry.stores.local_files import ABSENT, crc_of, opened, parent, prune, write_all
 from skyferry.stores.local_meta import attach, detach, summary, version_of
@@ -68,6 +69,7 @@ class LocalWriter:
                 os.unlink(_temporary(upload), dir_fd=self._tmp())
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.truncate(file, upload.size)
+        local_uploads.begin(self._bucket, upload)
 
     def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         """See `ObjectStore.write_part`."""
@@ -79,7 +81,16 @@ class LocalWriter:
                 raise self._gone(upload)  # it is an object already
             write_all(file, data, offset)
             held = self._proven(upload.key, file, offset, data, crc32c)
-        return Part(number, offset, len(data), held, held)
+        part = Part(number, offset, len(data), held, held)
+        local_uploads.note(self._bucket, upload, part)
+        return part
+
+    def parts(self, upload: Upload) -> list[Part]:
+        """See `ObjectStore.uploaded_parts`."""
+        with self._uploading(upload, fcntl.LOCK_SH) as file:
+            if os.fstat(file).st_nlink != 1:
+                raise self._gone(upload)
+        return local_uploads.parts(self._bucket, upload)
 
     def finish(self, upload: Upload, parts: Sequence[Part], declared: Checksums, when: Precondition) -> ObjectMeta:
         """See `ObjectStore.finish_upload`."""
@@ -93,13 +104,17 @@ class LocalWriter:
             raise ChecksumMismatch("the parts are not those of the object", where=self._where(upload.key))
         with self._uploading(upload, fcntl.LOCK_EX) as file:  # no part is being written any more
             written = _Written(file, self._tmp(), _temporary(upload), f"{held:08x}")
-            return self._publish(written, upload.key, names, upload.attributes, when)
+            made = self._publish(written, upload.key, names, upload.attributes, when)
+        local_uploads.forget(self._bucket, upload)
+        return made
 
     def abort(self, upload: Upload) -> None:
         """See `ObjectStore.abort_upload`."""
         if (folder := self._bucket.existing(TMP)) is not None:
             with suppress(FileNotFoundError):
                 os.unlink(_temporary(upload), dir_fd=folder)
+            if _ID.fullmatch(upload.id):
+                local_uploads.forget(self._bucket, upload)
 
     def delete(self, key: str, when: Precondition) -> None:
         """See `ObjectStore.delete`."""
@@ -218,8 +233,8 @@ class LocalWriter:
             self._bucket.sweep(ABANDONED)
         return self._bucket.own(TMP)
 
-    def _gone(self, upload: Upload) -> StoreError:
-        return StoreError("the upload does not exist any more", where=self._where(upload.key))
+    def _gone(self, upload: Upload) -> UploadGone:
+        return UploadGone(where=self._where(upload.key))
 
     def _where(self, key: str) -> str:
         return f"{self._store} {key}"

@@ -1,0 +1,85 @@
+"""What a local bucket remembers of an upload under way: a file of JSON lines, the key first, then a line per part.
+
+Blocking: runs in the store's threads. Lines are only ever appended; one that a crash has cut is the last, and counts as
+none. A part was read back when it was written, and what is in the kernel's hands outlives our process but not the machine: so
+parts count for as long as it has not been started again, and after that they are sent anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import orjson
+
+from skyferry.model import Part, Upload
+from skyferry.stores.local_bucket import UPLOADS, Bucket
+from skyferry.stores.local_files import opened
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_APPEND = os.O_WRONLY | os.O_APPEND
+_BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+def begin(bucket: Bucket, upload: Upload) -> None:
+    """Write down what a listing tells."""
+    with opened(upload.id, _NEW, bucket.own(UPLOADS)) as file:
+        os.write(file, _line([upload.key, upload.started_at]))
+
+
+def note(bucket: Bucket, upload: Upload, part: Part) -> None:
+    """The part is in the temporary file."""
+    with suppress(FileNotFoundError), opened(upload.id, _APPEND, bucket.own(UPLOADS)) as file:
+        os.write(file, _line([part.number, part.crc32c, _boot()]))
+
+
+def forget(bucket: Bucket, upload: Upload) -> None:
+    """The upload is over."""
+    if (folder := bucket.existing(UPLOADS)) is not None:
+        with suppress(FileNotFoundError):
+            os.unlink(upload.id, dir_fd=folder)
+
+
+def parts(bucket: Bucket, upload: Upload) -> list[Part]:
+    """The last of each number, in order."""
+    try:
+        _, *noted = _read(bucket.own(UPLOADS), upload.id)
+    except (FileNotFoundError, ValueError):
+        return []
+    crcs = {number: crc32c for number, crc32c, boot in noted if boot and boot == _boot()}
+    offsets = ((number, (number - 1) * upload.part_size) for number in sorted(crcs))
+    return [Part(n, at, min(upload.part_size, upload.size - at), crcs[n], crcs[n]) for n, at in offsets]
+
+
+def under_way(bucket: Bucket, prefix: str) -> Iterator[Upload]:
+    """All uploads to keys that begin so."""
+    folder = bucket.existing(UPLOADS)
+    if folder is not None:
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                for key, started_at in _read(folder, name)[:1]:
+                    if key.startswith(prefix):
+                        yield Upload(name, key, 0, 0, started_at=started_at)
+
+
+def _line(values: list[object]) -> bytes:
+    return orjson.dumps(values) + b"\n"
+
+
+def _read(folder: int, name: str) -> list[list[Any]]:
+    text = b""
+    with opened(name, os.O_RDONLY, folder) as file:
+        while piece := os.read(file, 2**20):
+            text += piece
+    return [orjson.loads(line) for line in text.split(b"\n")[:-1]]
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is; "" where it does not tell."""
+    with suppress(OSError), open(_BOOT, encoding="ascii") as file:
+        return file.read().strip()
+    return ""
