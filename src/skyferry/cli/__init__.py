@@ -13,6 +13,7 @@ from skyferry.cli.conformance import conformance
 from skyferry.cli.copy import copy
 from skyferry.cli.dead_letters import app as dead_letters
 from skyferry.cli.explain import explain
+from skyferry.cli.gc import gc
 from skyferry.cli.head import head
 from skyferry.cli.ls import ls
 from skyferry.cli.run import run
@@ -41,6 +42,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     explain,
     check_config,
     conformance,
+    gc,
     schema,
     version,
 )

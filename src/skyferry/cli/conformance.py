@@ -75,12 +75,22 @@ async def _run(
     opened: dict[str, ObjectStore] = {"store": places.opened(wanted, opener)}
     opened |= {name: opener.store(name) for name in stores if name != "store"}
     store, results = opened["store"], []
+    refused: dict[str, str] = {}
 
     async def place(case: str) -> Place:
         prefix = f"{scratch}{case.removeprefix('test_')[:24]}/"
-        return Place(store, prefix, opened["other"], opened.get("nowhere"), _carried(store), page=objects)
+        return Place(
+            store,
+            prefix,
+            opened["other"],
+            opened.get("nowhere"),
+            _carried(store),
+            cannot_hold=refused,
+            page=objects,
+        )
 
     try:
+        refused |= await _refused(store, scratch)
         async for result in run(place):
             results.append(result)
             told(result)
@@ -90,6 +100,22 @@ async def _run(
             await each.close()
         await opener.close()
     return store.traits, results
+
+
+async def _refused(store: ObjectStore, scratch: str) -> dict[str, str]:
+    """Keys that it refuses, and why: which is allowed, as long as it does so before any effect."""
+    from skyferry.errors import InvalidKey, StoreError
+    from skyferry.testing.store_cases.keys import AWKWARD
+
+    refused = {}
+    for key in AWKWARD:
+        try:
+            await store.head(scratch + key)
+        except InvalidKey as error:
+            refused[key] = error.message
+        except StoreError:  # the cases tell
+            continue
+    return refused
 
 
 async def _clean(store: ObjectStore, scratch: str) -> None:

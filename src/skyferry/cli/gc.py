@@ -1,0 +1,84 @@
+"""`skyferry gc`: uploads that were left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skyferry.cli import access, output
+from skyferry.cli.options import ConfigFile, Json, Workspace
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+    from skyferry.engine.gc import Orphan
+
+
+def gc(
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than", metavar="DURATION", help="Untouched for so long; more than a part or a retry takes."
+        ),
+    ] = "1d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Abort uploads of ours that nobody goes on with, at the destinations of all routes; their parts cost money until then.
+
+    Ours are those that the ledger remembers, that a store can tell to be ours, or that began on the key of a transfer while we
+    had that in hand. A service may run meanwhile.
+
+    JSON: `aborted` (false with --dry-run) and `uploads`, each with `store`, `key`, `id`, `started_at` (null if unknown) and
+    `remembered` (by the ledger; else found at the store alone).
+    """
+    settings = access.load_settings(config, workspace)
+    found = asyncio.run(_collect(settings, _seconds(older_than), dry_run))
+    if json:
+        output.emit({"aborted": not dry_run, "uploads": [_shown(each) for each in found]})
+        return
+    if found:
+        rows = [
+            (o.store, output.when(o.upload.started_at or None), "ledger" if o.remembered else "store", o.upload.key)
+            for o in found
+        ]
+        output.table(("store", "started", "known by", "key"), rows)
+    output.lines(f"{output.count(len(found), 'upload')} {'found' if dry_run else 'aborted'}")
+
+
+def _seconds(text: str) -> float:
+    from skyferry.config.units import duration
+
+    try:
+        return float(str(duration(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
+    from skyferry.engine.gc import collect
+    from skyferry.wiring import Opener
+
+    opener = Opener(settings)
+    stores = {name: opener.store(name) for name in sorted({route.destination for route in settings.routes})}
+    try:
+        async with access.opened_ledger(settings) as ledger:
+            return await collect(ledger, stores, older_than, opener.clock, dry_run=dry_run)
+    finally:
+        for store in stores.values():
+            await store.close()
+        await opener.close()
+
+
+def _shown(orphan: Orphan) -> dict[str, object]:
+    upload = orphan.upload
+    return {
+        "store": orphan.store,
+        "key": upload.key,
+        "id": upload.id,
+        "started_at": output.timestamp(upload.started_at) if upload.started_at else None,
+        "remembered": orphan.remembered,
+    }

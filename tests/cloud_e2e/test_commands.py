@@ -1,0 +1,80 @@
+"""The other commands on real servers: what a provider can do, what was left behind, and the service itself between clouds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.cloud_e2e.buckets import Clouds, Item, S3Bucket
+from tests.cloud_e2e.conftest import Skyferry
+
+NOTE = Item(b"x" * 1000, "text/plain", {"color": "red"})
+
+
+def base(url: str) -> str:
+    """The store's URL: those of these tests end with /."""
+    return url.replace("/?", "?")
+
+
+def configured(source: str, destination: str) -> str:
+    """The name of a file with one route."""
+    file = Path("skyferry.yaml")
+    stores = {"here": {"url": base(source)}, "there": {"url": base(destination)}}
+    file.write_text(yaml.safe_dump({"stores": stores, "routes": [{"name": "r", "from": "here", "to": "there"}]}))
+    return str(file)
+
+
+def test_gc_aborts_what_a_dead_worker_left_and_nobody_elses(clouds: Clouds, skyferry: Skyferry) -> None:
+    source, there = clouds.bucket("s3"), clouds.bucket("s3")
+    assert isinstance(there, S3Bucket)
+    assert isinstance(source, S3Bucket)
+    source.put("mine", NOTE)
+    file = configured(source.url, there.url)
+    skyferry("submit", f"s3_compatible://{source.name}/mine", "--config", file)
+    uploads = {
+        key: there.client.create_multipart_upload(Bucket=there.name, Key=key)["UploadId"] for key in ("mine", "other")
+    }
+    skyferry("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config", file)
+    found = skyferry("gc", "--older-than", "0s", "--config", file, "--json")
+    assert [(each["key"], each["remembered"]) for each in found["uploads"]] == [("mine", False)]
+    left = there.client.list_multipart_uploads(Bucket=there.name)["Uploads"]
+    assert [each["UploadId"] for each in left] == [uploads["other"]]
+
+
+@pytest.mark.parametrize("kind", ["gcs", "azure"])
+def test_the_service_copies_what_it_is_told_of(clouds: Clouds, skyferry: Skyferry, kind: str) -> None:
+    """An event from outside, through queue, ledger and worker, from S3 to another cloud."""
+    source, there = clouds.bucket("s3"), clouds.bucket(kind)
+    assert isinstance(source, S3Bucket)
+    source.put("a b/ü.txt", NOTE)
+    file = configured(source.url, there.url)
+    skyferry("submit", f"s3_compatible://{source.name}/a b/ü.txt", "--config", file)
+    said = skyferry("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config", file)
+    assert there.items() == {"a b/ü.txt": NOTE}
+    assert ("route.lossy" in said.err) is (kind == "gcs")
+
+
+def test_conformance_says_what_a_bucket_can_do(clouds: Clouds, skyferry: Skyferry) -> None:
+    bucket = clouds.bucket("gcs")
+    bucket.put("mine", NOTE)
+    told = skyferry("conformance", bucket.url, "--objects", "20", "--json")
+    assert {each["outcome"] for each in told["results"]} <= {"passed", "skipped"}
+    assert bucket.items() == {"mine": NOTE}
+
+
+def test_ls_and_head_see_what_is_there(clouds: Clouds, skyferry: Skyferry) -> None:
+    for kind in ("s3", "gcs", "azure"):
+        bucket = clouds.bucket(kind)
+        bucket.put("a/b.txt", NOTE)
+        url = bucket.url.replace("/?", "/a/b.txt?")
+        assert [each["key"] for each in skyferry("ls", bucket.url, "--json")["objects"]] == ["a/b.txt"]
+        seen = skyferry("head", url, "--json")
+        assert (seen["size"], seen["attributes"]["content_type"]) == (1000, "text/plain")
+        assert seen["attributes"]["metadata"] == {"color": "red"}
+
+
+def test_a_bucket_that_does_not_exist_ends_the_copy_at_once(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    said = skyferry("copy", "file", f"s3://no-such-bucket-here/?endpoint={clouds.s3}&identity=static", code=1)
+    assert "bucket" in said.err
