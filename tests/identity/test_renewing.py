@@ -143,6 +143,20 @@ async def test_who_is_given_the_expired_one_again_is_told_so(giver: Giver) -> No
         await provider(stale="token-1")
 
 
+async def test_a_service_that_refuses_everything_does_not_cost_a_renewal_with_each_request(giver: Giver) -> None:
+    provider = Renewing("store", giver, giver.clock, backoff=Backoff(60.0, 60.0))
+    refused, token = [], await provider()
+    for _ in range(100):
+        try:
+            token = await provider(stale=token)
+        except IdentityRefused as error:
+            refused.append(error)
+    assert (giver.asked, len(refused)) == (4, 97)
+    assert all("every credential" in str(error) and error.retry_after for error in refused)
+    await giver.clock.advance(60)
+    assert await provider(stale=token) == "token-5"
+
+
 async def test_a_clock_that_is_wrong_does_not_turn_every_request_into_a_renewal(clock: ManualClock) -> None:
     asked = 0
 

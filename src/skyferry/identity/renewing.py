@@ -17,6 +17,9 @@ T = TypeVar("T")
 # Seconds before the end in which a new one is fetched. Less than the 4 minutes for which Google's metadata server, and
 # the 5 for which Azure's SDK, would answer with the same token again.
 AHEAD = 225.0
+QUICK = (
+    3  # renewals of credentials younger than LEAST, before the next ones wait: a service that refuses all has a reason
+)
 LEAST = 30.0  # seconds for which a new one is used, whatever this machine's clock says of its end
 
 
@@ -57,6 +60,8 @@ class Renewing(Generic[T]):
         self._failure: SkyferryError | None = None
         self._failures = 0  # in a row
         self._wait_until = 0.0  # monotonic seconds, before which it is not tried again
+        self._given_at = float("-inf")  # monotonic seconds
+        self._quick = 0  # renewals in a row of credentials that served no longer than LEAST
         self._renewal: asyncio.Task[None] | None = None
 
     async def __call__(self, *, stale: str = "") -> T:
@@ -114,6 +119,15 @@ class Renewing(Generic[T]):
         self._held = Fresh(fresh.value, fresh.name, now + life)
         self._due = now + life - min(AHEAD, life / 4)
         self._failure, self._failures = None, 0
+        self._pace()
+
+    def _pace(self) -> None:
+        """A service that calls everything expired must not make us ask for a credential with each request."""
+        given_at = self._clock.monotonic()
+        self._quick = self._quick + 1 if given_at - self._given_at < LEAST else 0
+        self._given_at = given_at
+        if self._quick >= QUICK:
+            self._wait_until = given_at + self._backoff.delay(self._quick, random.random())  # noqa: S311 - jitter
 
     def _put_off(self, error: SkyferryError) -> None:
         self._failures += 1
@@ -124,9 +138,11 @@ class Renewing(Generic[T]):
 
     def _why(self, stale: str) -> SkyferryError:
         """The last failure, for one who asked."""
-        if self._failure is None:  # what has just been given is what was called expired
-            return IdentityRefused("the service refuses the credential that was given last", where=self.name)
-        error, wait = self._failure, self._wait_until - self._clock.monotonic()
-        copy = type(error)(error.message, where=error.where or self.name, hint=error.hint, retry_after=max(wait, 0.0))
+        wait = max(self._wait_until - self._clock.monotonic(), 0.0)
+        if self._failure is None:
+            said, hint = "the service refuses every credential that is given", "see that this machine's clock is right"
+            return IdentityRefused(said, where=self.name, hint=hint, retry_after=wait)
+        error = self._failure
+        copy = type(error)(error.message, where=error.where or self.name, hint=error.hint, retry_after=wait)
         copy.__cause__ = error.__cause__
         return copy
