@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.ledgers.sqlite import SqliteLedger
-from skyferry.model import Claim, Position, State
+from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import dead, done, failure, transfer
+from skyferry.testing.ledger.uploads import progress
 
 OWNERS = ("one", "two")
 TRANSFERS = [
@@ -41,6 +42,12 @@ WHERE = st.just(Filter()) | st.builds(  # everything, half of the time
     until=st.sampled_from([None, None, 1_700_000_050.0]),
 )
 IDS = st.none() | st.none() | st.lists(st.sampled_from([t.id for t in TRANSFERS] + ["letter-0"]), max_size=3)
+
+
+async def uploads(ledger: Ledger) -> list[Progress]:
+    """All that are open; of the same moment, in any order."""
+    found = [each async for each in ledger.open_uploads()]
+    return sorted(found, key=lambda p: (p.saved_at, p.upload.key, p.upload.id))
 
 
 class LedgersAgree(RuleBasedStateMachine):
@@ -80,7 +87,8 @@ class LedgersAgree(RuleBasedStateMachine):
         if self.claims:
             chosen = data.draw(st.lists(st.sampled_from(self.claims[-6:]), min_size=1, max_size=3))
             owner = chosen[0][0]
-            batch = [Settlement(c, self._outcome(data, c), last) for holder, c in chosen if holder == owner]
+            closed = tuple(data.draw(st.lists(st.sampled_from("ab"), max_size=2)))
+            batch = [Settlement(c, self._outcome(data, c), last, closed) for holder, c in chosen if holder == owner]
             self.both(owner, lambda ledger: ledger.settle(batch))
 
     def _outcome(self, data: st.DataObject, held: Claim) -> Outcome:
@@ -102,6 +110,17 @@ class LedgersAgree(RuleBasedStateMachine):
         if self.claims:
             owner, held = data.draw(st.sampled_from(self.claims[-6:]))
             self.both(owner, lambda ledger: ledger.renew([held]))
+
+    @rule(data=st.data(), name=st.sampled_from("ab"), numbers=st.lists(st.integers(1, 3), max_size=2))
+    def save(self, data: st.DataObject, name: str, numbers: list[int]) -> None:
+        if self.claims:
+            owner, held = data.draw(st.sampled_from(self.claims[-6:]))
+            what = progress(held, *dict.fromkeys(numbers), name=name)
+            self.both(owner, lambda ledger: ledger.save([(held, what)]))
+
+    @rule(name=st.sampled_from("ab"))
+    def close_uploads(self, name: str) -> None:
+        self.both("one", lambda ledger: ledger.close_uploads("to", [name]))
 
     @rule(seconds=st.sampled_from([0.5, 8.0, 31.0]))
     def pass_time(self, seconds: float) -> None:
@@ -160,6 +179,7 @@ class LedgersAgree(RuleBasedStateMachine):
         self.both("one", lambda ledger: ledger.counts())
         self.both("one", lambda ledger: ledger.causes())
         self.both("two", lambda ledger: ledger.placements("to", ["a/1", "a/2", "b"]))
+        self.both("one", uploads)
         for t in TRANSFERS:
             self.both("two", methodcaller("transfer", t.id))
 

@@ -19,6 +19,7 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 
 T = TypeVar("T")
+COPIED = 16 * 2**20  # bytes a second, of what a provider copies by itself: for so much longer it may take to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,22 @@ class GuardedStore:
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self._ask(
-            "copy_from", "write", key, 0, lambda: self.inner.copy_from(source, found, key, attributes, when)
+            "copy_from",
+            "write",
+            key,
+            0,
+            lambda: self.inner.copy_from(source, found, key, attributes, when),
+            slow=found.size / COPIED,
         )
 
     async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
         return await self._ask(
-            "copy_part", "write", upload.key, 0, lambda: self.inner.copy_part(upload, number, source, found)
+            "copy_part",
+            "write",
+            upload.key,
+            0,
+            lambda: self.inner.copy_part(upload, number, source, found),
+            slow=upload.part_size / COPIED,
         )
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
@@ -111,13 +122,15 @@ class GuardedStore:
     async def close(self) -> None:
         await self.inner.close()
 
-    async def _ask(self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]]) -> T:
-        """One request, tried again while it fails for reasons that pass."""
+    async def _ask(
+        self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]], slow: float = 0.0
+    ) -> T:
+        """One request, tried again while it fails for reasons that pass; it may take `slow` seconds longer than others."""
         g = self.guards
         since = g.clock.monotonic()
         for attempt in range(1, g.tries + 1):
             try:
-                return await self._try(operation, side, key, size, call)
+                return await self._try(operation, side, key, size, call, self.guards.timeout + slow)
             except SkyferryError as error:
                 error.store, error.side, error.since = self.name, side, since
                 last = attempt == g.tries or not error.outage or g.breaker.admits() > 0
@@ -130,7 +143,9 @@ class GuardedStore:
             await g.clock.sleep(delay)
         raise Fenced  # not reached: the last try returns or raises
 
-    async def _try(self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]]) -> T:
+    async def _try(
+        self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]], timeout: float
+    ) -> T:
         g = self.guards
         if (wait := g.breaker.admits()) > 0:
             raise StoreUnavailable("its circuit breaker is open", where=self.name, retry_after=wait)
@@ -139,7 +154,7 @@ class GuardedStore:
             g.observer.on(Record("limiter.waited", store=self.name, duration=waited))
         began, error = g.clock.monotonic(), ""
         try:
-            async with asyncio.timeout(g.timeout):
+            async with asyncio.timeout(timeout):
                 answer = await call()
             self._answered(side)
             size = len(answer.data) if isinstance(answer, ObjectData) else size
@@ -147,7 +162,7 @@ class GuardedStore:
         except TimeoutError as late:
             error = StoreTimeout().kind
             self._failed(side, None)
-            raise StoreTimeout(f"no answer within {g.timeout:g} s", where=f"{self.name} {key}") from late
+            raise StoreTimeout(f"no answer within {timeout:g} s", where=f"{self.name} {key}") from late
         except SkyferryError as problem:
             error = problem.kind
             if problem.outage:

@@ -79,7 +79,7 @@ class PartCopier:
                 attempt.uploads.close(old.upload.id)
         attempt.still_ours()
         upload = await large.store.start_upload(large.key, large.found.size, large.part_size, large.attributes)
-        progress = Progress(large.store.name, upload, large.ref)
+        progress = Progress(attempt.claim.transfer.store, upload, large.ref)
         try:
             await attempt.begun(progress)
         except BaseException:  # nobody remembers it

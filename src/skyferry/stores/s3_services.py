@@ -27,6 +27,7 @@ class Service:
         {"crc32c", "crc64nvme"}
     )  # digests that CopyObject gives the copy; none = not used
     copy_exact: bool = True  # If-None-Match and If-Match on a CopyObject
+    encodes_uploads: bool = True  # a listing of uploads gives the keys in URL encoding as asked, and says so
     tags: bool = True
     path_style: bool = True  # https://host/bucket/key; Amazon wants https://bucket.host/key
     region: str = "us-east-1"  # what requests are signed for unless the settings say
@@ -80,10 +81,10 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
             region="auto",
         ),
         # Version 16 takes If-Match for something else, and forgets the tags that an upload was started with.
-        "ceph": replace(OTHER, create_only=True, lossy=("tags of large objects",)),
+        "ceph": replace(OTHER, create_only=True, encodes_uploads=False, lossy=("tags of large objects",)),
         "b2": replace(OTHER, tags=False),
         "gcs-interop": replace(OTHER, tags=False, region="auto"),
-        "localstack": Service(delete_exact=False, copy_exact=False),
+        "localstack": Service(delete_exact=False, copy_exact=False, encodes_uploads=False),
         "other": OTHER,
     }
 )

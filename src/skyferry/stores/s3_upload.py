@@ -116,7 +116,8 @@ class S3Uploads:
         """Uploads under way, anybody's, in key order. Their sizes are not known (0)."""
         marker: dict[str, str] | None = {}
         while marker is not None:
-            query = {"uploads": "", "encoding-type": "url", "prefix": prefix, **marker}
+            encoding = {"encoding-type": "url"} if self._service.encodes_uploads else {}
+            query = {"uploads": "", "prefix": prefix, **encoding, **marker}
             document = (await self._wire.send("GET", query=query)).listing()
             for each in document.iterfind("{*}Upload"):
                 key, id_ = key_of(document, each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")

@@ -1,0 +1,77 @@
+"""Uploads that are gone on with and copies by the provider pass through the guards like everything else."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
+from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.errors import ConnectionLost, StoreUnavailable
+from skyferry.model import Attributes, Checksums
+from skyferry.records import Record
+from skyferry.retry import Backoff
+from skyferry.stores.memory import MemoryProvider, MemoryStore
+from skyferry.testing.clock import ManualClock
+
+
+class Trace:
+    """Remembers operations, and whether they failed."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def on(self, record: Record) -> None:
+        if record.event == "store.request":
+            self.told.append((record.operation, record.error))
+
+
+class Shaky(MemoryStore):
+    """Fails the first time that something is asked."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.asked: set[str] = set()
+
+    def _once(self, name: str) -> None:
+        if name not in self.asked:
+            self.asked.add(name)
+            raise ConnectionLost
+
+    async def uploaded_parts(self, *args: Any) -> Any:
+        self._once("uploaded_parts")
+        return await super().uploaded_parts(*args)
+
+    async def copy_part(self, *args: Any) -> Any:
+        self._once("copy_part")
+        return await super().copy_part(*args)
+
+    async def copy_from(self, *args: Any) -> Any:
+        self._once("copy_from")
+        return await super().copy_from(*args)
+
+
+async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> None:
+    """Once each, and then they work; the reach and the traits are those of the store inside."""
+    clock, trace = ManualClock(), Trace()
+    store = Shaky("d", clock, None, MemoryProvider())
+    breaker, unlimited = Breaker(BreakerPolicy(failures=2), clock), RateLimiter(0.0, clock)
+    guards = Guards(breaker, unlimited, unlimited, clock, trace, random.Random(1), backoff=Backoff(0.0, 0.0))
+    guarded = GuardedStore(store, guards)
+    assert (guarded.reach, guarded.traits) == (store.reach, store.traits)
+    assert store.reach is not None
+    found = await store.write("k", b"x" * 25, Attributes(), Checksums())
+    upload = await guarded.start_upload("new", 25, 10, Attributes())
+    parts = [await guarded.copy_part(upload, n, store.reach, found) for n in (1, 2, 3)]
+    assert await guarded.uploaded_parts(upload) == parts
+    assert [u.id async for u in guarded.uploads("n")] == [upload.id]
+    await guarded.finish_upload(upload, parts, found.checksums)
+    await guarded.copy_from(store.reach, found, "other", Attributes())
+    failed = [operation for operation, error in trace.told if error]
+    assert failed == ["copy_part", "uploaded_parts", "copy_from"]
+    breaker.failed("write", None)
+    breaker.failed("write", None)
+    with pytest.raises(StoreUnavailable):
+        await guarded.copy_from(store.reach, found, "third", Attributes())
