@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER, TWO, Terse, World
 
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.attempt import OpenUploads
 from skyferry.engine.copy import Attempt, Copier
@@ -18,121 +17,10 @@ from skyferry.engine.digest import InlineOffload
 from skyferry.engine.gc import collect
 from skyferry.engine.parts import PartLimits
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
-from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
-from skyferry.ports import Done, ObjectData, Part, Settled, Settlement, Skipped, Upload
-from skyferry.stores.memory import MemoryBucket, MemoryProvider, MemoryStore
-from skyferry.testing.clock import ManualClock
-
-PART, AT_ONCE = 1000, 2
-ONE, TWO = (random.Random(seed).randbytes(6 * PART + 7) for seed in (1, 2))
-ROUTE = Route(name="r", source_store="s", store="d", deletes="propagate")
-TRANSFER = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
-CARRIED = Attributes("text/plain", metadata={"a": "b"}, tags={"t": "v"})
-
-
-class Killed(BaseException):
-    """As by `kill -9`: nothing that this process asks for has an effect any more."""
-
-
-class Fate:
-    """Counts steps, and ends the process at one."""
-
-    def __init__(self, last: int | None = None) -> None:
-        self.steps, self._last = 0, last
-
-    def step(self) -> None:
-        self.steps += 1
-        if self._last is not None and self.steps >= self._last:
-            raise Killed
-
-
-class Mortal:
-    """A port of a process: before and after each effect it may be over."""
-
-    def __init__(self, port: Any, fate: Fate) -> None:
-        self.port, self._fate = port, fate
-
-    def __getattr__(self, name: str) -> Any:
-        inner = getattr(self.port, name)
-        if not callable(inner) or name in ("uploads", "open_uploads"):
-            return inner
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fate.step()
-            answer = await inner(*args, **kwargs)
-            self._fate.step()
-            return answer
-
-        return call
-
-
-class Counting(MemoryStore):
-    """Knows how much was sent to it."""
-
-    sent = 0
-
-    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        self.sent += len(data)
-        return await super().write_part(upload, number, data, crc32c)
-
-
-class World:
-    """What outlives a process."""
-
-    def __init__(self, *, provider: bool = False) -> None:
-        self.clock, self.state = ManualClock(), MemoryState()
-        one = MemoryProvider() if provider else None
-        self.source = MemoryStore("s", self.clock, MemoryBucket("s"), one)
-        self.destination = Counting("d", self.clock, MemoryBucket("d"), one)
-        self.born = 0
-
-    async def put(self, data: bytes) -> ObjectMeta:
-        return await self.source.write("k", data, CARRIED, Checksums())
-
-    def ledger(self) -> MemoryLedger:
-        self.born += 1
-        return MemoryLedger(f"worker-{self.born}", self.clock, state=self.state)
-
-    async def work(self, fate: Fate | None = None, source: Any = None, part: int = PART, **changes: Any) -> Any:
-        """A process that claims, copies and settles."""
-        fate, ledger = fate or Fate(), self.ledger()
-        (claim,) = await ledger.claim([replace(TRANSFER, **changes)])
-        if not isinstance(claim, Claim):
-            return claim
-        mortal = Mortal(ledger, fate)
-
-        async def save(what: Any) -> bool:
-            (held,) = await mortal.save([what])
-            return bool(held)
-
-        uploads = OpenUploads()
-        uploads.meet(claim.uploads)
-        stores = {"s": Mortal(source or self.source, fate), "d": Mortal(self.destination, fate)}
-        limits = PartLimits(part, AT_ONCE, 100, copied=part)
-        copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), self.clock, limits)
-        async with Slot(Lane(1), Lane(1), 0.0) as slot:
-            outcome = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
-        await copier.give_up(claim.transfer, uploads)
-        assert await mortal.settle([Settlement(claim, outcome, closed=tuple(uploads.closed))]) == [True]
-        return outcome
-
-    async def die(self, at: int, **options: Any) -> bool:
-        """A process that is killed at this step; False if it came to its end before."""
-        try:
-            await self.work(Fate(at), **options)
-        except (Killed, BaseExceptionGroup):
-            await self.clock.advance(31)  # its lease ends
-            return True
-        return False
-
-    async def held(self) -> bytes:
-        return (await self.destination.read("k", 0, 2**20)).data
-
-    async def clean(self) -> bool:
-        """Whether nothing is left, once the uploads that no process could write down are collected."""
-        await collect(self.ledger(), {"d": self.destination}, 0.0, self.clock)
-        return not self.destination.bucket.uploads and [p async for p in self.ledger().open_uploads()] == []
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.model import Attributes, Checksums, Claim
+from skyferry.ports import Done, ObjectData, Settled, Skipped
+from skyferry.stores.memory import MemoryStore
 
 
 async def at_every_step(check: Callable[[int], Any]) -> None:
@@ -174,6 +62,26 @@ async def test_killed_at_any_step_and_the_source_has_changed(provider: bool) -> 
         await world.put(TWO)
         await world.work(id="t2")
         assert await world.held() == TWO
+        assert await world.clean()
+        return died
+
+    await at_every_step(check)
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["parts in any order", "parts in order"])
+async def test_killed_at_any_step_the_ledger_knows_what_the_store_does_not_tell(ordered: bool) -> None:
+    """The checksums of the parts; one that neither knows is sent again, or read again where its turn is over."""
+
+    async def check(step: int) -> bool:
+        world = World()
+        world.destination = Terse("d", world.clock, world.destination.bucket, ordered=ordered)
+        meta = await world.put(ONE)
+        died = await world.die(step)
+        outcome = await world.work()
+        if isinstance(outcome, Done):
+            assert outcome.receipt.computed.crc32c == meta.checksums.crc32c
+        assert await world.held() == ONE
+        assert world.destination.sent <= len(ONE) + (0 if ordered else AT_ONCE * PART)
         assert await world.clean()
         return died
 
