@@ -1,0 +1,63 @@
+"""What the service costs while nothing happens: CPU and memory of `skyferry run` on its embedded default.
+
+    python -m bench.idle [--seconds N] [--files N]
+
+The CPU is that of the whole process between two looks, after it has started and settled down. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROW = "{:>14} {:>9} {:>12} {:>8} {:>10}"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def used(process: int) -> float:
+    """Seconds of CPU so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident(process: int) -> float:
+    """MiB."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(folder: Path, files: int, seconds: float) -> None:
+    """One row."""
+    (folder / "source").mkdir()
+    for n in range(files):
+        (folder / "source" / f"{n}.txt").write_text(str(n))
+    command = [sys.executable, "-m", "skyferry", "run", "--workspace", str(folder), "--listen", "127.0.0.1:0"]
+    subprocess.run([*command, "--until-idle"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as service:
+        time.sleep(10)  # it starts, and looks through the source
+        before, began = used(service.pid), time.perf_counter()
+        time.sleep(seconds)
+        cpu, passed = used(service.pid) - before, time.perf_counter() - began
+        print(ROW.format(files, f"{passed:.0f}", f"{cpu:.2f}", f"{cpu / passed:.2%}", f"{resident(service.pid):.0f}"))
+        service.send_signal(signal.SIGTERM)
+
+
+def main(seconds: float, files: int) -> None:
+    """Print the table."""
+    print(ROW.format("files watched", "seconds", "CPU, seconds", "CPU", "RSS, MiB"))
+    for count in (0, files):
+        with tempfile.TemporaryDirectory(dir=".") as name:
+            measure(Path(name), count, seconds)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--files", type=int, default=5_000)
+    given = parser.parse_args()
+    main(given.seconds, given.files)
