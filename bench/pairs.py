@@ -40,7 +40,7 @@ def objects(count: int, largest: int) -> dict[str, Item]:
 def copy(one: Bucket, other: Bucket, folder: str) -> float:
     """Seconds. Raises CalledProcessError unless everything arrived."""
     began = time.monotonic()
-    command = [Path(sys.executable).with_name("skyferry"), "copy", one.url, other.url, "--json"]
+    command = [str(Path(sys.executable).with_name("skyferry")), "copy", one.url, other.url, "--json"]
     told = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE).stdout
     assert json.loads(told)["complete"]
     return time.monotonic() - began

@@ -12,6 +12,7 @@ from skyferry.cli.check_config import check_config
 from skyferry.cli.conformance import conformance
 from skyferry.cli.copy import copy
 from skyferry.cli.dead_letters import app as dead_letters
+from skyferry.cli.doctor import doctor
 from skyferry.cli.explain import explain
 from skyferry.cli.gc import gc
 from skyferry.cli.head import head
@@ -41,6 +42,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     transfers,
     explain,
     check_config,
+    doctor,
     conformance,
     gc,
     schema,

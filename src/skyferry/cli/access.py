@@ -48,13 +48,15 @@ async def opened_queue(settings: Settings, name: str | None = None) -> AsyncIter
     from skyferry.config.urls import QueueUrl
 
     for wanted in settings.queues:
-        if name in (None, wanted.name) and not QueueUrl.parse(wanted.url).on_disk:
+        if name in (None, wanted.name) and QueueUrl.parse(wanted.url).scheme == "memory":
             raise _in_memory("queue", wanted.url)
-    queue = wiring.open_queue(settings, name)
+    opener = wiring.Opener(settings)
+    queue = opener.queue(name)
     try:
         yield queue
     finally:
         await queue.close()
+        await opener.close()
 
 
 def _in_memory(what: str, url: str) -> ConfigError:
