@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import random
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
+from tests.e2e.rehearsal import Rehearsal
 
 from skyferry.clock import SystemClock
 from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.model import State
-from skyferry.ports import Filter, Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.ports import Filter
 
 EVENTS = 10_000
 OBJECTS = 7_000  # so 3,000 events are duplicates
@@ -45,67 +38,9 @@ CONFIG = {
 }
 
 
-class Rehearsal:
-    """A workspace, its events, and the service as a process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.dice = folder, random.Random(7)
-        for name in ("source", "destination"):
-            (folder / name).mkdir()
-        self.config = folder / "skyferry.yaml"
-        self.config.write_text(yaml.safe_dump(CONFIG | {"workspace": str(folder)}))
-        self.log = (folder / "log").open("ab")
-
-    def put(self, key: str) -> None:
-        path = self.folder / "source" / key
-        path.parent.mkdir(exist_ok=True)
-        fresh = self.folder / "fresh"
-        fresh.write_bytes(self.dice.randbytes(self.dice.randrange(2048)))
-        fresh.rename(path)
-
-    def event(self, key: str, **metadata: object) -> bytes:
-        return json.dumps(
-            {
-                "schemaVersion": "1.0.0",
-                "eventId": str(uuid.UUID(int=self.dice.getrandbits(128), version=4)),
-                "correlationId": str(uuid.UUID(int=self.dice.getrandbits(128), version=4)),
-                "timestamp": datetime.now(UTC).isoformat(),
-                "source": {"provider": "file", "bucket": "source", "key": key},
-                "metadata": metadata,
-            }
-        ).encode()
-
-    async def send(self, bodies: list[bytes]) -> None:
-        queue = SqliteQueue(self.folder / "queue.db", "events", "test", SystemClock())
-        for start in range(0, len(bodies), 500):
-            await queue.send([Outgoing(body) for body in bodies[start : start + 500]])
-        await queue.close()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "skyferry", "run", "--config", str(self.config), "--until-idle"]
-        return subprocess.Popen(command, stderr=self.log, stdout=self.log, cwd=self.folder)
-
-    def records(self) -> Iterator[dict[str, object]]:
-        for line in (self.folder / "log").read_bytes().splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue  # cut off by a kill
-
-    def same(self) -> dict[str, str]:
-        """What differs between source and destination."""
-        source, destination = (
-            {p.relative_to(d): p.read_bytes() for p in d.rglob("*") if p.is_file() and ".skyferry" not in p.parts}
-            for d in (self.folder / "source", self.folder / "destination")
-        )
-        return {
-            str(k): "missing" if k not in destination else "differs" for k in source if source[k] != destination.get(k)
-        }
-
-
 @pytest.fixture
 def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
-    made = Rehearsal(tmp_path)
+    made = Rehearsal(tmp_path, CONFIG)
     yield made
     made.log.close()
 
