@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient, ContentSettings
 
+from skyferry.azure_auth import SharedKey
 from skyferry.credentials import fixed
 from skyferry.errors import (
     ChecksumMismatch,
@@ -25,7 +26,6 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums, Part, Upload
 from skyferry.ports import Precondition
 from skyferry.stores.azure import AzureStore
-from skyferry.stores.azure_auth import SharedKey
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace

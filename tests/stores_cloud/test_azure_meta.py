@@ -7,9 +7,9 @@ from azure.storage.blob._shared.authentication import _storage_header_sort
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyferry.azure_auth import SharedKey, _place, authorization, string_to_sign
 from skyferry.errors import ConfigError, Unsupported
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.azure_auth import SharedKey, _place, authorization, string_to_sign
 from skyferry.stores.azure_meta import Pin, attributes, checksums, escape, unescape, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"

@@ -25,6 +25,7 @@ from skyferry.ports.ledger import (
     Wait,
 )
 from skyferry.ports.queue import (
+    DeadLetterSink,
     Depth,
     EventQueue,
     Message,
@@ -48,6 +49,7 @@ __all__ = [
     "Clock",
     "Dead",
     "DeadLetter",
+    "DeadLetterSink",
     "Depth",
     "Done",
     "EventQueue",

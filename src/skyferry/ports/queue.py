@@ -7,6 +7,7 @@ from typing import Protocol
 
 from skyferry.frozen import dataclass
 from skyferry.model import Priority
+from skyferry.ports.ledger import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,13 @@ class EventQueue(Protocol):
 
     async def close(self) -> None:
         """Free connections and threads; leases run out by themselves, or are freed at once where the adapter can. Idempotent."""
+
+
+class DeadLetterSink(Protocol):
+    """Where dead letters are sent too, for others to see."""
+
+    async def publish(self, letters: Sequence[DeadLetter]) -> None:
+        """At least once each, durably on return; called after the ledger has them. Raises QueueError."""
+
+    async def close(self) -> None:
+        """Free connections. Idempotent."""

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from skyferry.azure_auth import AzureProvider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
-from skyferry.stores.azure_auth import AzureProvider
 from skyferry.stores.azure_copy import AzureCopies
 from skyferry.stores.azure_listing import Listing
 from skyferry.stores.azure_meta import Pin, meta, write_headers, written

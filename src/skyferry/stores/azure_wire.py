@@ -9,9 +9,9 @@ from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
+from skyferry.azure_auth import AzureProvider, SharedKey, authorization, copy_source
 from skyferry.errors import ConfigError, StoreError
 from skyferry.model import Traits
-from skyferry.stores.azure_auth import AzureProvider, SharedKey, authorization, copy_source
 from skyferry.stores.azure_errors import Refusal, translate
 from skyferry.stores.http import DOCUMENT, Answer, Http, Limits, retry_after
 

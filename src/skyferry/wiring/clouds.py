@@ -91,8 +91,8 @@ def _gcs(url: StoreUrl, settings: StoreSettings, around: Surroundings, identitie
 
 
 def _azure(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
+    from skyferry.azure_auth import AzureProvider, SharedKey
     from skyferry.stores.azure import AzureStore
-    from skyferry.stores.azure_auth import AzureProvider, SharedKey
     from skyferry.stores.azure_wire import AzureOptions
 
     options = AzureOptions(settings.endpoint, settings.encryption_scope, settings.hierarchical)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 
+from skyferry.azure_auth import AzureProvider, SharedKey
 from skyferry.credentials import fixed
 from skyferry.stores.azure import AzureStore
-from skyferry.stores.azure_auth import AzureProvider, SharedKey
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
 from skyferry.testing.servers.azurite import Azurite
 

@@ -1,0 +1,186 @@
+"""HTTP as every cloud needs it: each request sent once (what is tried again is the engine's to say), the answer
+read whole and raw, and what the network does told as one of our errors. What an answer means is the provider's own part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+from xml.etree import ElementTree
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+
+TINY = 32 * 2**10  # bytes; what the sockets' buffers hold, so that sending it never waits for the server
+PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each within `read_timeout`
+SMALL = 2**20  # bytes; a larger answer is read into place
+DOCUMENT = 16 * 2**20  # bytes that an answer may have which is no object: a listing, an error
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the connections to one bucket."""
+
+    connections: int = 128  # at the same time
+    connect_timeout: float = 10.0  # seconds
+    read_timeout: float = 30.0  # seconds without a byte, of the answer or of what is sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]  # their names in any case
+    body: bytes
+
+    def xml(self) -> ElementTree.Element:
+        """The body as a document. Raises StoreError."""
+        return parse_xml(self.body)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises StoreError."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as broken:
+            raise StoreError("the answer is not JSON: does another server answer in its place?") from broken
+
+
+class Http:
+    """The connections to one bucket, opened as they are needed."""
+
+    def __init__(self, name: str, root: str, limits: Limits) -> None:
+        """`name` is the store's; `root` any URL there, which finds the proxy (HTTPS_PROXY, NO_PROXY)."""
+        self._name, self._limits = name, limits
+        self._proxy = _proxy(root)  # found once: aiohttp's `trust_env` reads files in threads for each request
+        self._session: aiohttp.ClientSession | None = None
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | tuple[bytes, ...] = b"",
+        *,
+        limit: int = DOCUMENT,
+        key: str = "",
+    ) -> Answer:
+        """The answer, whatever its status; its body has at most `limit` bytes (an error's: DOCUMENT), as they were sent.
+
+        `url` is encoded already; no redirect is followed. A body may come in parts, which are sent one after the other.
+        Raises ConnectionLost, StoreTimeout (after `read_timeout` without progress), StoreError if more comes than `limit`.
+        """
+        parts = (body,) if isinstance(body, bytes) else body
+        size = sum(map(len, parts))
+        try:
+            async with (
+                asyncio.timeout(None) as sending,
+                self._connections().request(
+                    method,
+                    URL(url, encoded=True),
+                    headers={**headers, "content-length": str(size)},
+                    data=b"".join(parts) if size <= TINY else self._pieces(parts, sending),
+                    allow_redirects=False,
+                ) as response,
+            ):
+                return Answer(
+                    response.status, response.headers, await _read(response, limit if response.ok else DOCUMENT)
+                )
+        except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
+            raise StoreTimeout(where=self.where(key)) from late
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
+            hint = "see that the endpoint's certificate is valid for its name and trusted here"
+            raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
+        except (aiohttp.ClientError, OSError) as broken:
+            raise ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key)) from broken
+
+    def where(self, key: str) -> str:
+        """For errors."""
+        return f"{self._name} {key}".rstrip()
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _pieces(self, parts: tuple[bytes, ...], sending: asyncio.Timeout) -> AsyncIterator[memoryview]:
+        """A server that takes nothing is given up: aiohttp's own timeout begins when all has been sent."""
+        for part in parts:
+            view = memoryview(part)
+            for start in range(0, len(part), PIECE):
+                sending.reschedule(asyncio.get_running_loop().time() + self._limits.read_timeout)
+                yield view[start : start + PIECE]
+        sending.reschedule(None)
+
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            o = self._limits
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=o.connections),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=o.connect_timeout, sock_read=o.read_timeout),
+                auto_decompress=False,  # raw bytes, always
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
+                proxy=self._proxy,
+            )
+        return self._session
+
+
+def parse_xml(body: bytes) -> ElementTree.Element:
+    """Raises StoreError."""
+    try:
+        return ElementTree.fromstring(body)  # noqa: S314 - expat bounds entities, `limit` the rest
+    except ElementTree.ParseError as broken:
+        raise StoreError("the answer is not XML: does another server answer in its place?") from broken
+
+
+def retry_after(header: str) -> float | None:
+    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date); None if it has none."""
+    if not header:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def _proxy(url: str) -> str | None:
+    """Of the environment (HTTPS_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body in one piece of memory, never two: what a transfer may hold is counted."""
+    length = response.content_length or 0
+    if response.method == "HEAD":
+        return b""
+    if length > limit:
+        response.close()
+        raise StoreError(f"the server sends {length} bytes where {limit} were asked for")
+    if length <= SMALL and response.content_length is not None:
+        return await response.read()
+    body = io.BytesIO()
+    body.seek(max(length - 1, 0))
+    body.write(b"\0" * bool(length))
+    body.seek(0)
+    async for chunk in response.content.iter_any():
+        if body.tell() + len(chunk) > limit:
+            response.close()
+            raise StoreError(f"the server sends more than the {limit} bytes that were asked for")
+        body.write(chunk)
+    return body.getvalue()

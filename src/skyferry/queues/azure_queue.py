@@ -1,0 +1,224 @@
+"""Azure Storage Queue.
+
+A URL carries `azq://ACCOUNT/QUEUE`, with `endpoint` (of the account's Queue service) for anything but Azure's public cloud,
+`lease` in seconds. `location` is the queue's name.
+
+Bodies come as they are in the queue: Event Grid puts them there in base64, which the parser reads. The service has no
+attributes and no waiting: messages with attributes are wrapped, and an empty queue is looked at every `poll` seconds. It
+moves no poison anywhere: `attempt` tells how often a message came. What nobody acks in seven days the service drops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
+from urllib.parse import quote, urlencode, urlsplit
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from skyferry.azure_auth import AzureProvider, SharedKey, authorization
+from skyferry.clock import SystemClock
+from skyferry.errors import ConfigError, QueueError, StoreError
+from skyferry.http import Answer, Http, Limits, parse_xml
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.queues.plain import unwrap, wrap
+from skyferry.queues.together import PARALLEL, each
+from skyferry.queues.waiting import Bell
+
+BATCH = 32  # messages in one answer
+LONGEST = 7 * 24 * 3600  # seconds that a message lives, and so may be hidden
+STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
+HINTS = {
+    "QueueNotFound": "create it, or correct its name or the endpoint",
+    "AuthenticationFailed": "see that key or token are those of this account, and the clock too",
+    "AuthorizationPermissionMismatch": "the identity needs the role Storage Queue Data Message Processor",
+    "AuthorizationFailure": "see the account's firewall, and that it takes our kind of credential",
+    "ServerBusy": "the service asks for fewer requests",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AzureQueueOptions:
+    """How one queue is reached."""
+
+    endpoint: str  # of the account's Queue service: https://ACCOUNT.queue.core.windows.net
+    lease: float = 60.0  # seconds a message is hidden, renewed while we hold it
+    poll: float = 1.0  # seconds between looks at an empty queue
+    api_version: str = "2021-12-02"
+    connections: int = 32  # at the same time
+    connect_timeout: float = 10.0  # seconds
+    read_timeout: float = 30.0  # seconds without a byte
+
+
+class AzureQueue:
+    """An `EventQueue` on one Storage Queue."""
+
+    def __init__(
+        self,
+        name: str,
+        location: str,
+        credential: AzureProvider,
+        options: AzureQueueOptions,
+        clock: Clock | None = None,
+    ) -> None:
+        endpoint = urlsplit(options.endpoint)
+        if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
+            hint = "as in https://ACCOUNT.queue.core.windows.net"
+            raise ConfigError("a Storage Queue needs the endpoint of its account", where=name, hint=hint)
+        self.name, self.lease = name, options.lease
+        self._credential, self._options = credential, options
+        self._root = f"{options.endpoint.rstrip('/')}/{quote(location)}"
+        limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
+        self._http = Http(name, self._root, limits)
+        self._clock = clock or SystemClock()
+        self._held: dict[str, tuple[str, float]] = {}  # by first pop receipt: the newest one, and until when
+        self._bell = Bell()
+        self._closed = False
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`. Looks every `poll` seconds, and at once after a send or release of ours."""
+        self._check()
+        deadline = self._clock.monotonic() + wait
+        while True:
+            rung = self._bell.rung
+            batch = await self._take(limit)
+            left = deadline - self._clock.monotonic()
+            if batch or left <= 0:
+                return batch
+            await self._bell.wait(rung, self._clock, min(left, self._options.poll))
+            if self._closed:
+                return []
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        """See `EventQueue`."""
+        self._check()
+        kept = await each([partial(self._hide, m, self.lease) for m in messages])
+        return [m for m, is_ours in zip(messages, kept, strict=True) if not is_ours]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`."""
+        self._check()
+        await each([partial(self._remove, m) for m in messages])
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`; at most seven days."""
+        self._check()
+        await each([partial(self._hide, m, delay) for m in messages])
+        for message in messages:
+            self._held.pop(message.receipt, None)
+        self._bell.ring()
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`. A message and its wrapping have room for 64 KiB."""
+        self._check()
+        ids = await each([partial(self._send, m) for m in messages])
+        self._bell.ring()
+        return ids
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`. The service tells one number, of all messages: it is given as ready."""
+        self._check()
+        answer = await self._ask("GET", "", {"comp": "metadata"})
+        return Depth(int(answer.headers.get("x-ms-approximate-messages-count", -1)), -1, -1, -1.0)
+
+    async def close(self) -> None:
+        """See `EventQueue`. Leases run out by themselves."""
+        self._closed = True
+        self._bell.ring()
+        await self._http.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise QueueError("it is closed", where=self.name)
+
+    async def _take(self, limit: int) -> list[Message]:
+        batch = await self._get(min(limit, BATCH))
+        if len(batch) == BATCH and limit > BATCH:
+            sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)][:PARALLEL]
+            for more in await each([partial(self._get, size) for size in sizes]):
+                batch += more
+        return batch
+
+    async def _get(self, limit: int) -> list[Message]:
+        now = self._clock.time()
+        seconds = str(math.ceil(self.lease))
+        answer = await self._ask("GET", "/messages", {"numofmessages": str(limit), "visibilitytimeout": seconds})
+        found = [_message(told, now + self.lease) for told in parse_xml(answer.body).iter("QueueMessage")]
+        for receipt in [r for r, (_, until) in self._held.items() if until <= now]:
+            del self._held[receipt]
+        self._held.update((m.receipt, (m.receipt, m.lease_until)) for m in found)
+        return found
+
+    async def _hide(self, message: Message, seconds: float) -> bool:
+        """Whether it is still ours."""
+        now = self._clock.time()
+        receipt, until = self._held.get(message.receipt, ("", 0.0))
+        if until <= now:
+            return False
+        hidden = str(min(LONGEST, math.ceil(seconds)))
+        path = f"/messages/{quote(message.id, safe='')}"
+        answer = await self._ask("PUT", path, {"popreceipt": receipt, "visibilitytimeout": hidden}, accept=STALE)
+        if answer.status >= 300:
+            self._held.pop(message.receipt, None)
+            return False
+        self._held[message.receipt] = answer.headers["x-ms-popreceipt"], now + seconds
+        return True
+
+    async def _remove(self, message: Message) -> None:
+        receipt, until = self._held.pop(message.receipt, ("", 0.0))
+        if until > self._clock.time():
+            path = f"/messages/{quote(message.id, safe='')}"
+            await self._ask("DELETE", path, {"popreceipt": receipt}, accept=STALE)
+
+    async def _send(self, message: Outgoing) -> str:
+        body = (
+            f"<QueueMessage><MessageText>{escape(wrap(message.body, message.attributes))}</MessageText></QueueMessage>"
+        )
+        delay = min(LONGEST - 1, math.ceil(message.delay))
+        query = {"messagettl": str(LONGEST), "visibilitytimeout": str(delay)}
+        answer = await self._ask("POST", "/messages", query, body.encode())
+        return parse_xml(answer.body).findtext("QueueMessage/MessageId", "")
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", accept: Sequence[str] = ()
+    ) -> Answer:
+        try:
+            credential = await self._credential()
+            answer = await self._once(credential, method, path, query, body)
+            if answer.status == 401 and isinstance(credential, str) and credential:
+                answer = await self._once(await self._credential(stale=credential), method, path, query, body)
+        except StoreError as error:
+            where = error.where or self.name
+            raise QueueError(error.message, where=where, hint=error.hint, retry_after=error.retry_after) from error
+        code = answer.headers.get("x-ms-error-code", "")
+        if answer.status < 300 or code in accept:
+            return answer
+        raise QueueError(f"{code or 'refused'}: HTTP {answer.status}", where=self.name, hint=HINTS.get(code, ""))
+
+    async def _once(
+        self, credential: str | SharedKey, method: str, path: str, query: Mapping[str, str], body: bytes
+    ) -> Answer:
+        url = self._root + path
+        headers = {
+            "x-ms-date": formatdate(usegmt=True),
+            "x-ms-version": self._options.api_version,
+            "content-length": str(len(body)),
+        }
+        headers |= authorization(credential, method, url, headers, query)
+        return await self._http.exchange(method, f"{url}?{urlencode(query, quote_via=quote)}", headers, body)
+
+
+def _message(told: ElementTree.Element, until: float) -> Message:
+    body, attributes = unwrap(told.findtext("MessageText") or "")
+    return Message(
+        id=told.findtext("MessageId", ""),
+        body=body,
+        receipt=told.findtext("PopReceipt", ""),
+        attempt=int(told.findtext("DequeueCount", "1")),
+        enqueued_at=parsedate_to_datetime(told.findtext("InsertionTime", "")).timestamp(),
+        lease_until=until,
+        attributes=attributes,
+    )

@@ -1,0 +1,55 @@
+"""Dead letters sent on to a queue, by the adapters that read it too: SQS, Pub/Sub, or any other.
+
+The body and the attributes are those of the message that died, so whoever receives from there reads the same event; what
+is added has names of its own; `skyferry-dead-letter` is the id under which the ledger has the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from skyferry.ports import DeadLetter, EventQueue, Outgoing
+
+VALUE = 1024  # bytes that Pub/Sub gives an attribute
+
+
+class QueueDeadLetters:
+    """A `DeadLetterSink` on an `EventQueue`, which it closes."""
+
+    def __init__(self, queue: EventQueue) -> None:
+        self._queue = queue
+
+    async def publish(self, letters: Sequence[DeadLetter]) -> None:
+        """See `DeadLetterSink`."""
+        await self._queue.send([_outgoing(letter) for letter in letters])
+
+    async def close(self) -> None:
+        """See `DeadLetterSink`."""
+        await self._queue.close()
+
+
+def _outgoing(letter: DeadLetter) -> Outgoing:
+    added = {
+        "skyferry-dead-letter": letter.id,
+        "skyferry-reason": letter.reason,
+        "skyferry-message": letter.message,
+        "skyferry-route": letter.route,
+        "skyferry-source": letter.source,
+        "skyferry-story": _story(letter),
+    }
+    told = tuple((name, _short(value)) for name, value in added.items() if value)
+    return Outgoing(letter.body, (*told, *(a for a in letter.attributes if a[0] not in added)), dedup_id=letter.id)
+
+
+def _story(letter: DeadLetter) -> str:
+    """The attempts as JSON, the last ones where not all have room."""
+    rows = [{"attempt": f.attempt, "at": f.at, "kind": f.kind, "message": f.message[:200]} for f in letter.attempts]
+    while len(text := orjson.dumps(rows).decode()) > VALUE // 2 and rows:
+        rows = rows[1:]
+    return text if rows else ""
+
+
+def _short(value: str) -> str:
+    return value.encode()[:VALUE].decode(errors="ignore")

@@ -1,0 +1,310 @@
+"""Google Pub/Sub, by streaming pull.
+
+A URL carries `pubsub://PROJECT/SUBSCRIPTION`, with `topic` where messages are sent too, `endpoint` (host:port) for the
+emulator, `lease` in seconds. `location` is `projects/PROJECT/subscriptions/SUBSCRIPTION`.
+
+A release with a delay sets the ack deadline to it, at most 600 seconds: the message comes again when it ends. How often a
+message came is told only by subscriptions with a dead-letter policy; without one, each time is the first. A message is
+sent without its delay: Pub/Sub has none. The message attribute `googclient_orderingkey` is the ordering key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from google.api_core.exceptions import GoogleAPICallError
+from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest
+
+from skyferry.clock import SystemClock
+from skyferry.credentials import TokenProvider
+from skyferry.errors import QueueError
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.queues.pubsub_wire import Metadata, PubSubOptions, PubSubWire
+from skyferry.queues.waiting import Bell
+
+CHUNK = 1000  # messages in one request
+LONGEST_DELAY = 600  # seconds
+SHORTEST_STREAM = 10  # seconds of ack deadline that a stream may ask for
+FAREWELL = 1.0  # seconds that a stream has to end by itself
+TRIES = 3  # of an acknowledgement that failed for the moment
+ORDERING_KEY = "googclient_orderingkey"
+
+
+class OnIds(Protocol):
+    """Acknowledges, or moves the deadline of, some ack ids."""
+
+    async def __call__(self, ids: list[str], metadata: Metadata, timeout: float) -> None: ...
+
+
+class PubSubQueue:
+    """An `EventQueue` on one subscription."""
+
+    def __init__(
+        self, name: str, location: str, credentials: TokenProvider, options: PubSubOptions, clock: Clock | None = None
+    ) -> None:
+        self.name, self.lease = name, options.lease
+        self._location, self._options = location, options
+        self._wire = PubSubWire(name, credentials, options)
+        self._clock = clock or SystemClock()
+        self._bell = Bell()
+        self._buffer: deque[Message] = deque()
+        self._leases: dict[str, float] = {}  # until when, by ack id
+        self._stream: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._idle: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`."""
+        self._check()
+        deadline = self._clock.monotonic() + wait
+        await _cancel(self._idle)
+        try:
+            while not self._closed:
+                rung = self._bell.rung
+                if batch := self._take(limit):
+                    return batch
+                if self._stream is None:
+                    self._stream = asyncio.create_task(self._pump(limit), name=f"pull {self.name}")
+                elif self._stream.done():
+                    stream, self._stream = self._stream, None
+                    stream.result()
+                    continue
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
+                await self._bell.wait(rung, self._clock, left)
+            return []
+        finally:
+            if not self._closed:
+                self._idle = asyncio.create_task(self._linger(), name=f"idle {self.name}")
+                if self._options.linger <= 0:
+                    await asyncio.shield(self._idle)
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        """See `EventQueue`."""
+        self._check()
+        now = self._clock.time()
+        held = [m.receipt for m in messages if self._holds(m, now)]
+        failed = await self._deadline(held, math.ceil(self.lease))
+        self._leases.update((receipt, now + self.lease) for receipt in held if receipt not in failed)
+        kept = set(held) - failed
+        for receipt in failed:
+            self._leases.pop(receipt, None)
+        return [m for m in messages if m.receipt not in kept]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`. On an exactly-once subscription, one that failed for good comes again."""
+        self._check()
+        now = self._clock.time()
+
+        async def acknowledge(ids: list[str], metadata: Metadata, timeout: float) -> None:
+            await self._wire.subscriber.acknowledge(
+                subscription=self._location, ack_ids=ids, metadata=metadata, timeout=timeout, retry=None
+            )
+
+        await self._confirmed(acknowledge, [m.receipt for m in messages if self._holds(m, now)])
+        self._forget(messages)
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`; at most 600 seconds."""
+        self._check()
+        now = self._clock.time()
+        held = [m.receipt for m in messages if self._holds(m, now)]
+        await self._deadline(held, min(LONGEST_DELAY, math.ceil(delay)))
+        self._forget(messages)
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`. Without delays."""
+        self._check()
+        if messages and not self._options.topic:
+            raise QueueError("no topic is given to send to", where=self.name, hint="add ?topic=… to its URL")
+        ids: list[str] = []
+        for start in range(0, len(messages), CHUNK):
+            part = [_published(message) for message in messages[start : start + CHUNK]]
+
+            async def publish(metadata: Metadata, timeout: float, part: list[PubsubMessage] = part) -> Sequence[str]:
+                answer = await self._wire.publisher.publish(
+                    topic=self._options.topic, messages=part, metadata=metadata, timeout=timeout, retry=None
+                )
+                return answer.message_ids
+
+            ids += await self._wire.call(publish)
+        return ids
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`. Pub/Sub tells it to its monitoring only."""
+        self._check()
+        return Depth(-1, -1, -1, -1.0)
+
+    async def close(self) -> None:
+        """See `EventQueue`. What was not handed out yet is given back."""
+        if self._closed:
+            return
+        self._closed = True
+        self._bell.ring()
+        await _cancel(self._idle)
+        with suppress(QueueError):  # then the leases run out by themselves
+            await self._stop()
+        await self._wire.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise QueueError("it is closed", where=self.name)
+
+    def _take(self, limit: int) -> list[Message]:
+        now = self._clock.time()
+        batch: list[Message] = []
+        while self._buffer and len(batch) < limit:
+            message = self._buffer.popleft()
+            if self._holds(message, now):
+                batch.append(message)
+        return batch
+
+    def _holds(self, message: Message, now: float) -> bool:
+        return self._leases.get(message.receipt, 0.0) > now
+
+    def _forget(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._leases.pop(message.receipt, None)
+
+    async def _pump(self, limit: int) -> None:
+        """Fill the buffer from one stream until it ends; what waits there is extended like what is held."""
+        outstanding = self._options.outstanding if self._options.linger > 0 else limit
+        first = StreamingPullRequest(
+            subscription=self._location,
+            stream_ack_deadline_seconds=max(SHORTEST_STREAM, math.ceil(self.lease)),
+            max_outstanding_messages=outstanding,
+            max_outstanding_bytes=self._options.outstanding_bytes,
+        )
+        stopped = self._stopping = asyncio.Event()
+
+        async def requests() -> AsyncIterator[StreamingPullRequest]:
+            yield first
+            await stopped.wait()
+
+        async def opened(metadata: Metadata, _timeout: float) -> None:
+            stream = await self._wire.subscriber.streaming_pull(requests=requests(), metadata=metadata, retry=None)
+            async for response in stream:
+                await self._arrived(response.received_messages)
+
+        keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+        try:
+            await self._wire.call(opened)
+        finally:
+            await _cancel(keeper)
+            self._bell.ring()
+
+    async def _arrived(self, received: Sequence[ReceivedMessage]) -> None:
+        now = self._clock.time()
+        if self.lease < SHORTEST_STREAM:
+            await self._deadline([each.ack_id for each in received], math.ceil(self.lease))
+        for receipt in [r for r, until in self._leases.items() if until <= now]:
+            del self._leases[receipt]
+        for each in received:
+            self._leases[each.ack_id] = now + self.lease
+            self._buffer.append(_message(each, now + self.lease))
+        self._bell.ring()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._clock.sleep(self.lease / 3)
+            waiting = list(self._buffer)
+            with suppress(QueueError):  # the next round comes before the lease ends
+                if waiting:
+                    await self.extend(waiting)
+
+    async def _linger(self) -> None:
+        """Nobody receives: after a while what was brought goes back to those who do."""
+        if self._options.linger > 0:
+            await self._clock.sleep(self._options.linger)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._stopping.set()  # and what is on its way arrives still
+            await asyncio.wait({stream}, timeout=FAREWELL)
+        await _cancel(stream)
+        left = [message.receipt for message in self._buffer]
+        self._buffer.clear()
+        for receipt in left:
+            self._leases.pop(receipt, None)
+        await self._deadline(left, 0)
+
+    async def _deadline(self, receipts: Sequence[str], seconds: int) -> set[str]:
+        async def modify(ids: list[str], metadata: Metadata, timeout: float) -> None:
+            await self._wire.subscriber.modify_ack_deadline(
+                subscription=self._location,
+                ack_ids=ids,
+                ack_deadline_seconds=seconds,
+                metadata=metadata,
+                timeout=timeout,
+                retry=None,
+            )
+
+        return await self._confirmed(modify, receipts)
+
+    async def _confirmed(self, function: OnIds, ids: Sequence[str]) -> set[str]:
+        """Those that failed for good; those that failed for the moment are tried again."""
+        lost: set[str] = set()
+        for start in range(0, len(ids), CHUNK):
+            part = list(ids[start : start + CHUNK])
+            for _ in range(TRIES):
+                told = await self._wire.call(partial(_told, function, part))
+                lost |= {each for each, what in told.items() if what.startswith("PERMANENT")}
+                part = [each for each in part if told.get(each, "").startswith("TRANSIENT")]
+                if not part:
+                    break
+            else:
+                raise QueueError("acknowledgements fail for the moment", where=self.name)
+        return lost
+
+
+async def _told(function: OnIds, ids: list[str], metadata: Metadata, timeout: float) -> Mapping[str, str]:
+    """What an exactly-once subscription says of each ack id that failed; {} where all went well."""
+    try:
+        await function(ids, metadata, timeout)
+    except GoogleAPICallError as error:
+        told = {i: str(what) for each in error.details for i, what in dict(getattr(each, "metadata", {})).items()}
+        found = {i: what for i, what in told.items() if i in ids}
+        if not found:
+            raise
+        return found
+    return {}
+
+
+def _message(each: ReceivedMessage, until: float) -> Message:
+    message = each.message
+    own = dict(message.attributes)
+    if message.ordering_key:
+        own[ORDERING_KEY] = message.ordering_key
+    return Message(
+        id=message.message_id,
+        body=message.data,
+        receipt=each.ack_id,
+        attempt=each.delivery_attempt or 1,
+        enqueued_at=message.publish_time.timestamp(),
+        lease_until=until,
+        attributes=tuple(sorted(own.items())),
+    )
+
+
+def _published(message: Outgoing) -> PubsubMessage:
+    own = dict(message.attributes)
+    key = own.pop(ORDERING_KEY, "")
+    if not message.body and not own:
+        own["skyferry-empty"] = "true"  # the service takes no message that has neither body nor attributes
+    return PubsubMessage(data=message.body, attributes=own, ordering_key=key)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait({task})

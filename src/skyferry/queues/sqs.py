@@ -1,0 +1,291 @@
+"""Amazon SQS, standard and FIFO queues.
+
+A URL carries `sqs://NAME?region=REGION`, with `account` for a queue of another account, `endpoint` for what speaks like
+SQS, `lease` in seconds. `location` is the queue's name, or its whole https URL as Amazon gives it.
+
+A message stays ours for at most 12 hours after its receipt, however often it is extended; `extend` then tells it as lost,
+and it comes again, to this worker too. On FIFO queues the message attribute `MessageGroupId` names the group on send;
+without it each message (or `dedup_id`) is a group of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import orjson
+
+from skyferry.clock import SystemClock
+from skyferry.credentials import S3Provider
+from skyferry.errors import QueueError
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.queues.plain import Pairs, text_of, unwrap, wrap
+from skyferry.queues.sqs_wire import SqsOptions, SqsWire
+from skyferry.queues.together import each
+
+BATCH = 10  # messages in one request
+BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
+LONG_POLL = 20  # seconds
+LONGEST_DELAY = 900  # seconds
+LONGEST_HOLD = 12 * 3600  # seconds after the receipt
+ATTRIBUTES = 10  # of one message
+TRIES = 3  # of one entry of a batch that the service failed on
+GROUP = "MessageGroupId"
+_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
+REST = "skyferry-attributes"  # attribute with the attributes that have no room or no legal name of their own
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivePolicy:
+    """Where the service itself puts messages that came too often."""
+
+    max_receives: int
+    dead_letter_arn: str
+
+
+class SqsQueue:
+    """An `EventQueue` on SQS."""
+
+    def __init__(
+        self, name: str, location: str, credentials: S3Provider, options: SqsOptions, clock: Clock | None = None
+    ) -> None:
+        self.name, self.lease = name, float(options.lease)
+        self._wire = SqsWire(name, location, credentials, options)
+        self._clock = clock or SystemClock()
+        self._fifo = location.endswith(".fifo")
+        self._leases: dict[str, float] = {}  # until when, by receipt
+        self._left: asyncio.Task[list[Message]] | None = None  # a poll whose caller was cancelled: the next takes it on
+        self._ended = asyncio.Event()
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`. Waits whole seconds, rounded up."""
+        self._check()
+        deadline = self._clock.monotonic() + wait
+        while True:
+            left = max(0.0, deadline - self._clock.monotonic())
+            batch = await self._first(min(limit, BATCH), left)
+            if batch or self._ended.is_set() or self._clock.monotonic() >= deadline:
+                break
+        if len(batch) == BATCH and limit > BATCH:
+            sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)]
+            more = await each([partial(self._poll, size, 0) for size in sizes])
+            batch += [message for found in more for message in found]
+        return batch
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        """See `EventQueue`. A message at the end of its 12 hours is lost."""
+        self._check()
+        now = self._clock.time()
+        seconds = {m.receipt: self._longest(m, now) for m in messages if self._holds(m, now)}
+        kept = [m for m in messages if seconds.get(m.receipt, 0) > 0]
+        lost = {m.receipt for m in messages} - {m.receipt for m in kept}
+        lost |= await self._visibility(kept, seconds)
+        for message in kept:
+            if message.receipt not in lost:
+                self._leases[message.receipt] = now + seconds[message.receipt]
+        return [m for m in messages if m.receipt in lost]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`. One whose lease has ended is left to come again: the service would remove it from who has it."""
+        self._check()
+        now = self._clock.time()
+        held = [m for m in messages if self._holds(m, now)]
+        await self._batches("DeleteMessageBatch", [{"ReceiptHandle": m.receipt} for m in held])
+        for message in messages:
+            self._leases.pop(message.receipt, None)
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`; at most to the end of the 12 hours."""
+        self._check()
+        now = self._clock.time()
+        held = [m for m in messages if self._holds(m, now)]
+        end = math.ceil(delay)
+        await self._visibility(held, {m.receipt: max(0, min(end, _remaining(m, self.lease, now))) for m in held})
+        for message in messages:
+            self._leases.pop(message.receipt, None)
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`. `delay` is at most 15 minutes, and none on a FIFO queue."""
+        self._check()
+        answers = await self._batches("SendMessageBatch", [self._entry(m) for m in messages])
+        failed = [a for a in answers if "MessageId" not in a]
+        if failed:
+            raise QueueError(_told(failed[0]), where=self.name, hint=f"{len(failed)} messages were not sent")
+        return [a["MessageId"] for a in answers]
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`. Estimates of the service, which does not tell the age."""
+        self._check()
+        prefix = "ApproximateNumberOfMessages"
+        names = [prefix, f"{prefix}NotVisible", f"{prefix}Delayed"]
+        answer = await self._wire.call("GetQueueAttributes", AttributeNames=names)
+        ready, leased, delayed = (int(answer.get("Attributes", {}).get(name, -1)) for name in names)
+        return Depth(ready, leased, delayed, -1.0)
+
+    async def redrive_policy(self) -> RedrivePolicy | None:
+        """What the queue does by itself with messages that come too often; None = nothing."""
+        answer = await self._wire.call("GetQueueAttributes", AttributeNames=["RedrivePolicy"])
+        text = answer.get("Attributes", {}).get("RedrivePolicy")
+        if not text:
+            return None
+        policy = orjson.loads(text)
+        return RedrivePolicy(int(policy["maxReceiveCount"]), policy["deadLetterTargetArn"])
+
+    async def close(self) -> None:
+        """See `EventQueue`. Leases run out by themselves."""
+        self._ended.set()
+        if self._left:
+            self._left.cancel()
+            await asyncio.wait({self._left})
+        await self._wire.close()
+
+    def _check(self) -> None:
+        if self._ended.is_set():
+            raise QueueError("it is closed", where=self.name)
+
+    async def _first(self, limit: int, left: float) -> list[Message]:
+        """One long poll, which a cancelled caller leaves to the next: the service may have answered it already."""
+        patience = None if self._left is None else left + 1
+        poll, self._left = self._left or asyncio.create_task(self._poll(limit, min(LONG_POLL, math.ceil(left)))), None
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({poll, ended}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            if not poll.done():
+                self._left = poll
+        if self._ended.is_set():
+            poll.cancel()
+            await asyncio.wait({poll})
+            _ = poll.cancelled() or poll.exception()  # it was broken off: that is no error
+        if not poll.done() or self._ended.is_set():
+            return []
+        now = self._clock.time()
+        return [message for message in poll.result() if self._holds(message, now)]
+
+    async def _poll(self, limit: int, wait: int) -> list[Message]:
+        sent = self._clock.time()
+        answer = await self._wire.call(
+            "ReceiveMessage",
+            MaxNumberOfMessages=limit,
+            WaitTimeSeconds=wait,
+            VisibilityTimeout=int(self.lease),
+            AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        now = self._clock.time() if wait else sent
+        found = [_message(told, now + self.lease) for told in answer.get("Messages", [])]
+        for receipt in [r for r, until in self._leases.items() if until <= now]:
+            del self._leases[receipt]
+        self._leases.update((message.receipt, message.lease_until) for message in found)
+        return found
+
+    def _holds(self, message: Message, now: float) -> bool:
+        return self._leases.get(message.receipt, 0.0) > now
+
+    def _longest(self, message: Message, now: float) -> int:
+        return min(int(self.lease), _remaining(message, self.lease, now))
+
+    async def _visibility(self, messages: Sequence[Message], seconds: dict[str, int]) -> set[str]:
+        """The receipts that the service does not know any more."""
+        entries = [{"ReceiptHandle": m.receipt, "VisibilityTimeout": seconds[m.receipt]} for m in messages]
+        answers = await self._batches("ChangeMessageVisibilityBatch", entries)
+        return {m.receipt for m, answer in zip(messages, answers, strict=True) if "Code" in answer}
+
+    async def _batches(self, operation: str, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each entry's answer, in order; those that failed by the service's fault are tried again."""
+        answers: list[dict[str, Any]] = [{}] * len(entries)
+        open_entries = list(range(len(entries)))
+        for _ in range(TRIES):
+            groups = list(_grouped(open_entries, entries))
+            calls = [partial(self._batch, operation, {number: entries[number] for number in group}) for group in groups]
+            for found in await each(calls):
+                for number, answer in found.items():
+                    answers[number] = answer
+            open_entries = [n for n in open_entries if "Code" in answers[n] and not answers[n].get("SenderFault")]
+            if not open_entries:
+                return answers
+        raise QueueError(_told(answers[open_entries[0]]), where=self.name)
+
+    async def _batch(self, operation: str, entries: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        answer = await self._wire.call(operation, Entries=[{"Id": str(n), **entry} for n, entry in entries.items()])
+        results = [*answer.get("Successful", []), *answer.get("Failed", [])]
+        return {int(result["Id"]): result for result in results}
+
+    def _entry(self, message: Outgoing) -> dict[str, Any]:
+        body = message.body.decode() if text_of(message.body) is not None else wrap(message.body)
+        entry: dict[str, Any] = {"MessageBody": body, "MessageAttributes": _outgoing(message.attributes)}
+        if self._fifo:
+            own = message.dedup_id or uuid.uuid4().hex
+            entry["MessageDeduplicationId"] = own
+            entry[GROUP] = dict(message.attributes).get(GROUP) or own
+        elif message.delay > 0:
+            entry["DelaySeconds"] = min(LONGEST_DELAY, math.ceil(message.delay))
+        return entry
+
+
+def _remaining(message: Message, lease: float, now: float) -> int:
+    """Seconds that it may still be ours."""
+    return int(message.lease_until - lease + LONGEST_HOLD - now)
+
+
+def _message(told: dict[str, Any], until: float) -> Message:
+    body, _ = unwrap(told["Body"])
+    system = told.get("Attributes", {})
+    return Message(
+        id=told["MessageId"],
+        body=body,
+        receipt=told["ReceiptHandle"],
+        attempt=int(system.get("ApproximateReceiveCount", 1)),
+        enqueued_at=int(system.get("SentTimestamp", 0)) / 1000,
+        lease_until=until,
+        attributes=_incoming(told.get("MessageAttributes", {})),
+    )
+
+
+def _outgoing(attributes: Pairs) -> dict[str, dict[str, str]]:
+    own: dict[str, str] = {}
+    rest: list[tuple[str, str]] = []
+    for name, value in attributes:
+        legal = _NAME.fullmatch(name) and not name.endswith(".") and name not in own and text_of(value.encode())
+        if legal and len(own) < ATTRIBUTES - 1:
+            own[name] = value
+        else:
+            rest.append((name, value))
+    if rest:
+        own[REST] = wrap(orjson.dumps(rest))
+    return {name: {"DataType": "String", "StringValue": value} for name, value in own.items()}
+
+
+def _incoming(attributes: dict[str, dict[str, str]]) -> Pairs:
+    """By name; binary ones stay in base64."""
+    told = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
+    rest = told.pop(REST, "")
+    if rest:
+        told.update(orjson.loads(rest))
+    return tuple(sorted(told.items()))
+
+
+def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Iterable[list[int]]:
+    """Batches that the service takes."""
+    group: list[int] = []
+    size = 0
+    for number in numbers:
+        weight = len(str(entries[number]).encode("utf-8", "surrogatepass"))
+        if group and (len(group) == BATCH or size + weight > BATCH_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(number)
+        size += weight
+    if group:
+        yield group
+
+
+def _told(answer: dict[str, Any]) -> str:
+    return f"{answer.get('Code', '')}: {answer.get('Message', 'no answer')}"

@@ -1,0 +1,48 @@
+"""Azure Storage Queue keeps the contract, on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from skyferry.azure_auth import SharedKey
+from skyferry.credentials import fixed
+from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.servers import Azurite
+
+
+class AzureHarness(QueueHarness):
+    """A queue of its own."""
+
+    traits = QueueTraits(
+        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
+    )
+
+    def __init__(self, server: Azurite) -> None:
+        self.name, self.options = f"queue-{secrets.token_hex(6)}", AzureQueueOptions(server.queue_url, 3, 0.2)
+        self.credential = fixed(SharedKey(server.account, server.key))
+        self.opened: list[AzureQueue] = []
+
+    async def open(self) -> AzureQueue:
+        queue = AzureQueue("azure", self.name, self.credential, self.options)
+        self.opened.append(queue)
+        return queue
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class TestAzureQueue(QueueConformance):
+    """The contract."""
+
+    @pytest.fixture
+    async def harness(self, azurite_server: Azurite) -> AsyncIterator[QueueHarness]:
+        harness = AzureHarness(azurite_server)
+        await (await harness.open())._ask("PUT", "", {})
+        yield harness
+        for queue in harness.opened:
+            await queue.close()

@@ -1,0 +1,63 @@
+"""Pub/Sub keeps the contract, on Google's emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from types import MappingProxyType
+
+import pytest
+
+from skyferry.credentials import fixed
+from skyferry.ports import EventQueue
+from skyferry.queues.pubsub import PubSubQueue
+from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.servers.pubsub import PubSubEmulator
+
+
+class PubSubHarness(QueueHarness):
+    """A topic and a subscription of its own, which counts deliveries."""
+
+    traits = QueueTraits(
+        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
+    )
+
+    def __init__(self, server: PubSubEmulator) -> None:
+        name, project = secrets.token_hex(6), f"projects/{server.project}"
+        self.topic, self.subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
+        self.options = PubSubOptions(self.topic, server.endpoint, lease=3, linger=0)
+        self.opened: list[PubSubQueue] = []
+
+    async def create(self) -> None:
+        wire = PubSubWire("admin", fixed(""), self.options)
+        await wire.publisher.create_topic(name=self.topic)
+        dead = {"dead_letter_topic": self.topic, "max_delivery_attempts": 100}
+        request = {"name": self.subscription, "topic": self.topic, "ack_deadline_seconds": 10}
+        await wire.subscriber.create_subscription(request={**request, "dead_letter_policy": dead})
+        await wire.close()
+
+    async def open(self) -> EventQueue:
+        queue = PubSubQueue("pubsub", self.subscription, fixed(""), self.options)
+        self.opened.append(queue)
+        return queue
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class TestPubSub(QueueConformance):
+    """The contract."""
+
+    deviations = MappingProxyType(
+        {"test_a_delayed_message_comes_when_it_is_due": "Pub/Sub delays no message on its way in"}
+    )
+
+    @pytest.fixture
+    async def harness(self, pubsub_server: PubSubEmulator) -> AsyncIterator[QueueHarness]:
+        harness = PubSubHarness(pubsub_server)
+        await harness.create()
+        yield harness
+        for queue in harness.opened:
+            await queue.close()

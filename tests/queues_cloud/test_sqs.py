@@ -1,0 +1,104 @@
+"""What SQS promises beyond the queue's contract."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+import pytest
+from tests.queues_cloud.test_sqs_conformance import ANY, created
+
+from skyferry.credentials import S3Credentials, fixed
+from skyferry.errors import QueueError
+from skyferry.http import Answer
+from skyferry.ports import Message, Outgoing
+from skyferry.queues.sqs import LONGEST_HOLD, SqsQueue
+from skyferry.queues.sqs_wire import SqsOptions, code, refused
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.servers import LocalStack
+
+
+async def test_many_are_received_and_acked_by_one_call(localstack_server: LocalStack) -> None:
+    """More than a batch of ten: several batches at the same time, and nothing stays."""
+    queue = await (await created(localstack_server, lease=30)).open()
+    ids = await queue.send([Outgoing(b"x")] * 55)
+    seen: list[Message] = []
+    while len(seen) < 55:
+        seen += await queue.receive(100, 5)
+    assert sorted(m.id for m in seen) == sorted(ids)
+    assert await queue.extend(seen) == []
+    await queue.ack(seen)
+    assert (await queue.depth()).ready == (await queue.depth()).leased == 0
+    await queue.close()
+
+
+async def test_a_fifo_queue_keeps_a_repeated_message_once(localstack_server: LocalStack) -> None:
+    """The dedup id is the service's own, and the group is given by an attribute."""
+    harness = await created(localstack_server, lease=30, fifo=True)
+    queue = await harness.open()
+    message = Outgoing(b"x", (("MessageGroupId", "g"),), dedup_id="once")
+    await queue.send([message])
+    await queue.send([message])
+    assert [m.body for m in await queue.receive(10, 2)] == [b"x"]
+    await queue.close()
+
+
+async def test_the_redrive_policy_is_told(localstack_server: LocalStack) -> None:
+    """None without one."""
+    harness = await created(localstack_server, lease=30)
+    queue = SqsQueue("sqs", harness.name, ANY, harness.options)
+    assert await queue.redrive_policy() is None
+    dead = await created(localstack_server)
+    arn = f"arn:aws:sqs:{localstack_server.region}:000000000000:{dead.name}"
+    policy = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"5"}}'
+    await queue._wire.call("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
+    found = await queue.redrive_policy()
+    assert found
+    assert (found.max_receives, found.dead_letter_arn) == (5, arn)
+    await queue.close()
+
+
+async def test_after_twelve_hours_a_message_is_handed_over(localstack_server: LocalStack) -> None:
+    """It is told as lost, and not touched any more."""
+    harness, clock = await created(localstack_server), ManualClock()
+    queue = SqsQueue("sqs", harness.name, ANY, replace(harness.options, lease=LONGEST_HOLD), clock)
+    await queue.send([Outgoing(b"x")])
+    held = await queue.receive(1, 0)
+    assert await queue.extend(held) == []
+    await clock.advance(LONGEST_HOLD)
+    assert await queue.extend(held) == held
+    await queue.close()
+
+
+async def test_a_missing_queue_is_an_error_with_a_hint(localstack_server: LocalStack) -> None:
+    """Not an empty queue."""
+    options = SqsOptions(localstack_server.url, localstack_server.region)
+    queue = SqsQueue("sqs", f"no-{secrets.token_hex(4)}", ANY, options)
+    with pytest.raises(QueueError, match="QueueDoesNotExist") as caught:
+        await queue.receive(1, 0)
+    assert caught.value.hint
+    await queue.close()
+
+
+async def test_an_unreachable_service_is_a_queue_error() -> None:
+    """As the worker expects it."""
+    queue = SqsQueue("sqs", "q", fixed(S3Credentials("a", "b")), SqsOptions("http://127.0.0.1:9", "eu-west-1"))
+    with pytest.raises(QueueError):
+        await queue.receive(1, 0)
+    await queue.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"__type":"com.amazonaws.sqs#QueueDoesNotExist"}', "QueueDoesNotExist"),
+        (b'{"__type":"com.amazon.coral.service#AccessDeniedException"}', "AccessDenied"),
+        (b'{"__type":"com.amazon.coral.service#ExpiredTokenException"}', "ExpiredToken"),
+        (b'{"__type":"RequestThrottled"}', "Throttling"),
+    ],
+)
+def test_every_refusal_has_a_hint(body: bytes, told: str) -> None:
+    """Whatever the dialect."""
+    answer = Answer(400, {}, body)
+    assert code(answer) == told
+    assert refused(answer, "q").hint

@@ -1,0 +1,59 @@
+"""SQS keeps the contract, on LocalStack."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from skyferry.credentials import S3Credentials, fixed
+from skyferry.ports import EventQueue
+from skyferry.queues.sqs import SqsQueue
+from skyferry.queues.sqs_wire import SqsOptions, SqsWire
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.servers import LocalStack
+
+ANY = fixed(S3Credentials("any", "any"))
+
+
+class SqsHarness(QueueHarness):
+    """A queue of its own."""
+
+    traits = QueueTraits(
+        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
+    )
+
+    def __init__(self, server: LocalStack, name: str, lease: int = 3) -> None:
+        self.name, self.options = name, SqsOptions(server.url, server.region, lease=lease)
+        self.opened: list[SqsQueue] = []
+
+    async def open(self) -> EventQueue:
+        queue = SqsQueue("sqs", self.name, ANY, self.options)
+        self.opened.append(queue)
+        return queue
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def created(server: LocalStack, lease: int = 3, *, fifo: bool = False) -> SqsHarness:
+    """On a new queue."""
+    harness = SqsHarness(server, f"queue-{secrets.token_hex(6)}{'.fifo' * fifo}", lease)
+    admin = SqsWire("admin", "http://any/any", ANY, harness.options)
+    attributes = {"Attributes": {"FifoQueue": "true"}} if fifo else {}
+    await admin.call("CreateQueue", QueueName=harness.name, **attributes)
+    await admin.close()
+    return harness
+
+
+class TestSqs(QueueConformance):
+    """The contract."""
+
+    @pytest.fixture
+    async def harness(self, localstack_server: LocalStack) -> AsyncIterator[QueueHarness]:
+        harness = await created(localstack_server)
+        yield harness
+        for queue in harness.opened:
+            await queue.close()
