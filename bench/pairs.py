@@ -28,9 +28,13 @@ ROW = "{:<8} {:<8} {:>8} {:>10} {:>9} {:>9}"
 
 
 def objects(count: int, largest: int) -> dict[str, Item]:
-    """Sizes grow by powers, so that most are small and the largest few are most of the bytes."""
+    """Four fifths are at most 64 KiB; the others grow from there to `largest`, the last few being most of the bytes."""
     keys = [*AWKWARD, *(f"plain/{n:03}.bin" for n in range(count - len(AWKWARD)))]
-    sizes = [int(largest ** (n / (count - 1))) if n else 0 for n in range(count)]
+    small, small_to = count * 4 // 5, 2**16
+    sizes = [0, *(round(small_to ** (n / small)) for n in range(1, small))]
+    sizes += [
+        round(small_to * (largest / small_to) ** ((n / (count - small)) ** 4)) for n in range(1, count - small + 1)
+    ]
     return {
         key: Item(noise(key, size), "text/x-awkward", {"n": str(n)})
         for n, (key, size) in enumerate(zip(keys, sizes, strict=True))

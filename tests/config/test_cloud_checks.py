@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from skyferry.config import cloud_checks
 from skyferry.config.load import Checked, check
 
 
@@ -84,11 +84,29 @@ def test_a_setting_that_means_nothing_there_is_a_warning(tmp_path: Path) -> None
 def test_a_missing_extra_is_told_with_the_command_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cloud_checks.find_spec
-    monkeypatch.setattr(cloud_checks, "find_spec", lambda name: None if name == "aiohttp" else real(name))
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, package=None: None if name == "aiohttp" else real(name, package)
+    )
     [fault] = checked(tmp_path, "s3://b").faults
     assert (fault.message, fault.hint) == (
         "s3:// needs aiohttp, which is not installed",
         "pip install 'skyferry[s3]'",
     )
     assert checked(tmp_path, "file://b").faults == ()
+
+
+@pytest.mark.parametrize(
+    ("queue", "where", "message"),
+    [
+        ({"url": "sqs://events?endpoint=http://example.org"}, "queues[0].url", "without TLS"),
+        ({"url": "pubsub://subscription"}, "queues[0].url", "needs project and subscription"),
+        ({"url": "sqs://events", "secret_key": "hunter2"}, "queues[0].secret_key", "a secret does not belong"),
+        ({"url": "sqs://account/events/more"}, "queues[0].url", "names more than"),
+    ],
+)
+def test_queues_are_held_to_the_same(tmp_path: Path, queue: dict[str, Any], where: str, message: str) -> None:
+    file = tmp_path / "skyferry.yaml"
+    file.write_text(yaml.safe_dump({"queues": [{"name": "events", **queue}]}))
+    found = check(file, {})
+    assert [(f.where, message in f.message) for f in found.faults] == [(where, True)], found.faults

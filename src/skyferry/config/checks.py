@@ -110,7 +110,10 @@ def _databases(valid: Valid, document: Document) -> None:
             document.fault(("queues", index, "name"), f"there are two queues {queue.name}")
         names.add(queue.name)
         place: Place = ("queues", index, "url")
-        found.append((place, _url(QueueUrl, queue.url, place, document)))
+        at = _url(QueueUrl, queue.url, place, document)
+        found.append((place, at))
+        if at is not None:
+            cloud_checks.queue(queue, at, place[:2], document)
     place = ("ledger", "url")
     found.append((place, _url(LedgerUrl, settings.ledger.url, place, document)))
     files: set[Path] = set()

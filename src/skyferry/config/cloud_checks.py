@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
-from importlib.util import find_spec
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
-from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import STORES, StoreUrl, Url, resolved
+from skyferry.config.settings import QueueSettings, StoreSettings
+from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, resolved, resolved_queue
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
+_OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
+S = TypeVar("S", StoreSettings, QueueSettings)
 
 
 def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
@@ -23,23 +27,37 @@ def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document)
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
     if not url.known.extra:
         return True
+    found = _reached(store, resolved, url, place, at, document)
+    if found is not None and found.encryption == "AES256" and found.kms_key:
+        document.fault((*place, "kms_key"), "is not used by encryption AES256", "say encryption: aws:kms")
+    return found is not None
+
+
+def queue(settings: QueueSettings, url: QueueUrl, place: Place, document: Document) -> None:
+    """The same for a queue."""
+    for name in sorted(_OF_QUEUES & settings.model_fields_set - url.known.settings):
+        document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
+    if url.known.extra:
+        _reached(settings, resolved_queue, url, place, (*place, "url"), document)
+
+
+def _reached(given: S, resolve: Callable[[S], S], url: Url, place: Place, at: Place, document: Document) -> S | None:
+    """With the options of its URL, unless these are at fault."""
     extra(url, at, document)
     try:
-        store = resolved(store)
+        settings = resolve(given)
     except ValidationError as error:
         detail = error.errors()[0]
         document.fault(at, f"option {detail['loc'][0]}: {detail['msg']}")
-        return False
+        return None
     except ValueError as error:
         document.fault(at, str(error))
-        return False
-    where = at if "endpoint" in url.options or "endpoint" not in store.model_fields_set else (*place, "endpoint")
-    endpoint(store.endpoint, store.allow_http, where, document)
+        return None
+    where = at if "endpoint" in url.options or "endpoint" not in settings.model_fields_set else (*place, "endpoint")
+    endpoint(settings.endpoint, settings.allow_http, where, document)
     for name in ("endpoint", "iam_endpoint", "token_url"):
-        endpoint(getattr(store.identity, name), store.identity.allow_http, (*place, "identity", name), document)
-    if store.encryption == "AES256" and store.kms_key:
-        document.fault((*place, "kms_key"), "is not used by encryption AES256", "say encryption: aws:kms")
-    return True
+        endpoint(getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document)
+    return settings
 
 
 def extra(url: Url, place: Place, document: Document) -> None:
@@ -74,6 +92,6 @@ def loopback(host: str) -> bool:
 
 def _installed(module: str) -> bool:
     try:
-        return find_spec(module) is not None
+        return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # the package around it
         return False

@@ -111,7 +111,14 @@ class QueueSettings(Section):
     """Where events come from."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs and metrics.")
-    url: str = Field(description="sqlite://FILE or memory://NAME.")
+    url: str = Field(
+        description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, sqlite://FILE or memory://NAME."
+    )
+    endpoint: str = Field("", description="The server, as a URL; empty = the provider's own.")
+    region: str = Field("", description="SQS: the queue's region; empty = AWS_REGION, or us-east-1.")
+    topic: str = Field("", description="Pub/Sub: the topic that submitted events are sent to; empty = none can be.")
+    allow_http: bool = Field(False, description="The endpoint may do without TLS, though it is not on loopback.")
+    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="Who Skyferry is there.")
     lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from skyferry.config.settings import SimulatorSettings, StoreSettings
+from skyferry.config.settings import QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.model import Provider
 
 
@@ -34,6 +34,7 @@ class Scheme:
     needs: tuple[str, ...] = ()  # these modules
 
 
+S = TypeVar("S", StoreSettings, QueueSettings)
 _CLOUD = frozenset({"endpoint", "identity", "allow_http"})
 STORES = {
     "s3": Scheme(
@@ -70,6 +71,32 @@ STORES = {
         settings=frozenset({"simulator"}),
     ),
     "memory": Scheme("memory://NAME"),
+}
+QUEUES = {
+    "sqs": Scheme(
+        "sqs://QUEUE",
+        options=frozenset({"endpoint", "identity", "region"}),
+        settings=_CLOUD | {"region"},
+        parts=2,
+        extra="s3",
+        needs=("aiohttp", "botocore"),
+    ),
+    "pubsub": Scheme(
+        "pubsub://PROJECT/SUBSCRIPTION",
+        options=frozenset({"endpoint", "identity", "topic"}),
+        settings=_CLOUD | {"topic"},
+        parts=2,
+        extra="pubsub",
+        needs=("google.cloud.pubsub_v1",),
+    ),
+    "azq": Scheme(
+        "azq://ACCOUNT/QUEUE",
+        options=frozenset({"endpoint", "identity"}),
+        settings=_CLOUD,
+        parts=2,
+        extra="azure",
+        needs=("aiohttp", "azure.identity"),
+    ),
 }
 DATABASES = {"sqlite": Scheme("sqlite://FILE", path=True), "memory": Scheme("memory://NAME")}
 HOSTS = {  # whose S3 it is, by the end of the endpoint's host
@@ -169,7 +196,17 @@ class QueueUrl(Url):
     """Where events come from."""
 
     kind = "queue"
-    schemes = DATABASES
+    schemes = MappingProxyType(QUEUES | DATABASES)
+
+    @property
+    def account(self) -> str:
+        """What stands before the queue's name: an account, or a project."""
+        return self.location.rpartition("/")[0]
+
+    @property
+    def queue(self) -> str:
+        """The queue's name there."""
+        return self.location.rpartition("/")[2]
 
 
 class LedgerUrl(Url):
@@ -187,10 +224,7 @@ def resolved(store: StoreSettings) -> StoreSettings:
     url = StoreUrl.parse(store.url)
     if not url.known.extra:
         return store
-    given: dict[str, object] = dict(url.options)
-    if kind := given.pop("identity", None):
-        given["identity"] = store.identity.model_dump(exclude_defaults=True) | {"kind": kind}
-    store = StoreSettings.model_validate(store.model_dump(exclude_defaults=True, by_alias=True) | given)
+    store = _overridden(store, url)
     if url.scheme == "s3" and not store.service:
         return store.model_copy(update={"service": _service(store.endpoint)})
     if url.scheme == "az" and not store.endpoint:
@@ -198,6 +232,28 @@ def resolved(store: StoreSettings) -> StoreSettings:
             raise ValueError("az://CONTAINER needs the account: az://ACCOUNT/CONTAINER, or an endpoint")
         return store.model_copy(update={"endpoint": f"https://{url.account}.blob.core.windows.net"})
     return store
+
+
+def resolved_queue(queue: QueueSettings) -> QueueSettings:
+    """The same of a queue. Raises ValueError (pydantic's too)."""
+    url = QueueUrl.parse(queue.url)
+    if not url.known.extra:
+        return queue
+    queue = _overridden(queue, url)
+    if url.scheme == "pubsub" and not url.account:
+        raise ValueError("pubsub:// needs project and subscription: pubsub://PROJECT/SUBSCRIPTION")
+    if url.scheme == "azq" and not queue.endpoint:
+        if not url.account:
+            raise ValueError("azq://QUEUE needs the account: azq://ACCOUNT/QUEUE, or an endpoint")
+        return queue.model_copy(update={"endpoint": f"https://{url.account}.queue.core.windows.net"})
+    return queue
+
+
+def _overridden(settings: S, url: Url) -> S:
+    given: dict[str, object] = dict(url.options)
+    if kind := given.pop("identity", None):
+        given["identity"] = settings.identity.model_dump(exclude_defaults=True) | {"kind": kind}
+    return type(settings).model_validate(settings.model_dump(exclude_defaults=True) | given)
 
 
 def address(store: StoreSettings) -> tuple[Provider, str]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
+from skyferry.azure_auth import SharedKey
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import StoreUrl, resolved
-from skyferry.credentials import fixed
+from skyferry.config.settings import QueueSettings, StoreSettings
+from skyferry.config.urls import QueueUrl, StoreUrl, resolved, resolved_queue
+from skyferry.credentials import Provider, fixed
 from skyferry.errors import ConfigError
 from skyferry.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
 from skyferry.identity.extras import needs
 from skyferry.identity.policy import require_tls
-from skyferry.ports import ObjectStore
+from skyferry.ports import EventQueue, ObjectStore
 
 
 @runtime_checkable
@@ -91,19 +92,71 @@ def _gcs(url: StoreUrl, settings: StoreSettings, around: Surroundings, identitie
 
 
 def _azure(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
-    from skyferry.azure_auth import AzureProvider, SharedKey
     from skyferry.stores.azure import AzureStore
     from skyferry.stores.azure_wire import AzureOptions
 
     options = AzureOptions(settings.endpoint, settings.encryption_scope, settings.hierarchical)
-    who, account = settings.identity, url.account or account_of(settings.endpoint)
+    credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)
+    return AzureStore(around.name, url.bucket, options, credential)
 
-    def credential() -> AzureProvider:
+
+def _at_azure(
+    account: str, who: IdentitySettings, around: Surroundings, identities: Identities
+) -> Provider[str | SharedKey]:
+    """Who we are to a storage account, its blobs and its queues."""
+
+    def credential() -> Provider[str | SharedKey]:
         if who.kind == "static":
             return fixed(SharedKey(account, azure_key(who, around.env)))
         return fixed("") if who.kind == "anonymous" else azure_token(who, around)
 
-    return AzureStore(around.name, url.bucket, options, identities.shared(f"azure {account}", who, credential))
+    return identities.shared(f"azure {account}", who, credential)
+
+
+def cloud_queue(settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+    """The adapter for a queue at a cloud, which is reached when it is first used. Raises ConfigError."""
+    url = QueueUrl.parse(settings.url)
+    try:
+        settings = resolved_queue(settings)
+    except ValueError as error:
+        raise ConfigError(str(error), where=around.name) from error
+    if settings.endpoint:
+        require_tls(settings.endpoint, allow_http=settings.allow_http)
+    with needs(url.known.extra, f"{url.scheme}://"):
+        return _QUEUES[url.scheme](url, settings, around, identities)
+
+
+def _sqs(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+    from skyferry.queues.sqs import SqsQueue
+    from skyferry.queues.sqs_wire import SqsOptions
+
+    region = settings.region or around.env.get("AWS_REGION") or "us-east-1"
+    options = SqsOptions(settings.endpoint, region, url.account, max(1, round(settings.lease)))
+    who = settings.identity
+    credentials = identities.shared("aws", who, lambda: aws_credentials(who, around))
+    return SqsQueue(around.name, url.queue, credentials, options, around.clock)
+
+
+def _pubsub(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+    from skyferry.queues.pubsub import PubSubQueue
+    from skyferry.queues.pubsub_wire import PubSubOptions
+
+    topic = settings.topic if "/" in settings.topic else f"projects/{url.account}/topics/{settings.topic}"
+    options = PubSubOptions(
+        topic=topic if settings.topic else "", endpoint=urlsplit(settings.endpoint).netloc, lease=settings.lease
+    )
+    who = settings.identity
+    token = identities.shared("google", who, lambda: google_token(who, around))
+    location = f"projects/{url.account}/subscriptions/{url.queue}"
+    return PubSubQueue(around.name, location, token, options, around.clock)
+
+
+def _azq(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+    from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+
+    credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)
+    options = AzureQueueOptions(settings.endpoint, settings.lease)
+    return AzureQueue(around.name, url.queue, credential, options, around.clock)
 
 
 def account_of(endpoint: str) -> str:
@@ -113,3 +166,4 @@ def account_of(endpoint: str) -> str:
 
 
 _OPEN = {"s3": _s3, "gs": _gcs, "az": _azure}
+_QUEUES = {"sqs": _sqs, "pubsub": _pubsub, "azq": _azq}

@@ -22,7 +22,7 @@ from skyferry.queues.sqlite import SqliteQueue
 from skyferry.stores.local import LocalStore
 from skyferry.stores.memory import MemoryStore
 from skyferry.stores.simulator import SimulatedStore
-from skyferry.wiring.clouds import Identities, cloud_store
+from skyferry.wiring.clouds import Identities, cloud_queue, cloud_store
 
 
 def owner() -> str:
@@ -79,6 +79,8 @@ class Opener:
 
     def _queue(self, wanted: QueueSettings) -> EventQueue:
         url = QueueUrl.parse(wanted.url)
+        if url.known.extra:
+            return cloud_queue(wanted, self._around(wanted.name), self.identities)
         if url.on_disk:
             path = url.path(self.settings.workspace)
             return SqliteQueue(path, wanted.name, self.owner, self.clock, wanted.lease)
