@@ -30,9 +30,9 @@ BLOCK = os.urandom(2**20)
 
 def ours(folder: Path) -> None:
     """Copy what is in the workspace; print the peak memory in bytes."""
-    seconds, _ = asyncio.run(work(settings(folder, "file://source"), Silence()))
+    spent = asyncio.run(work(settings(folder, "file://source"), Silence()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(seconds, peak)
+    print(spent.seconds, peak)
 
 
 def timed(*command: str) -> float:

@@ -7,6 +7,7 @@ matched, claimed, decided, settled and acked, and no store is asked. "gone": the
 more, so a store in memory is asked. "duplicate": the same events again, settled before. "copy": 4 KiB objects from one
 folder to another, each with fsync of file and folder, read back, SHA-256 and CRC32C, preconditions and stamp; "bare" does
 only what no durable copy can do without, in as many threads: read, write, fsync, rename, fsync of the folder.
+User and system time and context switches are those of the whole process, for each event.
 With "metrics and logs" the observers are those of `skyferry run`, the lines go to a file.
 """
 
@@ -18,6 +19,7 @@ import cProfile
 import json
 import os
 import pstats
+import resource
 import tempfile
 import time
 import uuid
@@ -52,7 +54,7 @@ from skyferry.wiring import Reader, build, open_ledger, open_queue
 SIZE = 4096
 SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
 OLDER, NEWER = (Position("gcs-generation", f"{generation:020d}.{1:020d}") for generation in (1, 2))
-ROW = "{:<34} {:>10} {:>10} {:>12} {:>14}"
+ROW = "{:<34} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}"
 
 
 class Silence:
@@ -108,12 +110,32 @@ async def fill(chosen: Settings, messages: list[Outgoing]) -> None:
     await queue.close()
 
 
-async def work(chosen: Settings, observer: Observer) -> tuple[float, float]:
-    """Seconds, and seconds of CPU, until the backlog is worked off."""
+class Spent:
+    """What a stretch of work takes of this process, all threads together."""
+
+    def __enter__(self) -> Spent:
+        self.began, self.before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        after, before = resource.getrusage(resource.RUSAGE_SELF), self.before
+        self.seconds = time.perf_counter() - self.began
+        self.user, self.system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+        self.switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw
+
+    def row(self, name: str, count: int) -> str:
+        """Of the table."""
+        micros = (f"{spent / count * 1e6:,.0f}" for spent in (self.user, self.system))
+        rate, switches = f"{count / self.seconds:,.0f}", f"{self.switches / count:.1f}"
+        return ROW.format(name, count, f"{self.seconds:.2f}", rate, *micros, switches)
+
+
+async def work(chosen: Settings, observer: Observer) -> Spent:
+    """What it takes to work the backlog off."""
     async with build(chosen, observer) as service:
-        began, cpu = time.perf_counter(), time.process_time()
-        await run(service)
-        return time.perf_counter() - began, time.process_time() - cpu
+        with Spent() as spent:
+            await run(service)
+        return spent
 
 
 async def run(service: Service) -> None:
@@ -137,16 +159,14 @@ def measure(name: str, chosen: Settings, messages: list[Outgoing], *, told: bool
         profiler = cProfile.Profile() if profile else None
         if profiler:
             profiler.enable()
-        seconds, cpu = asyncio.run(work(chosen, seen))
+        spent = asyncio.run(work(chosen, seen))
         if profiler:
             profiler.disable()
             pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
-    count = len(messages)
-    rate, micros = f"{count / seconds:,.0f}", f"{cpu / count * 1e6:,.0f}"
-    print(ROW.format(name, count, f"{seconds:.2f}", rate, micros), flush=True)
+    print(spent.row(name, len(messages)), flush=True)
 
 
-def bare(folder: Path, copies: int) -> tuple[str, str, str]:
+def bare(folder: Path, copies: int) -> Spent:
     """What the disk allows."""
     (folder / "bare").mkdir()
     parent = os.open(folder / "bare", os.O_RDONLY)
@@ -160,18 +180,16 @@ def bare(folder: Path, copies: int) -> tuple[str, str, str]:
         os.rename(f"{n}.tmp", str(n), src_dir_fd=parent, dst_dir_fd=parent)
         os.fsync(parent)
 
-    began, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(4) as threads:
+    with Spent() as spent, ThreadPoolExecutor(4) as threads:
         for _ in threads.map(copy, range(copies)):
             pass
-    seconds, used = time.perf_counter() - began, time.process_time() - cpu
     os.close(parent)
-    return f"{seconds:.2f}", f"{copies / seconds:,.0f}", f"{used / copies * 1e6:,.0f}"
+    return spent
 
 
 def main(decisions: int, copies: int, profile: bool) -> None:
     """Print the table."""
-    print(ROW.format("", "events", "seconds", "events/s", "CPU, us/event"))
+    print(ROW.format("", "events", "seconds", "events/s", "user, us", "sys, us", "switches"))
     for told in (False, True):
         suffix = ", metrics and logs" if told else ""
         with tempfile.TemporaryDirectory(dir=".") as name:
@@ -194,7 +212,7 @@ def main(decisions: int, copies: int, profile: bool) -> None:
                 path.write_bytes(os.urandom(SIZE))
             os.sync()
             if not told:
-                print(ROW.format("bare copy 4 KiB", copies, *bare(folder, copies)), flush=True)
+                print(bare(folder, copies).row("bare copy 4 KiB", copies), flush=True)
             measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, copies), told=told, profile=profile)
             made = sum(path.is_file() for path in (folder / "destination").glob("[0-9]*/*"))
             assert made == copies, f"{made} of {copies} arrived"

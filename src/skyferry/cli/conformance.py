@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,49 +66,46 @@ async def _run(
     wanted: Named, settings: Settings, scratch: str, objects: int, told: Callable[[Result], None]
 ) -> tuple[Traits, list[Result]]:
     from skyferry.testing.store_cases import Place, run
+    from skyferry.testing.store_cases.keys import AWKWARD, awkward
     from skyferry.wiring import Opener
 
     stores = {"store": wanted.store, "other": wanted.store}
     if (absent := _absent(wanted.store)) is not None:
         stores["nowhere"] = absent
     opener = Opener(settings.model_copy(update={"stores": stores, "routes": ()}))
-    opened: dict[str, ObjectStore] = {"store": places.opened(wanted, opener)}
-    opened |= {name: opener.store(name) for name in stores if name != "store"}
-    store, results = opened["store"], []
+    store = places.opened(wanted, opener)
+    results: list[Result] = []
+    nowhere = opener.store("nowhere") if absent else None
+    opened = [store, *([nowhere] if nowhere else [])]
     refused: dict[str, str] = {}
 
     async def place(case: str) -> Place:
         prefix = f"{scratch}{case.removeprefix('test_')[:24]}/"
-        return Place(
-            store,
-            prefix,
-            opened["other"],
-            opened.get("nowhere"),
-            _carried(store),
-            cannot_hold=refused,
-            page=objects,
-        )
+        opened.append(other := opener.store("other"))  # a case may close it
+        keys = refused | await _refused(
+            store, prefix, awkward(Place(store, prefix))[-2:]
+        )  # as long as they can be here
+        return Place(store, prefix, other, nowhere, _carried(store), cannot_hold=keys, page=objects)
 
     try:
-        refused |= await _refused(store, scratch)
+        refused |= await _refused(store, scratch, AWKWARD)
         async for result in run(place):
             results.append(result)
             told(result)
     finally:
         await _clean(store, scratch)
-        for each in opened.values():
+        for each in opened:
             await each.close()
         await opener.close()
     return store.traits, results
 
 
-async def _refused(store: ObjectStore, scratch: str) -> dict[str, str]:
-    """Keys that it refuses, and why: which is allowed, as long as it does so before any effect."""
+async def _refused(store: ObjectStore, scratch: str, keys: Sequence[str]) -> dict[str, str]:
+    """Those that it refuses, and why: which is allowed, as long as it does so before any effect."""
     from skyferry.errors import InvalidKey, StoreError
-    from skyferry.testing.store_cases.keys import AWKWARD
 
     refused = {}
-    for key in AWKWARD:
+    for key in keys:
         try:
             await store.head(scratch + key)
         except InvalidKey as error:
