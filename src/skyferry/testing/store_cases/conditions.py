@@ -9,7 +9,7 @@ from unittest import SkipTest
 from skyferry.errors import BucketNotFound, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import ObjectStore, Precondition
-from skyferry.testing.store_cases.place import Place, digests, refused
+from skyferry.testing.store_cases.place import Place, answered, digests, refused
 
 CREATE = Precondition(create_only=True)
 NEVER = Precondition(replace="0-0-0")
@@ -26,7 +26,8 @@ async def winners(place: Place, when: Precondition, count: int) -> list[tuple[in
     async def write(n: int) -> ObjectMeta | None:
         data = b"writer %d" % n
         try:
-            return await clients(place)[n % 2].write(place.key("k"), data, Attributes(), digests(data), when)
+            store = clients(place)[n % 2]
+            return await answered(lambda: store.write(place.key("k"), data, Attributes(), digests(data), when))
         except PreconditionFailed:
             return None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
-from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreUnavailable, VersionChanged
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, VersionChanged
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectData
-from skyferry.testing.store_cases.place import Place, digests, noise, only, refused
+from skyferry.testing.store_cases.place import Place, answered, digests, noise, only, refused
 
 
 class ObjectCases:
@@ -131,10 +132,7 @@ class ObjectCases:
 
         async def read() -> None:
             while not done.is_set():
-                try:
-                    got = await place.store.read(key, 0, 2 * size)
-                except StoreUnavailable:  # a service under such fire may say so
-                    continue
+                got = await answered(lambda: place.store.read(key, 0, 2 * size))
                 assert set(got.data) == {got.data[0]}
                 assert got.meta.size == len(got.data)
                 assert not got.meta.checksums.conflict(digests(got.data))
@@ -149,7 +147,10 @@ class ObjectCases:
         size, key = 40_000, place.key("k")
 
         async def ranges(meta_size: int, version: str) -> list[ObjectData]:
-            return [await place.store.read(key, at, 10_000, version=version) for at in range(0, meta_size, 10_000)]
+            return [
+                await answered(partial(place.store.read, key, at, 10_000, version=version))
+                for at in range(0, meta_size, 10_000)
+            ]
 
         for n in range(6):
             written = await place.put("k", bytes([65 + n]) * size)

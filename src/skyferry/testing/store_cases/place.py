@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from awscrt import checksums as crt
 
-from skyferry.errors import SkyferryError
+from skyferry.errors import SkyferryError, StoreUnavailable
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Part, Precondition, Upload
 
+T = TypeVar("T")
 EVERYTHING = Attributes(
     content_type="text/plain; charset=utf-8",
     content_encoding="gzip",
@@ -68,6 +70,14 @@ class Place:
     async def send(self, upload: Upload, data: bytes) -> list[Part]:
         """All parts, in order."""
         return [await self.store.write_part(upload, n, piece, crc) for n, piece, crc in pieces(upload, data)]
+
+
+async def answered(call: Callable[[], Awaitable[T]]) -> T:
+    """Its result, asked for again while the store says that it is not available, as the engine does."""
+    for _ in range(5):
+        with suppress(StoreUnavailable):
+            return await call()
+    return await call()
 
 
 def pieces(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
