@@ -47,6 +47,16 @@ async def arrived(service: Service, count: int) -> list[bytes]:
     return [message.body for _, message in service.accepted]
 
 
+def confirmed(sns: Any, subscription: str) -> None:
+    """Wait for it."""
+    for _ in range(400):
+        found = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+        if found.get("PendingConfirmation") == "false":
+            return
+        time.sleep(0.05)
+    raise AssertionError("the subscription was not confirmed")
+
+
 @pytest.mark.parametrize("form", ["{url}/{secret}", "{url}?secret={secret}"])
 async def test_ceph_pushes_what_lands_in_a_bucket(form: str, radosgw_server: RadosGateway, radosgw_s3: S3Place) -> None:
     keys = (radosgw_server.access_key, radosgw_server.secret_key)
@@ -97,7 +107,8 @@ async def test_sns_subscribes_signs_and_pushes(localstack_server: LocalStack, lo
     async with server(service, kind="sns", topics=(topic,), endpoint=localhost) as url:
 
         def land() -> None:
-            sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=url)
+            made = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=url, ReturnSubscriptionArn=True)
+            confirmed(sns, made["SubscriptionArn"])  # what is published before goes nowhere
             rule = {"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}
             s3.put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]}

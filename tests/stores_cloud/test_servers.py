@@ -23,7 +23,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), BaseHTTPRequestHandler).serve_foreve
 
 
 def test_localstack_answers_on_loopback(localstack_server: LocalStack) -> None:
-    assert urlsplit(localstack_server.url).hostname == "::1"
+    assert urlsplit(localstack_server.url).hostname == "127.0.0.1"
     assert answers(f"{localstack_server.url}/_localstack/health")
 
 
