@@ -19,6 +19,8 @@ from skyferry.status import Status, Submission
 
 SAMPLE = 2.0  # seconds between looks at queues and ledger for the metrics
 PRUNE = 3600.0  # seconds between prunings
+LOOK = 0.1  # seconds between looks whether it is idle
+UNTOLD = 5.0  # seconds without a message after which a queue that tells no depth counts as empty
 
 
 class Source(Protocol):
@@ -54,6 +56,7 @@ class Service:
         self._a = assembly
         self.ledger = assembly.world.ledger
         self._started_at = assembly.world.clock.time()
+        self._patience = 2 * LOOK  # seconds that it must be idle to count as finished
 
     async def run(self, until_idle: bool = False) -> None:
         """Work until `drain`, or until there is nothing left to do."""
@@ -142,11 +145,11 @@ class Service:
             await clock.sleep(PRUNE)
 
     async def _drain_when_idle(self) -> None:
-        """Twice in a row, because a message may be between two places while it is looked for."""
-        idle = 0
-        while idle < 2:
-            await self._a.world.clock.sleep(0.1)
-            idle = idle + 1 if await self._is_idle() else 0
+        """Looks again, because a message may be between two places, or still on its way from a queue that tells no depth."""
+        quiet = 0.0
+        while quiet < self._patience:
+            await self._a.world.clock.sleep(LOOK)
+            quiet = quiet + LOOK if await self._is_idle() else 0.0
         self.drain()
 
     async def _is_idle(self) -> bool:
@@ -156,4 +159,5 @@ class Service:
             depths = [await queue.depth() for queue in self._a.queues]
         except QueueError:
             return False
+        self._patience = UNTOLD if any(depth.ready < 0 for depth in depths) else 2 * LOOK
         return not any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths)
