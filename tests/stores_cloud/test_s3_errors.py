@@ -20,7 +20,6 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.stores.http import retry_after
 from skyferry.stores.s3_errors import CODES, Refusal, translate
 
 CASES = [
@@ -86,11 +85,3 @@ def test_what_throttles_or_is_down_is_an_outage_and_nothing_else_is() -> None:
 def test_only_an_absent_object_is_skipped() -> None:
     skipped = {code for code, (error, _) in CODES.items() if error.disposition is Disposition.SKIP}
     assert skipped == {"NoSuchKey", "NoSuchVersion"}
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("", None), ("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
-)
-def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
-    assert retry_after(header) == seconds

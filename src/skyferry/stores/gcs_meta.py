@@ -40,7 +40,7 @@ def meta(resource: Mapping[str, Any]) -> ObjectMeta:
         generation = int(resource["generation"])
         return ObjectMeta(
             key=resource["name"],
-            size=int(resource["size"]),
+            size=int(resource.get("size", 0)),
             version=str(generation),
             modified=datetime.fromisoformat(resource["updated"]).timestamp(),
             position=position(generation, int(resource["metageneration"])),

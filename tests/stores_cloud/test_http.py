@@ -1,0 +1,133 @@
+"""The HTTP that all clouds share, against servers that misbehave below HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+from skyferry.stores.http import Http, Limits, retry_after
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+LARGE = bytes(32 * 2**20)  # more than any socket buffers
+IMPATIENT = Limits(read_timeout=0.3)
+
+
+@asynccontextmanager
+async def server(serve: Serve) -> AsyncIterator[str]:
+    """On loopback; every connection gets `serve`, and ends with it or with the block."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (asyncio.CancelledError, OSError):
+            return
+        finally:
+            writer.transport.abort() if task.cancelling() else writer.close()
+
+    listening = await asyncio.start_server(run, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    finally:
+        listening.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+
+
+async def ask(url: str, body: bytes | tuple[bytes, ...] = b"", limits: Limits = IMPATIENT, limit: int = 100) -> bytes:
+    http = Http("store", url, limits)
+    try:
+        return (await http.exchange("PUT", url, {}, body, limit=limit, key="k")).body
+    finally:
+        await http.close()
+
+
+async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes the connection and no more than the sockets' buffers."""
+    await asyncio.Event().wait()
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes everything and says nothing."""
+    while await reader.read(2**16):
+        pass
+
+
+def says(answer: bytes) -> Serve:
+    """Reads the head, and answers this."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    return serve
+
+
+async def test_a_server_that_takes_no_bytes_is_given_up() -> None:
+    async with server(deaf) as url:
+        with pytest.raises(StoreTimeout, match="store k"):
+            await ask(url, LARGE)
+
+
+async def test_a_server_that_never_answers_is_given_up() -> None:
+    async with server(silent) as url:
+        for body in (b"", b"x", LARGE):
+            with pytest.raises(StoreTimeout):
+                await ask(url, body)
+
+
+async def test_a_body_in_parts_arrives_in_order() -> None:
+    came = bytearray()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        came.extend(await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+
+    parts = (b"head", bytes(range(256)) * 4096, b"", b"tail")
+    async with server(keep) as url:
+        await ask(url, parts)
+    assert bytes(came) == b"".join(parts)
+
+
+async def test_nobody_there_is_a_lost_connection() -> None:
+    async with server(silent) as url:
+        pass
+    with pytest.raises(ConnectionLost):
+        await ask(url)
+
+
+async def test_more_than_was_asked_for_is_not_read() -> None:
+    """Said in advance, or found out on the way."""
+    async with server(says(b"HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n" + bytes(101))) as url:
+        with pytest.raises(StoreError, match="101 bytes where 100"):
+            await ask(url)
+    async with server(says(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(101))) as url:
+        with pytest.raises(StoreError, match="more than the 100 bytes"):
+            await ask(url)
+
+
+async def test_what_is_no_http_is_a_lost_connection() -> None:
+    for words in (b"", b"220 mail ready\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort"):
+        async with server(says(words)) as url:
+            with pytest.raises(ConnectionLost):
+                await ask(url)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("", None), ("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
+)
+def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after(header) == seconds
