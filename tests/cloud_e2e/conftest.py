@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 import pytest
+from tests.absent import absent
 from tests.cloud_e2e.buckets import Clouds
 
 from skyferry.cli import main
@@ -28,7 +29,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
             try:
                 return stack.enter_context(server)
             except Missing as missing:
-                pytest.skip(str(missing))
+                absent(missing)
 
         s3, gcs, azure = start(localstack()), start(gcs_fake()), start(azurite())
         folder = tmp_path_factory.mktemp("folders")

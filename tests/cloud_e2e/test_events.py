@@ -16,6 +16,7 @@ import pytest
 import yaml
 from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
+from tests.absent import absent
 from tests.cloud_e2e.buckets import AzureContainer, Bucket, Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 
@@ -97,7 +98,7 @@ def emulator() -> Iterator[PubSubEmulator]:
         with pubsub() as server:
             yield server
     except Missing as missing:
-        pytest.skip(str(missing))
+        absent(missing)
 
 
 @pytest.mark.usefixtures("skyferry")  # for its environment

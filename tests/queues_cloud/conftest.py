@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
 
 import pytest
+from tests.absent import absent
 
 from skyferry.testing.servers import Azurite, LocalStack, Missing, azurite, localstack
 from skyferry.testing.servers.pubsub import PubSubEmulator, pubsub
@@ -25,7 +26,7 @@ def _start(servers: ExitStack, server: AbstractContextManager[T]) -> T:
     try:
         return servers.enter_context(server)
     except Missing as missing:
-        pytest.skip(str(missing))
+        absent(missing)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
 
 import pytest
+from tests.absent import absent
 
 from skyferry.credentials import fixed
 from skyferry.stores.gcs import GcsStore
@@ -31,7 +32,7 @@ def _start(servers: ExitStack, server: AbstractContextManager[T]) -> T:
     try:
         return servers.enter_context(server)
     except Missing as missing:
-        pytest.skip(str(missing))
+        absent(missing)
 
 
 @pytest.fixture(scope="session")

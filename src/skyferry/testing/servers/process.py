@@ -26,6 +26,7 @@ class Missing(Exception):
     """The server is not installed."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         super().__init__(f"{name} is not installed: python -m skyferry.testing.servers install {name}")
 
 
