@@ -28,7 +28,7 @@ class GcsOptions:
     billing_project: str = ""  # who pays for requests, where the bucket demands that ("requester pays")
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
-    read_timeout: float = 30.0  # seconds without a byte
+    read_timeout: float = 60.0  # seconds without a byte: Google asks for 30 at least for each call of a rewrite
 
 
 class GcsWire:
