@@ -25,7 +25,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -33,7 +33,6 @@ from prometheus_client import CollectorRegistry
 from skyferry.config.load import load
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
-from skyferry.engine.service import Service
 from skyferry.events.native import encode
 from skyferry.model import (
     Change,
@@ -111,13 +110,13 @@ async def fill(chosen: Settings, messages: list[Outgoing]) -> None:
 
 
 class Spent:
-    """What a stretch of work takes of this process, all threads together."""
+    """What a stretch of work takes of this process, all threads together: until `mark` was called last."""
 
-    def __enter__(self) -> Spent:
+    def __init__(self) -> None:
         self.began, self.before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def mark(self) -> None:
+        """Count what was spent up to now."""
         after, before = resource.getrusage(resource.RUSAGE_SELF), self.before
         self.seconds = time.perf_counter() - self.began
         self.user, self.system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
@@ -130,17 +129,27 @@ class Spent:
         return ROW.format(name, count, f"{self.seconds:.2f}", rate, *micros, switches)
 
 
+@dataclass
+class UntilAcked:
+    """Marks each ack: what comes after the last one is only the waiting for more."""
+
+    spent: Spent
+    observer: Observer
+
+    def on(self, record: Record) -> None:
+        """Hear it."""
+        self.observer.on(record)
+        if record.event == "message.acked":
+            self.spent.mark()
+
+
 async def work(chosen: Settings, observer: Observer) -> Spent:
-    """What it takes to work the backlog off."""
-    async with build(chosen, observer) as service:
-        with Spent() as spent:
-            await run(service)
-        return spent
-
-
-async def run(service: Service) -> None:
-    """Until it is idle."""
-    await service.run(until_idle=True)
+    """What it takes to work the backlog off, up to the last ack."""
+    seen = UntilAcked(Spent(), observer)
+    async with build(chosen, seen) as service:
+        seen.spent = Spent()
+        await service.run(until_idle=True)
+    return seen.spent
 
 
 def observer(stack: ExitStack, folder: Path, told: bool) -> Observer:
@@ -180,9 +189,11 @@ def bare(folder: Path, copies: int) -> Spent:
         os.rename(f"{n}.tmp", str(n), src_dir_fd=parent, dst_dir_fd=parent)
         os.fsync(parent)
 
-    with Spent() as spent, ThreadPoolExecutor(4) as threads:
+    spent = Spent()
+    with ThreadPoolExecutor(4) as threads:
         for _ in threads.map(copy, range(copies)):
             pass
+    spent.mark()
     os.close(parent)
     return spent
 

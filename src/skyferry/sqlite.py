@@ -4,6 +4,7 @@ SQL runs off the event loop. Each statement that steps through rows hands the in
 to few statements per operation: a batch goes in as one JSON text (`json_each`) and comes out as one (`json_group_array`).
 
 Durability: WAL with `synchronous=FULL`, so a commit survives power loss (https://www.sqlite.org/pragma.html#pragma_synchronous).
+What need not is committed without a flush (NORMAL): it survives the process, and the next flush covers it too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from skyferry.errors import SkyferryError
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
+_Asked = tuple[Operation, Future[Any], bool]  # what, for whom, and whether it must survive power loss
 Opened = Callable[[sqlite3.Connection, "Presence"], None]
 GROUP = 64  # operations in one transaction at most
 
@@ -55,7 +57,8 @@ class SqliteFile:
             if hasattr(self, "presence"):
                 self.presence.close()
             raise self._translate(problem) from problem
-        self._todo: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
+        self._flushing = True
+        self._todo: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
         self._thread.start()
@@ -66,12 +69,15 @@ class SqliteFile:
         """Whether `close` was called."""
         return self._closed
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Run in a transaction with whatever else is waiting; durable on return. Cancelling does not undo it."""
+    async def write(self, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
+        """Run in a transaction with whatever else is waiting. Cancelling does not undo it.
+
+        Durable on return: whatever becomes of the process, and with `flush` also of the machine.
+        """
         if self._closed:
             raise self._error("it is closed", where=str(self.path))
         done: Future[T] = Future()
-        self._todo.put((operation, done))
+        self._todo.put((operation, done, flush))
         return await asyncio.shield(asyncio.wrap_future(done))
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
@@ -125,11 +131,12 @@ class SqliteFile:
             if stop:
                 return
 
-    def _commit(self, group: list[tuple[Operation, Future[Any]]]) -> None:
+    def _commit(self, group: list[_Asked]) -> None:
         """One transaction for the group; where one operation fails, each on its own, so that only the guilty one does."""
         try:
+            self._flush(any(flush for _, _, flush in group))
             self._writer.execute("BEGIN IMMEDIATE")
-            results = [operation(self._writer) for operation, _ in group]
+            results = [operation(self._writer) for operation, _, _ in group]
             self._writer.execute("COMMIT")
         except Exception as problem:  # noqa: BLE001 - handed to the caller, who awaits it
             if self._writer.in_transaction:
@@ -141,8 +148,14 @@ class SqliteFile:
             else:
                 group[0][1].set_exception(self._translate(problem))
             return
-        for (_, done), result in zip(group, results, strict=True):
+        for (_, done, _), result in zip(group, results, strict=True):
             done.set_result(result)
+
+    def _flush(self, wanted: bool) -> None:
+        """Whether commits from here on wait for the disk."""
+        if wanted is not self._flushing:
+            self._writer.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
+            self._flushing = wanted
 
     def _translate(self, problem: Exception) -> Exception:
         if not isinstance(problem, sqlite3.Error | OSError):

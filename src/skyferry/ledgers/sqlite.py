@@ -1,4 +1,7 @@
-"""A ledger in one SQLite file, for the processes of one machine."""
+"""A ledger in one SQLite file, for the processes of one machine.
+
+Claims and renewals are not flushed to the disk: a loss of power ends whoever could hold one.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,9 @@ class SqliteLedger:
         if self._busy and self._clock.monotonic() >= self._swept + SWEEP:
             await self._sweep()
         now = self._clock.time()
-        answers = await self._file.write(lambda db: batches.claim(db, transfers, self._me, now, self.lease))
+        answers = await self._file.write(
+            lambda db: batches.claim(db, transfers, self._me, now, self.lease), flush=False
+        )
         self._busy = self._busy or any(isinstance(answer, Wait) and answer.busy for answer in answers)
         return answers
 
@@ -59,7 +64,7 @@ class SqliteLedger:
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         until = self._clock.time() + self.lease
-        return await self._file.write(lambda db: batches.renew(db, claims, until))
+        return await self._file.write(lambda db: batches.renew(db, claims, until), flush=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         now = self._clock.time()

@@ -148,6 +148,8 @@ class Page(Generic[Item]):
 class Ledger(Protocol):
     """The durable memory. Every method is one atomic step, durable on return; calls made at the same time are committed together.
 
+    `claim` and `renew` MAY be lost with the power, where that ends everybody who could hold a claim too.
+
     The lease is on the destination key (store and key): one owner works on it at a time. The same owner may claim several
     transfers of one key, at once or one after the other, and gets the same fence; the engine runs them one by one.
     """

@@ -61,7 +61,10 @@ class EventQueue(Protocol):
         """Renew the leases to `lease` seconds from now; returns those that were lost meanwhile."""
 
     async def ack(self, messages: Sequence[Message]) -> None:
-        """Remove for ever, durably on return. A stale receipt MUST NOT remove a message that another holds; it is no error."""
+        """Remove for ever. A stale receipt MUST NOT remove a message that another holds; it is no error.
+
+        Durable on return, but for a loss of power, after which the messages may come again.
+        """
 
     async def release(self, messages: Sequence[Message], delay: float) -> None:
         """Give back before the lease ends; they come again after `delay` seconds (as near as the provider can)."""

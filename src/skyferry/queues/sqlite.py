@@ -3,6 +3,9 @@
 One queue is one file, and never the ledger's: each file has one writer at a time, so that what settles in the ledger
 and what comes and goes in the queues are flushed at the same time and not one after the other; and the file of a queue
 that is gone can simply be deleted.
+
+Only what is sent is flushed to the disk. A loss of power may bring back leases, and messages whose ack was the last that
+happened: the ledger, whose settlements are flushed before any ack, knows them.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ class SqliteQueue:
             _run(connection, "extend", held=held, until=self._clock.time() + self.lease)
             return str(held)
 
-        held = {f"{seq},{attempt}" for seq, attempt in orjson.loads(await self._file.write(operation))}
+        held = {f"{seq},{attempt}" for seq, attempt in orjson.loads(await self._file.write(operation, flush=False))}
         return [message for message in messages if message.receipt not in held]
 
     async def ack(self, messages: Sequence[Message]) -> None:
@@ -90,7 +93,7 @@ class SqliteQueue:
             removed = _run(connection, "remove", held=_one(connection, "held", receipts=receipts)).rowcount
             _run(connection, "count", change=-removed)
 
-        await self._file.write(operation)
+        await self._file.write(operation, flush=False)
 
     async def release(self, messages: Sequence[Message], delay: float) -> None:
         """See `EventQueue`."""
@@ -100,7 +103,7 @@ class SqliteQueue:
             held = _one(connection, "held", receipts=receipts)
             _run(connection, "release", held=held, now=self._clock.time(), delay=delay)
 
-        await self._file.write(operation)
+        await self._file.write(operation, flush=False)
         self._bell.ring()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
@@ -158,7 +161,7 @@ class SqliteQueue:
             _run(connection, "lease", limit=limit, until=now + self.lease, owner=self._owner)
             return rows, now + self.lease, dead
 
-        rows, until, dead = await self._file.write(operation)
+        rows, until, dead = await self._file.write(operation, flush=False)
         if dead:
             await asyncio.to_thread(self._file.presence.forget, dead)
         return [_message(row, until) for row in orjson.loads(rows)], until

@@ -1,0 +1,85 @@
+"""What must outlive a loss of power waits for the disk; what only live processes need does not."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from skyferry.errors import LedgerError
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ports import Outgoing, Settlement
+from skyferry.queues.sqlite import SqliteQueue
+from skyferry.sqlite import SqliteFile
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.ledger.harness import claim, done, transfer
+
+T = TypeVar("T")
+NORMAL, FULL = 1, 2  # https://www.sqlite.org/pragma.html#pragma_synchronous
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteFile]:
+    file = SqliteFile(path, "CREATE TABLE IF NOT EXISTS t (n INTEGER)", "one", LedgerError)
+    try:
+        yield file
+    finally:
+        await file.close()
+
+
+def synchronous(db: sqlite3.Connection) -> int:
+    """How the transaction that runs will be committed."""
+    (value,) = db.execute("PRAGMA synchronous").fetchone()
+    return int(value)
+
+
+async def test_each_commit_waits_for_the_disk_only_where_it_is_asked_to(tmp_path: Path) -> None:
+    async with opened(tmp_path / "file.db") as file:
+        asked = [True, False, False, True]
+        assert [await file.write(synchronous, flush=flush) for flush in asked] == [FULL, NORMAL, NORMAL, FULL]
+
+
+async def test_one_that_must_wait_makes_its_whole_group_wait(tmp_path: Path) -> None:
+    async with opened(tmp_path / "file.db") as file:
+        started, go = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hold(db: sqlite3.Connection) -> None:
+            """Until the others have come: they are one group then."""
+            loop.call_soon_threadsafe(started.set)
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result()
+
+        first = asyncio.create_task(file.write(hold, flush=False))
+        await started.wait()
+        others = [asyncio.create_task(file.write(synchronous, flush=flush)) for flush in (False, True, False)]
+        await asyncio.sleep(0)
+        go.set()
+        await first
+        assert await asyncio.gather(*others) == [FULL, FULL, FULL]
+
+
+async def test_settlements_and_what_is_sent_wait_and_claims_and_acks_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    write = SqliteFile.write
+
+    async def told(self: SqliteFile, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
+        flushed.append(flush)
+        return await write(self, operation, flush=flush)
+
+    monkeypatch.setattr(SqliteFile, "write", told)
+    ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
+    queue = SqliteQueue(tmp_path / "queue.db", "queue", "one", ManualClock())
+    (held,) = await claim(ledger, transfer("a"))
+    await ledger.settle([Settlement(held, done(held))])
+    await queue.send([Outgoing(b"body")])
+    await queue.ack(await queue.receive(1, 0))
+    assert flushed == [False, True, True, False, False]
+    await ledger.close()
+    await queue.close()
