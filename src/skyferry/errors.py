@@ -97,6 +97,8 @@ class InvalidKey(EventError):
 class StoreError(SkyferryError):
     """The store failed."""
 
+    partial: bytes = b""  # of a range, what had come when the answer broke off
+
 
 class ObjectNotFound(StoreError):
     """The object does not exist."""

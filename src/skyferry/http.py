@@ -82,6 +82,7 @@ class Http:
         """
         parts = (body,) if isinstance(body, bytes) else body
         size = sum(map(len, parts))
+        came = io.BytesIO()
         try:
             async with (
                 asyncio.timeout(None) as sending,
@@ -93,16 +94,17 @@ class Http:
                     allow_redirects=False,
                 ) as response,
             ):
-                return Answer(
-                    response.status, response.headers, await _read(response, limit if response.ok else DOCUMENT)
-                )
+                kept = came if _is_range(response, headers) else io.BytesIO()
+                content = await _read(response, limit if response.ok else DOCUMENT, kept)
+                return Answer(response.status, response.headers, content)
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
-            raise StoreTimeout(where=self.where(key)) from late
+            raise _broken_off(StoreTimeout(where=self.where(key)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
             hint = "see that the endpoint's certificate is valid for its name and trusted here"
             raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
         except (aiohttp.ClientError, OSError) as broken:
-            raise ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key)) from broken
+            lost = ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key))
+            raise _broken_off(lost, came) from broken
 
     def where(self, key: str) -> str:
         """For errors."""
@@ -164,8 +166,20 @@ def _proxy(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body in one piece of memory, never two: what a transfer may hold is counted."""
+def _is_range(response: aiohttp.ClientResponse, asked: Mapping[str, str]) -> bool:
+    """Whether the body is the range that was asked for, of the version that was asked for."""
+    pinned = asked.get("if-match", response.headers.get("etag"))
+    return response.status == 206 and pinned == response.headers.get("etag")
+
+
+def _broken_off(error: StoreError, came: io.BytesIO) -> StoreError:
+    came.truncate()
+    error.partial = came.getvalue()
+    return error
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int, body: io.BytesIO) -> bytes:
+    """The body in one piece of memory, never two: what a transfer may hold is counted. Large ones are read into `body`."""
     length = response.content_length or 0
     if response.method == "HEAD":
         return b""
@@ -174,7 +188,6 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         raise StoreError(f"the server sends {length} bytes where {limit} were asked for")
     if length <= SMALL and response.content_length is not None:
         return await response.read()
-    body = io.BytesIO()
     body.seek(max(length - 1, 0))
     body.write(b"\0" * bool(length))
     body.seek(0)

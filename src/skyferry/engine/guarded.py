@@ -8,11 +8,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from skyferry.engine.admission import Breaker, RateLimiter
-from skyferry.errors import ConnectionLost, Disposition, Fenced, SkyferryError, StoreTimeout, StoreUnavailable
+from skyferry.errors import (
+    ConnectionLost,
+    Disposition,
+    Fenced,
+    SkyferryError,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Reach, Upload
 from skyferry.records import Record
@@ -48,13 +56,21 @@ class GuardedStore:
         return await self._ask("head", "read", key, 0, lambda: self.inner.head(key))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        async def whole() -> ObjectData:
-            got = await self.inner.read(key, start, length, version=version)
-            if len(got.data) != max(0, min(length, got.meta.size - start)):
-                raise ConnectionLost("the body ended early", where=f"{self.name} {key}")
-            return got
+        came: list[bytes] = []  # of a version that is sure to be the same when it is asked for the rest
 
-        answer = await self._ask("read", "read", key, 0, whole)
+        async def rest() -> ObjectData:
+            begin = start + sum(map(len, came))
+            try:
+                got = await self.inner.read(key, begin, start + length - begin, version=version)
+            except StoreError as broken:
+                if version and broken.partial:
+                    came.append(broken.partial)
+                raise
+            if len(got.data) != max(0, min(start + length, got.meta.size) - begin):
+                raise ConnectionLost("the body ended early", where=f"{self.name} {key}")
+            return replace(got, data=b"".join((*came, got.data))) if came else got
+
+        answer = await self._ask("read", "read", key, 0, rest)
         await self.guards.bytes.take(len(answer.data))  # a debt: how much comes is known only now
         return answer
 

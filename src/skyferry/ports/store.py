@@ -56,7 +56,8 @@ class ObjectStore(Protocol):
 
         `version` pins the read: if the key does not hold that version any more (and the store keeps no old ones), raises
         VersionChanged. Without it, the newest version. A start at or past the end gives b"". A short or broken body
-        MUST raise, never return fewer bytes. If the content changes during the call: VersionChanged. Raises ObjectNotFound.
+        MUST raise, never return fewer bytes; `StoreError.partial` MAY hold the first bytes of a pinned range, so that only
+        the rest is asked for again. If the content changes during the call: VersionChanged. Raises ObjectNotFound.
         """
 
     async def write(

@@ -43,6 +43,7 @@ class Exchange:
     target: str
     received: int = 0  # bytes of the body
     status: int = 0  # of the answer; 0 = none was given
+    sent: int = 0  # bytes of its body that were carried
 
 
 class FaultProxy:
@@ -122,16 +123,17 @@ class FaultProxy:
             response.headers.extend((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
         if fault.flip is not None:
             content[fault.flip] ^= 1
-        return await _answer(request, response, bytes(content), fault)
+        until = fault.cut if fault.cut is not None else fault.stall
+        exchange.sent = len(content[:until])
+        return await _answer(request, response, bytes(content[:until]), fault)
 
 
 async def _answer(
     request: web.BaseRequest, response: web.StreamResponse, content: bytes, fault: Fault
 ) -> web.StreamResponse:
     await response.prepare(request)
-    until = fault.cut if fault.cut is not None else fault.stall
     if content:
-        await response.write(content[:until])
+        await response.write(content)
     if fault.cut is not None:
         return _drop(request)
     if fault.stall is not None:
