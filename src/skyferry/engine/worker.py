@@ -102,7 +102,9 @@ class Worker:
             except (QueueError, LedgerError) as error:
                 failures += 1
                 self._tell.queue_failed(queue.name, error)
-                await self._wait(self._policy.chains.backoff.delay(failures, self._w.random.random()))
+                await self._rest(
+                    self._policy.chains.backoff.delay(failures, self._w.random.random(), error.retry_after)
+                )
             finally:
                 self._hold.reserve(-count)
 
@@ -110,6 +112,12 @@ class Worker:
         """While every destination is down there is no point in taking messages just to give them back."""
         waits = [b.wait() for s in {r.store for r in self._w.routes.values()} if (b := self._w.breakers.get(s))]
         return min(waits) if waits else 0.0
+
+    async def _rest(self, seconds: float) -> None:
+        """For as long as this, or until a drain."""
+        end = self._w.clock.monotonic() + seconds
+        while not self._stop.is_set() and (left := end - self._w.clock.monotonic()) > 0:
+            await self._wait(left)
 
     async def _wait(self, seconds: float) -> None:
         """Until there is more room, or a drain, but no longer than this."""

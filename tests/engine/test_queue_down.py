@@ -1,0 +1,54 @@
+"""A queue that cannot be reached is asked ever more seldom, and a shutdown does not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.engine.test_large_worker import SETTINGS, Reader, Silence
+
+from skyferry.config.routes import Routes
+from skyferry.engine.admission import MemoryBudget
+from skyferry.engine.copy import Copier
+from skyferry.engine.digest import InlineOffload
+from skyferry.engine.parts import PartLimits
+from skyferry.engine.worker import Worker, WorkerPolicy
+from skyferry.engine.world import World
+from skyferry.errors import QueueError
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ports import Message
+from skyferry.queues.memory import MemoryQueue
+from skyferry.testing.clock import ManualClock
+
+
+class Down(MemoryQueue):
+    """Answers nobody."""
+
+    asked = 0
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        self.asked += 1
+        raise QueueError
+
+
+class Longest:
+    """Each delay is as long as it can be."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+async def test_it_is_asked_ever_more_seldom() -> None:
+    """The delays double up to a minute: 1, 2, 4, 8, 16, 32, 60, 60 ... seconds."""
+    clock = ManualClock()
+    queue, routes = Down("events", clock), Routes(SETTINGS)
+    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), Silence())  # type: ignore[arg-type]  # all that is asked of it
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    worker = Worker(world, Reader(routes), copier, [queue], WorkerPolicy())
+    running = asyncio.create_task(worker.run())
+    await clock.advance(62)
+    assert queue.asked == 6
+    await clock.advance(600)
+    assert queue.asked == 16
+    worker.drain()
+    await clock.advance(1)
+    await running
