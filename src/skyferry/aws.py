@@ -46,3 +46,8 @@ class Signer:
         )
         request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
         return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
+
+
+def sts(region: str) -> str:
+    """The endpoint of AWS STS in a region."""
+    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"

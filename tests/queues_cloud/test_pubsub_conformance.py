@@ -10,7 +10,9 @@ from types import MappingProxyType
 import pytest
 
 from skyferry.credentials import fixed
+from skyferry.errors import QueueError
 from skyferry.ports import EventQueue
+from skyferry.ports.inspection import Redrive
 from skyferry.queues.pubsub import PubSubQueue
 from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
@@ -61,3 +63,25 @@ class TestPubSub(QueueConformance):
         yield harness
         for queue in harness.opened:
             await queue.close()
+
+
+async def test_the_subscription_tells_how_it_is_set_up(pubsub_server: PubSubEmulator) -> None:
+    """Its topic, as a bucket's notification names it, and when it gives a message up."""
+    harness = PubSubHarness(pubsub_server)
+    await harness.create()
+    queue = await harness.open()
+    assert isinstance(queue, PubSubQueue)
+    facts = await queue.inspect()
+    await queue.close()
+    assert (facts.address, facts.redrive, facts.who) == (harness.topic, Redrive(100, harness.topic), "anonymous")
+    assert (facts.wrong, "10 s" in facts.notes[-1]) == ((), True)
+
+
+async def test_a_subscription_that_is_not_there_is_an_error(pubsub_server: PubSubEmulator) -> None:
+    """With what to do."""
+    queue = await PubSubHarness(pubsub_server).open()
+    assert isinstance(queue, PubSubQueue)
+    with pytest.raises(QueueError) as caught:
+        await queue.inspect()
+    assert caught.value.hint
+    await queue.close()

@@ -12,6 +12,7 @@ from skyferry.credentials import S3Credentials, fixed
 from skyferry.errors import QueueError
 from skyferry.http import Answer
 from skyferry.ports import Message, Outgoing
+from skyferry.ports.inspection import Redrive
 from skyferry.queues.sqs import LONGEST_HOLD, SqsQueue
 from skyferry.queues.sqs_wire import SqsOptions, code, refused
 from skyferry.testing.clock import ManualClock
@@ -47,14 +48,12 @@ async def test_the_redrive_policy_is_told(localstack_server: LocalStack) -> None
     """None without one."""
     harness = await created(localstack_server, lease=30)
     queue = SqsQueue("sqs", harness.name, ANY, harness.options)
-    assert await queue.redrive_policy() is None
+    assert (await queue.inspect()).redrive is None
     dead = await created(localstack_server)
     arn = f"arn:aws:sqs:{localstack_server.region}:000000000000:{dead.name}"
     policy = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"5"}}'
     await queue._wire.call("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
-    found = await queue.redrive_policy()
-    assert found
-    assert (found.max_receives, found.dead_letter_arn) == (5, arn)
+    assert (await queue.inspect()).redrive == Redrive(5, arn)
     await queue.close()
 
 

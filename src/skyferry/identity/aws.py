@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from skyferry.aws import sts
 from skyferry.credentials import S3Credentials
 from skyferry.errors import ConnectionLost, StoreUnavailable
 from skyferry.identity.exchange import Request, ask, refused
@@ -37,11 +38,6 @@ class Role:
     def url(self) -> str:
         """Of STS."""
         return self.endpoint or sts(self.region)
-
-
-def sts(region: str) -> str:
-    """The endpoint of AWS STS in a region."""
-    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
 
 
 def web_identity(role: Role, source: Source) -> Obtain[S3Credentials]:

@@ -24,6 +24,8 @@ from skyferry.clock import SystemClock
 from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.http import Answer, Http, Limits, parse_xml
 from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.ports.inspection import QueueFacts
+from skyferry.queues.azure_queue_inspect import inspect
 from skyferry.queues.plain import unwrap, wrap
 from skyferry.queues.together import PARALLEL, each
 from skyferry.queues.waiting import Bell
@@ -123,6 +125,11 @@ class AzureQueue:
         self._check()
         answer = await self._ask("GET", "", {"comp": "metadata"})
         return Depth(int(answer.headers.get("x-ms-approximate-messages-count", -1)), -1, -1, -1.0)
+
+    async def inspect(self) -> QueueFacts:
+        """See `InspectableQueue`."""
+        await self.depth()
+        return await inspect(self._root, self._credential, LONGEST)
 
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""

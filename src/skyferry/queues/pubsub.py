@@ -25,6 +25,8 @@ from skyferry.clock import SystemClock
 from skyferry.credentials import TokenProvider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.ports.inspection import QueueFacts
+from skyferry.queues.pubsub_inspect import inspect
 from skyferry.queues.pubsub_wire import Metadata, PubSubOptions, PubSubWire
 from skyferry.queues.waiting import Bell
 
@@ -51,6 +53,7 @@ class PubSubQueue:
         self.name, self.lease = name, options.lease
         self._location, self._options = location, options
         self._wire = PubSubWire(name, credentials, options)
+        self._inspected = partial(inspect, self._wire, location, credentials, options)
         self._clock = clock or SystemClock()
         self._bell = Bell()
         self._buffer: deque[Message] = deque()
@@ -142,6 +145,10 @@ class PubSubQueue:
         """See `EventQueue`. Pub/Sub tells it to its monitoring only."""
         self._check()
         return Depth(-1, -1, -1, -1.0)
+
+    async def inspect(self) -> QueueFacts:
+        """See `InspectableQueue`."""
+        return await self._inspected()
 
     async def close(self) -> None:
         """See `EventQueue`. What was not handed out yet is given back."""

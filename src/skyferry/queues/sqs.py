@@ -15,7 +15,6 @@ import math
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,9 @@ from skyferry.clock import SystemClock
 from skyferry.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.ports.inspection import QueueFacts
 from skyferry.queues.plain import Pairs, text_of, unwrap, wrap
+from skyferry.queues.sqs_inspect import inspect
 from skyferry.queues.sqs_wire import SqsOptions, SqsWire
 from skyferry.queues.together import each
 
@@ -41,14 +42,6 @@ _NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{
 REST = "skyferry-attributes"  # attribute with the attributes that have no room or no legal name of their own
 
 
-@dataclass(frozen=True, slots=True)
-class RedrivePolicy:
-    """Where the service itself puts messages that came too often."""
-
-    max_receives: int
-    dead_letter_arn: str
-
-
 class SqsQueue:
     """An `EventQueue` on SQS."""
 
@@ -57,6 +50,7 @@ class SqsQueue:
     ) -> None:
         self.name, self.lease = name, float(options.lease)
         self._wire = SqsWire(name, location, credentials, options)
+        self._inspected = partial(inspect, self._wire, credentials, options, LONGEST_HOLD)
         self._clock = clock or SystemClock()
         self._fifo = location.endswith(".fifo")
         self._leases: dict[str, float] = {}  # until when, by receipt
@@ -128,14 +122,9 @@ class SqsQueue:
         ready, leased, delayed = (int(answer.get("Attributes", {}).get(name, -1)) for name in names)
         return Depth(ready, leased, delayed, -1.0)
 
-    async def redrive_policy(self) -> RedrivePolicy | None:
-        """What the queue does by itself with messages that come too often; None = nothing."""
-        answer = await self._wire.call("GetQueueAttributes", AttributeNames=["RedrivePolicy"])
-        text = answer.get("Attributes", {}).get("RedrivePolicy")
-        if not text:
-            return None
-        policy = orjson.loads(text)
-        return RedrivePolicy(int(policy["maxReceiveCount"]), policy["deadLetterTargetArn"])
+    async def inspect(self) -> QueueFacts:
+        """See `InspectableQueue`."""
+        return await self._inspected()
 
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""

@@ -63,10 +63,11 @@ class SqsWire:
         if not region:
             raise ConfigError("no region is given", where=name, hint="add ?region=… to its URL")
         own = f"{url.scheme}://{url.netloc}" if url else f"https://sqs.{region}.amazonaws.com"
-        self._root = (options.endpoint or own).rstrip("/") + "/"
+        self.root = (options.endpoint or own).rstrip("/") + "/"
+        self.region = region
         self._signer = Signer("sqs", region)
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
-        self._http = Http(name, self._root, limits)
+        self._http = Http(name, self.root, limits)
         self._url = location if url else ""
 
     async def call(self, operation: str, **fields: object) -> Any:
@@ -86,15 +87,15 @@ class SqsWire:
     async def _ask(self, operation: str, fields: Mapping[str, object]) -> Any:
         body = orjson.dumps(fields)
         headers = {
-            "Host": urlsplit(self._root).netloc,
+            "Host": urlsplit(self.root).netloc,
             "Content-Type": "application/x-amz-json-1.0",
             "X-Amz-Target": f"AmazonSQS.{operation}",
         }
         sha256 = hashlib.sha256(body).hexdigest()
 
         async def once(credentials: S3Credentials) -> Answer:
-            signed = self._signer.sign(credentials, "POST", urlsplit(self._root).path, headers, sha256)
-            return await self._http.exchange("POST", self._root, signed, body)
+            signed = self._signer.sign(credentials, "POST", urlsplit(self.root).path, headers, sha256)
+            return await self._http.exchange("POST", self.root, signed, body)
 
         try:
             credentials = await self._credentials()

@@ -6,12 +6,15 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from skyferry.azure_auth import AzureProvider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.azure_copy import AzureCopies
+from skyferry.stores.azure_inspect import inspect
 from skyferry.stores.azure_listing import Listing
 from skyferry.stores.azure_meta import Pin, meta, write_headers, written
 from skyferry.stores.azure_proof import demand, digest
@@ -37,6 +40,7 @@ class AzureStore:
         self._listing = Listing(self._wire, options)
         self._uploads = AzureUploads(self._wire, options)
         self._copies = AzureCopies(self._wire, options, self._uploads)
+        self._inspected = partial(inspect, self._wire, credential, options)
         self.reach: Reach | None = Reach(("azure", self._wire.account, credential), container)
 
     async def head(self, key: str) -> ObjectMeta:
@@ -124,6 +128,9 @@ class AzureStore:
             for found in page:
                 if found.key.encode() > mark:
                     yield found
+
+    async def inspect(self) -> BucketFacts:
+        return await self._inspected()
 
     async def close(self) -> None:
         await self._wire.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from skyferry.credentials import TokenProvider
 from skyferry.errors import (
@@ -22,6 +23,8 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.ports.inspection import BucketFacts
+from skyferry.stores.gcs_inspect import inspect
 from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
 from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
 from skyferry.stores.gcs_wire import GcsOptions, GcsWire
@@ -54,6 +57,7 @@ class GcsStore:
         self.name, self.traits = name, TRAITS
         self._wire = GcsWire(name, bucket, tokens, options)
         self._uploads = GcsUploads(self._wire)
+        self._inspected = partial(inspect, self._wire, tokens, options)
         self.reach: Reach | None = Reach(("gcs", options.endpoint, tokens), bucket)
 
     async def head(self, key: str) -> ObjectMeta:
@@ -131,6 +135,9 @@ class GcsStore:
         async for item in self._uploads.listed(prefix, query):
             if item["name"] != after and not item["name"].startswith(SCRATCH):
                 yield meta(item)
+
+    async def inspect(self) -> BucketFacts:
+        return await self._inspected()
 
     async def close(self) -> None:
         await self._wire.close()

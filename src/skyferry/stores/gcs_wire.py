@@ -36,15 +36,15 @@ class GcsWire:
 
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
         self.bucket, self._tokens, self._options = bucket, tokens, options
-        self._root = (options.endpoint or GOOGLE).rstrip("/")
-        self._http = Http(name, self._root, Limits(options.connections, options.connect_timeout, options.read_timeout))
+        self.root = (options.endpoint or GOOGLE).rstrip("/")
+        self._http = Http(name, self.root, Limits(options.connections, options.connect_timeout, options.read_timeout))
 
     async def send(
         self,
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | list[str]] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | tuple[bytes, ...] = b"",
         limit: int = DOCUMENT,
@@ -53,7 +53,7 @@ class GcsWire:
     ) -> Answer:
         """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`."""
         payer = {"userProject": self._options.billing_project} if self._options.billing_project else {}
-        url = f"{self._root}{path}?{urlencode({**(query or {}), **payer, 'prettyPrint': 'false'}, quote_via=quote)}"
+        url = f"{self.root}{path}?{urlencode({**(query or {}), **payer, 'prettyPrint': 'false'}, doseq=True, quote_via=quote)}"
         token = await self._tokens()
         answer = await self._exchange(method, url, token, headers or {}, body, limit, key)
         if answer.status == 401 and token:

@@ -24,8 +24,10 @@ from typing import TypeVar
 from skyferry.errors import StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_files import existing, read_range, translate
+from skyferry.stores.local_inspect import inspect
 from skyferry.stores.local_meta import describe, version_of
 from skyferry.stores.local_names import LONGEST_NAME, names_of
 from skyferry.stores.local_threads import Threads
@@ -121,6 +123,9 @@ class LocalStore:
             while unreadable:
                 self._on_unreadable(unreadable.pop())
 
+    async def inspect(self) -> BucketFacts:
+        return await self._run("", self._inspect)
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -141,6 +146,10 @@ class LocalStore:
                 return function(*args)
         except OSError as error:
             raise translate(error, f"{self.name} {key}") from error
+
+    def _inspect(self) -> BucketFacts:
+        self._bucket.root()
+        return inspect(self._bucket.folder)
 
     def _head(self, key: str) -> ObjectMeta:
         with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat):

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from skyferry.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.s3_copy import S3Copies
 from skyferry.stores.s3_errors import InvalidArgument
+from skyferry.stores.s3_inspect import inspect
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
 from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, key_of
@@ -31,6 +34,7 @@ class S3Store:
         self._wire = S3Wire(name, bucket, credentials, options)
         self._uploads = S3Uploads(self._wire, self._service, self._encryption)
         self._copies = S3Copies(self._wire, self._service, self._encryption)
+        self._inspected = partial(inspect, self._wire, credentials, options)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
@@ -140,6 +144,9 @@ class S3Store:
                 )
             more = document.findtext("{*}IsTruncated", "") == "true"
             query["continuation-token"] = document.findtext("{*}NextContinuationToken", "")
+
+    async def inspect(self) -> BucketFacts:
+        return await self._inspected()
 
     async def close(self) -> None:
         await self._wire.close()

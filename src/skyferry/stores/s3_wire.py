@@ -81,10 +81,10 @@ class S3Wire:
         self.name = name
         self._credentials, self._options = credentials, options
         self._region = options.region or options.row.region
-        self._root = root(bucket, options, self._region)
-        self._host = urlsplit(self._root).netloc
+        self.root = root(bucket, options, self._region)
+        self._host = urlsplit(self.root).netloc
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
-        self._http = Http(name, self._root, limits)
+        self._http = Http(name, self.root, limits)
         self._signing: tuple[S3Credentials, AwsCredentialsProvider] | None = None
 
     async def send(
@@ -103,7 +103,7 @@ class S3Wire:
 
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
         """
-        url = self._root + quote(key, safe="/~") + _query(query or {})
+        url = self.root + quote(key, safe="/~") + _query(query or {})
         unsigned = {"Host": self._host, **(headers or {})}
 
         async def once(credentials: S3Credentials) -> Answer:

@@ -29,9 +29,11 @@ from skyferry.errors import (
     StoreTimeout,
     StoreUnavailable,
     Throttled,
+    Unsupported,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Part, Precondition, Reach, Upload
+from skyferry.ports.inspection import BucketFacts, InspectableStore
 
 T = TypeVar("T")
 RETRY_AFTER = 0.05  # seconds
@@ -207,6 +209,12 @@ class SimulatedStore:
                     break
         if broken:
             await self._break(request)
+
+    async def inspect(self) -> BucketFacts:
+        """Of what is inside: it costs no request."""
+        if isinstance(self._inner, InspectableStore):
+            return await self._inner.inspect()
+        raise Unsupported(where=self.name)
 
     async def close(self) -> None:
         await self._inner.close()

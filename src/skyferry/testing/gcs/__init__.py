@@ -1,6 +1,6 @@
 """A Cloud Storage of our own for tests: the JSON API on aiohttp, in memory, as strict as the service where we know it.
 
-    buckets        insert, get, patch (versioning), delete, list
+    buckets        insert, get, patch (versioning), delete, list; notification configurations, which tell nobody
     objects        get, patch, update, delete, list (prefix, delimiter, offsets, pages, versions), copy, rewrite, compose
     uploads        media, multipart/related, resumable (308, `bytes */size`, resent bytes, cancel)
     downloads      ranges, generations, gunzipped unless the client says that it takes gzip
@@ -12,6 +12,6 @@
 list of `Fault`s: what happens to the next requests; GET how many are left), `/_fake/exchanges` (GET the requests so far
 with the bytes received of each, also of one that broke; DELETE forgets them) and `/_fake/token` (PUT the token to demand).
 
-It has no access lists, notifications, holds, retention, soft delete, HMAC keys, XML API or gRPC; projects are not told
-apart, and the key of KMS that an object names is kept, but encrypts nothing.
+It has no access lists (everybody has each permission), holds, HMAC keys, XML API or gRPC. Projects are not told apart.
+Retention and soft delete of a bucket, and the key of KMS that an object names, are kept and shown, and do nothing.
 """

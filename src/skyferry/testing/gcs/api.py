@@ -18,7 +18,10 @@ from skyferry.testing.gcs.wire import Dropped, Reply, Request, Script, drop, jso
 from skyferry.testing.servers.proxy import Exchange, Fault
 
 PAGE = 1000  # objects of one page at most
-SETTINGS = ("storageClass", "versioning", "location", "labels", "lifecycle")
+SETTINGS = (
+    *("storageClass", "versioning", "location", "labels", "lifecycle"),
+    *("encryption", "retentionPolicy", "softDeletePolicy"),  # kept and shown, and nothing done by them
+)
 
 
 class Gcs:
@@ -79,6 +82,13 @@ class Gcs:
         match request.method, rest:
             case _, [] | [_]:
                 return json_reply(await self._on_bucket(request, *rest), fields)
+            case "GET", [bucket, "iam", "testPermissions"]:
+                self._bucket(bucket)
+                return json_reply(
+                    {"kind": "storage#testIamPermissionsResponse", "permissions": request.all("permissions")}
+                )
+            case "GET" | "POST", [bucket, "notificationConfigs"]:
+                return json_reply(await _notifications(request, self._bucket(bucket)), fields)
             case "GET", [bucket, "o"]:
                 return json_reply(_listing(request, self._bucket(bucket)), fields)
             case "DELETE", [bucket, "o", name]:
@@ -185,6 +195,18 @@ def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
         else:
             items.extend(each.resource(bucket.name, request.root) for each in found)
     return {name: value for name, value in answer.items() if value}
+
+
+async def _notifications(request: Request, bucket: Bucket) -> dict[str, Any]:
+    """Those of a bucket, or a new one. They are kept, and nobody is told of anything."""
+    if request.method == "GET":
+        return {"kind": "storage#notifications", **({"items": bucket.notifications} if bucket.notifications else {})}
+    given = await request.document()
+    if not str(given.get("topic", "")).startswith("//pubsub.googleapis.com/projects/"):
+        raise invalid("Invalid Pub/Sub topic name.")
+    made = {"kind": "storage#notification", "id": str(len(bucket.notifications) + 1), "payload_format": "NONE", **given}
+    bucket.notifications.append(made)
+    return made
 
 
 def _bucket_settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class Bucket:
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         self.name, self.settings = name, dict(settings)
+        self.notifications: list[dict[str, Any]] = []  # configurations
         self._live: dict[str, Stored] = {}
         self._old: dict[str, list[Stored]] = {}  # noncurrent generations, oldest first
         self._names: list[str] = []  # of both, sorted; the order of code points is that of UTF-8

@@ -64,9 +64,14 @@ class Request:
         path, _, query = request.raw_path.partition("?")
         self.method = request.method
         self.segments = [unquote(segment) for segment in path[1:].split("/")]
-        self.query = dict(parse_qsl(query, keep_blank_values=True))
+        self._pairs = parse_qsl(query, keep_blank_values=True)
+        self.query = dict(self._pairs)
         self.headers = request.headers
         self.root = f"{request.scheme}://{request.host}"
+
+    def all(self, name: str) -> list[str]:
+        """Each value of a parameter that may be repeated."""
+        return [value for each, value in self._pairs if each == name]
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body, counted as it comes. Raises Dropped."""

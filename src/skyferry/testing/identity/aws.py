@@ -38,6 +38,8 @@ async def sts(clouds: Clouds, request: web.Request) -> web.Response:
             return _assume(clouds, form)
         case "GetWebIdentityToken":
             return _issue(clouds, request, form, await request.read())
+        case "GetCallerIdentity":
+            return _caller(clouds, request, await request.read())
     return _error(400, "InvalidAction", form.get("Action", ""))
 
 
@@ -69,13 +71,27 @@ def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: byt
     try:
         who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
     except Refused as refused:
-        code = "ExpiredToken" if refused.reason == "expired" else "SignatureDoesNotMatch"
-        return _error(403, code, "The request is not signed by anybody known")
+        return _unknown(refused)
     if form.get("SigningAlgorithm") != "RS256" or not form.get("Audience.member.1"):
         return _error(400, "ValidationError", "SigningAlgorithm, Audience")
     token = clouds.issuers[AWS].token(who, form["Audience.member.1"], life=300)
     fields = {"WebIdentityToken": token, "Expiration": _time(clouds.clock() + 300)}
     return _answer("GetWebIdentityToken", _elements(fields))
+
+
+def _caller(clouds: Clouds, request: web.Request, body: bytes) -> web.Response:
+    """Who signs the request: of a role's key, the role itself in place of a session of it."""
+    try:
+        who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
+    except Refused as refused:
+        return _unknown(refused)
+    fields = {"Arn": who, "UserId": "AROAEXAMPLE:session", "Account": "111122223333"}
+    return _answer("GetCallerIdentity", _elements(fields))
+
+
+def _unknown(refused: Refused) -> web.Response:
+    code = "ExpiredToken" if refused.reason == "expired" else "SignatureDoesNotMatch"
+    return _error(403, code, "The request is not signed by anybody known")
 
 
 async def pod(clouds: Clouds, request: web.Request) -> web.Response:

@@ -1,0 +1,96 @@
+"""Who a credential says we are, for people to see. No credential is in it, and none is checked by it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from skyferry.aws import Signer, sts
+from skyferry.azure_auth import AzureProvider, SharedKey
+from skyferry.credentials import S3Provider, TokenProvider
+from skyferry.errors import StoreError
+from skyferry.http import Answer, Http, Limits
+from skyferry.ports.inspection import Unknown
+
+TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105 - no secret
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+
+
+async def aws_caller(credentials: S3Provider, region: str, endpoint: str = "") -> str | Unknown:
+    """The ARN that AWS STS tells (GetCallerIdentity, which needs no permission). `endpoint` of others than Amazon.
+
+    Raises as the provider of credentials does.
+    """
+    url = (endpoint or sts(region)).rstrip("/")
+    body = b"Action=GetCallerIdentity&Version=2011-06-15"
+    headers = {"Host": urlsplit(url).netloc, "Content-Type": FORM}
+    path = f"{urlsplit(url).path}/"
+    who = await credentials()
+    signed = Signer("sts", region).sign(who, "POST", path, headers, hashlib.sha256(body).hexdigest())
+    try:
+        document = (await _once("AWS STS", f"{url}/", signed, body)).xml()
+    except StoreError:
+        return Unknown("its STS does not answer")
+    return document.findtext(".//{*}Arn") or Unknown("it has no STS that tells")
+
+
+async def google_caller(tokens: TokenProvider, url: str = TOKEN_INFO) -> str | Unknown:
+    """The e-mail or the number of the account that Google knows the token by. Raises as the provider of tokens does."""
+    token = await tokens()
+    if not token:
+        return "anonymous"
+    try:
+        body = urlencode({"access_token": token}).encode()
+        told = (await _once("Google", url, {"Content-Type": FORM}, body)).json()
+    except StoreError:
+        return Unknown("Google does not answer")
+    found = told.get("email") or told.get("sub") or told.get("azp") if isinstance(told, dict) else ""
+    return str(found) if found else Unknown("Google tells it of tokens of its own accounts only")
+
+
+async def azure_caller(credential: AzureProvider) -> str | Unknown:
+    """What the token says of itself, or whose key it is. Raises as the provider of credentials does."""
+    given = await credential()
+    if isinstance(given, SharedKey):
+        return f"whoever has a key of the account {given.account}"
+    if not given:
+        return "anonymous"
+    claims = _claims(given)
+    names = {"upn": "", "appid": "application ", "azp": "application ", "oid": "object ", "tid": "tenant "}
+    said = [f"{word}{claims[name]}" for name, word in names.items() if isinstance(claims.get(name), str)]
+    return ", ".join(said) if said else Unknown("the token does not say")
+
+
+def skew(headers: Mapping[str, str]) -> float | Unknown:
+    """Seconds by which the clock of who has just answered is ahead of ours; it tells whole seconds."""
+    try:
+        there, here = parsedate_to_datetime(headers.get("date", "")).timestamp(), time()
+    except ValueError:
+        return Unknown("the answer has no date")
+    return 0.0 if abs(there - here) < 1.5 else there - here
+
+
+async def _once(name: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    http = Http(name, url, Limits(connections=1, connect_timeout=5.0, read_timeout=10.0))
+    try:
+        return await http.exchange("POST", url, headers, body)
+    finally:
+        await http.close()
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    """Of a JSON Web Token, not verified: they are shown, and nothing else is done by them."""
+    _, part, *_ = (*token.split("."), "", "")
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}

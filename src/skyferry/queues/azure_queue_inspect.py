@@ -1,0 +1,27 @@
+"""How a Storage Queue is set up. Permission: that of its depth."""
+
+from __future__ import annotations
+
+from skyferry.azure_auth import AzureProvider
+from skyferry.callers import azure_caller
+from skyferry.errors import StoreError
+from skyferry.ports.inspection import QueueFacts, Unknown
+
+
+async def inspect(endpoint: str, credential: AzureProvider, longest_hold: float) -> QueueFacts:
+    """See `InspectableQueue`, of a queue that has answered."""
+    try:
+        who = await azure_caller(credential)
+    except StoreError as error:
+        who = Unknown(error.message)
+    return QueueFacts(
+        endpoint=endpoint,
+        who=who,
+        address=Unknown("Azure's management interface tells who sends there, and the queue not"),
+        redrive=None,
+        receives=Unknown("Azure tells by trying only"),
+        encryption="by the account's key",
+        senders=Unknown("Event Grid is not asked"),
+        longest_hold=longest_hold,
+        notes=("it drops what nobody acks in seven days",),
+    )

@@ -1,0 +1,93 @@
+"""How a Pub/Sub subscription is set up. Permission: pubsub.subscriptions.get, which a subscriber need not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from google.api_core.exceptions import PermissionDenied as Denied
+from google.pubsub_v1.types import Subscription
+
+from skyferry.callers import google_caller
+from skyferry.credentials import TokenProvider
+from skyferry.errors import QueueError, StoreError
+from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
+from skyferry.queues.pubsub_wire import SERVICE, Metadata, PubSubOptions, PubSubWire
+
+CONSUME = "pubsub.subscriptions.consume"
+LOOK = Unknown("may not look (pubsub.subscriptions.get)")
+
+
+async def inspect(wire: PubSubWire, location: str, tokens: TokenProvider, options: PubSubOptions) -> QueueFacts:
+    """See `InspectableQueue`."""
+    found = await _subscription(wire, location)
+    return QueueFacts(
+        endpoint=options.endpoint or SERVICE,
+        who=await _who(tokens, options),
+        address=found.topic if found else LOOK,
+        redrive=_redrive(found) if found else LOOK,
+        receives=await _receives(wire, location),
+        encryption=Unknown("its topic tells it"),
+        senders=Unknown("its topic tells it"),
+        notes=tuple(_notes(found)) if found else (),
+        wrong=tuple(_wrong(found)) if found else (),
+    )
+
+
+async def _subscription(wire: PubSubWire, location: str) -> Subscription | None:
+    """None where we may not look."""
+
+    async def get(metadata: Metadata, timeout: float) -> Subscription:
+        return await wire.subscriber.get_subscription(
+            subscription=location, metadata=metadata, timeout=timeout, retry=None
+        )
+
+    try:
+        return await wire.call(get)
+    except QueueError as error:
+        if isinstance(error.__cause__, Denied):
+            return None
+        raise
+
+
+async def _receives(wire: PubSubWire, location: str) -> bool | Unknown:
+    async def ask(metadata: Metadata, timeout: float) -> Sequence[str]:
+        request = {"resource": location, "permissions": [CONSUME]}
+        answer = await wire.subscriber.test_iam_permissions(request=request, metadata=metadata, timeout=timeout)
+        return list(answer.permissions)
+
+    try:
+        return CONSUME in await wire.call(ask)
+    except QueueError:
+        return Unknown("the service does not tell")
+
+
+async def _who(tokens: TokenProvider, options: PubSubOptions) -> str | Unknown:
+    """As `gcs_inspect`: Google is asked about tokens for Google."""
+    try:
+        if await tokens() and options.endpoint:
+            return Unknown("the endpoint is not Google's")
+        return await google_caller(tokens)
+    except StoreError as error:
+        return Unknown(error.message)
+
+
+def _redrive(found: Subscription) -> Redrive | None:
+    policy = found.dead_letter_policy
+    return Redrive(policy.max_delivery_attempts or 5, policy.dead_letter_topic) if policy.dead_letter_topic else None
+
+
+def _notes(found: Subscription) -> Iterator[str]:
+    if found.enable_exactly_once_delivery:
+        yield "exactly once"
+    if found.enable_message_ordering:
+        yield "ordered by key"
+    if found.filter:
+        yield f"takes only what its filter lets through: {found.filter}"
+    yield f"its own ack deadline of {found.ack_deadline_seconds} s is not used: the lease is asked for"
+
+
+def _wrong(found: Subscription) -> Iterator[Wrong]:
+    if found.topic == "_deleted-topic_":
+        yield Wrong("its topic was deleted", "create the subscription anew, on the topic that the bucket notifies")
+    if found.push_config.push_endpoint or found.bigquery_config.table or found.cloud_storage_config.bucket:
+        yield Wrong("it pushes its messages elsewhere, so none can be pulled", "make a pull subscription for Skyferry")

@@ -1,0 +1,88 @@
+"""How an SQS queue is set up. Permission: sqs:GetQueueAttributes, as for its depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from skyferry.callers import aws_caller
+from skyferry.credentials import S3Provider
+from skyferry.errors import StoreError
+from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
+from skyferry.queues.sqs_wire import SqsOptions, SqsWire
+
+SEND = ("*", "sqs:*", "sqs:sendmessage")
+
+
+async def inspect(wire: SqsWire, credentials: S3Provider, options: SqsOptions, longest_hold: float) -> QueueFacts:
+    """See `InspectableQueue`."""
+    found: dict[str, str] = (await wire.call("GetQueueAttributes", AttributeNames=["All"])).get("Attributes", {})
+    return QueueFacts(
+        endpoint=wire.root,
+        who=await _who(credentials, wire, options),
+        address=found.get("QueueArn") or Unknown("the service does not tell"),
+        redrive=_redrive(found.get("RedrivePolicy", "")),
+        receives=Unknown("SQS tells by trying only"),
+        encryption=_encryption(found),
+        senders=_senders(found.get("Policy", ""), options),
+        longest_hold=longest_hold,
+        notes=tuple(_notes(found)),
+    )
+
+
+async def _who(credentials: S3Provider, wire: SqsWire, options: SqsOptions) -> str | Unknown:
+    try:
+        return await aws_caller(credentials, wire.region, options.endpoint)
+    except StoreError as error:  # `call` has had its credentials, so there is one
+        return Unknown(error.message)
+
+
+def _redrive(text: str) -> Redrive | None:
+    policy = orjson.loads(text) if text else {}
+    return Redrive(int(policy["maxReceiveCount"]), policy["deadLetterTargetArn"]) if policy else None
+
+
+def _encryption(found: dict[str, str]) -> str:
+    if found.get("KmsMasterKeyId"):
+        return f"aws:kms {found['KmsMasterKeyId']}"
+    return "by SQS's keys" if found.get("SqsManagedSseEnabled") == "true" else "none"
+
+
+def _senders(policy: str, options: SqsOptions) -> frozenset[str] | Unknown:
+    """Whom the queue's policy lets send. Another service than Amazon's need not ask it."""
+    if not policy:
+        return Unknown("the service may not need a policy") if options.endpoint else frozenset()
+    try:
+        return frozenset(senders(orjson.loads(policy)))
+    except orjson.JSONDecodeError:
+        return Unknown("its policy is not JSON")
+
+
+def senders(policy: dict[str, Any]) -> Iterator[str]:
+    """Services and accounts that may send by a policy; its conditions are not judged."""
+    for statement in _listed(policy.get("Statement")):
+        actions = [str(action).lower() for action in _listed(statement.get("Action"))]
+        if statement.get("Effect") != "Allow" or not any(action in SEND for action in actions):
+            continue
+        principal = statement.get("Principal", {})
+        if isinstance(principal, str):
+            yield principal
+        else:
+            yield from (str(each) for kind in principal.values() for each in _listed(kind))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _notes(found: dict[str, str]) -> Iterator[str]:
+    if found.get("FifoQueue") == "true":
+        yield "first in, first out within a group"
+    if (delay := int(found.get("DelaySeconds", 0))) > 0:
+        yield f"each message comes {delay} s late"
+    if kept := found.get("MessageRetentionPeriod"):
+        yield f"keeps messages for {int(kept) / 86400:g} days"
+    if own := found.get("VisibilityTimeout"):
+        yield f"its own visibility timeout of {own} s is not used: each receive names the lease"

@@ -1,0 +1,69 @@
+"""How a container is set up, as far as Blob Storage tells it: who is notified, and where the account is, its management
+interface tells only. Permission: that to read and to list (Storage Blob Data Reader).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skyferry.azure_auth import AzureProvider
+from skyferry.callers import azure_caller, skew
+from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, looked
+from skyferry.stores.azure_wire import AzureOptions, AzureWire
+
+MANAGEMENT = Unknown("Azure's management interface tells it, and Blob Storage not")
+LOOK = "Storage Blob Data Reader"
+NAMESPACE = "the account's namespace is hierarchical, the settings say that it is not"
+FLAT = "the account's namespace is flat, the settings say that it is hierarchical"
+
+
+async def inspect(wire: AzureWire, credential: AzureProvider, options: AzureOptions) -> BucketFacts:
+    """See `InspectableStore`."""
+    answer = await wire.send("GET", query={"restype": "container"}, accept=(403,))
+    container = answer.headers if answer.status < 300 else {}
+    account = await looked(_account(wire), LOOK)
+    return BucketFacts(
+        endpoint=wire.account,
+        who=await azure_caller(credential),
+        region=MANAGEMENT,
+        versioning=await looked(_versioning(wire), LOOK),
+        encryption=_encryption(container) if container else Unknown(f"may not look ({LOOK})"),
+        notices=MANAGEMENT,
+        skew=skew(answer.headers),
+        allowed=Unknown("Azure tells by trying only"),
+        kept=_kept(container),
+        wrong=() if isinstance(account, Unknown) else namespace(account, options),
+    )
+
+
+async def _account(wire: AzureWire) -> Mapping[str, str]:
+    return (await wire.send("HEAD", query={"restype": "account", "comp": "properties"})).headers
+
+
+async def _versioning(wire: AzureWire) -> str | Unknown:
+    """An account that keeps versions names one with each blob of a listing that asks for them."""
+    query = {"restype": "container", "comp": "list", "include": "versions", "maxresults": "1"}
+    blob = (await wire.send("GET", query=query)).xml().find("Blobs/Blob")
+    if blob is None:
+        return Unknown("nothing is there to tell it by")
+    return "on" if blob.findtext("VersionId") else "off"
+
+
+def _encryption(headers: Mapping[str, str]) -> str:
+    scope = headers.get("x-ms-default-encryption-scope", "")
+    return f"scope {scope}" if scope.strip("$") not in ("", "account-encryption-key") else "by the account's key"
+
+
+def _kept(headers: Mapping[str, str]) -> str:
+    kinds = {"x-ms-has-immutability-policy": "an immutability policy", "x-ms-has-legal-hold": "a legal hold"}
+    found = [words for name, words in kinds.items() if headers.get(name) == "true"]
+    return f"{' and '.join(found)} may keep blobs as they are" if found else ""
+
+
+def namespace(account: Mapping[str, str], options: AzureOptions) -> tuple[Wrong, ...]:
+    """Whether the settings know which kind of namespace the account has; `account` are headers of Get Account Information."""
+    told = account.get("x-ms-is-hns-enabled", "")
+    if not told or (told == "true") is options.hierarchical:
+        return ()
+    said = FLAT if options.hierarchical else NAMESPACE
+    return (Wrong(said, f"set the store's `hierarchical: {told}`"),)

@@ -1,0 +1,97 @@
+"""How a Cloud Storage bucket is set up. Permissions: storage.buckets.get, which tells of its notifications too.
+
+What is allowed (testIamPermissions) anybody may ask of himself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from skyferry.callers import google_caller, skew
+from skyferry.credentials import TokenProvider
+from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, looked
+from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+
+PERMISSIONS = {
+    "storage.objects.get": READ,
+    "storage.objects.create": WRITE,
+    "storage.objects.delete": DELETE,
+    "storage.objects.list": LIST,
+}
+LOOK = "storage.buckets.get"
+DAY = 86400
+
+
+async def inspect(wire: GcsWire, tokens: TokenProvider, options: GcsOptions) -> BucketFacts:
+    """See `InspectableStore`."""
+    answer = await wire.send("GET", wire.path(), query={"maxResults": "1", "fields": "kind"}, accept=(403,))
+    bucket = await looked(_bucket(wire), LOOK)
+    settings = {} if isinstance(bucket, Unknown) else bucket
+    return BucketFacts(
+        endpoint=wire.root,
+        who=await _who(tokens, options),
+        region=bucket if isinstance(bucket, Unknown) else str(settings.get("location", "")).lower(),
+        versioning=bucket if isinstance(bucket, Unknown) else _versioning(settings),
+        encryption=bucket if isinstance(bucket, Unknown) else _encryption(settings),
+        notices=await looked(_notices(wire), LOOK),
+        skew=skew(answer.headers),
+        allowed=await looked(_allowed(wire), "testIamPermissions"),
+        kept=_kept(settings),
+    )
+
+
+async def _who(tokens: TokenProvider, options: GcsOptions) -> str | Unknown:
+    """Google is asked about tokens for Google: another service's are none of its business."""
+    if await tokens() and options.endpoint:
+        return Unknown("the endpoint is not Google's")
+    return await google_caller(tokens)
+
+
+async def _bucket(wire: GcsWire) -> dict[str, Any]:
+    fields = "location,versioning,encryption,retentionPolicy,softDeletePolicy"
+    found: dict[str, Any] = (await wire.send("GET", _path(wire), query={"fields": fields})).json()
+    return found
+
+
+async def _allowed(wire: GcsWire) -> frozenset[str]:
+    query = {"permissions": list(PERMISSIONS)}
+    told = (await wire.send("GET", f"{_path(wire)}/iam/testPermissions", query=query)).json()
+    return frozenset(PERMISSIONS[name] for name in told.get("permissions", ()) if name in PERMISSIONS)
+
+
+async def _notices(wire: GcsWire) -> tuple[Notice, ...]:
+    told = (await wire.send("GET", f"{_path(wire)}/notificationConfigs")).json()
+    return tuple(_notice(each) for each in told.get("items", ()))
+
+
+def _notice(config: dict[str, Any]) -> Notice:
+    """A topic is the address of each subscription to it. No event types means all."""
+    events = tuple(config.get("event_types", ()))
+    return Notice(
+        target=str(config.get("topic", "")).removeprefix("//pubsub.googleapis.com/"),
+        direct=True,
+        created=not events or "OBJECT_FINALIZE" in events,
+        deleted=not events or "OBJECT_DELETE" in events,
+        events=events or ("all",),
+        prefix=config.get("object_name_prefix", ""),
+    )
+
+
+def _versioning(settings: dict[str, Any]) -> str:
+    soft = int(settings.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
+    state = "on" if settings.get("versioning", {}).get("enabled") else "off"
+    return f"{state}, and what is deleted is kept for {soft / DAY:g} days" if soft else state
+
+
+def _encryption(settings: dict[str, Any]) -> str:
+    return str(settings.get("encryption", {}).get("defaultKmsKeyName", "") or "by Google's keys")
+
+
+def _kept(settings: dict[str, Any]) -> str:
+    seconds = int(settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
+    return f"a retention policy keeps each object for {seconds / DAY:g} days" if seconds else ""
+
+
+def _path(wire: GcsWire) -> str:
+    return f"/storage/v1/b/{quote(wire.bucket, safe='')}"

@@ -1,0 +1,41 @@
+"""How a folder is set up. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Unknown
+
+FOLDER = Unknown("it is a folder")
+
+
+def inspect(folder: Path) -> BucketFacts:
+    """See `InspectableStore`. Raises OSError."""
+    free = shutil.disk_usage(folder).free
+    rights = {
+        READ: os.access(folder, os.R_OK | os.X_OK),
+        LIST: os.access(folder, os.R_OK | os.X_OK),
+        WRITE: os.access(folder, os.W_OK | os.X_OK),
+        DELETE: os.access(folder, os.W_OK | os.X_OK),
+    }
+    return BucketFacts(
+        endpoint=f"{folder.absolute()}, {free / 2**30:.1f} GiB free",
+        who=_who(),
+        region=FOLDER,
+        versioning="off",
+        encryption=FOLDER,
+        notices=FOLDER,
+        skew=0.0,
+        allowed=frozenset(right for right, given in rights.items() if given),
+    )
+
+
+def _who() -> str:
+    uid = os.geteuid()
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"

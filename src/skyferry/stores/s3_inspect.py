@@ -1,0 +1,94 @@
+"""How an S3 bucket is set up. Permissions: s3:ListBucket, and to know more s3:GetBucketVersioning,
+s3:GetEncryptionConfiguration and s3:GetBucketNotification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from skyferry.callers import aws_caller, skew
+from skyferry.credentials import S3Provider
+from skyferry.errors import BucketNotFound, StoreError
+from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, looked
+from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, refusal
+
+CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
+DELETED = ("Delete", "DeleteMarkerCreated")
+TARGETS = {"Queue": True, "Topic": False, "CloudFunction": False}  # configuration of notifications -> a queue's address
+
+
+async def inspect(wire: S3Wire, credentials: S3Provider, options: S3Options) -> BucketFacts:
+    """See `InspectableStore`."""
+    asked = options.region or options.row.region
+    answer = await wire.send("HEAD", accept=range(300, 500))
+    region = answer.headers.get("x-amz-bucket-region", "")
+    if answer.status == 404:
+        raise BucketNotFound(where=wire.name, hint="create the bucket, or correct its name, endpoint or region")
+    wrong = (_elsewhere(region, asked),) if region and asked not in (region, "auto") else ()
+    return BucketFacts(
+        endpoint=wire.root,
+        who=await aws_caller(credentials, asked, options.endpoint),
+        region=region or Unknown("the service does not tell"),
+        versioning=await looked(_versioning(wire), "s3:GetBucketVersioning"),
+        encryption=await looked(_encryption(wire), "s3:GetEncryptionConfiguration"),
+        notices=await looked(_notices(wire), "s3:GetBucketNotification"),
+        skew=skew(answer.headers),
+        allowed=Unknown("S3 tells by trying only"),
+        wrong=wrong,
+    )
+
+
+def _elsewhere(region: str, asked: str) -> Wrong:
+    return Wrong(f"it is in {region}, and requests are signed for {asked}", f"set the store's region to {region}")
+
+
+async def _versioning(wire: S3Wire) -> str:
+    document = (await wire.send("GET", query={"versioning": ""})).xml()
+    return {"Enabled": "on", "Suspended": "suspended"}.get(document.findtext("{*}Status", ""), "off")
+
+
+async def _encryption(wire: S3Wire) -> str:
+    answer = await wire.send("GET", query={"encryption": ""}, accept=(404,))
+    if answer.status == 404:
+        return _none(answer)
+    default = answer.xml().find(".//{*}ApplyServerSideEncryptionByDefault")
+    if default is None:
+        return "none"
+    return f"{default.findtext('{*}SSEAlgorithm', '')} {default.findtext('{*}KMSMasterKeyID', '')}".rstrip()
+
+
+def _none(answer: Answer) -> str:
+    if refusal(answer).code == "ServerSideEncryptionConfigurationNotFoundError":
+        return "none"
+    raise StoreError("the service does not tell")
+
+
+async def _notices(wire: S3Wire) -> tuple[Notice, ...]:
+    return tuple(notices((await wire.send("GET", query={"notification": ""})).xml()))
+
+
+def notices(document: ElementTree.Element) -> Iterator[Notice]:
+    """Of a NotificationConfiguration."""
+    for kind, direct in TARGETS.items():
+        for each in document.iterfind(f"{{*}}{kind}Configuration"):
+            events = tuple(event.text or "" for event in each.iterfind("{*}Event"))
+            rules = {
+                rule.findtext("{*}Name", "").lower(): rule.findtext("{*}Value", "")
+                for rule in each.iterfind(".//{*}FilterRule")
+            }
+            yield Notice(
+                target=each.findtext(f"{{*}}{kind}", ""),
+                direct=direct,
+                created=_all(events, "ObjectCreated", CREATED),
+                deleted=_all(events, "ObjectRemoved", DELETED),
+                events=events,
+                prefix=rules.get("prefix", ""),
+                suffix=rules.get("suffix", ""),
+            )
+    if document.find("{*}EventBridgeConfiguration") is not None:
+        yield Notice("EventBridge", direct=False, created=True, deleted=True, events=("all",))
+
+
+def _all(events: tuple[str, ...], kind: str, ways: tuple[str, ...]) -> bool:
+    return f"s3:{kind}:*" in events or all(f"s3:{kind}:{way}" in events for way in ways)

@@ -1,0 +1,125 @@
+"""What buckets tell of how they are set up."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from skyferry.errors import BucketNotFound
+from skyferry.ports.inspection import Notice, Unknown
+from skyferry.stores.azure_inspect import namespace
+from skyferry.stores.azure_wire import AzureOptions
+from skyferry.stores.gcs_wire import GcsWire
+from skyferry.stores.s3_wire import S3Wire
+from skyferry.testing.servers import Azurite
+from skyferry.testing.servers.azure import AzurePlace
+from skyferry.testing.servers.gcs import GcsPlace
+from skyferry.testing.servers.proxy import Fault
+from skyferry.testing.servers.s3 import S3Place
+
+KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+
+
+async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> None:
+    """As they were put there; EventBridge is told of as one that is not seen from here."""
+    name = await localstack_s3.bucket(versioned=True)
+    wire = S3Wire("admin", name, localstack_s3.credentials, localstack_s3.options)
+    bus = b"<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
+    await wire.send("PUT", query={"notification": ""}, body=bus)
+    await wire.close()
+    store = localstack_s3.store(name)
+    facts = await store.inspect()
+    await store.close()
+    assert (facts.versioning, facts.region, facts.wrong, facts.skew) == ("on", "us-east-1", (), 0.0)
+    assert facts.notices == (Notice("EventBridge", direct=False, created=True, deleted=True, events=("all",)),)
+    assert facts.who == "arn:aws:iam::000000000000:root"
+
+
+async def test_a_service_that_tells_less_is_no_error(radosgw_s3: S3Place) -> None:
+    """Ceph has no STS that tells, and names no region."""
+    store = radosgw_s3.store(await radosgw_s3.bucket())
+    facts = await store.inspect()
+    await store.close()
+    assert isinstance(facts.who, Unknown)
+    assert isinstance(facts.region, Unknown)
+    assert (facts.versioning, facts.wrong, facts.notices) == ("off", (), ())
+
+
+async def test_a_bucket_that_is_not_there_is_an_error(s3: S3Place, gcs: GcsPlace) -> None:
+    """Whatever may be looked at."""
+    for store in (s3.store("no-such-bucket-here"), gcs.store("no-such-bucket-here")):
+        with pytest.raises(BucketNotFound) as caught:
+            await store.inspect()
+        assert caught.value.hint
+        await store.close()
+
+
+async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
+    """Key, retention, soft delete, versioning, place; and its notifications, where no event types means all."""
+    name = await gcs.bucket(versioned=True)
+    wire = GcsWire("admin", name, gcs.tokens, gcs.options)
+    settings = {
+        "location": "EUROPE-WEST1",
+        "encryption": {"defaultKmsKeyName": KMS},
+        "retentionPolicy": {"retentionPeriod": "86400"},
+        "softDeletePolicy": {"retentionDurationSeconds": "604800"},
+    }
+    path, json = f"/storage/v1/b/{name}", {"content-type": "application/json"}
+    await wire.send("PATCH", path, headers=json, body=orjson.dumps(settings))
+    topic = "projects/p/topics/t"
+    for more in ({}, {"event_types": ["OBJECT_FINALIZE"], "object_name_prefix": "raw/"}):
+        body = orjson.dumps({"topic": f"//pubsub.googleapis.com/{topic}", "payload_format": "JSON_API_V1", **more})
+        await wire.send("POST", f"{path}/notificationConfigs", headers=json, body=body)
+    await wire.close()
+    store = gcs.store(name)
+    facts = await store.inspect()
+    await store.close()
+    assert (facts.region, facts.encryption) == ("europe-west1", KMS)
+    assert facts.versioning == "on, and what is deleted is kept for 7 days"
+    assert facts.kept == "a retention policy keeps each object for 1 days"
+    assert facts.allowed == frozenset({"read", "write", "delete", "list"})
+    assert facts.notices == (
+        Notice(topic, direct=True, created=True, deleted=True, events=("all",)),
+        Notice(topic, direct=True, created=True, deleted=False, events=("OBJECT_FINALIZE",), prefix="raw/"),
+    )
+
+
+async def test_what_may_not_be_looked_at_is_not_known(gcs: GcsPlace) -> None:
+    """By the permission that is missing."""
+    store = gcs.store(await gcs.bucket())
+    denied = orjson.dumps({"error": {"code": 403, "message": "no", "errors": [{"reason": "forbidden"}]}})
+    for target in ("?fields=location", "notificationConfigs", "testPermissions"):
+        await gcs.plan(Fault(method="GET", target=target, status=403, body=denied))
+    facts = await store.inspect()
+    await store.close()
+    look = Unknown("may not look (storage.buckets.get)")
+    assert facts.region == facts.versioning == facts.encryption == facts.notices == look
+    assert facts.allowed == Unknown("may not look (testIamPermissions)")
+
+
+async def test_azure_tells_little(azurite_server: Azurite) -> None:
+    """Who is notified, and where it is, its management alone knows. The account key is not shown."""
+    place = AzurePlace.on(azurite_server)
+    store = place.store(await place.container())
+    facts = await store.inspect()
+    await store.close()
+    assert (facts.wrong, facts.encryption, facts.kept) == ((), "by the account's key", "")
+    assert isinstance(facts.notices, Unknown)
+    assert facts.versioning == Unknown("nothing is there to tell it by")
+    assert azurite_server.key not in repr(facts)
+
+
+@pytest.mark.parametrize(
+    ("told", "set_", "hint"),
+    [
+        ("true", False, "set the store's `hierarchical: true`"),
+        ("false", True, "set the store's `hierarchical: false`"),
+        ("true", True, ""),
+        ("false", False, ""),
+        ("", True, ""),
+    ],
+)
+def test_azure_s_namespace_contradicts_the_settings(told: str, set_: bool, hint: str) -> None:
+    """By the header of Azure's documentation: Azurite does not send it."""
+    found = namespace({"x-ms-is-hns-enabled": told}, AzureOptions("https://a", hierarchical=set_))
+    assert [wrong.hint for wrong in found] == [hint] * bool(hint)
