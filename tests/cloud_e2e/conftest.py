@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 from tests.absent import absent
-from tests.cloud_e2e.buckets import Clouds
+from tests.cloud_e2e.buckets import Clouds, Item, S3Bucket
 
 from skyferry.cli import main
 from skyferry.testing.servers import Missing, azurite, gcs_fake, localstack
@@ -57,3 +57,12 @@ def skyferry(
         return orjson.loads(said.out) if "--json" in arguments else said
 
     return run
+
+
+@pytest.fixture
+def source(clouds: Clouds) -> S3Bucket:
+    """With an object."""
+    bucket = clouds.bucket("s3")
+    assert isinstance(bucket, S3Bucket)
+    bucket.put("mine", Item(b"x" * 1000))
+    return bucket

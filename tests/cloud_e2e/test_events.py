@@ -140,13 +140,13 @@ def subscribed(project: str, name: str) -> tuple[str, str]:
     return topic, f"sub-{name}"
 
 
-def publish(topic: str, blob: Any) -> None:
+def publish(topic: str, blob: Any, event: str = "OBJECT_FINALIZE") -> None:
     """What Cloud Storage would."""
     pubsub_v1.PublisherClient().publish(
         topic,
         b"",
         notificationConfig=f"projects/_/buckets/{blob.bucket.name}/notificationConfigs/1",
-        eventType="OBJECT_FINALIZE",
+        eventType=event,
         payloadFormat="NONE",
         bucketId=blob.bucket.name,
         objectId=blob.name,

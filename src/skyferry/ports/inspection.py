@@ -79,6 +79,7 @@ class QueueFacts:
     receives: bool | Unknown  # our identity may receive
     encryption: str | Unknown
     senders: frozenset[str] | Unknown  # services that its own policy lets send; "*" = anybody
+    barred: Wrong | None = None  # why no service can send, whatever the policy says
     longest_hold: float = float("inf")  # seconds that one message can be held, however often its lease is renewed
     notes: tuple[str, ...] = ()  # for people
     wrong: tuple[Wrong, ...] = ()

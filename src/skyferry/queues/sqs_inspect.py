@@ -10,9 +10,15 @@ import orjson
 from skyferry.callers import aws_caller
 from skyferry.credentials import S3Provider
 from skyferry.errors import StoreError
-from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
+from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.sqs_wire import SqsOptions, SqsWire
 
+OWN_KEY = (
+    "alias/aws/sqs"  # no service of Amazon's may use it, and nobody can let it ("Key management", SQS Developer Guide)
+)
+BARRED = Wrong(
+    f"it is encrypted by {OWN_KEY}, which no service may use", "encrypt it by SSE-SQS, or by a key of your own"
+)
 SEND = ("*", "sqs:*", "sqs:sendmessage")
 
 
@@ -27,6 +33,7 @@ async def inspect(wire: SqsWire, credentials: S3Provider, options: SqsOptions, l
         receives=Unknown("SQS tells by trying only"),
         encryption=_encryption(found),
         senders=_senders(found.get("Policy", ""), options),
+        barred=BARRED if found.get("KmsMasterKeyId", "").endswith(OWN_KEY) else None,
         longest_hold=longest_hold,
         notes=tuple(_notes(found)),
     )

@@ -1,0 +1,150 @@
+"""Whether the event of a canary at a source comes back, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from skyferry.doctor.check import Check, Place, State
+from skyferry.doctor.events import Ear, Ears, Subject, listening
+from skyferry.doctor.stores import CANARY, put
+from skyferry.errors import SkyferryError
+from skyferry.model import Change
+from skyferry.ports import Clock, EventQueue, ObjectStore
+
+AFTERWARDS = 3.0  # seconds to wait for the event of a delete that no route needs, so as to leave no message behind
+GLANCE = 1.0  # seconds between looks for a copy
+MISSED = (
+    "see the filter of the bucket's notification and whether it may send to the queue; a service that runs elsewhere may "
+    "have taken the event: stop it, and ask again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What is to be found out at one source."""
+
+    subject: Subject
+    deletes: bool  # a route propagates deletes
+    removes: bool  # a route deletes what it has copied
+    wait: float  # seconds, at most, for each event
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was."""
+
+    checks: list[Check]
+    hearing: frozenset[str] = frozenset()  # names of the queues that were heard
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a service that runs would make of the canary."""
+
+    store: ObjectStore
+    key: str
+
+
+async def sent(
+    place: Place,
+    store: ObjectStore,
+    queues: Sequence[EventQueue],
+    errand: Errand,
+    clock: Clock,
+    copies: Sequence[Copy] = (),
+) -> Found:
+    """Write the canary, hear of it or see that it was copied, delete it. It stays only where it may not be deleted.
+
+    Without `queues` events are pushed, and only a service that runs takes them.
+    """
+    key = errand.subject.key
+    try:
+        await put(store, key)
+    except SkyferryError as error:
+        said = f"no canary can be written at the source: {error.message}"
+        return Found([place.unknown("event", said, "put an object there yourself, and look into `skyferry transfers`")])
+    began = clock.monotonic()
+    async with listening(queues, errand.subject, clock) as ears:
+        outcome: Ear | Copy | None = None
+        deleted = None
+        try:
+            outcome = await _outcome(ears, copies, errand.wait, clock)
+        finally:
+            removal = await _removed(place, store, key, errand)
+        removed = clock.monotonic()
+        if isinstance(outcome, Ear) and removal.state is State.OK:
+            deleted = await ears.heard(Change.DELETED, errand.wait if errand.deletes else AFTERWARDS)
+    if isinstance(outcome, Copy):
+        said = f"within {removed - began:.1f} s, to a service that runs: it copied the canary to {outcome.store.name}"
+        return Found([removal, place.ok("event", said + await _swept(copies))])
+    if outcome is None:
+        return Found([removal, _missed(place, ears, errand)])
+    seconds = outcome.heard[Change.CREATED] - began
+    checks = [removal, place.ok("event", f"after {seconds:.2f} s, from queue {outcome.queue.name}")]
+    if errand.deletes and removal.state is State.OK:
+        checks.append(_deleted(place, deleted, removed, errand))
+    return Found(checks, frozenset({outcome.queue.name}))
+
+
+async def _outcome(ears: Ears, copies: Sequence[Copy], wait: float, clock: Clock) -> Ear | Copy | None:
+    """Who heard of the canary first: we, or a service that has copied it."""
+    end = clock.monotonic() + wait
+    while (left := end - clock.monotonic()) > 0:
+        ear = await ears.heard(Change.CREATED, min(GLANCE, left))
+        if found := ear or await _copied(copies):
+            return found
+        if ears.tasks and all(task.done() for task in ears.tasks):
+            return None
+    return None
+
+
+async def _copied(copies: Sequence[Copy]) -> Copy | None:
+    for each in copies:
+        with suppress(SkyferryError):
+            if (await each.store.read(each.key, 0, len(CANARY) + 1)).data == CANARY:
+                return each
+    return None
+
+
+async def _swept(copies: Sequence[Copy]) -> str:
+    """Delete those that are canaries; which of them stay."""
+    stay = []
+    for each in copies:
+        try:
+            if await _copied([each]):
+                await each.store.delete(each.key)
+        except SkyferryError as error:
+            stay.append(f"; there stays {each.key} ({error.message})")
+    return "".join(stay)
+
+
+async def _removed(place: Place, store: ObjectStore, key: str, errand: Errand) -> Check:
+    try:
+        await store.delete(key)
+    except SkyferryError as error:
+        if errand.removes:
+            return place.failed("delete", error)
+        return place.unknown("delete", f"no; the canary stays: {key} ({error.message})", "delete it by hand")
+    return place.ok("delete", "a canary at the source")
+
+
+def _deleted(place: Place, ear: Ear | None, since: float, errand: Errand) -> Check:
+    if ear is None:
+        return place.wrong("delete-event", f"not within {errand.wait:g} s", MISSED)
+    return place.ok("delete-event", f"after {max(0.0, ear.heard[Change.DELETED] - since):.2f} s")
+
+
+def _missed(place: Place, ears: Ears, errand: Errand) -> Check:
+    if not ears.each:
+        said = f"no service has copied a canary within {errand.wait:g} s, and nobody else hears of what is pushed"
+        return place.unknown("event", said, "let the service run, and ask again")
+    failed = next((ear for ear in ears.each if ear.failure), None)
+    if failed and failed.failure:
+        return place.failed("event", failed.failure)
+    if all(ear.full for ear in ears.each):
+        return place.unknown("event", "too many other messages wait", "ask again when the queue is short")
+    others = sum(len(ear.others) for ear in ears.each)
+    said = f"not within {errand.wait:g} s" + (f", among {others} other messages" if others else "")
+    return place.wrong("event", said, MISSED)

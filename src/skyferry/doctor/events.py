@@ -1,0 +1,125 @@
+"""A canary at a source, and its event in a queue.
+
+The queue may be live: others' messages are received on the way to the canary's. Each is received once, kept from coming
+again while we listen (given back at once, it would come to us again and again, and use up the receives that a redrive
+policy counts), and given back untouched at the end. Acked is only what is about the canary and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from skyferry.errors import EventError, SkyferryError
+from skyferry.events.detect import parse
+from skyferry.model import Change
+from skyferry.ports import Clock, EventQueue, Message
+
+MOST = 1000  # messages of others that are kept from coming again
+BATCH = 100
+GLANCE = 0.05  # seconds between looks at what was heard
+POLL = 1.0  # seconds of one receive, so that none is broken off
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The canary, as events name it."""
+
+    bucket: str
+    key: str
+
+    def all_of(self, message: Message) -> set[Change]:
+        """What a message says of the canary; nothing if it says anything else besides."""
+        try:
+            said = parse(message.body, dict(message.attributes))
+        except EventError:
+            return set()
+        ours = all((event.source.bucket, event.source.key) == (self.bucket, self.key) for event in said.events)
+        return {event.change for event in said.events} if ours and not said.ignored and not said.test else set()
+
+
+@dataclass
+class Ear:
+    """Listens at one queue."""
+
+    queue: EventQueue
+    subject: Subject
+    clock: Clock
+    heard: dict[Change, float] = field(default_factory=dict)  # when, in monotonic seconds
+    others: list[Message] = field(default_factory=list)
+    failure: SkyferryError | None = None
+    full: bool = False
+    _done: bool = False
+
+    async def listen(self) -> None:
+        """Until `stop`, or so many messages of others wait that it would take too long."""
+        try:
+            self.full = (await self.queue.depth()).ready > MOST
+            renewed = self.clock.monotonic()
+            while not self._done and not self.full:
+                await self._take(await self.queue.receive(BATCH, POLL))
+                self.full = len(self.others) > MOST
+                if self.clock.monotonic() - renewed > self.queue.lease / 3:
+                    await self.queue.extend(self.others)
+                    renewed = self.clock.monotonic()
+        except SkyferryError as error:
+            self.failure = error
+
+    async def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            said = self.subject.all_of(message)
+            for change in said:
+                self.heard.setdefault(change, self.clock.monotonic())
+            if said:
+                await self.queue.ack([message])
+            else:
+                self.others.append(message)
+
+    def stop(self) -> None:
+        """After the receive under way."""
+        self._done = True
+
+    async def give_back(self) -> None:
+        """What is not ours; where even that fails, the leases run out by themselves."""
+        with suppress(SkyferryError):
+            await self.queue.release(self.others, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """At several queues at once."""
+
+    each: Sequence[Ear]
+    tasks: Sequence[asyncio.Task[None]]
+    clock: Clock
+
+    async def heard(self, change: Change, wait: float) -> Ear | None:
+        """Who heard it; None if nobody does within `wait` seconds, or nobody listens any more."""
+        end = self.clock.monotonic() + wait
+        while True:
+            if found := next((ear for ear in self.each if change in ear.heard), None):
+                return found
+            if self.clock.monotonic() >= end or (self.tasks and all(task.done() for task in self.tasks)):
+                return None
+            await self.clock.sleep(GLANCE)
+
+
+@asynccontextmanager
+async def listening(queues: Sequence[EventQueue], subject: Subject, clock: Clock) -> AsyncIterator[Ears]:
+    """For as long as the block; then everything that is not the canary's is given back."""
+    ears = [Ear(queue, subject, clock) for queue in queues]
+    tasks = [asyncio.create_task(ear.listen(), name=f"listen {ear.queue.name}") for ear in ears]
+    try:
+        yield Ears(ears, tasks, clock)
+    finally:
+        await asyncio.shield(_end(ears, tasks))
+
+
+async def _end(ears: Sequence[Ear], tasks: Sequence[asyncio.Task[None]]) -> None:
+    for ear in ears:
+        ear.stop()
+    await asyncio.gather(*tasks)
+    for ear in ears:
+        await ear.give_back()

@@ -1,0 +1,206 @@
+"""Everything: each store, each queue, each route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skyferry.config.routes import Routes
+from skyferry.config.settings import QueueSettings, RouteSettings, Settings
+from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
+from skyferry.doctor import facts as bucket_facts
+from skyferry.doctor import holds, notices
+from skyferry.doctor.canary import Copy, Errand, Found, sent
+from skyferry.doctor.check import Check, Place, State
+from skyferry.doctor.events import Subject
+from skyferry.doctor.hearing import Hearing, hearing, may_listen
+from skyferry.doctor.needs import Needs, needs
+from skyferry.doctor.stores import NOTHING, Examination, canary_key
+from skyferry.errors import SkyferryError
+from skyferry.model import Change, ObjectEvent, ObjectRef
+from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Notice, QueueFacts, Unknown
+from skyferry.wiring import Opener
+
+REMOVE = "--events writes and deletes a canary at the source"
+
+SPARED = "has messages, and its redrive policy leaves no receive to spare for looking among them"
+FIRST_RUN = "the first `skyferry run` makes it"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may be done to find out."""
+
+    write: bool = True  # canaries at destinations
+    events: bool = False  # canaries at sources, and messages of the queues received on the way to their events
+    prefix: str = "skyferry-doctor/"  # of the keys of canaries
+    wait: float = 60.0  # seconds, at most, for an event
+
+
+async def examine(settings: Settings, scope: Scope) -> list[Check]:
+    """What was found, in the order stores, queues, routes. Raises nothing for what is wrong: that is a check."""
+    opener = Opener(settings)
+    try:
+        return await _Doctor(opener, scope).run()
+    finally:
+        await opener.close()
+
+
+@dataclass
+class _Doctor:
+    opener: Opener
+    scope: Scope
+    facts: dict[str, BucketFacts | Unknown] = field(default_factory=dict)  # of stores, by name
+    queues: dict[str, QueueFacts | Unknown] = field(default_factory=dict)  # of clouds, by name
+    hearing: set[str] = field(default_factory=set)  # queues that messages were received from
+    waiting: dict[str, int] = field(default_factory=dict)  # messages, by queue; -1 = it does not tell
+    taken: dict[str, float] = field(default_factory=dict)  # seconds that a request to a queue took, by name
+
+    async def run(self) -> list[Check]:
+        of_stores, of_queues, of_routes = [], [], []
+        settings = self.opener.settings
+        for each in needs(settings):
+            of_stores += await self._store(each)
+        reached = {queue.name: await self._reached(queue) for queue in settings.queues}
+        for each in needs(settings):
+            of_stores += await self._events(each)
+        for queue in settings.queues:
+            of_queues += self._queue(queue, reached[queue.name])
+        for route in settings.routes:
+            of_routes += self._route(route)
+        return [*_by_store(of_stores, settings), *of_queues, *of_routes]
+
+    async def _store(self, wanted: Needs) -> list[Check]:
+        url = StoreUrl.parse(self.opener.settings.stores[wanted.store].url)
+        relative = url.on_disk and not Path(url.location).is_absolute()
+        if relative and not url.path(self.opener.settings.workspace).exists():
+            return [Place("store", wanted.store).unknown("reach", "there is no such folder yet", FIRST_RUN)]
+        try:
+            store = self.opener.store(wanted.store)
+        except SkyferryError as error:
+            return [Place("store", wanted.store).failed("reach", error)]
+        examination = Examination(store, wanted, self.opener.clock)
+        try:
+            await examination.run(self.scope.prefix if self.scope.write else None)
+        finally:
+            await store.close()
+        if examination.reached:
+            self.facts[wanted.store] = examination.facts
+        who = resolved(self.opener.settings.stores[wanted.store]).identity
+        return [bucket_facts.as_configured(check, who) for check in examination.checks]
+
+    async def _reached(self, settings: QueueSettings) -> Check:
+        place, clock = Place("queue", settings.name), self.opener.clock
+        try:
+            queue = self.opener.queue(settings.name)
+        except SkyferryError as error:
+            return place.failed("reach", error)
+        began = clock.monotonic()
+        try:
+            if isinstance(queue, InspectableQueue):
+                self.queues[settings.name] = Unknown("it was not reached")
+                self.queues[settings.name] = await queue.inspect()
+            asked = clock.monotonic()
+            depth = await queue.depth()
+            self.waiting[settings.name] = depth.ready
+            self.taken[settings.name] = clock.monotonic() - (asked if depth.ready >= 0 else began)
+        except SkyferryError as error:
+            return place.failed("reach", error)
+        finally:
+            await queue.close()
+        facts = self._queue_facts(settings.name)
+        said = [facts.endpoint] if facts else []
+        said += [f"messages that wait: {depth.ready:,}"] if depth.ready >= 0 else []
+        return place.ok("reach", ", ".join(said))
+
+    def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
+        place, facts = Place("queue", settings.name), self._queue_facts(settings.name)
+        checks = [reached]
+        if reached.state is State.WRONG:
+            return checks
+        if facts:
+            who = resolved_queue(settings).identity
+            judged = holds.judged(place, facts, self.opener.settings.retry.max_retries)
+            checks += [bucket_facts.as_configured(check, who) for check in judged]
+            checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
+        longest = facts.longest_hold if facts else float("inf")
+        return [*checks, holds.lease(place, settings.lease, self.taken[settings.name], longest)]
+
+    def _queue_facts(self, name: str) -> QueueFacts | None:
+        facts = self.queues.get(name)
+        return None if isinstance(facts, Unknown) else facts
+
+    def _route(self, route: RouteSettings) -> list[Check]:
+        store = self.opener.settings.stores[route.source]
+        if StoreUrl.parse(store.url).on_disk and store.watch:
+            return [Place("route", route.name).ok("notified", "the service watches the folder")]
+        doors = [door.name for door in self.opener.settings.push]
+        return list(notices.judged(route, self._notices(route.source), self.queues, doors))
+
+    async def _events(self, wanted: Needs) -> list[Check]:
+        """Of a source; and whether what was copied may be deleted there."""
+        if not wanted.reads or wanted.store not in self.facts:
+            return []
+        place, url = Place("store", wanted.store), StoreUrl.parse(self.opener.settings.stores[wanted.store].url)
+        if not self.scope.events or url.on_disk:
+            return self._removals(place, wanted)
+        facts = self.facts[wanted.store]
+        if not isinstance(facts, Unknown) and facts.kept:
+            return [place.unknown("event", f"not tried: {facts.kept}, a canary too"), *self._removals(place, wanted)]
+        route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
+        where = hearing(route, self._notices(wanted.store), self.queues)
+        retries = self.opener.settings.retry.max_retries
+        spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1), retries)]
+        if spared:
+            return [place.unknown("event", f"not tried: {', '.join(spared)} {SPARED}"), *self._removals(place, wanted)]
+        if not where.queues and not self.opener.settings.push:
+            said = "not tried: no queue that can be reached here is told of it"
+            return [place.unknown("event", said), *self._removals(place, wanted)]
+        found = await self._tried(place, where.queues, self._errand(wanted, where))
+        self.hearing |= found.hearing
+        return found.checks
+
+    def _removals(self, place: Place, wanted: Needs) -> list[Check]:
+        """By what the provider says."""
+        facts = self.facts.get(wanted.store, NOTHING)
+        return [bucket_facts.untried(place, DELETE, facts, REMOVE)] if wanted.removes else []
+
+    def _errand(self, wanted: Needs, where: Hearing) -> Errand:
+        routes = [route for route in self.opener.settings.routes if route.source == wanted.store]
+        _, bucket = address(self.opener.settings.stores[wanted.store])
+        return Errand(
+            Subject(bucket, canary_key(f"{where.shape.prefix}{self.scope.prefix}", where.shape.suffix)),
+            deletes=where.deletes and any(route.deletes == "propagate" for route in routes),
+            removes=wanted.removes,
+            wait=self.scope.wait,
+        )
+
+    async def _tried(self, place: Place, names: Sequence[str], errand: Errand) -> Found:
+        store, queues = self.opener.store(place.name), [self.opener.queue(name) for name in names]
+        copies = self._copies(place.name, errand.subject)
+        try:
+            return await sent(place, store, queues, errand, self.opener.clock, copies)
+        finally:
+            for each in (store, *(copy.store for copy in copies)):
+                await each.close()
+            for queue in queues:
+                await queue.close()
+
+    def _copies(self, source: str, subject: Subject) -> list[Copy]:
+        """Where a service that runs would copy the canary to, from this source."""
+        settings = self.opener.settings
+        provider, _ = address(settings.stores[source])
+        ref = ObjectRef(provider, subject.bucket, subject.key)
+        event = ObjectEvent("doctor", Change.CREATED, ref, self.opener.clock.time())
+        found = [transfer for transfer in Routes(settings).match(event) if transfer.source_store == source]
+        return [Copy(self.opener.store(transfer.store), transfer.key) for transfer in found]
+
+    def _notices(self, store: str) -> tuple[Notice, ...] | Unknown:
+        facts = self.facts.get(store, NOTHING)
+        return facts if isinstance(facts, Unknown) else facts.notices
+
+
+def _by_store(checks: list[Check], settings: Settings) -> list[Check]:
+    """Those of one store together."""
+    return [check for name in settings.stores for check in checks if check.where == name]

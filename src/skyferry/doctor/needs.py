@@ -1,0 +1,59 @@
+"""What the routes need of each store. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from skyferry.config.settings import FilterSettings, RouteSettings, Settings
+
+_WILD = re.compile(r"[*?\[\]{}\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How keys begin and end."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the routes need of one store."""
+
+    store: str
+    reads: tuple[str, ...] = ()  # prefixes that are read; none = it is no source
+    writes: bool = False
+    deletes: bool = False  # deletes are propagated to it
+    removes: bool = False  # its objects are deleted once they are copied
+
+
+def needs(settings: Settings) -> list[Needs]:
+    """Of each store that a route uses, in the order of the configuration."""
+    used = {name for route in settings.routes for name in (route.source, route.destination)}
+    return [_of(name, settings.routes) for name in settings.stores if name in used]
+
+
+def _of(store: str, routes: tuple[RouteSettings, ...]) -> Needs:
+    out = [route for route in routes if route.source == store]
+    into = [route for route in routes if route.destination == store]
+    return Needs(
+        store=store,
+        reads=tuple(dict.fromkeys(route.filter.prefix for route in out)),
+        writes=bool(into),
+        deletes=any(route.deletes == "propagate" for route in into),
+        removes=any(route.after_copy == "delete" for route in out),
+    )
+
+
+def shapes(wanted: FilterSettings) -> list[Shape]:
+    """How the keys look that a filter takes; a glob counts as far as its wildcards leave it fixed."""
+    return [Shape(*pair) for pair in dict.fromkeys(_pairs(wanted))]
+
+
+def _pairs(wanted: FilterSettings) -> Iterator[tuple[str, str]]:
+    for glob in wanted.glob or ("*",):
+        head, tail = _WILD.split(glob)[0], _WILD.split(glob)[-1] if _WILD.search(glob) else glob
+        yield max(head, wanted.prefix, key=len), max(tail, wanted.suffix, key=len)

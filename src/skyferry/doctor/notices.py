@@ -1,0 +1,97 @@
+"""Whether the source of a route tells a queue of everything that the route takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from skyferry.config.settings import RouteSettings
+from skyferry.doctor.check import Check, Place
+from skyferry.doctor.needs import Shape, shapes
+from skyferry.ports.inspection import Notice, QueueFacts, Unknown
+
+Queues = Mapping[str, QueueFacts | Unknown]  # those of clouds by name; Unknown = it was not reached
+
+HOW = "docs/production.md has the command"
+ANYBODY = ("*", "s3.amazonaws.com")
+TRY = "--events finds out by a canary"
+
+
+def judged(
+    route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Queues, doors: Sequence[str]
+) -> Iterator[Check]:
+    """`doors` are the names of push doors."""
+    place = Place("route", route.name)
+    if not queues and not doors:
+        yield place.unknown("notified", "no queue of a cloud is configured: nothing but submitted events is seen")
+        return
+    if isinstance(told, Unknown):
+        yield place.unknown("notified", told, TRY)
+        return
+    if not told:
+        yield place.wrong("notified", "the bucket notifies nobody", f"let it notify a queue: {HOW}")
+        return
+    heard = {notice: name for notice in told if (name := _queue(notice, queues))}
+    if not heard:
+        yield _unheard(place, told, queues, doors)
+        return
+    names = ", ".join(dict.fromkeys(heard.values()))
+    yield _covered(place, "notified", shapes(route.filter), [n for n in heard if n.created], list(heard), names)
+    if route.deletes == "propagate":
+        yield _covered(place, "deletes", shapes(route.filter), [n for n in heard if n.deleted], list(heard), names)
+    yield from (_sender(place, name, queues) for name in dict.fromkeys(heard.values()))
+
+
+def hears(facts: QueueFacts | Unknown, notice: Notice) -> bool:
+    """Whether it is that queue which is told."""
+    return notice.direct and not isinstance(facts, Unknown) and facts.address == notice.target
+
+
+def _queue(notice: Notice, queues: Queues) -> str:
+    """The name of the queue that hears it; "" if none does."""
+    return next((name for name, facts in queues.items() if hears(facts, notice)), "")
+
+
+def _unheard(place: Place, told: Sequence[Notice], queues: Queues, doors: Sequence[str]) -> Check:
+    targets = ", ".join(dict.fromkeys(notice.target for notice in told))
+    if doors:
+        said = f"it tells {targets}; whether that pushes to {', '.join(doors)} is not seen from here"
+        return place.unknown("notified", said, "send something, and look into `skyferry transfers`")
+    if any(not notice.direct for notice in told):
+        return place.unknown("notified", f"it tells {targets}; whether a queue hears that is not seen from here", TRY)
+    blind = [n for n, facts in queues.items() if isinstance(facts, Unknown) or isinstance(facts.address, Unknown)]
+    if blind:
+        return place.unknown("notified", f"it tells {targets}; where {', '.join(blind)} takes from is not known", TRY)
+    return place.wrong("notified", f"it tells {targets}, which no queue here takes from", "correct the queue's URL")
+
+
+def _covered(
+    place: Place, check: str, wanted: Sequence[Shape], telling: Sequence[Notice], all_: Sequence[Notice], names: str
+) -> Check:
+    """Whether each shape of key is told of by one notice."""
+    if not telling:
+        said = ", ".join(dict.fromkeys(event for notice in all_ for event in notice.events))
+        words = "what is deleted" if check == "deletes" else "everything that is created"
+        return place.wrong(check, f"{names} is told of {said} only", f"let the bucket tell of {words}: {HOW}")
+    hidden = next((shape for shape in wanted if not any(_within(shape, notice) for notice in telling)), None)
+    if hidden is None:
+        return place.ok(check, names)
+    filters = " or ".join(f"{notice.prefix}*{notice.suffix}" for notice in telling)
+    said = f"{names} is told of {filters} only, and the route takes {hidden.prefix}*{hidden.suffix}"
+    return place.wrong(check, said, "widen the filter of the bucket's notification, or narrow that of the route")
+
+
+def _within(shape: Shape, notice: Notice) -> bool:
+    return shape.prefix.startswith(notice.prefix) and shape.suffix.endswith(notice.suffix)
+
+
+def _sender(place: Place, name: str, queues: Queues) -> Check:
+    facts = queues[name]
+    senders = facts if isinstance(facts, Unknown) else facts.senders
+    if not isinstance(facts, Unknown) and facts.barred:
+        return place.wrong("sender", f"{name}: {facts.barred.what}", facts.barred.hint)
+    if isinstance(senders, Unknown):
+        return place.unknown("sender", f"{name}: {senders.reason}")
+    if any(each in senders for each in ANYBODY):
+        return place.ok("sender", name)
+    hint = f"let s3.amazonaws.com send (sqs:SendMessage) by the queue's policy: {HOW}"
+    return place.wrong("sender", f"{name} lets {', '.join(sorted(senders)) or 'nobody'} send", hint)

@@ -1,0 +1,83 @@
+"""`skyferry doctor` on folders: what it prints for people and for programs, and its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+
+from skyferry.doctor.check import WHAT
+
+ROUTE = """\
+routes: [{{name: r, from: source, to: destination{more}}}]
+stores:
+  source: {{url: "file://source"}}
+  destination: {{url: "{destination}"}}
+"""
+
+
+@pytest.fixture
+def folders(cli: Cli) -> Path:
+    """The workspace, with an object at the source. `cli` has changed into its parent."""
+    workspace = Path("skyferry-data")
+    for name in ("source", "destination"):
+        (workspace / name).mkdir(parents=True)
+    (workspace / "source" / "a.txt").write_text("a")
+    return workspace
+
+
+def written(destination: str = "file://destination", more: str = "") -> str:
+    Path("skyferry.yaml").write_text(ROUTE.format(destination=destination, more=more))
+    return "skyferry.yaml"
+
+
+def test_all_is_well(cli: Cli, folders: Path) -> None:
+    """JSON tells each check by its name, in words, with its state; nothing is left in the destination."""
+    told = cli("doctor", "--json", "--config", written())
+    document = told.json()
+    assert (told.code, document["ok"], told.err) == (0, True, "")
+    for check in document["checks"]:
+        assert sorted(check) == ["check", "detail", "hint", "kind", "state", "what", "where"]
+        assert (check["kind"] in ("store", "queue", "route"), check["what"]) == (True, WHAT[check["check"]])
+        assert check["state"] in ("ok", "unknown")
+    names = [(check["where"], check["check"]) for check in document["checks"]]
+    assert {("source", "read"), ("destination", "write"), ("destination", "delete"), ("r", "notified")} <= set(names)
+    assert list((folders / "destination").glob("[!.]*")) == []
+
+
+def test_people_get_ticks_and_crosses_with_a_hint(cli: Cli, folders: Path) -> None:
+    """By store, queue and route."""
+    told = cli("doctor", "--config", written("file:///nonexistent"))
+    lines = told.out.splitlines()
+    assert told.code == 1
+    assert lines[0] == "store source, source of r"
+    at = lines.index("store destination, destination of r")
+    assert lines[at + 1].startswith("  ✗ it can be reached: ")
+    assert lines[at + 2].startswith("      ")
+    assert lines[-2:] == [
+        "route r, source to destination",
+        "  ✓ what lands in the bucket is told to a queue: the service watches the folder",
+    ]
+
+
+def test_without_canaries_nothing_is_written(cli: Cli, folders: Path) -> None:
+    """The operating system says what may be done; a simulated store that refuses every write is not seen by it."""
+    refusing = "sim://destination?permission=1"
+    assert cli("doctor", "--config", written(refusing)).code == 1
+    for more, places in (
+        (", deletes: propagate", [("destination", "write"), ("destination", "delete")]),
+        (", after_copy: delete", [("destination", "write"), ("source", "delete")]),
+    ):
+        told = cli("doctor", "--no-write", "--json", "--config", written(refusing, more))
+        found = {(c["where"], c["check"]): c for c in told.json()["checks"]}
+        for place in places:
+            assert (found[place]["state"], found[place]["detail"]) == ("ok", "by what the provider says, not tried")
+    assert list((folders / "destination").glob("[!.]*")) == []
+
+
+def test_before_the_first_run_nothing_is_wrong(cli: Cli) -> None:
+    """The folders of the embedded default come with it, and are not made by a look."""
+    told = cli("doctor")
+    assert (told.code, told.out.count("the first `skyferry run` makes it")) == (0, 2)
+    assert not Path("skyferry-data", "source").exists()

@@ -1,0 +1,218 @@
+"""What is made of what ends tell of themselves. No server: these are pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.settings import FilterSettings, RouteSettings
+from skyferry.doctor import State, facts, holds, notices
+from skyferry.doctor.check import WHAT, Check, Place
+from skyferry.doctor.hearing import Hearing, hearing, may_listen
+from skyferry.doctor.needs import Needs, Shape, shapes
+from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
+from skyferry.queues.sqs_inspect import senders
+from skyferry.stores.s3_inspect import notices as s3_notices
+
+NOBODY = Unknown("nobody tells")
+BUCKET = BucketFacts("https://x", "me", "here", "off", "none", (), 0.0, NOBODY)
+QUEUE = QueueFacts("https://q", "me", "arn:q", None, NOBODY, "none", frozenset({"s3.amazonaws.com"}))
+NOTICE = Notice("arn:q", direct=True, created=True, deleted=True, events=("all",))
+PLACE = Place("queue", "q")
+
+
+def route(deletes: str = "ignore", /, **wanted: Any) -> RouteSettings:
+    document = {"name": "r", "from": "a", "to": "b", "deletes": deletes, "filter": wanted}
+    return RouteSettings.model_validate(document)
+
+
+def state(
+    told: tuple[Notice, ...] | Unknown,
+    wanted: RouteSettings | None = None,
+    queue: QueueFacts | Unknown = QUEUE,
+    *doors: str,
+) -> dict[str, State]:
+    found = list(notices.judged(wanted or route(), told, {"q": queue}, doors))
+    assert all(check.hint for check in found if check.state is State.WRONG)
+    return {check.name: check.state for check in found}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told", "expected"),
+    [
+        ({}, (NOTICE,), State.OK),
+        ({"prefix": "raw/x"}, (replace(NOTICE, prefix="raw/"),), State.OK),
+        ({"prefix": "ra"}, (replace(NOTICE, prefix="raw/"),), State.WRONG),
+        ({"suffix": ".jpg"}, (replace(NOTICE, suffix="g"),), State.OK),
+        ({}, (replace(NOTICE, suffix=".jpg"),), State.WRONG),
+        ({"glob": ["a/**/*.jpg"]}, (replace(NOTICE, prefix="a/", suffix=".jpg"),), State.OK),
+        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"),), State.WRONG),
+        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"), replace(NOTICE, prefix="b/")), State.OK),
+        ({}, (replace(NOTICE, created=False),), State.WRONG),
+        ({}, (), State.WRONG),
+        ({}, (replace(NOTICE, target="arn:other"),), State.WRONG),
+        ({}, (replace(NOTICE, target="arn:topic", direct=False),), State.UNKNOWN),
+        ({}, NOBODY, State.UNKNOWN),
+    ],
+)
+def test_every_key_that_a_route_takes_must_be_told(
+    wanted: dict[str, Any], told: tuple[Notice, ...] | Unknown, expected: State
+) -> None:
+    """By one notice each; what cannot be seen is not known, and no fault."""
+    assert state(told, route(**wanted))["notified"] is expected
+
+
+def test_deletes_matter_to_routes_that_propagate_them_only() -> None:
+    silent = (replace(NOTICE, deleted=False),)
+    assert "deletes" not in state(silent)
+    assert state(silent, route("propagate"))["deletes"] is State.WRONG
+    assert state((NOTICE,), route("propagate"))["deletes"] is State.OK
+
+
+def test_a_queue_that_does_not_tell_makes_no_fault() -> None:
+    """Nor does a push door, nor a configuration whose events are all submitted."""
+    assert state((NOTICE,), None, NOBODY)["notified"] is State.UNKNOWN
+    assert state((replace(NOTICE, target="t"),), None, QUEUE, "door")["notified"] is State.UNKNOWN
+    assert [c.state for c in notices.judged(route(), (), {}, ())] == [State.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [({"*"}, State.OK), ({"s3.amazonaws.com"}, State.OK), (set(), State.WRONG), ({"sns.amazonaws.com"}, State.WRONG)],
+)
+def test_the_queue_s_policy_must_let_the_bucket_send(allowed: set[str], expected: State) -> None:
+    assert state((NOTICE,), None, replace(QUEUE, senders=frozenset(allowed)))["sender"] is expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (None, State.OK),
+        (NOBODY, State.UNKNOWN),
+        (Redrive(4, "dead"), State.WRONG),
+        (Redrive(5, "dead"), State.OK),
+    ],
+)
+def test_a_queue_must_leave_as_many_receives_as_retries_take(policy: Redrive | Unknown | None, expected: State) -> None:
+    """The first, three retries, and the one that gives up."""
+    assert holds.redrive(PLACE, policy, 3).state is expected
+
+
+def test_a_lease_must_outlast_its_renewals() -> None:
+    """Ten requests; how long a copy takes does not matter, and where there is a last end, it is said."""
+    assert holds.lease(PLACE, 30, 3.0).state is State.OK
+    slow = holds.lease(PLACE, 30, 3.1)
+    assert (slow.state, slow.hint) == (State.WRONG, "set the queue's lease to 31s or more")
+    assert "12 hours" in holds.lease(PLACE, 30, 0.1, 12 * 3600).detail
+    assert "hours" not in holds.lease(PLACE, 30, 0.1, math.inf).detail
+
+
+@pytest.mark.parametrize(("skew", "expected"), [(59.0, State.OK), (-61.0, State.WRONG), (NOBODY, State.UNKNOWN)])
+def test_clocks_may_differ_by_a_minute(skew: float | Unknown, expected: State) -> None:
+    assert facts.clock(PLACE, skew).state is expected
+
+
+def test_retention_is_a_fault_where_deletes_are_needed() -> None:
+    """And something to know at any other destination."""
+
+    def found(needs: Needs) -> list[Check]:
+        judged = facts.judged(PLACE, replace(BUCKET, kept="a retention policy"), needs)
+        return [check for check in judged if check.name == "retention"]
+
+    assert found(Needs("b", reads=("",))) == []
+    assert found(Needs("b", writes=True))[0].state is State.UNKNOWN
+    assert found(Needs("b", writes=True, deletes=True))[0].state is State.WRONG
+    assert found(Needs("b", reads=("",), removes=True))[0].state is State.WRONG
+
+
+def test_what_the_provider_says_counts_where_nothing_is_tried() -> None:
+    told = replace(BUCKET, allowed=frozenset({"write"}))
+    states = [facts.untried(PLACE, right, told, "").state for right in ("write", "delete")]
+    assert states == [State.OK, State.WRONG]
+    assert facts.untried(PLACE, "write", BUCKET, "").state is State.UNKNOWN
+
+
+def test_a_glob_counts_as_far_as_it_is_fixed() -> None:
+    assert shapes(FilterSettings(glob=("a/b*.jp[e]g", "c"), prefix="a/")) == [Shape("a/b", "g"), Shape("a/", "c")]
+    assert shapes(FilterSettings()) == [Shape()]
+
+
+def test_s3_s_notifications_are_read() -> None:
+    """Queues, topics and functions, with filters; some ways to create are not all."""
+    document = """<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+      <QueueConfiguration><Id>1</Id><Queue>arn:q</Queue><Event>s3:ObjectCreated:*</Event>
+        <Event>s3:ObjectRemoved:Delete</Event><Event>s3:ObjectRemoved:DeleteMarkerCreated</Event>
+        <Filter><S3Key><FilterRule><Name>Prefix</Name><Value>a/</Value></FilterRule>
+          <FilterRule><Name>suffix</Name><Value>.x</Value></FilterRule></S3Key></Filter></QueueConfiguration>
+      <TopicConfiguration><Topic>arn:t</Topic><Event>s3:ObjectCreated:Put</Event></TopicConfiguration>
+      <EventBridgeConfiguration/></NotificationConfiguration>"""
+    queue, topic, bus = s3_notices(ElementTree.fromstring(document))
+    assert (queue.target, queue.direct, queue.created, queue.deleted) == ("arn:q", True, True, True)
+    assert (queue.prefix, queue.suffix) == ("a/", ".x")
+    assert (topic.target, topic.direct, topic.created, topic.deleted) == ("arn:t", False, False, False)
+    assert (bus.target, bus.direct) == ("EventBridge", False)
+
+
+def test_a_policy_s_senders_are_read() -> None:
+    """Whatever the shape; who is denied, or may do something else, is none."""
+    send = {"Effect": "Allow", "Action": ["SQS:SendMessage"], "Resource": "*"}
+    statements = [
+        {**send, "Principal": {"Service": ["s3.amazonaws.com", "sns.amazonaws.com"]}},
+        {**send, "Principal": "*", "Effect": "Deny"},
+        {**send, "Principal": {"AWS": "arn:aws:iam::1:root"}, "Action": "sqs:ReceiveMessage"},
+    ]
+    assert list(senders({"Statement": statements})) == ["s3.amazonaws.com", "sns.amazonaws.com"]
+    assert list(senders({"Statement": {**send, "Principal": {"AWS": "*"}}})) == ["*"]
+
+
+def test_a_queue_that_pushes_elsewhere_or_may_not_be_received_from_is_wrong() -> None:
+    found = {c.name: c for c in holds.judged(PLACE, replace(QUEUE, receives=False), 3)}
+    assert found["receive"].state is State.WRONG
+
+
+def test_each_name_has_words() -> None:
+    """And no two the same."""
+    assert len(set(WHAT.values())) == len(WHAT)
+
+
+def test_where_a_canary_is_heard() -> None:
+    """Where the bucket tells, by a key that its filter lets through; at all queues where that is not known; else nowhere."""
+    wanted = route(prefix="raw/2026/")
+    told = (replace(NOTICE, prefix="raw/", suffix=".x", deleted=False),)
+    gone, other = Unknown("it was not reached"), replace(QUEUE, address="arn:other")
+    queues: dict[str, QueueFacts | Unknown] = {"q": QUEUE, "other": other, "gone": gone}
+    assert hearing(wanted, told, queues) == Hearing(["q"], Shape("raw/", ".x"), deletes=False)
+    assert hearing(wanted, NOBODY, queues) == Hearing(["q", "other"], Shape("raw/2026/"))
+    assert hearing(wanted, (replace(NOTICE, direct=False),), queues) == Hearing(["q", "other"], Shape("raw/2026/"))
+    assert hearing(wanted, (), queues) == hearing(wanted, (replace(NOTICE, target="x"),), queues) == Hearing()
+
+
+@pytest.mark.parametrize(
+    ("policy", "waiting", "may"),
+    [
+        (None, 9, True),
+        (Redrive(5, "d"), 9, False),
+        (Redrive(5, "d"), 0, True),
+        (Redrive(5, "d"), -1, False),
+        (Redrive(6, "d"), 9, True),
+    ],
+)
+def test_no_message_is_received_that_its_queue_would_take_away_for_it(
+    policy: Redrive | None, waiting: int, may: bool
+) -> None:
+    """Three retries take five receives, and to listen takes one more of each message that waits."""
+    assert may_listen(replace(QUEUE, redrive=policy), waiting, 3) is may
+
+
+def test_who_the_settings_say_stands_where_nobody_tells() -> None:
+    """Of a federated identity, its names; what is told is left as it is."""
+    who = IdentitySettings(kind="federated", token="aws", pool="clouds", provider="aws", service_account="a@b")
+    asked = PLACE.unknown("identity", "nobody tells")
+    assert facts.as_configured(asked, who).detail == "nobody tells; by the settings: federated a@b pool clouds/aws"
+    told = PLACE.ok("identity", "me")
+    assert facts.as_configured(told, who) == told
