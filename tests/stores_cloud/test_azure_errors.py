@@ -22,9 +22,9 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
+from skyferry.http import Answer
 from skyferry.stores.azure_errors import CODES, Refusal, translate
 from skyferry.stores.azure_wire import refusal
-from skyferry.stores.http import Answer
 
 CASES = [
     (404, "BlobNotFound", ObjectNotFound, ""),

@@ -10,6 +10,7 @@ from functools import partial
 
 from skyferry.azure_auth import AzureProvider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
+from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
@@ -20,7 +21,6 @@ from skyferry.stores.azure_meta import Pin, meta, write_headers, written
 from skyferry.stores.azure_proof import demand, digest
 from skyferry.stores.azure_upload import AzureUploads
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
-from skyferry.stores.http import Answer
 from skyferry.stores.s3_meta import content_range, from_base64
 
 KEY_MAX = 1024  # bytes of UTF-8; Azure counts characters, Skyferry's keys are no longer anywhere

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 from skyferry.azure_auth import AzureProvider, SharedKey, authorization, copy_source
 from skyferry.errors import ConfigError, StoreError
+from skyferry.http import DOCUMENT, Answer, Http, Limits, retry_after
 from skyferry.model import Traits
 from skyferry.stores.azure_errors import Refusal, translate
-from skyferry.stores.http import DOCUMENT, Answer, Http, Limits, retry_after
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
 STARTS = "2026-02-06"  # the API version since which a listing may start anywhere

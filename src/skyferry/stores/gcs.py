@@ -21,6 +21,7 @@ from skyferry.errors import (
     Unsupported,
     VersionChanged,
 )
+from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
@@ -28,7 +29,6 @@ from skyferry.stores.gcs_inspect import inspect
 from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
 from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
 from skyferry.stores.gcs_wire import GcsOptions, GcsWire
-from skyferry.stores.http import Answer
 
 KEY_MAX = 1024  # bytes of UTF-8; this and the next two: "About Cloud Storage objects", object names
 _FORBIDDEN = re.compile(r"[\0\r\n]")

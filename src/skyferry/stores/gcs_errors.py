@@ -21,7 +21,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.stores.http import Answer, retry_after
+from skyferry.http import Answer, retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from skyferry.errors import PreconditionFailed, StoreError, Unsupported
+from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import Precondition
-from skyferry.stores.http import Answer
 
 ATTRIBUTES = {  # field of Attributes -> field of the resource
     "content_type": "contentType",

@@ -12,9 +12,9 @@ import orjson
 
 from skyferry.credentials import TokenProvider
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
+from skyferry.http import DOCUMENT, Answer, Http, Limits
 from skyferry.stores.gcs_errors import CREATE, ambiguous, refusal, translate
 from skyferry.stores.gcs_meta import FIELDS
-from skyferry.stores.http import DOCUMENT, Answer, Http, Limits
 
 GOOGLE = "https://storage.googleapis.com"
 

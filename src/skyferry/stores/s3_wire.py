@@ -12,25 +12,15 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from awscrt.auth import (
-    AwsCredentialsProvider,
-    AwsSignatureType,
-    AwsSignedBodyHeaderType,
-    AwsSigningAlgorithm,
-    AwsSigningConfig,
-    aws_sign_request,
-)
-from awscrt.http import HttpHeaders, HttpRequest
-
+from skyferry import http
+from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, StoreError
-from skyferry.stores import http
-from skyferry.stores.http import DOCUMENT, Http, Limits, parse_xml, retry_after
+from skyferry.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.stores.s3_errors import Refusal, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
 
@@ -85,7 +75,7 @@ class S3Wire:
         self._host = urlsplit(self.root).netloc
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
         self._http = Http(name, self.root, limits)
-        self._signing: tuple[S3Credentials, AwsCredentialsProvider] | None = None
+        self._signer = Signer("s3", self._region)
 
     async def send(
         self,
@@ -104,10 +94,11 @@ class S3Wire:
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
         """
         url = self.root + quote(key, safe="/~") + _query(query or {})
+        path = url[url.index("/", url.index("//") + 2) :]
         unsigned = {"Host": self._host, **(headers or {})}
 
         async def once(credentials: S3Credentials) -> Answer:
-            signed = self._sign(credentials, method, url, unsigned, sha256 or UNSIGNED)
+            signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)
             plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key)
             return Answer(plain.status, plain.headers, plain.body)
 
@@ -130,28 +121,6 @@ class S3Wire:
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._http.close()
-
-    def _sign(
-        self, credentials: S3Credentials, method: str, url: str, headers: Mapping[str, str], payload: str
-    ) -> dict[str, str]:
-        """The headers with date and signature (AWS Signature Version 4)."""
-        if self._signing is None or self._signing[0] != credentials:
-            secrets = (credentials.access_key, credentials.secret_key, credentials.token or None)
-            self._signing = credentials, AwsCredentialsProvider.new_static(*secrets)
-        path = url[url.index("/", url.index("//") + 2) :]
-        config = AwsSigningConfig(
-            algorithm=AwsSigningAlgorithm.V4,
-            signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
-            credentials_provider=self._signing[1],
-            region=self._region,
-            service="s3",
-            use_double_uri_encode=False,
-            should_normalize_uri_path=False,
-            signed_body_value=payload,
-            signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
-        )
-        request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
-        return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
 
 
 def root(bucket: str, options: S3Options, region: str) -> str:
