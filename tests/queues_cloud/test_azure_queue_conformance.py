@@ -10,6 +10,7 @@ import pytest
 
 from skyferry.azure_auth import SharedKey
 from skyferry.credentials import fixed
+from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers import Azurite
@@ -46,3 +47,14 @@ class TestAzureQueue(QueueConformance):
         yield harness
         for queue in harness.opened:
             await queue.close()
+
+    async def test_messages_of_one_answer_are_told_apart(self, one: EventQueue, harness: QueueHarness) -> None:
+        """They may have one pop receipt, which only names the moment: each is extended and acked all the same."""
+        await one.send([Outgoing(b"%d" % number) for number in range(10)])
+        held: list[Message] = []
+        while len(held) < 10:
+            held += await one.receive(10, 1)
+        assert len({message.receipt for message in held}) < 10
+        assert await one.extend(held) == []
+        await one.ack(held)
+        assert (await one.depth()).ready == 0

@@ -36,7 +36,7 @@ STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
 HINTS = {
     "QueueNotFound": "create it, or correct its name or the endpoint",
     "AuthenticationFailed": "see that key or token are those of this account, and the clock too",
-    "AuthorizationPermissionMismatch": "the identity needs the role Storage Queue Data Message Processor",
+    "AuthorizationPermissionMismatch": "`skyferry policy` prints the role that our identity needs there",
     "AuthorizationFailure": "see the account's firewall, and that it takes our kind of credential",
     "ServerBusy": "the service asks for fewer requests",
 }
@@ -76,7 +76,8 @@ class AzureQueue:
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
         self._http = Http(name, self._root, limits)
         self._clock = clock or SystemClock()
-        self._held: dict[str, tuple[str, float]] = {}  # by first pop receipt: the newest one, and until when
+        # By id and first pop receipt: the newest one, and until when. Messages of one answer may have the same receipt.
+        self._held: dict[tuple[str, str], tuple[str, float]] = {}
         self._bell = Bell()
         self._closed = False
 
@@ -110,7 +111,7 @@ class AzureQueue:
         self._check()
         await each([partial(self._hide, m, delay) for m in messages])
         for message in messages:
-            self._held.pop(message.receipt, None)
+            self._held.pop(_lease(message), None)
         self._bell.ring()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
@@ -154,28 +155,28 @@ class AzureQueue:
         seconds = str(math.ceil(self.lease))
         answer = await self._ask("GET", "/messages", {"numofmessages": str(limit), "visibilitytimeout": seconds})
         found = [_message(told, now + self.lease) for told in parse_xml(answer.body).iter("QueueMessage")]
-        for receipt in [r for r, (_, until) in self._held.items() if until <= now]:
-            del self._held[receipt]
-        self._held.update((m.receipt, (m.receipt, m.lease_until)) for m in found)
+        for lease in [one for one, (_, until) in self._held.items() if until <= now]:
+            del self._held[lease]
+        self._held.update((_lease(m), (m.receipt, m.lease_until)) for m in found)
         return found
 
     async def _hide(self, message: Message, seconds: float) -> bool:
         """Whether it is still ours."""
         now = self._clock.time()
-        receipt, until = self._held.get(message.receipt, ("", 0.0))
+        receipt, until = self._held.get(_lease(message), ("", 0.0))
         if until <= now:
             return False
         hidden = str(min(LONGEST, math.ceil(seconds)))
         path = f"/messages/{quote(message.id, safe='')}"
         answer = await self._ask("PUT", path, {"popreceipt": receipt, "visibilitytimeout": hidden}, accept=STALE)
         if answer.status >= 300:
-            self._held.pop(message.receipt, None)
+            self._held.pop(_lease(message), None)
             return False
-        self._held[message.receipt] = answer.headers["x-ms-popreceipt"], now + seconds
+        self._held[_lease(message)] = answer.headers["x-ms-popreceipt"], now + seconds
         return True
 
     async def _remove(self, message: Message) -> None:
-        receipt, until = self._held.pop(message.receipt, ("", 0.0))
+        receipt, until = self._held.pop(_lease(message), ("", 0.0))
         if until > self._clock.time():
             path = f"/messages/{quote(message.id, safe='')}"
             await self._ask("DELETE", path, {"popreceipt": receipt}, accept=STALE)
@@ -216,6 +217,10 @@ class AzureQueue:
         }
         headers |= authorization(credential, method, url, headers, query)
         return await self._http.exchange(method, f"{url}?{urlencode(query, quote_via=quote)}", headers, body)
+
+
+def _lease(message: Message) -> tuple[str, str]:
+    return message.id, message.receipt
 
 
 def _message(told: ElementTree.Element, until: float) -> Message:
