@@ -26,7 +26,7 @@ def test_every_command_that_prints_json_states_its_contract() -> None:
     commands = vars(get_command(app))["commands"]
     every = [*commands.values(), *vars(commands["dead-letters"])["commands"].values()]
     with_json = [c for c in every if any("--json" in p.opts for p in getattr(c, "params", ()))]
-    assert len(with_json) == 16
+    assert len(with_json) == 17
     assert [c.name for c in with_json if "JSON: " not in c.help] == []
 
 

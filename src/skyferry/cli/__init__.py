@@ -17,6 +17,7 @@ from skyferry.cli.explain import explain
 from skyferry.cli.gc import gc
 from skyferry.cli.head import head
 from skyferry.cli.ls import ls
+from skyferry.cli.policy import policy
 from skyferry.cli.run import run
 from skyferry.cli.schema import schema
 from skyferry.cli.status import status
@@ -43,6 +44,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     explain,
     check_config,
     doctor,
+    policy,
     conformance,
     gc,
     schema,

@@ -107,6 +107,20 @@ class Template:
             return event.source.key
         return "".join([part if isinstance(part, str) else part(event) for part in self._parts])
 
+    def start(self, bucket: str, prefix: str) -> str:
+        """What every key begins with that is rendered from a key of that bucket which begins with `prefix`."""
+        found = ""
+        for part in self._parts:
+            if isinstance(part, str):
+                found += part
+            elif part is PLACEHOLDERS["bucket"]:
+                found += bucket
+            elif part is PLACEHOLDERS["key"]:
+                return found + prefix
+            else:
+                return found + (prefix.rpartition("/")[0] if part in (_dir, _dir_slash) else "")
+        return found
+
 
 def _dir(event: ObjectEvent) -> str:
     return event.source.key.rpartition("/")[0]

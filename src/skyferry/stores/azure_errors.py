@@ -39,7 +39,7 @@ class Refusal:
 REHYDRATION = 3600.0  # seconds between looks at a blob that comes back from the archive, which takes hours
 ENDPOINT = "see that the endpoint is that of a storage account, and that no proxy answers in its place"
 CONTAINER = "create the container, or correct its name or the endpoint"
-ROLE = "give this identity the role Storage Blob Data Contributor (to read only: Storage Blob Data Reader)"
+ROLE = "give this identity the role that `skyferry policy` prints (Storage Blob Data Contributor, but for tags)"
 AUDIENCE = "see that the identity's token is for https://storage.azure.com/ and of the account's tenant"
 KEY = "see that the account key belongs to the account, that this machine's clock is set, and that no proxy changes requests"
 NETWORK = "let this machine through the storage account's firewall, or use its private endpoint"

@@ -15,6 +15,7 @@ from yarl import URL
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "trailer", "upgrade"}  # RFC 9110, 7.6.1
 NONE: Mapping[str, str] = {}
+START = 4096  # bytes of a body that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Exchange:
     received: int = 0  # bytes of the body
     status: int = 0  # of the answer; 0 = none was given
     sent: int = 0  # bytes of its body that were carried
+    headers: Mapping[str, str] = field(default_factory=lambda: NONE, repr=False)  # of the request, in lower case
+    answered: Mapping[str, str] = field(default_factory=lambda: NONE, repr=False)  # those of the server's answer
+    start: str = field(default="", repr=False)  # the first bytes of the body, as Latin-1
 
 
 class FaultProxy:
@@ -90,7 +94,7 @@ class FaultProxy:
         return Fault()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request.method, request.raw_path)
+        exchange = Exchange(request.method, request.raw_path, headers=_lower(request.headers))
         self.exchanges.append(exchange)
         fault = self._next(exchange)
         if fault.early:
@@ -99,6 +103,7 @@ class FaultProxy:
         async for chunk in request.content.iter_any():
             body += chunk
             exchange.received = len(body)
+            exchange.start = body[:START].decode("latin-1")
             if fault.drop_request is not None and len(body) >= fault.drop_request:
                 return _drop(request)
         if fault.flip_request is not None:
@@ -116,6 +121,7 @@ class FaultProxy:
             exchange.method, url, headers=headers, data=io.BytesIO(body), allow_redirects=False
         ) as answer:
             content = bytearray(await answer.read())
+            exchange.answered = _lower(answer.headers)
             if fault.status:
                 return _instead(exchange, fault)
             exchange.status = answer.status
@@ -126,6 +132,10 @@ class FaultProxy:
         until = fault.cut if fault.cut is not None else fault.stall
         exchange.sent = len(content[:until])
         return await _answer(request, response, bytes(content[:until]), fault)
+
+
+def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 async def _answer(

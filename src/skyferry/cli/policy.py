@@ -1,0 +1,84 @@
+"""`skyferry policy`: what the clouds are to allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skyferry.cli import access, output
+from skyferry.cli.options import ConfigFile, Json, Workspace
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+    from skyferry.policy.document import Policy
+
+
+class Cloud(StrEnum):
+    """Whose policies."""
+
+    AWS = "aws"
+    GOOGLE = "google"
+    AZURE = "azure"
+
+
+def policy(
+    cloud: Annotated[Cloud | None, typer.Option("--cloud", help="Only of this cloud.")] = None,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit", help="Also what `skyferry submit` and the HTTP API do: put events into the first queue."
+        ),
+    ] = False,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Also the canaries that `skyferry doctor` writes at destinations.")
+    ] = False,
+    config: ConfigFile = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Print the least that each identity must be allowed for exactly these routes: what `run`, `copy` and `gc` do. Asks nobody.
+
+    An event that itself names its destination key may lead outside of the prefixes that the routes give.
+
+    JSON: `policies`, each with `cloud`, `identity` (in words), `users` (the stores and queues), `documents` (by what each is, in
+    the cloud's own form), `commands` (that put them into effect), `placeholders` (what words in capitals stand for) and `notes`.
+    """
+    settings = access.load_settings(config, workspace)
+    found = _policies(settings, cloud, submit=submit, doctor=doctor)
+    if json:
+        output.emit({"policies": [each.contract() for each in found]})
+    elif found:
+        output.lines(*(line for each in found for line in _shown(each)))
+    else:
+        output.lines("nothing: no route and no queue needs a permission" + (f" of {cloud}" if cloud else ""))
+
+
+def _policies(settings: Settings, cloud: Cloud | None, *, submit: bool, doctor: bool) -> list[Policy]:
+    from skyferry.policy import aws, azure, google
+    from skyferry.policy.needs import needs
+
+    makers = {Cloud.AWS: aws.policies, Cloud.GOOGLE: google.policies, Cloud.AZURE: azure.policies}
+    needed = needs(settings, submit=submit, doctor=doctor)
+    return [each for name, make in makers.items() if cloud in (None, name) for each in make(needed)]
+
+
+def _shown(policy: Policy) -> Iterator[str]:
+    """For people."""
+    from skyferry.policy.document import text
+
+    yield f"# {policy.cloud}: {policy.identity}"
+    yield f"# for {', '.join(policy.users)}"
+    for name, document in policy.documents.items():
+        if name not in policy.told:
+            yield f"\n# {name}"
+            yield text(document)
+    if policy.commands:
+        yield ""
+    yield from policy.commands
+    yield ""
+    yield from (f"# {word}: {meaning}" for word, meaning in policy.placeholders.items())
+    yield from (f"# {note}" for note in policy.notes)
+    yield ""

@@ -1,0 +1,160 @@
+"""IAM policies of AWS: what S3, SQS and KMS demand for the requests that Skyferry makes.
+
+"Required permissions for Amazon S3 API operations" (Amazon S3 User Guide) and the Service Authorization Reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from skyferry.policy.aws_trust import trust, who
+from skyferry.policy.document import Json, Policy
+from skyferry.policy.needs import TAGLESS, Needs, QueueNeeds, Share, StoreNeeds
+
+READ = ("s3:GetObject", "s3:GetObjectVersion")  # the latter where the bucket keeps versions
+READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # answers tell of tags only to who may read them
+WRITE = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")  # deleted is also what could not be proven
+WRITE_TAGS = (*READ_TAGS, "s3:PutObjectTagging")
+WRITE_LARGE = ("s3:AbortMultipartUpload", "s3:GetObjectVersion", "s3:ListMultipartUploadParts")
+LOOK = ("s3:ListBucket",)  # without it a missing object is a 403, and looks like no permission
+LOOK_FOR_UPLOADS = ("s3:ListBucketMultipartUploads",)
+KMS_READ = ("kms:Decrypt",)
+KMS_WRITE = (
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+)  # a multipart upload, and a checksum that is asked for, need the former
+TAKE = (
+    *("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+    *("sqs:GetQueueUrl", "sqs:ReceiveMessage"),
+)
+SEND = ("sqs:SendMessage",)
+_SPECIAL = re.compile(r"[*?$]")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is allowed, and of what."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Json = field(default_factory=dict)
+
+    def document(self) -> Json:
+        """As IAM has it."""
+        body = {"Effect": "Allow", "Action": sorted(set(self.actions)), "Resource": list(self.resources)}
+        return {"Sid": self.sid, **body, **({"Condition": self.condition} if self.condition else {})}
+
+
+def policies(needs: Needs) -> list[Policy]:
+    """One for each identity."""
+    return [_policy(share, needs) for share in needs.of("aws")]
+
+
+def _policy(share: Share, needs: Needs) -> Policy:
+    statements = [s for store in share.stores for s in _store(store)] + [s for q in share.queues for s in _queue(q)]
+    if share.tokens:  # they name no resource
+        audiences = {"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": list(share.tokens)}}
+        statements.append(Statement("Tokens", ("sts:GetWebIdentityToken",), ("*",), audiences))
+    documents: dict[str, Json] = {"policy": versioned(s.document() for s in _distinct(statements))}
+    if trusted := trust(share.identity):
+        documents["trust"] = trusted
+    sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
+    for queue in share.queues:
+        if sources:
+            documents[f"policy of {queue.what}"] = _notified(queue, sources)
+    return Policy("aws", who(share.identity), share.users, documents, notes=tuple(_notes(share)))
+
+
+def versioned(statements: Iterable[Json]) -> Json:
+    """A policy of these."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def arn(place: StoreNeeds | QueueNeeds, service: str, rest: str) -> str:
+    """In the partition that its region is of."""
+    region = place.settings.region
+    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return f"arn:{partition}:{service}{rest}"
+
+
+def _store(store: StoreNeeds) -> Iterator[Statement]:
+    name, bucket = _sid(store.name), arn(store, "s3", f":::{store.url.bucket}")
+    takes_tags = store.settings.service not in TAGLESS
+    if store.read:
+        actions = READ + (READ_TAGS if takes_tags else ())
+        yield Statement(f"{name}Source", actions, _objects(bucket, store.read))
+    if store.removed:
+        yield Statement(f"{name}SourceDelete", ("s3:DeleteObject",), _objects(bucket, store.removed))
+    if store.written:
+        actions = WRITE + (WRITE_TAGS if store.tags_written else ()) + (WRITE_LARGE if store.large else ())
+        yield Statement(f"{name}Destination", actions, _objects(bucket, store.written))
+    yield Statement(f"{name}Bucket", LOOK + (LOOK_FOR_UPLOADS if store.written else ()), (bucket,))
+    if store.settings.kms_key:
+        yield _key(store, f"{name}Key")
+
+
+def _queue(queue: QueueNeeds) -> Iterator[Statement]:
+    actions = TAKE + (SEND if queue.sent else ())
+    yield Statement(f"{_sid(queue.name)}Queue", actions, (_queue_arn(queue, "*"),))
+
+
+def _queue_arn(queue: QueueNeeds, unknown: str) -> str:
+    url, region = queue.url, queue.settings.region
+    return arn(queue, "sqs", f":{region or '*'}:{url.account or unknown}:{url.queue}")
+
+
+def _key(store: StoreNeeds, sid: str) -> Statement:
+    """KMS knows a key by its ARN only; one that is called by an alias is found by a condition."""
+    key, region = store.settings.kms_key, store.settings.region
+    actions = KMS_WRITE if store.written else KMS_READ
+    condition: dict[str, Json] = {}
+    if region:
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        condition["StringEquals"] = {"kms:ViaService": f"s3.{region}.{domain}"}
+    alias = re.search(r"(?:\A|:)(alias/.+)\Z", key)
+    if alias:
+        condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": alias[1]}
+        key = key.removesuffix(alias[1]) + "key/*" if key.startswith("arn:") else "*"
+    if not key.startswith("arn:"):
+        key = arn(store, "kms", f":{region or '*'}:*:key/{key}")
+    return Statement(sid, actions, (key,), condition)
+
+
+def _objects(bucket: str, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """IAM would read `*`, `?` and `${` in a key as its own."""
+    return tuple(f"{bucket}/{_SPECIAL.sub(lambda found: f'${{{found[0]}}}', prefix)}*" for prefix in prefixes)
+
+
+def _notified(queue: QueueNeeds, sources: list[str]) -> Json:
+    """The queue's own policy, by which S3 may send to it."""
+    condition = {"ArnEquals": {"aws:SourceArn": sources}, "StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
+    allowed = {"Action": "sqs:SendMessage", "Resource": _queue_arn(queue, "ACCOUNT"), "Condition": condition}
+    return versioned([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, **allowed}])
+
+
+def _notes(share: Share) -> Iterator[str]:
+    if share.identity.kind == "static":
+        yield "a long-lived key has no policy of its own: give this one to the user whose key it is"
+    for service in sorted({s.settings.service for s in share.stores} - {"aws"}):
+        yield f"{service} is not Amazon's: where it takes no IAM policy, make a key for these buckets alone"
+    for queue in share.queues:
+        if not (queue.url.account and queue.settings.region):
+            yield f"{queue.what}: * stands for the account or region, which its URL does not say"
+    if any(s.read and not s.settings.kms_key for s in share.stores):
+        yield "a source that is encrypted with a key of yours (SSE-KMS) also needs kms:Decrypt on it: set the store's kms_key"
+
+
+def _distinct(statements: list[Statement]) -> Iterator[Statement]:
+    """With a number where two names became one: a Sid has letters and digits only."""
+    seen: dict[str, int] = {}
+    for statement in statements:
+        seen[statement.sid] = count = seen.get(statement.sid, 0) + 1
+        sid = statement.sid if count == 1 else f"{statement.sid}{count}"
+        yield Statement(sid, statement.actions, statement.resources, statement.condition)
+
+
+def _sid(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name))

@@ -1,0 +1,133 @@
+"""Custom roles of Azure: what Blob and Queue Storage demand for the requests that Skyferry makes.
+
+"Permissions for calling data operations", in "Authorize with Microsoft Entra ID" (Azure Storage REST API). The built-in
+roles either lack something (tags of blobs, the renewal of a message's lease) or allow more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+from urllib.parse import urlsplit
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.policy.document import Json, Policy
+from skyferry.policy.needs import ENTRA_AUDIENCE, Needs, QueueNeeds, Share, StoreNeeds
+
+_STORAGE = "Microsoft.Storage/storageAccounts"
+_BLOBS = f"{_STORAGE}/blobServices/containers/blobs"
+_QUEUES = f"{_STORAGE}/queueServices/queues"
+READ, REMOVE, WRITE = f"{_BLOBS}/read", f"{_BLOBS}/delete", f"{_BLOBS}/write"
+READ_TAGS, WRITE_TAGS = f"{_BLOBS}/tags/read", f"{_BLOBS}/tags/write"
+LOOK = f"{_QUEUES}/read"  # how many messages wait: no data action
+TAKE, RENEW, SEND = (f"{_QUEUES}/messages/{what}" for what in ("process/action", "write", "add/action"))
+ACCOUNT = "/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP/providers/Microsoft.Storage/storageAccounts"
+_TOLD = frozenset({"assignments", "federated credential"})
+
+
+def policies(needs: Needs) -> list[Policy]:
+    """One for each identity."""
+    return [_policy(share) for share in needs.of("azure")]
+
+
+def _policy(share: Share) -> Policy:
+    found = [*map(_store, share.stores), *map(_queue, share.queues)]
+    documents: dict[str, Json] = {f"role {role['Name']}": role for role, _ in found}
+    documents["assignments"] = {"assignments": [given for _, given in found]}
+    created = (f"az role definition create --role-definition {quote(_file(str(role['Name'])))}" for role, _ in found)
+    given = (
+        f"az role assignment create --assignee-object-id PRINCIPAL_OBJECT_ID --assignee-principal-type ServicePrincipal "
+        f"--role {quote(str(each['role']))} --scope {quote(str(each['scope']))}"
+        for _, each in found
+    )
+    trusted = _credential(share.identity)
+    if trusted:
+        documents["federated credential"] = trusted
+    commands = [*created, *given, *([_federated(trusted)] if trusted else [])]
+    return Policy("azure", who(share.identity), share.users, documents, tuple(commands), tuple(_notes(share)), _TOLD)
+
+
+def who(identity: IdentitySettings) -> str:
+    """For people."""
+    match identity.kind:
+        case "federated":
+            return f"the application {identity.client_id or 'CLIENT_ID'}, by a token ({identity.token})"
+        case "static":
+            return "whoever has the account's key"
+        case _:
+            return f"the managed identity {identity.client_id}".rstrip()
+
+
+def _store(store: StoreNeeds) -> tuple[Json, Json]:
+    """A role, and that it is given."""
+    tagged = not store.settings.hierarchical
+    actions = {READ}
+    actions |= {READ_TAGS} if store.read and tagged else set()
+    actions |= {REMOVE} if store.removed else set()
+    actions |= {WRITE, REMOVE} if store.written else set()
+    actions |= {READ_TAGS, WRITE_TAGS} if store.tags_written else set()
+    account = store.url.account or _account(store.settings.endpoint)
+    return _role(store.what, set(), actions, f"{ACCOUNT}/{account}/blobServices/default/containers/{store.url.bucket}")
+
+
+def _queue(queue: QueueNeeds) -> tuple[Json, Json]:
+    actions = {TAKE, RENEW} | ({SEND} if queue.sent else set())
+    account = queue.url.account or _account(queue.settings.endpoint)
+    return _role(queue.what, {LOOK}, actions, f"{ACCOUNT}/{account}/queueServices/default/queues/{queue.url.queue}")
+
+
+def _role(what: str, actions: set[str], data: set[str], scope: str) -> tuple[Json, Json]:
+    """As `az role definition create` takes it, and its assignment."""
+    role = {
+        "Name": f"Skyferry {what}",
+        "IsCustom": True,
+        "Description": f"What Skyferry does at its {what}, and nothing else.",
+        "Actions": sorted(actions),
+        "NotActions": [],
+        "DataActions": sorted(data),
+        "NotDataActions": [],
+        "AssignableScopes": ["/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP"],
+    }
+    return role, {"role": role["Name"], "scope": scope, "principalId": "PRINCIPAL_OBJECT_ID"}
+
+
+def _account(endpoint: str) -> str:
+    """The storage account that an endpoint is of: its first path segment at an emulator, else the first part of its host."""
+    parts = urlsplit(endpoint)
+    return parts.path.strip("/").partition("/")[0] or (parts.hostname or "").partition(".")[0]
+
+
+def _credential(identity: IdentitySettings) -> Json | None:
+    """What lets tokens of elsewhere stand for the application."""
+    if identity.kind != "federated":
+        return None
+    google = identity.token == "google"  # noqa: S105 - no secret
+    return {
+        "name": "skyferry",
+        "issuer": "https://accounts.google.com" if google else "ISSUER",
+        "subject": "SERVICE_ACCOUNT_UNIQUE_ID" if google else "SUBJECT",
+        "audiences": [identity.audience or ENTRA_AUDIENCE],
+    }
+
+
+def _federated(credential: Json) -> str:
+    audiences = credential["audiences"]
+    assert isinstance(audiences, list)
+    return (
+        "az identity federated-credential create --resource-group RESOURCE_GROUP --identity-name IDENTITY "
+        f"--name {credential['name']} --issuer {credential['issuer']} --subject {credential['subject']} "
+        f"--audiences {quote(audiences[0])}"
+    )
+
+
+def _file(role: str) -> str:
+    """Where the commands look for a role's JSON."""
+    return f"@{role.lower().replace(' ', '-')}.json"
+
+
+def _notes(share: Share) -> Iterator[str]:
+    if share.identity.kind == "static":
+        yield "the account's key may do everything in the account; no role can narrow it, but an identity can have this one"
+    yield "a role is given for a container or queue as a whole: the prefixes of the routes are not in it"
+    if any((s.read and not s.settings.hierarchical) or s.tags_written for s in share.stores):
+        yield "tags are a permission of their own, which the built-in reader and contributor do not have"

@@ -1,0 +1,195 @@
+"""Custom roles and bindings of Google Cloud: what Cloud Storage and Pub/Sub demand for the requests that Skyferry makes.
+
+"IAM permissions for JSON methods" (Cloud Storage), "Access control with IAM" (Pub/Sub).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from shlex import quote
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.policy.document import Json, Policy
+from skyferry.policy.needs import Needs, QueueNeeds, Share, StoreNeeds
+
+SCRATCH = ".skyferry-uploads/"  # where the parts of large objects are
+POOLS = "iam.googleapis.com/projects/{project}/locations/global/workloadIdentityPools/{pool}"
+KMS_ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A custom role: exactly these permissions."""
+
+    id: str
+    permissions: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As bindings have it."""
+        return f"projects/PROJECT/roles/{self.id}"
+
+    def document(self) -> Json:
+        """As `gcloud iam roles create` takes it in a file."""
+        return {"title": self.id, "stage": "GA", "includedPermissions": list(self.permissions)}
+
+
+LIST = Role("skyferry_list", ("storage.objects.list",))  # also tells a missing object from a missing bucket
+READ = Role("skyferry_read", ("storage.objects.get",))
+REMOVE = Role("skyferry_remove", ("storage.objects.delete",))
+# To overwrite is to delete, too; and what could not be proven is taken back.
+WRITE = Role("skyferry_write", ("storage.objects.create", "storage.objects.delete", "storage.objects.get"))
+PAY = Role("skyferry_pay", ("serviceusage.services.use",))
+TAKE = Role("skyferry_take", ("pubsub.subscriptions.consume",))
+ACT = Role("skyferry_act", ("iam.serviceAccounts.getAccessToken",))
+ID_TOKEN = Role("skyferry_id_token", ("iam.serviceAccounts.getOpenIdToken",))
+SEND = Role("skyferry_send", ("pubsub.topics.publish",))
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """That somebody has a role at one resource, of those keys alone where `prefixes` are not all of them."""
+
+    resource: str  # as gs://BUCKET, or its full name
+    role: Role | str
+    member: str
+    command: tuple[str, ...]  # of gcloud, up to the resource
+    bucket: str = ""
+    prefixes: tuple[str, ...] = ("",)
+
+    @property
+    def role_name(self) -> str:
+        """As bindings have it."""
+        return self.role if isinstance(self.role, str) else self.role.name
+
+    @property
+    def condition(self) -> str:
+        """In CEL; "" = none."""
+        if "" in self.prefixes:
+            return ""
+        names = (f"projects/_/buckets/{self.bucket}/objects/{prefix}" for prefix in self.prefixes)
+        return " || ".join(f"resource.name.startsWith({_literal(name)})" for name in names)
+
+    def document(self) -> Json:
+        """As a policy of the resource has it."""
+        body: dict[str, object] = {"resource": self.resource, "role": self.role_name, "members": [self.member]}
+        if self.condition:
+            body["condition"] = {"title": "skyferry", "expression": self.condition}
+        return body
+
+    def line(self) -> str:
+        """The command that makes it so."""
+        said = [*self.command, f"--role={self.role_name}", f"--member={self.member}"]
+        if self.condition:  # a comma in the expression would else begin the next field: see `gcloud topic escaping`
+            said.append(f"--condition=^:::^title=skyferry:::expression={self.condition}")
+        return " ".join(map(quote, ("gcloud", *said)))
+
+
+def policies(needs: Needs) -> list[Policy]:
+    """One for each identity."""
+    return [_policy(share) for share in needs.of("google")]
+
+
+def _policy(share: Share) -> Policy:
+    who = member(share.identity)
+    bindings = [b for store in share.stores for b in _store(store, who)]
+    bindings += [b for queue in share.queues for b in _queue(queue, who)]
+    bindings += [_account(account, ID_TOKEN, who) for account in share.tokens]
+    if share.identity.kind == "federated" and share.identity.service_account:
+        bindings.append(_account(share.identity.service_account, ACT, principal(share.identity)))
+    roles = {b.role.id: b.role for b in bindings if isinstance(b.role, Role)}
+    documents: dict[str, Json] = {"roles": {name: role.document() for name, role in roles.items()}}
+    documents["bindings"] = {"bindings": [b.document() for b in bindings]}
+    created = (_created(role) for role in roles.values())
+    commands = [*_pool(share.identity), *created, *(b.line() for b in bindings)]
+    return Policy("google", who, share.users, documents, tuple(commands), tuple(_notes(share)), frozenset(documents))
+
+
+def member(identity: IdentitySettings) -> str:
+    """Who is bound. Words in capitals stand for what the configuration does not say."""
+    if identity.kind == "federated" and not identity.service_account:
+        return principal(identity)
+    return f"serviceAccount:{identity.service_account or 'SERVICE_ACCOUNT_EMAIL'}"
+
+
+def principal(identity: IdentitySettings) -> str:
+    """Who a federated token is about."""
+    pool = POOLS.format(project=identity.project or "PROJECT_NUMBER", pool=identity.pool or "POOL")
+    if _signed(identity):
+        return f"principalSet://{pool}/attribute.aws_role/arn:aws:sts::ACCOUNT:assumed-role/ROLE"
+    return f"principal://{pool}/subject/SUBJECT"
+
+
+def _signed(identity: IdentitySettings) -> bool:
+    """Whether AWS is shown to Google by a signed request, not by a token of OIDC."""
+    return identity.token == "aws" and not identity.audience  # noqa: S105 - no secret
+
+
+def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
+    bucket = store.url.bucket
+
+    def bound(role: Role, prefixes: tuple[str, ...] = ("",)) -> Binding:
+        command = ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}")
+        return Binding(f"gs://{bucket}", role, who, command, bucket, prefixes)
+
+    yield bound(LIST)
+    if store.read:
+        yield bound(READ, store.read)
+    if store.removed:
+        yield bound(REMOVE, store.removed)
+    if store.written:
+        scratch = (SCRATCH,) if store.large and "" not in store.written else ()
+        yield bound(WRITE, (*store.written, *scratch))
+    if project := store.settings.billing_project:
+        yield Binding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project))
+    if (key := store.settings.kms_key) and store.written:  # it is Cloud Storage itself that uses the key
+        agent = "serviceAccount:service-PROJECT_NUMBER@gs-project-accounts.iam.gserviceaccount.com"
+        yield Binding(key, KMS_ROLE, agent, ("kms", "keys", "add-iam-policy-binding", key))
+
+
+def _queue(queue: QueueNeeds, who: str) -> Iterator[Binding]:
+    name = f"projects/{queue.url.account}/subscriptions/{queue.url.queue}"
+    yield Binding(name, TAKE, who, ("pubsub", "subscriptions", "add-iam-policy-binding", name))
+    if queue.sent and (topic := queue.settings.topic):
+        topic = topic if "/" in topic else f"projects/{queue.url.account}/topics/{topic}"
+        yield Binding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic))
+
+
+def _account(account: str, role: Role, who: str) -> Binding:
+    """That somebody may act as a service account."""
+    command = ("iam", "service-accounts", "add-iam-policy-binding", account)
+    return Binding(f"serviceAccounts/{account}", role, who, command)
+
+
+def _created(role: Role) -> str:
+    permissions = ",".join(role.permissions)
+    return f"gcloud iam roles create {role.id} --project=PROJECT --stage=GA --permissions={permissions}"
+
+
+def _pool(identity: IdentitySettings) -> list[str]:
+    """The workload identity pool and its provider."""
+    if identity.kind != "federated":
+        return []
+    pool, provider = quote(identity.pool or "POOL"), quote(identity.provider or "PROVIDER")
+    made = f"gcloud iam workload-identity-pools create {pool} --location=global"
+    add = f"gcloud iam workload-identity-pools providers create-{{}} {provider} --location=global --workload-identity-pool={pool}"
+    if _signed(identity):
+        return [made, f"{add.format('aws')} --account-id=ACCOUNT"]
+    issuer = "https://sts.windows.net/TENANT_ID/" if identity.token == "azure" else "ISSUER"  # noqa: S105 - no secret
+    audience = f" --allowed-audiences={quote(identity.audience)}" if identity.audience else ""
+    oidc = f"{add.format('oidc')} --issuer-uri={issuer} --attribute-mapping=google.subject=assertion.sub"
+    return [made, f"{oidc}{audience}"]
+
+
+def _literal(text: str) -> str:
+    """A string of CEL."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _notes(share: Share) -> Iterator[str]:
+    if share.identity.kind == "static":
+        yield "a long-lived key has no policy of its own: give this one to the service account whose key it is"
+    if any("" not in prefixes for s in share.stores for prefixes in (s.read, s.removed, s.written) if prefixes):
+        yield "conditions by prefix need uniform bucket-level access"
+    yield "custom roles are made once in each PROJECT that has the buckets and subscriptions; they may be there already"

@@ -1,0 +1,188 @@
+"""What the routes of a configuration do at each store and queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.patterns import Template
+from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
+from skyferry.config.urls import QueueUrl, StoreUrl, address, resolved, resolved_queue
+
+MACHINE = IdentitySettings()  # what the machine has at a cloud
+ENTRA_AUDIENCE = (
+    "api://AzureADTokenExchange"  # whom a token is for that Entra takes for another, if nothing else is said
+)
+CANARIES = "skyferry-doctor/"  # where `skyferry doctor` writes
+TAGLESS = frozenset({"r2", "b2", "gcs-interop"})  # services that speak S3, but for tags
+CLOUDS = {"s3": "aws", "sqs": "aws", "gs": "google", "pubsub": "google", "az": "azure", "azq": "azure"}  # by URL scheme
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNeeds:
+    """What is done at one store. Of prefixes: () = of no key, ("",) = of any key."""
+
+    name: str
+    settings: StoreSettings  # with what its URL says
+    read: tuple[str, ...] = ()  # prefixes of the keys that are read: those of a source
+    removed: tuple[str, ...] = ()  # of those of them that are deleted once they are copied
+    written: tuple[str, ...] = ()  # of the keys that are looked at, written and deleted: those of a destination
+    tags_written: bool = False  # what is written may have tags
+    large: bool = False  # what is written may be too large for one request
+
+    @property
+    def url(self) -> StoreUrl:
+        """Where it is."""
+        return StoreUrl.parse(self.settings.url)
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"store {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueNeeds:
+    """What is done at one queue. Messages are taken from every one."""
+
+    name: str
+    settings: QueueSettings  # with what its URL says
+    sent: bool = False  # and into this one messages are put
+
+    @property
+    def url(self) -> QueueUrl:
+        """Where it is."""
+        return QueueUrl.parse(self.settings.url)
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"queue {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """All of it, but for what is on this machine."""
+
+    stores: tuple[StoreNeeds, ...]
+    queues: tuple[QueueNeeds, ...]
+
+    def of(self, cloud: str) -> list[Share]:
+        """What each identity does at one cloud, in the order of the configuration. Who is anonymous can be given nothing."""
+        found: dict[IdentitySettings, tuple[list[StoreNeeds], list[QueueNeeds]]] = {}
+        if tokens := self._tokens(cloud):
+            found[MACHINE] = [], []
+        for store in self.stores:
+            if CLOUDS[store.url.scheme] == cloud:
+                found.setdefault(store.settings.identity, ([], []))[0].append(store)
+        for queue in self.queues:
+            if CLOUDS[queue.url.scheme] == cloud:
+                found.setdefault(queue.settings.identity, ([], []))[1].append(queue)
+        shares = (
+            Share(who, tuple(stores), tuple(queues), tokens if who == MACHINE else ())
+            for who, (stores, queues) in found.items()
+        )
+        return [share for share in shares if share.identity.kind != "anonymous"]
+
+    def _tokens(self, cloud: str) -> tuple[str, ...]:
+        """For whom the machine asks this cloud for tokens, that it may be somebody elsewhere, and needs a permission to."""
+        places: list[StoreNeeds | QueueNeeds] = [*self.stores, *self.queues]
+        found = {_token(place.settings.identity, cloud, CLOUDS[place.url.scheme]) for place in places}
+        return tuple(sorted(found - {""}))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one identity does at one cloud."""
+
+    identity: IdentitySettings
+    stores: tuple[StoreNeeds, ...]
+    queues: tuple[QueueNeeds, ...]
+    tokens: tuple[
+        str, ...
+    ] = ()  # AWS: audiences of the tokens it gets of STS. Google: accounts whose ID tokens it gets
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """For people."""
+        named = (*(store.what for store in self.stores), *(queue.what for queue in self.queues))
+        return (*named, *(f"tokens for {each}" for each in self.tokens))
+
+
+def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> Needs:
+    """Of settings as `load` gives them: what `run`, `copy` and `gc` do, and those that look.
+
+    `submit`: also what puts events into the first queue, the command and the HTTP API. `doctor`: also its canaries.
+    """
+    stores = (_store(settings, name, doctor) for name in settings.stores)
+    first = submit or any(_watched(settings, route.source) for route in settings.routes)
+    pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
+    queues = tuple(
+        QueueNeeds(queue.name, resolved_queue(queue), sent=(first and number == 0) or queue.name in pushed)
+        for number, queue in enumerate(settings.queues)
+        if QueueUrl.parse(queue.url).scheme in CLOUDS
+    )
+    return Needs(tuple(s for s in stores if s.url.scheme in CLOUDS and (s.read or s.written)), queues)
+
+
+def _store(settings: Settings, name: str, doctor: bool) -> StoreNeeds:
+    outgoing = [route for route in settings.routes if route.source == name]
+    incoming = [route for route in settings.routes if route.destination == name]
+    large = any(_may_be_large(route, settings) for route in incoming)
+    keys = partial(_written, settings)
+    return StoreNeeds(
+        name=name,
+        settings=resolved(settings.stores[name]),
+        read=shortest(route.filter.prefix for route in outgoing),
+        removed=shortest(route.filter.prefix for route in outgoing if route.after_copy == "delete"),
+        written=shortest([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
+        tags_written=_tagged(settings, name) and any(r.tags or _tagged(settings, r.source) for r in incoming),
+        large=large,
+    )
+
+
+def _token(identity: IdentitySettings, cloud: str, target: str) -> str:
+    """For whom a token of `cloud` is that is exchanged at `target`; "" if none is, or if none needs a permission.
+
+    A signed request proves to Google who we are at AWS; and anybody at Google may have an ID token of their own.
+    """
+    if identity.kind != "federated" or identity.token != cloud or target == cloud:
+        return ""
+    if cloud == "google":
+        return identity.service_account
+    return (identity.audience or ("" if target == "google" else ENTRA_AUDIENCE)) if cloud == "aws" else ""
+
+
+def shortest(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """Without those that another one covers, in order."""
+    found: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not any(prefix.startswith(each) for each in found):
+            found.append(prefix)
+    return tuple(found)
+
+
+def _written(settings: Settings, route: RouteSettings) -> str:
+    """What every destination key of a route begins with."""
+    _, bucket = address(settings.stores[route.source])
+    return Template.compile(route.key).start(bucket, route.filter.prefix)
+
+
+def _may_be_large(route: RouteSettings, settings: Settings) -> bool:
+    most = route.filter.max_size
+    return most is None or most > settings.limits.part_size
+
+
+def _tagged(settings: Settings, name: str) -> bool:
+    """Whether objects can have tags there."""
+    store = resolved(settings.stores[name])
+    scheme = StoreUrl.parse(store.url).scheme
+    return scheme != "gs" and not store.hierarchical and store.service not in TAGLESS
+
+
+def _watched(settings: Settings, name: str) -> bool:
+    """Whether it is a folder whose changes this process puts into the first queue."""
+    store = settings.stores[name]
+    return store.watch and StoreUrl.parse(store.url).on_disk
