@@ -157,6 +157,12 @@ class LedgersAgree(RuleBasedStateMachine):
         again = None if delay is None else self.clock.time() + delay
         self.both("two", lambda ledger: ledger.finish_redriven(ids or ["letter-1"], again))
 
+    @rule(limit=st.integers(1, 3), publish=st.booleans())
+    def publish(self, limit: int, publish: bool) -> None:
+        found = self.both("two", lambda ledger: ledger.take_unpublished(limit, 10.0))
+        if publish:
+            self.both("one", lambda ledger: ledger.published(found))
+
     @rule(age=st.sampled_from([0.0, 20.0]), limit=st.integers(1, 3))
     def prune(self, age: float, limit: int) -> None:
         before = self.clock.time() - age

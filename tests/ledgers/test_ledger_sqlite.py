@@ -21,6 +21,7 @@ from skyferry.ports import Filter, Ledger, Settlement
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.harness import claim, done, transfer
+from skyferry.testing.ledger.letters import BURIED
 
 
 class SqliteHarness(LedgerHarness):
@@ -139,3 +140,30 @@ async def test_listings_search_an_index(tmp_path: Path, where: Filter, index: st
         steps = [step for sql in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert any(index in step for step in steps), steps
     assert not [step for step in steps if re.match(r"SCAN (t|transfers|places)\b", step)], steps
+
+
+async def test_a_file_from_before_letters_were_published_is_brought_along(tmp_path: Path) -> None:
+    """Its letters are published like those buried since."""
+    path = tmp_path / "ledger.db"
+    old = SqliteLedger(path, "old", ManualClock())
+    await old.bury([BURIED])
+    await old.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP INDEX letters_unpublished")
+        db.execute("ALTER TABLE letters DROP COLUMN publish_at")
+    for owner in ("one", "two"):
+        ledger = SqliteLedger(path, owner, ManualClock())
+        assert await ledger.take_unpublished(10, 0.0) == [BURIED]
+        await ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [("unpublished", "letters_unpublished"), ("published", "sqlite_autoindex_letters_1")]
+)
+async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: str) -> None:
+    """It is asked for every second, however many letters lie there."""
+    await SqliteLedger(tmp_path / "ledger.db", "one", ManualClock()).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        sql = listing.SQL[name].replace(":rows", "('a', 1), ('b', 2)")
+        plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
+    assert any(step.startswith("SEARCH letters USING INDEX " + index) for step in plan), plan

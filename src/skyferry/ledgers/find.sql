@@ -52,6 +52,27 @@ DELETE FROM letters WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM j
 -- name: again
 UPDATE letters SET hidden_until = :until WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:batch))
 
+-- name: add_publish_at
+-- To a file from before letters were published
+ALTER TABLE letters ADD COLUMN publish_at INTEGER DEFAULT 0
+
+-- name: letters_unpublished
+CREATE INDEX IF NOT EXISTS letters_unpublished ON letters (publish_at)
+WHERE publish_at IS NOT NULL AND redriven_at IS NULL
+
+-- name: unpublished
+SELECT json_group_array(json_array(serial, letter)) FROM (
+    SELECT serial, letter FROM letters
+    WHERE publish_at <= :now AND publish_at IS NOT NULL AND redriven_at IS NULL ORDER BY publish_at, serial LIMIT :limit
+)
+
+-- name: publishing
+UPDATE letters SET publish_at = :until WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: published
+-- id, at
+UPDATE letters SET publish_at = NULL FROM (VALUES :rows) AS i WHERE letters.id = i.column1 AND letters.at = i.column2
+
 -- name: counts
 SELECT json_group_array(json_array(substr(name, 7), value)) FROM counters WHERE name LIKE 'state %'
 

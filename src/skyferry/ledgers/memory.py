@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TypeVar
 
 from skyferry.errors import LedgerError
@@ -71,6 +72,7 @@ class _Letter:
     serial: int
     letter: DeadLetter
     hidden_until: float = 0.0  # of a redriven one: leased, or not due yet
+    publish_at: float = 0.0  # leased for it until then; infinity = it was published
 
 
 @dataclass(slots=True)
@@ -299,6 +301,21 @@ class MemoryLedger:
                 del self._state.letters[name]
             else:
                 kept.hidden_until = retry_at
+
+    async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
+        await self._step()
+        now = self._clock.time()
+        ready = [k for k in self._state.letters.values() if k.letter.redriven_at is None and k.publish_at <= now]
+        taken = sorted(ready, key=lambda kept: (kept.publish_at, kept.serial))[:limit]
+        for kept in taken:
+            kept.publish_at = now + lease
+        return [kept.letter for kept in taken]
+
+    async def published(self, letters: Sequence[DeadLetter]) -> None:
+        await self._step()
+        for letter in letters:
+            if (kept := self._state.letters.get(letter.id)) and kept.letter.at == letter.at:
+                kept.publish_at = inf
 
     async def counts(self) -> dict[State, int]:
         await self._step()

@@ -1,4 +1,4 @@
-"""What becomes of dead letters on SQLite, as functions of a connection."""
+"""What becomes of dead letters on SQLite, as functions of a connection: redriven, discarded, published."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import batches, codec, listing
+from skyferry.ledgers import batches, codec, listing, rules
 from skyferry.ledgers.codec import NUMBER, pack
+from skyferry.ledgers.statements import write
 from skyferry.model import State
 from skyferry.ports import DeadLetter, Filter
 
@@ -62,3 +63,28 @@ def finish(db: sqlite3.Connection, ids: Sequence[str], again: int | None) -> Non
     """See `Ledger.finish_redriven`."""
     statement = listing.SQL["finish" if again is None else "again"]
     db.execute(statement, {"batch": pack(ids)} if again is None else {"batch": pack(ids), "until": again})
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the letters of an older file to what `schema.sql` says. All of them are unpublished then."""
+    if not any(column[1] == "publish_at" for column in db.execute("PRAGMA table_info(letters)")):
+        db.execute(listing.SQL["add_publish_at"])
+    db.execute(listing.SQL["letters_unpublished"])
+
+
+def unpublished(db: sqlite3.Connection, now: int, limit: int) -> list[Any]:
+    """Letters that wait to be published and that nobody has in hand: serial, letter."""
+    found: list[Any] = orjson.loads(db.execute(listing.SQL["unpublished"], {"now": now, "limit": limit}).fetchone()[0])
+    return found
+
+
+def publish(db: sqlite3.Connection, now: int, limit: int, until: int) -> list[DeadLetter]:
+    """See `Ledger.take_unpublished`."""
+    found = unpublished(db, now, limit)
+    db.execute(listing.SQL["publishing"], {"batch": pack([serial for serial, _ in found]), "until": until})
+    return [codec.unpack_letter(letter, None) for _, letter in found]
+
+
+def published(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
+    """See `Ledger.published`."""
+    write(db, listing.SQL["published"], [(letter.id, rules.ticks(letter.at)) for letter in letters])

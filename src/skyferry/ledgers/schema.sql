@@ -66,7 +66,8 @@ CREATE TABLE IF NOT EXISTS letters (
     source_key TEXT NOT NULL,
     redriven_at INTEGER,
     hidden_until INTEGER,                   -- of a redriven one: leased, or not due yet
-    letter TEXT NOT NULL
+    letter TEXT NOT NULL,
+    publish_at INTEGER DEFAULT 0            -- leased for it until then; NULL = it was published
 );
 CREATE INDEX IF NOT EXISTS letters_by_time ON letters (at);
 CREATE INDEX IF NOT EXISTS letters_by_cause ON letters (route, reason);

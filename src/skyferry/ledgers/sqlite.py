@@ -40,6 +40,7 @@ class SqliteLedger:
         self._file = SqliteFile(path, text("schema.sql"), owner, LedgerError, self._enter)
 
     def _enter(self, db: sqlite3.Connection, presence: Presence) -> None:
+        redriving.migrate(db)
         dead = presence.dead()
         self._me = db.execute(batches.SQL["enter"], {"name": self.owner}).lastrowid or 0
         _leave(db, [*dead, self.owner], self._me)
@@ -146,6 +147,16 @@ class SqliteLedger:
     async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
         again = None if retry_at is None else rules.ticks(retry_at)
         await self._file.write(lambda db: redriving.finish(db, ids, again))
+
+    async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
+        now = rules.ticks(self._clock.time())
+        until = now + rules.ticks(lease)
+        if not await self._file.read(lambda db: redriving.unpublished(db, now, 1)):
+            return []  # as for those redriven
+        return await self._file.write(lambda db: redriving.publish(db, now, limit, until))
+
+    async def published(self, letters: Sequence[DeadLetter]) -> None:
+        await self._file.write(lambda db: redriving.published(db, letters))
 
     async def counts(self) -> dict[State, int]:
         query = listing.SQL["counts"]

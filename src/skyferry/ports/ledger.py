@@ -226,6 +226,15 @@ class Ledger(Protocol):
     async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
         """Remove those still marked as redriven: one that died again is a new letter. With `retry_at`, they come again then."""
 
+    async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
+        """Lease letters that `published` was not told of and nobody has in hand; one whose lease ends comes again.
+
+        Those that were redriven are left out: what comes of them is not known yet.
+        """
+
+    async def published(self, letters: Sequence[DeadLetter]) -> None:
+        """Remember that they were sent on. What was redriven and died again since is a new letter, and not meant. Idempotent."""
+
     async def counts(self) -> dict[State, int]:
         """Transfers by state; cheap at any size."""
 

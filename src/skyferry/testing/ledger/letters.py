@@ -1,4 +1,4 @@
-"""Dead letters: buried, redriven, discarded."""
+"""Dead letters: buried, redriven, discarded, published."""
 
 from __future__ import annotations
 
@@ -165,3 +165,41 @@ class LetterCases(Cases):
         await one.redrive(ALL)
         await finish(one, T, Skipped("gone"))
         assert await one.claim([T]) == [Settled(T.id, State.SKIPPED, "gone")]
+
+    async def test_unpublished_letters_are_handed_out(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """The first buried first, each to one at a time, at most so many; one whose lease ends comes again."""
+        await one.bury([BURIED])
+        await finish(one, T, dead())
+        (first,) = await one.take_unpublished(1, 5.0)
+        (second,) = await two.take_unpublished(10, 50.0)
+        assert (first, second.id, second.reason) == (BURIED, T.id, "permission_denied")
+        assert await one.take_unpublished(10, 5.0) == []
+        await harness.pass_time(6)
+        assert await two.take_unpublished(10, 5.0) == [first]
+
+    async def test_a_published_letter_is_not_handed_out_again(self, one: Ledger, harness: LedgerHarness) -> None:
+        """It is a dead letter as before. Publishing twice is no error, nor is publishing what is gone."""
+        await one.bury([BURIED])
+        found = await one.take_unpublished(10, 5.0)
+        for _ in range(2):
+            await one.published([*found, replace(BURIED, id="nothing")])
+        await harness.pass_time(6)
+        assert await one.take_unpublished(10, 5.0) == []
+        assert await one.dead_letter("buried") == BURIED
+
+    async def test_what_is_redriven_or_discarded_is_not_published(self, one: Ledger) -> None:
+        """Nobody has to do anything about it any more."""
+        await one.bury([BURIED, replace(BURIED, id="other")])
+        await one.redrive(ALL, ["buried"])
+        await one.discard(ALL, ["other"])
+        assert await one.take_unpublished(10, 5.0) == []
+
+    async def test_what_dies_again_is_published_again(self, one: Ledger) -> None:
+        """Also where the news of its first publication comes late: a death is an id and a time."""
+        await finish(one, T, dead())
+        first = await one.take_unpublished(10, 5.0)
+        await one.redrive(ALL)
+        await finish(one, T, dead("invalid_key", 1_700_000_009.0))
+        await one.published(first)
+        (letter,) = await one.take_unpublished(10, 5.0)
+        assert (letter.id, letter.reason, letter.at) == (T.id, "invalid_key", 1_700_000_009.0)

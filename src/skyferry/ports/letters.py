@@ -1,0 +1,38 @@
+"""How a dead letter travels in a message: by the attributes that are added to those of the message that died."""
+
+from __future__ import annotations
+
+from skyferry.frozen import dataclass
+
+PREFIX = "skyferry-"  # of all that are ours
+LETTER = "skyferry-dead-letter"  # the id under which the ledger has the letter
+DIED = "skyferry-died-at"  # seconds since 1970, exactly as the ledger has them
+QUEUE = "skyferry-queue"  # where the message came from
+REASON = "skyferry-reason"
+ROUTE = "skyferry-route"
+SOURCE = "skyferry-source"
+MESSAGE = "skyferry-message"
+STORY = "skyferry-story"
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """One death of one letter: what is redriven and dies again has the same id, but another time."""
+
+    id: str
+    at: float  # seconds since 1970
+
+
+def death(attributes: Pairs) -> Death | None:
+    """Which death a message tells of; None if of none. Anybody may have written it."""
+    told = dict(attributes)
+    try:
+        return Death(told[LETTER], float(told[DIED])) if told.get(LETTER) else None
+    except (KeyError, ValueError):
+        return None
+
+
+def without(attributes: Pairs) -> Pairs:
+    """The attributes but for ours."""
+    return tuple(pair for pair in attributes if not pair[0].startswith(PREFIX))
