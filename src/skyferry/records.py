@@ -32,6 +32,9 @@ Event = Literal[
     "transfer.dead",  # error
     "transfer.released",  # reason: shutdown, breaker, lost
     "transfer.fenced",  # the claim was lost, the result is not recorded
+    "dead_letter.published",  # count
+    "dead_letter.unpublished",  # error: they stay in the ledger, and are sent later
+    "dead_letter.returned",  # queue, reason: redriven, stale; transfer_id: the letter's id
     "store.request",  # store, operation, duration, bytes, error
     "store.retry",  # one request is tried again within the attempt
     "breaker.changed",  # store, reason: closed, open, half_open

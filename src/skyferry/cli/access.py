@@ -23,15 +23,15 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
 
 
 @asynccontextmanager
-async def opened_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet."""
+async def opened_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
+    """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet, but to `create`."""
     from skyferry import wiring
     from skyferry.config.urls import LedgerUrl
 
     url = LedgerUrl.parse(settings.ledger.url)
     if not url.on_disk:
         raise _in_memory("ledger", settings.ledger.url)
-    if not (file := url.path(settings.workspace)).exists():
+    if not (file := url.path(settings.workspace)).exists() and not create:
         hint = "it comes with the first `skyferry run`; --workspace and --config say where"
         raise NotFound("there is no ledger yet", where=str(file), hint=hint)
     ledger = wiring.open_ledger(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -29,6 +30,7 @@ from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
+    from skyferry.engine.returning import Tally
     from skyferry.ports import DeadLetter, Ledger, Page
 
 T = TypeVar("T")
@@ -40,6 +42,9 @@ Reason = Annotated[
 ]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or narrow by options.")]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
+
+Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="With --from-queue: how many at most.")]
+FromQueue = Annotated[bool, typer.Option("--from-queue", help="Take them from the queue that `dead_letters` names.")]
 
 
 @app.command("list")
@@ -117,14 +122,29 @@ def redrive(
     since: Since = "",
     until: Until = "",
     all_: All = False,
+    from_queue: FromQueue = False,
+    limit: Most = 1000,
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
     """Process them again, with attempts counted from 1; a service does it, now or when it starts.
 
-    JSON: `count`, how many. Exit code 1 if there were none.
+    With --from-queue, those that lie in the queue which `dead_letters` names: the ledger processes its letters again; what it
+    does not know goes to the queue that it came from. They leave that queue when that is durable; what is no dead letter of
+    Skyferry, or not chosen, stays there. Destination keys are not known there, so --prefix cannot choose.
+
+    JSON: `count`, how many; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of
+    what was redriven before, removed) and `left` (that stay there). Exit code 1 if there were none.
     """
+    if from_queue:
+        from skyferry.cli.from_queue import redrive_from_queue
+
+        if prefix:
+            raise typer.BadParameter("--prefix cannot be used with --from-queue")
+        narrowed = Filter(None, route, "", source_key, reason, moment(since), moment(until))
+        _report_taken(asyncio.run(redrive_from_queue(config, workspace, narrowed, ids, limit)), json)
+        return
     where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))
     _report("redriven", _with_ledger(config, workspace, lambda ledger: ledger.redrive(where, ids)), json)
 
@@ -176,6 +196,16 @@ def _report(what: str, number: int, json: bool) -> None:
         output.emit({"count": number})
     else:
         output.lines(f"{output.count(number, 'dead letter')} {what}")
+    if not number:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _report_taken(found: Tally, json: bool) -> None:
+    number = found.redriven + found.sent
+    if json:
+        output.emit({"count": number, **asdict(found)})
+    else:
+        output.lines(f"{output.count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left there")
     if not number:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, resolved_queue
 from skyferry.config.validate import Valid
 
 U = TypeVar("U", bound=Url)
@@ -114,6 +115,7 @@ def _databases(valid: Valid, document: Document) -> None:
         found.append((place, at))
         if at is not None:
             cloud_checks.queue(queue, at, place[:2], document)
+    found += _dead_letters(valid, document)
     place = ("ledger", "url")
     found.append((place, _url(LedgerUrl, settings.ledger.url, place, document)))
     files: set[Path] = set()
@@ -127,6 +129,28 @@ def _databases(valid: Valid, document: Document) -> None:
         for name, folder in _folders(valid):
             if file.is_relative_to(folder):
                 document.fault(place, f"{url.location} is inside the folder of store {name}", "put it beside it")
+
+
+def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url | None]]:
+    """They go to a queue that outlives the process, and that no worker reads: they would come back at once."""
+    if (letters := valid.settings.dead_letters) is None:
+        return
+    place: Place = ("dead_letters", "url")
+    url = _url(QueueUrl, letters.url, place, document)
+    yield place, url
+    if url is None:
+        return
+    if url.scheme == "memory":
+        document.fault(place, "is forgotten when the process ends", "without dead_letters they are in the ledger")
+    resolved = cloud_checks.queue(letters, url, place[:1], document)
+    if resolved is None or not url.known.extra:
+        return
+    for queue in valid.settings.queues:
+        with suppress(ValueError):  # told of the queue itself
+            if cloud_checks.same_queue(resolved_queue(queue), resolved):
+                document.fault(
+                    place, f"is where queue {queue.name} reads: they would come back", "give it its own queue"
+                )
 
 
 def _folders(valid: Valid) -> Iterator[tuple[str, Path]]:

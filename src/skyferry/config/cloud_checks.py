@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
-from skyferry.config.settings import QueueSettings, StoreSettings
+from skyferry.config.settings import DeadLetterSettings, QueueSettings, StoreSettings
 from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, resolved, resolved_queue
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
-S = TypeVar("S", StoreSettings, QueueSettings)
+S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
+Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 
 
 def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
@@ -33,12 +34,24 @@ def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document)
     return found is not None
 
 
-def queue(settings: QueueSettings, url: QueueUrl, place: Place, document: Document) -> None:
-    """The same for a queue."""
+def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | None:
+    """The same for a queue; its settings with the options of its URL, unless these are at fault."""
     for name in sorted(_OF_QUEUES & settings.model_fields_set - url.known.settings):
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
-    if url.known.extra:
-        _reached(settings, resolved_queue, url, place, (*place, "url"), document)
+    if not url.known.extra:
+        return settings
+    return _reached(settings, resolved_queue, url, place, (*place, "url"), document)
+
+
+def same_queue(one: QueueSettings, other: QueueSettings) -> bool:
+    """Whether what is sent to one of two resolved queues comes from the other. What only one of them says, both may mean."""
+    left, right = QueueUrl.parse(one.url), QueueUrl.parse(other.url)
+    if left.scheme != right.scheme or one.endpoint != other.endpoint:
+        return False
+    if one.topic and other.topic and left.topic(one.topic) == right.topic(other.topic):
+        return True
+    named = (left.account, right.account), (one.region, other.region)
+    return left.queue == right.queue and all(a == b or not (a and b) for a, b in named)
 
 
 def _reached(given: S, resolve: Callable[[S], S], url: Url, place: Place, at: Place, document: Document) -> S | None:

@@ -122,6 +122,17 @@ class QueueSettings(Section):
     lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
 
 
+class DeadLetterSettings(QueueSettings):
+    """Where dead letters are sent too, for others to see, and redriven from."""
+
+    name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="In logs.")
+    url: str = Field(
+        description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC, pubsub://PROJECT?topic=TOPIC (nothing can be redriven "
+        "from there), azq://ACCOUNT/QUEUE or sqlite://FILE."
+    )
+    topic: str = Field("", description="Pub/Sub: the topic that they are sent to.")
+
+
 class LedgerSettings(Section):
     """The durable memory."""
 
@@ -204,6 +215,9 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = Field((), description="What goes where.")
     queues: tuple[QueueSettings, ...] = Field(
         (), description="Where events come from; the first takes submitted events."
+    )
+    dead_letters: DeadLetterSettings | None = Field(
+        None, description="Where dead letters are sent too; without it they are in the ledger only."
     )
     push: tuple[PushSettings, ...] = Field((), description="Doors of the server for what providers push.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The durable memory.")

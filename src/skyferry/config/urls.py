@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from skyferry.config.settings import QueueSettings, SimulatorSettings, StoreSettings
+from skyferry.config.settings import DeadLetterSettings, QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.model import Provider
 
 
@@ -34,7 +34,8 @@ class Scheme:
     needs: tuple[str, ...] = ()  # these modules
 
 
-S = TypeVar("S", StoreSettings, QueueSettings)
+S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
+Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 _CLOUD = frozenset({"endpoint", "identity", "allow_http"})
 STORES = {
     "s3": Scheme(
@@ -208,6 +209,10 @@ class QueueUrl(Url):
         """The queue's name there."""
         return self.location.rpartition("/")[2]
 
+    def topic(self, name: str) -> str:
+        """Pub/Sub: a topic's full name; it is one of this project unless it says otherwise."""
+        return name if "/" in name else f"projects/{self.account or self.queue}/topics/{name}"
+
 
 class LedgerUrl(Url):
     """The durable memory."""
@@ -234,13 +239,16 @@ def resolved(store: StoreSettings) -> StoreSettings:
     return store
 
 
-def resolved_queue(queue: QueueSettings) -> QueueSettings:
-    """The same of a queue. Raises ValueError (pydantic's too)."""
+def resolved_queue(queue: Q) -> Q:
+    """The same of a queue. Raises ValueError (pydantic's too). Dead letters need a topic, but no subscription to it."""
     url = QueueUrl.parse(queue.url)
     if not url.known.extra:
         return queue
     queue = _overridden(queue, url)
-    if url.scheme == "pubsub" and not url.account:
+    if url.scheme == "pubsub" and isinstance(queue, DeadLetterSettings):
+        if not queue.topic:
+            raise ValueError("dead letters need a topic to be sent to: pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC")
+    elif url.scheme == "pubsub" and not url.account:
         raise ValueError("pubsub:// needs project and subscription: pubsub://PROJECT/SUBSCRIPTION")
     if url.scheme == "azq" and not queue.endpoint:
         if not url.account:

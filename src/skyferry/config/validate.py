@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -59,7 +60,7 @@ def validate(document: Document) -> Valid:
                     document.fault(place, *_words(detail, place))
                 if detail["type"] != "extra_forbidden":
                     impaired.add(place[:2])
-                _remove(data, place[: 2 if detail["type"] == "missing" else depth])
+                _remove(data, place[: 2 if detail["type"] == "missing" and depth != 1 else depth])
     settings = Settings.model_validate(_lists(data))
     routes, queues = (_indices(data, name) for name in NUMBERED)
     return Valid(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
@@ -72,7 +73,9 @@ def known(place: Place, model: type[BaseModel] = Settings) -> list[str]:
             if place[0] in (name, info.alias):
                 kind: Any = info.annotation
                 rest = place[1:]
-                if get_origin(kind) in (dict, tuple):
+                if get_origin(kind) is UnionType:
+                    kind = get_args(kind)[0]
+                elif get_origin(kind) in (dict, tuple):
                     kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
                     rest = place[2:]
                 return known(rest, kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
@@ -113,7 +116,11 @@ def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
     kind, value = detail["type"], detail["input"]
     if kind == "missing":
         return _WORDS[kind], ""
-    if kind == "extra_forbidden" and place[0] in ("stores", "queues") and SECRET.fullmatch(str(place[-1])):
+    if (
+        kind == "extra_forbidden"
+        and place[0] in ("stores", "queues", "dead_letters")
+        and SECRET.fullmatch(str(place[-1]))
+    ):
         return "a secret does not belong into the file", _IDENTITY
     if kind == "extra_forbidden":
         return _WORDS[kind], near(str(place[-1]), known(place))

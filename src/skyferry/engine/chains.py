@@ -15,7 +15,7 @@ from skyferry.engine.hold import Chain, Hold, Job
 from skyferry.engine.world import World
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest
-from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait
+from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Chains:
 
     def _dead(self, job: Job, failure: Failure, hint: str = "") -> Dead:
         held = job.holders[0]
-        return Dead(failure, held.message.body, held.message.attributes, hint, held.queue.name)
+        return Dead(failure, held.message.body, letters.without(held.message.attributes), hint, held.origin)
 
     async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> bool:
         """Record the outcome; the messages are finished after it. Returns whether the key's lease was given back."""

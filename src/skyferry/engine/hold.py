@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from skyferry.engine.attempt import Attempt, OpenUploads
 from skyferry.model import Claim, Placement, Priority, Transfer
-from skyferry.ports import EventQueue, Message
+from skyferry.ports import EventQueue, Message, letters
 
 Key = tuple[str, str]  # destination store and key
 HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  # seconds of seniority
@@ -21,6 +21,11 @@ class Held:
     message: Message
     pending: int = 0  # transfers of it that are not settled yet
     again: float | None = None  # when it is to come again, because a transfer of it could not be settled
+
+    @property
+    def origin(self) -> str:
+        """The queue that it came from first; that of a redriven one says so in an attribute."""
+        return dict(self.message.attributes).get(letters.QUEUE) or self.queue.name
 
 
 @dataclass(eq=False, slots=True)

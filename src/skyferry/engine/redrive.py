@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import Clock, Depth, Ledger, Message, Outgoing
+from skyferry.ports.letters import LETTER, QUEUE, without
 
 POLL = 0.5  # seconds between looks at the ledger
 
@@ -36,7 +37,7 @@ class RedriveQueue:
                 attempt=1,
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
-                attributes=(*(a for a in letter.attributes if a[0] != LETTER), (LETTER, letter.id)),
+                attributes=(*without(letter.attributes), (LETTER, letter.id), (QUEUE, letter.queue)),
             )
             for letter in letters
         ]
@@ -65,6 +66,3 @@ class RedriveQueue:
             await self._ledger.finish_redriven([m.id for m in messages], again)
         except LedgerError as error:
             raise QueueError(error.message, where=error.where, hint=error.hint) from error
-
-
-LETTER = "skyferry-dead-letter"  # message attribute with the letter's id

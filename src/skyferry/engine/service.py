@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skyferry import __version__
+from skyferry.engine.outbox import Outbox
 from skyferry.engine.submission import take
 from skyferry.engine.worker import Reader, Worker
 from skyferry.engine.world import World
@@ -47,6 +48,7 @@ class Assembly:
     waiting: Callable[[], dict[str, int]]  # requests waiting for their rate limit, by store
     sampled: Callable[[Status], None]
     keep: float  # seconds that settled transfers are remembered
+    outbox: Outbox | None = None  # sends dead letters on
 
 
 class Service:
@@ -66,6 +68,8 @@ class Service:
             helpers = [tasks.create_task(source.run(), name="source") for source in self._a.sources]
             helpers.append(tasks.create_task(self._sample(), name="sample"))
             helpers.append(tasks.create_task(self._prune(), name="prune"))
+            if self._a.outbox:
+                helpers.append(tasks.create_task(self._a.outbox.run(), name="outbox"))
             if until_idle:
                 helpers.append(tasks.create_task(self._drain_when_idle(), name="until idle"))
             await asyncio.wait([tasks.create_task(self._a.worker.run(), name="worker")])
@@ -83,6 +87,8 @@ class Service:
         """Free everything: leases, files, connections."""
         for queue in self._a.queues:
             await queue.close()
+        if self._a.outbox:
+            await self._a.outbox.close()
         await self.ledger.close()
         for store in self._a.stores:
             await store.close()
@@ -150,6 +156,8 @@ class Service:
         while quiet < self._patience:
             await self._a.world.clock.sleep(LOOK)
             quiet = quiet + LOOK if await self._is_idle() else 0.0
+        if self._a.outbox:
+            await self._a.outbox.flush()
         self.drain()
 
     async def _is_idle(self) -> bool:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from skyferry.errors import SkyferryError
 from skyferry.model import ObjectEvent, State, Transfer
-from skyferry.ports import Clock, Dead, Done, Observer, Outcome, Retry, Settled, Skipped
+from skyferry.ports import (
+    Clock,
+    Dead,
+    DeadLetter,
+    Done,
+    Message,
+    Observer,
+    Outcome,
+    Retry,
+    Settled,
+    Skipped,
+    letters,
+)
 from skyferry.records import Event, Record
 
 
@@ -56,6 +70,22 @@ class Teller:
                 traceparent=event.traceparent,
             )
         )
+
+    def published(self, published: Sequence[DeadLetter]) -> None:
+        """Dead letters were sent on."""
+        self._on(Record("dead_letter.published", count=len(published)))
+
+    def not_published(self, error: SkyferryError) -> None:
+        """Dead letters could not be sent on; they wait in the ledger."""
+        self._on(Record("dead_letter.unpublished", error=error.kind, message=str(error), hint=error.hint))
+
+    def returned(self, queue: str, reason: str, messages: Sequence[Message]) -> None:
+        """Messages that tell of dead letters came, and were redriven, or are stale."""
+        for message in messages:
+            told = dict(message.attributes)
+            self._on(
+                Record("dead_letter.returned", queue=queue, reason=reason, transfer_id=told.get(letters.LETTER, ""))
+            )
 
     def claimed(self, transfer: Transfer, attempt: int) -> None:
         """Work on a transfer begins."""

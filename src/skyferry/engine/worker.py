@@ -13,12 +13,11 @@ from skyferry.engine.chains import ChainPolicy, Chains
 from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Copier
 from skyferry.engine.hold import Chain, Held, Hold, Job
-from skyferry.engine.redrive import LETTER
 from skyferry.engine.world import World
 from skyferry.errors import EventError, LedgerError, QueueError, SkyferryError
 from skyferry.events.detect import Parsed
 from skyferry.model import Claim, ObjectEvent, Transfer
-from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait
+from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait, letters
 
 POLL = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
 
@@ -136,18 +135,18 @@ class Worker:
         self._tell.received(queue.name, len(messages))
         batch = [Held(queue, m) for m in messages]
         self._hold.messages.update(batch)
-        letters: list[DeadLetter] = []
+        buried: list[DeadLetter] = []
         fresh: list[Job] = []
         for held in batch:
             try:
                 fresh += self._hold.adopt(self._read(queue, held.message), held, self._w.clock.time())
             except EventError as error:
-                letters.append(self._letter(queue, held.message, error))
+                buried.append(self._letter(held, error))
                 self._tell.unreadable(queue.name, error)
         empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route, bad timing
         try:
-            if letters:
-                await self._w.ledger.bury(letters)
+            if buried:
+                await self._w.ledger.bury(buried)
             await self._claim(fresh, tasks)
         except LedgerError:
             self._abandon(empty, fresh)
@@ -155,7 +154,7 @@ class Worker:
         self._closer.close(empty)
 
     def _read(self, queue: EventQueue, message: Message) -> list[Transfer]:
-        parsed = self._reader.parse(message.body, dict(message.attributes))
+        parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
         if parsed.test:
             self._tell.test_message(queue.name)
         matched = [(event, self._reader.match(event)) for event in parsed.events]
@@ -214,18 +213,19 @@ class Worker:
         for job in fresh:
             self._closer.close(self._hold.finish(job, again))
 
-    def _letter(self, queue: EventQueue, message: Message, error: SkyferryError) -> DeadLetter:
-        known = dict(message.attributes).get(LETTER, "")
-        fresh = hashlib.blake2b(f"{queue.name}\0{message.id}".encode(), digest_size=16).hexdigest()
+    def _letter(self, held: Held, error: SkyferryError) -> DeadLetter:
+        message = held.message
+        known = dict(message.attributes).get(letters.LETTER, "")  # a redriven one dies as the letter that it was
+        fresh = hashlib.blake2b(f"{held.queue.name}\0{message.id}".encode(), digest_size=16).hexdigest()
         return DeadLetter(
             id=known or fresh,
             at=self._w.clock.time(),
-            queue=queue.name,
+            queue=held.origin,
             reason=error.kind,
             message=str(error),
             hint=error.hint,
             body=message.body,
-            attributes=message.attributes,
+            attributes=letters.without(message.attributes),
         )
 
     async def _keep(self) -> None:

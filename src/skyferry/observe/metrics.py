@@ -91,6 +91,18 @@ class Catalog:
         self.lag = histogram("replication_lag_seconds", "From the event's time to its settlement.", LAG, "route")
         self.retries = counter("retries_total", "Attempts that failed and come again, by error.", "route", "error")
         self.dead = counter("dead_letters_total", "Transfers and messages given up on, by error.", "reason")
+        self.published = counter(
+            "dead_letters_published_total", "Dead letters sent on to the queue named by dead_letters."
+        )
+        self.unpublished = counter(
+            "dead_letter_publish_failures_total", "Failures to send dead letters on, by error.", "error"
+        )
+        self.returned = counter(
+            "dead_letters_returned_total",
+            "Dead letters that came back into a queue, by what became of them: redriven, stale.",
+            "queue",
+            "outcome",
+        )
         self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
         self.unrouted = counter("events_unrouted_total", "Events that no route takes.")
         self.messages = counter(
@@ -165,6 +177,9 @@ class MetricsObserver(Collector):
             "transfer.dead": self._dead,
             "transfer.released": lambda r: m.transfers.add(1, r.route, "released"),
             "transfer.fenced": lambda r: m.transfers.add(1, r.route, "fenced"),
+            "dead_letter.published": lambda r: m.published.add(_count(r)),
+            "dead_letter.unpublished": lambda r: m.unpublished.add(1, r.error),
+            "dead_letter.returned": lambda r: m.returned.add(1, r.queue, r.reason),
             "store.request": self._request,
             "store.retry": lambda r: m.request_retries.add(1, r.store, r.operation, r.error),
             "breaker.changed": lambda r: m.breaker.values.update({(r.store,): BREAKER[r.reason]}),

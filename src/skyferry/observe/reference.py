@@ -33,6 +33,10 @@ MEANING: Mapping[str, str] = {
     "transfer.dead": "Given up on: a dead letter with the story of its attempts.",
     "transfer.released": "Given back untouched, for `reason`: shutdown, breaker, lost. No attempt is burned.",
     "transfer.fenced": "Another worker took over meanwhile; this result is not recorded.",
+    "dead_letter.published": "`count` dead letters are in the queue that `dead_letters` names.",
+    "dead_letter.unpublished": "Dead letters could not be sent there; they wait in the ledger and are sent later.",
+    "dead_letter.returned": "A dead letter came back into a queue: it is `reason`, redriven or stale (a copy of one that was "
+    "redriven before); its message is acked.",
     "store.request": "One request to a store was answered or failed with `error`.",
     "store.retry": "One request failed with `error` and is tried again within the attempt.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",

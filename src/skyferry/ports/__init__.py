@@ -8,6 +8,7 @@ Times are seconds since 1970 (float), durations seconds, sizes bytes. `skyferry.
 from __future__ import annotations
 
 from skyferry.model import Part, Upload
+from skyferry.ports import letters
 from skyferry.ports.ledger import (
     Dead,
     DeadLetter,
@@ -74,4 +75,5 @@ __all__ = [
     "TransferRow",
     "Upload",
     "Wait",
+    "letters",
 ]

@@ -1,7 +1,7 @@
 """Dead letters sent on to a queue, by the adapters that read it too: SQS, Pub/Sub, or any other.
 
 The body and the attributes are those of the message that died, so whoever receives from there reads the same event; what
-is added has names of its own; `skyferry-dead-letter` is the id under which the ledger has the letter.
+is added has names of its own, see `ports.letters`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from skyferry.ports import DeadLetter, EventQueue, Outgoing
+from skyferry.ports.letters import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, without
 
 VALUE = 1024  # bytes that Pub/Sub gives an attribute
 
@@ -32,15 +33,18 @@ class QueueDeadLetters:
 
 def _outgoing(letter: DeadLetter) -> Outgoing:
     added = {
-        "skyferry-dead-letter": letter.id,
-        "skyferry-reason": letter.reason,
-        "skyferry-message": letter.message,
-        "skyferry-route": letter.route,
-        "skyferry-source": letter.source,
-        "skyferry-story": _story(letter),
+        LETTER: letter.id,
+        DIED: repr(letter.at),
+        QUEUE: letter.queue,
+        REASON: letter.reason,
+        MESSAGE: letter.message,
+        ROUTE: letter.route,
+        SOURCE: letter.source,
+        STORY: _story(letter),
     }
     told = tuple((name, _short(value)) for name, value in added.items() if value)
-    return Outgoing(letter.body, (*told, *(a for a in letter.attributes if a[0] not in added)), dedup_id=letter.id)
+    death = f"{letter.id}-{letter.at!r}"  # who dies again is not the same
+    return Outgoing(letter.body, (*told, *without(letter.attributes)), dedup_id=death)
 
 
 def _story(letter: DeadLetter) -> str:

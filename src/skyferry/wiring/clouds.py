@@ -141,10 +141,8 @@ def _pubsub(url: QueueUrl, settings: QueueSettings, around: Surroundings, identi
     from skyferry.queues.pubsub import PubSubQueue
     from skyferry.queues.pubsub_wire import PubSubOptions
 
-    topic = settings.topic if "/" in settings.topic else f"projects/{url.account}/topics/{settings.topic}"
-    options = PubSubOptions(
-        topic=topic if settings.topic else "", endpoint=urlsplit(settings.endpoint).netloc, lease=settings.lease
-    )
+    topic = url.topic(settings.topic) if settings.topic else ""
+    options = PubSubOptions(topic=topic, endpoint=urlsplit(settings.endpoint).netloc, lease=settings.lease)
     who = settings.identity
     token = identities.shared("google", who, lambda: google_token(who, around))
     location = f"projects/{url.account}/subscriptions/{url.queue}"

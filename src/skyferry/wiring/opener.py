@@ -56,6 +56,16 @@ class Opener:
                 return self._queue(wanted)
         raise ConfigError(f"there is no queue {name!r}", hint="see queues in the configuration")
 
+    def dead_letters(self, *, read: bool = False) -> EventQueue | None:
+        """The queue that dead letters are sent to, if one is configured. Raises as `queue`; ConfigError if it cannot be `read`."""
+        if (wanted := self.settings.dead_letters) is None:
+            return None
+        url = QueueUrl.parse(wanted.url)
+        if read and url.scheme == "pubsub" and not url.account:
+            hint = "make a subscription to its topic, and say pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC"
+            raise ConfigError("it has no subscription to read dead letters from", where=wanted.name, hint=hint)
+        return self._queue(wanted)
+
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises StoreError, or ConfigError where its extra is missing."""
         wanted = self.settings.stores[name]

@@ -18,8 +18,10 @@ from skyferry.engine.chains import ChainPolicy
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
@@ -28,6 +30,7 @@ from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing
+from skyferry.queues.dead import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.status import Status
@@ -94,7 +97,8 @@ async def build(
     queues = [opener.queue(q.name) for q in settings.queues]
     reader = Reader(routes)
     redrive = RedriveQueue(world.ledger, clock, settings.ledger.lease)
-    worker = Worker(world, reader, _copier(settings, stores, clock), [*queues, redrive], _worker_policy(settings))
+    taken: list[EventQueue] = [*(ReturningQueue(queue, world.ledger, world.teller) for queue in queues), redrive]
+    worker = Worker(world, reader, _copier(settings, stores, clock), taken, _worker_policy(settings))
     service = Service(
         Assembly(
             world=world,
@@ -106,6 +110,7 @@ async def build(
             waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
             sampled=sampled,
             keep=settings.ledger.keep,
+            outbox=_outbox(settings, opener, world),
         )
     )
     for route in routes:
@@ -151,6 +156,11 @@ def _copier(settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock)
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency)
     return Copier(stores, MemoryBudget(limits.memory), ThreadOffload(), clock, parts)
+
+
+def _outbox(settings: Settings, opener: Opener, world: World) -> Outbox | None:
+    queue = opener.dead_letters()
+    return Outbox(world, QueueDeadLetters(queue), Backoff(settings.retry.base, settings.retry.cap)) if queue else None
 
 
 def _guards(settings: Settings, store: str, world: World) -> Guards:

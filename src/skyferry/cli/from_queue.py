@@ -1,0 +1,67 @@
+"""`skyferry dead-letters redrive --from-queue`: takes dead letters back from where they were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skyferry.cli import access
+from skyferry.errors import ConfigError
+from skyferry.ledgers.rules import source_key
+from skyferry.ports import Filter, Message, Outgoing, letters
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+    from skyferry.engine.returning import Tally
+    from skyferry.ports import EventQueue
+
+
+async def redrive_from_queue(
+    config: Path | None, workspace: Path | None, where: Filter, ids: Collection[str] | None, limit: int
+) -> Tally:
+    """At most `limit` of those that match. Raises ConfigError, QueueError or LedgerError."""
+    from skyferry.engine.returning import Fetcher
+    from skyferry.wiring import Opener
+
+    settings = access.load_settings(config, workspace)
+    opener = Opener(settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(opener.close)
+        if (source := opener.dead_letters(read=True)) is None:
+            raise ConfigError("no queue is configured that dead letters are sent to", hint="see dead_letters")
+        stack.push_async_callback(source.close)
+        ledger = await stack.enter_async_context(access.opened_ledger(settings, create=True))
+        fetcher = Fetcher(ledger, source, Sender(settings, stack).send, limit)
+        return await fetcher.run(lambda message: matches(message, where, ids))
+
+
+class Sender:
+    """Sends to queues by name, and opens each when it is first needed."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings, self._stack = settings, stack
+        self._opened: dict[str, EventQueue] = {}
+
+    async def send(self, name: str, messages: Sequence[Outgoing]) -> None:
+        """To the queue of that name; to the first if there is none. Raises ConfigError or QueueError."""
+        known = next((queue.name for queue in self._settings.queues if queue.name == name), "")
+        if known not in self._opened:
+            queue = access.opened_queue(self._settings, known or None)
+            self._opened[known] = await self._stack.enter_async_context(queue)
+        await self._opened[known].send(messages)
+
+
+def matches(message: Message, where: Filter, ids: Collection[str] | None) -> bool:
+    """Whether it is to be redriven, by what its attributes say of the letter."""
+    died, told = letters.death(message.attributes), dict(message.attributes)
+    return (
+        died is not None
+        and (not ids or died.id in ids)
+        and (not where.route or told.get(letters.ROUTE) == where.route)
+        and (not where.reason or told.get(letters.REASON) == where.reason)
+        and (not where.source_key or source_key(told.get(letters.SOURCE, "")) == where.source_key)
+        and (where.since is None or died.at >= where.since)
+        and (where.until is None or died.at < where.until)
+    )

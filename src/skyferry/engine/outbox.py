@@ -1,0 +1,62 @@
+"""Dead letters on their way to where they are sent too. The ledger is the outbox: it knows which were not sent yet.
+
+A letter is in the ledger before it is sent, and marked after it: a crash in between sends it again, none is lost. While
+the sink is down the letters stay where they are, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from skyferry.engine.world import World
+from skyferry.errors import LedgerError, QueueError
+from skyferry.ports import DeadLetterSink
+from skyferry.retry import Backoff
+
+POLL = 1.0  # seconds between looks at the ledger
+BATCH = 100  # letters at once
+LEASE = 30.0  # seconds that a letter is ours to send; then it comes again, to whoever asks
+
+
+class Outbox:
+    """Sends on what the ledger has, batch by batch. Of several processes, each letter is in the hands of one."""
+
+    def __init__(self, world: World, sink: DeadLetterSink, backoff: Backoff) -> None:
+        self._w, self._sink, self._backoff = world, sink, backoff
+        self._tell = world.teller
+        self._size = BATCH
+        self._failures = 0
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.flush()
+            pause = self._backoff.delay(self._failures, self._w.random.random()) if self._failures else 0.0
+            await self._w.clock.sleep(max(POLL, pause))
+
+    async def flush(self) -> None:
+        """Send what is ready now, up to the first failure; what failed comes again when its lease ends."""
+        async with self._turn:
+            while await self._once():
+                pass
+
+    async def close(self) -> None:
+        """Close the sink. Idempotent."""
+        await self._sink.close()
+
+    async def _once(self) -> bool:
+        """Whether there may be more. After a failure they go one by one, so that one that is refused holds up no other."""
+        try:
+            letters = await self._w.ledger.take_unpublished(self._size, LEASE)
+            if not letters:
+                return False
+            await self._sink.publish(letters)
+            await self._w.ledger.published(letters)
+        except (QueueError, LedgerError) as error:
+            self._failures, self._size = self._failures + 1, 1
+            self._tell.not_published(error)
+            return False
+        self._failures, self._size = 0, min(BATCH, 2 * self._size)
+        self._tell.published(letters)
+        return True
