@@ -184,6 +184,7 @@ class LedgersAgree(RuleBasedStateMachine):
     def the_same_is_known(self) -> None:
         self.both("one", lambda ledger: ledger.counts())
         self.both("one", lambda ledger: ledger.causes())
+        self.both("one", lambda ledger: ledger.redriven())
         self.both("two", lambda ledger: ledger.placements("to", ["a/1", "a/2", "b"]))
         self.both("one", uploads)
         for t in TRANSFERS:

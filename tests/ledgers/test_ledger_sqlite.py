@@ -158,7 +158,12 @@ async def test_a_file_from_before_letters_were_published_is_brought_along(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [("unpublished", "letters_unpublished"), ("published", "sqlite_autoindex_letters_1")]
+    ("name", "index"),
+    [
+        ("unpublished", "letters_unpublished"),
+        ("published", "sqlite_autoindex_letters_1"),
+        ("redriven", "letters_redriven"),
+    ],
 )
 async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: str) -> None:
     """It is asked for every second, however many letters lie there."""
@@ -166,4 +171,4 @@ async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: st
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         sql = listing.SQL[name].replace(":rows", "('a', 1), ('b', 2)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
-    assert any(step.startswith("SEARCH letters USING INDEX " + index) for step in plan), plan
+    assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan

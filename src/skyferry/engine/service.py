@@ -165,7 +165,9 @@ class Service:
             return False
         try:
             depths = [await queue.depth() for queue in self._a.queues]
-        except QueueError:
+            if await self.ledger.redriven():
+                return False
+        except (QueueError, LedgerError):
             return False
         self._patience = UNTOLD if any(depth.ready < 0 for depth in depths) else 2 * LOOK
         return not any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths)

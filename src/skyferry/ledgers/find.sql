@@ -43,6 +43,9 @@ SELECT json_group_array(json_array(serial, letter, redriven_at)) FROM (
     WHERE redriven_at IS NOT NULL AND hidden_until <= :now ORDER BY hidden_until, serial LIMIT :limit
 )
 
+-- name: redriven
+SELECT count(*) FROM letters WHERE redriven_at IS NOT NULL AND hidden_until > -1
+
 -- name: hide
 UPDATE letters SET hidden_until = :until WHERE serial IN (SELECT value FROM json_each(:batch))
 

@@ -302,6 +302,10 @@ class MemoryLedger:
             else:
                 kept.hidden_until = retry_at
 
+    async def redriven(self) -> int:
+        await self._step()
+        return sum(kept.letter.redriven_at is not None for kept in self._state.letters.values())
+
     async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
         await self._step()
         now = self._clock.time()

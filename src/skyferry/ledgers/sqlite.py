@@ -148,6 +148,10 @@ class SqliteLedger:
         again = None if retry_at is None else rules.ticks(retry_at)
         await self._file.write(lambda db: redriving.finish(db, ids, again))
 
+    async def redriven(self) -> int:
+        query = listing.SQL["redriven"]
+        return await self._file.read(lambda db: int(db.execute(query).fetchone()[0]))
+
     async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
         now = rules.ticks(self._clock.time())
         until = now + rules.ticks(lease)

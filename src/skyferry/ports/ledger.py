@@ -226,6 +226,9 @@ class Ledger(Protocol):
     async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
         """Remove those still marked as redriven: one that died again is a new letter. With `retry_at`, they come again then."""
 
+    async def redriven(self) -> int:
+        """How many letters are being processed again, or wait for it; cheap."""
+
     async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
         """Lease letters that `published` was not told of and nobody has in hand; one whose lease ends comes again.
 

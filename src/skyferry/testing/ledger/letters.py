@@ -54,7 +54,7 @@ class LetterCases(Cases):
         await finish(one, T, dead())
         await one.bury([BURIED])
         assert await one.take_redriven(10, 5.0) == []
-        assert await one.redrive(ALL) == 2
+        assert (await one.redriven(), await one.redrive(ALL), await one.redriven()) == (0, 2, 2)
         first = await one.take_redriven(1, 5.0)
         second = await two.take_redriven(10, 50.0)
         assert {letter.id for letter in first + second} == {T.id, "buried"}
@@ -69,6 +69,7 @@ class LetterCases(Cases):
         await one.take_redriven(10, 5.0)
         for _ in range(2):
             await one.finish_redriven(["buried", "other", "nothing"])
+        assert await one.redriven() == 0
         assert [letter.id for letter in (await one.dead_letters(ALL)).items] == ["other"]
 
     async def test_a_letter_can_come_again_later(self, one: Ledger, harness: LedgerHarness) -> None:

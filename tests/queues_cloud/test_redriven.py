@@ -1,0 +1,234 @@
+"""A dead letter's whole way through the service: to a queue of a cloud, and back from there, on servers of SQS and Pub/Sub."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3  # type: ignore[import-untyped]  # no stubs are published with it
+import orjson
+import pytest
+import yaml
+from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
+
+from skyferry.cli import main
+from skyferry.testing.servers import LocalStack
+from skyferry.testing.servers.pubsub import PubSubEmulator
+
+BODY = b"what shall be copied"
+DEAD, DONE = 3, 0  # exit codes of a run until idle
+
+
+class Cloud(Protocol):
+    """Two queues, by their provider's own client."""
+
+    events: str  # URLs for Skyferry
+    dead: str
+
+    def look(self) -> tuple[bytes, dict[str, str]]:
+        """Body and attributes of the first message in the dead-letter queue, which stays there."""
+
+    def move(self) -> None:
+        """All messages of the dead-letter queue to the other, by the provider's means."""
+
+
+class Sqs:
+    """By boto3."""
+
+    def __init__(self, server: LocalStack) -> None:
+        self._client = boto3.Session("any", "any", region_name=server.region).client("sqs", endpoint_url=server.url)
+        name = secrets.token_hex(6)
+        self._dead = self._client.create_queue(QueueName=f"dead-{name}")["QueueUrl"]
+        self._arn = self._client.get_queue_attributes(QueueUrl=self._dead, AttributeNames=["QueueArn"])["Attributes"]
+        policy = json.dumps({"deadLetterTargetArn": self._arn["QueueArn"], "maxReceiveCount": 100})
+        self._events = self._client.create_queue(QueueName=f"events-{name}", Attributes={"RedrivePolicy": policy})
+        query = f"?endpoint={server.url}&region={server.region}&identity=static"
+        self.events, self.dead = f"sqs://events-{name}{query}", f"sqs://dead-{name}{query}"
+
+    def look(self) -> tuple[bytes, dict[str, str]]:
+        (message,) = self._client.receive_message(
+            QueueUrl=self._dead, MessageAttributeNames=["All"], VisibilityTimeout=0, WaitTimeSeconds=10
+        )["Messages"]
+        told = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+        return message["Body"].encode(), told
+
+    def move(self) -> None:
+        destination = self._client.get_queue_attributes(QueueUrl=self._events["QueueUrl"], AttributeNames=["QueueArn"])
+        self._client.start_message_move_task(
+            SourceArn=self._arn["QueueArn"], DestinationArn=destination["Attributes"]["QueueArn"]
+        )
+        names = ["ApproximateNumberOfMessages"]
+        eventually(
+            lambda: (
+                self._client.get_queue_attributes(QueueUrl=self._dead, AttributeNames=names)["Attributes"][names[0]]
+                == "0"
+            )
+        )
+
+
+class PubSub:
+    """By Google's client; what reads the dead letters has a subscription of its own, so that Skyferry's stays untouched."""
+
+    def __init__(self, server: PubSubEmulator) -> None:
+        self._publisher, self._subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        self._root, name = f"projects/{server.project}", secrets.token_hex(6)
+        self._topic = self._made(f"events-{name}", f"events-{name}")
+        self._made(f"dead-{name}", f"dead-{name}", f"look-{name}", f"move-{name}")
+        self._look, self._move = (f"{self._root}/subscriptions/{each}-{name}" for each in ("look", "move"))
+        query = f"?endpoint=http://{server.endpoint}&identity=anonymous&topic="
+        self.events = f"pubsub://{server.project}/events-{name}{query}events-{name}"
+        self.dead = f"pubsub://{server.project}/dead-{name}{query}dead-{name}"
+
+    def _made(self, topic: str, *subscriptions: str) -> str:
+        path = f"{self._root}/topics/{topic}"
+        self._publisher.create_topic(name=path)
+        for each in subscriptions:
+            self._subscriber.create_subscription(name=f"{self._root}/subscriptions/{each}", topic=path)
+        return path
+
+    def _pulled(self, subscription: str) -> Any:
+        (received,) = self._subscriber.pull(subscription=subscription, max_messages=1, timeout=10).received_messages
+        return received.message
+
+    def look(self) -> tuple[bytes, dict[str, str]]:
+        message = self._pulled(self._look)
+        return message.data, dict(message.attributes)
+
+    def move(self) -> None:
+        message = self._pulled(self._move)
+        self._publisher.publish(self._topic, message.data, **message.attributes).result(10)
+
+
+@pytest.fixture(params=["sqs", "pubsub"])
+def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    if request.param == "sqs":
+        server = request.getfixturevalue("localstack_server")
+        assert isinstance(server, LocalStack)
+        return Sqs(server)
+    emulator = request.getfixturevalue("pubsub_server")
+    assert isinstance(emulator, PubSubEmulator)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.endpoint)  # for Google's client
+    return PubSub(emulator)
+
+
+class Skyferry:
+    """Commands on a workspace with one route, whose destination refuses or takes what comes."""
+
+    def __init__(self, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+        self._cloud, self._capsys = cloud, capsys
+        self.works(False)
+        Path("skyferry-data/source").mkdir(parents=True)
+        Path("skyferry-data/source/a.txt").write_bytes(BODY)
+
+    def works(self, yes: bool) -> None:
+        """The cause is there, or fixed."""
+        settings = {
+            "stores": {
+                "source": {"url": "file://source", "watch": False},
+                "there": {"url": f"sim://there?permission={0 if yes else 1}"},
+            },
+            "routes": [{"name": "r", "from": "source", "to": "there"}],
+            "queues": [{"name": "events", "url": self._cloud.events, "lease": "5s"}],
+            "dead_letters": {"url": self._cloud.dead},
+        }
+        Path("skyferry.yaml").write_text(yaml.safe_dump(settings))
+
+    def __call__(self, *arguments: str, code: int = 0) -> Any:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--config", "skyferry.yaml"])
+        said = self._capsys.readouterr()
+        assert int(ended.value.code or 0) == code, said.err + said.out
+        return orjson.loads(said.out) if "--json" in arguments else said.out
+
+    def run(self, code: int) -> None:
+        """Until it is idle."""
+        self("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", code=code)
+
+    def letters(self) -> list[dict[str, Any]]:
+        """As the ledger lists them."""
+        found: list[dict[str, Any]] = self("dead-letters", "list", "--json")["items"]
+        return found
+
+
+@pytest.fixture
+def skyferry(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Skyferry:
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in os.environ if n.startswith("SKYFERRY_") and n != "SKYFERRY_SERVERS"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    return Skyferry(cloud, capsys)
+
+
+def copied() -> bytes:
+    return Path("skyferry-data/there/a.txt").read_bytes()
+
+
+def test_what_the_provider_moves_back_is_redriven(cloud: Cloud, skyferry: Skyferry) -> None:
+    """With attempts counted from 1; the letter is gone once it is copied, and a copy of it does nothing more."""
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    (letter,) = skyferry.letters()
+    body, told = cloud.look()
+    assert (told["skyferry-dead-letter"], told["skyferry-reason"]) == (letter["id"], "permission_denied")
+    assert json.loads(told["skyferry-story"])[0]["kind"] == "permission_denied"
+    assert b"a.txt" in body
+    skyferry.works(True)
+    cloud.move()
+    skyferry.run(DONE)
+    assert (copied(), skyferry.letters()) == (BODY, [])
+
+
+def test_the_command_takes_them_back(cloud: Cloud, skyferry: Skyferry) -> None:
+    """The ledger processes its letter again; nothing is left in the queue."""
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    skyferry.works(True)
+    nothing = skyferry("dead-letters", "redrive", "--from-queue", "--reason", "throttled", "--json", code=1)
+    assert nothing == {"count": 0, "redriven": 0, "sent": 0, "stale": 0, "left": 1}
+    taken = skyferry("dead-letters", "redrive", "--from-queue", "--route", "r", "--json")
+    assert taken == {"count": 1, "redriven": 1, "sent": 0, "stale": 0, "left": 0}
+    assert skyferry("dead-letters", "redrive", "--from-queue", "--json", code=1)["left"] == 0
+    skyferry.run(DONE)
+    assert (copied(), skyferry.letters()) == (BODY, [])
+
+
+def test_what_the_ledger_does_not_know_goes_to_its_queue(cloud: Cloud, skyferry: Skyferry) -> None:
+    """The ledger was lost: the queue has all that is needed."""
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    for file in Path("skyferry-data").glob("ledger.db*"):
+        file.rename(f"lost-{file.name}")
+    skyferry.works(True)
+    assert skyferry("dead-letters", "redrive", "--from-queue", "--json")["sent"] == 1
+    skyferry.run(DONE)
+    assert copied() == BODY
+
+
+def test_what_dies_again_is_not_redriven_by_a_copy_of_its_first_death(cloud: Cloud, skyferry: Skyferry) -> None:
+    """The moved message redrives once; it lies in the dead-letter queue again under its new death."""
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    (first,) = skyferry.letters()
+    cloud.move()
+    skyferry.run(DEAD)
+    (second,) = skyferry.letters()
+    assert (second["id"], second["redriven_at"]) == (first["id"], None)
+    assert second["at"] > first["at"]
+    transfer = skyferry("transfers", "--json")["items"][0]
+    assert transfer["attempts"] == 1
+
+
+def eventually(so: Callable[[], bool]) -> None:
+    """Within half a minute."""
+    end = time.monotonic() + 30
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.2)
