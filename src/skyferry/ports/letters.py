@@ -25,12 +25,15 @@ class Death:
 
 
 def death(attributes: Pairs) -> Death | None:
-    """Which death a message tells of; None if of none. Anybody may have written it."""
+    """Which death a message tells of; None if of none that a ledger can have. Anybody may have written it."""
     told = dict(attributes)
+    name = told.get(LETTER, "")
     try:
-        return Death(told[LETTER], float(told[DIED])) if told.get(LETTER) else None
-    except (KeyError, ValueError):
+        at = float(told.get(DIED, ""))
+    except ValueError:
         return None
+    sound = name.isascii() and name.isprintable() and 0 < len(name) <= 128 and 0 <= at < 2**40
+    return Death(name, at) if sound else None
 
 
 def without(attributes: Pairs) -> Pairs:
