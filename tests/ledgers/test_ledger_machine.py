@@ -61,6 +61,7 @@ class LedgersAgree(RuleBasedStateMachine):
         self.state = MemoryState()
         self.ledgers = {owner: self._open(owner) for owner in OWNERS}
         self.claims: list[tuple[str, Claim]] = []
+        self.found: list[DeadLetter] = []  # taken to be published, and told of later
 
     def _open(self, owner: str) -> tuple[Ledger, Ledger]:
         memory = MemoryLedger(owner, self.clock, 30.0, self.state)
@@ -157,11 +158,12 @@ class LedgersAgree(RuleBasedStateMachine):
         again = None if delay is None else self.clock.time() + delay
         self.both("two", lambda ledger: ledger.finish_redriven(ids or ["letter-1"], again))
 
-    @rule(limit=st.integers(1, 3), publish=st.booleans())
-    def publish(self, limit: int, publish: bool) -> None:
+    @rule(limit=st.integers(1, 3), delay=st.sampled_from([None, 5.0]))
+    def publish(self, limit: int, delay: float | None) -> None:
         found = self.both("two", lambda ledger: ledger.take_unpublished(limit, 10.0))
-        if publish:
-            self.both("one", lambda ledger: ledger.published(found))
+        again = None if delay is None else self.clock.time() + delay
+        self.both("one", lambda ledger: ledger.published(self.found, again))
+        self.found = found
 
     @rule(age=st.sampled_from([0.0, 20.0]), limit=st.integers(1, 3))
     def prune(self, age: float, limit: int) -> None:

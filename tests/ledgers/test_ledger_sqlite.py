@@ -169,6 +169,6 @@ async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: st
     """It is asked for every second, however many letters lie there."""
     await SqliteLedger(tmp_path / "ledger.db", "one", ManualClock()).close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
-        sql = listing.SQL[name].replace(":rows", "('a', 1), ('b', 2)")
+        sql = listing.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
     assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan

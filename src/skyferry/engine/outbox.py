@@ -7,10 +7,11 @@ the sink is down the letters stay where they are, and nobody waits for it.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ports import DeadLetterSink
+from skyferry.ports import DeadLetter, DeadLetterSink
 from skyferry.retry import Backoff
 
 POLL = 1.0  # seconds between looks at the ledger
@@ -36,7 +37,7 @@ class Outbox:
             await self._w.clock.sleep(max(POLL, pause))
 
     async def flush(self) -> None:
-        """Send what is ready now, up to the first failure; what failed comes again when its lease ends."""
+        """Send what is ready now, up to the first failure; what failed waits for the next time, behind the others."""
         async with self._turn:
             while await self._once():
                 pass
@@ -47,6 +48,7 @@ class Outbox:
 
     async def _once(self) -> bool:
         """Whether there may be more. After a failure they go one by one, so that one that is refused holds up no other."""
+        letters: list[DeadLetter] = []
         try:
             letters = await self._w.ledger.take_unpublished(self._size, LEASE)
             if not letters:
@@ -56,6 +58,9 @@ class Outbox:
         except (QueueError, LedgerError) as error:
             self._failures, self._size = self._failures + 1, 1
             self._tell.not_published(error)
+            if isinstance(error, QueueError):
+                with suppress(LedgerError):  # then their lease runs out
+                    await self._w.ledger.published(letters, self._w.clock.time())
             return False
         self._failures, self._size = 0, min(BATCH, 2 * self._size)
         self._tell.published(letters)

@@ -73,8 +73,9 @@ SELECT json_group_array(json_array(serial, letter)) FROM (
 UPDATE letters SET publish_at = :until WHERE serial IN (SELECT value FROM json_each(:batch))
 
 -- name: published
--- id, at
-UPDATE letters SET publish_at = NULL FROM (VALUES :rows) AS i WHERE letters.id = i.column1 AND letters.at = i.column2
+-- id, at, when again
+UPDATE letters SET publish_at = i.column3 FROM (VALUES :rows) AS i
+WHERE letters.id = i.column1 AND letters.at = i.column2 AND letters.publish_at IS NOT NULL
 
 -- name: counts
 SELECT json_group_array(json_array(substr(name, 7), value)) FROM counters WHERE name LIKE 'state %'

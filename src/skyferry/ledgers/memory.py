@@ -315,11 +315,12 @@ class MemoryLedger:
             kept.publish_at = now + lease
         return [kept.letter for kept in taken]
 
-    async def published(self, letters: Sequence[DeadLetter]) -> None:
+    async def published(self, letters: Sequence[DeadLetter], retry_at: float | None = None) -> None:
         await self._step()
         for letter in letters:
-            if (kept := self._state.letters.get(letter.id)) and kept.letter.at == letter.at:
-                kept.publish_at = inf
+            kept = self._state.letters.get(letter.id)
+            if kept and kept.letter.at == letter.at and kept.publish_at < inf:
+                kept.publish_at = inf if retry_at is None else retry_at
 
     async def counts(self) -> dict[State, int]:
         await self._step()

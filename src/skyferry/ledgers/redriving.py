@@ -85,6 +85,6 @@ def publish(db: sqlite3.Connection, now: int, limit: int, until: int) -> list[De
     return [codec.unpack_letter(letter, None) for _, letter in found]
 
 
-def published(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
+def published(db: sqlite3.Connection, letters: Sequence[DeadLetter], again: int | None) -> None:
     """See `Ledger.published`."""
-    write(db, listing.SQL["published"], [(letter.id, rules.ticks(letter.at)) for letter in letters])
+    write(db, listing.SQL["published"], [(letter.id, rules.ticks(letter.at), again) for letter in letters])

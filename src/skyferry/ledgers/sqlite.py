@@ -159,8 +159,9 @@ class SqliteLedger:
             return []  # as for those redriven
         return await self._file.write(lambda db: redriving.publish(db, now, limit, until))
 
-    async def published(self, letters: Sequence[DeadLetter]) -> None:
-        await self._file.write(lambda db: redriving.published(db, letters))
+    async def published(self, letters: Sequence[DeadLetter], retry_at: float | None = None) -> None:
+        again = None if retry_at is None else rules.ticks(retry_at)
+        await self._file.write(lambda db: redriving.published(db, letters, again))
 
     async def counts(self) -> dict[State, int]:
         query = listing.SQL["counts"]

@@ -235,8 +235,11 @@ class Ledger(Protocol):
         Those that were redriven are left out: what comes of them is not known yet.
         """
 
-    async def published(self, letters: Sequence[DeadLetter]) -> None:
-        """Remember that they were sent on. What was redriven and died again since is a new letter, and not meant. Idempotent."""
+    async def published(self, letters: Sequence[DeadLetter], retry_at: float | None = None) -> None:
+        """Remember that they were sent on. With `retry_at`, they were not, and come again then. Idempotent.
+
+        What was redriven and died again since is a new letter, and not meant.
+        """
 
     async def counts(self) -> dict[State, int]:
         """Transfers by state; cheap at any size."""

@@ -188,6 +188,19 @@ class LetterCases(Cases):
         assert await one.take_unpublished(10, 5.0) == []
         assert await one.dead_letter("buried") == BURIED
 
+    async def test_a_letter_that_could_not_be_sent_comes_again(self, one: Ledger, harness: LedgerHarness) -> None:
+        """At `retry_at`; not if it was published meanwhile."""
+        await one.bury([BURIED])
+        found = await one.take_unpublished(10, 50.0)
+        await one.published(found, harness.now() + 5)
+        assert await one.take_unpublished(10, 5.0) == []
+        await harness.pass_time(6)
+        assert await one.take_unpublished(10, 5.0) == found
+        await one.published(found)
+        await one.published(found, harness.now())
+        await harness.pass_time(1)
+        assert await one.take_unpublished(10, 5.0) == []
+
     async def test_what_is_redriven_or_discarded_is_not_published(self, one: Ledger) -> None:
         """Nobody has to do anything about it any more."""
         await one.bury([BURIED, replace(BURIED, id="other")])

@@ -28,6 +28,7 @@ class Rules:
         self.poison: dict[str, bytes] = {}  # message id -> a body that is no event
         self.expected: dict[str, list[str]] = {}  # message id -> ids of its transfers
         self.acked: set[str] = set()
+        self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink has: letter id and time
 
     def breach(self, rule: int, what: str) -> None:
         """Rule `rule` of docs/glossary.md was broken."""
@@ -89,6 +90,8 @@ class Rules:
         for letter in letters:
             if letter.route and letter.key not in allowed_dead:
                 self.breach(6, f"{letter.key} is a dead letter: {letter.reason} {letter.message}")
+            if letter.redriven_at is None and (letter.id, letter.at) not in self.sent_on:
+                self.breach(1, f"dead letter {letter.id} was never sent on")
         bodies = {letter.body for letter in letters}
         for body in self.poison.values():
             if body not in bodies:
@@ -150,6 +153,14 @@ class WatchedQueue(Watched):
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._rules.acking(messages)
         await self._port.ack(messages)
+
+
+class WatchedSink(Watched):
+    """A DeadLetterSink."""
+
+    async def publish(self, letters: Sequence[DeadLetter]) -> None:
+        await self._port.publish(letters)
+        self._rules.sent_on.update((letter.id, letter.at) for letter in letters)
 
 
 class WatchedLedger(Watched):

@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from skyferry.config.routes import Routes
@@ -16,8 +17,10 @@ from skyferry.engine.chains import ChainPolicy
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import InlineOffload
 from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
@@ -25,13 +28,20 @@ from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, Transfer
-from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing
+from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
+from skyferry.queues.dead import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
-from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue
+from skyferry.testing.simulation.rules import (
+    Rules,
+    WatchedDestination,
+    WatchedLedger,
+    WatchedQueue,
+    WatchedSink,
+)
 
 MEMORY = 512  # bytes of object data allowed in memory
 PART = 256  # bytes; objects up to four times as long are made, so that large ones are copied in parts
@@ -93,7 +103,7 @@ class Simulation:
         self.loop = SimulatedLoop(random.Random(self._dice.random()))
         self.clock = SimulatedClock(self.loop)
         self._source, self._destination = MemoryBucket("source"), MemoryBucket("destination")
-        self._ledger_state, self._queue_state = MemoryState(), QueueState()
+        self._ledger_state, self._queue_state, self._dead_state = MemoryState(), QueueState(), QueueState()
         self._settings = Settings(
             stores={
                 "source": StoreSettings(url="memory://source"),
@@ -150,7 +160,9 @@ class Simulation:
 
     async def _at_rest(self) -> bool:
         depth = await self._queue("outside").depth()
-        return not (depth.ready or depth.leased or depth.delayed)
+        kept = self._ledger_state.letters.values()
+        unsent = any(k.publish_at < inf and k.letter.redriven_at is None for k in kept)
+        return not (depth.ready or depth.leased or depth.delayed or unsent)
 
     # --- what happens outside -------------------------------------------------------------------------------------
 
@@ -208,7 +220,7 @@ class Simulation:
     async def _trouble(self) -> None:
         """Crashes and freezes at moments that the dice choose; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
-        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["redrive"]
+        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["redrive", "move"]
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
@@ -220,8 +232,26 @@ class Simulation:
                 self._start_worker()
             elif kind == "redrive":
                 await MemoryLedger("operator", self.clock, state=self._ledger_state).redrive(Filter())
+            elif kind == "move":
+                await self._move()
             else:
                 self.loop.freeze(process, 20 + dice.random() * 100)
+
+    async def _move(self) -> None:
+        """Somebody moves the dead letters back to where they came from, as providers offer to, some of them twice."""
+        dead = MemoryQueue("dead", self.clock, state=self._dead_state)
+        messages = await dead.receive(10, 0)
+        for message in messages:
+            told = dict(message.attributes)
+            for _ in range(self._dice.choice((1, 2))):
+                late = self._dice.random() * self._dice.choice((0.0, 60.0))
+                moved = Outgoing(message.body, message.attributes, delay=late)
+                (message_id,) = await self._queue("outside").send([moved])
+                self._sent.append(message_id)
+                self._rules.expected[message_id] = [told[letters.LETTER]] if letters.ROUTE in told else []
+                if letters.ROUTE not in told:
+                    self._rules.poison[message_id] = message.body
+        await dead.ack(messages)
 
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
@@ -263,10 +293,11 @@ class Simulation:
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
         chains = ChainPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, chains=chains)
-        queues: list[EventQueue] = [
-            Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS),
-            RedriveQueue(chaotic, self.clock),
-        ]
+        events = ReturningQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, world.teller)
+        queues: list[EventQueue] = [events, RedriveQueue(chaotic, self.clock)]
+        dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
+        outbox = Outbox(world, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
+        self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
         return Worker(world, _Reader(self._routes), copier, queues, policy)
 
     def _queue(self, process: str) -> MemoryQueue:
