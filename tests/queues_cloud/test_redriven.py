@@ -36,6 +36,9 @@ class Cloud(Protocol):
     def move(self) -> None:
         """All messages of the dead-letter queue to the other, by the provider's means."""
 
+    def send(self, body: bytes) -> None:
+        """To the other queue."""
+
 
 class Sqs:
     """By boto3."""
@@ -70,6 +73,9 @@ class Sqs:
             )
         )
 
+    def send(self, body: bytes) -> None:
+        self._client.send_message(QueueUrl=self._events["QueueUrl"], MessageBody=body.decode())
+
 
 class PubSub:
     """By Google's client; what reads the dead letters has a subscription of its own, so that Skyferry's stays untouched."""
@@ -103,6 +109,9 @@ class PubSub:
         message = self._pulled(self._move)
         self._publisher.publish(self._topic, message.data, **message.attributes).result(10)
 
+    def send(self, body: bytes) -> None:
+        self._publisher.publish(self._topic, body).result(10)
+
 
 @pytest.fixture(params=["sqs", "pubsub"])
 def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cloud:
@@ -121,6 +130,7 @@ class Skyferry:
 
     def __init__(self, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
         self._cloud, self._capsys = cloud, capsys
+        self.dead = cloud.dead
         self.works(False)
         Path("skyferry-data/source").mkdir(parents=True)
         Path("skyferry-data/source/a.txt").write_bytes(BODY)
@@ -134,7 +144,7 @@ class Skyferry:
             },
             "routes": [{"name": "r", "from": "source", "to": "there"}],
             "queues": [{"name": "events", "url": self._cloud.events, "lease": "5s"}],
-            "dead_letters": {"url": self._cloud.dead},
+            "dead_letters": {"url": self.dead},
         }
         Path("skyferry.yaml").write_text(yaml.safe_dump(settings))
 
@@ -224,6 +234,32 @@ def test_what_dies_again_is_not_redriven_by_a_copy_of_its_first_death(cloud: Clo
     assert second["at"] > first["at"]
     transfer = skyferry("transfers", "--json")["items"][0]
     assert transfer["attempts"] == 1
+
+
+def test_a_message_that_nobody_can_read_makes_the_same_way(cloud: Cloud, skyferry: Skyferry) -> None:
+    """It is parsed again, and dies as the letter that it was."""
+    cloud.send(b"no event")
+    skyferry.run(DEAD)
+    (first,) = skyferry.letters()
+    body, told = cloud.look()
+    assert (body, told["skyferry-reason"], told["skyferry-queue"]) == (b"no event", "unknown_format", "events")
+    cloud.move()
+    skyferry.run(DEAD)
+    (second,) = skyferry.letters()
+    assert (second["id"], second["queue"], second["at"] > first["at"]) == (first["id"], "events", True)
+
+
+def test_an_outage_of_the_queue_holds_up_nobody(cloud: Cloud, skyferry: Skyferry) -> None:
+    """The worker goes on and the letter waits in the ledger; it arrives with the first run after the outage."""
+    there = skyferry.dead
+    skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")  # nobody is there
+    skyferry.works(False)
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    skyferry.dead = there
+    skyferry.works(True)
+    skyferry.run(DEAD)
+    assert cloud.look()[1]["skyferry-dead-letter"] == skyferry.letters()[0]["id"]
 
 
 def eventually(so: Callable[[], bool]) -> None:
