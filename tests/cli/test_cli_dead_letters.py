@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from skyferry.engine import returning
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -79,3 +82,58 @@ def test_nothing_that_matches_is_a_failure(filled: Cli) -> None:
 def test_an_empty_list_says_so(filled: Cli) -> None:
     filled("dead-letters", "discard", "--all", "--yes")
     assert filled("dead-letters", "list").out == "there are no dead letters\n"
+
+
+def sent_on(cli: Cli) -> None:
+    """A service has sent on what is in the ledger."""
+    Path("skyferry.yaml").write_text(
+        "stores: {source: {url: file://source, watch: false}}\ndead_letters: {url: sqlite://dead.db}\n"
+    )
+    run = ("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config", "skyferry.yaml")
+    assert cli(*run).code == 3
+
+
+def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
+    filled: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that match, and each once; the others stay there."""
+    monkeypatch.setattr(returning, "WAIT", 0.0)  # a file has no messages under way
+    sent_on(filled)
+    redrive = ("dead-letters", "redrive", "--from-queue", "--config", "skyferry.yaml")
+    assert filled(*redrive, "--reason", "unknown_format", "--json").json() == {
+        "count": 1,
+        "redriven": 1,
+        "sent": 0,
+        "stale": 0,
+        "left": 1,
+    }
+    assert filled("dead-letters", "show", MALFORMED, "--json").json()["redriven_at"] is not None
+    assert filled(*redrive, "--since", "2000-01-01", "--until", "2001-01-01").code == 1
+    assert filled(*redrive, MALFORMED).code == 1
+    assert filled(*redrive, DEAD, "--limit", "1").out == "1 dead letter redriven, 0 stale, 0 left there\n"
+    assert filled(*redrive).out == "0 dead letters redriven, 0 stale, 0 left there\n"
+
+
+def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator was faster."""
+    monkeypatch.setattr(returning, "WAIT", 0.0)
+    sent_on(filled)
+    filled("dead-letters", "redrive", "--all")
+    document = filled("dead-letters", "redrive", "--from-queue", "--json", "--config", "skyferry.yaml").json()
+    assert (document["count"], document["stale"]) == (0, 2)
+
+
+def test_redriving_from_a_queue_needs_one_that_can_be_read(filled: Cli) -> None:
+    """And choosing by destination key is not possible there."""
+    redrive = ("dead-letters", "redrive", "--from-queue")
+    assert "see dead_letters" in filled(*redrive).err
+    Path("skyferry.yaml").write_text('dead_letters: {url: "pubsub://p?topic=dead"}')
+    assert "no subscription" in filled(*redrive, "--config", "skyferry.yaml").err
+    assert filled(*redrive, "--prefix", "a/").code == 2
+
+
+def test_doctor_looks_at_the_queue_of_dead_letters(cli: Cli) -> None:
+    Path("skyferry.yaml").write_text("dead_letters: {url: sqlite://dead.db}\n")
+    Path("skyferry-data/source").mkdir(parents=True)
+    checks = cli("doctor", "--config", "skyferry.yaml", "--json").json()["checks"]
+    assert [check["where"] for check in checks][-1] == "dead-letters"

@@ -56,7 +56,7 @@ def test_the_page_names_every_url_and_placeholder() -> None:
 def test_every_link_on_the_page_leads_to_a_heading() -> None:
     page = PAGE.read_text("utf-8")
     headings = {
-        re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-")
+        re.sub(r"[^a-z0-9_ -]", "", line.lower()).strip().replace(" ", "-")
         for line in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     }
     assert set(re.findall(r"\(#(.*?)\)", page)) <= headings

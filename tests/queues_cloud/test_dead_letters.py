@@ -1,22 +1,23 @@
-"""Dead letters that go to SQS or Pub/Sub come back as the messages that they were."""
+"""Dead letters that go to a queue of a cloud come back as the messages that they were."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.queues_cloud.test_azure_queue_conformance import AzureHarness
 from tests.queues_cloud.test_pubsub_conformance import PubSubHarness
 from tests.queues_cloud.test_sqs_conformance import SqsHarness, created
 
 from skyferry.model import Failure
-from skyferry.ports import DeadLetter, EventQueue
+from skyferry.ports import DeadLetter, EventQueue, letters
 from skyferry.queues.dead import QueueDeadLetters
-from skyferry.testing.servers import LocalStack
+from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 LETTER = DeadLetter(
     id="0123456789abcdef0123456789abcdef",
-    at=1.7e9,
+    at=1_700_000_000.1234567,
     queue="events",
     reason="permission_denied",
     message="we may not",
@@ -28,21 +29,26 @@ LETTER = DeadLetter(
 )
 
 
-@pytest.fixture(params=["sqs", "pubsub"])
+@pytest.fixture(params=["sqs", "pubsub", "azure"])
 async def queue(request: pytest.FixtureRequest) -> AsyncIterator[EventQueue]:
-    harness: SqsHarness | PubSubHarness
+    harness: SqsHarness | PubSubHarness | AzureHarness
     if request.param == "sqs":
         server = request.getfixturevalue("localstack_server")
         assert isinstance(server, LocalStack)
         harness = await created(server)
+    elif request.param == "azure":
+        azurite = request.getfixturevalue("azurite_server")
+        assert isinstance(azurite, Azurite)
+        harness = AzureHarness(azurite)
+        await (await harness.open())._ask("PUT", "", {})
     else:
         emulator = request.getfixturevalue("pubsub_server")
         assert isinstance(emulator, PubSubEmulator)
         harness = PubSubHarness(emulator)
         await harness.create()
-    opened = await harness.open()
-    yield opened
-    await opened.close()
+    yield await harness.open()
+    for opened in harness.opened:
+        await opened.close()
 
 
 async def test_a_dead_letter_keeps_its_message_and_tells_its_story(queue: EventQueue) -> None:
@@ -54,3 +60,5 @@ async def test_a_dead_letter_keeps_its_message_and_tells_its_story(queue: EventQ
     assert told["eventType"] == "OBJECT_FINALIZE"
     assert (told["skyferry-dead-letter"], told["skyferry-reason"]) == (LETTER.id, "permission_denied")
     assert '"attempt":19' in told["skyferry-story"]
+    assert letters.death(message.attributes) == letters.Death(LETTER.id, LETTER.at)
+    assert letters.without(message.attributes) == LETTER.attributes
