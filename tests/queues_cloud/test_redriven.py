@@ -1,4 +1,4 @@
-"""A dead letter's whole way through the service: to a queue of a cloud, and back from there, on servers of SQS and Pub/Sub."""
+"""A dead letter's whole way through the service: to a queue of SQS, Pub/Sub or Azure, and back from there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import boto3  # type: ignore[import-untyped]  # no stubs are published with it
 import orjson
 import pytest
 import yaml
+from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
 
 from skyferry.cli import main
-from skyferry.testing.servers import LocalStack
+from skyferry.queues.plain import unwrap
+from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 BODY = b"what shall be copied"
@@ -113,12 +115,41 @@ class PubSub:
         self._publisher.publish(self._topic, body).result(10)
 
 
-@pytest.fixture(params=["sqs", "pubsub"])
+class Azure:
+    """By azure-storage-queue. The service has no attributes: they are wrapped around the body."""
+
+    def __init__(self, server: Azurite) -> None:
+        service = QueueServiceClient.from_connection_string(server.connection_string)
+        name = secrets.token_hex(6)
+        self._events, self._dead = service.create_queue(f"events-{name}"), service.create_queue(f"dead-{name}")
+        query = f"?endpoint={server.queue_url}&identity=static"
+        self.events, self.dead = f"azq://events-{name}{query}", f"azq://dead-{name}{query}"
+
+    def look(self) -> tuple[bytes, dict[str, str]]:
+        (message,) = self._dead.peek_messages()
+        body, told = unwrap(message.content)
+        return body, dict(told)
+
+    def move(self) -> None:
+        for message in self._dead.receive_messages():
+            self._events.send_message(message.content)
+            self._dead.delete_message(message)
+
+    def send(self, body: bytes) -> None:
+        self._events.send_message(body.decode())
+
+
+@pytest.fixture(params=["sqs", "pubsub", "azure"])
 def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     if request.param == "sqs":
         server = request.getfixturevalue("localstack_server")
         assert isinstance(server, LocalStack)
         return Sqs(server)
+    if request.param == "azure":
+        azurite = request.getfixturevalue("azurite_server")
+        assert isinstance(azurite, Azurite)
+        monkeypatch.setenv("AZURE_STORAGE_KEY", azurite.key)
+        return Azure(azurite)
     emulator = request.getfixturevalue("pubsub_server")
     assert isinstance(emulator, PubSubEmulator)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.endpoint)  # for Google's client
@@ -252,7 +283,7 @@ def test_a_message_that_nobody_can_read_makes_the_same_way(cloud: Cloud, skyferr
 def test_an_outage_of_the_queue_holds_up_nobody(cloud: Cloud, skyferry: Skyferry) -> None:
     """The worker goes on and the letter waits in the ledger; it arrives with the first run after the outage."""
     there = skyferry.dead
-    skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")  # nobody is there
+    skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")  # nobody listens
     skyferry.works(False)
     skyferry("submit", "file://source/a.txt")
     skyferry.run(DEAD)

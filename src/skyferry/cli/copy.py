@@ -101,6 +101,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
             "stores": {"source": source.store, "destination": destination.store},
             "routes": (route,),
             "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
+            "dead_letters": None,
             "ledger": LedgerSettings(url="memory://copy" if again else ledger),
         }
     )
