@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 BODY = b"what shall be copied"
+RUN = ("run", "--no-live", "--listen", "127.0.0.1:0")
 DEAD, DONE = 3, 0  # exit codes of a run until idle
 
 
@@ -188,7 +191,7 @@ class Skyferry:
 
     def run(self, code: int) -> None:
         """Until it is idle."""
-        self("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", code=code)
+        self(*RUN, "--until-idle", code=code)
 
     def letters(self) -> list[dict[str, Any]]:
         """As the ledger lists them."""
@@ -291,6 +294,28 @@ def test_an_outage_of_the_queue_holds_up_nobody(cloud: Cloud, skyferry: Skyferry
     skyferry.works(True)
     skyferry.run(DEAD)
     assert cloud.look()[1]["skyferry-dead-letter"] == skyferry.letters()[0]["id"]
+
+
+@pytest.mark.parametrize("cloud", ["sqs"], indirect=True)
+def test_a_service_that_is_killed_before_it_could_send_a_letter_sends_it_after(
+    cloud: Cloud, skyferry: Skyferry
+) -> None:
+    """By kill -9, while the queue cannot be reached."""
+    there = skyferry.dead
+    skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")
+    skyferry.works(False)
+    skyferry("submit", "file://source/a.txt")
+    command = [str(Path(sys.executable).with_name("skyferry")), *RUN, "--config", "skyferry.yaml"]
+    with Path("log").open("wb") as log, subprocess.Popen(command, stderr=log, stdout=log) as service:
+        try:
+            eventually(lambda: b"dead_letter.unpublished" in Path("log").read_bytes())
+        finally:
+            service.kill()
+    skyferry.dead = there
+    skyferry.works(False)
+    (letter,) = skyferry.letters()
+    skyferry.run(DEAD)
+    assert cloud.look()[1]["skyferry-dead-letter"] == letter["id"]
 
 
 def eventually(so: Callable[[], bool]) -> None:
