@@ -18,7 +18,7 @@ from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.guarded import GuardedStore, Guards
 from skyferry.engine.parts import PartLimits
 from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
-from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Placement, Provider, Transfer
+from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
 from skyferry.records import Record
 from skyferry.stores.memory import MemoryStore
@@ -175,6 +175,26 @@ async def test_a_delete_takes_away_what_we_put_there(bench: Bench) -> None:
     await bench.destination.write("k", b"foreign", Attributes(), Checksums())
     assert await bench.run(id="t3", change=Change.DELETED) == Skipped("foreign")
     assert await bench.held() == b"foreign"
+
+
+async def test_a_delete_that_stood_still_leaves_a_newer_copy_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw the source gone; before it looks at the destination, the object is back and another worker has copied it."""
+    await bench.put(b"old")
+    old = await bench.run()
+    await bench.source.delete("k")
+    head = bench.destination.head
+
+    async def later(key: str) -> ObjectMeta:
+        monkeypatch.undo()
+        await bench.put(b"new")
+        assert isinstance(await bench.run(placement=old.placement), Done)
+        return await head(key)
+
+    monkeypatch.setattr(bench.destination, "head", later)
+    assert isinstance(await bench.run(change=Change.DELETED), Skipped)
+    assert await bench.held() == b"new"
 
 
 async def test_a_delete_event_whose_object_is_back_copies_it(bench: Bench) -> None:

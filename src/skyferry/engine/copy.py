@@ -236,10 +236,13 @@ class Copier:
     async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped:
         claim, transfer = attempt.claim, attempt.claim.transfer
         decision = decide.looked(claim, route, None, self._clock.time())
-        store = self._stores[transfer.store]
+        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
         for _ in range(RACES):
             if isinstance(decision, decide.CheckDestination):
                 decision = decide.conflict_on_delete(claim, await proof.head(store, transfer.key))
+                back = isinstance(decision, decide.Remove) and await proof.head(source, transfer.source.key)
+                if back:  # the destination may hold its copy, made while this worker stood still
+                    return Skipped("superseded", decide.positions(claim, None))
             if not isinstance(decision, decide.Remove):
                 assert isinstance(decision, Skipped)  # what is gone is neither copied nor too young
                 return decision

@@ -31,6 +31,7 @@ from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMet
 from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
 from skyferry.queues.dead import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
+from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
@@ -97,7 +98,7 @@ class Simulation:
     """`run` gives the breaches of the six rules, [] if all hold. The same seed and plan give the same run."""
 
     def __init__(self, seed: int, plan: Plan, observer: Observer | None = None) -> None:
-        self._observer = observer or _Silence()
+        self._ears = _Ears(observer)
         self._dice = random.Random(seed)
         self._plan = plan
         self.loop = SimulatedLoop(random.Random(self._dice.random()))
@@ -138,6 +139,7 @@ class Simulation:
         try:
             return self.loop.run_until_complete(self._main())
         finally:
+            self._ears.observer = None  # what is still open is broken off in no particular order
             self.loop.crashed.clear()
             for task in self._tasks:
                 task.cancel()
@@ -279,7 +281,7 @@ class Simulation:
             breakers={name: Breaker(BreakerPolicy(), self.clock) for name in ("source", "destination")},
             clock=self.clock,
             random=dice,
-            observer=self._observer,
+            observer=self._ears,
         )
         told = MemoryStore("source", self.clock, self._source)
         source = Chaos(told if self._plan.declares else _Silent(told), fair, dice, self.clock, STORE_ERRORS)
@@ -323,9 +325,15 @@ class _Reader:
         return self._routes.match(event)
 
 
-class _Silence:
-    def on(self, record: Any) -> None:
-        """Nobody listens."""
+@dataclass(slots=True)
+class _Ears:
+    """What is heard of a run, until it is over."""
+
+    observer: Observer | None
+
+    def on(self, record: Record) -> None:
+        if self.observer is not None:
+            self.observer.on(record)
 
 
 class _Silent:
