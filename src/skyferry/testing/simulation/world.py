@@ -164,7 +164,8 @@ class Simulation:
         depth = await self._queue("outside").depth()
         kept = self._ledger_state.letters.values()
         unsent = any(k.publish_at < inf and k.letter.redriven_at is None for k in kept)
-        return not (depth.ready or depth.leased or depth.delayed or unsent)
+        busy = any(not worker.idle for worker in self._workers.values())  # one that stood still may have to undo
+        return not (depth.ready or depth.leased or depth.delayed or unsent or busy)
 
     # --- what happens outside -------------------------------------------------------------------------------------
 
