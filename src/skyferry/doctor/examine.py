@@ -67,6 +67,7 @@ class _Doctor:
             of_stores += await self._events(each)
         for queue in settings.queues:
             of_queues += self._queue(queue, reached[queue.name])
+        of_queues += await self._letters()
         for route in settings.routes:
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]
@@ -126,6 +127,24 @@ class _Doctor:
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
         longest = facts.longest_hold if facts else float("inf")
         return [*checks, holds.lease(place, settings.lease, self.taken[settings.name], longest)]
+
+    async def _letters(self) -> list[Check]:
+        """Of the queue that dead letters are sent to, whether it answers."""
+        if (wanted := self.opener.settings.dead_letters) is None:
+            return []
+        place = Place("queue", wanted.name)
+        try:
+            queue = self.opener.dead_letters()
+            assert queue is not None  # it is configured
+            try:
+                depth = await queue.depth()
+            finally:
+                await queue.close()
+        except SkyferryError as error:
+            return [place.failed("reach", error)]
+        if depth.ready < 0:
+            return [place.unknown("reach", "it tells nothing unless a message is sent")]
+        return [place.ok("reach", f"messages that wait: {depth.ready:,}")]
 
     def _queue_facts(self, name: str) -> QueueFacts | None:
         facts = self.queues.get(name)
