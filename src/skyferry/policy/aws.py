@@ -63,7 +63,7 @@ def _policy(share: Share, needs: Needs) -> Policy:
         documents["trust"] = trusted
     sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
     for queue in share.queues:
-        if sources:
+        if sources and queue.told:
             documents[f"policy of {queue.what}"] = _notified(queue, sources)
     return Policy("aws", who(share.identity), share.users, documents, notes=tuple(_notes(share)))
 

@@ -150,9 +150,10 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
 
 def _queue(queue: QueueNeeds, who: str) -> Iterator[Binding]:
     name = f"projects/{queue.url.account}/subscriptions/{queue.url.queue}"
-    yield Binding(name, TAKE, who, ("pubsub", "subscriptions", "add-iam-policy-binding", name))
-    if queue.sent and (topic := queue.settings.topic):
-        topic = topic if "/" in topic else f"projects/{queue.url.account}/topics/{topic}"
+    if queue.url.account:  # dead letters may be sent without a subscription to read them from
+        yield Binding(name, TAKE, who, ("pubsub", "subscriptions", "add-iam-policy-binding", name))
+    if queue.sent and queue.settings.topic:
+        topic = queue.url.topic(queue.settings.topic)
         yield Binding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic))
 
 

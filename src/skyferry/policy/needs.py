@@ -50,6 +50,7 @@ class QueueNeeds:
     name: str
     settings: QueueSettings  # with what its URL says
     sent: bool = False  # and into this one messages are put
+    told: bool = True  # buckets send their events to it
 
     @property
     def url(self) -> QueueUrl:
@@ -124,6 +125,9 @@ def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> 
         for number, queue in enumerate(settings.queues)
         if QueueUrl.parse(queue.url).scheme in CLOUDS
     )
+    letters = settings.dead_letters
+    if letters and QueueUrl.parse(letters.url).scheme in CLOUDS:  # taken from by `dead-letters redrive --from-queue`
+        queues = (*queues, QueueNeeds(letters.name, resolved_queue(letters), sent=True, told=False))
     return Needs(tuple(s for s in stores if s.url.scheme in CLOUDS and (s.read or s.written)), queues)
 
 
