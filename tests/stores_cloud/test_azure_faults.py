@@ -55,7 +55,7 @@ async def broken(azurite_server: Azurite) -> AsyncIterator[Broken]:
     place = AzurePlace.on(azurite_server)
     container = await place.container()
     async with FaultProxy(root) as proxy:
-        impatient = replace(place, options=replace(place.options, read_timeout=0.5))
+        impatient = replace(place, options=replace(place.options, read_timeout=2.0))
         store = impatient.store(container, f"{proxy.url}/{account}")
         yield Broken(store, proxy)
         await store.close()

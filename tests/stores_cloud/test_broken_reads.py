@@ -65,7 +65,7 @@ async def behind(proxy: FaultProxy, store: ObjectStore, target: str) -> AsyncIte
 async def s3_case(localstack_s3: S3Place) -> AsyncIterator[Case]:
     bucket = await localstack_s3.bucket()
     async with FaultProxy(localstack_s3.options.endpoint) as proxy:
-        place = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=1.0))
+        place = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=2.0))
         async with behind(proxy, place.store(bucket, proxy.url), "/k") as case:
             yield case
 
@@ -74,7 +74,7 @@ async def s3_case(localstack_s3: S3Place) -> AsyncIterator[Case]:
 async def gcs_case(gcs: GcsPlace) -> AsyncIterator[Case]:
     bucket = await gcs.bucket()
     async with FaultProxy(gcs.options.endpoint) as proxy:
-        place = replace(gcs, options=replace(gcs.options, endpoint=proxy.url, read_timeout=1.0))
+        place = replace(gcs, options=replace(gcs.options, endpoint=proxy.url, read_timeout=2.0))
         async with behind(proxy, place.store(bucket), "alt=media") as case:
             yield case
 
@@ -85,7 +85,7 @@ async def azure_case(azurite_server: Azurite) -> AsyncIterator[Case]:
     place = AzurePlace.on(azurite_server)
     container = await place.container()
     async with FaultProxy(root) as proxy:
-        place = replace(place, options=replace(place.options, read_timeout=1.0))
+        place = replace(place, options=replace(place.options, read_timeout=2.0))
         async with behind(proxy, place.store(container, f"{proxy.url}/{account}"), "/k") as case:
             yield case
 

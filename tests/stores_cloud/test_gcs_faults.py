@@ -47,7 +47,7 @@ class Broken:
 async def broken(gcs: GcsPlace) -> AsyncIterator[Broken]:
     bucket = await gcs.bucket()
     async with FaultProxy(gcs.options.endpoint) as proxy:
-        impatient = replace(gcs, options=replace(gcs.options, endpoint=proxy.url, read_timeout=0.5))
+        impatient = replace(gcs, options=replace(gcs.options, endpoint=proxy.url, read_timeout=2.0))
         store = impatient.store(bucket)
         yield Broken(store, proxy)
         await store.close()

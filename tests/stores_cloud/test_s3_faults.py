@@ -58,7 +58,7 @@ class Broken:
 @pytest.fixture
 async def broken(localstack_s3: S3Place) -> AsyncIterator[Broken]:
     async with FaultProxy(localstack_s3.options.endpoint) as proxy:
-        impatient = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=0.5))
+        impatient = replace(localstack_s3, options=replace(localstack_s3.options, read_timeout=2.0))
         bucket = await localstack_s3.bucket()
         store = impatient.store(bucket, proxy.url)
         yield Broken(store, proxy, impatient, bucket)
