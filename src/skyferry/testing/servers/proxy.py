@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -50,11 +50,15 @@ class Exchange:
     start: str = field(default="", repr=False)  # the first bytes of the body, as Latin-1
 
 
+Heard = Callable[[Exchange, bytes, bytes], None]  # the bodies of a request, as it was passed on, and of its answer
+
+
 class FaultProxy:
     """`async with FaultProxy(url) as proxy`: use `proxy.url` instead, and `proxy.plan(...)` what goes wrong."""
 
-    def __init__(self, upstream: str) -> None:
-        self._upstream = upstream.rstrip("/")
+    def __init__(self, upstream: str, heard: Heard | None = None) -> None:
+        """`heard` is told each request that the server answered, with both bodies."""
+        self._upstream, self._heard = upstream.rstrip("/"), heard
         self.exchanges: list[Exchange] = []
         self.url = ""
         self._faults: deque[Fault] = deque()
@@ -125,6 +129,8 @@ class FaultProxy:
             if fault.status:
                 return _instead(exchange, fault)
             exchange.status = answer.status
+            if self._heard:
+                self._heard(exchange, body, bytes(content))
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             response.headers.extend((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
         if fault.flip is not None:
