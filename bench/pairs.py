@@ -3,7 +3,8 @@
     python -m bench.pairs [--objects N] [--largest BYTES]
 
 The servers are those of the tests (LocalStack, our Cloud Storage, Azurite), on this machine, and limit what is measured: the
-rates compare pairs, not providers. What arrived is read by the providers' own clients; a difference ends the run.
+rates compare pairs, not providers. What arrived is read by the providers' own clients, and compared by `rclone check`
+(but for two keys that it cannot name); a difference ends the run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from tests.cloud_e2e.buckets import Bucket, Clouds, Item
 from tests.cloud_e2e.test_pairs import AWKWARD, KINDS, noise
+from tests.cloud_e2e.test_rclone import check
 
 from skyferry.testing.servers import azurite, gcs_fake, localstack
 
@@ -82,6 +84,8 @@ def main() -> None:
             seconds = copy(sources[one], there, folder)
             wrong = differences(there.items(), wanted, sources[one].carries and there.carries)
             assert not wrong, f"{one} to {other}: {wrong[:5]}"
+            said = check(clouds, sources[one], there)
+            assert f" {len(wanted) - 2} matching files" in said, said
             mib = size / 2**20
             print(
                 ROW.format(one, other, len(wanted), f"{mib:.0f}", f"{seconds:.1f}", f"{mib / seconds:.0f}"), flush=True
