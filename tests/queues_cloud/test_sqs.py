@@ -17,6 +17,7 @@ from skyferry.queues.sqs import LONGEST_HOLD, SqsQueue
 from skyferry.queues.sqs_wire import SqsOptions, code, refused
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
+from skyferry.testing.servers.proxy import Fault, FaultProxy
 
 
 async def test_many_are_received_and_acked_by_one_call(localstack_server: LocalStack) -> None:
@@ -67,6 +68,36 @@ async def test_after_twelve_hours_a_message_is_handed_over(localstack_server: Lo
     await clock.advance(LONGEST_HOLD)
     assert await queue.extend(held) == held
     await queue.close()
+
+
+async def test_a_message_deleted_meanwhile_ends_no_other_lease(localstack_server: LocalStack) -> None:
+    """An ack may overtake the heartbeat: LocalStack then blames itself."""
+    queue = await (await created(localstack_server, lease=30)).open()
+    await queue.send([Outgoing(b"x")] * 3)
+    held = await queue.receive(3, 5)
+    assert isinstance(queue, SqsQueue)
+    await queue._wire.call("DeleteMessage", ReceiptHandle=held[1].receipt)
+    assert await queue.extend(held) == [held[1]]
+    await queue.close()
+
+
+async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(localstack_server: LocalStack) -> None:
+    """One of two heartbeats fails: when the first leases would have ended, ten of twenty messages are still ours."""
+    harness, clock = await created(localstack_server), ManualClock()
+    async with FaultProxy(localstack_server.url) as proxy:
+        options = replace(harness.options, endpoint=proxy.url, lease=300)
+        queue = SqsQueue("sqs", harness.name, ANY, options, clock)
+        await queue.send([Outgoing(b"x")] * 20)
+        held: list[Message] = []
+        while len(held) < 20:
+            held += await queue.receive(20, 1)
+        await clock.advance(200)
+        proxy.plan(Fault(status=500))
+        with pytest.raises(QueueError):
+            await queue.extend(held)
+        await clock.advance(200)
+        assert len(await queue.extend(held)) == 10
+        await queue.close()
 
 
 async def test_a_missing_queue_is_an_error_with_a_hint(localstack_server: LocalStack) -> None:

@@ -95,11 +95,15 @@ class PubSubQueue:
         self._check()
         now = self._clock.time()
         held = [m.receipt for m in messages if self._holds(m, now)]
-        failed = await self._deadline(held, math.ceil(self.lease))
-        self._leases.update((receipt, now + self.lease) for receipt in held if receipt not in failed)
-        kept = set(held) - failed
-        for receipt in failed:
-            self._leases.pop(receipt, None)
+        kept: set[str] = set()
+        for start in range(0, len(held), CHUNK):  # what one request has extended is ours, though the next one fails
+            part = held[start : start + CHUNK]
+            failed = await self._deadline(part, math.ceil(self.lease))
+            for receipt in failed:
+                self._leases.pop(receipt, None)
+            extended = set(part) - failed
+            self._leases.update(dict.fromkeys(extended, now + self.lease))
+            kept |= extended
         return [m for m in messages if m.receipt not in kept]
 
     async def ack(self, messages: Sequence[Message]) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import math
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,12 @@ ATTRIBUTES = 10  # of one message
 TRIES = 3  # of one entry of a batch that the service failed on
 GROUP = "MessageGroupId"
 _NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
+_GONE = re.compile(r"ReceiptHandleIsInvalid|InvalidParameterValue|MessageNotInflight")  # in the code of an entry
 REST = "skyferry-attributes"  # attribute with the attributes that have no room or no legal name of their own
+
+
+def _ignored(_: int) -> None:
+    """Nobody wants to know."""
 
 
 class SqsQueue:
@@ -79,10 +84,12 @@ class SqsQueue:
         seconds = {m.receipt: self._longest(m, now) for m in messages if self._holds(m, now)}
         kept = [m for m in messages if seconds.get(m.receipt, 0) > 0]
         lost = {m.receipt for m in messages} - {m.receipt for m in kept}
-        lost |= await self._visibility(kept, seconds)
-        for message in kept:
-            if message.receipt not in lost:
-                self._leases[message.receipt] = now + seconds[message.receipt]
+
+        def held(number: int) -> None:  # at once: a request beside it may fail
+            receipt = kept[number].receipt
+            self._leases[receipt] = now + seconds[receipt]
+
+        lost |= await self._visibility(kept, seconds, held)
         return [m for m in messages if m.receipt in lost]
 
     async def ack(self, messages: Sequence[Message]) -> None:
@@ -181,30 +188,41 @@ class SqsQueue:
     def _longest(self, message: Message, now: float) -> int:
         return min(int(self.lease), _remaining(message, self.lease, now))
 
-    async def _visibility(self, messages: Sequence[Message], seconds: dict[str, int]) -> set[str]:
-        """The receipts that the service does not know any more."""
+    async def _visibility(
+        self, messages: Sequence[Message], seconds: dict[str, int], changed: Callable[[int], None] = _ignored
+    ) -> set[str]:
+        """The receipts that the service does not know any more; `changed` is told each number of the others."""
         entries = [{"ReceiptHandle": m.receipt, "VisibilityTimeout": seconds[m.receipt]} for m in messages]
-        answers = await self._batches("ChangeMessageVisibilityBatch", entries)
+        answers = await self._batches("ChangeMessageVisibilityBatch", entries, changed)
         return {m.receipt for m, answer in zip(messages, answers, strict=True) if "Code" in answer}
 
-    async def _batches(self, operation: str, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Each entry's answer, in order; those that failed by the service's fault are tried again."""
+    async def _batches(
+        self, operation: str, entries: Sequence[dict[str, Any]], done: Callable[[int], None] = _ignored
+    ) -> list[dict[str, Any]]:
+        """Each entry's answer, in order; those that failed by the service's fault are tried again.
+
+        `done` is told the number of each entry that went well, as soon as it has. Raises QueueError if another did not.
+        """
         answers: list[dict[str, Any]] = [{}] * len(entries)
         open_entries = list(range(len(entries)))
         for _ in range(TRIES):
             groups = list(_grouped(open_entries, entries))
-            calls = [partial(self._batch, operation, {number: entries[number] for number in group}) for group in groups]
+            calls = [partial(self._batch, operation, {n: entries[n] for n in group}, done) for group in groups]
             for found in await each(calls):
                 for number, answer in found.items():
                     answers[number] = answer
-            open_entries = [n for n in open_entries if "Code" in answers[n] and not answers[n].get("SenderFault")]
+            open_entries = [n for n in open_entries if _may_pass(answers[n])]
             if not open_entries:
                 return answers
         raise QueueError(_told(answers[open_entries[0]]), where=self.name)
 
-    async def _batch(self, operation: str, entries: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    async def _batch(
+        self, operation: str, entries: dict[int, dict[str, Any]], done: Callable[[int], None]
+    ) -> dict[int, dict[str, Any]]:
         answer = await self._wire.call(operation, Entries=[{"Id": str(n), **entry} for n, entry in entries.items()])
         results = [*answer.get("Successful", []), *answer.get("Failed", [])]
+        for result in answer.get("Successful", []):
+            done(int(result["Id"]))
         return {int(result["Id"]): result for result in results}
 
     def _entry(self, message: Outgoing) -> dict[str, Any]:
@@ -274,6 +292,11 @@ def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Itera
         size += weight
     if group:
         yield group
+
+
+def _may_pass(answer: dict[str, Any]) -> bool:
+    """Whether an entry failed by the service's fault. A message that was deleted meanwhile is not, whoever is blamed."""
+    return "Code" in answer and not answer.get("SenderFault") and not _GONE.search(str(answer["Code"]))
 
 
 def _told(answer: dict[str, Any]) -> str:
