@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
-from skyferry.ports import EventQueue
+from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.pubsub import PubSubQueue
+from skyferry.queues.pubsub import CHUNK, PubSubQueue
 from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
@@ -84,4 +88,31 @@ async def test_a_subscription_that_is_not_there_is_an_error(pubsub_server: PubSu
     with pytest.raises(QueueError) as caught:
         await queue.inspect()
     assert caught.value.hint
+    await queue.close()
+
+
+async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(pubsub_server: PubSubEmulator) -> None:
+    """The second of two heartbeats finds the service away: when the leases would have ended, the first 1,000 are ours."""
+    harness, clock = PubSubHarness(pubsub_server), ManualClock()
+    await harness.create()
+    options = replace(harness.options, linger=5, lease=60, outstanding=2 * CHUNK)
+    queue = PubSubQueue("pubsub", harness.subscription, fixed(""), options, clock)
+    await queue.send([Outgoing(b"x")] * (CHUNK + 1))
+    held: list[Message] = []
+    while len(held) <= CHUNK:
+        held += await queue.receive(CHUNK, 0) or await asyncio.sleep(0.05, [])  # the emulator's own time
+    extend = queue._wire.subscriber.modify_ack_deadline
+
+    async def away(*, ack_ids: list[str], **rest: Any) -> None:
+        if len(ack_ids) < CHUNK:
+            raise ServiceUnavailable("away")  # type: ignore[no-untyped-call]  # its package has no types
+        await extend(ack_ids=ack_ids, **rest)
+
+    await clock.advance(40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue._wire.subscriber, "modify_ack_deadline", away)
+        with pytest.raises(QueueError):
+            await queue.extend(held)
+    await clock.advance(40)
+    assert await queue.extend(held) == held[CHUNK:]
     await queue.close()
