@@ -106,6 +106,23 @@ async def test_a_cancelled_request_for_memory_lets_the_next_pass() -> None:
     await budget.take(10)
 
 
+async def test_what_bytes_take_besides_themselves_is_counted_too() -> None:
+    """Of 100, with half as much beside each byte: 40 and 20 fit, no more; what fits only by itself has it alone."""
+    budget = MemoryBudget(100, 0.5)
+    await budget.take(40)
+    await budget.take(20)
+    more = asyncio.create_task(budget.take(20))
+    await turns()
+    assert not more.done()
+    budget.give(20)
+    await more
+    budget.give(40)
+    budget.give(20)
+    await budget.take(90)
+    budget.give(90)
+    await budget.take(100)
+
+
 async def test_what_never_fits_is_refused_at_once() -> None:
     """It would wait for ever."""
     with pytest.raises(Unsupported, match=r"limits\.memory|memory limit"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 
@@ -10,6 +11,7 @@ from skyferry.config.routes import Routes
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import InlineOffload
+from skyferry.engine.hold import Held
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
@@ -28,6 +30,24 @@ class Down(MemoryQueue):
     async def receive(self, limit: int, wait: float) -> list[Message]:
         self.asked += 1
         raise QueueError
+
+
+class Kept(MemoryQueue):
+    """Counts its heartbeats."""
+
+    extended = 0
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        self.extended += 1
+        return []
+
+
+class Hung(MemoryQueue):
+    """Answers no heartbeat."""
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        await asyncio.Event().wait()
+        return []
 
 
 class Longest:
@@ -52,3 +72,18 @@ async def test_it_is_asked_ever_more_seldom() -> None:
     worker.drain()
     await clock.advance(1)
     await running
+
+
+async def test_one_that_hangs_ends_no_lease_of_another() -> None:
+    """Messages of both are in hand, and the other's are extended three times within its lease."""
+    clock = ManualClock()
+    hung, kept, routes = Hung("hung", clock), Kept("kept", clock, lease=30.0), Routes(SETTINGS)
+    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), Silence())  # type: ignore[arg-type]  # all that is asked of it
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    worker = Worker(world, Reader(routes), copier, [hung, kept], WorkerPolicy())
+    worker._hold.messages |= {Held(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept)}
+    running = asyncio.create_task(worker.run())
+    await clock.advance(61)
+    assert kept.extended == 6
+    running.cancel()
+    await asyncio.wait([running])

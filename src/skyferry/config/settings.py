@@ -171,7 +171,9 @@ class LimitSettings(Section):
     large_transfers: int = Field(4, ge=1, description="Large transfers at the same time.")
     held_messages: int = Field(512, ge=1, description="Messages in hand at most.")
     batch: int = Field(256, ge=1, description="Messages received at once.")
-    memory: Bytes = Field(128 * 2**20, description="Bytes of object data in memory at most.")
+    memory: Bytes = Field(
+        128 * 2**20, description="Bytes of object data in memory at most, and an eighth of them for what carries them."
+    )
     part_size: Bytes = Field(
         8 * 2**20, ge=64 * 2**10, description="Objects above this are copied in parts of this size."
     )

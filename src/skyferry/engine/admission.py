@@ -74,8 +74,9 @@ _NO_LANE = Lane(0)  # where a transfer is while it changes lanes; releasing it f
 class MemoryBudget:
     """Bytes of object data in memory. First come, first served, so that a large request is not starved by small ones."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, beside: float = 0.0) -> None:
+        """`beside` is what every byte takes besides itself, in buffers of connections and threads; the limit is for both."""
+        self.limit, self._beside = limit, beside
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -94,6 +95,7 @@ class MemoryBudget:
             raise Unsupported(
                 f"{size} bytes are needed at once, the memory limit is {self.limit}", hint="raise limits.memory"
             )
+        size = self._cost(size)
         if not self._waiting and self._used + size <= self.limit:
             self._used += size
             return
@@ -103,14 +105,21 @@ class MemoryBudget:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self.give(size)
+                self._free(size)
             else:
                 self._hand_out()
             raise
 
     def give(self, size: int) -> None:
         """Give back what `take` took."""
-        self._used -= size
+        self._free(self._cost(size))
+
+    def _cost(self, size: int) -> int:
+        """One request that the limit has room for without what is beside it has it alone."""
+        return min(self.limit, size + int(size * self._beside))
+
+    def _free(self, cost: int) -> None:
+        self._used -= cost
         self._hand_out()
 
     def _hand_out(self) -> None:

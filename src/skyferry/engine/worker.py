@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,7 +19,7 @@ from skyferry.events.detect import Parsed
 from skyferry.model import Claim, ObjectEvent, Transfer
 from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait, letters
 
-POLL = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
+TURN = 1.0  # seconds, at most, between looks whether there is more room
 
 
 class Reader(Protocol):
@@ -39,6 +39,7 @@ class WorkerPolicy:
     held_messages: int = 512
     batch: int = 256
     drain: float = 25.0  # seconds
+    poll: float = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
     chains: ChainPolicy = field(default_factory=ChainPolicy)
 
 
@@ -90,11 +91,11 @@ class Worker:
         failures = 0
         while not self._stop.is_set():
             if (count := min(self._policy.batch, self._hold.room)) <= 0 or (pause := self._pause()) > 0:
-                await self._wait(pause if count > 0 else POLL)
+                await self._wait(pause if count > 0 else TURN)
                 continue
             self._hold.reserve(count)
             try:
-                messages = await queue.receive(count, POLL)
+                messages = await queue.receive(count, self._policy.poll)
                 failures = 0
                 if messages:
                     await self._accept(queue, messages, tasks)
@@ -122,7 +123,7 @@ class Worker:
         """Until there is more room, or a drain, but no longer than this."""
         self._closer.changed.clear()
         if not self._stop.is_set():
-            sleeper = asyncio.ensure_future(self._w.clock.sleep(min(seconds, POLL)))
+            sleeper = asyncio.ensure_future(self._w.clock.sleep(min(seconds, TURN)))
             changed = asyncio.ensure_future(self._closer.changed.wait())
             try:
                 await asyncio.wait({sleeper, changed}, return_when=asyncio.FIRST_COMPLETED)
@@ -229,15 +230,21 @@ class Worker:
         )
 
     async def _keep(self) -> None:
-        """Renew every lease in hand, those still waiting for their turn too, three times within its length."""
-        every = min([q.lease for q in self._queues] + [self._w.ledger.lease]) / 3
-        while True:
-            await self._w.clock.sleep(every)
+        """Renew every lease in hand, those still waiting for their turn too; a queue that hangs holds up no other."""
+        async with asyncio.TaskGroup() as tasks:
             for queue in self._queues:
-                held = [h.message for h in self._hold.messages if h.queue is queue]
-                with suppress(QueueError):  # the next round comes before the lease ends
-                    if held:
-                        await queue.extend(held)
+                tasks.create_task(self._keep_messages(queue), name=f"keep leases of {queue.name}")
+            tasks.create_task(self._keep_claims(), name="keep claims")
+
+    async def _keep_messages(self, queue: EventQueue) -> None:
+        async for _ in self._rounds(queue.lease):
+            held = [h.message for h in self._hold.messages if h.queue is queue]
+            with suppress(QueueError):  # the next round comes before the lease ends
+                if held:
+                    await queue.extend(held)
+
+    async def _keep_claims(self) -> None:
+        async for _ in self._rounds(self._w.ledger.lease):
             jobs = [job for job in self._hold.jobs.values() if job.claim is not None]
             with suppress(LedgerError):
                 lost = await self._w.ledger.renew([job.claim for job in jobs if job.claim]) if jobs else []
@@ -245,6 +252,14 @@ class Worker:
                 for job in jobs:
                     if job.attempt and job.transfer.id in gone:
                         job.attempt.lost = True
+
+    async def _rounds(self, lease: float) -> AsyncIterator[None]:
+        """Three within a lease, however long each takes."""
+        clock, due = self._w.clock, self._w.clock.monotonic()
+        while True:
+            due = max(due + lease / 3, clock.monotonic())
+            await clock.sleep(due - clock.monotonic())
+            yield
 
     async def _let_go(self) -> None:
         """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
