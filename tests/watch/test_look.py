@@ -153,6 +153,48 @@ def test_a_folder_that_was_replaced_is_both_gone_and_searched(looker: Looker, fo
     assert sorted(sights) == [("GoneFolder", "d/"), ("Unfinished", "d"), ("created", "d/new")]
 
 
+def test_a_file_that_became_a_folder_or_a_link_is_deleted(looker: Looker, folder: Path) -> None:
+    put(folder / "f" / "new")
+    (folder / "g").symlink_to(folder / "f")
+    kinds = {str(folder / "f"): {ADDED, DELETED}, str(folder / "g"): {ADDED}}
+    assert shown(looker.changes(kinds)) == [
+        ("deleted", "f"),
+        ("created", "f/new"),
+        ("Unfinished", "f"),
+        ("deleted", "g"),
+    ]
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_hides_no_other(
+    looker: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is looked at once more."""
+    put(folder / "d" / "a" / "x")
+    put(folder / "d" / "z" / "y")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if os.path.basename(path) == "a":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    seen = [("Unreadable", "a"), ("created", "d/z/y")]
+    assert sorted(shown(looker.changes({str(folder / "d"): {ADDED}}))) == sorted([*seen, ("Unfinished", "d")])
+    assert sorted(shown(looker.again([Unfinished(str(folder / "d"))]))) == seen
+
+
+def test_a_file_that_vanishes_while_its_folder_is_searched_hides_no_other(looker: Looker, folder: Path) -> None:
+    """What was moved in with a folder is found by the search alone."""
+    for name in "abc":
+        put(folder / "d" / name)
+    order = [entry.name for entry in os.scandir(folder / "d")]
+    sights = looker.changes({str(folder / "d"): {ADDED}})
+    assert shown([next(sights)]) == [("created", f"d/{order[0]}")]
+    os.unlink(folder / "d" / order[1])
+    assert ("created", f"d/{order[2]}") in shown(sights)
+
+
 def test_our_own_folder_and_the_root_are_no_objects(looker: Looker, folder: Path) -> None:
     own = put(folder / ".skyferry" / "tmp" / "x")
     assert list(looker.changes({own: {ADDED}, str(folder): {MODIFIED}, str(folder / ".skyferry"): {ADDED}})) == []
@@ -165,7 +207,8 @@ def test_links_and_what_is_behind_them_are_no_objects(looker: Looker, folder: Pa
     (folder / "file").symlink_to(tmp_path / "outside" / "secret")
     os.mkfifo(folder / "pipe")
     paths = ("link", "file", "pipe", "link/secret")
-    assert list(looker.changes({str(folder / p): {ADDED} for p in paths})) == []
+    sights = shown(looker.changes({str(folder / p): {ADDED} for p in paths}))
+    assert sorted(sights) == [("deleted", "file"), ("deleted", "link"), ("deleted", "pipe")]
 
 
 def test_a_name_that_cannot_be_a_key_is_told(looker: Looker, folder: Path) -> None:

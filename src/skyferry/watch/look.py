@@ -92,8 +92,11 @@ class Looker:
             if not self._relative(path) or not walked.isdisjoint(_chain(parent)) or not self._inside(parent):
                 continue
             added = ADDED in kinds[path]
-            if added and _is_folder(path):
-                walked.add(path)
+            if _is_folder(path):
+                if added:
+                    walked.add(path)
+                if DELETED in kinds[path] and path not in self._folders:  # what stood there was an object
+                    yield from self._event(path, Change.DELETED, "", self._ns(), None)
             yield from self._look(path, added, None)
         if gone:
             vanished = {f for f in self._folders if not gone.isdisjoint(_chain(f)) and not os.path.isdir(f)}
@@ -129,6 +132,8 @@ class Looker:
                     yield Unfinished(path, since=now - _SLACK)  # files made before we got to watch it
             elif stat.S_ISREG(info.st_mode):
                 yield from self._file(path, info, before, now)
+            else:  # a link or device may have taken the name of an object
+                yield from self._event(path, Change.DELETED, "", now, None)
         except (FileNotFoundError, NotADirectoryError):
             if path not in self._folders:
                 yield from self._event(path, Change.DELETED, "", now, None)
@@ -168,13 +173,12 @@ class Looker:
             try:
                 with os.scandir(path) as entries:
                     for entry in entries:
-                        if (
-                            entry.is_file(follow_symlinks=False)
-                            and entry.stat(follow_symlinks=False).st_ctime_ns >= since
-                        ):
+                        if entry.is_file(follow_symlinks=False) and _changed(entry, since):
                             yield from self._look(entry.path, False, None)
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                yield Unreadable(path, str(error))
 
     def _descend(self, folder: str) -> Iterator[str]:
         """The folders below, parents first. Links are not followed: what they lead to is not in the bucket."""
