@@ -41,7 +41,7 @@ Event = Literal[
     "limiter.waited",  # store, duration
     "identity.failed",  # store, error: no new credential was given; the old one serves to its end
     "watch.noticed",  # a local file changed
-    "watch.unreadable",  # a local name that cannot be a key
+    "watch.unreadable",  # a local name that cannot be a key, or what may not be read
 ]
 EVENTS: tuple[str, ...] = get_args(Event)
 

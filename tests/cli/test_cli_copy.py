@@ -51,6 +51,13 @@ def test_what_changed_or_went_missing_is_copied_again(cli: Cli, tree: dict[str, 
     assert held("out") == {**tree, "a.txt": b"new"}
 
 
+def test_what_cannot_be_listed_is_named_and_ends_with_3(cli: Cli, tree: dict[str, bytes]) -> None:
+    Path(os.fsdecode(b"in/b/\xff")).write_bytes(b"no key can be so named")
+    told = cli("copy", "in", "out")
+    assert (told.code, held("out")) == (3, tree)
+    assert "1 object did not arrive" in told.err
+
+
 def test_it_goes_back_where_it_came_from(cli: Cli, tree: dict[str, bytes]) -> None:
     """A restore is no loop."""
     cli("copy", "in", "out")

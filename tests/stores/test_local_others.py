@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.stores.on_disk import put, temporary
@@ -13,6 +15,7 @@ from skyferry.errors import (
     BucketNotFound,
     InvalidKey,
     ObjectNotFound,
+    PermissionDenied,
     StoreUnavailable,
     VersionChanged,
 )
@@ -89,6 +92,31 @@ async def test_a_name_that_cannot_be_a_key_is_reported(folder: Path) -> None:
     store = LocalStore("s", folder, on_unreadable=heard.append)
     assert [meta.key async for meta in store.list()] == ["d/good"]
     assert sorted(heard) == ["%", "d/\\udcff\\udcfe"]
+    await store.close()
+
+
+async def test_a_folder_that_may_not_be_read_is_reported_and_hides_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a bucket that may not be read is none that is empty. (Refused by a mock: root may read everything.)"""
+    for key in ("a", "d/hidden", "z"):
+        (folder / key).parent.mkdir(exist_ok=True)
+        (folder / key).write_bytes(b"x")
+    closed, scan = folder / "d", os.scandir
+
+    def refuse(file: int) -> Any:
+        if os.path.samestat(os.stat(file), os.stat(closed)):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(file)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    heard: list[str] = []
+    store = LocalStore("s", folder, on_unreadable=heard.append)
+    assert [meta.key async for meta in store.list()] == ["a", "z"]
+    assert heard == ["d"]
+    closed = folder
+    with pytest.raises(PermissionDenied):
+        _ = [meta async for meta in store.list()]
     await store.close()
 
 

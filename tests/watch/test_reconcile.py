@@ -8,7 +8,7 @@ import pytest
 
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
-from skyferry.errors import BucketNotFound, ObjectNotFound, StoreTimeout
+from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied, StoreTimeout
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.model import (
     Attributes,
@@ -166,3 +166,21 @@ async def test_a_look_that_fails_is_no_delete(world: World, monkeypatch: pytest.
     monkeypatch.setattr(world.source, "head", slow)
     with pytest.raises(StoreTimeout):
         await world.found()
+
+
+async def test_what_may_not_be_looked_at_is_no_delete_and_hides_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("a", "b")
+    await world.apply()
+    await world.source.delete("a")
+    await world.source.delete("b")
+    head = world.source.head
+
+    async def refuse(key: str) -> ObjectMeta:
+        if key == "a":
+            raise PermissionDenied
+        return await head(key)
+
+    monkeypatch.setattr(world.source, "head", refuse)
+    assert await world.found() == [("deleted", "b")]

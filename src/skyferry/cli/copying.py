@@ -53,6 +53,8 @@ class Tally:
                 self.retried += 1
             case "transfer.skipped" | "transfer.dead" | "message.dead":
                 self._fail(record)
+            case "watch.unreadable" if record.store == "source":  # the listing leaves it out
+                self._fail(record)
             case "store.request" if not record.error and record.operation in WRITES:
                 self.moved += record.bytes or 0
             case "route.lossy":
@@ -61,7 +63,7 @@ class Tally:
     def _fail(self, record: Record) -> None:
         self.failed += 1
         if len(self.failures) < SHOWN:
-            error = record.error or record.reason
+            error = record.error or record.reason or "unreadable"
             self.failures.append({"key": record.key, "error": error, "message": record.message, "hint": record.hint})
 
     @property

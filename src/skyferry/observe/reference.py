@@ -43,7 +43,7 @@ MEANING: Mapping[str, str] = {
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "watch.noticed": "A local file changed.",
     "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
-    "watch.unreadable": "A local file has a name that cannot be a key.",
+    "watch.unreadable": "A local file or folder has a name that cannot be a key, or may not be read.",
 }
 
 

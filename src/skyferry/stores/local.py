@@ -60,7 +60,8 @@ class LocalStore:
     def __init__(
         self, name: str, folder: Path, *, threads: int = 4, on_unreadable: Callable[[str], None] = lambda path: None
     ) -> None:
-        """`on_unreadable` hears, on the event loop, the paths of listed files and folders whose name cannot be a key."""
+        """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
+        no key can be so named, or we may not read the folder."""
         self.name = name
         self._bucket, self._on_unreadable = Bucket(folder), on_unreadable
         self._writer = LocalWriter(self._bucket, name)

@@ -27,7 +27,8 @@ class _Entry:
 def walk(bucket: Bucket, prefix: str, after: str, unreadable: Callable[[str], None]) -> Iterator[ObjectMeta]:
     """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
 
-    `unreadable` hears the paths of files and folders whose name cannot be a key. Code points sort as UTF-8 does.
+    `unreadable` hears the paths of files and folders whose name cannot be a key, and of folders that we may not read: they
+    hide nothing else. Code points sort as UTF-8 does.
     """
     root = bucket.root()
     yield from _Walk(root, prefix, after, unreadable).below([])
@@ -79,14 +80,21 @@ class _Walk:
                         try:
                             key = key_of(f"{path}/_")[:-1] if is_folder else key_of(path)
                         except InvalidKey:
-                            self.unreadable(path.encode(errors="backslashreplace").decode())
+                            self._tell(path)
                             continue
                         entry = _Entry(key, each.name, is_folder)
                         if self._wanted(entry):
                             found.append(entry)
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
+        except PermissionError:
+            if not names:
+                raise
+            self._tell("/".join(names))
         return sorted(found, key=attrgetter("key"))
+
+    def _tell(self, path: str) -> None:
+        self.unreadable(path.encode(errors="backslashreplace").decode())
 
     def _wanted(self, entry: _Entry) -> bool:
         key = entry.key

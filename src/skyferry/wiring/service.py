@@ -199,7 +199,8 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
 
 
 def _unreadable(observer: Observer, store: str, name: str) -> None:
-    observer.on(Record("watch.unreadable", store=store, key=name))
+    message = "no key can be so named, or it may not be read"
+    observer.on(Record("watch.unreadable", store=store, key=name, message=message))
 
 
 def _refused(observer: Observer, store: str, error: SkyferryError) -> None:
