@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests.server.served import Service
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConnectionLost
+from skyferry.events import parse
 from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_sns
 from skyferry.server.push_doors import Doors
@@ -56,13 +58,15 @@ async def post(client: httpx.AsyncClient, message: Mapping[str, object]) -> http
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("others", [{}, {"Subject": "Amazon S3 Notification"}, {"MessageAttributes": "ignored"}])
-async def test_a_signed_message_is_in_the_queue_as_it_came(
+async def test_a_signed_message_is_in_the_queue(
     version: str, others: dict[str, str], client: httpx.AsyncClient, service: Service, topic: Topic
 ) -> None:
+    """What its signature covers, and nothing else."""
     message = topic.signed({**topic.message(text='{"Records": []}'), **others}, version)
     for _ in range(2):
         assert (await post(client, message)).status_code == 200
-    assert [json.loads(m.body) for _, m in service.accepted] == [message] * 2
+    signed = {name: value for name, value in message.items() if name in push_sns.SIGNED["Notification"]}
+    assert [json.loads(m.body) for _, m in service.accepted] == [signed] * 2
     assert service.accepted[0][1].dedup_id == f"push:s3:{message['MessageId']}"
     assert topic.calls["certificate"] == 1  # fetched once
 
@@ -76,6 +80,16 @@ async def test_a_message_that_was_changed_is_refused(
     problem(await post(client, {**message, name: changed.get(name, message[name] + "x")}), 401, "not-authentic")
     problem(await post(client, {key: value for key, value in message.items() if key != name}), 401, "not-authentic")
     assert service.accepted == []
+
+
+async def test_what_is_added_to_a_signed_message_is_not_heard(
+    client: httpx.AsyncClient, service: Service, topic: Topic
+) -> None:
+    """Fields beside the signed ones would make it another event: a native one, of whatever object."""
+    seen = topic.message(text=(Path(__file__).parents[1] / "events/corpus/valid/s3-put.json").read_text())
+    forged = json.loads((Path(__file__).parents[1] / "events/corpus/valid/native-deleted.json").read_text())
+    assert (await post(client, {**forged, **seen})).status_code == 200
+    assert [event.format for event in parse(service.accepted[0][1].body, {}).events] == ["s3"]
 
 
 async def test_a_forged_message_is_refused(client: httpx.AsyncClient, service: Service, topic: Topic) -> None:

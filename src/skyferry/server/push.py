@@ -26,7 +26,7 @@ Open = Annotated[Doors, Depends(_doors)]
 
 @router.post("/{endpoint}", openapi_extra={"requestBody": _BODY})
 async def push(endpoint: str, request: Request, service: Service, doors: Open) -> Response:
-    """Take a notification of the provider that the endpoint is configured for, durably, as it was sent.
+    """Take a notification of the provider that the endpoint is configured for, durably, as it was sent or signed.
 
     Pub/Sub and Event Grid send a token, SNS a signature, others a secret; what does not prove who sent it is refused.
     """
@@ -47,7 +47,7 @@ async def _push(endpoint: str, secret: str, request: Request, service: Service, 
     admitted = await door.admit(Knock(request.headers, secret, body))
     if admitted.message:
         dedup_id = f"push:{endpoint}:{admitted.id}" if admitted.id else ""
-        await service.accept(doors.queues[endpoint], [Outgoing(body, dedup_id=dedup_id)])
+        await service.accept(doors.queues[endpoint], [Outgoing(admitted.body or body, dedup_id=dedup_id)])
     return JSONResponse(dict(admitted.reply))
 
 

@@ -37,6 +37,7 @@ class Admitted:
     """What becomes of it."""
 
     message: bool = True  # the body is a message for the queue
+    body: bytes = b""  # what of it is proven; empty = all of it
     id: str = ""  # the provider's, the same when it pushes again
     reply: Mapping[str, object] = field(default_factory=dict)
 
