@@ -239,9 +239,12 @@ class Worker:
     async def _keep_messages(self, queue: EventQueue) -> None:
         async for _ in self._rounds(queue.lease):
             held = [h.message for h in self._hold.messages if h.queue is queue]
-            with suppress(QueueError):  # the next round comes before the lease ends
-                if held:
-                    await queue.extend(held)
+            with suppress(
+                QueueError, TimeoutError
+            ):  # the next round comes before the lease ends, also if this one hangs
+                async with asyncio.timeout(queue.lease / 2):
+                    if held:
+                        await queue.extend(held)
 
     async def _keep_claims(self) -> None:
         async for _ in self._rounds(self._w.ledger.lease):

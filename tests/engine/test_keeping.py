@@ -1,0 +1,62 @@
+"""Leases are kept while copies take long, whatever befalls the calls that keep them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from tests.engine.test_large_worker import SETTINGS, Reader, Silence
+
+from skyferry.clock import SystemClock
+from skyferry.config.routes import Routes
+from skyferry.engine.admission import MemoryBudget
+from skyferry.engine.copy import Copier
+from skyferry.engine.digest import InlineOffload
+from skyferry.engine.hold import Held
+from skyferry.engine.parts import PartLimits
+from skyferry.engine.worker import Worker, WorkerPolicy
+from skyferry.engine.world import World
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ports import Clock, Message, Outgoing
+from skyferry.queues.memory import MemoryQueue
+
+
+class Hanging(MemoryQueue):
+    """The first extension gets no answer."""
+
+    def __init__(self, clock: Clock, lease: float) -> None:
+        super().__init__("hanging", clock, lease)
+        self.asked, self.again = asyncio.Event(), asyncio.Event()
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        if not self.asked.is_set():
+            self.asked.set()
+            await asyncio.Event().wait()
+        self.again.set()
+        return await super().extend(messages)
+
+
+async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
+    """A worker that has a message of each queue in hand, and does not get done with it."""
+    routes = Routes(SETTINGS)
+    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, random.Random(1), Silence())
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    worker = Worker(world, Reader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
+    for queue in queues:
+        await queue.send([Outgoing(b"x")])
+        (message,) = await queue.receive(1, 0)
+        worker._hold.messages.add(Held(queue, message))
+    return worker
+
+
+async def test_an_extension_that_hangs_is_tried_again_within_the_lease() -> None:
+    """Not only once its connection is given up, which may take longer than the lease."""
+    clock = SystemClock()
+    queue = Hanging(clock, 0.5)
+    worker = await holding(clock, queue)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(30):
+        await queue.again.wait()
+    running.cancel()
+    await asyncio.wait({running})
