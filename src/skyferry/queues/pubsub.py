@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -26,6 +26,7 @@ from skyferry.credentials import TokenProvider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts
+from skyferry.queues import together
 from skyferry.queues.pubsub_inspect import inspect
 from skyferry.queues.pubsub_wire import Metadata, PubSubOptions, PubSubWire
 from skyferry.queues.waiting import Bell
@@ -95,15 +96,14 @@ class PubSubQueue:
         self._check()
         now = self._clock.time()
         held = [m.receipt for m in messages if self._holds(m, now)]
-        kept: set[str] = set()
-        for start in range(0, len(held), CHUNK):  # what one request has extended is ours, though the next one fails
-            part = held[start : start + CHUNK]
-            failed = await self._deadline(part, math.ceil(self.lease))
-            for receipt in failed:
-                self._leases.pop(receipt, None)
-            extended = set(part) - failed
-            self._leases.update(dict.fromkeys(extended, now + self.lease))
-            kept |= extended
+
+        def extended(receipt: str) -> None:  # at once: others may fail
+            self._leases[receipt] = now + self.lease
+
+        failed = await self._deadline(held, math.ceil(self.lease), extended)
+        kept = set(held) - failed
+        for receipt in failed:
+            self._leases.pop(receipt, None)
         return [m for m in messages if m.receipt not in kept]
 
     async def ack(self, messages: Sequence[Message]) -> None:
@@ -249,7 +249,9 @@ class PubSubQueue:
             self._leases.pop(receipt, None)
         await self._deadline(left, 0)
 
-    async def _deadline(self, receipts: Sequence[str], seconds: int) -> set[str]:
+    async def _deadline(
+        self, receipts: Sequence[str], seconds: int, done: Callable[[str], None] = lambda receipt: None
+    ) -> set[str]:
         async def modify(ids: list[str], metadata: Metadata, timeout: float) -> None:
             await self._wire.subscriber.modify_ack_deadline(
                 subscription=self._location,
@@ -260,22 +262,30 @@ class PubSubQueue:
                 retry=None,
             )
 
-        return await self._confirmed(modify, receipts)
+        return await self._confirmed(modify, receipts, done)
 
-    async def _confirmed(self, function: OnIds, ids: Sequence[str]) -> set[str]:
-        """Those that failed for good; those that failed for the moment are tried again."""
+    async def _confirmed(
+        self, function: OnIds, ids: Sequence[str], done: Callable[[str], None] = lambda receipt: None
+    ) -> set[str]:
+        """Those that failed for good; those that failed for the moment are tried again.
+
+        `done` hears of each that succeeds, also where QueueError is raised for others.
+        """
+        parts = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+        lost = await together.each([partial(self._part, function, part, done) for part in parts])
+        return set().union(*lost)
+
+    async def _part(self, function: OnIds, part: list[str], done: Callable[[str], None]) -> set[str]:
         lost: set[str] = set()
-        for start in range(0, len(ids), CHUNK):
-            part = list(ids[start : start + CHUNK])
-            for _ in range(TRIES):
-                told = await self._wire.call(partial(_told, function, part))
-                lost |= {each for each, what in told.items() if what.startswith("PERMANENT")}
-                part = [each for each in part if told.get(each, "").startswith("TRANSIENT")]
-                if not part:
-                    break
-            else:
-                raise QueueError("acknowledgements fail for the moment", where=self.name)
-        return lost
+        for _ in range(TRIES):
+            told = await self._wire.call(partial(_told, function, part))
+            for one in set(part) - set(told):
+                done(one)
+            lost |= {one for one, what in told.items() if what.startswith("PERMANENT")}
+            part = [one for one in part if told.get(one, "").startswith("TRANSIENT")]
+            if not part:
+                return lost
+        raise QueueError("acknowledgements fail for the moment", where=self.name)
 
 
 async def _told(function: OnIds, ids: list[str], metadata: Metadata, timeout: float) -> Mapping[str, str]:

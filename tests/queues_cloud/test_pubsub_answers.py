@@ -1,0 +1,90 @@
+"""What an exactly-once subscription says of each acknowledgement. A stand-in answers: the emulator never fails in part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import ServiceUnavailable
+from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+from google.rpc.error_details_pb2 import ErrorInfo
+
+from skyferry.credentials import fixed
+from skyferry.errors import QueueError
+from skyferry.ports import Message
+from skyferry.queues.pubsub import TRIES, PubSubQueue
+from skyferry.queues.pubsub_wire import PubSubOptions
+from skyferry.testing.clock import ManualClock
+
+FOR_GOOD, FOR_THE_MOMENT = "PERMANENT_FAILURE_INVALID_ACK_ID", "TRANSIENT_FAILURE_UNORDERED_ACK_ID"
+
+
+class Subscriber:
+    """Takes what is acknowledged or moved, but for the ids that fail."""
+
+    def __init__(self) -> None:
+        self.failing: Mapping[str, str] = {}
+        self.asked, self.taken = Counter[str](), Counter[str]()
+
+    async def acknowledge(self, ack_ids: Sequence[str], **_: Any) -> None:
+        self.asked.update(ack_ids)
+        self.taken.update(i for i in ack_ids if i not in self.failing)
+        if found := {i: self.failing[i] for i in ack_ids if i in self.failing}:
+            raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])
+
+
+class Scene:
+    """A queue that holds the messages a, b and c."""
+
+    def __init__(self) -> None:
+        self.clock, self.service = ManualClock(), Subscriber()
+        options = PubSubOptions(endpoint="127.0.0.1:9", lease=60)
+        self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options, self.clock)
+        self.queue._wire.subscriber = SimpleNamespace(
+            acknowledge=self.service.acknowledge, modify_ack_deadline=self.service.acknowledge
+        )
+
+    async def hold(self) -> list[Message]:
+        sent = datetime.fromtimestamp(self.clock.time(), UTC)
+        bodies = [(i, PubsubMessage(message_id=i, data=b"x", publish_time=sent)) for i in "abc"]
+        await self.queue._arrived([ReceivedMessage(ack_id=i, message=body) for i, body in bodies])
+        return self.queue._take(3)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    await scene.queue.close()
+
+
+async def test_what_fails_for_the_moment_is_tried_again_alone(scene: Scene) -> None:
+    """And told as a failure if it goes on: it was not acked, and comes again."""
+    held, scene.service.failing = await scene.hold(), {"b": FOR_THE_MOMENT}
+    with pytest.raises(QueueError):
+        await scene.queue.ack(held)
+    assert scene.service.asked == {"a": 1, "b": TRIES, "c": 1}
+    assert set(scene.service.taken) == {"a", "c"}
+
+
+async def test_what_fails_for_good_is_lost(scene: Scene) -> None:
+    """It is somebody else's now."""
+    held, scene.service.failing = await scene.hold(), {"b": FOR_GOOD}
+    assert await scene.queue.extend(held) == [held[1]]
+    assert scene.service.asked["b"] == 1
+
+
+async def test_an_extension_that_fails_costs_no_other_its_lease(scene: Scene) -> None:
+    """They are ours to ack when its own has ended."""
+    held, scene.service.failing = await scene.hold(), {"b": FOR_THE_MOMENT}
+    await scene.clock.advance(40)
+    with pytest.raises(QueueError):
+        await scene.queue.extend(held)
+    await scene.clock.advance(40)
+    scene.service.asked.clear()
+    await scene.queue.ack(held)
+    assert set(scene.service.asked) == {"a", "c"}
