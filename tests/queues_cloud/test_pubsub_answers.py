@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it ships no types
 
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
@@ -34,7 +34,7 @@ class Subscriber:
         self.asked.update(ack_ids)
         self.taken.update(i for i in ack_ids if i not in self.failing)
         if found := {i: self.failing[i] for i in ack_ids if i in self.failing}:
-            raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])
+            raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])  # type: ignore[no-untyped-call]  # it has no types
 
 
 class Scene:
@@ -44,7 +44,7 @@ class Scene:
         self.clock, self.service = ManualClock(), Subscriber()
         options = PubSubOptions(endpoint="127.0.0.1:9", lease=60)
         self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options, self.clock)
-        self.queue._wire.subscriber = SimpleNamespace(
+        self.queue._wire.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
             acknowledge=self.service.acknowledge, modify_ack_deadline=self.service.acknowledge
         )
 

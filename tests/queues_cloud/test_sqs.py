@@ -13,7 +13,7 @@ from skyferry.errors import QueueError
 from skyferry.http import Answer
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.sqs import LONGEST_HOLD, SqsQueue
+from skyferry.queues.sqs import LONGEST_HOLD, REST, SqsQueue
 from skyferry.queues.sqs_wire import SqsOptions, code, refused
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
@@ -98,6 +98,26 @@ async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(loc
         await clock.advance(200)
         assert len(await queue.extend(held)) == 10
         await queue.close()
+
+
+@pytest.mark.parametrize("value", ["nonsense", "1", "[1]", '[["a"]]', '{"a": 1}'])
+async def test_an_attribute_like_ours_stops_nobody(value: str, localstack_server: LocalStack) -> None:
+    """Anybody may send one; the message is received all the same."""
+    harness = await created(localstack_server)
+    queue = SqsQueue("sqs", harness.name, ANY, harness.options)
+    attributes = {REST: {"DataType": "String", "StringValue": value}}
+    await queue._wire.call("SendMessage", MessageBody="x", MessageAttributes=attributes)
+    assert [m.body for m in await queue.receive(10, 2)] == [b"x"]
+    await queue.close()
+
+
+async def test_attributes_without_room_or_a_legal_name_come_as_they_went(localstack_server: LocalStack) -> None:
+    """Also what XML cannot carry."""
+    queue = await (await created(localstack_server)).open()
+    attributes = tuple(sorted({"aws.x": "y", "strange": "\uffff", **{f"n{i}": str(i) for i in range(12)}}.items()))
+    await queue.send([Outgoing(b"x", attributes)])
+    assert [m.attributes for m in await queue.receive(10, 2)] == [attributes]
+    await queue.close()
 
 
 async def test_a_missing_queue_is_an_error_with_a_hint(localstack_server: LocalStack) -> None:

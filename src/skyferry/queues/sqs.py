@@ -273,10 +273,16 @@ def _outgoing(attributes: Pairs) -> dict[str, dict[str, str]]:
 def _incoming(attributes: dict[str, dict[str, str]]) -> Pairs:
     """By name; binary ones stay in base64."""
     told = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
-    rest = told.pop(REST, "")
-    if rest:
-        told.update(orjson.loads(rest))
+    told.update(_rest(told.pop(REST, "")))
     return tuple(sorted(told.items()))
+
+
+def _rest(text: str) -> dict[str, str]:
+    """The inverse of what `_outgoing` does; nothing, where somebody else wrote it."""
+    try:
+        return {str(name): str(value) for name, value in orjson.loads(unwrap(text)[0])}
+    except (ValueError, TypeError):
+        return {}
 
 
 def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Iterable[list[int]]:
