@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skyferry.errors import ConnectionLost, IdentityRefused, InternalError, SkyferryError, StoreTimeout
+from skyferry.errors import ConfigError, ConnectionLost, IdentityRefused, InternalError, SkyferryError, StoreTimeout
 from skyferry.identity.renewing import AHEAD, Fresh, Renewing
 from skyferry.retry import Backoff
 from skyferry.testing.clock import ManualClock
@@ -168,6 +168,30 @@ async def test_a_clock_that_is_wrong_does_not_turn_every_request_into_a_renewal(
     provider = Renewing("store", ended, clock)
     assert [await provider() for _ in range(10)] == ["token-1"] * 10
     assert asked == 1
+
+
+async def test_a_renewal_that_hangs_is_given_up_and_tried_again(giver: Giver) -> None:
+    """Those who wait are told, and the next one is served."""
+    provider = Renewing("store", giver, giver.clock, backoff=Backoff(0.0, 0.0), longest=0.01)
+    giver.open.clear()
+    with pytest.raises(StoreTimeout):
+        await provider()
+    giver.open.set()
+    assert await provider() == "token-1"
+
+
+async def test_a_file_that_is_missing_for_a_while_is_an_outage(giver: Giver, clock: ManualClock) -> None:
+    """But a fault of the configuration where it was never there."""
+    provider = renewing(giver)
+    giver.errors = [ConfigError("cannot be read"), ConfigError("cannot be read")]
+    with pytest.raises(ConfigError):
+        await provider()
+    giver.errors.clear()
+    assert await provider() == "token-1"
+    giver.errors = [ConfigError("cannot be read")]
+    with pytest.raises(IdentityRefused, match="cannot be read"):
+        await provider(stale="token-1")
+    assert await provider(stale="token-1") == "token-2"
 
 
 async def test_a_bug_is_told_to_those_who_wait(giver: Giver) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from skyferry.errors import IdentityRefused, InternalError, SkyferryError
+from skyferry.errors import ConfigError, IdentityRefused, InternalError, SkyferryError, StoreTimeout
 from skyferry.ports import Clock
 from skyferry.retry import Backoff
 
@@ -21,6 +21,7 @@ QUICK = (
     3  # renewals of credentials younger than LEAST, before the next ones wait: a service that refuses all has a reason
 )
 LEAST = 30.0  # seconds for which a new one is used, whatever this machine's clock says of its end
+LONGEST = 120.0  # seconds that a renewal may take: an SDK, or a file on a disk that hangs, must not hold everybody up
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ class Renewing(Generic[T]):
         clock: Clock,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        longest: float = LONGEST,
         failed: Callable[[SkyferryError], None] = lambda error: None,
     ) -> None:
         """`name` is for errors. `failed` hears of each renewal that fails, also of those nobody waits for."""
         self.name = name
         self._obtain, self._clock, self._backoff, self._failed = obtain, clock, backoff, failed
+        self._longest = longest
         self._held: Fresh[T] | None = None
         self._due = 0.0  # seconds since 1970, when to renew what is held
         self._failure: SkyferryError | None = None
@@ -99,7 +102,13 @@ class Renewing(Generic[T]):
 
     async def _renew(self) -> None:
         try:
-            fresh = await self._obtain()
+            async with asyncio.timeout(self._longest):
+                fresh = await self._obtain()
+        except TimeoutError:
+            self._put_off(StoreTimeout(f"no credential within {self._longest:g} s", where=self.name))
+        except ConfigError as error:  # once it has worked it is no fault of the configuration: a file is being replaced
+            refused = IdentityRefused(error.message, where=error.where, hint=error.hint)
+            self._put_off(error if self._held is None else refused)
         except SkyferryError as error:
             self._put_off(error)
         except Exception as bug:  # noqa: BLE001 - of ours or of an SDK: those who wait must hear of it
