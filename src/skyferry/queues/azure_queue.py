@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 from skyferry.azure_auth import AzureProvider, SharedKey, authorization
 from skyferry.clock import SystemClock
 from skyferry.errors import ConfigError, QueueError, StoreError
-from skyferry.http import Answer, Http, Limits, parse_xml
+from skyferry.http import Answer, Http, Limits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts
 from skyferry.queues.azure_queue_inspect import inspect
@@ -154,7 +154,7 @@ class AzureQueue:
         now = self._clock.time()
         seconds = str(math.ceil(self.lease))
         answer = await self._ask("GET", "/messages", {"numofmessages": str(limit), "visibilitytimeout": seconds})
-        found = [_message(told, now + self.lease) for told in parse_xml(answer.body).iter("QueueMessage")]
+        found = [_message(told, now + self.lease) for told in self._xml(answer).iter("QueueMessage")]
         for lease in [one for one, (_, until) in self._held.items() if until <= now]:
             del self._held[lease]
         self._held.update((_lease(m), (m.receipt, m.lease_until)) for m in found)
@@ -188,7 +188,13 @@ class AzureQueue:
         delay = min(LONGEST - 1, math.ceil(message.delay))
         query = {"messagettl": str(LONGEST), "visibilitytimeout": str(delay)}
         answer = await self._ask("POST", "/messages", query, body.encode())
-        return parse_xml(answer.body).findtext("QueueMessage/MessageId", "")
+        return self._xml(answer).findtext("QueueMessage/MessageId", "")
+
+    def _xml(self, answer: Answer) -> ElementTree.Element:
+        try:
+            return answer.xml()
+        except StoreError as error:
+            raise QueueError(error.message, where=self.name) from error
 
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", accept: Sequence[str] = ()
