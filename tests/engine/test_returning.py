@@ -169,6 +169,18 @@ async def test_an_ack_that_fails_costs_nothing(scene: Scene, monkeypatch: pytest
     assert await scene.told() == ["redriven", "stale"]
 
 
+async def test_messages_with_one_receipt_are_told_apart(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Azure gives them: what came beside a dead letter is worked on."""
+    await scene.events.send([await scene.bury(), Outgoing(b"an event")])
+    found = [replace(message, receipt="same") for message in await scene.events.receive(10, 0)]
+
+    async def receive(limit: int, wait: float) -> list[Message]:
+        return found
+
+    monkeypatch.setattr(scene.events, "receive", receive)
+    assert [message.body for message in await scene.queue.receive(10, 0)] == [b"an event"]
+
+
 async def test_what_is_redriven_keeps_its_name_and_its_queue(scene: Scene) -> None:
     """Attributes of ours do not pile up, however often it dies."""
     await scene.bury(replace(LETTER, attributes=(*LETTER.attributes, ("skyferry-reason", "old"))))
