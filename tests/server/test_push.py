@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -21,7 +22,8 @@ from tests.server.served import Service
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, QueueError
-from skyferry.server import create_app
+from skyferry.identity.exchange import Request
+from skyferry.server import create_app, push_tokens
 from skyferry.server.push_doors import Doors
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
@@ -163,6 +165,29 @@ async def test_unknown_keys_are_asked_for_once_a_minute_however_many_are_named(
     await clock.advance(61)
     assert (await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services, rotated))).status_code == 200
     assert services.clouds.calls["keys"] == 2
+
+
+async def test_a_forged_token_keeps_no_true_one_waiting(
+    client: httpx.AsyncClient, services: TokenServices, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the keys are fetched again, because it names one that nobody has."""
+    google, fetching = services.clouds.issuers[GOOGLE], asyncio.Event()
+    await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services))
+    await clock.advance(61)
+
+    async def fetch(request: Request) -> bytes:
+        fetching.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(push_tokens, "ask", fetch)
+    forged = oidc(services, Issuer(GOOGLE, google.clock, "no-1"))
+    waiting = asyncio.create_task(client.post("/v1/push/gcs", json=PUBSUB, headers=forged))
+    await fetching.wait()
+    async with asyncio.timeout(30):
+        assert (await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services))).status_code == 200
+    waiting.cancel()
+    await asyncio.wait({waiting})
 
 
 async def test_while_the_keys_cannot_be_fetched_the_provider_is_told_to_come_again(

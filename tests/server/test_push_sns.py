@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -223,3 +224,24 @@ async def test_while_the_certificate_cannot_be_fetched_sns_is_told_to_come_again
     async with connect(service, clock, "") as client:
         problem(await post(client, Topic(AMAZON, clock.time).message()), 503, "service-unavailable")
     assert service.accepted == []
+
+
+async def test_a_forged_message_keeps_no_true_one_waiting(
+    client: httpx.AsyncClient, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its certificate is fetched, which nobody has."""
+    assert (await post(client, topic.message())).status_code == 200
+    fetching = asyncio.Event()
+
+    async def fetch(request: Request) -> bytes:
+        fetching.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(push_sns, "ask", fetch)
+    forged = asyncio.create_task(post(client, {**topic.message(), "SigningCertURL": f"{topic.url}/other.pem"}))
+    await fetching.wait()
+    async with asyncio.timeout(30):
+        assert (await post(client, topic.message())).status_code == 200
+    forged.cancel()
+    await asyncio.wait({forged})

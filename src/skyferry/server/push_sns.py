@@ -76,12 +76,13 @@ class SnsDoor:
         """Of the certificate, which is fetched once, and from the topic's own service alone."""
         if not self._pinned(url, topic):
             raise refused("The signing certificate is from somewhere else.")
-        async with self._fetching:
-            if url not in self._keys:
-                found = _public_key(await ask(Request(url, "SNS certificate")), self._clock())
-                while len(self._keys) >= KEPT:
-                    del self._keys[next(iter(self._keys))]
-                self._keys[url] = found
+        if url not in self._keys:  # else nobody waits: anybody may name one that has to be fetched
+            async with self._fetching:
+                if url not in self._keys:
+                    found = _public_key(await ask(Request(url, "SNS certificate")), self._clock())
+                    while len(self._keys) >= KEPT:
+                        del self._keys[next(iter(self._keys))]
+                    self._keys[url] = found
         return self._keys[url]
 
     def _pinned(self, url: str, topic: str) -> bool:

@@ -27,11 +27,15 @@ class Keys:
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
         """The key of that name, or None where the issuer has none. Raises SkyferryError if it cannot be asked."""
-        async with self._fetching:
-            age = self._clock() - self._fetched_at
-            if age > KEEP or (kid not in self._keys and age > PAUSE):
-                await self._fetch()
+        if self._due(kid):  # else nobody waits: anybody may name one that has to be fetched
+            async with self._fetching:
+                if self._due(kid):
+                    await self._fetch()
         return self._keys.get(kid)
+
+    def _due(self, kid: str) -> bool:
+        age = self._clock() - self._fetched_at
+        return age > KEEP or (kid not in self._keys and age > PAUSE)
 
     async def _fetch(self) -> None:
         try:
