@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -36,6 +38,9 @@ class Subscriber:
         if found := {i: self.failing[i] for i in ack_ids if i in self.failing}:
             raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])  # type: ignore[no-untyped-call]  # it has no types
 
+    async def streaming_pull(self, **_: Any) -> None:
+        raise ServiceUnavailable("not now")  # type: ignore[no-untyped-call]  # it has no types
+
 
 class Scene:
     """A queue that holds the messages a, b and c."""
@@ -45,7 +50,9 @@ class Scene:
         options = PubSubOptions(endpoint="127.0.0.1:9", lease=60)
         self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options, self.clock)
         self.queue._wire.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
-            acknowledge=self.service.acknowledge, modify_ack_deadline=self.service.acknowledge
+            acknowledge=self.service.acknowledge,
+            modify_ack_deadline=self.service.acknowledge,
+            streaming_pull=self.service.streaming_pull,
         )
 
     async def hold(self) -> list[Message]:
@@ -88,3 +95,17 @@ async def test_an_extension_that_fails_costs_no_other_its_lease(scene: Scene) ->
     scene.service.asked.clear()
     await scene.queue.ack(held)
     assert set(scene.service.asked) == {"a", "c"}
+
+
+async def test_a_stream_that_breaks_while_nobody_receives_is_no_error(scene: Scene) -> None:
+    """It would have been closed; the next receive opens another."""
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+    assert await scene.queue.receive(1, 0) == []  # of a service that is not there
+    stream = scene.queue._stream
+    assert stream is not None
+    await asyncio.wait({stream})
+    del stream
+    await scene.queue.close()
+    gc.collect()
+    assert unheard == []

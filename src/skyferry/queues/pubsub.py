@@ -326,6 +326,8 @@ def _published(message: Outgoing) -> PubsubMessage:
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:
-    if task is not None and not task.done():
+    """However it ends: it is not needed any more, so an error of it is none."""
+    if task is not None:
         task.cancel()
         await asyncio.wait({task})
+        _ = task.cancelled() or task.exception()
