@@ -31,6 +31,7 @@ class Subscriber:
     def __init__(self) -> None:
         self.failing: Mapping[str, str] = {}
         self.asked, self.taken = Counter[str](), Counter[str]()
+        self.open = asyncio.Event()  # until it is set, streams stay open
 
     async def acknowledge(self, ack_ids: Sequence[str], **_: Any) -> None:
         self.asked.update(ack_ids)
@@ -39,6 +40,8 @@ class Subscriber:
             raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])  # type: ignore[no-untyped-call]  # it has no types
 
     async def streaming_pull(self, **_: Any) -> None:
+        self.asked["stream"] += 1
+        await self.open.wait()
         raise ServiceUnavailable("not now")  # type: ignore[no-untyped-call]  # it has no types
 
 
@@ -101,7 +104,8 @@ async def test_a_stream_that_breaks_while_nobody_receives_is_no_error(scene: Sce
     """It would have been closed; the next receive opens another."""
     unheard: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
-    assert await scene.queue.receive(1, 0) == []  # of a service that is not there
+    scene.service.open.set()
+    assert await scene.queue.receive(1, 0) == []
     stream = scene.queue._stream
     assert stream is not None
     await asyncio.wait({stream})
@@ -109,3 +113,17 @@ async def test_a_stream_that_breaks_while_nobody_receives_is_no_error(scene: Sce
     await scene.queue.close()
     gc.collect()
     assert unheard == []
+
+
+async def test_a_stream_that_the_service_ends_after_a_while_is_opened_again(scene: Scene) -> None:
+    """That is how each of them ends; one that ends at once is a failure."""
+    assert await scene.queue.receive(1, 0) == []
+    stream = scene.queue._stream
+    receiving = asyncio.create_task(scene.queue.receive(1, 3600))
+    await scene.clock.advance(1800)
+    scene.service.open.set()
+    assert stream is not None
+    await asyncio.wait({stream})
+    with pytest.raises(QueueError):
+        await receiving
+    assert scene.service.asked["stream"] == 2

@@ -35,6 +35,7 @@ CHUNK = 1000  # messages in one request
 LONGEST_DELAY = 600  # seconds
 SHORTEST_STREAM = 10  # seconds of ack deadline that a stream may ask for
 FAREWELL = 1.0  # seconds that a stream has to end by itself
+LIVED = 60.0  # seconds after which the end of a stream is no failure: the service ends each with an error, by and by
 TRIES = 3  # of an acknowledgement that failed for the moment
 ORDERING_KEY = "googclient_orderingkey"
 
@@ -60,6 +61,7 @@ class PubSubQueue:
         self._buffer: deque[Message] = deque()
         self._leases: dict[str, float] = {}  # until when, by ack id
         self._stream: asyncio.Task[None] | None = None
+        self._opened = 0.0  # monotonic seconds, when the stream was
         self._stopping = asyncio.Event()
         self._idle: asyncio.Task[None] | None = None
         self._closed = False
@@ -76,9 +78,11 @@ class PubSubQueue:
                     return batch
                 if self._stream is None:
                     self._stream = asyncio.create_task(self._pump(limit), name=f"pull {self.name}")
+                    self._opened = self._clock.monotonic()
                 elif self._stream.done():
                     stream, self._stream = self._stream, None
-                    stream.result()
+                    if stream.exception() and self._clock.monotonic() - self._opened < LIVED:
+                        stream.result()
                     continue
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
