@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,21 @@ async def test_a_service_that_repeats_the_token_does_not_bring_it_into_an_error(
     with pytest.raises(IdentityRefused, match=r"bad token \[secret\]") as caught:
         await ask(cloud, federated(endpoint(cloud, services), token_file=path), around)
     assert path.read_text().strip() not in repr(caught.value) + str(caught.value)
+
+
+@pytest.mark.usefixtures("instance")
+async def test_a_service_that_repeats_the_session_does_not_bring_it_into_an_error(
+    services: TokenServices, federated: Federated, around: Surroundings
+) -> None:
+    """As AWS does when a signature is wrong."""
+    session = os.environ["AWS_SESSION_TOKEN"]
+    said = f"should have been x-amz-security-token:{session}"
+    body = f"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>{said}</Message></Error></ErrorResponse>"
+    services.clouds.failures.append(Failure("aws", 403, body))
+    outbound = replace(around, env={**around.env, "AWS_ENDPOINT_URL_STS": services.aws})
+    with pytest.raises(IdentityRefused, match=r"x-amz-security-token:\[secret\]") as caught:
+        await azure_token(federated(services.entra, token="aws"), outbound)()
+    assert session not in repr(caught.value) + str(caught.value)
 
 
 async def test_an_account_that_may_not_be_impersonated_is_refused_with_a_hint(

@@ -152,3 +152,13 @@ def test_every_refusal_has_a_hint(body: bytes, told: str) -> None:
     answer = Answer(400, {}, body)
     assert code(answer) == told
     assert refused(answer, "q").hint
+
+
+def test_a_wrong_signature_does_not_bring_the_token_into_an_error() -> None:
+    """The service tells what it would have signed, header by header."""
+    said = (
+        "The request signature does not match.\\n\\nThe Canonical String should have been\\nx-amz-security-token:secret"
+    )
+    error = refused(Answer(403, {}, f'{{"__type":"SignatureDoesNotMatch","message":"{said}"}}'.encode()), "q")
+    assert str(error).startswith("q: SignatureDoesNotMatch: The request signature does not match. (")
+    assert "secret" not in error.message

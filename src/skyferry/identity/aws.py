@@ -141,7 +141,7 @@ def _issued(credentials: S3Credentials, audience: str, region: str, endpoint: st
         client = session.create_client("sts", region_name=region, endpoint_url=endpoint or None)
         answer = client.get_web_identity_token(Audience=[audience], SigningAlgorithm="RS256", DurationSeconds=300)
     except (BotoCoreError, ClientError) as error:
-        raise refused(str(error), STS) from None
+        raise refused(str(error), STS, (credentials.secret_key, credentials.token)) from None
     client.close()
     return str(answer["WebIdentityToken"])
 

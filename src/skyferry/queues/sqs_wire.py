@@ -120,8 +120,9 @@ def code(answer: Answer) -> str:
 def refused(answer: Answer, where: str) -> QueueError:
     """What an error answer means."""
     document, name = _document(answer), code(answer)
-    text = document.get("message") or document.get("Message") or f"HTTP {answer.status}"
-    message = f"{name}: {text}" if name else str(text)
+    told = str(document.get("message") or document.get("Message") or f"HTTP {answer.status}")
+    text = told.partition("\n")[0]  # below is what should have been signed, our token in it
+    message = f"{name}: {text}" if name else text
     return QueueError(message, where=where, hint=HINTS.get(name, ""))
 
 
