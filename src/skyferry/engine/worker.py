@@ -239,10 +239,8 @@ class Worker:
     async def _keep_messages(self, queue: EventQueue) -> None:
         async for _ in self._rounds(queue.lease):
             held = [h.message for h in self._hold.messages if h.queue is queue]
-            with suppress(
-                QueueError, TimeoutError
-            ):  # the next round comes before the lease ends, also if this one hangs
-                async with asyncio.timeout(queue.lease / 2):
+            with suppress(QueueError, TimeoutError):  # the next round comes before the lease ends
+                async with asyncio.timeout(queue.lease / 2):  # also if this one hangs
                     if held:
                         await queue.extend(held)
 

@@ -110,12 +110,16 @@ def _aws(settings: IdentitySettings, around: Surroundings) -> Obtain[S3Credentia
 
 
 def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> Obtain[S3Credentials]:
-    """Read again at each renewal: who rotates a key rotates a file."""
+    """Read at once, for a secret that is missing is a fault of the configuration; and again at each renewal: who rotates a
+    key rotates a file.
+    """
 
     def read() -> S3Credentials:
         key = secret(env, settings.key_env, settings.key_file, "access key")
         secret_env = settings.secret_env or "AWS_SECRET_ACCESS_KEY"
         return S3Credentials(key, secret(env, secret_env, settings.secret_file, "secret key"))
+
+    read()
 
     async def obtain() -> Fresh[S3Credentials]:
         credentials = await asyncio.to_thread(read)

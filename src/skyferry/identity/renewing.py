@@ -106,9 +106,8 @@ class Renewing(Generic[T]):
                 fresh = await self._obtain()
         except TimeoutError:
             self._put_off(StoreTimeout(f"no credential within {self._longest:g} s", where=self.name))
-        except ConfigError as error:  # once it has worked it is no fault of the configuration: a file is being replaced
-            refused = IdentityRefused(error.message, where=error.where, hint=error.hint)
-            self._put_off(error if self._held is None else refused)
+        except ConfigError as error:  # a secret's file that is mounted late, or being replaced: no object's fault
+            self._put_off(IdentityRefused(error.message, where=error.where, hint=error.hint))
         except SkyferryError as error:
             self._put_off(error)
         except Exception as bug:  # noqa: BLE001 - of ours or of an SDK: those who wait must hear of it
