@@ -88,6 +88,7 @@ def test_what_does_not_arrive_is_named_and_ends_with_3(cli: Cli, tree: dict[str,
     [
         (("absent", "out"), 1, "nothing is there"),
         (("in", "in"), 2, "are the same"),
+        (("in", "in/new/"), 2, "lies within the source"),
         (("in", "s3://b?secret_key=hunter2"), 2, "a secret does not belong"),
         (("in", "s3://b/k?endpoint=http://example.org"), 2, "without TLS"),
         (("in", "memory://x"), 2, "is for configurations"),

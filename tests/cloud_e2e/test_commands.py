@@ -78,3 +78,16 @@ def test_a_bucket_that_does_not_exist_ends_the_copy_at_once(clouds: Clouds, skyf
     (tmp_path / "file").write_bytes(b"x")
     said = skyferry("copy", "file", f"s3://no-such-bucket-here/?endpoint={clouds.s3}&identity=static", code=1)
     assert "bucket" in said.err
+
+
+@pytest.mark.parametrize(("source", "destination"), [("a/", "a/b/"), ("a", "a/"), ("a", "a/b"), ("", "b")])
+def test_a_prefix_is_not_copied_into_itself(clouds: Clouds, skyferry: Skyferry, source: str, destination: str) -> None:
+    """The listing would find the copies, and they theirs."""
+    bucket = clouds.bucket("s3")
+    bucket.put("a/x", NOTE)
+    one, other = (bucket.url.replace("/?", f"/{key}?") for key in (source, destination))
+    assert "lies within the source" in skyferry("copy", one, other, code=2).err
+    assert list(bucket.items()) == ["a/x"]
+    bucket.put("a", NOTE)
+    skyferry("copy", bucket.url.replace("/?", "/a?"), bucket.url.replace("/?", "/a/?"))  # an object, no prefix
+    assert sorted(bucket.items()) == ["a", "a/a", "a/x"]

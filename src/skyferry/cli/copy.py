@@ -82,8 +82,8 @@ def _prepare(source: Named, destination: Named) -> None:
     if source.identity == destination.identity and source.key == destination.key:
         raise ConfigError("source and destination are the same", where=source.text)
     if destination.path is not None:
-        if source.path is not None and source.folder and destination.path.is_relative_to(source.path / ".skyferry"):
-            raise ConfigError("is Skyferry's own", where=destination.text)
+        if source.path is not None and source.folder and destination.path.is_relative_to(source.path):
+            raise ConfigError("the destination lies within the source", where=destination.text)
         destination.path.mkdir(parents=True, exist_ok=True)
 
 
@@ -107,13 +107,18 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
     )
 
 
+def _ends(source: Named, destination: Named) -> Ends:
+    from skyferry.watch.listing import Ends
+
+    return Ends(source.ref, destination.ref, one_store=source.identity == destination.identity)
+
+
 async def _copy(source: Named, destination: Named, settings: Settings, json: bool) -> ExitCode:
     from skyferry.cli.copying import Tally, bar
-    from skyferry.watch.listing import Ends
 
     tally = Tally()
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(_service(settings, Ends(source.ref, destination.ref), tally))
+        service = await stack.enter_async_context(_service(settings, _ends(source, destination), tally))
         interrupted = stack.enter_context(_interruptible(service))
         await stack.enter_async_context(bar(tally, sys.stderr.isatty() and not json))
         await service.run(until_idle=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from skyferry.errors import ObjectNotFound
+from skyferry.errors import ConfigError, ObjectNotFound
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
 
@@ -22,6 +22,7 @@ class Ends:
 
     source: ObjectRef  # its key: an object, a prefix that ends with /, or "" for all
     destination: ObjectRef  # its key: likewise; of one object the name is added to a prefix
+    one_store: bool = False  # both are in the same bucket
 
     def below(self, prefix: str, key: str) -> ObjectRef:
         """Where an object below the source's prefix goes."""
@@ -73,7 +74,10 @@ class ListingSource:
         return self.found.whole
 
     async def run(self) -> None:
-        """To the end of the listing. Raises StoreError, at once if the destination cannot be reached either."""
+        """To the end of the listing.
+
+        Raises StoreError, at once if the destination cannot be reached either; ConfigError if it lies within the source.
+        """
         with suppress(ObjectNotFound):
             await self._b.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
         key = self._ends.source.key
@@ -92,7 +96,12 @@ class ListingSource:
         self.found.whole = True
 
     async def _list(self, prefix: str) -> None:
-        holds = _Holds(self._b.destination, self._ends.below(prefix, prefix).key)
+        to = self._ends.below(prefix, prefix).key
+        if self._ends.one_store and to.startswith(
+            prefix
+        ):  # the listing would find what was just copied, without an end
+            raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
+        holds = _Holds(self._b.destination, to)
         page: list[tuple[ObjectMeta, ObjectRef]] = []
         async for meta in self._b.source.list(prefix):
             page.append((meta, self._ends.below(prefix, meta.key)))
