@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,25 @@ def test_a_prefix_is_not_copied_into_itself(clouds: Clouds, skyferry: Skyferry, 
     bucket.put("a", NOTE)
     skyferry("copy", bucket.url.replace("/?", "/a?"), bucket.url.replace("/?", "/a/?"))  # an object, no prefix
     assert sorted(bucket.items()) == ["a", "a/a", "a/x"]
+
+
+def test_gc_finds_what_a_killed_copy_has_left(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
+    """In the bucket that is named: not what another program uploads there, and not what is in another bucket."""
+    there, elsewhere = clouds.bucket("s3"), clouds.bucket("s3")
+    assert isinstance(there, S3Bucket)
+    theirs = there.client.create_multipart_upload(Bucket=there.name, Key="large")["UploadId"]
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(256 * 2**20)
+
+    def uploads() -> list[str]:
+        return [each["UploadId"] for each in there.client.list_multipart_uploads(Bucket=there.name)["Uploads"]]
+
+    with subprocess.Popen([sys.executable, "-m", "skyferry", "copy", "large", there.url]) as copy:
+        while len(uploads()) < 2:
+            assert copy.poll() is None
+        copy.kill()
+    assert skyferry("gc", elsewhere.url, "--older-than", "0s", "--json")["uploads"] == []
+    assert skyferry("gc", there.url, "--json")["uploads"] == []  # too young
+    found = skyferry("gc", there.url, "--older-than", "0s", "--json")["uploads"]
+    assert [(each["key"], each["remembered"]) for each in found] == [("large", True)]
+    assert uploads() == [theirs]

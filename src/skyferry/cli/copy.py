@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skyferry.wiring import Parts
 
 ROUTE = "copy"
+LEDGERS = "copies"  # in the workspace: a ledger for each pair of stores
 
 
 def copy(
@@ -92,7 +93,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
     from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
 
     pair = f"{source.identity}\0{destination.identity}".encode()
-    ledger = f"sqlite://copies/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
+    ledger = f"sqlite://{LEDGERS}/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
     route = RouteSettings(
         name=ROUTE, source="source", destination="destination", restore=True, storage_class=storage_class
     )

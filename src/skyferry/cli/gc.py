@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
+from skyferry.cli import access, output, places
 from skyferry.cli.options import ConfigFile, Json, Workspace
 
 if TYPE_CHECKING:
+    from skyferry.cli.places import Named
     from skyferry.config.settings import Settings
     from skyferry.engine.gc import Orphan
 
 
 def gc(
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="[URL]", help="A bucket that `skyferry copy` has written to, instead: s3://BUCKET, gs://…, az://…."
+        ),
+    ] = "",
     older_than: Annotated[
         str,
         typer.Option(
@@ -32,11 +39,15 @@ def gc(
     Ours are those that the ledger remembers, that a store can tell to be ours, or that began on the key of a transfer while we
     had that in hand. A service may run meanwhile.
 
+    With a URL: those that runs of `skyferry copy` from this workspace have left in that bucket.
+
     JSON: `aborted` (false with --dry-run) and `uploads`, each with `store`, `key`, `id`, `started_at` (null if unknown) and
     `remembered` (by the ledger; else found at the store alone).
     """
     settings = access.load_settings(config, workspace)
-    found = asyncio.run(_collect(settings, _seconds(older_than), dry_run))
+    age = _seconds(older_than)
+    wanted = places.named(url, settings, folder=True) if url else None
+    found = asyncio.run(_of_copies(wanted, settings, age, dry_run) if wanted else _collect(settings, age, dry_run))
     if json:
         output.emit({"aborted": not dry_run, "uploads": [_shown(each) for each in found]})
         return
@@ -71,6 +82,27 @@ async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list
         for store in stores.values():
             await store.close()
         await opener.close()
+
+
+async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
+    """By the ledgers of the pairs of stores that were copied between; none of them tells where its stores are."""
+    from skyferry.cli.copy import LEDGERS
+    from skyferry.config.settings import LedgerSettings
+    from skyferry.engine.gc import collect_listed
+    from skyferry.wiring import Opener
+
+    opener = Opener(places.only(wanted, settings))
+    store = places.opened(wanted, opener)
+    found: list[Orphan] = []
+    try:
+        for file in sorted((settings.workspace / LEDGERS).glob("*.db")):
+            kept = settings.model_copy(update={"ledger": LedgerSettings(url=f"sqlite://{LEDGERS}/{file.name}")})
+            async with access.opened_ledger(kept) as ledger:
+                found += await collect_listed(ledger, "destination", store, older_than, opener.clock, dry_run=dry_run)
+    finally:
+        await store.close()
+        await opener.close()
+    return found
 
 
 def _shown(orphan: Orphan) -> dict[str, object]:

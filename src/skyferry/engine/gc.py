@@ -51,6 +51,22 @@ async def collect(
     return orphans
 
 
+async def collect_listed(
+    ledger: Ledger, name: str, store: ObjectStore, older_than: float, clock: Clock, *, dry_run: bool = False
+) -> list[Orphan]:
+    """Like `collect`, where the ledger's `name` may mean another store: what it remembers goes if this store has it too."""
+    before, there = clock.time() - older_than, {upload.id async for upload in store.uploads()}
+    orphans = [
+        Orphan(store.name, progress.upload, remembered=True)
+        async for progress in ledger.open_uploads()
+        if progress.store == name and progress.upload.id in there and progress.saved_at <= before
+    ]
+    for orphan in [] if dry_run else orphans:
+        await store.abort_upload(orphan.upload)
+        await ledger.close_uploads(name, [orphan.upload.id])
+    return orphans
+
+
 async def _began_by_us(ledger: Ledger, store: str, upload: Upload) -> bool:
     """Whether a transfer to its key was in hand when it began."""
     cursor = ""
