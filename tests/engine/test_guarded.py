@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
 from skyferry.engine.guarded import GuardedStore, Guards
-from skyferry.errors import ConnectionLost, StoreUnavailable
-from skyferry.model import Attributes, Checksums
+from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreUnavailable
+from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryProvider, MemoryStore
@@ -75,3 +76,55 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     breaker.failed("write", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.reach, found, "third", Attributes())
+
+
+class Paged(MemoryStore):
+    """Lists in an order of its own, and fails as planned: of each listing, after how many, and how."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.keys = ["b", "a", "d", "c"]
+        self.plan: list[tuple[int, StoreError]] = []
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        until, error = self.plan.pop(0) if self.plan else (len(self.keys), None)
+        for key in self.keys[:until]:
+            yield ObjectMeta(key, 0, "1", 0.0)
+        if error:
+            raise error
+
+
+def paged(*plan: tuple[int, StoreError]) -> tuple[Paged, GuardedStore]:
+    clock = ManualClock()
+    store = Paged("d", clock, None, MemoryProvider())
+    store.plan, unlimited = list(plan), RateLimiter(0.0, clock)
+    breaker, random_ = Breaker(BreakerPolicy(), clock), random.Random(1)
+    return store, GuardedStore(
+        store, Guards(breaker, unlimited, unlimited, clock, Trace(), random_, backoff=Backoff(0.0, 0.0))
+    )
+
+
+async def test_a_listing_goes_on_after_what_passes() -> None:
+    """Each once, whatever the order of the store; as long as it gets further it is tried again."""
+    lost = ConnectionLost()
+    _, guarded = paged((0, lost), (2, lost), (1, lost), (3, lost), (3, lost), (3, lost))
+    assert [found.key async for found in guarded.list()] == ["b", "a", "d", "c"]
+
+
+@pytest.mark.parametrize("error", [BucketNotFound(), ConnectionLost()])
+async def test_a_listing_that_gets_no_further_ends_with_the_error(error: StoreError) -> None:
+    _, guarded = paged(*[(2, error)] * 4)
+    listing = guarded.list()
+    assert [(await anext(listing)).key for _ in range(2)] == ["b", "a"]
+    with pytest.raises(type(error)):
+        await anext(listing)
+
+
+async def test_a_listing_that_cannot_tell_where_it_was_ends_with_the_error() -> None:
+    """What it gave last was deleted meanwhile."""
+    store, guarded = paged((2, ConnectionLost()))
+    listing = guarded.list()
+    assert [(await anext(listing)).key for _ in range(2)] == ["b", "a"]
+    store.keys.remove("a")
+    with pytest.raises(ConnectionLost):
+        await anext(listing)

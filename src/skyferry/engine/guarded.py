@@ -132,8 +132,26 @@ class GuardedStore:
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._ask("delete", "write", key, 0, lambda: self.inner.delete(key, when))
 
-    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        return self.inner.list(prefix, after)
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        """After a failure that passes it begins again, behind what it has given: not every service sorts as `after` would."""
+        last, tries = "", 0
+        failed: SkyferryError | None = None
+        while True:
+            passing = bool(last)
+            try:
+                async for found in self.inner.list(prefix, after):
+                    if not passing:
+                        last, tries = found.key, 0
+                        yield found
+                    passing = passing and found.key != last
+            except SkyferryError as error:
+                failed, tries = error, tries + 1
+                delay = self._again("list", error, tries)
+            else:
+                if passing and failed:  # the last one was deleted meanwhile: where to go on is not known
+                    raise failed
+                return
+            await self.guards.clock.sleep(delay)
 
     async def close(self) -> None:
         await self.inner.close()
@@ -149,15 +167,19 @@ class GuardedStore:
                 return await self._try(operation, side, key, size, call, self.guards.timeout + slow)
             except SkyferryError as error:
                 error.store, error.side, error.since = self.name, side, since
-                last = attempt == g.tries or not error.outage or g.breaker.admits() > 0
-                if last or error.disposition is not Disposition.RETRY:
-                    raise
-                delay = g.backoff.delay(attempt, g.random.random(), error.retry_after)
-                g.observer.on(
-                    Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay)
-                )
+                delay = self._again(operation, error, attempt)
             await g.clock.sleep(delay)
         raise Fenced  # not reached: the last try returns or raises
+
+    def _again(self, operation: str, error: SkyferryError, attempt: int) -> float:
+        """Seconds until the next try. Raises the error if there is none."""
+        g = self.guards
+        last = attempt >= g.tries or not error.outage or g.breaker.admits() > 0
+        if last or error.disposition is not Disposition.RETRY:
+            raise error
+        delay = g.backoff.delay(attempt, g.random.random(), error.retry_after)
+        g.observer.on(Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay))
+        return delay
 
     async def _try(
         self, operation: str, side: str, key: str, size: int, call: Callable[[], Awaitable[T]], timeout: float
