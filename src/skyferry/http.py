@@ -9,6 +9,7 @@ import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 TINY = 32 * 2**10  # bytes; what the sockets' buffers hold, so that sending it never waits for the server
 PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each within `read_timeout`
 SMALL = 2**20  # bytes; a larger answer is read into place
+PATIENCE = 3600.0  # seconds; who asks for more is asked again all the same
 DOCUMENT = 16 * 2**20  # bytes that an answer may have which is no object: a listing, an error
 
 
@@ -147,17 +149,17 @@ def parse_xml(body: bytes) -> ElementTree.Element:
 
 
 def retry_after(header: str) -> float | None:
-    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date); None if it has none."""
+    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date), at most PATIENCE; None if it has none."""
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
 
 
 def _proxy(url: str) -> str | None:

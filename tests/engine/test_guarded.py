@@ -10,7 +10,7 @@ import pytest
 
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
 from skyferry.engine.guarded import GuardedStore, Guards
-from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreUnavailable
+from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreUnavailable, Throttled
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -111,7 +111,7 @@ async def test_a_listing_goes_on_after_what_passes() -> None:
     assert [found.key async for found in guarded.list()] == ["b", "a", "d", "c"]
 
 
-@pytest.mark.parametrize("error", [BucketNotFound(), ConnectionLost()])
+@pytest.mark.parametrize("error", [BucketNotFound(), ConnectionLost(), Throttled(retry_after=3600.0)])
 async def test_a_listing_that_gets_no_further_ends_with_the_error(error: StoreError) -> None:
     _, guarded = paged(*[(2, error)] * 4)
     listing = guarded.list()
@@ -128,3 +128,19 @@ async def test_a_listing_that_cannot_tell_where_it_was_ends_with_the_error() -> 
     store.keys.remove("a")
     with pytest.raises(ConnectionLost):
         await anext(listing)
+
+
+async def test_who_is_told_to_come_back_late_does_not_wait_here() -> None:
+    """The transfer is released meanwhile, and its memory with it."""
+    store, guarded = paged()
+    asked = 0
+
+    async def head(key: str) -> ObjectMeta:
+        nonlocal asked
+        asked += 1
+        raise Throttled(retry_after=61.0)
+
+    store.head = head  # type: ignore[method-assign]  # the one verb that this is about
+    with pytest.raises(Throttled):
+        await guarded.head("key")
+    assert asked == 1

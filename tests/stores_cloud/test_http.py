@@ -127,7 +127,10 @@ async def test_what_is_no_http_is_a_lost_connection() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("", None), ("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
+    [
+        *(("", None), ("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)),
+        *(("inf", None), ("nan", None), ("86400", 3600.0), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0)),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
     assert retry_after(header) == seconds

@@ -172,9 +172,10 @@ class GuardedStore:
         raise Fenced  # not reached: the last try returns or raises
 
     def _again(self, operation: str, error: SkyferryError, attempt: int) -> float:
-        """Seconds until the next try. Raises the error if there is none."""
+        """Seconds until the next try. Raises the error if there is none, or none soon: nobody holds memory as long as that."""
         g = self.guards
-        last = attempt >= g.tries or not error.outage or g.breaker.admits() > 0
+        late = (error.retry_after or 0.0) > g.timeout
+        last = attempt >= g.tries or not error.outage or g.breaker.admits() > 0 or late
         if last or error.disposition is not Disposition.RETRY:
             raise error
         delay = g.backoff.delay(attempt, g.random.random(), error.retry_after)
