@@ -112,9 +112,8 @@ class Tally:
         parts += [f"{self.gone:,} gone meanwhile"] if self.gone else []
         output.lines(", ".join(parts))
         for failure in self.failures:
-            hint = f" ({failure['hint']})" if failure["hint"] else ""
             print(
-                output.safe(f"failed: {failure['key']}: {failure['message'] or failure['error']}{hint}"),
+                output.safe(f"failed: {failure['key']}: {failure['message'] or failure['error']}"),
                 file=sys.stderr,
             )
         if self.failed:
