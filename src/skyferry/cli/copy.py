@@ -52,8 +52,9 @@ def copy(
 ) -> None:
     """Copy one object, or all below a prefix, verified, between any two of S3, Cloud Storage, Azure and folders.
 
-    The engine is that of `run`, and so are its guarantees: every byte is proven at both ends, nothing newer at the destination
-    is replaced by what is older, a large object goes on where an interrupted run has stopped. What was copied is remembered
+    The engine is that of `run`, and so are its guarantees: every byte is proven at both ends, no version of an object replaces a
+    newer one of it, a large object goes on where an interrupted run has stopped. What is at the destination from elsewhere is
+    replaced, however new. What was copied is remembered
     in the workspace: a second run skips what has not changed and is still there, by name and size. Exit code 0 says that
     everything listed has arrived, 3 that something has not.
 

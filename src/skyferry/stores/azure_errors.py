@@ -48,7 +48,7 @@ TIER = "map the source's storage class to Hot, Cool, Cold or Archive"
 LEASE = "somebody holds a lease on it: release or break it"
 KEPT = "a retention policy or legal hold keeps this blob as it is"
 TAGS = "a blob may have 10 tags of letters, digits, spaces and + - . / : = _"
-METADATA = "user metadata may have 8 KiB"
+METADATA = "user metadata may have 8 KiB, of which Skyferry needs about 400 bytes itself"
 BLOCKS = "blocks of another program wait under this key: they go when it finishes, or a week after the last"
 
 # Code -> error, and what the operator can do about it.

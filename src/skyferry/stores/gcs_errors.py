@@ -89,7 +89,7 @@ WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "kms": (PermissionDenied, KMS),
     "billing": (PermissionDenied, BILLING),
     "storage class": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
-    "metadata": (Unsupported, "user metadata may have 8 KiB"),
+    "metadata": (Unsupported, "user metadata may have 8 KiB, of which Skyferry needs about 400 bytes itself"),
 }
 _TOLD_BY_WORDS = (400, 403, 404)
 

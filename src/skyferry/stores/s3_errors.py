@@ -82,7 +82,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "NotImplemented": (Unsupported, ""),
     "MethodNotAllowed": (Unsupported, ""),
     "InvalidStorageClass": (Unsupported, "map the source's storage class to one that the destination has"),
-    "MetadataTooLarge": (Unsupported, "user metadata may have 2 KB"),
+    "MetadataTooLarge": (Unsupported, "user metadata may have 2 KB, of which Skyferry needs about 400 bytes itself"),
     "InvalidTag": (Unsupported, "an object may have 10 tags of a restricted alphabet"),
     "EntityTooLarge": (Unsupported, ""),
     "KeyTooLongError": (InvalidKey, ""),
