@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,18 @@ def test_conformance_leaves_nothing_behind(cli: Cli, tree: dict[str, bytes]) -> 
     assert outcomes["test_what_is_written_is_read"] == "passed"
     assert result.code == (1 if "failed" in outcomes.values() else 0)
     assert document["traits"]["create_only"] is True
+    assert held("in") == tree
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_conformance_that_is_ended_leaves_nothing_behind(cli: Cli, tree: dict[str, bytes], number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "skyferry", "conformance", "in"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        while held("in") == tree:
+            assert running.poll() is None
+        running.send_signal(number)
+        assert running.wait() == ExitCode.INTERRUPTED
     assert held("in") == tree
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from skyferry import __version__
+from skyferry.cli import main
+from skyferry.cli.exit_codes import ExitCode
 from skyferry.events.native import json_schema
 
 if TYPE_CHECKING:
@@ -60,3 +63,17 @@ def test_every_command_has_help(cli: Cli, command: str) -> None:
 
 def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:
     assert cli("fly").code == 2
+
+
+def test_an_interruption_in_the_middle_of_a_failure_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """asyncio.run lets the CancelledError out then."""
+
+    def cancelled(arguments: object, prog_name: str) -> None:
+        raise CancelledError
+
+    monkeypatch.setattr("skyferry.cli.app", cancelled)
+    with pytest.raises(SystemExit) as ended:
+        main(["version"])
+    assert (ended.value.code, capsys.readouterr().err) == (ExitCode.INTERRUPTED, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 
 import typer
@@ -58,14 +59,19 @@ app.add_typer(dead_letters, name="dead-letters")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with a code of `ExitCode`. Expected errors are one line each, without a traceback."""
     expected: list[SkyferryError] = []
+    interrupted = False
     try:
         app(arguments, prog_name="skyferry")
     except* SkyferryError as group:
         expected = list(_leaves(group))
+    except* CancelledError:  # a signal that came while tasks were failing: asyncio.run cannot tell it from others
+        interrupted = True
     for error in expected:
         print(f"error: {output.safe_lines(str(error))}", file=sys.stderr)
     if expected:
         sys.exit(exit_codes.of(expected[0]))
+    if interrupted:
+        sys.exit(exit_codes.ExitCode.INTERRUPTED)
 
 
 def _leaves(group: BaseExceptionGroup[SkyferryError]) -> Iterator[SkyferryError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,6 +75,7 @@ async def _run(
         stores["nowhere"] = absent
     opener = Opener(settings.model_copy(update={"stores": stores, "routes": ()}))
     store = places.opened(wanted, opener)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)  # so it cleans up
     results: list[Result] = []
     nowhere = opener.store("nowhere") if absent else None
     opened = [store, *([nowhere] if nowhere else [])]
