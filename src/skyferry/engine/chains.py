@@ -142,6 +142,7 @@ class Chains:
             except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
                 again = self._w.clock.time() + self._policy.backoff.delay(3, self._w.random.random())
                 self._tell.ledger_failed(job.transfer, error)
+                await self._undo(job, outcome)  # or it may not come to us: the lease may have ended, too
         self._closer.close(self._hold.finish(job, again))
         return last
 
