@@ -19,6 +19,7 @@ from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped
+from skyferry.ports.letters import Death
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import dead, done, failure, transfer
 from skyferry.testing.ledger.uploads import progress
@@ -61,6 +62,7 @@ class LedgersAgree(RuleBasedStateMachine):
         self.state = MemoryState()
         self.ledgers = {owner: self._open(owner) for owner in OWNERS}
         self.claims: list[tuple[str, Claim]] = []
+        self.taken: list[DeadLetter] = []  # that were redriven
         self.found: list[DeadLetter] = []  # taken to be published, and told of later
 
     def _open(self, owner: str) -> tuple[Ledger, Ledger]:
@@ -151,12 +153,13 @@ class LedgersAgree(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def take(self, limit: int) -> None:
-        self.both("two", lambda ledger: ledger.take_redriven(limit, 10.0))
+        self.taken += self.both("two", lambda ledger: ledger.take_redriven(limit, 10.0))
 
-    @rule(ids=IDS, delay=st.sampled_from([None, 5.0]))
-    def finish(self, ids: list[str] | None, delay: float | None) -> None:
+    @rule(count=st.integers(1, 4), delay=st.sampled_from([None, 5.0]))
+    def finish(self, count: int, delay: float | None) -> None:
         again = None if delay is None else self.clock.time() + delay
-        self.both("two", lambda ledger: ledger.finish_redriven(ids or ["letter-1"], again))
+        deaths = [Death(letter.id, letter.at) for letter in self.taken[-count:]]
+        self.both("two", lambda ledger: ledger.finish_redriven(deaths, again))
 
     @rule(limit=st.integers(1, 3), delay=st.sampled_from([None, 5.0]))
     def publish(self, limit: int, delay: float | None) -> None:

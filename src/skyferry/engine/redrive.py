@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import Clock, Depth, Ledger, Message, Outgoing
-from skyferry.ports.letters import LETTER, QUEUE, without
+from skyferry.ports.letters import LETTER, QUEUE, Death, without
 
 POLL = 0.5  # seconds between looks at the ledger
 
@@ -33,7 +33,7 @@ class RedriveQueue:
             Message(
                 id=letter.id,
                 body=letter.body,
-                receipt=letter.id,
+                receipt=f"{letter.id} {letter.at!r}",  # this death: it may die again, and be redriven, before it is acked
                 attempt=1,
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
@@ -63,6 +63,11 @@ class RedriveQueue:
 
     async def _finish(self, messages: Sequence[Message], again: float | None) -> None:
         try:
-            await self._ledger.finish_redriven([m.id for m in messages], again)
+            await self._ledger.finish_redriven([_death(m.receipt) for m in messages], again)
         except LedgerError as error:
             raise QueueError(error.message, where=error.where, hint=error.hint) from error
+
+
+def _death(receipt: str) -> Death:
+    name, at = receipt.rsplit(" ", 1)
+    return Death(name, float(at))

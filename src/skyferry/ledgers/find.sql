@@ -50,10 +50,13 @@ SELECT count(*) FROM letters WHERE redriven_at IS NOT NULL AND hidden_until > -1
 UPDATE letters SET hidden_until = :until WHERE serial IN (SELECT value FROM json_each(:batch))
 
 -- name: finish
-DELETE FROM letters WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:batch))
+-- id, at
+DELETE FROM letters WHERE redriven_at IS NOT NULL AND (id, at) IN (VALUES :rows)
 
 -- name: again
-UPDATE letters SET hidden_until = :until WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:batch))
+-- id, at, when again
+UPDATE letters SET hidden_until = i.column3 FROM (VALUES :rows) AS i
+WHERE letters.id = i.column1 AND letters.at = i.column2 AND letters.redriven_at IS NOT NULL
 
 -- name: add_publish_at
 -- To a file from before letters were published

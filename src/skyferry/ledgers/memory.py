@@ -25,6 +25,7 @@ from skyferry.ports import (
     TransferRow,
     Wait,
 )
+from skyferry.ports.letters import Death
 
 Key = tuple[str, str]  # store and key of a destination
 Item = TypeVar("Item", "_Row", "_Letter")
@@ -291,14 +292,14 @@ class MemoryLedger:
             kept.hidden_until = now + lease
         return [kept.letter for kept in taken]
 
-    async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
+    async def finish_redriven(self, deaths: Sequence[Death], retry_at: float | None = None) -> None:
         await self._step()
-        for name in ids:
-            kept = self._state.letters.get(name)
-            if kept is None or kept.letter.redriven_at is None:
+        for death in deaths:
+            kept = self._state.letters.get(death.id)
+            if kept is None or kept.letter.redriven_at is None or kept.letter.at != death.at:
                 continue
             if retry_at is None:
-                del self._state.letters[name]
+                del self._state.letters[death.id]
             else:
                 kept.hidden_until = retry_at
 

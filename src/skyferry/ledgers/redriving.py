@@ -13,6 +13,7 @@ from skyferry.ledgers.codec import NUMBER, pack
 from skyferry.ledgers.statements import write
 from skyferry.model import State
 from skyferry.ports import DeadLetter, Filter
+from skyferry.ports.letters import Death
 
 CLAIMED, RETRY, DEAD, DISCARDED = (NUMBER[s] for s in (State.CLAIMED, State.RETRY, State.DEAD, State.DISCARDED))
 
@@ -59,10 +60,13 @@ def take(db: sqlite3.Connection, now: int, limit: int, until: int) -> list[DeadL
     return [codec.unpack_letter(letter, redriven_at) for _, letter, redriven_at in found]
 
 
-def finish(db: sqlite3.Connection, ids: Sequence[str], again: int | None) -> None:
+def finish(db: sqlite3.Connection, deaths: Sequence[Death], again: int | None) -> None:
     """See `Ledger.finish_redriven`."""
-    statement = listing.SQL["finish" if again is None else "again"]
-    db.execute(statement, {"batch": pack(ids)} if again is None else {"batch": pack(ids), "until": again})
+    named = [(death.id, rules.ticks(death.at)) for death in deaths]
+    if again is None:
+        write(db, listing.SQL["finish"], named)
+    else:
+        write(db, listing.SQL["again"], [(*each, again) for each in named])
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -20,6 +20,7 @@ from skyferry.ledgers.codec import NUMBER, pack
 from skyferry.ledgers.statements import read, text
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Settled, Settlement, TransferRow, Wait
+from skyferry.ports.letters import Death
 from skyferry.sqlite import Presence, SqliteFile
 
 PAGE = 1000  # keys that `placed` reads at once
@@ -144,9 +145,9 @@ class SqliteLedger:
             return []  # asked for again and again: without a transaction where there is nothing
         return await self._file.write(lambda db: redriving.take(db, now, limit, until))
 
-    async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
+    async def finish_redriven(self, deaths: Sequence[Death], retry_at: float | None = None) -> None:
         again = None if retry_at is None else rules.ticks(retry_at)
-        await self._file.write(lambda db: redriving.finish(db, ids, again))
+        await self._file.write(lambda db: redriving.finish(db, deaths, again))
 
     async def redriven(self) -> int:
         query = listing.SQL["redriven"]

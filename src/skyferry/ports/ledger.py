@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
+from skyferry.ports.letters import Death
 
 Item = TypeVar("Item")
 
@@ -223,8 +224,11 @@ class Ledger(Protocol):
     async def take_redriven(self, limit: int, lease: float) -> list[DeadLetter]:
         """Lease redriven letters that nobody has in hand; one whose lease ends comes again."""
 
-    async def finish_redriven(self, ids: Sequence[str], retry_at: float | None = None) -> None:
-        """Remove those still marked as redriven: one that died again is a new letter. With `retry_at`, they come again then."""
+    async def finish_redriven(self, deaths: Sequence[Death], retry_at: float | None = None) -> None:
+        """Remove those still marked as redriven: one that died again is a new letter, also if somebody has redriven it already.
+
+        With `retry_at`, they come again then.
+        """
 
     async def redriven(self) -> int:
         """How many letters are being processed again, or wait for it; cheap."""

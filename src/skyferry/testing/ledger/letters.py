@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from skyferry.model import State
 from skyferry.ports import DeadLetter, Filter, Ledger, Retry, Settled, Skipped
+from skyferry.ports.letters import Death
 from skyferry.testing.ledger.harness import (
     ALL,
     Cases,
@@ -68,7 +69,7 @@ class LetterCases(Cases):
         await one.redrive(ALL, ["buried"])
         await one.take_redriven(10, 5.0)
         for _ in range(2):
-            await one.finish_redriven(["buried", "other", "nothing"])
+            await one.finish_redriven([Death(name, BURIED.at) for name in ("buried", "other", "nothing")])
         assert await one.redriven() == 0
         assert [letter.id for letter in (await one.dead_letters(ALL)).items] == ["other"]
 
@@ -77,7 +78,7 @@ class LetterCases(Cases):
         await one.bury([BURIED])
         await one.redrive(ALL)
         await one.take_redriven(1, 5.0)
-        await one.finish_redriven(["buried"], harness.now() + 20)
+        await one.finish_redriven([Death("buried", BURIED.at)], harness.now() + 20)
         await harness.pass_time(19)
         assert await one.take_redriven(1, 5.0) == []
         await harness.pass_time(2)
@@ -89,15 +90,25 @@ class LetterCases(Cases):
         await finish(one, T, dead())
         await one.bury([BURIED])
         await one.redrive(ALL)
-        await one.take_redriven(2, 5.0)
+        taken = await one.take_redriven(2, 5.0)
         await finish(one, T, dead("invalid_key"))
         await one.bury([replace(BURIED, message="still")])
-        await one.finish_redriven([T.id, "buried"])
+        await one.finish_redriven([Death(letter.id, letter.at) for letter in taken])
         letters = {letter.id: letter for letter in (await one.dead_letters(ALL)).items}
         assert (letters[T.id].reason, letters["buried"].message) == ("invalid_key", "still")
         assert {letter.redriven_at for letter in letters.values()} == {None}
         assert len(letters[T.id].attempts) == 2
         assert await one.redrive(ALL) == 2
+
+    async def test_what_died_again_and_was_redriven_again_stays(self, one: Ledger) -> None:
+        """Though the message of its first death is finished only then."""
+        await one.bury([BURIED])
+        await one.redrive(ALL)
+        (first,) = await one.take_redriven(1, 5.0)
+        await one.bury([replace(BURIED, at=BURIED.at + 1)])
+        assert await one.redrive(ALL) == 1
+        await one.finish_redriven([Death(first.id, first.at)])
+        assert [letter.at for letter in await one.take_redriven(1, 5.0)] == [BURIED.at + 1]
 
     async def test_discarding_is_for_good(self, one: Ledger) -> None:
         """The letter goes, the transfer is settled; a redriven one too, as long as nobody has it in hand."""
