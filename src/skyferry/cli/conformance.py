@@ -95,9 +95,9 @@ async def _run(
             results.append(result)
             told(result)
     finally:
-        await _clean(store, scratch)
-        for each in opened:
+        for each in opened:  # first, as a write that was cancelled may be under way in a thread
             await each.close()
+        await _clean(places.opened(wanted, opener), scratch)
         await opener.close()
     return store.traits, results
 
@@ -118,7 +118,7 @@ async def _refused(store: ObjectStore, scratch: str, keys: Sequence[str]) -> dic
 
 
 async def _clean(store: ObjectStore, scratch: str) -> None:
-    """Remove what the cases have left."""
+    """Remove what the cases have left, and close the store."""
     if store.traits.listed_uploads:
         for upload in [upload async for upload in store.uploads(scratch)]:
             await store.abort_upload(upload)
@@ -132,6 +132,7 @@ async def _clean(store: ObjectStore, scratch: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         for key in keys:
             tasks.create_task(delete(key))
+    await store.close()
 
 
 def _absent(store: StoreSettings) -> StoreSettings | None:
