@@ -17,7 +17,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -46,8 +46,9 @@ class SqliteFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.presence = Presence(path.with_name(path.name + ".owners"), owner)
-            self._writer, self._reader = self._connect(), self._connect()
-            self._writer.executescript(schema)
+            with self.presence.alone():  # SQLite does not wait where two switch a new file to WAL
+                self._writer, self._reader = self._connect(), self._connect()
+                self._writer.executescript(schema)
             self._reader.execute("PRAGMA query_only=ON")
             if opened is not None:
                 self._writer.execute("BEGIN IMMEDIATE")
@@ -180,6 +181,16 @@ class Presence:
                 raise BlockingIOError(f"a process named {owner} has it open")
             time.sleep(0.01)
         self._file = file
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Whoever else comes here waits."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def dead(self) -> list[str]:
         """Owners whose process is gone and whose leases may be freed; call `forget` once they are."""

@@ -1,9 +1,10 @@
-"""A process of its own on a queue file: `consumer.py PATH OWNER work|hold|send`. What it prints is durable."""
+"""A process of its own on a queue file: `consumer.py PATH OWNER work|hold|send|create`. What it prints is durable."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import count
 from pathlib import Path
 
 from skyferry.clock import SystemClock
@@ -38,8 +39,19 @@ async def send(queue: SqliteQueue) -> None:
             print(name, flush=True)
 
 
+async def create(folder: Path, owner: str) -> None:
+    """Open one new file after the other: the next when told to, by a line."""
+    for number in count():
+        queue = SqliteQueue(folder / f"{number}.db", "shared", owner, SystemClock())
+        print(number, flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        await queue.close()
+
+
 async def main(path: str, owner: str, what: str) -> None:
     """Do it with leases far longer than any test, so that nothing comes again by waiting."""
+    if what == "create":
+        await create(Path(path), owner)
     queue = SqliteQueue(Path(path), "shared", owner, SystemClock(), lease=3600)
     await {"work": work, "hold": hold, "send": send}[what](queue)
     await queue.close()

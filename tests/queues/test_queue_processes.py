@@ -19,7 +19,8 @@ SENT = [b"%d" % number for number in range(2000)]
 
 async def start(path: Path, owner: str, what: str, says: bytes) -> Process:
     """A process on the queue that has opened it and said something."""
-    process = await asyncio.create_subprocess_exec(sys.executable, str(CONSUMER), str(path), owner, what, stdout=PIPE)
+    command = (sys.executable, str(CONSUMER), str(path), owner, what)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
     assert (await process.stdout.readline()).strip() == says
     return process
@@ -53,6 +54,20 @@ async def outputs(processes: list[Process]) -> list[bytes]:
     """What each printed, in the end."""
     async with asyncio.timeout(60):
         return [output for output, _ in await asyncio.gather(*(process.communicate() for process in processes))]
+
+
+async def test_several_may_create_a_file_at_once(tmp_path: Path) -> None:
+    """One file after the other: each process says where it is, and all go on together."""
+    creators = [await start(tmp_path, f"worker-{number}", "create", b"0") for number in range(4)]
+    for number in range(1, 50):
+        for process in creators:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+        for process in creators:
+            assert process.stdout is not None
+            assert (await process.stdout.readline()).strip() == b"%d" % number
+    for process in creators:
+        await kill(process)
 
 
 async def test_each_message_is_acked_by_one_process(tmp_path: Path) -> None:
