@@ -28,6 +28,7 @@ from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_files import existing, read_range, translate
 from skyferry.stores.local_inspect import inspect
+from skyferry.stores.local_lane import Lane, Steps, stepless, through
 from skyferry.stores.local_meta import describe, version_of
 from skyferry.stores.local_names import LONGEST_NAME, names_of
 from skyferry.stores.local_threads import Threads
@@ -37,6 +38,7 @@ from skyferry.stores.local_write import LocalWriter
 
 T = TypeVar("T")
 PAGE = 500  # objects listed at a time
+SMALL = 256 * 2**10  # bytes: so much is read or written in a fraction of a millisecond
 
 
 class LocalStore:
@@ -65,19 +67,19 @@ class LocalStore:
         self.name = name
         self._bucket, self._on_unreadable = Bucket(folder), on_unreadable
         self._writer = LocalWriter(self._bucket, name)
-        self._threads = Threads(f"store-{name}", threads)
+        self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
         self._closed = False
 
     async def head(self, key: str) -> ObjectMeta:
-        return await self._run(key, self._head, key)
+        return await self._do(0, self._steps(key, stepless(self._head), key))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        return await self._run(key, self._read, key, start, length, version)
+        return await self._do(length, self._steps(key, stepless(self._read), key, start, length, version))
 
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        return await self._run(key, self._writer.write, key, data, attributes, checksums, when)
+        return await self._do(len(data), self._steps(key, self._writer.write, key, data, attributes, checksums, when))
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         names_of(key)
@@ -113,7 +115,7 @@ class LocalStore:
         raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
-        await self._run(key, self._writer.delete, key, when)
+        await self._do(0, self._steps(key, self._writer.delete, key, when))
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         unreadable: list[str] = []
@@ -130,23 +132,30 @@ class LocalStore:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            await self._lane.close()
             await self._threads.close()
             await asyncio.to_thread(self._bucket.close)
 
     async def _run(self, key: str, function: Callable[..., T], *args: object) -> T:
+        return await self._threads.run(through, self._steps(key, stepless(function), *args))
+
+    async def _do(self, size: int, steps: Steps[T]) -> T:
+        return await (self._lane.run(steps) if size <= SMALL else self._threads.run(through, steps))
+
+    def _steps(self, key: str, function: Callable[..., Steps[T]], *args: object) -> Steps[T]:
         if self._closed:
             raise StoreUnavailable("it is closed", where=self.name)
-        return await self._threads.run(self._call, key, function, args)
+        return self._translated(f"{self.name} {key}", function, args)
 
-    def _call(self, key: str, function: Callable[..., T], args: tuple[object, ...]) -> T:
+    def _translated(self, where: str, function: Callable[..., Steps[T]], args: tuple[object, ...]) -> Steps[T]:
         try:
             try:
-                return function(*args)
+                return (yield from function(*args))
             except FileNotFoundError:  # somebody has removed what is ours
                 self._bucket.renew()
-                return function(*args)
+                return (yield from function(*args))
         except OSError as error:
-            raise translate(error, f"{self.name} {key}") from error
+            raise translate(error, where) from error
 
     def _inspect(self) -> BucketFacts:
         self._bucket.root()

@@ -18,27 +18,71 @@ T = TypeVar("T")
 _Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[object, ...]]
 
 
+class Results:
+    """What threads have done, handed over to the event loop that is running now."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._announced = False  # the loop has been told that there are results
+        self._drained: asyncio.Future[None] | None = None
+        self.pending = 0  # asked for and not yet handed over
+
+    def expected(self) -> asyncio.Future[Any]:
+        """One more, which MUST be added once it is there, also if it was cancelled meanwhile."""
+        self.pending += 1
+        return self._loop.create_future()
+
+    async def drained(self) -> None:
+        """Wait until all that were expected have been handed over."""
+        while self.pending:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def add(self, future: asyncio.Future[Any], result: object, problem: BaseException | None) -> None:
+        """From any thread; `announce` must follow."""
+        self._ready.append((future, result, problem))
+
+    def announce(self) -> None:
+        """From any thread: see that what was added is handed over."""
+        if self._ready and not self._announced:
+            self._announced = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def _deliver(self) -> None:
+        self._announced = False  # before they are taken: one that comes after the last is announced again
+        while self._ready:
+            future, result, problem = self._ready.popleft()
+            self.pending -= 1
+            if future.done():
+                continue  # cancelled
+            if problem is None:
+                future.set_result(result)
+            else:
+                future.set_exception(problem)
+        if not self.pending and self._drained and not self._drained.done():
+            self._drained.set_result(None)
+
+
 class Threads:
     """A fixed number of threads, started with the first call, all for one event loop."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name, self._count = name, count
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        self._announced = False  # the loop has been told that there are results
         self._threads: list[threading.Thread] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._results: Results | None = None
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """The result of `function(*args)`, or its exception. Cancelled before it has begun, it does not run."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._threads = [
-                threading.Thread(target=self._work, name=f"{self._name}-{n}", daemon=True) for n in range(self._count)
-            ]
-            for thread in self._threads:
-                thread.start()
-        future: asyncio.Future[T] = self._loop.create_future()
+        if self._results is None:
+            self._results = Results()
+            self._threads = [started(f"{self._name}-{n}", self._work, self._results) for n in range(self._count)]
+        future: asyncio.Future[T] = self._results.expected()
         self._jobs.put((future, function, args))
         return await future
 
@@ -47,31 +91,26 @@ class Threads:
         threads, self._threads = self._threads, []
         for _ in threads:
             self._jobs.put(None)
-        for thread in threads:
-            await asyncio.to_thread(thread.join)
+        await joined(threads)
 
-    def _work(self) -> None:
+    def _work(self, results: Results) -> None:
         while (job := self._jobs.get()) is not None:
             future, function, args = job
-            if future.cancelled():
-                continue
             try:
-                self._results.append((future, function(*args), None))
+                results.add(future, None if future.cancelled() else function(*args), None)
             except BaseException as problem:  # noqa: BLE001 - handed to the caller, who awaits it
-                self._results.append((future, None, problem))
-            if not self._announced:
-                self._announced = True
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    assert self._loop is not None
-                    self._loop.call_soon_threadsafe(self._deliver)
+                results.add(future, None, problem)
+            results.announce()
 
-    def _deliver(self) -> None:
-        self._announced = False  # before they are taken: one that comes after the last is announced again
-        while self._results:
-            future, result, problem = self._results.popleft()
-            if future.done():
-                continue  # cancelled
-            if problem is None:
-                future.set_result(result)
-            else:
-                future.set_exception(problem)
+
+def started(name: str, work: Callable[..., None], *args: object) -> threading.Thread:
+    """A thread at work, which does not keep the process alive."""
+    thread = threading.Thread(target=work, args=args, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+async def joined(threads: list[threading.Thread]) -> None:
+    """Wait until all of them have ended."""
+    for thread in threads:
+        await asyncio.to_thread(thread.join)

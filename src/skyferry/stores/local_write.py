@@ -20,6 +20,7 @@ from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores import local_uploads
 from skyferry.stores.local_bucket import TMP, Bucket
 from skyferry.stores.local_files import ABSENT, crc_of, opened, parent, prune, write_all
+from skyferry.stores.local_lane import Steps, through
 from skyferry.stores.local_meta import attach, detach, summary, version_of
 from skyferry.stores.local_names import names_of
 
@@ -48,14 +49,14 @@ class LocalWriter:
 
     def write(
         self, key: str, data: bytes, attributes: Attributes, declared: Checksums, when: Precondition
-    ) -> ObjectMeta:
+    ) -> Steps[ObjectMeta]:
         """See `ObjectStore.write`."""
         names, folder, name = names_of(key), self._tmp(), f"w-{uuid.uuid4().hex}"
         with opened(name, _NEW, folder) as file:
             try:
                 write_all(file, data)
                 held = self._proven(key, file, 0, data, declared.crc32c)
-                return self._publish(_Written(file, folder, name, held), key, names, attributes, when)
+                return (yield from self._publish(_Written(file, folder, name, held), key, names, attributes, when))
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
@@ -104,7 +105,7 @@ class LocalWriter:
             raise ChecksumMismatch("the parts are not those of the object", where=self._where(upload.key))
         with self._uploading(upload, fcntl.LOCK_EX) as file:  # no part is being written any more
             written = _Written(file, self._tmp(), _temporary(upload), f"{held:08x}")
-            made = self._publish(written, upload.key, names, upload.attributes, when)
+            made = through(self._publish(written, upload.key, names, upload.attributes, when))
         local_uploads.forget(self._bucket, upload)
         return made
 
@@ -116,7 +117,7 @@ class LocalWriter:
             if _ID.fullmatch(upload.id):
                 local_uploads.forget(self._bucket, upload)
 
-    def delete(self, key: str, when: Precondition) -> None:
+    def delete(self, key: str, when: Precondition) -> Steps[None]:
         """See `ObjectStore.delete`."""
         names, root = names_of(key), self._bucket.root()
         try:
@@ -128,7 +129,7 @@ class LocalWriter:
                     if held is None:
                         return
                     os.unlink(names[-1], dir_fd=folder)
-                os.fsync(folder)
+                yield folder
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -139,11 +140,11 @@ class LocalWriter:
 
     def _publish(
         self, written: _Written, key: str, names: Sequence[str], attributes: Attributes, when: Precondition
-    ) -> ObjectMeta:
+    ) -> Steps[ObjectMeta]:
         checksums = Checksums(crc32c=written.crc32c)
         attach(self._bucket, written.file, attributes, checksums)
-        os.fsync(written.file)
-        replaced = self._take_name(written, key, names, when)
+        yield written.file
+        replaced = yield from self._take_name(written, key, names, when)
         stat = os.fstat(written.file)
         if replaced is not None and version_of(replaced) != version_of(stat):
             detach(self._bucket, version_of(replaced))
@@ -151,7 +152,7 @@ class LocalWriter:
 
     def _take_name(
         self, written: _Written, key: str, names: Sequence[str], when: Precondition
-    ) -> os.stat_result | None:
+    ) -> Steps[os.stat_result | None]:
         """Durably. Returns what was there before."""
         root = self._bucket.root()
         for attempt in range(PRUNED):
@@ -159,7 +160,7 @@ class LocalWriter:
                 with parent(root, names, create=True) as folder:
                     with self._bucket.locked(names):
                         found = self._swap(written, folder, key, names[-1], when)
-                    os.fsync(folder)
+                    yield folder
                     return found
             except FileNotFoundError:  # a delete has removed the folder, which it left empty
                 if attempt == PRUNED - 1:

@@ -1,0 +1,132 @@
+"""Small work in one thread: flushed where it says so, and never stuck behind what sticks."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from skyferry.errors import StoreUnavailable
+from skyferry.stores.local import LocalStore
+from skyferry.stores.local_lane import HELPERS, Lane, Steps, stepless, through
+
+
+@pytest.fixture
+async def lane() -> AsyncIterator[Lane]:
+    made = Lane("test")
+    async with asyncio.timeout(30):
+        yield made
+        await made.close()
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The file descriptors, in order; those that are negative cannot be."""
+    seen: list[int] = []
+
+    def fsync(file: int) -> None:
+        seen.append(file)
+        if file < 0:
+            raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return seen
+
+
+def twice(*files: int) -> Steps[list[str]]:
+    """Flush these, and tell how it went."""
+    told = []
+    for file in files:
+        try:
+            yield file
+        except OSError as error:
+            told.append(error.strerror or "")
+        else:
+            told.append("flushed")
+    return told
+
+
+async def test_steps_go_on_when_what_they_wait_for_is_flushed(lane: Lane, flushed: list[int]) -> None:
+    assert await lane.run(twice(7, -1, 8)) == ["flushed", "the disk is broken", "flushed"]
+    assert flushed == [7, -1, 8]
+
+
+def test_they_may_be_done_at_once(flushed: list[int]) -> None:
+    assert through(twice(7, -1, 8)) == ["flushed", "the disk is broken", "flushed"]
+    assert flushed == [7, -1, 8]
+
+
+async def test_a_flush_that_fails_fails_what_waits_for_it(lane: Lane, flushed: list[int]) -> None:
+    def steps() -> Steps[None]:
+        yield -1
+
+    with pytest.raises(OSError, match="broken"):
+        await lane.run(steps())
+
+
+async def test_what_is_short_is_done_by_one_thread(lane: Lane) -> None:
+    names = await asyncio.gather(*(lane.run(stepless(lambda: threading.current_thread().name)()) for _ in range(100)))
+    assert set(names) == {"test"}
+
+
+async def test_others_go_on_beside_what_sticks(lane: Lane) -> None:
+    """As many as there are threads may stick: the one after them still comes."""
+    go_on = threading.Event()
+    stuck = [asyncio.create_task(lane.run(stepless(go_on.wait)(30))) for _ in range(HELPERS)]
+    await lane.run(stepless(go_on.set)())
+    assert await asyncio.gather(*stuck) == [True] * HELPERS
+
+
+async def test_what_is_cancelled_before_it_begins_does_not_run(lane: Lane) -> None:
+    go_on, done = threading.Event(), list[int]()
+    stuck = [asyncio.create_task(lane.run(stepless(go_on.wait)(30))) for _ in range(HELPERS + 1)]
+    late = asyncio.create_task(lane.run(stepless(done.append)(1)))
+    await asyncio.sleep(0)
+    late.cancel()
+    await asyncio.wait([late])
+    go_on.set()
+    await asyncio.gather(*stuck)
+    await lane.close()
+    assert done == []
+
+
+async def test_what_is_cancelled_after_that_is_finished_before_the_end(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushing, go_on, done = asyncio.Event(), threading.Event(), list[int]()
+    loop = asyncio.get_running_loop()
+
+    def slow(file: int) -> None:
+        loop.call_soon_threadsafe(flushing.set)
+        assert go_on.wait(30)
+
+    def steps() -> Steps[None]:
+        yield 1
+        done.append(1)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    running = asyncio.create_task(lane.run(steps()))
+    await flushing.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    go_on.set()
+    await lane.close()
+    assert done == [1]
+
+
+async def test_what_fails_says_so(lane: Lane) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        await lane.run(stepless(int)("no"))
+
+
+async def test_a_closed_store_refuses(tmp_path: Path) -> None:
+    store = LocalStore("s", tmp_path)
+    await store.close()
+    for call in (store.head("k"), store.read("k", 0, 2**20), store.delete("k")):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await call
