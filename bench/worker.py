@@ -70,7 +70,7 @@ def settings(folder: Path, source: str) -> Settings:
         "destination": {"url": source.replace("source", "destination")},
     }
     routes = [{"name": "all", "from": "source", "to": "destination"}]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "skyferry.yaml"
     file.write_text(json.dumps({"workspace": str(folder), "stores": stores, "routes": routes}))
     return load(file, {})
