@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import json
 import os
 import pstats
@@ -148,6 +149,7 @@ async def work(chosen: Settings, observer: Observer) -> Spent:
     """What it takes to work the backlog off, up to the last ack."""
     seen = UntilAcked(Spent(), observer)
     async with build(chosen, seen) as service:
+        gc.freeze()  # as `skyferry run` does
         seen.spent = Spent()
         await service.run(until_idle=True)
     return seen.spent

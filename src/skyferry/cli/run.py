@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -83,6 +84,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
         url = await stack.enter_async_context(_served(service, settings, show))
         stop = stack.enter_context(_Stop(service.drain, show.close))
         await stack.enter_async_context(show.running(url, folders(settings)))
+        gc.freeze()  # what was made up to here stays: looking through it again and again took a tenth of each decision
         await service.run(until_idle)
         letters = (await service.status()).dead_letters
     if letters:
