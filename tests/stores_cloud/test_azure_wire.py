@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
+from awscrt import checksums as crt
 
 from skyferry.credentials import Provider, fixed
 from skyferry.errors import ObjectNotFound, PermissionDenied, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Precondition, Reach
 from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure_proof import CRC64, crc64
+from skyferry.stores.azure_upload import ALIVE
 from skyferry.stores.azure_wire import AzureOptions
 
 OLD, NEW = "2026-11-23T10:00:00.0000001Z", "2026-11-23T10:00:00.0000002Z"
@@ -101,12 +104,22 @@ async def test_a_token_that_may_not_is_not_renewed(script: Script) -> None:
 async def test_every_write_names_the_encryption_scope_and_the_version_of_the_api(
     script: Script, store: AzureStore
 ) -> None:
-    script.plan(201, BLOB)
+    """A block, a list of them, a whole blob, a copy."""
+    for data in (ALIVE, b"data"):
+        script.plan(201, {CRC64: crc64(f"{crt.crc64nvme(data):016x}")})
+    upload = await store.start_upload("k", 4, 4, Attributes())
+    part = await store.write_part(upload, 1, b"data", f"{crt.crc32c(b'data'):08x}")
+    for _ in ("the list", "what it made", "the blob", "the copied block", "the list of the copy", "what it made"):
+        script.plan(201, BLOB)
+    await store.finish_upload(upload, [part], Checksums())
     await store.write("k", b"x", Attributes(), Checksums())
-    (request,) = script.seen
-    assert request.headers["x-ms-encryption-scope"] == "secret"
-    assert request.headers["x-ms-version"] == "2026-02-06"
-    assert request.headers["authorization"] == "Bearer token"
+    await store.copy_from(Reach("", "from"), ObjectMeta("k", 4, TAG, 0.0), "k", Attributes())
+    writes = [request for request in script.seen if request.method != "HEAD"]
+    assert len(writes) == 6
+    for request in writes:
+        assert request.headers["x-ms-encryption-scope"] == "secret"
+        assert request.headers["x-ms-version"] == "2026-02-06"
+        assert request.headers["authorization"] == "Bearer token"
 
 
 async def test_a_version_that_the_account_keeps_is_read_by_its_id(script: Script, store: AzureStore) -> None:
