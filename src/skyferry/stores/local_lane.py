@@ -19,7 +19,8 @@ from skyferry.stores.local_threads import Results, joined, started
 
 T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors, each of which is flushed before it goes on
-PATIENCE = 0.005  # seconds without progress, seen twice: the disk is slow, and another thread helps
+PATIENCE = 0.005  # seconds; where twice in a row fewer than so many steps were done in them, and more wait,
+STEPS = 5  # the disk is slow, and another thread helps
 HELPERS = 3
 FLUSHERS = 4
 TOGETHER = 16  # results handed over at a time, while there is more to do
@@ -44,7 +45,7 @@ class Lane:
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._taken = 0  # jobs, by whichever thread
+        self._taken = 0  # steps begun, by whichever thread
 
     async def run(self, steps: Steps[T]) -> T:
         """Their result, or their exception. Cancelled before they have begun, they do not run."""
@@ -69,21 +70,21 @@ class Lane:
                 self._flushes.put(None)
         await joined(threads)
 
-    def _look(self, before: int, stuck: int) -> None:
-        """As long as anything is under way, see that it goes on: `stuck` times it did not."""
+    def _look(self, before: int, slow: int) -> None:
+        """As long as anything is under way, see that it goes on: `slow` times in a row it did not."""
         if self._results is None or not self._results.pending:
             self._watch = None
             return
-        if stuck == 2:
-            stuck, self._helpers = 0, [helper for helper in self._helpers if helper.is_alive()]
+        if slow == 2:
+            slow, self._helpers = 0, [helper for helper in self._helpers if helper.is_alive()]
             if len(self._helpers) < HELPERS:
                 self._helpers.append(started(f"{self._name}-help", self._help, self._results))
         loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(PATIENCE, self._again, before, stuck)
+        self._watch = loop.call_later(PATIENCE, self._again, before, slow)
 
-    def _again(self, before: int, stuck: int) -> None:
-        still = self._taken == before and not self._jobs.empty()
-        self._look(self._taken, stuck + 1 if still else 0)
+    def _again(self, before: int, slow: int) -> None:
+        behind = self._taken - before < STEPS and not self._jobs.empty()
+        self._look(self._taken, slow + 1 if behind else 0)
 
     def _work(self, results: Results) -> None:
         while True:
