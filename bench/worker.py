@@ -6,7 +6,8 @@
 matched, claimed, decided, settled and acked, and no store is asked. "gone": the same of objects that are not there any
 more, so a store in memory is asked. "duplicate": the same events again, settled before. "copy": 4 KiB objects from one
 folder to another, each with fsync of file and folder, read back, SHA-256 and CRC32C, preconditions and stamp; "bare" does
-only what no durable copy can do without, in as many threads: read, write, fsync, rename, fsync of the folder.
+only what no durable copy can do without, in as many threads: read, write, fsync, rename, fsync of the folder. "Into
+memory" is a copy without what the destination's disk takes.
 User and system time and context switches are those of the whole process, for each event.
 With "metrics and logs" the observers are those of `skyferry run`, the lines go to a file.
 """
@@ -64,11 +65,11 @@ class Silence:
         """Hear it."""
 
 
-def settings(folder: Path, source: str) -> Settings:
+def settings(folder: Path, source: str, destination: str = "") -> Settings:
     """The embedded default, but for the stores."""
     stores = {
         "source": {"url": source, "watch": False},
-        "destination": {"url": source.replace("source", "destination")},
+        "destination": {"url": destination or source.replace("source", "destination")},
     }
     routes = [{"name": "all", "from": "source", "to": "destination"}]
     folder.mkdir(parents=True, exist_ok=True)
@@ -225,6 +226,8 @@ def rows(folder: Path, decisions: int, copies: int, *, told: bool, profile: bool
     prepare(chosen.workspace, copies)
     if not told:
         print(bare(chosen.workspace, copies).row("bare copy 4 KiB", copies), flush=True)
+        lost = settings(folder / "lost", (chosen.workspace / "source").absolute().as_uri(), "memory://destination")
+        measure("copy 4 KiB into memory", lost, events(Provider.FILE, copies), told=told, profile=profile)
     measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, copies), told=told, profile=profile)
     made = sum(path.is_file() for path in (chosen.workspace / "destination").glob("[0-9]*/*"))
     assert made == copies, f"{made} of {copies} arrived"
