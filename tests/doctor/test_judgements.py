@@ -15,6 +15,8 @@ from skyferry.doctor import State, facts, holds, notices
 from skyferry.doctor.check import WHAT, Check, Place
 from skyferry.doctor.hearing import Hearing, hearing, may_listen
 from skyferry.doctor.needs import Needs, Shape, shapes
+from skyferry.doctor.pace import Pace
+from skyferry.model import ObjectMeta
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
 from skyferry.queues.sqs_inspect import senders
 from skyferry.stores.s3_inspect import notices as s3_notices
@@ -110,6 +112,45 @@ def test_a_lease_must_outlast_its_renewals() -> None:
     assert (slow.state, slow.hint) == (State.WRONG, "set the queue's lease to 31s or more")
     assert "12 hours" in holds.lease(PLACE, 30, 0.1, 12 * 3600).detail
     assert "hours" not in holds.lease(PLACE, 30, 0.1, math.inf).detail
+
+
+@pytest.mark.parametrize(
+    ("seconds", "longest", "expected", "words"),
+    [
+        (60, math.inf, State.OK, "within the lease of 60 s"),
+        (
+            61,
+            math.inf,
+            State.OK,
+            "renewed every 20 s; should its worker die or stand still, the message comes again within",
+        ),
+        (30 * 86400, math.inf, State.OK, "about 720 hours for"),
+        (6 * 3600 - 1, 12 * 3600, State.OK, "about 6 hours for"),
+        (6 * 3600, 12 * 3600, State.UNKNOWN, "can be held for 12 hours"),
+    ],
+)
+def test_the_lease_is_held_against_the_expected_time_of_a_copy(
+    seconds: float, longest: float, expected: State, words: str
+) -> None:
+    """Longer is right where leases are renewed; near the end of all renewing it is something to know, and what to do."""
+    pace = Pace("photos", "a.mov", size=8 * 2**20, read=2**20, took=seconds / 8)
+    found = holds.copy_time(PLACE, 60, pace, longest)
+    assert (found.state, words in found.detail, bool(found.hint)) == (expected, True, expected is State.UNKNOWN)
+    assert "a.mov at photos" in found.detail
+
+
+def test_without_an_object_nothing_is_expected() -> None:
+    """And of an empty one, the time that reading it took."""
+    assert holds.copy_time(PLACE, 60, None).state is State.UNKNOWN
+    assert Pace("photos", "empty", 0, 0, 0.5).seconds == 0.5
+    assert "less than 1 s" in holds.copy_time(PLACE, 60, Pace("photos", "empty", 0, 0, 0.0)).detail
+
+
+def test_only_what_a_route_takes_counts() -> None:
+    """By its key and its size."""
+    taken = Needs("a", reads=("",), filters=(FilterSettings(suffix=".x", min_size=2, max_size=4),)).taken()
+    wanted = [taken(ObjectMeta(key, size, "v", 0.0)) for key, size in (("a.x", 2), ("a.x", 1), ("a.x", 5), ("a.y", 3))]
+    assert wanted == [True, False, False, False]
 
 
 @pytest.mark.parametrize(("skew", "expected"), [(59.0, State.OK), (-61.0, State.WRONG), (NOBODY, State.UNKNOWN)])

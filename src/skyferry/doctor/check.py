@@ -41,6 +41,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "receive": "messages may be received",
         "setup": "how it is set up",
         "lease": "a lease lasts long enough",
+        "copy-time": "a copy takes less time than a message can be held",
         "redrive": "the queue takes no message before Skyferry has given it up",
         "notified": "what lands in the bucket is told to a queue",
         "deletes": "what is deleted there is told to it, too",

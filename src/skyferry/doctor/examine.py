@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skyferry.clock import SystemClock
 from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
@@ -16,9 +17,11 @@ from skyferry.doctor.check import Check, Place, State
 from skyferry.doctor.events import Subject
 from skyferry.doctor.hearing import Hearing, hearing, may_listen
 from skyferry.doctor.needs import Needs, needs
+from skyferry.doctor.pace import Pace
 from skyferry.doctor.stores import NOTHING, Examination, canary_key
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectRef
+from skyferry.ports import Clock
 from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Notice, QueueFacts, Unknown
 from skyferry.wiring import Opener
 
@@ -38,9 +41,9 @@ class Scope:
     wait: float = 60.0  # seconds, at most, for an event
 
 
-async def examine(settings: Settings, scope: Scope) -> list[Check]:
+async def examine(settings: Settings, scope: Scope, clock: Clock | None = None) -> list[Check]:
     """What was found, in the order stores, queues, routes. Raises nothing for what is wrong: that is a check."""
-    opener = Opener(settings)
+    opener = Opener(settings, clock or SystemClock())
     try:
         return await _Doctor(opener, scope).run()
     finally:
@@ -56,6 +59,7 @@ class _Doctor:
     hearing: set[str] = field(default_factory=set)  # queues that messages were received from
     waiting: dict[str, int] = field(default_factory=dict)  # messages, by queue; -1 = it does not tell
     taken: dict[str, float] = field(default_factory=dict)  # seconds that a request to a queue took, by name
+    paces: dict[str, list[Pace]] = field(default_factory=dict)  # of sources, by name
 
     async def run(self) -> list[Check]:
         of_stores, of_queues, of_routes = [], [], []
@@ -88,6 +92,7 @@ class _Doctor:
             await store.close()
         if examination.reached:
             self.facts[wanted.store] = examination.facts
+        self.paces[wanted.store] = examination.paces
         who = resolved(self.opener.settings.stores[wanted.store]).identity
         return [bucket_facts.as_configured(check, who) for check in examination.checks]
 
@@ -126,7 +131,16 @@ class _Doctor:
             checks += [bucket_facts.as_configured(check, who) for check in judged]
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
         longest = facts.longest_hold if facts else float("inf")
-        return [*checks, holds.lease(place, settings.lease, self.taken[settings.name], longest)]
+        checks.append(holds.lease(place, settings.lease, self.taken[settings.name], longest))
+        return [*checks, holds.copy_time(place, settings.lease, self._slowest(settings.name), longest)]
+
+    def _slowest(self, queue: str) -> Pace | None:
+        """Of the sources whose events come by this queue, for all that is known."""
+        routes = self.opener.settings.routes
+        if queue in self.queues:
+            routes = tuple(r for r in routes if queue in hearing(r, self._notices(r.source), self.queues).queues)
+        paces = [pace for route in routes for pace in self.paces.get(route.source, [])]
+        return max(paces, key=lambda pace: pace.seconds, default=None)
 
     async def _letters(self) -> list[Check]:
         """Of the queue that dead letters are sent to, whether it answers."""

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 
 from skyferry.doctor.check import Check, Place
+from skyferry.doctor.pace import FIRST, Pace
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 
 MARGIN = 10  # leases are renewed three times within their length, and each renewal may have to be sent again
+NEAR = 0.5  # of the longest hold: the estimate is of reading alone, and writing may take as long again
 
 
 def judged(place: Place, facts: QueueFacts, max_retries: int) -> Iterator[Check]:
@@ -23,7 +25,7 @@ def judged(place: Place, facts: QueueFacts, max_retries: int) -> Iterator[Check]
 
 
 def lease(place: Place, seconds: float, took: float, longest_hold: float = math.inf) -> Check:
-    """`took` is what a request to the queue took (seconds). How long a copy takes is no matter: leases are renewed."""
+    """`took` is what a request to the queue took (seconds), for leases are renewed. How long a copy takes: `copy_time`."""
     said = f"{seconds:g} s, renewed while a copy lasts"
     if longest_hold < math.inf:
         hours = longest_hold / 3600
@@ -32,6 +34,30 @@ def lease(place: Place, seconds: float, took: float, longest_hold: float = math.
         return place.ok("lease", f"{said}; a request takes {took:.2f} s")
     detail = f"{seconds:g} s, and a request takes {took:.1f} s: a renewal may come too late"
     return place.wrong("lease", detail, f"set the queue's lease to {math.ceil(MARGIN * took)}s or more")
+
+
+def copy_time(place: Place, lease: float, pace: Pace | None, longest_hold: float = math.inf) -> Check:
+    """The expected time of a copy against lease and longest hold (seconds). An estimate, so nothing is wrong by it."""
+    if pace is None:
+        said = "no object that comes by this queue was read to estimate it by"
+        return place.unknown("copy-time", said, "put one at the source and ask again")
+    rate = pace.size / pace.seconds / 2**20 if pace.seconds > 0 else math.inf
+    expected = f"about {_span(pace.seconds)}" if pace.seconds >= 1 else "less than 1 s"
+    which = f"{pace.key} at {pace.store}, the largest of the first {FIRST:,} objects"
+    said = f"{expected} for {which} ({pace.size / 2**20:,.1f} MiB, read at {rate:,.1f} MiB/s): "
+    if pace.seconds <= lease:
+        return place.ok("copy-time", f"{said}within the lease of {lease:g} s")
+    if pace.seconds < NEAR * longest_hold:
+        said += f"longer than the lease of {lease:g} s, which is renewed every {round(lease / 3, 1):g} s; "
+        said += f"should its worker die or stand still, the message comes again within {lease:g} s"
+        return place.ok("copy-time", said)
+    said += f"a message can be held for {_span(longest_hold)}, however often its lease is renewed, and then comes again"
+    hint = "run nearer to the stores, or raise limits.part_concurrency; a redrive policy must leave receives to spare"
+    return place.unknown("copy-time", said, hint)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
 
 
 def receives(max_retries: int) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from skyferry.config.routes import key_filter
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
+from skyferry.model import ObjectMeta
 
 _WILD = re.compile(r"[*?\[\]{}\\]")
 
@@ -28,6 +30,15 @@ class Needs:
     writes: bool = False
     deletes: bool = False  # deletes are propagated to it
     removes: bool = False  # its objects are deleted once they are copied
+    filters: tuple[FilterSettings, ...] = ()  # of the routes that read it
+
+    def taken(self) -> Callable[[ObjectMeta], bool]:
+        """Whether a route takes an object, by its key and size; at some age, it did or will."""
+        rules = [(key_filter(each), each.min_size, each.max_size) for each in self.filters]
+        return lambda meta: any(
+            takes(meta.key) and least <= meta.size and (most is None or meta.size <= most)
+            for takes, least, most in rules
+        )
 
 
 def needs(settings: Settings) -> list[Needs]:
@@ -45,6 +56,7 @@ def _of(store: str, routes: tuple[RouteSettings, ...]) -> Needs:
         writes=bool(into),
         deletes=any(route.deletes == "propagate" for route in into),
         removes=any(route.after_copy == "delete" for route in out),
+        filters=tuple(route.filter for route in out),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from skyferry.doctor.check import Check, Place
 from skyferry.doctor.facts import clock, judged, untried
 from skyferry.doctor.needs import Needs
+from skyferry.doctor.pace import Pace, largest, timed
 from skyferry.engine.digest import whole
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Attributes, ObjectMeta
@@ -47,6 +48,7 @@ class Examination:
     facts: BucketFacts | Unknown = NOTHING
     checks: list[Check] = field(default_factory=list)
     reached: bool = True
+    paces: list[Pace] = field(default_factory=list)  # of what routes take, one for each prefix that is read
 
     @property
     def place(self) -> Place:
@@ -78,27 +80,24 @@ class Examination:
             self.checks += judged(self.place, self.facts, self.needs)
 
     async def _source(self, prefix: str) -> None:
+        taken = self.needs.taken()
         try:
-            first = await self._first(prefix)
+            found = await largest(self.store, prefix, taken)
         except SkyferryError as error:
             self.checks.append(self.place.failed("list", error))
             return
         self.checks.append(self.place.ok("list", prefix and f"under {prefix}"))
         try:
-            if first is not None:
-                await self.store.read(first.key, 0, 1)
+            if found is not None:
+                pace = await timed(self.store, found, self.clock)
+                self.paces += [pace] if taken(found) else []
         except ObjectNotFound:  # deleted since
-            first = None
+            found = None
         except SkyferryError as error:
             self.checks.append(self.place.failed("read", error))
             return
         nothing = self.place.unknown("read", "nothing is there to read", "put an object there and ask again")
-        self.checks.append(self.place.ok("read") if first else nothing)
-
-    async def _first(self, prefix: str) -> ObjectMeta | None:
-        async for meta in self.store.list(prefix):
-            return meta
-        return None
+        self.checks.append(self.place.ok("read") if found else nothing)
 
     async def _canary(self, key: str) -> None:
         """Write, read and delete. It stays only where it may not be deleted."""

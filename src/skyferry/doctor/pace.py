@@ -1,0 +1,46 @@
+"""How long a copy may take, estimated from a timed read of a part of the largest object that a bounded listing shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skyferry.model import ObjectMeta
+from skyferry.ports import Clock, ObjectStore
+
+FIRST = 1000  # objects that are listed: one page of S3 and of Cloud Storage
+SAMPLE = 4 * 2**20  # bytes, at most, that are read
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was read, and in what time."""
+
+    store: str  # its name
+    key: str
+    size: int  # bytes of the whole object
+    read: int  # bytes of it that were read
+    took: float  # seconds
+
+    @property
+    def seconds(self) -> float:
+        """For the whole object, at the same rate: by one connection, and without its writing."""
+        return self.took * self.size / self.read if self.read else self.took
+
+
+async def largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectMeta], bool]) -> ObjectMeta | None:
+    """Of the first under a prefix; one that a route takes if there is any. None: nothing is there. Raises as `list`."""
+    best, count = None, 0
+    async for meta in store.list(prefix):
+        if best is None or (taken(meta), meta.size) > (taken(best), best.size):
+            best = meta
+        if (count := count + 1) >= FIRST:
+            break
+    return best
+
+
+async def timed(store: ObjectStore, meta: ObjectMeta, clock: Clock) -> Pace:
+    """Read its beginning. Raises as `ObjectStore.read`."""
+    began = clock.monotonic()
+    got = await store.read(meta.key, 0, max(1, min(meta.size, SAMPLE)))
+    return Pace(store.name, meta.key, got.meta.size, len(got.data), clock.monotonic() - began)
