@@ -204,10 +204,12 @@ class Transfer:
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
     """The same work always has the same id: BLAKE2b-128 over route, change, source, version and destination.
 
-    The version is the event's position where it has one, else its version id, else the event's own id.
+    The version is the event's exact position where it has one, else its version id, else the event's own id. A delete's version id
+    does not do: S3 names a delete marker when it is set, and again when it is taken away.
     """
     src = event.source
-    version = str(event.position) if event.position and event.position.exact else src.version or event.event_id
+    named = src.version if event.change is Change.CREATED else ""
+    version = str(event.position) if event.position and event.position.exact else named or event.event_id
     parts = (route, event.change, src.provider, src.bucket, src.key, version, store, key)
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -10,7 +10,7 @@ import pytest
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import ConfigError, EventError, NotFound
-from skyferry.model import Change, ObjectEvent, ObjectRef, Priority, Provider, transfer_id
+from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Priority, Provider, transfer_id
 
 
 def routes(*given: dict[str, Any], **settings: Any) -> Routes:
@@ -99,6 +99,17 @@ def test_a_transfer_carries_what_the_event_said_and_defaults_from_route_and_sett
     assert (transfer.max_retries, transfer.priority) == (7, Priority.HIGH)
     [transfer] = compiled.match(replace(event, max_retries=0, priority=Priority.LOW))
     assert (transfer.max_retries, transfer.priority) == (0, Priority.LOW)
+
+
+def test_deletes_of_one_version_are_different_work() -> None:
+    """S3 names a delete marker when it is set, and when it is taken away; a position that counts tells deliveries apart."""
+    compiled = routes({"deletes": "propagate"})
+    marker = replace(deleted().source, version="marker")
+    [one], [two], [again] = (compiled.match(deleted(event_id=i, source=marker)) for i in ("e1", "e2", "e1"))
+    assert (one.id != two.id, one.id == again.id) == (True, True)
+    at = Position("s3-sequencer", "0" * 32)
+    [one], [two] = (compiled.match(deleted(event_id=i, source=marker, position=at)) for i in ("e1", "e2"))
+    assert one.id == two.id
 
 
 def test_the_bucket_of_an_event_may_differ_from_the_folder() -> None:
