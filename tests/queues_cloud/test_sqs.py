@@ -34,6 +34,22 @@ async def test_many_are_received_and_acked_by_one_call(localstack_server: LocalS
     await queue.close()
 
 
+@pytest.mark.parametrize("character", ['"', "é", "x"])
+async def test_ten_of_the_largest_messages_are_received(character: str, localstack_server: LocalStack) -> None:
+    """Of 1 MiB each, in one answer, in which a quote takes two bytes and an é six."""
+    queue = await (await created(localstack_server, lease=30)).open()
+    body = (character * (2**20 // len(character.encode()))).encode()
+    await queue.send([Outgoing(body)] * 10)
+    seen: list[Message] = []
+    while len(seen) < 10:
+        batch = await queue.receive(10, 5)
+        assert batch
+        seen += batch
+    assert {m.body for m in seen} == {body}
+    await queue.ack(seen)
+    await queue.close()
+
+
 async def test_a_fifo_queue_keeps_a_repeated_message_once(localstack_server: LocalStack) -> None:
     """The dedup id is the service's own, and the group is given by an attribute."""
     harness = await created(localstack_server, lease=30, fifo=True)

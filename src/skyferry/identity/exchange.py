@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,6 +13,9 @@ import orjson
 
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.identity.extras import needs
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # also where an SDK has read it
 TIMEOUT = 10.0  # seconds for the whole of it
@@ -64,7 +67,9 @@ class Request:
 
 
 async def ask(request: Request) -> bytes:
-    """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it."""
+    """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it: one that answers with
+    more than ANSWER bytes is none.
+    """
     with needs("s3", request.who):  # here, because who stays on local disks has no need of it
         import aiohttp
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
@@ -81,7 +86,7 @@ async def ask(request: Request) -> bytes:
                 proxy=None if request.local else _proxy(request.url),
             ) as answer,
         ):
-            body = await answer.read()
+            body = await _bounded(answer, request.who)
     except TimeoutError as late:
         raise StoreTimeout(where=request.who) from late
     except (aiohttp.ClientError, OSError) as broken:
@@ -90,6 +95,15 @@ async def ask(request: Request) -> bytes:
     if answer.status < 300:
         return body
     raise _refusal(answer.status, body, request)
+
+
+async def _bounded(answer: ClientResponse, who: str) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > ANSWER:
+            raise StoreUnavailable(f"the answer has more than {ANSWER} bytes", where=who)
+    return bytes(body)
 
 
 def _refusal(status: int, body: bytes, request: Request) -> SkyferryError:

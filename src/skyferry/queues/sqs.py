@@ -32,6 +32,8 @@ from skyferry.queues.together import each
 
 BATCH = 10  # messages in one request
 BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
+# Bytes of one message in an answer, at most: 1 MiB in which each byte is escaped as \u0022 is, and what comes along.
+ANSWERED = 6 * 2**20 + 64 * 2**10
 LONG_POLL = 20  # seconds
 LONGEST_DELAY = 900  # seconds
 LONGEST_HOLD = 12 * 3600  # seconds after the receipt
@@ -169,6 +171,7 @@ class SqsQueue:
         sent = self._clock.time()
         answer = await self._wire.call(
             "ReceiveMessage",
+            limit * ANSWERED,
             MaxNumberOfMessages=limit,
             WaitTimeSeconds=wait,
             VisibilityTimeout=int(self.lease),

@@ -14,7 +14,7 @@ import orjson
 from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, QueueError, StoreError
-from skyferry.http import Answer, Http, Limits
+from skyferry.http import DOCUMENT, Answer, Http, Limits
 
 HINTS = {
     "QueueDoesNotExist": "create it, or correct its name, region and account",
@@ -70,9 +70,9 @@ class SqsWire:
         self._http = Http(name, self.root, limits)
         self._url = location if url else ""
 
-    async def call(self, operation: str, **fields: object) -> Any:
-        """The answer of an operation on the queue. Raises QueueError."""
-        return await self._ask(operation, {"QueueUrl": await self._queue_url(), **fields})
+    async def call(self, operation: str, most: int = DOCUMENT, /, **fields: object) -> Any:
+        """The answer of an operation on the queue, of at most `most` bytes. Raises QueueError."""
+        return await self._ask(operation, {"QueueUrl": await self._queue_url(), **fields}, most)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -84,7 +84,7 @@ class SqsWire:
             self._url = (await self._ask("GetQueueUrl", {"QueueName": self._location, **owner}))["QueueUrl"]
         return self._url
 
-    async def _ask(self, operation: str, fields: Mapping[str, object]) -> Any:
+    async def _ask(self, operation: str, fields: Mapping[str, object], most: int = DOCUMENT) -> Any:
         body = orjson.dumps(fields)
         headers = {
             "Host": urlsplit(self.root).netloc,
@@ -95,7 +95,7 @@ class SqsWire:
 
         async def once(credentials: S3Credentials) -> Answer:
             signed = self._signer.sign(credentials, "POST", urlsplit(self.root).path, headers, sha256)
-            return await self._http.exchange("POST", self.root, signed, body)
+            return await self._http.exchange("POST", self.root, signed, body, limit=most)
 
         try:
             credentials = await self._credentials()
