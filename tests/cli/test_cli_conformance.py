@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
+
+from skyferry.cli.exit_codes import ExitCode
 
 
 def test_a_folder_breaks_the_one_sentence_that_no_folder_can_keep(tmp_path: Path) -> None:
@@ -21,3 +24,14 @@ def test_a_folder_breaks_the_one_sentence_that_no_folder_can_keep(tmp_path: Path
     assert done.returncode == 1
     assert sum(result["outcome"] == "passed" for result in said["results"]) > 40
     assert [path for path in folder.iterdir() if path.name != ".skyferry"] == []
+
+
+def test_a_store_that_is_down_is_told_and_nothing_else(tmp_path: Path) -> None:
+    """Port 9 answers nobody. What was opened is closed, though nothing can be cleaned up."""
+    url = "s3://any/?endpoint=http://127.0.0.1:9&service=localstack&identity=static"
+    env = {**os.environ, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    command = [sys.executable, "-m", "skyferry", "conformance", url, "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: store: Cannot connect to host 127.0.0.1:9")
+    assert done.returncode == ExitCode.FAILED

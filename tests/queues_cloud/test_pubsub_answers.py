@@ -127,3 +127,43 @@ async def test_a_stream_that_the_service_ends_after_a_while_is_opened_again(scen
     with pytest.raises(QueueError):
         await receiving
     assert scene.service.asked["stream"] == 2
+
+
+async def test_what_begins_to_go_back_goes_back_whoever_is_cancelled(scene: Scene) -> None:
+    """A receive that comes meanwhile waits for it; cancelled, it neither breaks it off nor keeps the stream open for ever."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(ack_ids: Sequence[str], **_: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        scene.service.taken.update(ack_ids)
+
+    scene.queue._wire.subscriber.modify_ack_deadline = slow  # type: ignore[method-assign,assignment]  # as in Scene
+    held = await scene.hold()
+    scene.queue._buffer.extend(held)
+    assert [m.id for m in await scene.queue.receive(1, 0)] == ["a"]
+    await scene.clock.advance(PubSubOptions().linger)
+    await begun.wait()
+    receiving = asyncio.create_task(scene.queue.receive(1, 0))
+    await asyncio.sleep(0)
+    receiving.cancel()
+    await asyncio.wait({receiving})
+    go_on.set()
+    assert await scene.queue.receive(1, 0) == []
+    assert (receiving.cancelled(), set(scene.service.taken)) == (True, {"b", "c"})
+
+
+async def test_a_cancelled_receive_lets_the_stream_end_all_the_same(scene: Scene) -> None:
+    """Cancelled at once, while it ends the idling of before: nobody receives, so after a while the stream is closed."""
+    assert await scene.queue.receive(1, 0) == []
+    stream = scene.queue._stream
+    assert stream is not None
+    receiving = asyncio.create_task(scene.queue.receive(1, 3600))
+    await asyncio.sleep(0)
+    receiving.cancel()
+    await asyncio.wait({receiving})
+    scene.service.open.set()
+    await scene.clock.advance(PubSubOptions().linger)
+    await asyncio.wait({stream})
+    await asyncio.sleep(0)
+    assert scene.queue._stream is None

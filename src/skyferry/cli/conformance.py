@@ -97,8 +97,12 @@ async def _run(
     finally:
         for each in opened:  # first, as a write that was cancelled may be under way in a thread
             await each.close()
-        await _clean(places.opened(wanted, opener), scratch)
-        await opener.close()
+        cleaner = places.opened(wanted, opener)
+        try:
+            await _clean(cleaner, scratch)
+        finally:
+            await cleaner.close()
+            await opener.close()
     return store.traits, results
 
 

@@ -64,14 +64,15 @@ class PubSubQueue:
         self._opened = 0.0  # monotonic seconds, when the stream was
         self._stopping = asyncio.Event()
         self._idle: asyncio.Task[None] | None = None
+        self._farewell: asyncio.Task[None] | None = None  # ends the stream and gives back what it brought
         self._closed = False
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """See `EventQueue`."""
         self._check()
         deadline = self._clock.monotonic() + wait
-        await _cancel(self._idle)
         try:
+            await self._wake()
             while not self._closed:
                 rung = self._bell.rung
                 if batch := self._take(limit):
@@ -164,7 +165,7 @@ class PubSubQueue:
             return
         self._closed = True
         self._bell.ring()
-        await _cancel(self._idle)
+        await self._wake()
         with suppress(QueueError):  # then the leases run out by themselves
             await self._stop()
         await self._wire.close()
@@ -239,7 +240,18 @@ class PubSubQueue:
         """Nobody receives: after a while what was brought goes back to those who do."""
         if self._options.linger > 0:
             await self._clock.sleep(self._options.linger)
-        await self._stop()
+        await self._parted()
+        self._farewell = asyncio.create_task(self._stop(), name=f"stop {self.name}")
+        await asyncio.shield(self._farewell)
+
+    async def _wake(self) -> None:
+        """End the idling; but what has begun to go back does so, whoever is cancelled meanwhile."""
+        await _cancel(self._idle)
+        await self._parted()
+
+    async def _parted(self) -> None:
+        if self._farewell is not None:
+            await asyncio.wait({self._farewell})
 
     async def _stop(self) -> None:
         stream, self._stream = self._stream, None

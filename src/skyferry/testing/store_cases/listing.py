@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from skyferry.testing.store_cases.place import Place
+from skyferry.testing.store_cases.place import Place, together
 
 # '!' '-' '.' sort before '/', '0' after it; what UTF-16 sorts otherwise than UTF-8 is at the end
 KEYS = [
@@ -69,7 +69,7 @@ class ListingCases:
             async with gate:
                 await place.put(key, b"x")
 
-        await asyncio.gather(*(put(key) for key in keys))
+        await together(*(put(key) for key in keys))
         keys.sort()
         assert await place.keys() == keys
         assert await place.keys(after=keys[-3]) == keys[-2:]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from awscrt import checksums as crt
 
@@ -116,3 +117,14 @@ def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]
         return
     names = " or ".join(error.__name__ for error in errors)
     raise AssertionError(f"{what!r} was not refused with {names}")
+
+
+async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
+    """All results, or the first failure once all the others have ended: nothing goes on when its case is over."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

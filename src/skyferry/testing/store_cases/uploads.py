@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from unittest import SkipTest
 
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
 from skyferry.model import Checksums
 from skyferry.ports import Precondition
-from skyferry.testing.store_cases.place import Place, digests, noise, pieces, refused
+from skyferry.testing.store_cases.place import Place, digests, noise, pieces, refused, together
 
 
 def body(place: Place, seed: int = 0) -> bytes:
@@ -54,7 +53,7 @@ class UploadCases:
         data = noise(5 * place.part_size + 1)
         upload = await place.start("k", data)
         todo = list(reversed(pieces(upload, data)))
-        parts = await asyncio.gather(*(place.store.write_part(upload, *each) for each in todo))
+        parts = await together(*(place.store.write_part(upload, *each) for each in todo))
         await place.store.finish_upload(upload, parts, digests(data))
         assert (await place.store.read(place.key("k"), 0, len(data))).data == data
 
