@@ -162,6 +162,24 @@ def test_what_may_not_be_looked_at_is_no_fault(clouds: Clouds, skyferry: Skyferr
     assert told["ok"]
 
 
+def test_a_queue_of_dead_letters_is_asked_and_gets_no_message(
+    clouds: Clouds, skyferry: Skyferry, source: S3Bucket
+) -> None:
+    """SQS does not tell whether we may send, so it is not known; one that is not there is wrong."""
+    dead, queue = Sqs(clouds, f"dead-{source.name}"), Sqs(clouds, f"queue-{source.name}")
+    queue.heard_by(source, *EVERYTHING)
+    file = configured(source, clouds.bucket("gcs"), queue.settings)
+    document = yaml.safe_load(Path(file).read_text())
+    for name, ok in ((dead.name, True), ("no-such-queue", False)):
+        url = f"sqs://{name}?endpoint={clouds.s3}&identity=static&region=us-east-1"
+        Path(file).write_text(yaml.safe_dump({**document, "dead_letters": {"url": url}}))
+        told = skyferry("doctor", "--config", file, "--json", code=0 if ok else 1)
+        assert wrong(told) == ([] if ok else [("dead-letters", "reach")])
+        if ok:
+            assert states(said(told), ("dead-letters", "reach"), ("dead-letters", "send")) == ["ok", "unknown"]
+    assert dead.bodies() == []
+
+
 def test_secrets_are_never_shown(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """Neither the account key nor what signs for S3."""
     printed = skyferry("doctor", "--config", between(source.url, clouds.bucket("azure").url))

@@ -216,6 +216,12 @@ def test_a_queue_that_pushes_elsewhere_or_may_not_be_received_from_is_wrong() ->
     assert found["receive"].state is State.WRONG
 
 
+@pytest.mark.parametrize(("may", "expected"), [(True, State.OK), (False, State.WRONG), (NOBODY, State.UNKNOWN)])
+def test_whether_dead_letters_may_be_sent_is_known_if_the_provider_tells(may: bool | Unknown, expected: State) -> None:
+    found = holds.sends(PLACE, may)
+    assert (found.name, found.state, bool(found.hint)) == ("send", expected, expected is not State.OK)
+
+
 def test_each_name_has_words() -> None:
     """And no two the same."""
     assert len(set(WHAT.values())) == len(WHAT)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -127,6 +128,21 @@ async def test_a_stream_that_the_service_ends_after_a_while_is_opened_again(scen
     with pytest.raises(QueueError):
         await receiving
     assert scene.service.asked["stream"] == 2
+
+
+@pytest.mark.parametrize("granted", [True, False])
+async def test_whether_we_may_send_is_asked_of_the_topic(scene: Scene, granted: bool) -> None:
+    """And nothing is published. The emulator has no permissions."""
+    asked: list[Any] = []
+
+    async def test_iam_permissions(request: Any, **_: Any) -> SimpleNamespace:
+        asked.append(request)
+        return SimpleNamespace(permissions=request["permissions"] if granted else [])
+
+    scene.queue._options = replace(scene.queue._options, topic="projects/p/topics/dead")
+    scene.queue._wire.publisher = SimpleNamespace(test_iam_permissions=test_iam_permissions)  # type: ignore[assignment]  # as in Scene
+    assert await scene.queue.sends() is granted
+    assert asked == [{"resource": "projects/p/topics/dead", "permissions": ["pubsub.topics.publish"]}]
 
 
 async def test_what_begins_to_go_back_goes_back_whoever_is_cancelled(scene: Scene) -> None:

@@ -39,6 +39,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "versioning": "versioning",
         "encryption": "encryption at rest",
         "receive": "messages may be received",
+        "send": "dead letters may be sent",
         "setup": "how it is set up",
         "lease": "a lease lasts long enough",
         "copy-time": "a copy takes less time than a message can be held",

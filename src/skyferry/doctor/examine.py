@@ -143,7 +143,7 @@ class _Doctor:
         return max(paces, key=lambda pace: pace.seconds, default=None)
 
     async def _letters(self) -> list[Check]:
-        """Of the queue that dead letters are sent to, whether it answers."""
+        """Of the queue that dead letters are sent to: whether it answers, and whether we may send, if it tells."""
         if (wanted := self.opener.settings.dead_letters) is None:
             return []
         place = Place("queue", wanted.name)
@@ -152,13 +152,15 @@ class _Doctor:
             assert queue is not None  # it is configured
             try:
                 depth = await queue.depth()
+                may = await queue.sends() if isinstance(queue, InspectableQueue) else None
             finally:
                 await queue.close()
         except SkyferryError as error:
             return [place.failed("reach", error)]
-        if depth.ready < 0:
-            return [place.unknown("reach", "it tells nothing unless a message is sent")]
-        return [place.ok("reach", f"messages that wait: {depth.ready:,}")]
+        sends = [] if may is None else [holds.sends(place, may)]
+        if depth.ready >= 0:
+            return [place.ok("reach", f"messages that wait: {depth.ready:,}"), *sends]
+        return [place.unknown("reach", "it tells nothing unless a message is sent"), *sends]
 
     def _queue_facts(self, name: str) -> QueueFacts | None:
         facts = self.queues.get(name)

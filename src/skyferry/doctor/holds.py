@@ -17,7 +17,7 @@ def judged(place: Place, facts: QueueFacts, max_retries: int) -> Iterator[Check]
     """What needs no trying, but for the lease."""
     yield place.told("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
-    yield _receives(place, facts.receives)
+    yield _right(place, "receive", facts.receives, "--events receives")
     yield redrive(place, facts.redrive, max_retries)
     yield place.told("encryption", facts.encryption)
     if facts.notes:
@@ -79,9 +79,14 @@ def redrive(place: Place, policy: Redrive | Unknown | None, max_retries: int) ->
     return place.wrong("redrive", f"{said}, and {max_retries} retries need {needed}", hint)
 
 
-def _receives(place: Place, may: bool | Unknown) -> Check:
+def sends(place: Place, may: bool | Unknown) -> Check:
+    """To send a dead letter would leave a message, so it is not tried."""
+    return _right(place, "send", may, "the first dead letter tries; as long as it may not, it waits in the ledger")
+
+
+def _right(place: Place, name: str, may: bool | Unknown, how: str) -> Check:
     if isinstance(may, Unknown):
-        return place.unknown("receive", f"not tried: {may.reason}", "--events receives")
+        return place.unknown(name, f"not tried: {may.reason}", how)
     if may:
-        return place.ok("receive", "by what the provider says, not tried")
-    return place.wrong("receive", "the provider says that we may not", "`skyferry policy` prints what it needs")
+        return place.ok(name, "by what the provider says, not tried")
+    return place.wrong(name, "the provider says that we may not", "`skyferry policy` prints what it needs")

@@ -100,6 +100,9 @@ class InspectableQueue(Protocol):
     async def inspect(self) -> QueueFacts:
         """Reads only, and receives nothing. Raises QueueError where nobody answers, or there is no such queue."""
 
+    async def sends(self) -> bool | Unknown:
+        """Whether our identity may send, if the provider tells without a message. Raises QueueError where nobody answers."""
+
 
 async def looked(look: Awaitable[T], permission: str) -> T | Unknown:
     """What the look gives; Unknown where it is refused (`permission` is what it needs) or fails."""

@@ -24,7 +24,7 @@ from skyferry.clock import SystemClock
 from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.http import Answer, Http, Limits
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.ports.inspection import QueueFacts
+from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure_queue_inspect import inspect
 from skyferry.queues.plain import unwrap, wrap
 from skyferry.queues.together import PARALLEL, each
@@ -131,6 +131,10 @@ class AzureQueue:
         """See `InspectableQueue`."""
         await self.depth()
         return await inspect(self._root, self._credential, LONGEST)
+
+    async def sends(self) -> bool | Unknown:
+        """See `InspectableQueue`."""
+        return Unknown("Azure tells by trying only")
 
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""

@@ -25,9 +25,9 @@ from skyferry.clock import SystemClock
 from skyferry.credentials import TokenProvider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.ports.inspection import QueueFacts
+from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues import together
-from skyferry.queues.pubsub_inspect import inspect
+from skyferry.queues.pubsub_inspect import PUBLISH, allowed, inspect
 from skyferry.queues.pubsub_wire import Metadata, PubSubOptions, PubSubWire
 from skyferry.queues.waiting import Bell
 
@@ -158,6 +158,10 @@ class PubSubQueue:
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
         return await self._inspected()
+
+    async def sends(self) -> bool | Unknown:
+        """See `InspectableQueue`."""
+        return await allowed(self._wire.publisher, self._wire, self._options.topic, PUBLISH)
 
     async def close(self) -> None:
         """See `EventQueue`. What was not handed out yet is given back."""

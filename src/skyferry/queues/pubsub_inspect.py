@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from google.api_core.exceptions import PermissionDenied as Denied
+from google.pubsub_v1.services.publisher import PublisherAsyncClient
+from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.types import Subscription
 
 from skyferry.callers import google_caller
@@ -13,7 +15,7 @@ from skyferry.errors import QueueError, StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.pubsub_wire import SERVICE, Metadata, PubSubOptions, PubSubWire
 
-CONSUME = "pubsub.subscriptions.consume"
+CONSUME, PUBLISH = "pubsub.subscriptions.consume", "pubsub.topics.publish"
 LOOK = Unknown("may not look (pubsub.subscriptions.get)")
 
 
@@ -25,7 +27,7 @@ async def inspect(wire: PubSubWire, location: str, tokens: TokenProvider, option
         who=await _who(tokens, options),
         address=found.topic if found else LOOK,
         redrive=_redrive(found) if found else LOOK,
-        receives=await _receives(wire, location),
+        receives=await allowed(wire.subscriber, wire, location, CONSUME),
         encryption=Unknown("its topic tells it"),
         senders=Unknown("its topic tells it"),
         notes=tuple(_notes(found)) if found else (),
@@ -49,14 +51,18 @@ async def _subscription(wire: PubSubWire, location: str) -> Subscription | None:
         raise
 
 
-async def _receives(wire: PubSubWire, location: str) -> bool | Unknown:
+async def allowed(
+    client: SubscriberAsyncClient | PublisherAsyncClient, wire: PubSubWire, resource: str, permission: str
+) -> bool | Unknown:
+    """Whether we have it, as anybody may ask of themselves."""
+
     async def ask(metadata: Metadata, timeout: float) -> Sequence[str]:
-        request = {"resource": location, "permissions": [CONSUME]}
-        answer = await wire.subscriber.test_iam_permissions(request=request, metadata=metadata, timeout=timeout)
+        request = {"resource": resource, "permissions": [permission]}
+        answer = await client.test_iam_permissions(request=request, metadata=metadata, timeout=timeout)
         return list(answer.permissions)
 
     try:
-        return CONSUME in await wire.call(ask)
+        return permission in await wire.call(ask)
     except QueueError:
         return Unknown("the service does not tell")
 

@@ -24,7 +24,7 @@ from skyferry.clock import SystemClock
 from skyferry.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.ports.inspection import QueueFacts
+from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.plain import Pairs, text_of, unwrap, wrap
 from skyferry.queues.sqs_inspect import inspect
 from skyferry.queues.sqs_wire import SqsOptions, SqsWire
@@ -134,6 +134,10 @@ class SqsQueue:
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
         return await self._inspected()
+
+    async def sends(self) -> bool | Unknown:
+        """See `InspectableQueue`."""
+        return Unknown("SQS tells by trying only")
 
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""
