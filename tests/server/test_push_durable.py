@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,9 +14,12 @@ from prometheus_client import CollectorRegistry
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.errors import QueueError
+from skyferry.events.native import encode
+from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.records import Record
 from skyferry.server import Doors, create_app
+from skyferry.testing.identity.topic import ARN, sns
 from skyferry.wiring import build, open_queue
 
 SECRET = "a-long-and-random-secret"
@@ -57,3 +62,32 @@ async def test_a_queue_that_is_not_there_takes_nothing(settings: Settings) -> No
     async with build(settings, Deaf()) as service:
         with pytest.raises(QueueError, match="no queue 'gone'"):
             await service.accept("gone", [Outgoing(BODY)])
+
+
+async def test_a_message_of_sns_that_comes_again_is_let_in_again_and_copied_once(tmp_path: Path) -> None:
+    """While the first lies in the queue there is one; later ones are there, and duplicates to the ledger."""
+    heard: list[str] = []
+
+    class Ear:
+        def on(self, record: Record) -> None:
+            heard.append(record.event)
+
+    stores = {name: {"url": f"file://{name}", "watch": False} for name in ("source", "there")}
+    routes = [{"name": "r", "from": "source", "to": "there"}]
+    queues = [{"name": "main", "url": "sqlite://main.db"}]
+    settings = Settings.model_validate({"workspace": tmp_path, "stores": stores, "routes": routes, "queues": queues})
+    for name in stores:
+        (tmp_path / name).mkdir()
+    (tmp_path / "source" / "a.txt").write_text("x")
+    event = ObjectEvent(str(uuid.uuid4()), Change.CREATED, ObjectRef(Provider.FILE, "source", "a.txt"), time.time())
+    async with sns(time.time) as topic:
+        message = topic.message(text=encode(replace(event, correlation_id=event.event_id)).decode())
+        push = PushSettings(name="s3", kind="sns", topics=(ARN,), endpoint=topic.url)
+        for expected in (["transfer.done"], ["transfer.done", "transfer.duplicate"]):
+            async with build(settings, Ear()) as service:
+                app = create_app(service, settings.server, CollectorRegistry(), Doors.of([push], {}, time.time))
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+                    for _ in range(2):
+                        assert (await client.post("/v1/push/s3", json=message)).status_code == 200
+                await service.run(until_idle=True)
+            assert [name for name in heard if name in ("transfer.done", "transfer.duplicate")] == expected
