@@ -109,3 +109,13 @@ def test_what_is_read_takes_real_time(clouds: Clouds, skyferry: Skyferry, source
     found = said(skyferry("doctor", "--config", configured(source, clouds.bucket("gcs"), queue.settings), "--json"))
     assert states(found, ("events", "copy-time")) == ["ok"]
     assert "for mine at a, the largest of the first 1,000 objects" in found["events", "copy-time"]["detail"]
+
+
+def test_an_object_in_an_archive_is_not_read_and_no_fault(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+    """It may be the largest all the same."""
+    source.client.put_object(Bucket=source.name, Key="old", Body=bytes(5000), StorageClass="GLACIER")
+    queue = Sqs(clouds, f"queue-{source.name}")
+    queue.heard_by(source, *EVERYTHING)
+    found = said(skyferry("doctor", "--config", configured(source, clouds.bucket("gcs"), queue.settings), "--json"))
+    assert states(found, ("a", "read"), ("events", "copy-time")) == ["unknown", "unknown"]
+    assert "old" in found["a", "read"]["detail"]

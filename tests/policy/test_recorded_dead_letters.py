@@ -76,6 +76,27 @@ async def test_sqs(localstack_server: LocalStack, aws: FaultProxy, tmp_path: Pat
     assert (missing(of_aws(each), asked), spare(of_aws(each), asked)) == ([], [])
 
 
+async def test_a_letter_that_the_ledger_does_not_know_is_sent_to_its_queue(
+    localstack_server: LocalStack, aws: FaultProxy, tmp_path: Path
+) -> None:
+    """Which only who submits events may do; it is not the first queue."""
+    amazon = Amazon(localstack_server, aws)
+    there = configured(tmp_path, {"url": f"sqlite://{tmp_path}/dead.db"})
+    queues = [{"name": "first", "url": f"sqlite://{tmp_path}/first.db"}, amazon.events("READER")]
+    document = there.model_dump(mode="json", by_alias=True, include={"stores", "routes", "dead_letters"})
+    there = settings(tmp_path, {**document, "queues": queues})
+    amazon.tell([b"no event"])
+    await run(there)
+    (tmp_path / "ledger.db").unlink()
+    aws.exchanges.clear()
+    assert (await redrive_from_queue(tmp_path / "skyferry.yaml", None, Filter(), None, 10)).sent == 1
+    asked = amazon.asked("READER")
+    assert "sqs:SendMessage" in {ask.action for ask in asked}
+    for submit in (True, False):
+        [each] = amazon_policy.policies(needs(there, submit=submit))
+        assert bool(missing(of_aws(each), asked)) is not submit
+
+
 async def test_storage_queue(azurite_server: Azurite, queues: FaultProxy, tmp_path: Path) -> None:
     name = f"dead-{secrets.token_hex(6)}"
     QueueServiceClient.from_connection_string(azurite_server.connection_string).create_queue(name)

@@ -29,7 +29,9 @@ def policy(
     submit: Annotated[
         bool,
         typer.Option(
-            "--submit", help="Also what `skyferry submit` and the HTTP API do: put events into the first queue."
+            "--submit",
+            help="Also what `skyferry submit` and the HTTP API do: put events into the first queue; and `redrive --from-queue`, of "
+            "dead letters that the ledger does not know: into the queue that they came from.",
         ),
     ] = False,
     doctor: Annotated[

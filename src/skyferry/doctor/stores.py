@@ -11,7 +11,7 @@ from skyferry.doctor.facts import clock, judged, untried
 from skyferry.doctor.needs import Needs
 from skyferry.doctor.pace import Pace, largest, timed
 from skyferry.engine.digest import whole
-from skyferry.errors import ObjectNotFound, SkyferryError
+from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import Clock, ObjectStore
 from skyferry.ports.inspection import DELETE, WRITE, BucketFacts, InspectableStore, Unknown
@@ -93,6 +93,9 @@ class Examination:
                 self.paces += [pace] if taken(found) else []
         except ObjectNotFound:  # deleted since
             found = None
+        except Unsupported as error:  # it lies in an archive: others can be read for all that
+            self.checks.append(self.place.unknown("read", f"{error.where}: {error.message}", error.hint))
+            return
         except SkyferryError as error:
             self.checks.append(self.place.failed("read", error))
             return

@@ -115,17 +115,19 @@ class Share:
 def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> Needs:
     """Of settings as `load` gives them: what `run`, `copy` and `gc` do, and those that look.
 
-    `submit`: also what puts events into the first queue, the command and the HTTP API. `doctor`: also its canaries.
+    `submit`: also what puts events into the first queue, the command and the HTTP API, and dead letters that the ledger does not
+    know into the queue they came from. `doctor`: also its canaries.
     """
     stores = (_store(settings, name, doctor) for name in settings.stores)
+    letters = settings.dead_letters
+    returned = submit and letters is not None
     first = submit or any(_watched(settings, route.source) for route in settings.routes)
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     queues = tuple(
-        QueueNeeds(queue.name, resolved_queue(queue), sent=(first and number == 0) or queue.name in pushed)
+        QueueNeeds(queue.name, resolved_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
         for number, queue in enumerate(settings.queues)
         if QueueUrl.parse(queue.url).scheme in CLOUDS
     )
-    letters = settings.dead_letters
     if letters and QueueUrl.parse(letters.url).scheme in CLOUDS:  # taken from by `dead-letters redrive --from-queue`
         queues = (*queues, QueueNeeds(letters.name, resolved_queue(letters), sent=True, told=False))
     return Needs(tuple(s for s in stores if s.url.scheme in CLOUDS and (s.read or s.written)), queues)
