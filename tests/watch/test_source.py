@@ -24,6 +24,8 @@ from skyferry.watch.source import FolderSource
 if TYPE_CHECKING:
     from tests.watch.conftest import Heard
 
+PATIENCE = 20.0  # seconds
+
 
 @pytest.fixture
 def listing(clock: Clock) -> MemoryStore:
@@ -82,17 +84,17 @@ async def test_a_listing_that_fails_is_asked_again(
 ) -> None:
     (folder / "old").write_bytes(b"data")
     await listing.write("old", b"data", Attributes(), Checksums())
-    whole, asked = listing.list, 0
+    whole, asked, again = listing.list, asyncio.Event(), asyncio.Event()
 
     async def flaky(prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+        if not asked.is_set():
+            asked.set()
             raise StoreUnavailable
         async for meta in whole(prefix, after):
             yield meta
+        again.set()
 
     monkeypatch.setattr(listing, "list", flaky)
-    async with running(source):
+    async with running(source), asyncio.timeout(PATIENCE):
+        await again.wait()
         await heard.created("old")
-    assert asked == 2
