@@ -182,7 +182,7 @@ def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
     for name in bucket.names(start):
         if not name.startswith(prefix) or (end and name >= end):
             break
-        found = bucket.generations(name, old=query.get("versions") == "true")
+        found = bucket.generations(name, old=query.get("versions", "").lower() == "true")
         folder, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
         common = f"{prefix}{folder}{cut}"
         if not found or (cut and prefixes and prefixes[-1] == common):

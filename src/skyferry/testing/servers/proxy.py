@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 from aiohttp import web
@@ -72,7 +73,7 @@ class FaultProxy:
         """Faults that have not happened yet."""
         return len(self._faults)
 
-    async def __aenter__(self) -> FaultProxy:
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             auto_decompress=False, skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
         )
