@@ -1,6 +1,7 @@
 """A Cloud Storage of our own for tests: the JSON API on aiohttp, in memory, as strict as the service where we know it.
 
-    buckets        insert, get, patch (versioning), delete, list; notification configurations, which tell nobody
+    buckets        insert, get, patch, delete, list; preconditions on their metageneration
+    notifications  insert, get, delete, list; nobody is told of anything
     objects        get, patch, update, delete, list (prefix, delimiter, offsets, pages, versions), copy, rewrite, compose
     uploads        media, multipart/related, resumable (308, `bytes */size`, resent bytes, cancel)
     downloads      ranges, generations, gunzipped unless the client says that it takes gzip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,13 @@ from aiohttp.web_request import BaseRequest
 from skyferry.testing.gcs.buckets import CLASSES, Bucket, Conditions, Refused, Stored, invalid, rfc3339
 from skyferry.testing.gcs.copies import Copies, compose
 from skyferry.testing.gcs.downloads import download
+from skyferry.testing.gcs.notifications import notifications
 from skyferry.testing.gcs.uploads import Uploads
 from skyferry.testing.gcs.wire import Dropped, Reply, Request, Script, drop, json_reply, refused, send
 from skyferry.testing.servers.proxy import Exchange, Fault
 
 PAGE = 1000  # objects of one page at most
+_NAME = re.compile(r"(?=.{3,222}\Z)[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?)*")
 SETTINGS = (
     *("storageClass", "versioning", "location", "labels", "lifecycle"),
     *("encryption", "retentionPolicy", "softDeletePolicy"),  # kept and shown, and nothing done by them
@@ -80,6 +83,8 @@ class Gcs:
     async def _storage(self, request: Request, rest: list[str]) -> Reply:
         fields = request.query.get("fields", "")
         match request.method, rest:
+            case "DELETE", [bucket]:
+                return self._drop(request, self._bucket(bucket))
             case _, [] | [_]:
                 return json_reply(await self._on_bucket(request, *rest), fields)
             case "GET", [bucket, "iam", "testPermissions"]:
@@ -87,8 +92,8 @@ class Gcs:
                 return json_reply(
                     {"kind": "storage#testIamPermissionsResponse", "permissions": request.all("permissions")}
                 )
-            case "GET" | "POST", [bucket, "notificationConfigs"]:
-                return json_reply(await _notifications(request, self._bucket(bucket)), fields)
+            case _, [bucket, "notificationConfigs", *which]:
+                return await notifications(request, self._bucket(bucket), which)
             case "GET", [bucket, "o"]:
                 return json_reply(_listing(request, self._bucket(bucket)), fields)
             case "DELETE", [bucket, "o", name]:
@@ -110,26 +115,29 @@ class Gcs:
     async def _on_bucket(self, request: Request, name: str = "") -> dict[str, Any]:
         match request.method:
             case "GET" if not name:
-                return {"kind": "storage#buckets", "items": [_bucket_resource(b) for b in self._buckets.values()]}
+                prefix = request.query.get("prefix", "")
+                found = [_bucket_resource(b) for b in self._buckets.values() if b.name.startswith(prefix)]
+                return {"kind": "storage#buckets", "items": found}
             case "POST" if not name:
-                given = await request.document()
-                return _bucket_resource(self._create(given))
-            case "GET":
-                return _bucket_resource(self._bucket(name))
-            case "PATCH":
+                return _bucket_resource(self._create(await request.document()))
+            case "GET" | "PATCH":
                 bucket = self._bucket(name)
-                bucket.settings.update(_bucket_settings(await request.document()))
+                _holds(request, bucket)
+                if request.method == "PATCH":
+                    bucket.set(_bucket_settings(await request.document()))
                 return _bucket_resource(bucket)
-            case "DELETE":
-                if not self._bucket(name).empty:
-                    raise Refused(409, "conflict", "The bucket you tried to delete is not empty.")
-                del self._buckets[name]
-                return {}
         raise Refused(405, "methodNotAllowed")
+
+    def _drop(self, request: Request, bucket: Bucket) -> Reply:
+        _holds(request, bucket)
+        if not bucket.empty:
+            raise Refused(409, "conflict", "The bucket you tried to delete is not empty.")
+        del self._buckets[bucket.name]
+        return Reply(204)
 
     def _create(self, given: Mapping[str, Any]) -> Bucket:
         name = given.get("name", "")
-        if not 3 <= len(name) <= 222:
+        if not _NAME.fullmatch(name) or name.startswith("goog") or "google" in name:
             raise invalid(f"Invalid bucket name: '{name}'")
         if name in self._buckets:
             raise Refused(409, "conflict", "Your previous request to create the named bucket succeeded.")
@@ -170,12 +178,19 @@ async def _change(request: Request, bucket: Bucket, name: str) -> Stored:
     return bucket.change(found, given, merge=override == "PATCH")
 
 
+def _number(text: str) -> int:
+    """Of a parameter; 0 if it is not given. Raises Refused."""
+    if text and not text.isdecimal():
+        raise invalid(f"Invalid unsigned integer value: '{text}'.")
+    return int(text or 0)
+
+
 def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
     """One page. A page token is the name that the next page begins with."""
     query = request.query
     prefix, delimiter, end = query.get("prefix", ""), query.get("delimiter", ""), query.get("endOffset", "")
     start = max(prefix, query.get("startOffset", ""), base64.urlsafe_b64decode(query.get("pageToken", "")).decode())
-    most = min(int(query.get("maxResults", PAGE)), PAGE)
+    most = min(_number(query.get("maxResults", "")) or PAGE, PAGE)
     items: list[dict[str, Any]] = []
     prefixes: list[str] = []
     answer: dict[str, Any] = {"kind": "storage#objects", "items": items, "prefixes": prefixes}
@@ -197,16 +212,9 @@ def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if value}
 
 
-async def _notifications(request: Request, bucket: Bucket) -> dict[str, Any]:
-    """Those of a bucket, or a new one. They are kept, and nobody is told of anything."""
-    if request.method == "GET":
-        return {"kind": "storage#notifications", **({"items": bucket.notifications} if bucket.notifications else {})}
-    given = await request.document()
-    if not str(given.get("topic", "")).startswith("//pubsub.googleapis.com/projects/"):
-        raise invalid("Invalid Pub/Sub topic name.")
-    made = {"kind": "storage#notification", "id": str(len(bucket.notifications) + 1), "payload_format": "NONE", **given}
-    bucket.notifications.append(made)
-    return made
+def _holds(request: Request, bucket: Bucket) -> None:
+    """Raises Refused where the bucket is not as the request demands."""
+    Conditions.of(request.query).compare(0, bucket.metageneration)
 
 
 def _bucket_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,12 +230,12 @@ def _bucket_resource(bucket: Bucket) -> dict[str, Any]:
         "id": bucket.name,
         "name": bucket.name,
         "projectNumber": "0",
-        "metageneration": "1",
+        "metageneration": str(bucket.metageneration),
         "location": "US",
         "storageClass": bucket.storage_class,
-        "timeCreated": rfc3339(0),
-        "updated": rfc3339(0),
-        "etag": "CAE=",
+        "timeCreated": rfc3339(bucket.created),
+        "updated": rfc3339(bucket.updated),
+        "etag": base64.b64encode(str(bucket.metageneration).encode()).decode(),
         **bucket.settings,
     }
 

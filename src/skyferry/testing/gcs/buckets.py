@@ -8,6 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -105,7 +106,10 @@ class Conditions:
 
     def check(self, found: Stored | None) -> None:
         """Raises Refused: 412 where something else was demanded, 304 where it was this."""
-        generation, metageneration = (found.generation, found.metageneration) if found else (0, 0)
+        self.compare(*((found.generation, found.metageneration) if found else (0, 0)))
+
+    def compare(self, generation: int, metageneration: int) -> None:
+        """The same, for anything that has them. A bucket has no generation that is ever asked for."""
         if self.generation not in (-1, generation) or self.metageneration not in (-1, metageneration):
             words = "At least one of the pre-conditions you specified did not hold."
             raise Refused(412, "conditionNotMet", words)
@@ -118,7 +122,10 @@ class Bucket:
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         self.name, self.settings = name, dict(settings)
-        self.notifications: list[dict[str, Any]] = []  # configurations
+        self.metageneration, self.created = 1, time.time()
+        self.updated = self.created
+        self.notifications: dict[str, dict[str, Any]] = {}  # configurations, by id
+        self.ids = count(1)  # of them
         self._live: dict[str, Stored] = {}
         self._old: dict[str, list[Stored]] = {}  # noncurrent generations, oldest first
         self._names: list[str] = []  # of both, sorted; the order of code points is that of UTF-8
@@ -138,6 +145,11 @@ class Bucket:
     def empty(self) -> bool:
         """Whether nothing is in it, nor was."""
         return not self._names
+
+    def set(self, given: Mapping[str, Any]) -> None:
+        """Other settings of the bucket itself, and its next metageneration."""
+        self.settings = merged(self.settings, given)
+        self.metageneration, self.updated = self.metageneration + 1, time.time()
 
     def find(self, name: str, generation: str = "") -> Stored | None:
         """The live object, or that generation."""
@@ -172,13 +184,7 @@ class Bucket:
 
     def change(self, found: Stored, given: Mapping[str, Any], *, merge: bool) -> Stored:
         """Other settings, and the next metageneration. With `merge`, what is not given stays, and None removes."""
-        wanted: dict[str, Any] = dict(found.settings) if merge else {}
-        for field_, value in given.items():
-            if field_ == "metadata" and merge and value is not None:
-                value = {**wanted.get("metadata", {}), **value}
-                value = {k: v for k, v in value.items() if v is not None}
-            wanted[field_] = value
-        settings = self._settings({k: v for k, v in wanted.items() if v is not None})
+        settings = self._settings(merged(found.settings, given) if merge else given)
         made = replace(found, settings=settings, metageneration=found.metageneration + 1, updated=time.time())
         if self._live.get(found.name) is found:
             self._live[found.name] = made
@@ -234,6 +240,18 @@ class Bucket:
         if any(isinstance(value, str) and ("\r" in value or "\n" in value) for value in found.values()):
             raise invalid("A header cannot have line breaks.")
         return found
+
+
+def merged(old: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A document after a merge patch (RFC 7396): None removes, what is a map is merged in turn."""
+    found = dict(old)
+    for name, value in given.items():
+        before = found.pop(name, None)
+        if isinstance(value, Mapping):
+            value = merged(before if isinstance(before, Mapping) else {}, value)
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def rfc3339(seconds: float) -> str:

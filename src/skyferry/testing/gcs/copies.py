@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skyferry.testing.gcs import body
@@ -22,8 +22,8 @@ async def compose(request: Request, bucket: Bucket, name: str) -> Stored:
         raise invalid(f"The number of source components provided ({len(wanted)}) is not between 1 and {MOST}.")
     sources = []
     for each in wanted:
-        source = bucket.get(each["name"], str(each.get("generation", "")))
-        demanded = each.get("objectPreconditions", {}).get("ifGenerationMatch")
+        source = bucket.get(each["name"], str(each.get("generation") or ""))
+        demanded = (each.get("objectPreconditions") or {}).get("ifGenerationMatch")
         Conditions(generation=int(demanded) if demanded is not None else -1).check(source)
         sources.append(source)
     storage_class = sources[0].settings["storageClass"]
@@ -81,6 +81,8 @@ class Copies:
             token = secrets.token_hex(8)
             self._rewrites[token] = progress
             return {**answer, "rewriteToken": token}
+        if moves and source.components:  # what is moved to another class is one piece ("Objects: rewrite")
+            source = replace(source, components=1)
         made = self._make(request, source, target, name, given)
         return {**answer, "resource": made.resource(target.name, request.root)}
 

@@ -59,6 +59,7 @@ class Uploads:
         match request.query.get("uploadType"):
             case "media":
                 given = {"contentType": request.headers.get("content-type", ""), **_hashes(request)}
+                given["contentEncoding"] = request.query.get("contentEncoding", "")
                 return _made(request, bucket, given, await request.body())
             case "multipart":
                 return _made(request, bucket, *_related(request, await request.body()))
@@ -70,7 +71,6 @@ class Uploads:
         given = await request.document()
         given.setdefault("contentType", request.headers.get("x-upload-content-type", ""))
         name = _name(request, given)
-        Conditions.of(request.query).check(bucket.find(name))
         session_id = secrets.token_hex(24)
         self._sessions[session_id] = Session(bucket.name, given, dict(request.query))
         query = urlencode({"uploadType": "resumable", "name": name, "upload_id": session_id})
@@ -100,11 +100,11 @@ class Uploads:
                 session.keep(fresh, all_=total is not None and session.size + len(fresh) == total)
         if start > session.size:
             raise invalid(f"Invalid request. The upload goes on at byte {session.size}.")
+        if total is not None and max(session.size, start + len(came)) > total:
+            raise invalid("More bytes came than were announced.")
         if total is None or session.size < total:
             kept = {"range": f"bytes=0-{session.size - 1}"} if session.size else {}
             return Reply(308, kept)
-        if session.size > total:
-            raise invalid("More bytes came than were announced.")
         given = {**session.given, **_hashes(request)}
         reply, session.made = _write(request, bucket, given, body.of(session.pieces), session.query)
         session.pieces = []
