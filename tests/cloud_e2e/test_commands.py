@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.cloud_e2e.buckets import Clouds, Item, S3Bucket
+from tests.cloud_e2e.buckets import Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 
 NOTE = Item(b"x" * 1000, "text/plain", {"color": "red"})
@@ -74,6 +76,33 @@ def test_ls_and_head_see_what_is_there(clouds: Clouds, skyferry: Skyferry) -> No
         seen = skyferry("head", url, "--json")
         assert (seen["size"], seen["attributes"]["content_type"]) == (1000, "text/plain")
         assert seen["attributes"]["metadata"] == {"color": "red"}
+
+
+def test_one_failure_that_passes_ends_no_command(clouds: Clouds, skyferry: Skyferry) -> None:
+    """A 503 to a listing, to a look, and to the listing of uploads."""
+    there = clouds.bucket("gcs")
+    assert isinstance(there, GcsBucket)
+    there.put("a/b.txt", NOTE)
+    upload = there.bucket.blob(".skyferry-uploads/1")
+    upload.metadata = {"skyferry-key": "k"}
+    upload.upload_from_string(b"")
+    file = configured(clouds.bucket("s3").url, there.url)
+    skyferry("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config", file)  # makes the ledger
+
+    def unavailable(*targets: str) -> None:
+        faults = [{"method": "GET", "target": f"{there.bucket.name}/o{target}", "status": 503} for target in targets]
+        plan = urllib.request.Request(f"{clouds.gcs}/_fake/faults", json.dumps(faults).encode())
+        urllib.request.urlopen(plan).close()
+
+    unavailable("?")
+    assert len(skyferry("ls", there.url, "--json")["objects"]) == 1
+    unavailable("/a%2Fb.txt?")
+    assert skyferry("head", there.url.replace("/?", "/a/b.txt?"), "--json")["size"] == 1000
+    unavailable("?")
+    found = skyferry("gc", "--older-than", "0s", "--config", file, "--json")
+    assert [each["key"] for each in found["uploads"]] == ["k"]
+    with urllib.request.urlopen(f"{clouds.gcs}/_fake/faults") as left:
+        assert json.load(left) == {"pending": 0}
 
 
 def test_a_bucket_that_does_not_exist_ends_the_copy_at_once(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:

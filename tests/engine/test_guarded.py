@@ -11,7 +11,7 @@ import pytest
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
 from skyferry.engine.guarded import GuardedStore, Guards
 from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreUnavailable, Throttled
-from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryProvider, MemoryStore
@@ -94,9 +94,9 @@ class Paged(MemoryStore):
             raise error
 
 
-def paged(*plan: tuple[int, StoreError]) -> tuple[Paged, GuardedStore]:
+def paged(*plan: tuple[int, StoreError], kind: type[Paged] = Paged) -> tuple[Paged, GuardedStore]:
     clock = ManualClock()
-    store = Paged("d", clock, None, MemoryProvider())
+    store = kind("d", clock, None, MemoryProvider())
     store.plan, unlimited = list(plan), RateLimiter(0.0, clock)
     breaker, random_ = Breaker(BreakerPolicy(), clock), random.Random(1)
     return store, GuardedStore(
@@ -128,6 +128,32 @@ async def test_a_listing_that_cannot_tell_where_it_was_ends_with_the_error() -> 
     store.keys.remove("a")
     with pytest.raises(ConnectionLost):
         await anext(listing)
+
+
+class Waiting(Paged):
+    """The same of uploads."""
+
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        until, error = self.plan.pop(0) if self.plan else (len(self.keys), None)
+        for key in self.keys[:until]:
+            yield Upload("1", key, 0, 0)
+        self.keys.reverse()
+        if error:
+            raise error
+
+
+async def test_a_listing_of_uploads_goes_on_after_what_passes() -> None:
+    """Each once, also where they come in another order the next time."""
+    lost = ConnectionLost()
+    _, guarded = paged((0, lost), (2, lost), (3, lost), (2, lost), kind=Waiting)
+    assert sorted([found.key async for found in guarded.uploads()]) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("error", [BucketNotFound(), ConnectionLost(), Throttled(retry_after=3600.0)])
+async def test_a_listing_of_uploads_that_gets_no_further_ends_with_the_error(error: StoreError) -> None:
+    _, guarded = paged(*[(0, error)] * 4, kind=Waiting)
+    with pytest.raises(type(error)):
+        await anext(guarded.uploads())
 
 
 async def test_who_is_told_to_come_back_late_does_not_wait_here() -> None:

@@ -71,10 +71,10 @@ def _seconds(text: str) -> float:
 
 async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
     from skyferry.engine.gc import collect
-    from skyferry.wiring import Opener
+    from skyferry.wiring import Opener, guarded
 
-    opener = Opener(settings)
-    stores = {name: opener.store(name) for name in sorted({route.destination for route in settings.routes})}
+    opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
+    stores = {name: guarded(opener, opener.store(name)) for name in names}
     try:
         async with access.opened_ledger(settings) as ledger:
             return await collect(ledger, stores, older_than, opener.clock, dry_run=dry_run)
@@ -92,7 +92,7 @@ async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_r
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))
-    store = places.opened(wanted, opener)
+    store = places.guarded(wanted, opener)
     found: list[Orphan] = []
     try:
         for file in sorted((settings.workspace / LEDGERS).glob("*.db")):

@@ -49,7 +49,7 @@ async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))
-    store = places.opened(wanted, opener)
+    store = places.guarded(wanted, opener)
     try:
         return await store.head(wanted.key)
     finally:

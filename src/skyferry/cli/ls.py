@@ -45,7 +45,7 @@ async def _list(wanted: Named, settings: Settings, limit: int, after: str) -> li
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))
-    store = places.opened(wanted, opener)
+    store = places.guarded(wanted, opener)
     found: list[ObjectMeta] = []
     try:
         async for meta in store.list(wanted.key, after):

@@ -99,6 +99,13 @@ def opened(wanted: Named, opener: Opener) -> ObjectStore:
     return opener.store("store")
 
 
+def guarded(wanted: Named, opener: Opener) -> ObjectStore:
+    """The same, and what fails and may pass is tried again."""
+    from skyferry.wiring import guarded
+
+    return guarded(opener, opened(wanted, opener))
+
+
 def only(wanted: Named, settings: Settings) -> Settings:
     """The settings with this store alone."""
     return settings.model_copy(update={"stores": {"store": wanted.store}, "routes": ()})

@@ -104,8 +104,22 @@ class GuardedStore:
     async def uploaded_parts(self, upload: Upload) -> list[Part]:
         return await self._ask("uploaded_parts", "read", upload.key, 0, lambda: self.inner.uploaded_parts(upload))
 
-    def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        return self.inner.uploads(prefix)
+    async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """After a failure that passes it begins again, without what it has given: they may come in another order."""
+        given: set[tuple[str, str]] = set()
+        tries = 0
+        while True:
+            try:
+                async for upload in self.inner.uploads(prefix):
+                    if (upload.key, upload.id) not in given:
+                        given.add((upload.key, upload.id))
+                        tries = 0
+                        yield upload
+                return
+            except SkyferryError as error:
+                tries += 1
+                delay = self._again("uploads", error, tries)
+            await self.guards.clock.sleep(delay)
 
     async def copy_from(
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY

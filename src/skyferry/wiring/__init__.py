@@ -1,6 +1,7 @@
 """Settings to a running service: the only package that names adapters. A new one is one branch in `opener`."""
 
 from skyferry.wiring.doubting import DoubtingLedger
+from skyferry.wiring.guards import guarded
 from skyferry.wiring.opener import Opener, open_ledger, open_queue, owner
 from skyferry.wiring.service import Parts, Reader, build, lossy, watchers
 
@@ -10,6 +11,7 @@ __all__ = [
     "Parts",
     "Reader",
     "build",
+    "guarded",
     "lossy",
     "open_ledger",
     "open_queue",

@@ -13,11 +13,11 @@ from skyferry.clock import SystemClock
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, StoreUrl
-from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
+from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.chains import ChainPolicy
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import ThreadOffload
-from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.guarded import GuardedStore
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
@@ -38,6 +38,7 @@ from skyferry.stores.local_names import key_of, path_of
 from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 from skyferry.watch.source import FolderSource
+from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.opener import Opener
 
 BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a part of 8 (`bench/memory.py`)
@@ -89,12 +90,12 @@ async def build(
     world = World(
         ledger=ledger or opener.ledger(),
         routes=routes.by_name,
-        breakers={s: Breaker(_breaker_policy(settings), clock) for s in used},
+        breakers={s: breaker_of(settings, clock) for s in used},
         clock=clock,
         random=random.SystemRandom(),
         observer=observer,
     )
-    guards = {s: _guards(settings, s, world) for s in used}
+    guards = {s: guards_of(settings, s, world.breakers[s], observer, clock) for s in used}
     stores = {s: GuardedStore(inner[s], guards[s]) for s in used}
     queues = [opener.queue(q.name) for q in settings.queues]
     reader = Reader(routes)
@@ -163,26 +164,6 @@ def _copier(settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock)
 def _outbox(settings: Settings, opener: Opener, world: World) -> Outbox | None:
     queue = opener.dead_letters()
     return Outbox(world, QueueDeadLetters(queue), Backoff(settings.retry.base, settings.retry.cap)) if queue else None
-
-
-def _guards(settings: Settings, store: str, world: World) -> Guards:
-    own, retry = settings.stores[store], settings.retry
-    return Guards(
-        breaker=world.breakers[store],
-        requests=RateLimiter(own.requests_per_second, world.clock),
-        bytes=RateLimiter(own.bytes_per_second, world.clock),
-        clock=world.clock,
-        observer=world.observer,
-        random=world.random,
-        timeout=settings.limits.request_timeout,
-        tries=retry.request_tries,
-        backoff=Backoff(retry.request_base, min(retry.cap, 5.0)),
-    )
-
-
-def _breaker_policy(settings: Settings) -> BreakerPolicy:
-    b = settings.breaker
-    return BreakerPolicy(b.failures, b.cooldown, b.max_cooldown, b.probes)
 
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:

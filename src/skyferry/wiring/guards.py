@@ -1,0 +1,41 @@
+"""What stands between a store and who uses it, as the settings say."""
+
+from __future__ import annotations
+
+import random
+
+from skyferry.config.settings import Settings
+from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
+from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.observe import Fanout
+from skyferry.ports import Clock, ObjectStore, Observer
+from skyferry.retry import Backoff
+from skyferry.wiring.opener import Opener
+
+
+def breaker_of(settings: Settings, clock: Clock) -> Breaker:
+    """One for one store."""
+    b = settings.breaker
+    return Breaker(BreakerPolicy(b.failures, b.cooldown, b.max_cooldown, b.probes), clock)
+
+
+def guards_of(settings: Settings, store: str, breaker: Breaker, observer: Observer, clock: Clock) -> Guards:
+    """For the store of that name."""
+    own, retry = settings.stores[store], settings.retry
+    return Guards(
+        breaker=breaker,
+        requests=RateLimiter(own.requests_per_second, clock),
+        bytes=RateLimiter(own.bytes_per_second, clock),
+        clock=clock,
+        observer=observer,
+        random=random.SystemRandom(),
+        timeout=settings.limits.request_timeout,
+        tries=retry.request_tries,
+        backoff=Backoff(retry.request_base, min(retry.cap, 5.0)),
+    )
+
+
+def guarded(opener: Opener, store: ObjectStore) -> ObjectStore:
+    """One of this opener's stores, for a command: what fails and may pass is tried again as a service would."""
+    breaker = breaker_of(opener.settings, opener.clock)
+    return GuardedStore(store, guards_of(opener.settings, store.name, breaker, Fanout(()), opener.clock))
