@@ -117,13 +117,16 @@ class FaultProxy:
             return _instead(exchange, fault)
         return await self._forward(request, exchange, fault, bytes(body))
 
+    def _passed(self, request: web.BaseRequest) -> dict[str, str]:
+        """The headers that go on."""
+        return {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
+
     async def _forward(
         self, request: web.BaseRequest, exchange: Exchange, fault: Fault, body: bytes
     ) -> web.StreamResponse:
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
         url = URL(self._upstream + exchange.target, encoded=True)
         async with self._session.request(
-            exchange.method, url, headers=headers, data=io.BytesIO(body), allow_redirects=False
+            exchange.method, url, headers=self._passed(request), data=io.BytesIO(body), allow_redirects=False
         ) as answer:
             content = bytearray(await answer.read())
             exchange.answered = _lower(answer.headers)
