@@ -143,7 +143,8 @@ class Http:
 def parse_xml(body: bytes) -> ElementTree.Element:
     """Raises StoreError."""
     try:
-        return ElementTree.fromstring(body)  # noqa: S314 - expat bounds entities, `limit` the rest
+        # S3 sends blanks first while it works.
+        return ElementTree.fromstring(body.lstrip())  # noqa: S314 - expat bounds entities, `limit` the rest
     except ElementTree.ParseError as broken:
         raise StoreError("the answer is not XML: does another server answer in its place?") from broken
 

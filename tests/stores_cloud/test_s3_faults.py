@@ -12,6 +12,7 @@ from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
     ConnectionLost,
+    Disposition,
     ObjectNotFound,
     PermissionDenied,
     StoreError,
@@ -196,6 +197,37 @@ async def test_a_completion_that_says_200_and_then_error_is_an_error(broken: Bro
     with pytest.raises(ObjectNotFound):
         await broken.store.head("k")
     assert (await broken.store.finish_upload(upload, parts, crc(DATA))).size == len(DATA)
+
+
+async def test_an_answer_that_was_kept_alive_by_blanks_is_read(broken: Broken) -> None:
+    """S3 sends them while it works, before the document or within."""
+    await broken.write()
+    found = await broken.store.head("k")
+    assert broken.store.reach is not None
+    upload = await broken.store.start_upload("copied", len(DATA), PART, MARKED)
+    said = b' \n <?xml version="1.0" encoding="UTF-8"?> \n <CopyPartResult><ETag>"1"</ETag></CopyPartResult>'
+    broken.proxy.plan(Fault("PUT", "partNumber", status=200, body=said))
+    assert (await broken.store.copy_part(upload, 1, broken.store.reach, found)).tag == '"1"'
+
+
+@pytest.mark.parametrize("said", [ERROR, b"", b"<html>", b" \n<CopyObjectResult>"])
+async def test_a_copy_that_says_200_and_then_no_copy_is_an_error(broken: Broken, said: bytes) -> None:
+    """Of a whole object, and of a part: it is tried again, and then it is there."""
+    await broken.write()
+    found = await broken.store.head("k")
+    assert broken.store.reach is not None
+    broken.proxy.plan(Fault("PUT", "copied", status=200, body=said))
+    with pytest.raises(StoreError) as whole:
+        await broken.store.copy_from(broken.store.reach, found, "copied", MARKED)
+    upload = await broken.store.start_upload("copied", len(DATA), PART, MARKED)
+    broken.proxy.plan(Fault("PUT", "partNumber", status=200, body=said))
+    with pytest.raises(StoreError) as part:
+        await broken.store.copy_part(upload, 1, broken.store.reach, found)
+    assert {whole.value.disposition, part.value.disposition} == {Disposition.RETRY}
+    with pytest.raises(ObjectNotFound):
+        await broken.store.head("copied")
+    again = await broken.store.copy_part(upload, 1, broken.store.reach, found)
+    assert (await broken.store.finish_upload(upload, [again], crc(DATA))).size == len(DATA)
 
 
 @pytest.mark.parametrize(
