@@ -22,6 +22,7 @@ from skyferry.ledgers.memory import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer
 from skyferry.ports import Done, ObjectStore, Released, Settlement
 from skyferry.testing.servers.s3 import S3Place
+from skyferry.testing.store_cases.place import EVERYTHING, digests
 
 MIB = 2**20
 UNREADABLE = -1
@@ -127,6 +128,24 @@ async def test_what_was_left_behind_is_collected_and_nobody_else_s(bench: Bench)
     assert [orphan.remembered for orphan in found] == [True, False]
     assert found[1].upload.id == lost.id
     assert [u.id async for u in bench.destination.uploads()] == [foreign.id]
+
+
+async def test_s3_copies_what_is_over_its_limit_in_parts_with_all_that_it_carries(localstack_s3: S3Place) -> None:
+    """The limit of one copy is taken to be small; no byte comes through us, and the parts together are proven."""
+    source, destination = [localstack_s3.store(await localstack_s3.bucket()) for _ in "sd"]
+    destination.traits = replace(destination.traits, copy_limit=5 * MIB)
+    meta = await source.write("k", DATA, EVERYTHING, digests(DATA))
+    bench, copied = Bench(Cut(source, UNREADABLE), destination), Cut(destination)
+    done = await bench.run(copied)
+    assert isinstance(done, Done)
+    assert (copied.sent, done.receipt.attested.crc32c) == (4, meta.checksums.crc32c)
+    found = await destination.read(TRANSFER.key, 0, len(DATA))
+    carried = found.meta.attributes
+    assert found.data == DATA
+    assert replace(carried, metadata=EVERYTHING.metadata) == EVERYTHING
+    assert carried.metadata.items() >= EVERYTHING.metadata.items()
+    for store in (source, destination):
+        await store.close()
 
 
 async def test_s3_copies_small_objects_by_itself(localstack_s3: S3Place) -> None:
