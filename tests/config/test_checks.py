@@ -99,6 +99,41 @@ def test_a_template_that_gives_many_objects_one_key_is_a_warning(tmp_path: Path,
     assert [(w.where, "both become" in w.message) for w in found.warnings] == [("routes[0].key", True)]
 
 
+def pair(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
+    routes = [{"name": "one", "from": "a", "to": "c"} | one, {"name": "two", "from": "b", "to": "c"} | two]
+    return {"stores": TWO | {"c": {"url": "file://c"}}, "routes": routes}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ({}, {}, "gives objects a key that route one gives to others: a/x.c"),
+        ({}, {"from": "a"}, "gives the objects of route one the same key: a/x.c"),
+        ({"filter": {"prefix": "in/"}}, {}, "gives to others: in/a/x.c"),
+        ({"key": "{key}.old", "filter": {"suffix": ".csv"}}, {"key": "{dir}/{name}.old"}, ".csv.old"),
+    ],
+)
+def test_two_routes_that_give_one_key_are_a_warning(
+    tmp_path: Path, one: dict[str, Any], two: dict[str, Any], message: str
+) -> None:
+    found = checked(tmp_path, pair(one, two))
+    assert found.faults == ()
+    assert [(w.where, message in w.message) for w in found.warnings] == [("routes[1].key", True)], found.warnings
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"key": "{bucket}/{key}"}, {"key": "{bucket}/{key}"}),
+        ({"key": "a/{key}"}, {"key": "b/{key}"}),
+        ({"filter": {"prefix": "x/"}}, {"filter": {"prefix": "y/"}}),
+        ({"to": "b"}, {}),
+    ],
+)
+def test_two_routes_whose_keys_differ_are_none(tmp_path: Path, one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert checked(tmp_path, pair(one, two)).warnings == ()
+
+
 def moves(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
     routes = [{"name": "one", "after_copy": "delete", "filter": one}, {"name": "two", "key": "2/{key}", "filter": two}]
     return {"stores": TWO, "routes": [{"from": "a", "to": "b"} | r for r in routes]}

@@ -43,6 +43,7 @@ def check(valid: Valid, document: Document) -> None:
     for index, route in sound:
         _meaning(("routes", index), route, valid, document)
     _moves(sound, document)
+    _meet(sound, document)
 
 
 def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
@@ -150,6 +151,26 @@ def _moves(routes: Sequence[Numbered], document: Document) -> None:
             document.warn(place, why, "fine if their filters do not overlap")
 
 
+def _meet(routes: Sequence[Numbered], document: Document) -> None:
+    """Objects of two routes that would be given one key of one store."""
+    for (_, one), (index, two) in combinations(routes, 2):
+        if one.destination != two.destination:
+            continue
+        takes, takes_too = key_filter(one.filter), key_filter(two.filter)
+        for key in (*_examples(one.filter, takes), *_examples(two.filter, takes_too)):
+            made = _render(Template.compile(two.key), key, two.source)
+            if takes(key) and takes_too(key) and made == _render(Template.compile(one.key), key, one.source):
+                why, hint = (
+                    f"gives objects a key that route {one.name} gives to others: {made}",
+                    "the newest event wins",
+                )
+                if one.source == two.source:
+                    why = f"gives the objects of route {one.name} the same key: {made}"
+                    hint = "the one that comes second finds them there"
+                document.warn(("routes", index, "key"), why, f"{hint}; another key keeps them apart")
+                break
+
+
 def _disjoint(one: FilterSettings, two: FilterSettings) -> bool:
     prefixes = one.prefix.startswith(two.prefix) or two.prefix.startswith(one.prefix)
     suffixes = one.suffix.endswith(two.suffix) or two.suffix.endswith(one.suffix)
@@ -174,8 +195,8 @@ def _fill(pattern: str) -> Iterator[str]:
         yield pattern.replace("**", folder).replace("*", name).replace("?", name)
 
 
-def _render(template: Template, key: str) -> str:
-    return template.render(ObjectEvent("", Change.CREATED, ObjectRef(Provider.FILE, "bucket", key), 0.0))
+def _render(template: Template, key: str, bucket: str = "bucket") -> str:
+    return template.render(ObjectEvent("", Change.CREATED, ObjectRef(Provider.FILE, bucket, key), 0.0))
 
 
 def _compiles(route: RouteSettings) -> bool:
