@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from skyferry.cli.live import LAST, LiveView, Tail
@@ -31,12 +32,16 @@ def clock() -> Clock:
 
 @pytest.fixture
 def view(clock: Clock) -> LiveView:
-    return LiveView(Tail(), Console(file=io.StringIO(), width=100), clock)
+    return made(clock, 100, 25)
 
 
-def drawn(view: LiveView) -> str:
-    console = Console(file=io.StringIO(), width=100)
-    console.print(view.picture(TOLD))
+def made(clock: Clock, width: int, height: int) -> LiveView:
+    return LiveView(Tail(), Console(file=io.StringIO(), width=width, height=height), clock)
+
+
+def drawn(view: LiveView, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view.picture())
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue()
@@ -46,8 +51,36 @@ def done(key: str, size: int = 1024, lag: float = 0.2) -> Record:
     return Record("transfer.done", key=key, bytes=size, duration=0.05, lag=lag)
 
 
-def test_it_says_where_to_drop_files_and_what_to_open(view: LiveView) -> None:
-    assert all(line in drawn(view) for line in TOLD)
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_is_broken_and_the_end_of_a_key_is_seen_however_wide_the_terminal_is(clock: Clock, width: int) -> None:
+    view = made(clock, width, 25)
+    for number in range(3):
+        view.on(done(f"some/long folder/with/a name of many words that goes on and on and on/{number}.txt", lag=70))
+    view.sampled(status(breakers={"a-store-with-a-long-name-of-its-own": "open"}))
+    lines = drawn(view, width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert all("copied" in line and "1.0 KiB in 50 ms" in line for line in lines[-3:])
+    assert [line.split(".txt")[0][-1] for line in lines[-3:]] == ["2", "1", "0"]
+    figures = [figure for line in lines[:-3] for figure in line.rstrip().split("   ")]
+    assert {"3 copied, 3.0 KiB", "0 skipped", "0 retried", "0 in flight", "7 waiting"} <= set(figures)
+
+
+def test_on_few_rows_the_figures_and_the_warnings_stay_and_the_list_gets_shorter(clock: Clock) -> None:
+    tail = Tail()
+    view = LiveView(tail, Console(file=io.StringIO(), width=80, height=10), clock)
+    for number in range(LAST):
+        view.on(done(f"key-{number}"))
+    tail.write(b"one\ntwo\nthree\nfour\n")
+    lines = drawn(view, 80).splitlines()
+    assert len(lines) < 10
+    assert "copied" in lines[0]
+    assert f"key-{LAST - 1}" in lines[3]
+    assert lines[-1].rstrip() == "four"
+
+
+def status(breakers: dict[str, str]) -> Status:
+    queues = {"events": Depth(ready=5, leased=1, delayed=2, oldest_age=9.0)}
+    return Status("1", 0.0, "running", 1, queues, dict.fromkeys(State, 0), 0, breakers)
 
 
 def test_outcomes_are_counted(view: LiveView) -> None:
@@ -95,9 +128,7 @@ def test_rates_are_of_the_last_seconds_and_sink_to_nothing(view: LiveView, clock
 def test_lag_waiting_and_breakers_are_shown(view: LiveView) -> None:
     view.on(done("k", lag=0.2))
     view.on(done("k", lag=3.0))
-    queues = {"events": Depth(ready=5, leased=1, delayed=2, oldest_age=9.0)}
-    breakers = {"source": "closed", "destination": "open"}
-    view.sampled(Status("1", 0.0, "running", 1, queues, dict.fromkeys(State, 0), 0, breakers))
+    view.sampled(status(breakers={"source": "closed", "destination": "open"}))
     text = drawn(view)
     assert "at most 3.0 s" in text
     assert "7 waiting" in text
@@ -125,5 +156,5 @@ async def test_while_inside_it_is_drawn_and_the_last_picture_stays(clock: Clock)
     async with view.running(TOLD):
         view.on(done("seen.txt"))
     assert isinstance(console.file, io.StringIO)
-    assert "seen.txt" in console.file.getvalue()
+    assert all(line in console.file.getvalue() for line in [*TOLD, "seen.txt"])
     assert console.file.getvalue().endswith("\x1b[?25h"), "the cursor is back"

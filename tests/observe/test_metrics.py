@@ -165,6 +165,13 @@ def test_every_metric_is_moved_by_some_record_or_by_the_snapshot(
         assert families[series.name.removesuffix("_total")].samples, series.name
 
 
+def test_a_count_without_labels_is_nought_before_the_first(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    assert registry.get_sample_value("skyferry_events_unrouted_total") == 0
+    assert registry.get_sample_value("skyferry_dead_letters_published_total") == 0
+
+
 def test_names_follow_the_conventions_and_openmetrics_reads_them(
     registry: CollectorRegistry, observer: MetricsObserver
 ) -> None:
@@ -186,7 +193,7 @@ def test_the_build_and_the_process_are_described(registry: CollectorRegistry, ob
 def test_two_registries_do_not_share_numbers(registry: CollectorRegistry, observer: MetricsObserver) -> None:
     other = CollectorRegistry()
     MetricsObserver(other).on(Record("event.unrouted"))
-    assert registry.get_sample_value("skyferry_events_unrouted_total") is None
+    assert registry.get_sample_value("skyferry_events_unrouted_total") == 0
     assert other.get_sample_value("skyferry_events_unrouted_total") == 1
 
 

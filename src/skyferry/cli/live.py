@@ -1,17 +1,21 @@
-"""The live view on a terminal: an observer that counts, and a picture of it a few times a second while something changes."""
+"""The live view on a terminal: an observer that counts, and a picture of it a few times a second while something changes.
+
+The picture takes the room that there is: no line is broken, and where rows are few, the list is what gets shorter.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from statistics import median
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 REFRESH = 0.25  # seconds between pictures
 WINDOW = 5.0  # seconds that rates are averaged over
 LAST = 8  # objects listed
+NARROW = 60  # columns below which the list does without times of day
+GAP = "   "  # between two figures
 _WORDS = {
     "transfer.done": ("copied", "green"),
     "transfer.skipped": ("skipped", "dim"),
@@ -48,7 +54,7 @@ _ENDED = (
 class Seen:
     """One line of the list."""
 
-    at: float
+    at: str  # time of day
     word: str
     style: str
     what: str
@@ -70,8 +76,8 @@ class Tail(BytesIO):
 class LiveView:
     """An `Observer`. It never blocks: pictures are drawn elsewhere."""
 
-    def __init__(self, tail: Tail, console: Console | None = None, clock: Callable[[], float] = time.time) -> None:
-        """`tail` gets the log lines that are worth a look."""
+    def __init__(self, tail: Tail, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`tail` gets the log lines that are worth a look; `clock` is what rates are measured by, in seconds."""
         self._tail, self._clock = tail, clock
         self._live = Live(console=console or Console(highlight=False), auto_refresh=False)
         self._counts: Counter[str] = Counter()
@@ -93,7 +99,7 @@ class LiveView:
             self._bytes += record.bytes or 0
         if event in _WORDS:
             word, style = _WORDS[event]
-            self._last.append(Seen(self._clock(), word, style, record.key or record.queue, _note(record)))
+            self._last.append(Seen(time.strftime("%H:%M:%S"), word, style, record.key or record.queue, _note(record)))
 
     def sampled(self, status: Status) -> None:
         """How the service stands."""
@@ -106,65 +112,69 @@ class LiveView:
 
     @asynccontextmanager
     async def running(self, told: Sequence[str]) -> AsyncIterator[None]:
-        """Draw while inside; the last picture stays."""
+        """Draw below what is `told`, while inside; the last picture stays."""
+        lines = [Text("skyferry", "bold"), *(Text(f"  {safe(line)}") for line in told), Text()]
+        self._live.console.print(*lines, sep="\n", soft_wrap=True)  # a path stays one, to be copied
         self._live.start()
-        drawing = asyncio.create_task(self._draw(told), name="live view")
+        drawing = asyncio.create_task(self._draw(), name="live view")
         try:
             yield
         finally:
             drawing.cancel()
             await asyncio.wait([drawing])
-            self._live.update(self.picture(told), refresh=True)
+            self._live.update(self.picture(), refresh=True)
             self.close()
 
     def close(self) -> None:
         """Leave the terminal as it was. Idempotent."""
         self._live.stop()
 
-    async def _draw(self, told: Sequence[str]) -> None:
+    async def _draw(self) -> None:
         while True:
             if self._clock() < self._active_until:
-                picture = self.picture(told)
+                picture = self.picture()
                 await asyncio.to_thread(self._live.update, picture, refresh=True)  # a terminal may be slow, or stopped
             await asyncio.sleep(REFRESH)
 
-    def picture(self, told: Sequence[str]) -> Group:
+    def picture(self) -> Group:
         """All of it, as it is now."""
-        lines = [Text("skyferry", "bold"), *(Text(f"  {safe(line)}") for line in told), Text()]
-        lines += [self._progress(), self._backlog(), Text()]
+        width, height = self._live.console.size
+        head = [*_flowing(self._progress(), width), *_flowing(self._backlog(), width), Text()]
         logs = [Text(safe(line), "yellow", no_wrap=True, overflow="ellipsis") for line in self._tail.lines]
-        return Group(*lines, self._list(), *([Text(), *logs] if logs else []))
+        tail = [Text(), *logs] if logs else []
+        return Group(*head, self._list(width, max(1, height - len(head) - len(tail) - 1)), *tail)
 
-    def _progress(self) -> Text:
+    def _progress(self) -> Iterator[Text]:
         n, objects, octets = self._counts, *self._rate()
-        text = Text(f"{n['transfer.done']:,} copied, {size(self._bytes)}", "green")
-        text.append(f"   {objects:,.0f}/s, {size(round(octets))}/s", "default")
-        text.append(f"   {n['transfer.skipped'] + n['transfer.duplicate']:,} skipped", "dim")
-        text.append(f"   {n['transfer.retry']:,} retried", "yellow" if n["transfer.retry"] else "dim")
+        yield Text(f"{n['transfer.done']:,} copied, {size(self._bytes)}", "green")
+        yield Text(f"{objects:,.0f}/s, {size(round(octets))}/s")
+        yield Text(f"{n['transfer.skipped'] + n['transfer.duplicate']:,} skipped", "dim")
+        yield Text(f"{n['transfer.retry']:,} retried", "yellow" if n["transfer.retry"] else "dim")
         dead = n["transfer.dead"] + n["message.dead"]
-        return text.append(f"   {dead:,} given up", "red" if dead else "dim")
+        yield Text(f"{dead:,} given up", "red" if dead else "dim")
 
-    def _backlog(self) -> Text:
+    def _backlog(self) -> Iterator[Text]:
         status = self._status
         flying = max(0, self._counts["transfer.claimed"] - sum(self._counts[event] for event in _ENDED))
-        text = Text(f"{flying:,} in flight")
+        yield Text(f"{flying:,} in flight")
         if self._lags:
-            text.append(f"   lag {span(median(self._lags))}, at most {span(max(self._lags))}")
+            yield Text(f"lag {span(median(self._lags))}, at most {span(max(self._lags))}")
         if status:
             waiting = sum(max(0, depth.ready) + max(0, depth.delayed) for depth in status.queues.values())
-            text.append(f"   {waiting:,} waiting")
+            yield Text(f"{waiting:,} waiting")
             for store, state in status.breakers.items():
                 if state != "closed":
-                    text.append(f"   {safe(store)}: breaker {state}", "yellow")
-        return text
+                    yield Text(f"{safe(store)}: breaker {state}", "yellow")
 
-    def _list(self) -> Table:
+    def _list(self, width: int, rows: int) -> Table:
+        """The last objects, newest first; of a key that is too long the end is what tells it from others."""
         grid = Table.grid(padding=(0, 2))
-        for seen in reversed(self._last):
-            at = time.strftime("%H:%M:%S", time.localtime(seen.at))
-            grid.add_row(
-                Text(at, "dim"), Text(seen.word, seen.style), Text(safe(seen.what)), Text(safe(seen.note), "dim")
-            )
+        last = list(reversed(self._last))[:rows]
+        timed = width >= NARROW
+        beside = max((len(seen.word) + cell_len(seen.note) for seen in last), default=0) + (10 if timed else 0) + 4
+        for seen in last:
+            what, note = _ending(safe(seen.what), width - beside), Text(safe(seen.note), "dim", no_wrap=True)
+            grid.add_row(*([Text(seen.at, "dim")] if timed else []), Text(seen.word, seen.style), what, note)
         return grid
 
     def _rate(self) -> tuple[float, float]:
@@ -176,6 +186,27 @@ class LiveView:
         then, before, octets = self._rates[0]
         seconds = max(now - then, REFRESH)
         return (done - before) / seconds, (self._bytes - octets) / seconds
+
+
+def _flowing(figures: Iterable[Text], width: int) -> list[Text]:
+    """Side by side on as many lines as it takes."""
+    lines: list[Text] = []
+    for figure in figures:
+        if not lines or lines[-1].cell_len + len(GAP) + figure.cell_len > width:
+            lines.append(Text(no_wrap=True, overflow="ellipsis"))
+        else:
+            lines[-1].append(GAP)
+        lines[-1].append_text(figure)
+    return lines
+
+
+def _ending(text: str, cells: int) -> Text:
+    """The end of it, if it does not fit."""
+    if cell_len(text) > cells:
+        while text and cell_len(text) >= cells:
+            text = text[1:]
+        text = f"…{text}"
+    return Text(text, no_wrap=True)
 
 
 def _note(record: Record) -> str:

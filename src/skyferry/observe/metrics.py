@@ -260,8 +260,8 @@ def _count(record: Record) -> int:
 
 
 def counter(name: str, help: str, *labels: str) -> Series:
-    """A count that only grows."""
-    return Series("counter", f"skyferry_{name}", help, labels)
+    """A count that only grows; one without labels is there from the start, so that a first increase is seen as one."""
+    return Series("counter", f"skyferry_{name}", help, labels, values={} if labels else {(): 0.0})
 
 
 def gauge(name: str, help: str, *labels: str) -> Series:
