@@ -102,6 +102,30 @@ async def test_what_was_in_a_folder_that_moved_out_is_said_to_be_missed(
     await heard.until(lambda: "tree/" in heard.missed)
 
 
+async def test_a_folder_that_becomes_readable_is_watched_and_said_to_be_missed(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs as root may read everything, so that a refusal is played."""
+    scan, closed = os.scandir, True
+
+    def refuse(path: str) -> object:
+        if closed and os.path.basename(path) == "d":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (folder / "d" / "e").mkdir(parents=True)
+    (folder / "d").chmod(0o700)
+    (folder / "x").write_bytes(b"x")
+    await heard.created("x")
+    assert heard.missed == []
+    closed = False
+    (folder / "d").chmod(0o755)
+    await heard.until(lambda: heard.missed == [""])
+    (folder / "d" / "e" / "f").write_bytes(b"f")
+    await heard.created("d/e/f")
+
+
 async def test_a_queue_and_a_ledger_that_fail_are_asked_again(
     watcher: FolderWatcher, heard: Heard, folder: Path
 ) -> None:

@@ -108,6 +108,21 @@ def test_where_the_system_does_not_tell_a_file_is_whole_once_it_is_quiet(
     assert shown(blind.again([unfinished])) == [("created", "f")]
 
 
+def test_a_file_is_whole_soon_though_the_clock_is_set_back(
+    blind: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now = put(folder / "f"), NOW
+    os.utime(path, (NOW, NOW))
+    monkeypatch.setattr(blind, "_now", lambda: now)
+    [unfinished] = blind.changes({path: {ADDED}})
+    assert isinstance(unfinished, Unfinished)
+    now = NOW - 3600
+    [unfinished] = blind.again([unfinished])
+    assert isinstance(unfinished, Unfinished)
+    now += 0.6
+    assert shown(blind.again([unfinished])) == [("created", "f")]
+
+
 def test_a_new_folder_is_searched_and_looked_at_again(looker: Looker, folder: Path) -> None:
     put(folder / "new" / "deep" / "f")
     put(folder / "new" / "g")

@@ -110,6 +110,8 @@ class FolderWatcher:
                 del kinds[path]  # it is being looked at until it is whole
         if kinds:
             await self._take(self._looker.changes(kinds))
+        if self._looker.opened:  # the system watches nothing below it
+            raise Broken
         if len(changes) >= MANY:
             self._overrun = True
         elif self._overrun:  # calm again

@@ -76,11 +76,14 @@ class Looker:
         self._watched, self._now, self._settle = watched, now, round(settle * 1e9)
         self.root = os.path.realpath(watched.folder)
         self._folders: set[str] = set()
+        self._closed: set[str] = set()  # those of them that we may not read
         self._leases = False
+        self.opened = False  # one of these may be read now; `learn` begins anew
 
     def learn(self) -> None:
         """Find the folders that are there, and out what the filesystem tells."""
         self._leases = tells(self._watched.folder / OWN)
+        self._closed, self.opened = set(), False
         self._folders = {self.root, *self._descend(self.root)}
 
     def changes(self, kinds: Mapping[str, set[int]]) -> Iterator[Sight]:
@@ -89,6 +92,7 @@ class Looker:
         walked: set[str] = set()
         for path in sorted(kinds):
             parent = os.path.dirname(path)
+            self.opened = self.opened or (path in self._closed and _readable(path))
             if not self._relative(path) or not walked.isdisjoint(_chain(parent)) or not self._inside(parent):
                 continue
             added = ADDED in kinds[path]
@@ -144,7 +148,7 @@ class Looker:
         mark = (info.st_ino, info.st_size, info.st_mtime_ns)
         state = wholeness(path) if self._leases else Wholeness.UNKNOWN
         same = before is not None and before.mark == mark
-        since = before.since if before is not None and same else now
+        since = min(before.since, now) if before is not None and same else now  # the clock may have been set back
         if state is Wholeness.UNKNOWN:
             quiet = self._settle <= now - info.st_mtime_ns or (same and self._settle <= now - since)
             state = Wholeness.WHOLE if quiet else Wholeness.OPEN
@@ -184,11 +188,15 @@ class Looker:
         """The folders below, parents first. Links are not followed: what they lead to is not in the bucket."""
         below = [folder]
         while below:
+            path = below.pop()
             try:
-                with os.scandir(below.pop()) as entries:
+                with os.scandir(path) as entries:
                     found = [e.path for e in entries if e.is_dir(follow_symlinks=False) and self._relative(e.path)]
-            except OSError:  # gone, or ours not to read
+            except OSError as error:  # gone, or ours not to read
+                if isinstance(error, PermissionError):
+                    self._closed.add(path)
                 continue
+            self.opened = self.opened or path in self._closed
             yield from found
             below += found
 
@@ -219,6 +227,14 @@ def _changed(entry: os.DirEntry[str], since: int) -> bool:
         return since == 0 or entry.stat(follow_symlinks=False).st_ctime_ns >= since
     except OSError:
         return True  # a look will tell
+
+
+def _readable(path: str) -> bool:
+    try:
+        os.scandir(path).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_folder(path: str) -> bool:
