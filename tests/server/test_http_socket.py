@@ -32,6 +32,19 @@ async def test_it_serves_on_the_port_it_reports_and_leaves_signals_alone(service
         httpx.get(f"{url}/health")
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/status", "/docs", "/nowhere", "/v1/events"])
+async def test_head_is_answered_as_get_without_the_body(path: str, service: Service) -> None:
+    async with (
+        serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        got, head = await client.get(path), await client.head(path)
+        assert head.content == b""
+        assert head.status_code == got.status_code
+        for name in ("content-type", "content-length", "allow"):
+            assert head.headers.get(name) == got.headers.get(name)
+
+
 async def test_a_request_under_way_is_finished_although_no_other_is_taken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

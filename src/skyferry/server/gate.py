@@ -1,4 +1,7 @@
-"""What every request passes first: its correlation id, the access check, the media type, the limit of its body."""
+"""What every request passes first: its correlation id, the access check, the media type, the limit of its body.
+
+A HEAD is answered as the GET that it stands for; the HTTP server leaves the body out.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ class Gate:
                 MutableHeaders(scope=message).update(_HEADERS | {CORRELATION: correlation_id})
             await send(message)
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         pushed = scope["path"].startswith(PUSH)
         try:
             if not pushed:

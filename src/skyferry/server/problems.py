@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from skyferry.errors import EventError, NotFound, SkyferryError
 
 MEDIA_TYPE = "application/problem+json"
 CORRELATION = "x-correlation-id"
 SCOPE = "skyferry.correlation_id"
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")  # that some path or other allows
 _TYPE = "urn:skyferry:problem:"
 
 
@@ -108,6 +110,8 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            error.headers = {"Allow": ", ".join(_allowed(request))}
         return respond(error, _id(request))
 
     async def ours(request: Request, error: Exception) -> Response:
@@ -135,6 +139,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _allowed(request: Request) -> Iterator[str]:
+    """The methods of this path; the framework knows only those of the first route that fits."""
+    for method in METHODS:
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            yield method
 
 
 def _id(request: Request) -> str:

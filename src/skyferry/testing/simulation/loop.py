@@ -90,13 +90,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 class SimulatedClock:
-    """The Clock of a simulation."""
+    """The Clock of a simulation, which somebody may set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.ahead = 0.0  # seconds
 
     def time(self) -> float:
-        return EPOCH + self._loop.time()
+        return EPOCH + self._loop.time() + self.ahead
 
     def monotonic(self) -> float:
         return self._loop.time()

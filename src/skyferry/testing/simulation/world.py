@@ -60,9 +60,8 @@ class Plan:
     limit: float = 4 * 3600.0  # seconds after which it must have come to rest
     crashes: int = 2
     freezes: int = 1
-    declares: bool = (
-        True  # the source tells checksums; where it does not, nobody can know what was corrupted on the way
-    )
+    clock_steps: int = 0  # the wall clock is set, by an hour at most
+    declares: bool = True  # the source tells checksums; else nobody can know what was corrupted on the way
     large: bool = False  # objects that take long, so that crashes come in the middle and the source changes meanwhile
     weather: Weather = field(default_factory=Weather)
     sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
@@ -91,6 +90,7 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
         large=large,
         weather=weather,
         sabotage=sabotage,
+        clock_steps=dice.choice((0, 0, 0, 2)),
     )
 
 
@@ -221,9 +221,11 @@ class Simulation:
             self._rules.poison[message_id] = body
 
     async def _trouble(self) -> None:
-        """Crashes and freezes at moments that the dice choose; a crashed worker is replaced after a while."""
+        """Crashes, freezes and clocks set at moments that the dice choose; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
-        kinds = ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["redrive", "move"]
+        kinds = (
+            ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["clock"] * plan.clock_steps + ["redrive", "move"]
+        )
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
@@ -237,6 +239,8 @@ class Simulation:
                 await MemoryLedger("operator", self.clock, state=self._ledger_state).redrive(Filter())
             elif kind == "move":
                 await self._move()
+            elif kind == "clock":
+                self.clock.ahead = dice.uniform(-3600.0, 3600.0)
             else:
                 self.loop.freeze(process, 20 + dice.random() * 100)
 
