@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -172,3 +173,19 @@ async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: st
         sql = listing.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
     assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan
+
+
+async def test_a_disk_that_is_full_is_no_ledger_that_can_be_written(tmp_path: Path) -> None:
+    """A limit of this process on the size of files is as good as a full disk."""
+    path, limit = tmp_path / "ledger.db", resource.getrlimit(resource.RLIMIT_FSIZE)
+    ledger = SqliteLedger(path, "me", ManualClock())
+    await ledger.check()
+    size = path.with_name(f"{path.name}-wal").stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+        with pytest.raises(LedgerError):
+            await ledger.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    await ledger.check()
+    await ledger.close()

@@ -171,7 +171,7 @@ class SqliteLedger:
         return {state: numbers.get(NUMBER[state], 0) for state in State}
 
     async def check(self) -> None:
-        await self._file.write(lambda db: db.execute(batches.SQL["touch"], {"me": self._me}).close())
+        await self._file.write(lambda db: db.execute(batches.SQL["touch"]).close())
 
     async def prune(self, before: float, limit: int = 1000) -> int:
         ticks = rules.ticks(before)

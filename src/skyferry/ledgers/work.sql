@@ -11,7 +11,8 @@ DELETE FROM leases WHERE owner IN (SELECT id FROM owners WHERE name IN (SELECT v
 DELETE FROM owners WHERE name IN (SELECT value FROM json_each(:names)) AND id <> :but
 
 -- name: touch
-UPDATE owners SET name = name WHERE id = :me
+-- A value that stays as it is would not be written.
+INSERT INTO counters (name, value) VALUES ('touched', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1
 
 -- name: look
 -- id_high, id_low, key, store
