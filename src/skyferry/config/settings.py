@@ -24,13 +24,23 @@ class SimulatorSettings(Section):
     timeout: float = Field(0.0, ge=0, le=1, description="Rate of requests that time out.")
     reset: float = Field(0.0, ge=0, le=1, description="Rate of connections reset, before or after the effect.")
     permission: float = Field(0.0, ge=0, le=1, description="Rate of PermissionDenied.")
-    not_found: float = Field(0.0, ge=0, le=1, description="Rate of ObjectNotFound on reads.")
-    corrupt: float = Field(0.0, ge=0, le=1, description="Rate of reads with one byte flipped.")
-    truncate: float = Field(0.0, ge=0, le=1, description="Rate of reads cut short.")
-    quota: Bytes = Field(
-        0, description="Writes that would take the folder over this fail with QuotaExceeded; 0 = none."
+    not_found: float = Field(
+        0.0, ge=0, le=1, description="Rate of ObjectNotFound on reads: an object of a source then counts as gone."
     )
-    outages: Texts = Field((), description='Windows after the start in which all fails, e.g. "10s-25s".')
+    corrupt: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Rate of reads with one byte flipped. It is noticed where the event or the object tells a checksum: a file "
+        "that Skyferry wrote does, one that somebody dropped does not.",
+    )
+    truncate: float = Field(0.0, ge=0, le=1, description="Rate of reads cut short, half of them without an error.")
+    quota: Bytes = Field(
+        0, description="Writes that would take the folder over this fail with QuotaExceeded, and wait; 0 = none."
+    )
+    outages: Texts = Field(
+        (), description='Windows after the start in which all fails, e.g. "10s-25s"; in a URL with commas between them.'
+    )
     timeout_after: Seconds = Field(0.05, description="How long a request that times out takes.")
 
 
