@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -72,11 +71,6 @@ def when(seconds: float | None) -> str:
 def timestamp(seconds: float) -> str:
     """A time for programs, RFC 3339 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def ago(seconds: float, now: float | None = None) -> str:
-    """How long since."""
-    return f"{span((time.time() if now is None else now) - seconds)} ago"
 
 
 def span(seconds: float) -> str:

@@ -20,9 +20,7 @@ from skyferry.status import Status
 class Show:
     """The observers of one run."""
 
-    def __init__(
-        self, settings: Settings, view: LiveView | None, logs: LogObserver, traces: Sequence[Observer]
-    ) -> None:
+    def __init__(self, view: LiveView | None, logs: LogObserver, traces: Sequence[Observer]) -> None:
         self.registry = CollectorRegistry()
         self._metrics = MetricsObserver(self.registry)
         self._view = view
@@ -72,4 +70,4 @@ def shown(settings: Settings, live: bool) -> Iterator[Show]:
 
             traces.append(tracer := TraceObserver(settings.tracing))
             stack.callback(tracer.close)
-        yield Show(settings, LiveView(tail) if live else None, logs, traces)
+        yield Show(LiveView(tail) if live else None, logs, traces)

@@ -76,7 +76,7 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
             return Skipped("superseded", seen)
     if placed is not None and placed.about(transfer.source) and placed.deleted and placed.passed(source.position):
         return Skipped("superseded", seen)
-    return _write(claim, route)
+    return _write(claim)
 
 
 def conflict(claim: Claim, source: ObjectMeta, destination: ObjectMeta | None) -> Copy | Adopt | Skipped:
@@ -120,7 +120,7 @@ def _gone(claim: Claim, route: Route) -> Decision:
     return Remove(Precondition(replace=placed.version))
 
 
-def _write(claim: Claim, route: Route) -> Decision:
+def _write(claim: Claim) -> Decision:
     placed = claim.placement
     if placed is None or placed.deleted:
         return Copy(Precondition(create_only=True))

@@ -70,10 +70,10 @@ class Renewing(Generic[T]):
     async def __call__(self, *, stale: str = "") -> T:
         """See `Provider`."""
         if self._usable(stale) is None:
-            await self._renewed(stale)
+            await self._renewed()
         held = self._usable(stale)
         if held is None:
-            raise self._why(stale)
+            raise self._why()
         if self._clock.time() >= self._due:
             self._begin()  # nobody waits for it
         return held.value
@@ -88,7 +88,7 @@ class Renewing(Generic[T]):
         held = self._held
         return held if held is not None and held.name != stale and self._clock.time() < held.expires else None
 
-    async def _renewed(self, stale: str) -> None:
+    async def _renewed(self) -> None:
         """Wait for the renewal under way, or for one that begins now. Cancelled alone: the renewal goes on for others."""
         renewal = self._begin()
         if renewal is not None:
@@ -144,7 +144,7 @@ class Renewing(Generic[T]):
         self._failure = error
         self._failed(error)
 
-    def _why(self, stale: str) -> SkyferryError:
+    def _why(self) -> SkyferryError:
         """The last failure, for one who asked."""
         wait = max(self._wait_until - self._clock.monotonic(), 0.0)
         if self._failure is None:

@@ -161,7 +161,7 @@ class Simulation:
         return await self._rules.at_the_end(self._sent, self._peak, frozenset({IMPOSSIBLE}))
 
     async def _at_rest(self) -> bool:
-        depth = await self._queue("outside").depth()
+        depth = await self._queue().depth()
         kept = self._ledger_state.letters.values()
         unsent = any(k.publish_at < inf and k.letter.redriven_at is None for k in kept)
         busy = any(not worker.idle for worker in self._workers.values())  # one that stood still may have to undo
@@ -214,7 +214,7 @@ class Simulation:
 
     async def _send(self, body: bytes, transfers: list[str] | None = None, poison: bool = False) -> None:
         late = self._dice.random() * self._dice.choice((0.0, 1.0, 60.0))
-        (message_id,) = await self._queue("outside").send([Outgoing(body, delay=late)])
+        (message_id,) = await self._queue().send([Outgoing(body, delay=late)])
         self._sent.append(message_id)
         self._rules.expected[message_id] = transfers or []
         if poison:
@@ -253,7 +253,7 @@ class Simulation:
             for _ in range(self._dice.choice((1, 2))):
                 late = self._dice.random() * self._dice.choice((0.0, 60.0))
                 moved = Outgoing(message.body, message.attributes, delay=late)
-                (message_id,) = await self._queue("outside").send([moved])
+                (message_id,) = await self._queue().send([moved])
                 self._sent.append(message_id)
                 self._rules.expected[message_id] = [told[letters.LETTER]] if letters.ROUTE in told else []
                 if letters.ROUTE not in told:
@@ -276,7 +276,7 @@ class Simulation:
     def _worker(self, process: str) -> Worker:
         dice = random.Random(self._dice.random())
         ledger = WatchedLedger(MemoryLedger(process, self.clock, state=self._ledger_state), self._rules)
-        queue = WatchedQueue(self._queue(process), self._rules)
+        queue = WatchedQueue(self._queue(), self._rules)
         stormy = self._plan.weather
         fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)
         chaotic = Chaos(ledger, fair, dice, self.clock, LEDGER_ERRORS)
@@ -307,7 +307,7 @@ class Simulation:
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
         return Worker(world, _Reader(self._routes), copier, queues, policy)
 
-    def _queue(self, process: str) -> MemoryQueue:
+    def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
 
     def _guards(self, world: World, name: str) -> Guards:

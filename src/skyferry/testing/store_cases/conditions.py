@@ -12,7 +12,6 @@ from skyferry.ports import ObjectStore, Precondition
 from skyferry.testing.store_cases.place import Place, answered, digests, refused, together
 
 CREATE = Precondition(create_only=True)
-NEVER = Precondition(replace="0-0-0")
 
 
 def clients(place: Place) -> Sequence[ObjectStore]:
