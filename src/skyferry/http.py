@@ -163,6 +163,14 @@ def retry_after(header: str) -> float | None:
     return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
 
 
+def described(message: str, code: str, status: int, request_id: str) -> str:
+    """What a refusal says, for people and for the provider's support. `message`, `code` and `request_id` may be empty."""
+    facts = [code or str(status)]
+    if request_id:
+        facts.append(f"request {request_id}")
+    return f"{message or code or f'HTTP {status}'} [{', '.join(facts)}]"
+
+
 def _proxy(url: str) -> str | None:
     """Of the environment (HTTPS_PROXY, NO_PROXY)."""
     parts = urlsplit(url)

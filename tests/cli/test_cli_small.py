@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.main import get_command
 
 from skyferry import __version__
-from skyferry.cli import main
+from skyferry.cli import app, main
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.events.native import json_schema
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
-COMMANDS = ["run", "submit", "status", "transfers", "explain", "check-config", "schema", "version"] + [
-    f"dead-letters {name}" for name in ("list", "show", "redrive", "discard")
-]
+LETTERS = [f"dead-letters {name}" for name in ("list", "show", "redrive", "discard")]
+COMMANDS = [name for name in get_command(app).commands if name != "dead-letters"] + LETTERS  # type: ignore[attr-defined]  # a group has them
 
 
 def test_check_config_tells_every_fault_with_its_line(cli: Cli) -> None:
@@ -59,6 +59,13 @@ def test_every_command_has_help(cli: Cli, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.code == 0
     assert "Usage: skyferry " + command in result.out
+
+
+def test_help_flows_into_the_width_of_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paragraph keeps no line breaks of the source."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    text = cli("dead-letters", "redrive", "--help").out
+    assert "ledger processes its letters again; what it does not know goes to the queue" in text
 
 
 def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:

@@ -33,6 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # lines of help flow into the width of the terminal
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     run,

@@ -23,6 +23,7 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
+from skyferry.http import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +140,9 @@ def translate(refusal: Refusal, where: str) -> SkyferryError:
     if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
         kind = Throttled
     wait = REHYDRATION if refusal.code == "BlobBeingRehydrated" else refusal.retry_after
-    return kind(_text(refusal), where=where, hint=hint, retry_after=wait)
-
-
-def _text(refusal: Refusal) -> str:
-    """For people, and for the provider's support."""
-    said = refusal.message.strip().partition("\n")[0] or refusal.code or f"HTTP {refusal.status}"
-    facts = [refusal.code or str(refusal.status)]
-    if refusal.request_id:
-        facts.append(f"request {refusal.request_id}")
-    return f"{said} [{', '.join(facts)}]"
+    return kind(
+        described(refusal.message.strip().partition("\n")[0], refusal.code, refusal.status, refusal.request_id),
+        where=where,
+        hint=hint,
+        retry_after=wait,
+    )

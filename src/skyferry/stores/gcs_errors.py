@@ -21,7 +21,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.http import Answer, retry_after
+from skyferry.http import Answer, described, retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +121,15 @@ def translate(refusal: Refusal, where: str) -> SkyferryError:
         kind, hint = next((meant for words, meant in WORDS.items() if words in message), (kind, hint))
     if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
         kind = Throttled
-    return kind(_text(refusal), where=where, hint=hint, retry_after=refusal.retry_after)
+    return kind(
+        described(refusal.message, refusal.reason, refusal.status, refusal.request_id),
+        where=where,
+        hint=hint,
+        retry_after=refusal.retry_after,
+    )
 
 
 def ambiguous(refusal: Refusal) -> bool:
     """Whether a 404 does not say what is missing, the object or its bucket."""
     message = refusal.message.lower()
     return refusal.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))
-
-
-def _text(refusal: Refusal) -> str:
-    """For people, and for the provider's support."""
-    said = refusal.message or refusal.reason or f"HTTP {refusal.status}"
-    facts = [refusal.reason or str(refusal.status)]
-    if refusal.request_id:
-        facts.append(f"request {refusal.request_id}")
-    return f"{said} [{', '.join(facts)}]"

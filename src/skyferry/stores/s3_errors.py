@@ -22,6 +22,7 @@ from skyferry.errors import (
     Unsupported,
     UploadGone,
 )
+from skyferry.http import described
 
 
 class InvalidArgument(StoreError):
@@ -133,13 +134,9 @@ def translate(refusal: Refusal, where: str) -> SkyferryError:
         kind = Throttled
     if hint is REGION and refusal.region:
         hint = f"{REGION} to {refusal.region}"
-    return kind(_text(refusal), where=where, hint=hint, retry_after=refusal.retry_after)
-
-
-def _text(refusal: Refusal) -> str:
-    """For people, and for the provider's support."""
-    said = refusal.message.strip() or refusal.code or f"HTTP {refusal.status}"
-    facts = [refusal.code or str(refusal.status)]
-    if refusal.request_id:
-        facts.append(f"request {refusal.request_id}")
-    return f"{said} [{', '.join(facts)}]"
+    return kind(
+        described(refusal.message.strip(), refusal.code, refusal.status, refusal.request_id),
+        where=where,
+        hint=hint,
+        retry_after=refusal.retry_after,
+    )
