@@ -113,6 +113,12 @@ def test_ls_and_head_show_what_is_there(cli: Cli, tree: dict[str, bytes]) -> Non
     assert ([each["key"] for each in rest["objects"]], rest["after"]) == (["b/large.bin", "b/ü+%41", "z/z"], "")
     assert cli("head", "in/b/large.bin", "--json").json()["size"] == 9 * 2**20
     assert cli("head", "in/absent").code == 1
+    cli("copy", "in/b/large.bin", "copied/")
+    rows = dict(
+        line.split(maxsplit=1) for line in cli("head", "copied/large.bin").out.replace("metadata ", "").splitlines()
+    )
+    assert rows["size"] == str(9 * 2**20)
+    assert rows["skyferry-source"].endswith("large.bin")
     assert "z/z" in cli("ls", "in").out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,12 +38,8 @@ def head(
     known = _shown(meta)
     if json:
         output.emit(known)
-        return
-    for name, value in known.items():
-        if isinstance(value, dict):
-            output.lines(*(f"{each:<20} {text}" for each, text in value.items() if text))
-        elif value is not None:
-            output.lines(f"{name:<20} {value}")
+    else:
+        output.lines(*_rows(known))
 
 
 async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
@@ -55,6 +52,14 @@ async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
     finally:
         await store.close()
         await opener.close()
+
+
+def _rows(known: Mapping[str, object], kind: str = "") -> Iterator[str]:
+    for name, value in known.items():
+        if isinstance(value, dict):
+            yield from _rows(value, f"{name} " if name in ("metadata", "tags") else "")
+        elif value not in (None, ""):
+            yield f"{kind + name:<28} {value}"
 
 
 def _shown(meta: ObjectMeta) -> dict[str, object]:
