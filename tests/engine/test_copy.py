@@ -80,6 +80,22 @@ async def test_every_size_arrives_whole(bench: Bench, size: int, told: bool) -> 
     assert not bench.destination.bucket.uploads
 
 
+async def test_how_long_it_took_does_not_depend_on_a_clock_that_is_set(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.put(b"data")
+    now, write = bench.clock.time(), bench.destination.write
+
+    async def later(*args: Any) -> ObjectMeta:
+        await bench.clock.advance(2.0)
+        monkeypatch.setattr(bench.clock, "time", lambda: now - 3600.0)
+        return await write(*args)
+
+    monkeypatch.setattr(bench.destination, "write", later)
+    receipt = (await bench.run()).receipt
+    assert (receipt.started_at, receipt.finished_at) == (now - 3602.0, now - 3600.0)
+
+
 async def test_memory_stays_within_the_budget() -> None:
     """Sixteen large objects at once need no more than one budget of four parts."""
     bench = Bench(memory=4 * PART)

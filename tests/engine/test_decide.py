@@ -127,6 +127,24 @@ def test_filters(route: Route, expected: object) -> None:
     assert decide.looked(claim(None), route, meta(), 2000.0) == expected
 
 
+@pytest.mark.parametrize(
+    ("route", "occurred_at", "expected"),
+    [
+        pytest.param(ROUTE, 1900.0, CREATE_ONLY, id="no age is asked for: it does not wait for its date"),
+        pytest.param(replace(ROUTE, min_age=150.0), 1900.0, Later(2050.0), id="too young, by its event"),
+        pytest.param(replace(ROUTE, min_age=100.0), 1900.0, CREATE_ONLY, id="old enough, by its event"),
+        pytest.param(replace(ROUTE, max_age=99.0), 1900.0, Skipped("filtered", (at(6),)), id="too old, by its event"),
+        pytest.param(replace(ROUTE, min_age=100.0), 9000.0, Later(2100.0), id="the event is ahead, too: once more"),
+    ],
+)
+def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
+    route: Route, occurred_at: float, expected: object
+) -> None:
+    """Anybody may give a file any date, and the clock of a store may be ahead of ours."""
+    asked = claim(None, transfer(occurred_at=occurred_at))
+    assert decide.looked(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
+
+
 def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
     """Two routes that mirror each other do not chase one object for ever."""
     back = ObjectRef(Provider.FILE, "destination", "k")

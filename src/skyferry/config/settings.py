@@ -83,7 +83,10 @@ class FilterSettings(Section):
     exclude: Texts = Field((), description="The key matches none of these.")
     min_size: Bytes = Field(0, description="Smaller objects are skipped.")
     max_size: Bytes | None = Field(None, description="Larger objects are skipped.")
-    min_age: Seconds = Field(0.0, description="Younger objects wait until they are this old.")
+    min_age: Seconds = Field(
+        0.0,
+        description="Younger objects wait until they are this old. Of one dated in the future, the event tells the age.",
+    )
     max_age: Seconds | None = Field(None, description="Objects last changed longer ago are skipped.")
 
 

@@ -28,7 +28,7 @@ class _Due:
 
     attempt: Attempt
     route: Route
-    started: float
+    started: float  # monotonic: the clock may be set meanwhile
     found: ObjectMeta
     when: Precondition
 
@@ -52,7 +52,7 @@ class Copier:
         transfer = attempt.claim.transfer
         if skipped := decide.before(attempt.claim):
             return skipped
-        started = self._clock.time()
+        started = self._clock.monotonic()
         source, store = self._stores[transfer.source_store], self._stores[transfer.store]
         if transfer.change is Change.DELETED or reaches(source, store):
             return await self._by_size(attempt, route, started)
@@ -286,7 +286,7 @@ class Copier:
             declared=declared,
             attested=written.checksums if written else Checksums(),
             position=seen[-1] if seen else None,
-            started_at=started,
+            started_at=now - (self._clock.monotonic() - started),
             finished_at=now,
             attempt=claim.attempt,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from skyferry.config.routes import Route
 from skyferry.engine import stamp
-from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Position
+from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 
 
@@ -65,7 +65,7 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
         return _gone(claim, route)
     transfer, placed = claim.transfer, claim.placement
     seen = positions(claim, source)
-    if refused := _filtered(route, source, now):
+    if refused := _filtered(route, source, _age(source, transfer, now), now):
         return refused if isinstance(refused, Later) else Skipped(refused, seen)
     if not route.restore and stamp.read(source).source == stamp.origin(_destination(claim, route)):
         return Skipped("loop", seen)
@@ -127,13 +127,17 @@ def _write(claim: Claim) -> Decision:
     return Copy(Precondition(replace=placed.version)) if placed.version else CheckDestination()
 
 
-def _filtered(route: Route, source: ObjectMeta, now: float) -> str | Later:
+def _filtered(route: Route, source: ObjectMeta, age: float, now: float) -> str | Later:
     if source.size < route.min_size or (route.max_size is not None and source.size > route.max_size):
         return "filtered"
-    age = now - source.modified
     if route.max_age is not None and age > route.max_age:
         return "filtered"
-    return Later(source.modified + route.min_age) if age < route.min_age else ""
+    return Later(now + route.min_age - age) if age < route.min_age else ""
+
+
+def _age(source: ObjectMeta, transfer: Transfer, now: float) -> float:
+    """Seconds since the last change. Anybody may date a file ahead, and clocks differ: then the event tells more."""
+    return max(0.0, now - (source.modified if source.modified <= now else transfer.occurred_at))
 
 
 def _later(stamped: Position | None, seen: Position | None) -> bool:
