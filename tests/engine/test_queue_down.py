@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 
+import pytest
 from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 
 from skyferry.config.routes import Routes
@@ -15,10 +17,11 @@ from skyferry.engine.hold import Held
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
-from skyferry.errors import QueueError
+from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
+from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
 
 
@@ -30,6 +33,13 @@ class Down(MemoryQueue):
     async def receive(self, limit: int, wait: float) -> list[Message]:
         self.asked += 1
         raise QueueError
+
+
+class Forgetful(Down):
+    """Its messages cannot be looked up."""
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        raise LedgerError("disk full")
 
 
 class Kept(MemoryQueue):
@@ -69,6 +79,23 @@ async def test_it_is_asked_ever_more_seldom() -> None:
     assert queue.asked == 6
     await clock.advance(600)
     assert queue.asked == 16
+    worker.drain()
+    await clock.advance(1)
+    await running
+
+
+@pytest.mark.parametrize(("kind", "event"), [(Down, "queue.failed"), (Forgetful, "ledger.failed")])
+async def test_what_failed_is_told_by_its_own_name(kind: type[Down], event: str) -> None:
+    """A full disk of the ledger is no failure of a queue."""
+    clock, heard = ManualClock(), list[Record]()
+    queue, routes = kind("events", clock), Routes(SETTINGS)
+    observer = SimpleNamespace(on=heard.append)
+    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    worker = Worker(world, Reader(routes), copier, [queue], WorkerPolicy())
+    running = asyncio.create_task(worker.run())
+    await clock.advance(0)
+    assert [(record.event, record.queue) for record in heard] == [(event, "events")]
     worker.drain()
     await clock.advance(1)
     await running

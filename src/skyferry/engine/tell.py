@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skyferry.errors import SkyferryError
+from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import ObjectEvent, State, Transfer
 from skyferry.ports import (
     Clock,
@@ -33,8 +33,9 @@ class Teller:
         self._on(Record("queue.received", queue=queue, count=count))
 
     def queue_failed(self, queue: str, error: SkyferryError) -> None:
-        """The queue did not do what it was asked."""
-        self._on(Record("queue.failed", queue=queue, error=error.kind, message=str(error)))
+        """The queue did not do what it was asked, or the ledger could not be asked about its messages."""
+        event: Event = "ledger.failed" if isinstance(error, LedgerError) else "queue.failed"
+        self._on(Record(event, queue=queue, error=error.kind, message=str(error)))
 
     def ledger_failed(self, transfer: Transfer, error: SkyferryError) -> None:
         """The ledger could not be written; nothing is acked."""

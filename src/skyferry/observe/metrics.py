@@ -112,7 +112,11 @@ class Catalog:
             "outcome",
         )
         self.queue_failures = counter("queue_failures_total", "Calls to a queue that failed.", "queue", "error")
-        self.ledger_failures = counter("ledger_failures_total", "Outcomes that the ledger could not record.", "error")
+        self.ledger_failures = counter(
+            "ledger_failures_total",
+            "Claims that the ledger could not give, and outcomes that it could not record.",
+            "error",
+        )
         self.requests = counter(
             "store_requests_total",
             "Requests to a store; error is empty for those that succeeded.",
