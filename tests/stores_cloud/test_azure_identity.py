@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from tests.stores_cloud.doors import Door
 
 from skyferry.azure_auth import SharedKey, authorization
 from skyferry.config.identity import IdentitySettings
@@ -20,7 +21,6 @@ from skyferry.testing.identity import Clouds, TokenServices, token_services
 from skyferry.testing.identity.clouds import CLIENT, ENTRA_AUDIENCE, KUBERNETES, POD, TENANT
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
-from skyferry.testing.servers.proxy import FaultProxy
 from skyferry.testing.store_cases.place import BARE, digests
 
 PART = 2**20
@@ -28,20 +28,14 @@ PARTS = 8
 LIFE = 3600.0  # seconds, of a token
 
 
-class Door(FaultProxy):
-    """Lets in who bears a token that was given and has not ended, and signs for him: Azurite knows no Entra without TLS."""
+class EntraDoor(Door):
+    """Before Azurite, which knows no Entra without TLS: who comes in is signed for."""
 
     def __init__(self, server: Azurite, clouds: Clouds) -> None:
-        self.root = server.blob_url.rpartition("/")[0]
-        super().__init__(self.root)
-        self.key, self.clouds, self.refused = SharedKey(server.account, server.key), clouds, 0
+        self.root, self.key = server.blob_url.rpartition("/")[0], SharedKey(server.account, server.key)
+        super().__init__(self.root, clouds)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self.clouds.grants.valid(request.headers.get("authorization", "").removeprefix("Bearer ")):
-            return await super()._handle(request)
-        self.refused += 1
-        async for _ in request.content.iter_any():
-            pass
+    def refusal(self) -> web.Response:
         return web.Response(status=401, headers={"x-ms-error-code": "InvalidAuthenticationInfo"})
 
     def _passed(self, request: web.BaseRequest) -> dict[str, str]:
@@ -70,7 +64,7 @@ async def services(clock: ManualClock) -> AsyncIterator[TokenServices]:
 
 @pytest.fixture
 async def door(azurite_server: Azurite, services: TokenServices) -> AsyncIterator[Door]:
-    door = Door(azurite_server, services.clouds)
+    door = EntraDoor(azurite_server, services.clouds)
     async with door:
         yield door
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp import web
+from tests.stores_cloud.doors import Door
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.credentials import fixed
@@ -21,7 +22,6 @@ from skyferry.testing.identity import Clouds, Failure, TokenServices, token_serv
 from skyferry.testing.identity.clouds import ACCOUNT, KUBERNETES, POD, POOL, PROJECT, PROVIDER, RESOURCE
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
-from skyferry.testing.servers.proxy import FaultProxy
 from skyferry.testing.store_cases.place import BARE, digests
 
 PART = 5 * 2**20
@@ -29,19 +29,10 @@ PARTS = 8
 LIFE = 3600.0  # seconds, of a token
 
 
-class Door(FaultProxy):
-    """Lets in who bears a token that was given and has not ended."""
+class GoogleDoor(Door):
+    """Before our fake of Cloud Storage."""
 
-    def __init__(self, upstream: str, clouds: Clouds) -> None:
-        super().__init__(upstream)
-        self.clouds, self.refused = clouds, 0
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self.clouds.grants.valid(request.headers.get("authorization", "").removeprefix("Bearer ")):
-            return await super()._handle(request)
-        self.refused += 1
-        async for _ in request.content.iter_any():
-            pass
+    def refusal(self) -> web.Response:
         return web.json_response({"error": {"code": 401, "message": "Invalid Credentials"}}, status=401)
 
 
@@ -71,7 +62,7 @@ def fake() -> Iterator[GcsFake]:
 
 @pytest.fixture
 async def door(fake: GcsFake, services: TokenServices) -> AsyncIterator[Door]:
-    door = Door(fake.url, services.clouds)
+    door = GoogleDoor(fake.url, services.clouds)
     async with door:
         yield door
 
