@@ -85,6 +85,7 @@ class Http:
         parts = (body,) if isinstance(body, bytes) else body
         size = sum(map(len, parts))
         came = io.BytesIO()
+        line: asyncio.Transport | None = None
         try:
             async with (
                 asyncio.timeout(None) as sending,
@@ -96,6 +97,7 @@ class Http:
                     allow_redirects=False,
                 ) as response,
             ):
+                line = response.connection.transport if response.connection else None
                 kept = came if _is_range(response, headers) else io.BytesIO()
                 content = await _read(response, limit if response.ok else DOCUMENT, kept)
                 return Answer(response.status, response.headers, content)
@@ -107,6 +109,9 @@ class Http:
         except (aiohttp.ClientError, OSError) as broken:
             lost = ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key))
             raise _broken_off(lost, came) from broken
+        finally:
+            if line is not None and line.is_closing():
+                line.abort()  # it has answered, and need not be sent the rest of what it refused
 
     def where(self, key: str) -> str:
         """For errors."""

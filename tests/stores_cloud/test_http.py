@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -83,6 +85,22 @@ async def test_a_server_that_never_answers_is_given_up() -> None:
         for body in (b"", b"x", LARGE):
             with pytest.raises(StoreTimeout):
                 await ask(url, body)
+
+
+def test_what_refuses_a_body_at_once_is_not_sent_the_rest() -> None:
+    """Nothing of the connection is left, although the server neither reads on nor hangs up: the collector would tell."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url, held = f"http://127.0.0.1:{listening.getsockname()[1]}/", list[socket.socket]()
+
+        async def refused() -> bytes:
+            asking = asyncio.create_task(ask(url, LARGE))
+            held.append((await asyncio.to_thread(listening.accept))[0])
+            held[0].sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\ngone")
+            return await asking
+
+        assert asyncio.run(refused()) == b"gone"
+        gc.collect()
+        held[0].close()
 
 
 async def test_a_body_in_parts_arrives_in_order() -> None:
