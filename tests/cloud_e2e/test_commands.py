@@ -13,6 +13,8 @@ import yaml
 from tests.cloud_e2e.buckets import Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 
+from skyferry.cli.exit_codes import ExitCode
+
 NOTE = Item(b"x" * 1000, "text/plain", {"color": "red"})
 
 
@@ -57,6 +59,21 @@ def test_the_service_copies_what_it_is_told_of(clouds: Clouds, skyferry: Skyferr
     said = skyferry("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config", file)
     assert there.items() == {"a b/ü.txt": NOTE}
     assert ("route.lossy" in said.err) is (kind == "gcs")
+
+
+def test_copy_names_what_has_no_key_there_and_says_what_is_not_carried(clouds: Clouds, skyferry: Skyferry) -> None:
+    source, there = clouds.bucket("s3"), clouds.bucket("gcs")
+    assert isinstance(source, S3Bucket)
+    longest = "x" * 1024
+    for key in ("short", longest):
+        source.put(key, NOTE)
+    copied = ("copy", source.url, there.url.replace("/?", "/below/?"))
+    told = skyferry(*copied, "--json", code=ExitCode.DEAD_LETTERS)
+    assert [each["key"] for each in told["failures"]] == [longest]
+    assert there.items() == {"below/short": NOTE}
+    said = skyferry(*copied, code=ExitCode.DEAD_LETTERS)
+    assert "the destination cannot carry: tags" in said.err
+    assert f"failed: {longest}: the key that it would have" in said.err
 
 
 def test_conformance_says_what_a_bucket_can_do(clouds: Clouds, skyferry: Skyferry) -> None:

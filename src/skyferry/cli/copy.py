@@ -154,6 +154,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally) -> AbstractAsyncConte
             clock=parts.world.clock,
             encode=encode,
             doubt=kept.doubted.add if kept else lambda key: None,
+            refuse=tally.refused,
         )
         return [ListingSource(ends, between, tally.found)]
 

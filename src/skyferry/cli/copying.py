@@ -16,6 +16,7 @@ from skyferry.watch.listing import Found
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from skyferry.errors import SkyferryError
     from skyferry.records import Record
 
 SHOWN = 20  # failures that are told
@@ -60,11 +61,17 @@ class Tally:
             case "route.lossy":
                 self.lossy = record.message
 
+    def refused(self, key: str, error: SkyferryError) -> None:
+        """Count an object that was not tried."""
+        self._failure(key, error.kind, f"{error.where} {error.message}", error.hint)
+
     def _fail(self, record: Record) -> None:
+        self._failure(record.key, record.error or record.reason or "unreadable", record.message, record.hint)
+
+    def _failure(self, key: str, error: str, message: str, hint: str) -> None:
         self.failed += 1
         if len(self.failures) < SHOWN:
-            error = record.error or record.reason or "unreadable"
-            self.failures.append({"key": record.key, "error": error, "message": record.message, "hint": record.hint})
+            self.failures.append({"key": key, "error": error, "message": message, "hint": hint})
 
     @property
     def there(self) -> int:
@@ -111,6 +118,8 @@ class Tally:
         parts += [f"{self.there:,} there already"] if self.there else []
         parts += [f"{self.gone:,} gone meanwhile"] if self.gone else []
         output.lines(", ".join(parts))
+        if self.lossy:
+            print(output.safe(f"the destination cannot carry: {self.lossy}"), file=sys.stderr)
         for failure in self.failures:
             print(
                 output.safe(f"failed: {failure['key']}: {failure['message'] or failure['error']}"),

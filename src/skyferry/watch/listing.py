@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from skyferry.errors import ConfigError, ObjectNotFound
+from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound
+from skyferry.events.fields import checked_key
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
 
@@ -59,6 +60,7 @@ class Between:
     clock: Clock
     encode: Callable[[ObjectEvent], bytes]
     doubt: Callable[[str], object] = lambda key: None  # hears of keys that do not hold what the ledger remembers
+    refuse: Callable[[str, InvalidKey], object] = lambda key, error: None  # hears of objects whose new key can be none
 
 
 class ListingSource:
@@ -122,7 +124,12 @@ class ListingSource:
                     self.found.present_bytes += meta.size
                     continue
                 self._b.doubt(to.key)
-            messages.append(Outgoing(self._b.encode(self._event(meta, to))))
+            try:
+                checked_key(to.key, f"the key that it would have, {to.key[:40]}…")
+            except InvalidKey as error:
+                self._b.refuse(meta.key, error)
+            else:
+                messages.append(Outgoing(self._b.encode(self._event(meta, to))))
         await self._room()
         await self._b.queue.send(messages)
 
