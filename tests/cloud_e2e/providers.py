@@ -21,6 +21,7 @@ import boto3  # type: ignore[import-untyped]  # no stubs are published with it
 from tests.cloud_e2e.buckets import Clouds
 
 from skyferry.testing.servers import azurite, gcs_fake, localstack, radosgw
+from skyferry.testing.store_cases import Result
 
 HEAD = """\
 | provider, server | preconditions | attests | copies by itself | goes on after a crash | one request | parts | metadata |
@@ -100,7 +101,8 @@ def notes(name: str, said: dict[str, Any]) -> list[str]:
         "",
     ]
     lines += [f"- cannot carry: {what}" for what in said["traits"]["lossy"]]
-    lines += [f"- not true: {r['claim'].splitlines()[0]}" for r in results if r["outcome"] == "failed"]
+    untrue = [Result(**r) for r in results if r["outcome"] == "failed"]
+    lines += [f"- not true: {each.subject}. {each.claim.splitlines()[0]}" for each in untrue]
     return [*lines, ""]
 
 

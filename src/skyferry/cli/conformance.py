@@ -57,7 +57,7 @@ def conformance(
         output.emit({"url": url.partition("?")[0], "prefix": scratch, "traits": _plain(traits), "results": shown})
     else:
         passed = sum(result.outcome == "passed" for result in results)
-        output.lines("", *(f"{name:<20} {value}" for name, value in _plain(traits).items()))
+        output.lines("", *(f"{name:<20} {_words(value)}" for name, value in _plain(traits).items()))
         output.lines("", f"{passed} true, {failed} not, {len(results) - passed - failed} do not apply")
     if failed:
         raise typer.Exit(ExitCode.FAILED)
@@ -159,6 +159,13 @@ def _plain(traits: Traits) -> dict[str, Any]:
     return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(traits).items()}
 
 
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "none") if isinstance(value, list | tuple) else str(value)
+
+
 def _tell(result: Result) -> None:
     mark = {"passed": "✓", "failed": "✗", "skipped": "–"}[result.outcome]
-    output.lines(f"{mark} {result.claim or result.name}" + (f"\n    {result.detail}" if result.detail else ""))
+    detail = f"\n    {result.detail}" if result.detail else ""
+    output.lines(f"{mark} {result.subject}\n    {result.claim}{detail}")

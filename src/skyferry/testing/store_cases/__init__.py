@@ -45,6 +45,11 @@ class Result:
     detail: str = ""  # why it failed or was skipped
     seconds: float = 0.0
 
+    @property
+    def subject(self) -> str:
+        """The name in words, which the claim goes on from."""
+        return self.name.removeprefix("test_").replace("_", " ")
+
 
 async def run(place: Callable[[str], Awaitable[Place]]) -> AsyncIterator[Result]:
     """Run every case, each in a place of its own, which is called with the case's name."""

@@ -36,7 +36,7 @@ class CopyCases:
             assert not made.checksums.conflict(digests(data))
             assert all(getattr(made.checksums, n) for n in attests if getattr(found.checksums, n))
 
-    async def test_nothing_of_the_source_s_attributes_is_left(self, place: Place) -> None:
+    async def test_no_attribute_of_the_source_is_left(self, place: Place) -> None:
         """Not its metadata, not its tags."""
         reach = here(place, place.store.traits.copy_attests)
         await place.put("source", b"x", place.attributes)
