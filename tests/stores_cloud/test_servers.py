@@ -44,6 +44,14 @@ def test_a_server_that_is_not_there_names_the_command_that_brings_it(
         pass
 
 
+def test_what_can_only_be_found_says_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert main(["install", "pubsub"]) == 1
+    assert "gcloud components install pubsub-emulator" in capsys.readouterr().err
+
+
 def test_children_end_with_their_block(tmp_path: Path) -> None:
     [port] = free_ports()
     with Children(tmp_path / "log") as children:

@@ -12,20 +12,37 @@ from skyferry.testing.servers.azurite import install as install_azurite
 from skyferry.testing.servers.gcs_fake import gcs_fake
 from skyferry.testing.servers.localstack import install as install_localstack
 from skyferry.testing.servers.localstack import localstack
+from skyferry.testing.servers.process import Missing
+from skyferry.testing.servers.pubsub import install as find_pubsub
+from skyferry.testing.servers.pubsub import pubsub
 from skyferry.testing.servers.radosgw import install as install_radosgw
 from skyferry.testing.servers.radosgw import radosgw
 
-INSTALL = {"localstack": install_localstack, "azurite": install_azurite, "radosgw": install_radosgw}
+INSTALL = {
+    "localstack": install_localstack,
+    "azurite": install_azurite,
+    "radosgw": install_radosgw,
+    "pubsub": find_pubsub,
+}
 RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "localstack": localstack,
     "azurite": azurite,
     "gcs": gcs_fake,
     "radosgw": radosgw,
+    "pubsub": pubsub,
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 2 for a command that is none."""
+    """Exit code 2 for a command that is none, 1 for a server that cannot be brought."""
+    try:
+        return _main(arguments)
+    except Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+
+
+def _main(arguments: list[str]) -> int:
     match arguments:
         case ["install", *names] if names and set(names) <= set(INSTALL):
             for name in names:

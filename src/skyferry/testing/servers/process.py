@@ -25,9 +25,10 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before 
 class Missing(Exception):
     """The server is not installed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bring: str = "") -> None:
+        """`bring` is the command that brings it, by default ours."""
         self.name = name
-        super().__init__(f"{name} is not installed: python -m skyferry.testing.servers install {name}")
+        super().__init__(f"{name} is not installed: {bring or f'python -m skyferry.testing.servers install {name}'}")
 
 
 def home() -> Path:

@@ -23,28 +23,27 @@ class PubSubEmulator:
     project: str = "proj-test"
 
 
-class MissingEmulator(Missing):
-    """The emulator or Java is not installed."""
-
-    def __init__(self) -> None:
-        Exception.__init__(self, f"the Pub/Sub emulator is not installed: {BRING}")
+def install() -> None:
+    """See that it is there: it comes with the Cloud SDK alone. Raises Missing, which says how."""
+    _found()
 
 
-def _jar() -> Path | None:
-    """The newest. `gcloud` is a link into the SDK, or a script beside it."""
-    gcloud = shutil.which("gcloud")
+def _found() -> tuple[str, Path]:
+    """Java and the newest emulator. `gcloud` is a link into the SDK, or a script beside it. Raises Missing."""
+    gcloud, java = shutil.which("gcloud"), shutil.which("java")
     roots = (
         [Path(gcloud).resolve().parent.parent, *Path(gcloud).parent.parent.glob("lib/google-cloud-*")] if gcloud else []
     )
-    return max((jar for root in roots for jar in root.glob(JAR)), default=None)
+    jar = max((jar for root in roots for jar in root.glob(JAR)), default=None)
+    if java is None or jar is None:
+        raise Missing("pubsub", BRING)
+    return java, jar
 
 
 @contextmanager
 def pubsub() -> Iterator[PubSubEmulator]:
     """The emulator for as long as the block. Takes about 1 s to start and 190 MiB."""
-    java, jar = shutil.which("java"), _jar()
-    if java is None or jar is None:
-        raise MissingEmulator
+    java, jar = _found()
     [port] = free_ports(1, HOST)
     with scratch("pubsub") as folder, Children(folder / "log") as children:
         command: list[str | Path] = [
