@@ -85,17 +85,23 @@ def _stands(row: TransferRow) -> str:
 
 
 def _proof(receipt: Receipt) -> Iterator[str]:
-    took = span(receipt.finished_at - receipt.started_at)
-    yield f"{size(receipt.size)} in {took}, attempt {receipt.attempt}"
+    took = f"in {span(receipt.finished_at - receipt.started_at)}, attempt {receipt.attempt}"
+    if not receipt.destination_version:  # a delete
+        yield took
+        return
+    yield f"{size(receipt.size)} {took}"
     yield f"source version {receipt.source_version} → destination version {receipt.destination_version}"
     for name in DIGESTS:
-        if value := getattr(receipt.computed, name):
-            yield f"{name} {value}: {_agreement(name, receipt)}"
+        if (value := getattr(receipt.computed, name)) or (
+            (value := getattr(receipt.declared, name)) and getattr(receipt.attested, name)
+        ):
+            yield f"{name} {value}: {_agreement(name, value, receipt)}"
 
 
-def _agreement(name: str, receipt: Receipt) -> str:
-    """Who said the same about the bytes that passed."""
+def _agreement(name: str, value: str, receipt: Receipt) -> str:
+    """Who says so: we, of the bytes that passed, and the two ends."""
+    said = ["computed"] if getattr(receipt.computed, name) else []
     sides: tuple[tuple[str, Checksums], ...] = (("source", receipt.declared), ("destination", receipt.attested))
-    said = [f"{side} {'agrees' if theirs == getattr(receipt.computed, name) else 'DIFFERS'}"
-            for side, checksums in sides if (theirs := getattr(checksums, name))]  # fmt: skip
-    return ", ".join(["computed", *said])
+    said += [f"{side} {'agrees' if theirs == value else 'DIFFERS'}"
+             for side, checksums in sides if (theirs := getattr(checksums, name))]  # fmt: skip
+    return ", ".join(said)
