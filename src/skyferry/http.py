@@ -107,7 +107,8 @@ class Http:
             hint = "see that the endpoint's certificate is valid for its name and trusted here"
             raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
         except (aiohttp.ClientError, OSError) as broken:
-            lost = ConnectionLost(str(broken) or type(broken).__name__, where=self.where(key))
+            said = broken.message if isinstance(broken, aiohttp.ClientResponseError) else str(broken)  # not the URL
+            lost = ConnectionLost(said or type(broken).__name__, where=self.where(key))
             raise _broken_off(lost, came) from broken
         finally:
             if line is not None and line.is_closing():

@@ -308,12 +308,13 @@ class Part:
 class Upload:
     """A multipart write under way. Nothing of it is visible under the key before completion."""
 
-    id: str  # all that another process needs to go on, besides what stands here; printable
+    id: str  # what it is called; printable
     key: str
     size: int  # of the whole object
     part_size: int
     attributes: Attributes = field(default_factory=Attributes)
     started_at: float = 0.0
+    secret: str = field(default="", repr=False)  # who has it may write: kept in the ledger, and told to nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,8 +139,10 @@ async def test_more_than_was_asked_for_is_not_read() -> None:
 async def test_what_is_no_http_is_a_lost_connection() -> None:
     for words in (b"", b"220 mail ready\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort"):
         async with server(says(words)) as url:
-            with pytest.raises(ConnectionLost):
-                await ask(url)
+            with pytest.raises(ConnectionLost) as lost:
+                await ask(f"{url}/?upload_id=secret")
+            assert lost.value.message
+            assert "secret" not in str(lost.value)
 
 
 @pytest.mark.parametrize(

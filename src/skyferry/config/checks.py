@@ -15,10 +15,11 @@ from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, resolved_queue
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, resolved, resolved_queue
 from skyferry.config.validate import Valid
 
 U = TypeVar("U", bound=Url)
+STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are multiples of it
 
 
 def check(valid: Valid, document: Document) -> None:
@@ -33,7 +34,19 @@ def check(valid: Valid, document: Document) -> None:
         document.fault(
             ("limits", "memory"), "holds less than two parts", f"give at least {least}, or make part_size less"
         )
+    if limits.part_size > STEP and limits.part_size % STEP and (name := _resumable(valid)):
+        hint = f"the resumable uploads of store {name} demand one, such as 8MiB"
+        document.fault(("limits", "part_size"), "is no multiple of 256KiB", hint)
     route_checks.check(valid, document)
+
+
+def _resumable(valid: Valid) -> str:
+    """The name of a destination with resumable uploads, "" if there is none. Smaller parts are made larger there."""
+    for route in valid.settings.routes:
+        with suppress(KeyError, ValueError):  # which is told elsewhere
+            if resolved(valid.settings.stores[route.destination]).uploads == "resumable":
+                return route.destination
+    return ""
 
 
 def _stores(valid: Valid, document: Document) -> None:

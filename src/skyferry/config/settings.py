@@ -68,6 +68,11 @@ class StoreSettings(Section):
     encryption_scope: str = Field("", description="Azure: the scope that encrypts what is written.")
     hierarchical: bool = Field(False, description="Azure: the account has a hierarchical namespace (Data Lake).")
     billing_project: str = Field("", description="Cloud Storage: who pays, where the bucket wants the requester to.")
+    uploads: Literal["compose", "resumable"] = Field(
+        "compose",
+        description="Cloud Storage: large objects are composed of parts, which are deleted then; or go into one resumable upload, "
+        "part by part, which leaves nothing to delete: for a bucket with a retention policy.",
+    )
     requests_per_second: float = Field(0.0, ge=0, description="Rate limit; 0 = none.")
     bytes_per_second: Bytes = Field(0, description="Bandwidth limit, read and written together; 0 = none.")
     watch: bool = Field(True, description="Notice changes of a local folder that is the source of a route.")

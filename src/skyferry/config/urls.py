@@ -49,8 +49,8 @@ STORES = {
     "gs": Scheme(
         "gs://BUCKET",
         Provider.GCP_GCS,
-        options=frozenset({"endpoint", "identity"}),
-        settings=_CLOUD | {"kms_key", "billing_project"},
+        options=frozenset({"endpoint", "identity", "uploads"}),
+        settings=_CLOUD | {"kms_key", "billing_project", "uploads"},
         extra="gcs",
         needs=("aiohttp", "google.auth"),
     ),

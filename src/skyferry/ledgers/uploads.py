@@ -58,12 +58,12 @@ def _pack(p: Progress) -> str:
     u, a = p.upload, p.upload.attributes
     texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
     attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class)
-    return pack((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source)))
+    return pack((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
 
 
 def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
-    name, size, part_size, attributes, started_at, source = orjson.loads(text)
-    upload = Upload(name, key, size, part_size, Attributes(*attributes), started_at)
+    name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older ones have none
+    upload = Upload(name, key, size, part_size, Attributes(*attributes), started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
     return Progress(store, upload, codec.unpack_ref(source), sent, codec.seconds(saved_at))
 

@@ -139,7 +139,8 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
     if store.removed:
         yield bound(REMOVE, store.removed)
     if store.written:
-        scratch = (SCRATCH,) if store.large and "" not in store.written else ()
+        composed = store.large and store.settings.uploads == "compose"
+        scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
     if project := store.settings.billing_project:
         yield Binding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project))

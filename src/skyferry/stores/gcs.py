@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from skyferry.credentials import TokenProvider
@@ -27,6 +28,7 @@ from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.gcs_inspect import inspect
 from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
+from skyferry.stores.gcs_resumable import STEP, GcsResumable
 from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
 from skyferry.stores.gcs_wire import GcsOptions, GcsWire
 
@@ -48,15 +50,18 @@ TRAITS = Traits(
     copy_limit=5 * 2**40,
     lossy=("tags", "the MD5 of large objects"),
 )
+RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags",))
 
 
 class GcsStore:
     """An ObjectStore on one bucket. What begins with `.skyferry-uploads/` belongs to uploads, and is not shown."""
 
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
-        self.name, self.traits = name, TRAITS
+        resumable = options.uploads == "resumable"
+        self.name, self.traits = name, RESUMABLE if resumable else TRAITS
         self._wire = GcsWire(name, bucket, tokens, options)
-        self._uploads = GcsUploads(self._wire)
+        self._composed, self._sessions = GcsUploads(self._wire), GcsResumable(self._wire)
+        self._uploads: GcsUploads | GcsResumable = self._sessions if resumable else self._composed
         self._inspected = partial(inspect, self._wire, tokens, options)
         self.reach: Reach | None = Reach(("gcs", options.endpoint, tokens), bucket)
 
@@ -100,13 +105,15 @@ class GcsStore:
         return await self._uploads.finish(upload, parts, checksums, self._conditions(upload.key, when))
 
     async def abort_upload(self, upload: Upload) -> None:
-        await self._uploads.abort(upload)
+        """Of either kind: it may have begun before the setting was another."""
+        await (self._sessions if upload.secret else self._composed).abort(upload)
 
     async def uploaded_parts(self, upload: Upload) -> list[Part]:
         return await self._uploads.parts(upload)
 
     def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        return self._uploads.uploads(prefix)
+        """Those to be composed: Cloud Storage does not list sessions, which end by themselves after a week."""
+        return self._composed.uploads(prefix)
 
     async def copy_from(
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
@@ -132,7 +139,7 @@ class GcsStore:
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"startOffset": after} if after else {}
-        async for item in self._uploads.listed(prefix, query):
+        async for item in self._composed.listed(prefix, query):
             if item["name"] != after and not item["name"].startswith(SCRATCH):
                 yield meta(item)
 

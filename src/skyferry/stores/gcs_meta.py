@@ -26,7 +26,10 @@ ATTRIBUTES = {  # field of Attributes -> field of the resource
     "storage_class": "storageClass",
 }
 FIELDS = ",".join(
-    ("name", "size", "generation", "metageneration", "updated", "crc32c", "md5Hash", "metadata", *ATTRIBUTES.values())
+    (
+        *("name", "size", "generation", "metageneration", "updated", "crc32c", "md5Hash"),
+        *("retentionExpirationTime", "metadata", *ATTRIBUTES.values()),
+    )
 )  # all that we read of a resource: the rest, access lists for one, is not sent
 UNTYPED = "application/octet-stream"  # what Cloud Storage calls an object of no type
 STANDARD = "STANDARD"  # the storage class that the model calls ""

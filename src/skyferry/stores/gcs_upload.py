@@ -5,7 +5,7 @@
     .skyferry-uploads/ID/1-00001    parts that were composed because there are more than 32 (level, number)
     .skyferry-uploads/ID/whole      all of them, where the object is to have another storage class than its parts
 
-ID is 32 hexadecimal digits. docs/decisions/0010-large-objects-on-cloud-storage.md says why it is no resumable upload.
+ID is 32 hexadecimal digits. docs/decisions/0010-large-objects-on-cloud-storage.md says when it is a resumable upload instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from awscrt.checksums import combine_crc32c
 
-from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreError, UploadGone
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs_meta import FIELDS, STANDARD, attributes, meta, resource, to_hex
 from skyferry.stores.gcs_wire import GcsWire
@@ -29,6 +29,8 @@ SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this s
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
 COLD = ("NEARLINE", "COLDLINE", "ARCHIVE")  # in which a part would be charged for a month or more
 AT_ONCE = 16  # requests for the parts of one upload
+KEPT = "a retention policy of the bucket would keep the parts of a large object"
+RESUME = "say `uploads: resumable` of this store: then there are no parts to delete"
 _ID = re.compile(r"[0-9a-f]{32}")
 _PART = re.compile(r"\d{5}")
 T = TypeVar("T")
@@ -45,6 +47,10 @@ class GcsUploads:
         says = {"skyferry-key": key, "skyferry-size": str(size), "skyferry-part-size": str(part_size)}
         plan = Attributes(metadata=says, storage_class=given.storage_class)
         made = await self._wire.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
+        if "retentionExpirationTime" in made:  # nor could any part be deleted
+            with suppress(StoreError):
+                await self._delete(_name(upload_id))
+            raise Unsupported(KEPT, where=self._wire.where(key), hint=RESUME)
         given = replace(given, storage_class=attributes(made).storage_class)  # which may be the bucket's own default
         return Upload(upload_id, key, size, part_size, given, meta(made).modified)
 
@@ -65,7 +71,7 @@ class GcsUploads:
     ) -> ObjectMeta:
         """Raises ChecksumMismatch before anything is to be seen: the CRC of the whole follows from those of the parts."""
         parts = sorted(parts, key=lambda part: part.number)
-        crc32c = _proven(upload, parts, checksums, self._wire.where(upload.key))
+        crc32c = proven(upload, parts, checksums, self._wire.where(upload.key))
         await self._look(upload)
         sources = await self._few(upload, [_source(_name(upload.id, f"{p.number:05d}"), p.tag) for p in parts])
         target = resource(upload.key, upload.attributes, Checksums())
@@ -192,7 +198,7 @@ def _class_of_parts(upload: Upload) -> str:
     return STANDARD if wanted in COLD else wanted
 
 
-def _proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
+def proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
     """The CRC32C of the whole, of parts that each were proven. Raises StoreError unless they are all of the object."""
     end, crc = 0, 0
     for part in parts:

@@ -26,6 +26,7 @@ class GcsOptions:
     endpoint: str = ""  # URL; "" = Google's
     kms_key: str = ""  # projects/P/locations/L/keyRings/R/cryptoKeys/K; "" = the bucket's default
     billing_project: str = ""  # who pays for requests, where the bucket demands that ("requester pays")
+    uploads: str = "compose"  # how large objects are written, or "resumable"
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 60.0  # seconds without a byte: Google asks for 30 at least for each call of a rewrite

@@ -85,7 +85,7 @@ def _gcs(url: StoreUrl, settings: StoreSettings, around: Surroundings, identitie
     from skyferry.stores.gcs import GcsStore
     from skyferry.stores.gcs_wire import GcsOptions
 
-    options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project)
+    options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project, settings.uploads)
     who = settings.identity
     token = identities.shared("google", who, lambda: google_token(who, around))
     return GcsStore(around.name, url.bucket, token, options)

@@ -14,5 +14,6 @@ list of `Fault`s: what happens to the next requests; GET how many are left), `/_
 with the bytes received of each, also of one that broke; DELETE forgets them) and `/_fake/token` (PUT the token to demand).
 
 It has no access lists (everybody has each permission), holds, HMAC keys, XML API or gRPC. Projects are not told apart.
-Retention and soft delete of a bucket, and the key of KMS that an object names, are kept and shown, and do nothing.
+A retention policy of a bucket keeps its objects; it cannot be locked. Soft delete, and the key of KMS that an object names, are
+kept and shown, and do nothing.
 """

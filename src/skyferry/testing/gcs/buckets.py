@@ -50,6 +50,7 @@ class Stored:
     kms_key: str = ""
     components: int = 0
     deleted: float = 0.0  # when it became noncurrent
+    kept: int = 0  # seconds that the bucket's retention policy keeps it
 
     def resource(self, bucket: str, root: str) -> dict[str, Any]:
         """As the API shows it. `root` is the server's URL."""
@@ -71,6 +72,7 @@ class Stored:
             "timeCreated": rfc3339(self.created),
             "updated": rfc3339(self.updated),
             "timeDeleted": rfc3339(self.deleted) if self.deleted else "",
+            "retentionExpirationTime": rfc3339(self.created + self.kept) if self.kept else "",
             "componentCount": self.components,
             "kmsKeyName": f"{self.kms_key}/cryptoKeyVersions/1" if self.kms_key else "",
             **self.settings,
@@ -142,6 +144,11 @@ class Bucket:
         return str(self.settings.get("storageClass", CLASSES[0]))
 
     @property
+    def retention(self) -> int:
+        """Seconds that each object is kept; 0 = no policy."""
+        return int(self.settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is in it, nor was."""
         return not self._names
@@ -149,6 +156,8 @@ class Bucket:
     def set(self, given: Mapping[str, Any]) -> None:
         """Other settings of the bucket itself, and its next metageneration."""
         self.settings = merged(self.settings, given)
+        self._live = {name: replace(each, kept=self.retention) for name, each in self._live.items()}
+        self._old = {name: [replace(each, kept=self.retention) for each in old] for name, old in self._old.items()}
         self.metageneration, self.updated = self.metageneration + 1, time.time()
 
     def find(self, name: str, generation: str = "") -> Stored | None:
@@ -174,9 +183,10 @@ class Bucket:
         _check_name(name)
         settings = self._settings(given)
         when.check(self._live.get(name))
+        self._may_go(self._live.get(name), for_good=not self.versioned)
         self._last = max(self._last + 1, time.time_ns() // 1000)
         now = time.time()
-        made = Stored(name, self._last, body, now, now, 1, settings, kms_key, components)
+        made = Stored(name, self._last, body, now, now, 1, settings, kms_key, components, kept=self.retention)
         self._retire(name)
         self._live[name] = made
         self._note(name)
@@ -193,7 +203,8 @@ class Bucket:
         return made
 
     def delete(self, found: Stored, *, for_good: bool) -> None:
-        """`for_good`: that generation, also where the bucket keeps old ones."""
+        """`for_good`: that generation, also where the bucket keeps old ones. Raises Refused."""
+        self._may_go(found, for_good=for_good or not self.versioned)
         if self._live.get(found.name) is found:
             self._retire(found.name, keep=not for_good)
         else:
@@ -208,6 +219,14 @@ class Bucket:
         """Of one object, the oldest first."""
         live = self._live.get(name)
         return [*(self._old.get(name, ()) if old else ()), *((live,) if live else ())]
+
+    def _may_go(self, found: Stored | None, *, for_good: bool) -> None:
+        """Whether it may be deleted or replaced; what only becomes noncurrent may. Raises Refused."""
+        if found is not None and for_good and (until := found.created + found.kept) > time.time():
+            said = (
+                f"is subject to bucket's retention policy and cannot be deleted or overwritten until {rfc3339(until)}"
+            )
+            raise Refused(403, "retentionPolicyNotMet", f"Object '{self.name}/{found.name}' {said}")
 
     def _retire(self, name: str, *, keep: bool = True) -> None:
         gone = self._live.pop(name, None)

@@ -15,7 +15,7 @@ ATTRIBUTES = Attributes("text/plain", "gzip", "de", "inline", "no-store", {"a": 
 def progress(held: Claim, *numbers: int, name: str = "upload/1?x", tag: str = '"e"') -> Progress:
     """An upload of seven parts, of which these have been sent."""
     t = held.transfer
-    upload = Upload(name, t.key, 7 * 2**20 - 1, 2**20, ATTRIBUTES, 1_700_000_000.5)
+    upload = Upload(name, t.key, 7 * 2**20 - 1, 2**20, ATTRIBUTES, 1_700_000_000.5, "secret")
     parts = tuple(Part(n, (n - 1) * 2**20, 2**20, tag, f"{n:08x}") for n in numbers)
     return Progress(t.store, upload, replace(t.source, version="s1"), parts)
 

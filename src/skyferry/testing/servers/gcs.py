@@ -21,10 +21,12 @@ class GcsPlace:
     options: GcsOptions
     tokens: TokenProvider
 
-    async def bucket(self, *, versioned: bool = False, storage_class: str = "STANDARD") -> str:
-        """A new one."""
+    async def bucket(self, *, versioned: bool = False, storage_class: str = "STANDARD", retention: int = 0) -> str:
+        """A new one. `retention`: seconds that each object is kept."""
         name = f"bucket-{secrets.token_hex(6)}"
-        settings = {"name": name, "storageClass": storage_class, "versioning": {"enabled": versioned}}
+        settings: dict[str, Any] = {"name": name, "storageClass": storage_class, "versioning": {"enabled": versioned}}
+        if retention:
+            settings["retentionPolicy"] = {"retentionPeriod": str(retention)}
         await self._ask("POST", "/storage/v1/b", settings, {"project": "tests"})
         return name
 
