@@ -86,6 +86,12 @@ class GcsBucket:
         self.bucket = self.client.create_bucket(f"bucket-{secrets.token_hex(6)}")
         self.url = f"gs://{self.bucket.name}/?endpoint={endpoint}&identity=anonymous"
 
+    def keep(self, seconds: int) -> None:
+        """Give it a retention policy, and Skyferry the setting for that."""
+        self.bucket.retention_period = seconds
+        self.bucket.patch()
+        self.url += "&uploads=resumable"
+
     def put(self, key: str, item: Item) -> None:
         blob = self.bucket.blob(key)
         blob.metadata = dict(item.metadata)

@@ -25,3 +25,16 @@ async def test_a_killed_copy_sends_again_what_was_in_flight_only(
     assert (seen.code, seen.same, seen.orphans) == (0, True, 0)
     assert 48 * 0.6 * MIB <= seen.killed_at < 48 * MIB
     assert seen.again <= 2 * 5 * MIB + MIB
+
+
+async def test_a_killed_resumable_upload_sends_again_the_part_in_flight_only(clouds: Clouds, tmp_path: Path) -> None:
+    """To a bucket of Cloud Storage that lets nothing be deleted: nothing else is left in it."""
+    source, destination = clouds.bucket("s3"), clouds.bucket("gcs")
+    assert isinstance(source, S3Bucket)
+    assert isinstance(destination, GcsBucket)
+    destination.keep(86400)
+    fill(tmp_path / "content", 48 * MIB + 5)
+    seen = await Restart(tmp_path, source, destination, Cut(5 * MIB, 2)).run(clouds.gcs, tmp_path / "content")
+    assert (seen.code, seen.same, seen.orphans) == (0, True, 0)
+    assert 48 * 0.6 * MIB <= seen.killed_at < 48 * MIB
+    assert seen.again <= 5 * MIB + MIB // 16

@@ -12,12 +12,13 @@ import yaml
 from skyferry.config.load import Checked, check
 
 
-def checked(tmp_path: Path, cloud: dict[str, Any] | str) -> Checked:
+def checked(tmp_path: Path, cloud: dict[str, Any] | str, **more: Any) -> Checked:
     """A route from a folder to this store."""
     cloud = {"url": cloud} if isinstance(cloud, str) else cloud
     data = {
         "stores": {"a": {"url": "file://a"}, "cloud": cloud},
         "routes": [{"name": "r", "from": "a", "to": "cloud"}],
+        **more,
     }
     file = tmp_path / "skyferry.yaml"
     file.write_text(yaml.safe_dump(data))
@@ -110,3 +111,24 @@ def test_queues_are_held_to_the_same(tmp_path: Path, queue: dict[str, Any], wher
     file.write_text(yaml.safe_dump({"queues": [{"name": "events", **queue}]}))
     found = check(file, {})
     assert [(f.where, message in f.message) for f in found.faults] == [(where, True)], found.faults
+
+
+@pytest.mark.parametrize("cloud", ["gs://b?uploads=resumable", {"url": "gs://b", "uploads": "resumable"}])
+@pytest.mark.parametrize(("part_size", "valid"), [("100KiB", True), ("8MiB", True), ("256KiB", True), ("10MB", False)])
+def test_parts_of_a_resumable_upload_are_multiples_of_256_kib(
+    tmp_path: Path, cloud: Any, part_size: str, *, valid: bool
+) -> None:
+    """Smaller ones are made larger; and nobody else minds."""
+    limits = {"part_size": part_size}
+    found = checked(tmp_path, cloud, limits=limits)
+    assert [f.where for f in found.faults] == ([] if valid else ["limits.part_size"]), found.faults
+    assert all("256KiB" in f.message and "cloud" in f.hint for f in found.faults)
+    assert not checked(tmp_path, "gs://b", limits=limits).faults
+
+
+def test_only_cloud_storage_has_resumable_uploads(tmp_path: Path) -> None:
+    """Elsewhere the setting is ignored, and that is said; as an option it is none."""
+    found = checked(tmp_path, {"url": "s3://b", "uploads": "resumable"})
+    assert [(f.where, f.message) for f in found.warnings] == [("stores.cloud.uploads", "is ignored")]
+    assert "no option 'uploads'" in checked(tmp_path, "s3://b?uploads=resumable").faults[0].message
+    assert "option uploads" in checked(tmp_path, "gs://b?uploads=multipart").faults[0].message

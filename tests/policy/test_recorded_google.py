@@ -136,6 +136,22 @@ async def test_objects_that_come_from_elsewhere(cloud: Google, *, large: bool) -
     held(cloud)
 
 
+async def test_large_objects_in_one_upload_each(cloud: Google) -> None:
+    """Nothing is written but the keys of the route: no parts beside them."""
+    await cloud.make(deletes="propagate")
+    (cloud.folder / "in").mkdir()
+    cloud.document["stores"]["a"] = {"url": f"file://{cloud.folder}/in", "watch": False}
+    cloud.document["stores"]["b"]["uploads"] = "resumable"
+    opener = Opener(cloud.configured(real=True))
+    source = opener.store("a")
+    await story(cloud, source)
+    await source.close()
+    await opener.close()
+    held(cloud)
+    assert any("uploadType=resumable" in each.target for each in cloud.proxy.exchanges)
+    assert not any(".skyferry-uploads" in ask.resource for ask in cloud.asked())
+
+
 async def test_a_source_is_only_read(cloud: Google) -> None:
     """To a folder, from a bucket whose requester pays."""
     await cloud.make()

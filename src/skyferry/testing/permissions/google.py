@@ -28,6 +28,8 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
     match asked.method, asked.segments:
         case "POST", ("upload", "storage", "v1", "b", bucket, "o"):
             yield from _written(asked, f"projects/_/buckets/{bucket}/objects/{_name(exchange)}")
+        case "PUT" | "DELETE", ("upload", "storage", "v1", "b", _, "o"):
+            return  # a session's URL is all that it takes ("Resumable uploads", session URIs)
         case "GET", ("storage", "v1", "b", bucket, "o"):
             yield Ask(LIST, f"projects/_/buckets/{bucket}")
         case "GET", ("storage", "v1", "b", bucket, "o", key):
@@ -69,6 +71,6 @@ def _written(asked: Asked, here: str) -> Iterator[Ask]:
 
 
 def _name(exchange: Exchange) -> str:
-    """Of the object in the first part of a multipart body."""
-    found = re.search(r"\r\n\r\n(\{.*?\})\r\n--", exchange.start, re.DOTALL)
+    """Of the object in the first part of a multipart body, or in all of it where a session begins."""
+    found = re.search(r"(?:\A|\r\n\r\n)(\{.*?\})(?:\r\n--|\Z)", exchange.start, re.DOTALL)
     return str(orjson.loads(found[1].encode("latin-1"))["name"]) if found else ""
