@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from google.api_core.exceptions import BadRequest, Conflict, NotFound, PreconditionFailed
+from google.api_core.exceptions import BadRequest, Conflict, Forbidden, NotFound, PreconditionFailed
 from tests.cloud_e2e.buckets import GcsBucket, Item
 
 from skyferry.testing.servers.gcs import GcsPlace
@@ -56,6 +56,27 @@ def test_a_bucket_is_changed_as_far_as_it_is_what_was_expected(there: GcsBucket)
     there.put("k", Item(b""))
     with pytest.raises(Conflict):
         there.bucket.delete()
+
+
+def test_what_a_retention_policy_keeps_is_neither_deleted_nor_replaced(there: GcsBucket) -> None:
+    """It holds for what is there already, too; a bucket with versioning may make it noncurrent, and no more."""
+    there.put("k", Item(b"old"))
+    blob = there.bucket.get_blob("k")
+    assert blob.retention_expiration_time is None
+    there.bucket.retention_period = 3600
+    there.bucket.patch()
+    blob.reload()
+    assert (blob.retention_expiration_time - blob.time_created).total_seconds() == 3600
+    for change in (blob.delete, lambda: there.put("k", Item(b"new"))):
+        with pytest.raises(Forbidden, match="retention policy"):
+            change()
+    there.bucket.versioning_enabled = True
+    there.bucket.patch()
+    there.put("k", Item(b"new"))
+    blob.delete()
+    with pytest.raises(Forbidden):
+        there.bucket.delete_blob("k", generation=blob.generation)
+    assert len(list(there.client.list_blobs(there.bucket, versions=True))) == 2
 
 
 @pytest.mark.parametrize("name", ["Capital", "goog-x", "my-google-1", "x" * 64, "a..b", "ab", "a.-b", "a\n"])

@@ -114,6 +114,24 @@ async def test_a_transfer_outlives_its_tokens(
     assert services.clouds.calls["google"] <= ends + 1, "one renewal for each end, however many requests saw it"
 
 
+async def test_so_does_a_resumable_upload(
+    fake: GcsFake, door: Door, identity: Renewing[str], clock: ManualClock, ours: ManualClock
+) -> None:
+    """Each of its requests bears a token, too."""
+    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed("")).bucket()
+    store = GcsStore("gcs", bucket, identity, GcsOptions(endpoint=door.url, uploads="resumable"))
+    piece, data, parts = bytes(PART), bytes(PART) * 3, []
+    upload = await store.start_upload("k", len(data), PART, BARE)
+    for number in range(1, 4):
+        await clock.advance(LIFE)
+        await ours.advance(60)
+        parts.append(await store.write_part(upload, number, piece, digests(piece).crc32c))
+    await clock.advance(LIFE)
+    assert (await store.finish_upload(upload, parts, digests(data))).size == len(data)
+    assert door.refused >= 4
+    await store.close()
+
+
 async def test_a_hundred_requests_that_meet_the_same_end_cost_one_renewal(
     store: GcsStore, door: Door, services: TokenServices, clock: ManualClock
 ) -> None:

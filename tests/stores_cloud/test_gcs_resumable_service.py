@@ -73,7 +73,7 @@ class World:
 
 @pytest.fixture
 async def world(gcs: GcsPlace, tmp_path: Path) -> AsyncIterator[World]:
-    bucket = await gcs.bucket(retention=86400)
+    bucket = await gcs.bucket(retentionPolicy={"retentionPeriod": "86400"})
     there = gcs.store(bucket)
     async with FaultProxy(gcs.options.endpoint) as proxy:
         yield World(tmp_path, proxy, there, bucket)

@@ -28,7 +28,7 @@ ATTRIBUTES = {  # field of Attributes -> field of the resource
 FIELDS = ",".join(
     (
         *("name", "size", "generation", "metageneration", "updated", "crc32c", "md5Hash"),
-        *("retentionExpirationTime", "metadata", *ATTRIBUTES.values()),
+        *("retentionExpirationTime", "eventBasedHold", "metadata", *ATTRIBUTES.values()),
     )
 )  # all that we read of a resource: the rest, access lists for one, is not sent
 UNTYPED = "application/octet-stream"  # what Cloud Storage calls an object of no type

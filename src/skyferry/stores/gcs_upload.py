@@ -29,7 +29,7 @@ SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this s
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
 COLD = ("NEARLINE", "COLDLINE", "ARCHIVE")  # in which a part would be charged for a month or more
 AT_ONCE = 16  # requests for the parts of one upload
-KEPT = "a retention policy of the bucket would keep the parts of a large object"
+KEPT = "the bucket has a retention policy, or holds objects: the parts of a large one could not be deleted"
 RESUME = "say `uploads: resumable` of this store: then there are no parts to delete"
 _ID = re.compile(r"[0-9a-f]{32}")
 _PART = re.compile(r"\d{5}")
@@ -47,7 +47,7 @@ class GcsUploads:
         says = {"skyferry-key": key, "skyferry-size": str(size), "skyferry-part-size": str(part_size)}
         plan = Attributes(metadata=says, storage_class=given.storage_class)
         made = await self._wire.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
-        if "retentionExpirationTime" in made:  # nor could any part be deleted
+        if made.get("retentionExpirationTime") or made.get("eventBasedHold"):  # as each part would have
             with suppress(StoreError):
                 await self._delete(_name(upload_id))
             raise Unsupported(KEPT, where=self._wire.where(key), hint=RESUME)

@@ -13,7 +13,7 @@
 list of `Fault`s: what happens to the next requests; GET how many are left), `/_fake/exchanges` (GET the requests so far
 with the bytes received of each, also of one that broke; DELETE forgets them) and `/_fake/token` (PUT the token to demand).
 
-It has no access lists (everybody has each permission), holds, HMAC keys, XML API or gRPC. Projects are not told apart.
-A retention policy of a bucket keeps its objects; it cannot be locked. Soft delete, and the key of KMS that an object names, are
-kept and shown, and do nothing.
+It has no access lists (everybody has each permission), HMAC keys, XML API or gRPC. Projects are not told apart. What a retention
+policy of the bucket keeps, or its default event-based hold, is neither deleted nor replaced; nothing locks the one or releases the
+other. Soft delete, and the key of KMS that an object names, are kept and shown, and do nothing.
 """

@@ -23,7 +23,7 @@ PAGE = 1000  # objects of one page at most
 _NAME = re.compile(r"(?=.{3,222}\Z)[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?)*")
 SETTINGS = (
     *("storageClass", "versioning", "location", "labels", "lifecycle"),
-    *("encryption", "retentionPolicy", "softDeletePolicy"),
+    *("encryption", "retentionPolicy", "softDeletePolicy", "defaultEventBasedHold"),
 )
 
 

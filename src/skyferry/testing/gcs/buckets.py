@@ -51,6 +51,7 @@ class Stored:
     components: int = 0
     deleted: float = 0.0  # when it became noncurrent
     kept: int = 0  # seconds that the bucket's retention policy keeps it
+    held: bool = False  # by an event-based hold, which nothing here releases
 
     def resource(self, bucket: str, root: str) -> dict[str, Any]:
         """As the API shows it. `root` is the server's URL."""
@@ -73,6 +74,7 @@ class Stored:
             "updated": rfc3339(self.updated),
             "timeDeleted": rfc3339(self.deleted) if self.deleted else "",
             "retentionExpirationTime": rfc3339(self.created + self.kept) if self.kept else "",
+            "eventBasedHold": self.held or "",
             "componentCount": self.components,
             "kmsKeyName": f"{self.kms_key}/cryptoKeyVersions/1" if self.kms_key else "",
             **self.settings,
@@ -186,7 +188,10 @@ class Bucket:
         self._may_go(self._live.get(name), for_good=not self.versioned)
         self._last = max(self._last + 1, time.time_ns() // 1000)
         now = time.time()
-        made = Stored(name, self._last, body, now, now, 1, settings, kms_key, components, kept=self.retention)
+        held = bool(self.settings.get("defaultEventBasedHold"))
+        made = Stored(
+            name, self._last, body, now, now, 1, settings, kms_key, components, kept=self.retention, held=held
+        )
         self._retire(name)
         self._live[name] = made
         self._note(name)
@@ -222,6 +227,9 @@ class Bucket:
 
     def _may_go(self, found: Stored | None, *, for_good: bool) -> None:
         """Whether it may be deleted or replaced; what only becomes noncurrent may. Raises Refused."""
+        if found is not None and for_good and found.held:
+            said = f"Object '{self.name}/{found.name}' is under active Event-Based hold and cannot be deleted or overwritten."
+            raise Refused(403, "objectUnderActiveHold", said)
         if found is not None and for_good and (until := found.created + found.kept) > time.time():
             said = (
                 f"is subject to bucket's retention policy and cannot be deleted or overwritten until {rfc3339(until)}"

@@ -21,12 +21,10 @@ class GcsPlace:
     options: GcsOptions
     tokens: TokenProvider
 
-    async def bucket(self, *, versioned: bool = False, storage_class: str = "STANDARD", retention: int = 0) -> str:
-        """A new one. `retention`: seconds that each object is kept."""
+    async def bucket(self, *, versioned: bool = False, storage_class: str = "STANDARD", **more: Any) -> str:
+        """A new one, with these settings too."""
         name = f"bucket-{secrets.token_hex(6)}"
-        settings: dict[str, Any] = {"name": name, "storageClass": storage_class, "versioning": {"enabled": versioned}}
-        if retention:
-            settings["retentionPolicy"] = {"retentionPeriod": str(retention)}
+        settings = {"name": name, "storageClass": storage_class, "versioning": {"enabled": versioned}, **more}
         await self._ask("POST", "/storage/v1/b", settings, {"project": "tests"})
         return name
 
