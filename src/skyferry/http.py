@@ -169,6 +169,14 @@ def retry_after(header: str) -> float | None:
     return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
 
 
+def seconds(date: str) -> float:
+    """Since 1970, of an HTTP date; 0 for what is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0
+
+
 def described(message: str, code: str, status: int, request_id: str) -> str:
     """What a refusal says, for people and for the provider's support. `message`, `code` and `request_id` may be empty."""
     facts = [code or str(status)]

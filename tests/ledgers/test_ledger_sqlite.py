@@ -8,6 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.harness import claim, done, transfer
 from skyferry.testing.ledger.letters import BURIED
+from skyferry.testing.ledger.uploads import progress
 
 
 class SqliteHarness(LedgerHarness):
@@ -156,6 +158,20 @@ async def test_a_file_from_before_letters_were_published_is_brought_along(tmp_pa
         ledger = SqliteLedger(path, owner, ManualClock())
         assert await ledger.take_unpublished(10, 0.0) == [BURIED]
         await ledger.close()
+
+
+async def test_an_upload_from_before_uploads_had_secrets_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    old = SqliteLedger(path, "old", ManualClock())
+    [held] = await claim(old, transfer("t"))
+    await old.save([(held, progress(held, 1))])
+    await old.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE uploads SET progress = json_remove(progress, '$[6]')")
+    new = SqliteLedger(path, "new", ManualClock())
+    [found] = [each async for each in new.open_uploads()]
+    assert found.upload == replace(progress(held).upload, secret="")
+    await new.close()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
-from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, quote, urlsplit
 
 import orjson
@@ -29,7 +28,7 @@ from skyferry.errors import (
     UploadGone,
 )
 from skyferry.frozen import dataclass
-from skyferry.http import Answer
+from skyferry.http import Answer, seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs_errors import refusal, translate
 from skyferry.stores.gcs_meta import FIELDS, meta, resource, to_base64
@@ -69,10 +68,10 @@ class GcsResumable:
             held = await self._generation(key)
             with suppress(PreconditionFailed):  # it was overwritten just now
                 answer = await self._begin(resource(key, given, Checksums()), held)
-                session, at = urlsplit(answer.headers.get("location", "")).query, answer.headers.get("date", "")
+                session = urlsplit(answer.headers.get("location", "")).query
                 if "upload_id" not in parse_qs(session):
                     raise StoreError("the answer names no session: is this Cloud Storage's JSON API?")
-                began = parsedate_to_datetime(at).timestamp() if at else 0.0
+                began = seconds(answer.headers.get("date", ""))
                 return Upload(f"{secrets.token_hex(16)}-{held}", key, size, part_size, given, began, session)
         raise StoreUnavailable("it is overwritten all the time", where=self._where(key))
 

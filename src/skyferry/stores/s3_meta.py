@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlencode
 
 from skyferry.errors import Unsupported
+from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 
 META = "x-amz-meta-"
@@ -102,14 +102,6 @@ def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
     """Where the body begins and how large the whole object is; `length` is the body's, if it is all of it."""
     given = _RANGE.fullmatch(headers.get("content-range", ""))
     return (int(given[1]), int(given[2])) if given else (0, length)
-
-
-def seconds(date: str) -> float:
-    """Since 1970, of an HTTP date; 0 for what is none."""
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:

@@ -13,6 +13,7 @@ from html import escape
 from awscrt.checksums import crc32c as crc32c_of
 
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
+from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.s3_errors import translate
@@ -22,7 +23,6 @@ from skyferry.stores.s3_meta import (
     Pin,
     from_base64,
     meta,
-    seconds,
     to_base64,
     write_headers,
     written,
