@@ -274,6 +274,7 @@ async def test_a_bit_that_flips_on_the_way_is_refused_at_the_end(bucket: Bucket)
     parts = await bucket.send(upload)
     with pytest.raises(ChecksumMismatch):
         await bucket.finish(upload, parts)
+    assert bucket.chunks[-1].status == 400
     with pytest.raises(ObjectNotFound):
         await bucket.store.head("k")
 
