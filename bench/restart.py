@@ -2,6 +2,7 @@
 
     python -m bench.restart [--size 2GiB]
 
+To Cloud Storage once more as resumable upload, into a bucket whose retention policy keeps everything.
 The destination's server is behind a proxy that counts the bytes it is sent. Sent again may be the parts that were in
 flight, no more; the result is read by the providers' own clients, which also look for unfinished uploads.
 """
@@ -29,7 +30,7 @@ from skyferry.testing.servers.proxy import FaultProxy
 
 KEY = "large.bin"
 KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-ROW = "{:<26} {:>8} {:>10} {:>11} {:>10} {:>9} {:>8} {:>8}"
+ROW = "{:<30} {:>8} {:>10} {:>11} {:>10} {:>9} {:>8} {:>8}"
 Cloud = S3Bucket | GcsBucket
 
 
@@ -168,6 +169,9 @@ async def main(length: int) -> None:
     print(ROW.format("", "MiB", "killed at", "sent again", "exit code", "the same", "orphans", "seconds"))
     with localstack(("s3",)) as s3, gcs_fake() as gcs:
         await measure("S3 to Cloud Storage", S3Bucket(s3.url), GcsBucket(gcs.url), gcs.url, length)
+        kept = GcsBucket(gcs.url)
+        kept.keep(86400)
+        await measure("S3 to Cloud Storage, resumable", S3Bucket(s3.url), kept, gcs.url, length)
         await measure("Cloud Storage to S3", GcsBucket(gcs.url), S3Bucket(s3.url), s3.url, length)
 
 
