@@ -15,12 +15,24 @@ from tests.policy.lab import MIB, event, settings
 from skyferry.cli import main
 from skyferry.config.settings import Settings
 from skyferry.errors import UploadGone
-from skyferry.model import Attributes, Change, Claim, ObjectRef, Part, Progress, Provider, State, Transfer, Upload
+from skyferry.model import (
+    Attributes,
+    Change,
+    Checksums,
+    Claim,
+    ObjectRef,
+    Part,
+    Progress,
+    Provider,
+    State,
+    Transfer,
+    Upload,
+)
 from skyferry.ports import Filter, Outgoing
 from skyferry.records import Record
 from skyferry.stores.gcs import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
-from skyferry.testing.servers.proxy import Fault, FaultProxy
+from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
 from skyferry.testing.store_cases.place import noise
 from skyferry.wiring import Opener, build
 
@@ -133,6 +145,29 @@ async def test_a_session_that_is_gone_is_begun_anew(world: World) -> None:
         len([each for each in world.proxy.exchanges if "uploadType=resumable" in each.target and each.method == "POST"])
         == 2
     )
+
+
+async def test_who_writes_the_key_in_the_meantime_is_seen_and_the_upload_begun_anew(
+    world: World, gcs: GcsPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session may not replace what was not there at its start: the next one begins over it, once that was decided."""
+    world.bucket = await gcs.bucket()
+    there = world.there = gcs.store(world.bucket)
+    written = asyncio.Event()
+    real = world.proxy._forward
+
+    async def forward(request: Any, exchange: Exchange, *more: Any) -> Any:
+        if exchange.method == "PUT" and not written.is_set():
+            written.set()
+            await there.write("big", b"theirs", Attributes(), Checksums())
+        return await real(request, exchange, *more)
+
+    monkeypatch.setattr(world.proxy, "_forward", forward)  # between two requests of one upload
+    assert await world.run(world.configured("resumable")) == (State.DONE, "")
+    assert await world.found() == {"big": DATA}
+    begun = [each for each in world.proxy.exchanges if each.method == "POST" and "uploadType=resumable" in each.target]
+    assert [("ifGenerationMatch=0" in each.target) for each in begun] == [True, False]
+    await there.close()
 
 
 async def test_parts_that_the_limits_make_too_small_are_made_larger(world: World) -> None:
