@@ -47,6 +47,7 @@ class SqliteFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.presence = Presence(path.with_name(path.name + ".owners"), owner)
             with self.presence.alone():  # SQLite does not wait where two switch a new file to WAL
+                path.touch(0o600)  # it holds what was sent to us, and what lets go on with uploads
                 self._writer, self._reader = self._connect(), self._connect()
                 self._writer.executescript(schema)
             self._reader.execute("PRAGMA query_only=ON")

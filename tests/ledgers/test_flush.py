@@ -1,4 +1,4 @@
-"""What must outlive a loss of power waits for the disk; what only live processes need does not."""
+"""One SQLite file: what must outlive a loss of power waits for the disk, what only live processes need does not."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ async def test_each_commit_waits_for_the_disk_only_where_it_is_asked_to(tmp_path
     async with opened(tmp_path / "file.db") as file:
         asked = [True, False, False, True]
         assert [await file.write(synchronous, flush=flush) for flush in asked] == [FULL, NORMAL, NORMAL, FULL]
+
+
+async def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    """What SQLite puts beside it as little."""
+    async with opened(tmp_path / "file.db") as file:
+        await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+        modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.glob("file.db*") if each.is_file()}
+    assert modes == dict.fromkeys(("file.db", "file.db-wal", "file.db-shm"), 0o600)
 
 
 async def test_one_that_must_wait_makes_its_whole_group_wait(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ async def inspect(wire: GcsWire, tokens: TokenProvider, options: GcsOptions) -> 
         notices=await looked(_notices(wire), LOOK),
         skew=skew(answer.headers),
         allowed=await looked(_allowed(wire), "testIamPermissions"),
-        kept=_kept(settings),
+        kept=_kept(settings, options),
     )
 
 
@@ -88,9 +88,11 @@ def _encryption(settings: dict[str, Any]) -> str:
     return str(settings.get("encryption", {}).get("defaultKmsKeyName", "") or "by Google's keys")
 
 
-def _kept(settings: dict[str, Any]) -> str:
-    seconds = int(settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
-    return f"a retention policy keeps each object for {seconds / DAY:g} days" if seconds else ""
+def _kept(settings: dict[str, Any], options: GcsOptions) -> str:
+    if not (seconds := int(settings.get("retentionPolicy", {}).get("retentionPeriod", 0))):
+        return ""
+    large = "; large objects can only be written with `uploads: resumable`" if options.uploads == "compose" else ""
+    return f"a retention policy keeps each object for {seconds / DAY:g} days{large}"
 
 
 def _path(wire: GcsWire) -> str:
