@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import orjson
@@ -43,6 +44,18 @@ def test_json_is_the_stated_contract(capsys: pytest.CaptureFixture[str], file: s
     assert set(policies[0]["documents"]) == {"policy", "trust", "policy of queue q"}
 
 
+def test_what_is_printed_is_a_script(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    """Of commands and comments alone; each document is one word of its command."""
+    heard = 'aws() { echo "aws $1 $2"; }; gcloud() { echo "gcloud $1 $2"; }; '
+    done = subprocess.run(["sh", "-euc", heard + printed(capsys, "--config", file)], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.decode().split("\n")[:4] == [
+        "aws iam create-role",
+        "aws iam put-role-policy",
+        "aws sqs set-queue-attributes",
+        "gcloud iam roles",
+    ]
+
+
 def test_one_cloud_alone_can_be_asked_for(capsys: pytest.CaptureFixture[str], file: str) -> None:
     text = printed(capsys, "--config", file, "--cloud", "google")
     assert "s3:" not in text
@@ -51,8 +64,8 @@ def test_one_cloud_alone_can_be_asked_for(capsys: pytest.CaptureFixture[str], fi
 
 
 def test_submitting_is_a_permission_of_its_own(capsys: pytest.CaptureFixture[str], file: str) -> None:
-    assert "sqs:SendMessage" not in printed(capsys, "--config", file, "--cloud", "aws").partition("# trust")[0]
-    assert "sqs:SendMessage" in printed(capsys, "--config", file, "--cloud", "aws", "--submit").partition("# trust")[0]
+    assert "sqs:SendMessage" not in printed(capsys, "--config", file, "--cloud", "aws").partition("aws sqs")[0]
+    assert "sqs:SendMessage" in printed(capsys, "--config", file, "--cloud", "aws", "--submit").partition("aws sqs")[0]
 
 
 def test_folders_need_no_policy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

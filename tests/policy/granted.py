@@ -43,7 +43,7 @@ def of_google(policy: Policy) -> Iterator[Grant]:
     roles: Any = policy.documents["roles"]
     bindings: Any = policy.documents["bindings"]
     for binding in bindings["bindings"]:
-        id_ = binding["role"].removeprefix("projects/PROJECT/roles/")
+        _, _, id_ = binding["role"].rpartition("/")
         for permission in roles[id_]["includedPermissions"] if id_ in roles else ():
             for pattern in _google(binding):
                 yield Grant(permission, f"{binding['resource']} {pattern.pattern}", pattern)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.policy.granted import of_aws
 from tests.policy.lab import settings
 
 from skyferry.policy import aws, azure, google
-from skyferry.policy.document import Policy
+from skyferry.policy.document import Policy, text
 from skyferry.policy.needs import needs
 from skyferry.testing.permissions import Ask
 
@@ -123,6 +124,36 @@ def test_a_role_trusts_the_tokens_of_its_identity(
     assert (statement["Principal"], statement["Condition"]) == ({"Federated": provider}, {"StringEquals": demand})
 
 
+@pytest.mark.parametrize(
+    ("identity", "begins"),
+    [
+        ({}, ["iam create-role --role-name ROLE", "iam put-role-policy --role-name ROLE", "sqs set-queue-attributes"]),
+        (
+            federated(token="file", token_file="/t", role_arn=ROLE.replace("/", "/of/teams/")),
+            [
+                "iam create-open-id-connect-provider --url https://ISSUER --client-id-list sts.amazonaws.com",
+                "iam create-role --role-name skyferry --path /of/teams/",
+                "iam put-role-policy --role-name skyferry",
+            ],
+        ),
+        (federated(token="google", role_arn=ROLE), ["iam create-role --role-name skyferry", "iam put-role-policy"]),
+        ({"kind": "static"}, ["iam put-user-policy --user-name USER"]),
+    ],
+)
+def test_the_commands_make_a_role_with_its_documents(
+    tmp_path: Path, identity: dict[str, str], begins: list[str]
+) -> None:
+    """A provider of tokens first, where AWS does not know the issuer by itself; the queue belongs to who takes from it."""
+    [policy, *_] = made(tmp_path, store("s3://photos?region=eu-west-1", identity), ARCHIVE, "sqs://q?region=eu-west-1")[
+        "aws"
+    ]
+    assert all(line.startswith(f"aws {begin}") for line, begin in zip(policy.commands, begins, strict=True))
+    words = [word for line in policy.commands for word in shlex.split(line)]
+    assert all(
+        text(document) in words for name, document in policy.documents.items() if not name.startswith("policy of")
+    )
+
+
 def test_a_queue_takes_messages_of_the_sources_alone(tmp_path: Path) -> None:
     """Its own policy, for S3: not of another's bucket of the same name, either."""
     [policy] = made(tmp_path, PHOTOS, ARCHIVE, "sqs://1234/events?region=eu-west-1")["aws"]
@@ -143,7 +174,7 @@ def test_tokens_for_elsewhere_need_a_permission_here(tmp_path: Path) -> None:
         ["sts:GetWebIdentityToken"],
         {"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": ["api://AzureADTokenExchange"]}},
     )
-    signed = federated(token="aws", project="123", pool="clouds", provider="aws")
+    signed = federated(token="aws", project="123", pool="clouds", provider="amazon")
     [policy] = made(tmp_path, PHOTOS, store("gs://archive", signed))["aws"]
     assert "Tokens" not in str(policy.documents["policy"])
 
@@ -178,7 +209,7 @@ def test_a_prefix_is_a_condition_and_parts_have_their_own_place(tmp_path: Path) 
         ({"token": "aws"}, "principalSet://{}/attribute.aws_role/arn:aws:sts::ACCOUNT:assumed-role/ROLE", "create-aws"),
         ({"token": "aws", "audience": "x"}, "principal://{}/subject/SUBJECT", "--allowed-audiences=x"),
         ({"token": "azure", "audience": "x"}, "principal://{}/subject/SUBJECT", "https://sts.windows.net/TENANT_ID/"),
-        ({"token": "file", "token_file": "/t"}, "principal://{}/subject/SUBJECT", "--issuer-uri=ISSUER"),
+        ({"token": "file", "token_file": "/t"}, "principal://{}/subject/SUBJECT", "--issuer-uri=https://ISSUER"),
     ],
 )
 def test_a_pool_takes_the_tokens_of_its_identity(
@@ -195,12 +226,22 @@ def test_a_pool_takes_the_tokens_of_its_identity(
 def test_a_service_account_is_bound_and_the_principal_may_be_it(tmp_path: Path) -> None:
     """Impersonation takes one binding more, and nothing for the principal itself."""
     account = "ferry@p.iam.gserviceaccount.com"
-    identity = federated(token="aws", project="123", pool="clouds", provider="aws", service_account=account)
+    identity = federated(token="aws", project="123", pool="clouds", provider="amazon", service_account=account)
     [policy] = made(tmp_path, PHOTOS, store("gs://archive", identity))["google"]
     bindings: Any = policy.documents["bindings"]
     assert policy.identity == f"serviceAccount:{account}"
-    assert bindings["bindings"][-1]["role"] == "projects/PROJECT/roles/skyferry_act"
+    assert bindings["bindings"][-1]["role"] == "projects/p/roles/skyferry_act"
     assert bindings["bindings"][-1]["members"][0].startswith(f"principalSet://{POOL}")
+
+
+def test_a_custom_role_is_bound_in_its_own_project(tmp_path: Path) -> None:
+    """Google takes it in no other: who pays, the subscription and the bucket may each be elsewhere."""
+    source = store("gs://photos", billing_project="payer")
+    [policy] = made(tmp_path, source, PHOTOS, "pubsub://messages/events")["google"]
+    made_in = {tuple(found) for found in re.findall(r"roles create (\w+) --project=(\S+)", "\n".join(policy.commands))}
+    assert {("skyferry_list", "PROJECT"), ("skyferry_pay", "payer"), ("skyferry_take", "messages")} <= made_in
+    bound = re.findall(r"--role=projects/([^/]+)/roles/(\w+)", "\n".join(policy.commands))
+    assert {(role, project) for project, role in bound} == made_in
 
 
 def test_an_id_token_of_another_account_needs_a_permission(tmp_path: Path) -> None:

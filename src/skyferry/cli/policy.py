@@ -43,6 +43,8 @@ def policy(
 ) -> None:
     """Print the least that each identity must be allowed for exactly these routes: what `run`, `copy` and `gc` do. Asks nobody.
 
+    What is printed is a shell script of the clouds' own commands, once its words in capitals are replaced.
+
     An event that itself names its destination key may lead outside of the prefixes that the routes give.
 
     JSON: `policies`, each with `cloud`, `identity` (in words), `users` (the stores and queues), `documents` (by what each is, in

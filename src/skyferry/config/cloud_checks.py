@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -12,11 +13,13 @@ from pydantic import ValidationError
 
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
+from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import DeadLetterSettings, QueueSettings, StoreSettings
 from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, resolved, resolved_queue
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
+_POOL_NAME = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
 S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
 Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 
@@ -70,7 +73,17 @@ def _reached(given: S, resolve: Callable[[S], S], url: Url, place: Place, at: Pl
     endpoint(settings.endpoint, settings.allow_http, where, document)
     for name in ("endpoint", "iam_endpoint", "token_url"):
         endpoint(getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document)
+    _names(settings.identity, (*place, "identity"), document)
     return settings
+
+
+def _names(identity: IdentitySettings, place: Place, document: Document) -> None:
+    """Of a workload identity pool and its provider: Google makes none by another."""
+    for name in ("pool", "provider"):
+        value = getattr(identity, name)
+        if value and not _POOL_NAME.fullmatch(value):
+            hint = "4 to 32 of a to z, 0 to 9 and -, not beginning with gcp-"
+            document.fault((*place, name), f"{value!r} is no name that Google takes", hint)
 
 
 def extra(url: Url, place: Place, document: Document) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from skyferry.policy.aws_commands import made, told
 from skyferry.policy.aws_trust import trust, who
 from skyferry.policy.document import Json, Policy
 from skyferry.policy.needs import TAGLESS, Needs, QueueNeeds, Share, StoreNeeds
@@ -59,13 +60,24 @@ def _policy(share: Share, needs: Needs) -> Policy:
         audiences = {"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": list(share.tokens)}}
         statements.append(Statement("Tokens", ("sts:GetWebIdentityToken",), ("*",), audiences))
     documents: dict[str, Json] = {"policy": versioned(s.document() for s in _distinct(statements))}
-    if trusted := trust(share.identity):
+    trusted = trust(share.identity)
+    if trusted:
         documents["trust"] = trusted
+    commands = list(made(share.identity, trusted, documents["policy"]))
     sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
     for queue in share.queues:
         if sources and queue.told:
-            documents[f"policy of {queue.what}"] = _notified(queue, sources)
-    return Policy("aws", who(share.identity), share.users, documents, notes=tuple(_notes(share)))
+            documents[f"policy of {queue.what}"] = notified = _notified(queue, sources)
+            commands.append(told(queue, notified))
+    if _elsewhere(share):  # who has no IAM, takes no command of AWS
+        commands = []
+    shown = frozenset(documents if commands else ())
+    return Policy("aws", who(share.identity), share.users, documents, tuple(commands), tuple(_notes(share)), shown)
+
+
+def _elsewhere(share: Share) -> list[str]:
+    """Services that speak S3 and are not Amazon's."""
+    return sorted({store.settings.service for store in share.stores} - {"aws"})
 
 
 def versioned(statements: Iterable[Json]) -> Json:
@@ -138,8 +150,10 @@ def _notified(queue: QueueNeeds, sources: list[str]) -> Json:
 def _notes(share: Share) -> Iterator[str]:
     if share.identity.kind == "static":
         yield "a long-lived key has no policy of its own: give this one to the user whose key it is"
-    for service in sorted({s.settings.service for s in share.stores} - {"aws"}):
+    for service in _elsewhere(share):
         yield f"{service} is not Amazon's: where it takes no IAM policy, make a key for these buckets alone"
+    if share.identity.kind != "static" and not _elsewhere(share):
+        yield "a role that is there already keeps its own trust: it needs put-role-policy alone"
     for queue in share.queues:
         if not (queue.url.account and queue.settings.region):
             yield f"{queue.what}: * stands for the account or region, which its URL does not say"

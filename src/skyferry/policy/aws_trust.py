@@ -25,15 +25,29 @@ def trust(identity: IdentitySettings) -> Json | None:
         return None
     if identity.kind == "auto":
         return _allowing({"Action": "sts:AssumeRole", "Principal": {"Service": "SERVICE"}})
-    audience = identity.audience or AUDIENCE
-    if identity.token == "google":  # noqa: S105 - no secret
-        demand = {"accounts.google.com:oaud": audience, "accounts.google.com:sub": "SERVICE_ACCOUNT_UNIQUE_ID"}
+    known = issuer(identity)
+    if not known:
+        demand = {
+            "accounts.google.com:oaud": audience(identity),
+            "accounts.google.com:sub": "SERVICE_ACCOUNT_UNIQUE_ID",
+        }
         return _by_token("accounts.google.com", demand)
-    azure = identity.token == "azure"  # noqa: S105 - no secret
-    issuer = f"sts.windows.net/{identity.tenant_id or 'TENANT_ID'}/" if azure else "ISSUER"
-    demand = {f"{issuer}:aud": audience, f"{issuer}:sub": "PRINCIPAL_OBJECT_ID" if azure else "SUBJECT"}
+    subject = "PRINCIPAL_OBJECT_ID" if identity.token == "azure" else "SUBJECT"  # noqa: S105 - no secret
     account = (identity.role_arn.split(":") + [""] * 5)[4] or "ACCOUNT"
-    return _by_token(f"arn:aws:iam::{account}:oidc-provider/{issuer}", demand)
+    provider = f"arn:aws:iam::{account}:oidc-provider/{known}"
+    return _by_token(provider, {f"{known}:aud": audience(identity), f"{known}:sub": subject})
+
+
+def issuer(identity: IdentitySettings) -> str:
+    """Of the tokens, as AWS has it, without https://; "" if AWS knows it by itself, or if there are none."""
+    if identity.kind != "federated" or identity.token == "google":  # noqa: S105 - no secret
+        return ""
+    return f"sts.windows.net/{identity.tenant_id or 'TENANT_ID'}/" if identity.token == "azure" else "ISSUER"  # noqa: S105 - no secret
+
+
+def audience(identity: IdentitySettings) -> str:
+    """Of the tokens."""
+    return identity.audience or AUDIENCE
 
 
 def _by_token(provider: str, demand: Json) -> Json:

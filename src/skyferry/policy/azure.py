@@ -11,7 +11,7 @@ from shlex import quote
 from urllib.parse import urlsplit
 
 from skyferry.config.identity import IdentitySettings
-from skyferry.policy.document import Json, Policy
+from skyferry.policy.document import Json, Policy, argument
 from skyferry.policy.needs import ENTRA_AUDIENCE, Needs, QueueNeeds, Share, StoreNeeds
 
 _STORAGE = "Microsoft.Storage/storageAccounts"
@@ -22,7 +22,6 @@ READ_TAGS, WRITE_TAGS = f"{_BLOBS}/tags/read", f"{_BLOBS}/tags/write"
 LOOK = f"{_QUEUES}/read"  # how many messages wait: no data action
 TAKE, RENEW, SEND = (f"{_QUEUES}/messages/{what}" for what in ("process/action", "write", "add/action"))
 ACCOUNT = "/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP/providers/Microsoft.Storage/storageAccounts"
-_TOLD = frozenset({"assignments", "federated credential"})
 
 
 def policies(needs: Needs) -> list[Policy]:
@@ -34,7 +33,7 @@ def _policy(share: Share) -> Policy:
     found = [*map(_store, share.stores), *map(_queue, share.queues)]
     documents: dict[str, Json] = {f"role {role['Name']}": role for role, _ in found}
     documents["assignments"] = {"assignments": [given for _, given in found]}
-    created = (f"az role definition create --role-definition {quote(_file(str(role['Name'])))}" for role, _ in found)
+    created = (f"az role definition create --role-definition {argument(role)}" for role, _ in found)
     given = (
         f"az role assignment create --assignee-object-id PRINCIPAL_OBJECT_ID --assignee-principal-type ServicePrincipal "
         f"--role {quote(str(each['role']))} --scope {quote(str(each['scope']))}"
@@ -44,7 +43,15 @@ def _policy(share: Share) -> Policy:
     if trusted:
         documents["federated credential"] = trusted
     commands = [*created, *given, *([_federated(trusted)] if trusted else [])]
-    return Policy("azure", who(share.identity), share.users, documents, tuple(commands), tuple(_notes(share)), _TOLD)
+    return Policy(
+        "azure",
+        who(share.identity),
+        share.users,
+        documents,
+        tuple(commands),
+        tuple(_notes(share)),
+        frozenset(documents),
+    )
 
 
 def who(identity: IdentitySettings) -> str:
@@ -104,7 +111,7 @@ def _credential(identity: IdentitySettings) -> Json | None:
     google = identity.token == "google"  # noqa: S105 - no secret
     return {
         "name": "skyferry",
-        "issuer": "https://accounts.google.com" if google else "ISSUER",
+        "issuer": "https://accounts.google.com" if google else "https://ISSUER",
         "subject": "SERVICE_ACCOUNT_UNIQUE_ID" if google else "SUBJECT",
         "audiences": [identity.audience or ENTRA_AUDIENCE],
     }
@@ -118,11 +125,6 @@ def _federated(credential: Json) -> str:
         f"--name {credential['name']} --issuer {credential['issuer']} --subject {credential['subject']} "
         f"--audiences {quote(audiences[0])}"
     )
-
-
-def _file(role: str) -> str:
-    """Where the commands look for a role's JSON."""
-    return f"@{role.lower().replace(' ', '-')}.json"
 
 
 def _notes(share: Share) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from shlex import quote
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -15,12 +16,14 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "ACCOUNT": "the number of the AWS account",
         "CLIENT_ID": "of the application or managed identity",
         "IDENTITY": "the name of the managed identity",
-        "ISSUER": "of the tokens that are exchanged, an https URL; AWS wants it without https://",
+        "ISSUER": "of the tokens that are exchanged, without https://",
         "POOL": "the name of the workload identity pool",
+        "POOL_PROJECT": "the id of the project that has the workload identity pool",
         "PRINCIPAL_OBJECT_ID": "the object id of the managed identity, or of the application's service principal",
-        "PROJECT": "the id of the project that has the buckets and subscriptions",
+        "PROJECT": "the id of the project that has the bucket, or the service account that the machine acts as",
         "PROJECT_NUMBER": "of the project that has the workload identity pool, or the bucket",
         "PROVIDER": "the name of the pool's provider",
+        "REGION": "of the queue at AWS",
         "RESOURCE_GROUP": "of the storage account",
         "ROLE": "the name of the role that the machine has at AWS",
         "ROLE_ARN": "of the role to assume",
@@ -31,6 +34,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "SUBJECT": "whom the tokens are about, in Kubernetes system:serviceaccount:NAMESPACE:NAME",
         "SUBSCRIPTION": "the id of the Azure subscription",
         "TENANT_ID": "of the tenant in Entra",
+        "USER": "the name of the user at AWS",
     }
 )
 Json: TypeAlias = Mapping[str, object]  # a document in a cloud's own form
@@ -44,7 +48,7 @@ class Policy:
     identity: str  # who it is, in words
     users: tuple[str, ...]  # the stores and queues that it is for
     documents: Mapping[str, Json]  # by what each is, in the cloud's own form
-    commands: tuple[str, ...] = ()  # that put them into effect, where the cloud's command line takes no such file
+    commands: tuple[str, ...] = ()  # of the cloud's own command line, that put them into effect, in order
     notes: tuple[str, ...] = ()  # what is not in them, and why
     told: frozenset[str] = frozenset()  # the documents that the commands tell in full
 
@@ -66,6 +70,11 @@ class Policy:
             "placeholders": self.placeholders,
             "notes": list(self.notes),
         }
+
+
+def argument(document: Json) -> str:
+    """As one word of a shell."""
+    return quote(text(document))
 
 
 def text(document: Json) -> str:

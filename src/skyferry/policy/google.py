@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from shlex import quote
@@ -24,11 +25,6 @@ class Role:
 
     id: str
     permissions: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """As bindings have it."""
-        return f"projects/PROJECT/roles/{self.id}"
 
     def document(self) -> Json:
         """As `gcloud iam roles create` takes it in a file."""
@@ -55,13 +51,22 @@ class Binding:
     role: Role | str
     member: str
     command: tuple[str, ...]  # of gcloud, up to the resource
+    project: str = "PROJECT"  # of the resource: a custom role is bound in its own project alone
     bucket: str = ""
     prefixes: tuple[str, ...] = ("",)
 
     @property
     def role_name(self) -> str:
         """As bindings have it."""
-        return self.role if isinstance(self.role, str) else self.role.name
+        return self.role if isinstance(self.role, str) else f"projects/{self.project}/roles/{self.role.id}"
+
+    @property
+    def created(self) -> str:
+        """The command that makes the role; "" where Google has it."""
+        if isinstance(self.role, str):
+            return ""
+        permissions = ",".join(self.role.permissions)
+        return f"gcloud iam roles create {self.role.id} --project={self.project} --stage=GA --permissions={permissions}"
 
     @property
     def condition(self) -> str:
@@ -101,7 +106,7 @@ def _policy(share: Share) -> Policy:
     roles = {b.role.id: b.role for b in bindings if isinstance(b.role, Role)}
     documents: dict[str, Json] = {"roles": {name: role.document() for name, role in roles.items()}}
     documents["bindings"] = {"bindings": [b.document() for b in bindings]}
-    created = (_created(role) for role in roles.values())
+    created = dict.fromkeys(b.created for b in bindings if b.created)  # each once, in order
     commands = [*_pool(share.identity), *created, *(b.line() for b in bindings)]
     return Policy("google", who, share.users, documents, tuple(commands), tuple(_notes(share)), frozenset(documents))
 
@@ -131,7 +136,7 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
 
     def bound(role: Role, prefixes: tuple[str, ...] = ("",)) -> Binding:
         command = ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}")
-        return Binding(f"gs://{bucket}", role, who, command, bucket, prefixes)
+        return Binding(f"gs://{bucket}", role, who, command, bucket=bucket, prefixes=prefixes)
 
     yield bound(LIST)
     if store.read:
@@ -143,7 +148,7 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
         scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
     if project := store.settings.billing_project:
-        yield Binding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project))
+        yield Binding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project), project)
     if (key := store.settings.kms_key) and store.written:  # it is Cloud Storage itself that uses the key
         agent = "serviceAccount:service-PROJECT_NUMBER@gs-project-accounts.iam.gserviceaccount.com"
         yield Binding(key, KMS_ROLE, agent, ("kms", "keys", "add-iam-policy-binding", key))
@@ -152,21 +157,18 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
 def _queue(queue: QueueNeeds, who: str) -> Iterator[Binding]:
     name = f"projects/{queue.url.account}/subscriptions/{queue.url.queue}"
     if queue.url.account:  # dead letters may be sent without a subscription to read them from
-        yield Binding(name, TAKE, who, ("pubsub", "subscriptions", "add-iam-policy-binding", name))
+        command = ("pubsub", "subscriptions", "add-iam-policy-binding", name)
+        yield Binding(name, TAKE, who, command, queue.url.account)
     if queue.sent and queue.settings.topic:
         topic = queue.url.topic(queue.settings.topic)
-        yield Binding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic))
+        yield Binding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic), topic.split("/")[1])
 
 
 def _account(account: str, role: Role, who: str) -> Binding:
     """That somebody may act as a service account."""
     command = ("iam", "service-accounts", "add-iam-policy-binding", account)
-    return Binding(f"serviceAccounts/{account}", role, who, command)
-
-
-def _created(role: Role) -> str:
-    permissions = ",".join(role.permissions)
-    return f"gcloud iam roles create {role.id} --project=PROJECT --stage=GA --permissions={permissions}"
+    own = re.fullmatch(r"[^@]+@([a-z0-9-]+)\.iam\.gserviceaccount\.com", account)
+    return Binding(f"serviceAccounts/{account}", role, who, command, own[1] if own else "PROJECT")
 
 
 def _pool(identity: IdentitySettings) -> list[str]:
@@ -174,11 +176,14 @@ def _pool(identity: IdentitySettings) -> list[str]:
     if identity.kind != "federated":
         return []
     pool, provider = quote(identity.pool or "POOL"), quote(identity.provider or "PROVIDER")
-    made = f"gcloud iam workload-identity-pools create {pool} --location=global"
-    add = f"gcloud iam workload-identity-pools providers create-{{}} {provider} --location=global --workload-identity-pool={pool}"
+    made = f"gcloud iam workload-identity-pools create {pool} --project=POOL_PROJECT --location=global"
+    add = (
+        f"gcloud iam workload-identity-pools providers create-{{}} {provider} --project=POOL_PROJECT --location=global "
+        f"--workload-identity-pool={pool}"
+    )
     if _signed(identity):
         return [made, f"{add.format('aws')} --account-id=ACCOUNT"]
-    issuer = "https://sts.windows.net/TENANT_ID/" if identity.token == "azure" else "ISSUER"  # noqa: S105 - no secret
+    issuer = "https://sts.windows.net/TENANT_ID/" if identity.token == "azure" else "https://ISSUER"  # noqa: S105 - no secret
     audience = f" --allowed-audiences={quote(identity.audience)}" if identity.audience else ""
     oidc = f"{add.format('oidc')} --issuer-uri={issuer} --attribute-mapping=google.subject=assertion.sub"
     return [made, f"{oidc}{audience}"]
@@ -194,4 +199,4 @@ def _notes(share: Share) -> Iterator[str]:
         yield "a long-lived key has no policy of its own: give this one to the service account whose key it is"
     if any("" not in prefixes for s in share.stores for prefixes in (s.read, s.removed, s.written) if prefixes):
         yield "conditions by prefix need uniform bucket-level access"
-    yield "custom roles are made once in each PROJECT that has the buckets and subscriptions; they may be there already"
+    yield "a custom role is made once in a project; it may be there already, as may the pool"

@@ -8,6 +8,7 @@ from typing import Any
 from skyferry.testing.gcs.buckets import Bucket, Refused, invalid
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
+SERVICE = "//pubsub.googleapis.com/"
 FORMATS = ("JSON_API_V1", "NONE")
 
 
@@ -31,8 +32,9 @@ async def notifications(request: Request, bucket: Bucket, which: Sequence[str]) 
 
 
 def _made(id_: str, given: dict[str, Any]) -> dict[str, Any]:
-    if not str(given.get("topic", "")).startswith("//pubsub.googleapis.com/projects/"):
+    topic = str(given.get("topic", "")).removeprefix(SERVICE)  # gcloud leaves it out, and so may others
+    if not topic.startswith("projects/"):
         raise invalid("Invalid Pub/Sub topic name.")
     if given.get("payload_format") not in FORMATS:
         raise Refused(400, "required", "Required: payload_format, JSON_API_V1 or NONE")
-    return {"kind": "storage#notification", **given, "id": id_}
+    return {"kind": "storage#notification", **given, "topic": f"{SERVICE}{topic}", "id": id_}

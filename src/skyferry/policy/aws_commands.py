@@ -1,0 +1,40 @@
+"""The commands of AWS's own command line that put policies into effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+
+import orjson
+
+from skyferry.config.identity import IdentitySettings
+from skyferry.policy.aws_trust import audience, issuer
+from skyferry.policy.document import Json, argument
+from skyferry.policy.needs import QueueNeeds
+
+NAME = "skyferry"  # of the policy, among those of the role
+
+
+def made(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterator[str]:
+    """The role with its policy; or only the policy, of the user whose key it is."""
+    given = f"--policy-name {NAME} --policy-document {argument(policy)}"
+    if trust is None:
+        yield f"aws iam put-user-policy --user-name USER {given}"
+        return
+    if url := issuer(identity):
+        client = quote(audience(identity))
+        yield f"aws iam create-open-id-connect-provider --url {quote(f'https://{url}')} --client-id-list {client}"
+    path, _, name = identity.role_arn.partition(":role/")[2].rpartition("/")
+    placed = f" --path {quote(f'/{path}/')}" if path else ""
+    role = f"--role-name {quote(name or 'ROLE')}"
+    yield f"aws iam create-role {role}{placed} --assume-role-policy-document {argument(trust)}"
+    yield f"aws iam put-role-policy {role} {given}"
+
+
+def told(queue: QueueNeeds, policy: Json) -> str:
+    """That the queue has this policy of its own."""
+    region = queue.settings.region or "REGION"
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    url = f"https://sqs.{region}.{domain}/{queue.url.account or 'ACCOUNT'}/{queue.url.queue}"
+    attributes = {"Policy": orjson.dumps(policy).decode()}
+    return f"aws sqs set-queue-attributes --queue-url {quote(url)} --attributes {argument(attributes)}"
