@@ -216,7 +216,7 @@ def test_a_pool_takes_the_tokens_of_its_identity(
     tmp_path: Path, more: dict[str, str], member: str, provider: str
 ) -> None:
     """And who they are about is who is bound."""
-    identity = federated(project="123", pool="clouds", provider="p", **more)
+    identity = federated(project="123", pool="clouds", provider="elsewhere", **more)
     [policy] = made(tmp_path, PHOTOS, store("gs://archive", identity))["google"]
     assert policy.identity == member.format(POOL)
     assert provider in policy.commands[1]

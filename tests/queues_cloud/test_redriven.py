@@ -8,7 +8,8 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -297,6 +298,17 @@ def test_an_outage_of_the_queue_holds_up_nobody(cloud: Cloud, skyferry: Skyferry
 
 
 @pytest.mark.parametrize("cloud", ["sqs"], indirect=True)
+def test_the_command_ends_though_a_service_gives_up_again_meanwhile(cloud: Cloud, skyferry: Skyferry) -> None:
+    """Each letter is redriven once; what comes back is left there."""
+    skyferry("submit", "file://source/a.txt")
+    skyferry.run(DEAD)
+    with service():
+        eventually(lambda: b"service.started" in Path("log").read_bytes())
+        taken = skyferry("dead-letters", "redrive", "--from-queue", "--json")
+    assert (taken["redriven"], taken["sent"], taken["stale"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("cloud", ["sqs"], indirect=True)
 def test_a_service_that_is_killed_before_it_could_send_a_letter_sends_it_after(
     cloud: Cloud, skyferry: Skyferry
 ) -> None:
@@ -305,17 +317,24 @@ def test_a_service_that_is_killed_before_it_could_send_a_letter_sends_it_after(
     skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")
     skyferry.works(False)
     skyferry("submit", "file://source/a.txt")
-    command = [str(Path(sys.executable).with_name("skyferry")), *RUN, "--config", "skyferry.yaml"]
-    with Path("log").open("wb") as log, subprocess.Popen(command, stderr=log, stdout=log) as service:
-        try:
-            eventually(lambda: b"dead_letter.unpublished" in Path("log").read_bytes())
-        finally:
-            service.kill()
+    with service():
+        eventually(lambda: b"dead_letter.unpublished" in Path("log").read_bytes())
     skyferry.dead = there
     skyferry.works(False)
     (letter,) = skyferry.letters()
     skyferry.run(DEAD)
     assert cloud.look()[1]["skyferry-dead-letter"] == letter["id"]
+
+
+@contextmanager
+def service() -> Iterator[None]:
+    """In a process of its own for as long as the block, which ends it by kill -9."""
+    command = [str(Path(sys.executable).with_name("skyferry")), *RUN, "--config", "skyferry.yaml"]
+    with Path("log").open("wb") as log, subprocess.Popen(command, stderr=log, stdout=log) as running:
+        try:
+            yield
+        finally:
+            running.kill()
 
 
 def eventually(so: Callable[[], bool]) -> None:

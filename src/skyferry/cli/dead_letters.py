@@ -132,7 +132,8 @@ def redrive(
 
     With --from-queue, those that lie in the queue which `dead_letters` names: the ledger processes its letters again; what it
     does not know goes to the queue that it came from. They leave that queue when that is durable; what is no dead letter of
-    Skyferry, or not chosen, stays there. Destination keys are not known there, so --prefix cannot choose.
+    Skyferry, not chosen, or given up on after the command began, stays there. Destination keys are not known there, so
+    --prefix cannot choose.
 
     JSON: `count`, how many; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of
     what was redriven before, removed) and `left` (that stay there). Exit code 1 if there were none.
@@ -142,7 +143,7 @@ def redrive(
 
         if prefix:
             raise typer.BadParameter("--prefix cannot be used with --from-queue")
-        narrowed = Filter(None, route, "", source_key, reason, moment(since), moment(until))
+        narrowed = Filter(None, route, "", source_key, reason, moment(since), moment(until or "0s"))
         _report_taken(asyncio.run(redrive_from_queue(config, workspace, narrowed, ids, limit)), json)
         return
     where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))

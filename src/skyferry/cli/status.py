@@ -64,14 +64,19 @@ def _show(document: Mapping[str, Any]) -> None:
     transfers = ", ".join(f"{number:,} {state}" for state, number in document["transfers"].items() if number)
     output.lines(f"transfers  {transfers or 'none yet'}")
     for name, depth in document["queues"].items():
-        age = f", the oldest for {output.span(depth['oldest_age'])}" if depth["oldest_age"] else ""
-        output.lines(
-            f"queue      {name}: {depth['ready']:,} ready, {depth['leased']:,} in hand, {depth['delayed']:,} delayed{age}"
-        )
+        output.lines(f"queue      {name}: {_full(depth)}")
     letters = document["dead_letters"]
     output.lines(
         f"given up   {output.count(letters, 'dead letter')}" + (": skyferry dead-letters list" if letters else "")
     )
+
+
+def _full(depth: Mapping[str, Any]) -> str:
+    """How full a queue is, as far as its provider tells."""
+    words = {"ready": "ready", "leased": "in hand", "delayed": "delayed"}
+    told = [f"{depth[name]:,} {word}" for name, word in words.items() if depth[name] is not None]
+    told += [f"the oldest for {output.span(depth['oldest_age'])}"] if depth["oldest_age"] > 0 else []
+    return ", ".join(told) or "the provider does not tell how many messages wait"
 
 
 def _living(service: Mapping[str, Any]) -> str:

@@ -88,6 +88,8 @@ class Binding:
         said = [*self.command, f"--role={self.role_name}", f"--member={self.member}"]
         if self.condition:  # a comma in the expression would else begin the next field: see `gcloud topic escaping`
             said.append(f"--condition=^:::^title=skyferry:::expression={self.condition}")
+        elif self.command[0] != "pubsub":  # which knows none; elsewhere gcloud asks, if another binding there has one
+            said.append("--condition=None")
         return " ".join(map(quote, ("gcloud", *said)))
 
 

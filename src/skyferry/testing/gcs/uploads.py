@@ -19,7 +19,6 @@ from skyferry.testing.gcs.buckets import Bucket, Conditions, Refused, Stored, in
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
 STEP = 256 * 2**10  # bytes: a resumable upload keeps multiples of it
-_GAP = b"\r\n\r\n"  # between headers and what they are about
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+|\*)|\*)/(\d+|\*)")
 
 
@@ -173,16 +172,18 @@ def _related(request: Request, content: bytes) -> tuple[dict[str, Any], bytes]:
     boundary = header.parsestr(f"content-type: {request.headers.get('content-type', '')}\r\n\r\n").get_boundary("")
     mark = b"--" + boundary.encode()
     first = content.find(mark)
-    second = content.find(b"\r\n" + mark, first + len(mark))
-    document, data = content.find(_GAP, first), content.find(_GAP, second)
-    end = content.rfind(b"\r\n" + mark + b"--")
-    if not boundary or not 0 <= first < document < second < data < end + len(_GAP):
+    line = b"\r\n" if content.startswith(b"\r\n", first + len(mark)) else b"\n"  # gcloud's, which Google takes too
+    gap = line * 2
+    second = content.find(line + mark, first + len(mark))
+    document, data = content.find(gap, first), content.find(gap, second)
+    end = content.rfind(line + mark + b"--")
+    if not boundary or not 0 <= first < document < second < data < end + len(gap):
         raise invalid("Malformed multipart body.")
-    headers = header.parsestr(content[second + 2 + len(mark) : data].decode("latin-1").lstrip())
+    headers = header.parsestr(content[second + len(line + mark) : data].decode("latin-1").lstrip())
     try:
-        given = orjson.loads(content[document + len(_GAP) : second])
+        given = orjson.loads(content[document + len(gap) : second])
     except orjson.JSONDecodeError as broken:
         raise Refused(400, "parseError", "Parse Error") from broken
     given.setdefault("contentType", headers.get("content-type", ""))
     given.setdefault("name", request.query.get("name", ""))
-    return given, content[data + len(_GAP) : end]
+    return given, content[data + len(gap) : end]
