@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.parser
-import email.policy
 import re
 import secrets
 from collections.abc import Mapping
@@ -168,11 +167,12 @@ def _content_range(request: Request, session: Session) -> tuple[int, int | None]
 
 def _related(request: Request, content: bytes) -> tuple[dict[str, Any], bytes]:
     """Resource and bytes of a multipart/related body (RFC 2387)."""
-    header = email.parser.HeaderParser(policy=email.policy.HTTP)
-    boundary = header.parsestr(f"content-type: {request.headers.get('content-type', '')}\r\n\r\n").get_boundary("")
+    header = email.parser.HeaderParser()
+    kind = header.parsestr(f"content-type: {request.headers.get('content-type', '')}\r\n\r\n")
+    boundary = kind.get_boundary("").strip("'")
     mark = b"--" + boundary.encode()
     first = content.find(mark)
-    line = b"\r\n" if content.startswith(b"\r\n", first + len(mark)) else b"\n"  # gcloud's, which Google takes too
+    line = b"\r\n" if content.startswith(b"\r\n", first + len(mark)) else b"\n"  # so gcloud's are, in single quotes
     gap = line * 2
     second = content.find(line + mark, first + len(mark))
     document, data = content.find(gap, first), content.find(gap, second)

@@ -1,0 +1,19 @@
+"""LocalStack, for the commands of AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.absent import absent
+
+from skyferry.testing.servers import LocalStack, Missing, localstack
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[LocalStack]:
+    try:
+        with localstack(("s3", "sqs", "iam", "sts", "sns")) as running:
+            yield running
+    except Missing as missing:
+        absent(missing)

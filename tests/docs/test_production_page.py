@@ -1,0 +1,92 @@
+"""docs/production.md and docs/push.md do what they say: their configurations load, their commands of AWS run in order.
+
+Those of gcloud and az are not run here: no server that can be had for a test answers IAM and Azure's management interface.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.docs.amazon import Amazon
+from tests.docs.pages import DOCS, WORDS, Reader, commands, section
+
+from skyferry.cli import main
+from skyferry.config.load import check
+from skyferry.testing.servers import LocalStack
+
+DIRECTIONS = ("S3 to Cloud Storage", "Cloud Storage to S3", "Azure")
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader(f"{secrets.randbelow(10**12):012}")
+
+
+@pytest.fixture
+def account(aws_server: LocalStack, reader: Reader) -> Amazon:
+    return Amazon(aws_server, reader.account, WORDS["REGION"])
+
+
+def configured(heading: str, reader: Reader, folder: Path) -> Path:
+    """The direction's configuration, in a file."""
+    (text,) = reader.blocks(section("production.md", heading), "yaml")
+    file = folder / "skyferry.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("heading", DIRECTIONS)
+def test_a_configuration_has_no_faults(heading: str, reader: Reader, tmp_path: Path) -> None:
+    found = check(configured(heading, reader, tmp_path), {})
+    assert (found.faults, found.warnings) == ((), ())
+
+
+def script(heading: str, reader: Reader, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """All of one direction, in the page's order: what `skyferry policy` prints stands where the page runs it, or last."""
+    with pytest.raises(SystemExit):
+        main(["policy", "--config", str(configured(heading, reader, folder))])
+    grants = reader.replaced(capsys.readouterr().out)
+    before, _, after = "".join(reader.blocks(section("production.md", heading), "sh")).partition("sh grant.sh\n")
+    return f"{before}\n{grants}\n{after}"
+
+
+@pytest.mark.parametrize(
+    ("heading", "trusted"),
+    [
+        (DIRECTIONS[0], "ec2.amazonaws.com"),
+        (DIRECTIONS[1], "accounts.google.com"),
+        (DIRECTIONS[2], f"oidc-provider/sts.windows.net/{WORDS['TENANT_ID']}/"),
+    ],
+)
+def test_the_commands_of_aws_run_in_order(
+    heading: str, trusted: str, reader: Reader, account: Amazon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an account that has nothing. The role is there, and trusts whom it should."""
+    for words in commands(script(heading, reader, tmp_path, capsys), "aws", tmp_path):
+        account.run(words)
+    role: Any = account.client("iam").get_role(RoleName="skyferry")["Role"]
+    (who,) = role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"].values()
+    assert who.endswith(trusted)
+
+
+def test_the_queue_of_the_page_hears_of_its_bucket(
+    reader: Reader, account: Amazon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in commands(script(DIRECTIONS[0], reader, tmp_path, capsys), "aws", tmp_path):
+        account.run(words)
+    account.client("s3").put_object(Bucket=reader.words["PHOTOS"], Key="a.txt", Body=b"x")
+    queue = account.client("sqs").get_queue_url(QueueName="photos-events")["QueueUrl"]
+    found = account.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=10)
+    assert any(b'"ObjectCreated:Put"' in message["Body"].encode() for message in found["Messages"])
+
+
+def test_sns_is_set_up_for_push(reader: Reader, account: Amazon, tmp_path: Path) -> None:
+    """The topic lets the bucket publish, and has the door for its subscriber."""
+    account.run(["s3", "mb", f"s3://{reader.words['PHOTOS']}"])
+    for words in commands("".join(reader.blocks((DOCS / "push.md").read_text("utf-8"), "sh")), "aws", tmp_path):
+        account.run(words)
+    (made,) = account.client("sns").list_subscriptions()["Subscriptions"]
+    assert (made["Protocol"], made["Endpoint"]) == ("https", "https://ferry.example.org/v1/push/photos")
