@@ -44,6 +44,8 @@ def checked(tmp_path: Path, cloud: dict[str, Any] | str, **more: Any) -> Checked
         ),
         ({"url": "az://a/b", "account_key": "hunter2"}, "stores.cloud.account_key", "a secret does not belong"),
         ({"url": "gs://b", "identity": {"private_key": "x"}}, "stores.cloud.identity.private_key", "a secret does not"),
+        ({"url": "gs://b", "identity": {"pool": "aws"}}, "stores.cloud.identity.pool", "no name that Google takes"),
+        ({"url": "gs://b", "identity": {"provider": "gcp-x"}}, "stores.cloud.identity.provider", "no name that Google"),
         ("az://b", "stores.cloud.url", "needs the account"),
         ("s3://b?identity=root", "stores.cloud.url", "option identity"),
         ({"url": "s3://b", "encryption": "AES256", "kms_key": "k"}, "stores.cloud.kms_key", "not used"),

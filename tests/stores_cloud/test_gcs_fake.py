@@ -109,6 +109,22 @@ def test_a_notification_names_its_topic_and_its_format(there: GcsBucket, given: 
         ask(there, "POST", "/notificationConfigs", data=given)
 
 
+def test_a_topic_may_be_named_as_gcloud_names_it(there: GcsBucket) -> None:
+    """Without the service; it is kept with it."""
+    given = {"topic": TOPIC.removeprefix("//pubsub.googleapis.com/"), "payload_format": "NONE"}
+    assert ask(there, "POST", "/notificationConfigs", data=given)["topic"] == TOPIC
+
+
+async def test_a_small_upload_may_be_as_gcloud_writes_it(there: GcsBucket, http: aiohttp.ClientSession) -> None:
+    """Lines end with LF alone, and the boundary stands in single quotes; what belongs to the object stays."""
+    body = b'--==1==\nContent-Type: application/json\n\n{"name": "k"}\n--==1==\nContent-Type: text/plain\n\na\n\nb\r\n\n--==1==--'
+    url = f"/upload/storage/v1/b/{there.bucket.name}/o?uploadType=multipart"
+    async with http.post(url, data=body, headers={"content-type": "multipart/related; boundary='==1=='"}) as answer:
+        assert answer.status == 200, await answer.text()
+    blob = there.bucket.blob("k")
+    assert (blob.download_as_bytes(), blob.content_type) == (b"a\n\nb\r\n", "text/plain")
+
+
 async def test_a_resumable_upload_is_held_to_its_precondition_at_its_end(
     there: GcsBucket, http: aiohttp.ClientSession
 ) -> None:
