@@ -168,6 +168,7 @@ def test_tokens_for_elsewhere_need_a_permission_here(tmp_path: Path) -> None:
     """STS gives them to who may have them, for these audiences; a signed request, as Google takes it, is free."""
     entra = federated(token="aws", tenant_id="t", client_id="c")
     [policy] = made(tmp_path, PHOTOS, store("az://account/container", entra))["aws"]
+    assert policy.commands[0] == "aws iam enable-outbound-web-identity-federation"
     body: Any = policy.documents["policy"]
     [found] = [statement for statement in body["Statement"] if statement["Sid"] == "Tokens"]
     assert (found["Action"], found["Condition"]) == (

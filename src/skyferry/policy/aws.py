@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from skyferry.policy.aws_commands import made, told
+from skyferry.policy.aws_commands import OUTBOUND, made, told
 from skyferry.policy.aws_trust import trust, who
 from skyferry.policy.document import Json, Policy
 from skyferry.policy.needs import TAGLESS, Needs, QueueNeeds, Share, StoreNeeds
@@ -64,6 +64,8 @@ def _policy(share: Share, needs: Needs) -> Policy:
     if trusted:
         documents["trust"] = trusted
     commands = list(made(share.identity, trusted, documents["policy"]))
+    if share.tokens:
+        commands.insert(0, OUTBOUND)
     sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
     for queue in share.queues:
         if sources and queue.told:

@@ -13,6 +13,7 @@ from skyferry.policy.document import Json, argument
 from skyferry.policy.needs import QueueNeeds
 
 NAME = "skyferry"  # of the policy, among those of the role
+OUTBOUND = "aws iam enable-outbound-web-identity-federation"  # once per account, that STS gives tokens for elsewhere
 
 
 def made(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterator[str]:

@@ -16,7 +16,8 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "ACCOUNT": "the number of the AWS account",
         "CLIENT_ID": "of the application or managed identity",
         "IDENTITY": "the name of the managed identity",
-        "ISSUER": "of the tokens that are exchanged, without https://",
+        "ISSUER": "of the tokens that are exchanged, without https://; "
+        "that of AWS is told by aws iam get-outbound-web-identity-federation-info",
         "POOL": "the name of the workload identity pool",
         "POOL_PROJECT": "the id of the project that has the workload identity pool",
         "PRINCIPAL_OBJECT_ID": "the object id of the managed identity, or of the application's service principal",
@@ -31,7 +32,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "wants sts:TagSession too",
         "SERVICE_ACCOUNT_EMAIL": "of the service account that the machine has at Google",
         "SERVICE_ACCOUNT_UNIQUE_ID": "the number of the service account that the machine has at Google",
-        "SUBJECT": "whom the tokens are about, in Kubernetes system:serviceaccount:NAMESPACE:NAME",
+        "SUBJECT": "whom the tokens are about: at AWS the role's ARN, in Kubernetes system:serviceaccount:NAMESPACE:NAME",
         "SUBSCRIPTION": "the id of the Azure subscription",
         "TENANT_ID": "of the tenant in Entra",
         "USER": "the name of the user at AWS",
