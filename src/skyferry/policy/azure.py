@@ -131,5 +131,6 @@ def _notes(share: Share) -> Iterator[str]:
     if share.identity.kind == "static":
         yield "the account's key may do everything in the account; no role can narrow it, but an identity can have this one"
     yield "a role is given for a container or queue as a whole: the prefixes of the routes are not in it"
+    yield "a custom role's name is unique in the tenant: where another Skyferry has it, give this one another"
     if any((s.read and not s.settings.hierarchical) or s.tags_written for s in share.stores):
         yield "tags are a permission of their own, which the built-in reader and contributor do not have"
