@@ -15,7 +15,7 @@
     │   ├── StoreTimeout            no answer in time                    outage      retry
     │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
     │   ├── StoreUnavailable        the store says it is down            outage      retry
-    │   ├── IdentityRefused         nobody gives us a credential         outage      retry
+    │   ├── IdentityRefused         no credential, or none that is taken outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
     │   ├── PermissionDenied        our identity may not                             permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent

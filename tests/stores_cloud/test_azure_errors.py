@@ -9,6 +9,7 @@ from skyferry.errors import (
     ChecksumMismatch,
     ConnectionLost,
     Disposition,
+    IdentityRefused,
     InvalidKey,
     ObjectNotFound,
     PermissionDenied,
@@ -38,9 +39,9 @@ CASES = [
     (412, "LeaseIdMissing", StoreError, "release or break"),
     (400, "InvalidBlockList", UploadGone, ""),
     (400, "InvalidBlobOrBlock", StoreError, "another program"),
-    (403, "AuthenticationFailed", PermissionDenied, "clock"),
-    (401, "InvalidAuthenticationInfo", PermissionDenied, "https://storage.azure.com/"),
-    (401, "", PermissionDenied, ""),
+    (403, "AuthenticationFailed", IdentityRefused, "clock"),
+    (401, "InvalidAuthenticationInfo", IdentityRefused, "https://storage.azure.com/"),
+    (401, "", IdentityRefused, ""),
     (403, "AuthorizationPermissionMismatch", PermissionDenied, "Storage Blob Data Contributor"),
     (403, "AuthorizationFailure", PermissionDenied, "firewall"),
     (403, "KeyBasedAuthenticationNotPermitted", PermissionDenied, "use an identity"),
@@ -98,7 +99,7 @@ def test_a_tier_that_azure_does_not_know_is_told_from_other_headers() -> None:
 
 def test_what_throttles_or_is_down_is_an_outage_and_nothing_else_is() -> None:
     outages = {code for code, (error, _) in CODES.items() if error.outage}
-    assert outages >= {"ServerBusy", "InternalError", "OperationTimedOut"}
+    assert outages >= {"ServerBusy", "InternalError", "OperationTimedOut", "AuthenticationFailed"}
     assert not outages & {"BlobNotFound", "ContainerNotFound", "AuthorizationFailure", "ConditionNotMet", "Md5Mismatch"}
 
 

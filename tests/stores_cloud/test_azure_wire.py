@@ -10,7 +10,7 @@ from aiohttp import web
 from awscrt import checksums as crt
 
 from skyferry.credentials import Provider, fixed
-from skyferry.errors import ObjectNotFound, PermissionDenied, Unsupported, VersionChanged
+from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Precondition, Reach
 from skyferry.stores.azure import AzureStore
@@ -84,7 +84,7 @@ async def test_a_token_that_has_expired_is_renewed_once(script: Script, status: 
     await store.head("k")
     script.plan(*refused(status, code))
     script.plan(*refused(status, code))
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(IdentityRefused):
         await store.head("k")
     assert asked == ["", "token", "", "token"]
     assert [request.headers["authorization"] for request in script.seen] == ["Bearer token", "Bearer token+"] * 2

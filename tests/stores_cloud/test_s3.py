@@ -13,8 +13,8 @@ from skyferry.credentials import S3Credentials
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,
+    IdentityRefused,
     ObjectNotFound,
-    PermissionDenied,
     PreconditionFailed,
     Unsupported,
 )
@@ -176,7 +176,7 @@ async def test_an_upload_is_finished_under_a_precondition_or_not_at_all(s3_store
     await s3_store.abort_upload(upload)
 
 
-async def test_credentials_that_are_wrong_are_denied_with_a_hint(radosgw_s3: S3Place) -> None:
+async def test_credentials_that_are_wrong_are_refused_with_a_hint(radosgw_s3: S3Place) -> None:
     bucket = await radosgw_s3.bucket()
     for place, said in (
         (replace(radosgw_s3, access_key="nobody"), "does not exist here"),
@@ -184,7 +184,7 @@ async def test_credentials_that_are_wrong_are_denied_with_a_hint(radosgw_s3: S3P
     ):
         store = place.store(bucket)
         for ask in (store.head("k"), store.read("k", 0, 1), put(store, "k", b"x")):
-            with pytest.raises(PermissionDenied, match=said):
+            with pytest.raises(IdentityRefused, match=said):
                 await ask
         await store.close()
 
@@ -197,7 +197,7 @@ async def test_renewed_credentials_are_used_at_once(radosgw_s3: S3Place) -> None
         return next(answers)
 
     store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(IdentityRefused):
         await put(store, "k", b"x")
     await put(store, "k", b"x")
     await store.close()

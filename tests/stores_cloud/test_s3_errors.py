@@ -9,6 +9,8 @@ from skyferry.errors import (
     ChecksumMismatch,
     ConnectionLost,
     Disposition,
+    IdentityRefused,
+    InvalidKey,
     ObjectNotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -29,13 +31,17 @@ CASES = [
     (301, "PermanentRedirect", BucketNotFound, "set the store's region to eu-west-3"),
     (400, "AuthorizationHeaderMalformed", BucketNotFound, "set the store's region to eu-west-3"),
     (403, "AccessDenied", PermissionDenied, "s3:ListBucket"),
-    (403, "InvalidAccessKeyId", PermissionDenied, "this access key does not exist here"),
-    (403, "SignatureDoesNotMatch", PermissionDenied, "secret key"),
-    (400, "ExpiredToken", PermissionDenied, "renew"),
-    (403, "RequestTimeTooSkewed", PermissionDenied, "clock"),
+    (403, "InvalidAccessKeyId", IdentityRefused, "this access key does not exist here"),
+    (403, "SignatureDoesNotMatch", IdentityRefused, "secret key"),
+    (400, "ExpiredToken", IdentityRefused, "renew"),
+    (403, "RequestTimeTooSkewed", IdentityRefused, "clock"),
+    (401, "Unauthorized", IdentityRefused, ""),
     (403, "", PermissionDenied, ""),
     (400, "KMS.DisabledException", PermissionDenied, "kms:Decrypt"),
+    (400, "KMS.ThrottlingException", Throttled, ""),
     (403, "InvalidObjectState", Unsupported, "restore"),
+    (403, "ObjectNotInActiveTierError", Unsupported, "restore"),
+    (400, "InvalidURI", InvalidKey, ""),
     (400, "InvalidStorageClass", Unsupported, "storage class"),
     (412, "PreconditionFailed", PreconditionFailed, ""),
     (409, "ConditionalRequestConflict", PreconditionFailed, ""),
@@ -76,9 +82,16 @@ def test_a_key_of_kms_that_is_denied_is_told_from_an_object() -> None:
     assert "kms:GenerateDataKey" in translate(Refusal(403, "AccessDenied", said), "s3").hint
 
 
+def test_an_object_that_is_encrypted_with_a_key_of_its_writers_is_told_from_other_requests() -> None:
+    said = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided."
+    found = translate(Refusal(400, "InvalidRequest", said), "s3")
+    assert (type(found), "of its writer's" in found.hint) == (PermissionDenied, True)
+    assert type(translate(Refusal(400, "InvalidRequest", "words"), "s3")) is StoreError
+
+
 def test_what_throttles_or_is_down_is_an_outage_and_nothing_else_is() -> None:
     outages = {code for code, (error, _) in CODES.items() if error.outage}
-    assert outages >= {"SlowDown", "InternalError", "RequestTimeout"}
+    assert outages >= {"SlowDown", "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "InvalidAccessKeyId"}
     assert not outages & {"NoSuchKey", "NoSuchBucket", "AccessDenied", "PreconditionFailed", "BadDigest"}
 
 

@@ -84,11 +84,11 @@ async def test_a_read_and_a_look_that_meet_the_expiry_go_on(
     assert services.clouds.calls["aws"] == 3
 
 
-async def test_a_credential_that_is_refused_again_is_denied_and_not_asked_for_for_ever(
+async def test_a_credential_that_is_refused_again_makes_the_work_wait_and_is_not_asked_for_for_ever(
     store: S3Store, proxy: FaultProxy, services: TokenServices
 ) -> None:
     proxy.plan(*(Fault(status=400, body=EXPIRED) for _ in range(2)))
-    with pytest.raises(PermissionDenied, match="ended"):
+    with pytest.raises(IdentityRefused, match="ended"):
         await store.read("k", 0, 10)
     assert services.clouds.calls["aws"] == 2
 

@@ -9,6 +9,7 @@ from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
     ConnectionLost,
+    IdentityRefused,
     InvalidKey,
     ObjectNotFound,
     PermissionDenied,
@@ -64,9 +65,10 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "BlobAlreadyExists": (PreconditionFailed, ""),
     "SourceConditionNotMet": (VersionChanged, ""),
     "InvalidBlockList": (UploadGone, ""),
-    "AuthenticationFailed": (PermissionDenied, KEY),
-    "InvalidAuthenticationInfo": (PermissionDenied, AUDIENCE),
-    "NoAuthenticationInformation": (PermissionDenied, AUDIENCE),
+    # Who we are is in doubt, and no object at fault: the work waits until that is put right.
+    "AuthenticationFailed": (IdentityRefused, KEY),
+    "InvalidAuthenticationInfo": (IdentityRefused, AUDIENCE),
+    "NoAuthenticationInformation": (IdentityRefused, AUDIENCE),
     "InsufficientAccountPermissions": (PermissionDenied, ROLE),
     "AuthorizationPermissionMismatch": (PermissionDenied, ROLE),
     "AuthorizationFailure": (PermissionDenied, f"{ROLE}; or {NETWORK}"),
@@ -118,7 +120,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
 
 # Where there is no code, or one that is not above.
 STATUS: Mapping[int, type[SkyferryError]] = {
-    401: PermissionDenied,
+    401: IdentityRefused,
     403: PermissionDenied,
     404: BucketNotFound,  # never an object: what does not answer like Azure must not look like deletes
     408: StoreTimeout,

@@ -10,6 +10,7 @@ import orjson
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
+    IdentityRefused,
     ObjectNotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -39,20 +40,25 @@ CREATE = "create the bucket, or correct its name"
 ENDPOINT = "see that the endpoint is that of Cloud Storage's JSON API, and that no proxy answers in its place"
 GRANT = "grant this identity the permission; without storage.objects.list an absent object is denied too"
 BILLING = "set the store's billing project, or see that its billing account is active and the API enabled"
+ANONYMOUS = "configure an identity for this store: it asked without a credential"
+CUSTOMER_KEY = "the object is encrypted with a key of its writer's"
+PAYS = "the requester pays: set the store's billing project"
+PAYER = "grant this identity roles/serviceusage.serviceUsageConsumer on the billing project"
 KMS = "grant the project's Cloud Storage service agent roles/cloudkms.cryptoKeyEncrypterDecrypter, and enable the key"
 RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
 HOLD = "an event-based hold, a temporary hold or a retention policy keeps the object as it is"
 
 # Reason -> error, and what the operator can do about it.
 REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
-    "authError": (PermissionDenied, RENEW),
-    "expired": (PermissionDenied, RENEW),
-    "required": (PermissionDenied, "configure an identity for this store: it asked without a credential"),
+    "authError": (IdentityRefused, RENEW),
+    "expired": (IdentityRefused, RENEW),
     "accountDisabled": (PermissionDenied, BILLING),
     "accessNotConfigured": (PermissionDenied, BILLING),
-    "userProjectMissing": (PermissionDenied, "the requester pays: set the store's billing project"),
+    "userProjectMissing": (PermissionDenied, PAYS),
     "userProjectAccountProblem": (PermissionDenied, BILLING),
     "userProjectInvalid": (PermissionDenied, BILLING),
+    "orgPolicyConstraintFailed": (PermissionDenied, "a policy of the organization forbids it"),
+    "resourceIsEncryptedWithCustomerEncryptionKey": (PermissionDenied, CUSTOMER_KEY),
     "retentionPolicyNotMet": (PermissionDenied, HOLD),
     "objectUnderActiveHold": (PermissionDenied, HOLD),
     "rateLimitExceeded": (Throttled, ""),
@@ -70,7 +76,7 @@ REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
 STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
     301: (BucketNotFound, ENDPOINT),
     307: (BucketNotFound, ENDPOINT),
-    401: (PermissionDenied, RENEW),
+    401: (IdentityRefused, RENEW),  # no object is at fault: the work waits
     403: (PermissionDenied, GRANT),
     404: (BucketNotFound, ENDPOINT),  # never an object: what does not answer like Google must not look like deletes
     405: (Unsupported, ""),
@@ -81,17 +87,21 @@ STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
     501: (Unsupported, ""),
 }
 
-# Part of a message, in lower case -> the same: where a reason says too little ("invalid", "forbidden", "notFound").
+# Part of a message, in lower case -> the same: where a reason says too little ("invalid", "required", "forbidden", "notFound").
 WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "no such object": (ObjectNotFound, ""),
     "bucket does not exist": (BucketNotFound, CREATE),
     "match calculated": (ChecksumMismatch, ""),  # "Provided CRC32C ... doesn't match calculated CRC32C ..."
+    "anonymous caller": (IdentityRefused, ANONYMOUS),
+    "login required": (IdentityRefused, ANONYMOUS),
+    "no user project": (PermissionDenied, PAYS),
+    "serviceusage": (PermissionDenied, PAYER),
     "kms": (PermissionDenied, KMS),
     "billing": (PermissionDenied, BILLING),
     "storage class": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
     "metadata": (Unsupported, "user metadata may have 8 KiB, of which Skyferry needs about 400 bytes itself"),
 }
-_TOLD_BY_WORDS = (400, 403, 404)
+_TOLD_BY_WORDS = (400, 401, 403, 404)
 
 
 def refusal(answer: Answer) -> Refusal:

@@ -9,6 +9,7 @@ from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
     ConnectionLost,
+    IdentityRefused,
     InvalidKey,
     ObjectNotFound,
     PermissionDenied,
@@ -42,7 +43,8 @@ class Refusal:
 
 
 ENDPOINT = "see that the endpoint is that of an S3 service, and that no proxy answers in its place"
-CLOCK = "set this machine's clock"
+CLOCK = "set this machine's clock, or see whether the network takes longer than it may for a request to arrive"
+CUSTOMER_KEY = "the object is encrypted with a key of its writer's"
 KMS = "grant this identity kms:GenerateDataKey and kms:Decrypt on the key, and see that the key is enabled"
 RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
 REGION = "set the store's region"
@@ -65,21 +67,23 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
         "grant this identity the action; without s3:ListBucket an absent key is denied too",
     ),
     "AllAccessDisabled": (PermissionDenied, ""),
-    "AccountProblem": (PermissionDenied, "the account of this identity is suspended or unpaid"),
+    # Who we are is in doubt, and no object at fault: the work waits until that is put right.
+    "AccountProblem": (IdentityRefused, "the account of this identity is suspended or unpaid"),
     "InvalidAccessKeyId": (
-        PermissionDenied,
+        IdentityRefused,
         "this access key does not exist here: see that it belongs to this service",
     ),
     "SignatureDoesNotMatch": (
-        PermissionDenied,
+        IdentityRefused,
         "the secret key does not belong to the access key, or a proxy changes requests",
     ),
-    "ExpiredToken": (PermissionDenied, RENEW),
-    "TokenRefreshRequired": (PermissionDenied, RENEW),
-    "InvalidToken": (PermissionDenied, RENEW),
-    "RequestTimeTooSkewed": (PermissionDenied, CLOCK),
-    "RequestExpired": (PermissionDenied, CLOCK),
+    "ExpiredToken": (IdentityRefused, RENEW),
+    "TokenRefreshRequired": (IdentityRefused, RENEW),
+    "InvalidToken": (IdentityRefused, RENEW),
+    "RequestTimeTooSkewed": (IdentityRefused, CLOCK),
+    "RequestExpired": (IdentityRefused, CLOCK),
     "InvalidObjectState": (Unsupported, RESTORE),
+    "ObjectNotInActiveTierError": (Unsupported, RESTORE),
     "NotImplemented": (Unsupported, ""),
     "MethodNotAllowed": (Unsupported, ""),
     "InvalidStorageClass": (Unsupported, "map the source's storage class to one that the destination has"),
@@ -87,6 +91,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "InvalidTag": (Unsupported, "an object may have 10 tags of a restricted alphabet"),
     "EntityTooLarge": (Unsupported, ""),
     "KeyTooLongError": (InvalidKey, ""),
+    "InvalidURI": (InvalidKey, ""),
     "BadDigest": (ChecksumMismatch, ""),
     "InvalidDigest": (ChecksumMismatch, ""),
     "XAmzContentSHA256Mismatch": (ChecksumMismatch, ""),
@@ -112,7 +117,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
 STATUS: Mapping[int, type[SkyferryError]] = {
     301: BucketNotFound,
     307: StoreUnavailable,
-    401: PermissionDenied,
+    401: IdentityRefused,
     403: PermissionDenied,
     404: BucketNotFound,  # never an object: what does not answer like S3 must not look like deletes
     405: Unsupported,
@@ -128,8 +133,12 @@ def translate(refusal: Refusal, where: str) -> SkyferryError:
     """The error to raise. `where` names the store and the key."""
     fallback = STATUS.get(refusal.status, StoreUnavailable if refusal.status >= 500 else StoreError)
     kind, hint = CODES.get(refusal.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
-    if refusal.code.startswith("KMS.") or (kind is PermissionDenied and "kms:" in refusal.message):
-        kind, hint = PermissionDenied, KMS
+    if refusal.code.startswith("KMS."):
+        kind, hint = CODES.get(refusal.code.removeprefix("KMS."), (PermissionDenied, KMS))
+    if kind is PermissionDenied and "kms:" in refusal.message:
+        hint = KMS
+    if refusal.code == "InvalidRequest" and "stored using a form of Server Side Encryption" in refusal.message:
+        kind, hint = PermissionDenied, CUSTOMER_KEY
     if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
         kind = Throttled
     if hint is REGION and refusal.region:
