@@ -16,6 +16,14 @@ from awscrt.http import HttpHeaders, HttpRequest
 
 from skyferry.credentials import S3Credentials
 
+DOMAINS = {  # how a region begins -> the domain of its services, where it is not that of most (`partitions.json` of botocore)
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 
 
@@ -48,6 +56,12 @@ class Signer:
         return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
 
 
+def endpoint(service: str, region: str) -> str:
+    """Amazon's own for a service in a region, without a slash at the end."""
+    domain = next((domain for start, domain in DOMAINS.items() if region.startswith(start)), "amazonaws.com")
+    return f"https://{service}.{region}.{domain}"
+
+
 def sts(region: str) -> str:
     """The endpoint of AWS STS in a region."""
-    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
+    return f"{endpoint('sts', region)}/"

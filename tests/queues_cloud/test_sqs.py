@@ -14,7 +14,7 @@ from skyferry.http import Answer
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
 from skyferry.queues.sqs import LONGEST_HOLD, REST, SqsQueue
-from skyferry.queues.sqs_wire import SqsOptions, code, refused
+from skyferry.queues.sqs_wire import SqsOptions, SqsWire, code, refused
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Fault, FaultProxy
@@ -178,3 +178,12 @@ def test_a_wrong_signature_does_not_bring_the_token_into_an_error() -> None:
     error = refused(Answer(403, {}, f'{{"__type":"SignatureDoesNotMatch","message":"{said}"}}'.encode()), "q")
     assert str(error).startswith("q: SignatureDoesNotMatch: The request signature does not match. (")
     assert "secret" not in error.message
+
+
+def test_a_queue_is_at_amazons_endpoint_of_its_region() -> None:
+    for region, root in (
+        ("eu-west-3", "https://sqs.eu-west-3.amazonaws.com/"),
+        ("cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
+        ("eusc-de-east-1", "https://sqs.eusc-de-east-1.amazonaws.eu/"),
+    ):
+        assert SqsWire("q", "name", fixed(S3Credentials("k", "s")), SqsOptions(region=region)).root == root

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from awscrt import checksums as crt
 
-from skyferry.credentials import S3Credentials
+from skyferry.credentials import S3Credentials, fixed
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -215,7 +215,16 @@ def test_where_a_bucket_is() -> None:
     amazon, other = S3Options(), S3Options(service="minio", endpoint="https://minio.example:9000/s3/")
     assert root("b", amazon, "eu-west-3") == "https://b.s3.eu-west-3.amazonaws.com/"
     assert root("b.c", amazon, "eu-west-3") == "https://s3.eu-west-3.amazonaws.com/b.c/"  # no certificate has *.*.
+    assert root("b", amazon, "cn-north-1") == "https://b.s3.cn-north-1.amazonaws.com.cn/"
+    assert root("b", amazon, "eusc-de-east-1") == "https://b.s3.eusc-de-east-1.amazonaws.eu/"
+    assert root("b", amazon, "us-gov-west-1") == "https://b.s3.us-gov-west-1.amazonaws.com/"
     assert root("b", other, "us-east-1") == "https://minio.example:9000/s3/b/"
+
+
+def test_a_directory_bucket_is_refused_before_it_is_asked() -> None:
+    """It wants sessions, lists in no order and keeps no versions."""
+    with pytest.raises(ConfigError, match="general purpose"):
+        S3Store("s3", "fast--use1-az4--x-s3", fixed(S3Credentials("k", "s")), S3Options())
 
 
 def test_a_service_that_is_not_known_is_a_fault_of_the_configuration() -> None:

@@ -19,6 +19,7 @@ from skyferry.errors import (
     StoreTimeout,
     StoreUnavailable,
     Throttled,
+    Unsupported,
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part, Precondition, Upload
@@ -278,3 +279,40 @@ async def test_keys_are_listed_as_amazon_writes_them(broken: Broken) -> None:
         listing = f"<ListBucketResult>{encoding}{item}</ListBucketResult>"
         broken.proxy.plan(Fault("GET", status=200, body=listing.encode()))
         assert [meta.key async for meta in broken.store.list()] == [key]
+
+
+async def test_a_listing_that_does_not_say_how_it_goes_on_is_an_error(broken: Broken) -> None:
+    """Some services do not know version 2 of listings: to ask again is to get the same page for ever."""
+    item = "<Contents><Key>a</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+    page = f"<ListBucketResult>{item}<IsTruncated>true</IsTruncated></ListBucketResult>"
+    broken.proxy.plan(Fault("GET", status=200, body=page.encode()))
+    with pytest.raises(Unsupported, match="goes on"):
+        assert [meta.key async for meta in broken.store.list()] == []
+    page = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>"
+    broken.proxy.plan(Fault("GET", "uploads", status=200, body=page.encode()))
+    with pytest.raises(Unsupported, match="goes on"):
+        assert [upload.id async for upload in broken.store.uploads()] == []
+
+
+@pytest.mark.parametrize("page", [ERROR, b"<html><body>Sign in</body></html>"])
+async def test_another_document_is_no_empty_listing(broken: Broken, page: bytes) -> None:
+    broken.proxy.plan(Fault("GET", status=200, body=page))
+    with pytest.raises(StoreError, match="no listing"):
+        assert [meta.key async for meta in broken.store.list()] == []
+
+
+async def test_each_part_says_its_md5_where_it_says_no_other_checksum(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket with Object Lock takes no other; and the server refuses a part that arrives changed."""
+    monkeypatch.setattr(
+        s3_wire, "SERVICES", {"localstack": replace(SERVICES["localstack"], checksums=False, upload_checksum="")}
+    )
+    store = broken.place.store(broken.bucket, broken.proxy.url)
+    upload = await store.start_upload("k", len(DATA), PART, MARKED)
+    broken.proxy.plan(Fault("PUT", "partNumber", flip_request=1000))
+    with pytest.raises(ChecksumMismatch):
+        await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
+    await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
+    assert "content-md5" in broken.proxy.exchanges[-1].headers
+    await store.close()

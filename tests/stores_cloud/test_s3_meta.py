@@ -51,6 +51,14 @@ def test_attributes_are_read_as_they_are_written() -> None:
     assert attributes(write_headers(given, tags=True)) == given
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("aws-chunked", ""), ("aws-chunked,gzip", "gzip"), ("gzip, aws-chunked", "gzip"), ("gzip,br", "gzip,br")],
+)
+def test_how_an_object_was_sent_is_no_encoding_of_it(said: str, kept: str) -> None:
+    assert attributes({"content-encoding": said}).content_encoding == kept
+
+
 def test_tags_are_sent_only_to_who_knows_them() -> None:
     given = Attributes(tags={"a b": "c&d"})
     assert write_headers(given, tags=True) == {"x-amz-tagging": "a%20b=c%26d"}

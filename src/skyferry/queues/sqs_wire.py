@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from skyferry.aws import EXPIRED, Signer
+from skyferry.aws import EXPIRED, Signer, endpoint
 from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.http import DOCUMENT, Answer, Http, Limits
@@ -62,7 +62,7 @@ class SqsWire:
         region = options.region or (found and (found[1] or found[2])) or ""
         if not region:
             raise ConfigError("no region is given", where=name, hint="add ?region=… to its URL")
-        own = f"{url.scheme}://{url.netloc}" if url else f"https://sqs.{region}.amazonaws.com"
+        own = f"{url.scheme}://{url.netloc}" if url else endpoint("sqs", region)
         self.root = (options.endpoint or own).rstrip("/") + "/"
         self.region = region
         self._signer = Signer("sqs", region)

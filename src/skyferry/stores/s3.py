@@ -18,7 +18,7 @@ from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_inspect import inspect
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
-from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, key_of
+from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, following, key_of
 
 KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Guide)
 
@@ -142,8 +142,8 @@ class S3Store:
                     modified=modified,
                     position=Position.at(int(modified * 1e9)),
                 )
-            more = document.findtext("{*}IsTruncated", "") == "true"
-            query["continuation-token"] = document.findtext("{*}NextContinuationToken", "")
+            query["continuation-token"] = following(document, "NextContinuationToken", self.name)
+            more = bool(query["continuation-token"])
 
     async def inspect(self) -> BucketFacts:
         return await self._inspected()

@@ -145,13 +145,20 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
 
     return Attributes(
         content_type=of("content_type"),
-        content_encoding=of("content_encoding"),
+        content_encoding=_as_stored(of("content_encoding")),
         content_language=of("content_language"),
         content_disposition=of("content_disposition"),
         cache_control=of("cache_control"),
         storage_class=of("storage_class"),
         metadata=user,
     )
+
+
+def _as_stored(encoding: str) -> str:
+    """Without `aws-chunked`, which says how its writer sent it: some services keep that (boto/boto3#4564)."""
+    if "aws-chunked" not in encoding:
+        return encoding
+    return ", ".join(each for each in map(str.strip, encoding.split(",")) if each != "aws-chunked")
 
 
 def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:

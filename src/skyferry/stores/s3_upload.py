@@ -29,7 +29,7 @@ from skyferry.stores.s3_meta import (
 )
 from skyferry.stores.s3_meta import checksums as attested_by
 from skyferry.stores.s3_services import FULL_OBJECT, Service
-from skyferry.stores.s3_wire import S3Wire, key_of, refusal
+from skyferry.stores.s3_wire import S3Wire, following, key_of, refusal
 
 CRC32C = CHECKSUMS["crc32c"]
 QUOTE = '"'
@@ -56,8 +56,8 @@ class S3Uploads:
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         checked = bool(self._service.upload_checksum)
-        headers = {CRC32C: to_base64(crc32c)} if checked else {}
         md5 = "" if checked else await asyncio.to_thread(_md5, data)  # then all that may be attested of a part
+        headers = {CRC32C: to_base64(crc32c)} if checked else {"content-md5": to_base64(md5)}
         query = {"partNumber": str(number), "uploadId": upload.id}
         answer = await self._wire.send("PUT", upload.key, query=query, headers=headers, body=data)
         attested = attested_by(answer.headers).md5
@@ -124,11 +124,9 @@ class S3Uploads:
                 started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
                 yield Upload(id_, key, 0, 0, started_at=started.timestamp())
             marker = None
-            if document.findtext("{*}IsTruncated", "") == "true":
-                marker = {
-                    "key-marker": key_of(document, document.findtext("{*}NextKeyMarker", "")),
-                    "upload-id-marker": document.findtext("{*}NextUploadIdMarker", ""),
-                }
+            if after := following(document, "NextKeyMarker", self._wire.name):
+                upload_id = document.findtext("{*}NextUploadIdMarker", "")
+                marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
 
     async def _seen(self, made: ObjectMeta) -> ObjectMeta:
         """With size and time, which the answer to a completion does not tell; as it is, if it was replaced already."""

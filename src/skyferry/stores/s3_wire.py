@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from skyferry import http
+from skyferry import aws, http
 from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
-from skyferry.errors import ConfigError, StoreError
+from skyferry.errors import ConfigError, StoreError, Unsupported
 from skyferry.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.stores.s3_errors import Refusal, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
+DIRECTORY = "--x-s3"  # ends the name of a bucket that wants sessions, lists in no order and keeps no versions
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
@@ -60,8 +61,14 @@ class Answer(http.Answer):
     __slots__ = ()
 
     def listing(self) -> ElementTree.Element:
-        """Its document without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too."""
-        return parse_xml(_PREFIX.sub(b"", self.body, count=1))
+        """Its document without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too.
+
+        Raises StoreError for any other document: it must not look like a bucket that is empty.
+        """
+        document = parse_xml(_PREFIX.sub(b"", self.body, count=1))
+        if not document.tag.endswith("Result"):
+            raise StoreError("the answer is no listing: does another server answer in its place?")
+        return document
 
 
 class S3Wire:
@@ -69,6 +76,9 @@ class S3Wire:
 
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name = name
+        if bucket.endswith(DIRECTORY):
+            hint = "use a general purpose bucket"
+            raise ConfigError("directory buckets (S3 Express One Zone) are not served", where=name, hint=hint)
         self._credentials, self._options = credentials, options
         self._region = options.region or options.row.region
         self.root = root(bucket, options, self._region)
@@ -125,11 +135,21 @@ class S3Wire:
 
 def root(bucket: str, options: S3Options, region: str) -> str:
     """The URL that keys are appended to."""
-    endpoint = urlsplit(options.endpoint or f"https://s3.{region}.amazonaws.com")
+    endpoint = urlsplit(options.endpoint or aws.endpoint("s3", region))
     base = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/"
     if options.row.path_style or "." in bucket:  # no certificate covers a bucket with dots as a host name
         return f"{base}{quote(bucket)}/"
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
+
+
+def following(listing: ElementTree.Element, element: str, where: str) -> str:
+    """Where the listing goes on, as `element` of a page tells; "" at its end."""
+    if listing.findtext("{*}IsTruncated", "") != "true":
+        return ""
+    marker = listing.findtext(f"{{*}}{element}", "")
+    if not marker:  # to ask again would give this page for ever
+        raise Unsupported("the listing goes on, and the service does not say where", where=where)
+    return marker
 
 
 def key_of(listing: ElementTree.Element, text: str) -> str:
