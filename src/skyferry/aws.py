@@ -16,13 +16,14 @@ from awscrt.http import HttpHeaders, HttpRequest
 
 from skyferry.credentials import S3Credentials
 
-DOMAINS = {  # how a region begins -> the domain of its services, where it is not that of most (`partitions.json` of botocore)
-    "cn-": "amazonaws.com.cn",
-    "eusc-": "amazonaws.eu",
-    "us-iso-": "c2s.ic.gov",
-    "us-isob-": "sc2s.sgov.gov",
-    "us-isof-": "csp.hci.ic.gov",
-    "eu-isoe-": "cloud.adc-e.uk",
+PARTITIONS = {  # how a region begins -> its partition and the domain of its services (`partitions.json` of botocore)
+    "cn-": ("aws-cn", "amazonaws.com.cn"),
+    "us-gov-": ("aws-us-gov", "amazonaws.com"),
+    "eusc-": ("aws-eusc", "amazonaws.eu"),
+    "us-iso-": ("aws-iso", "c2s.ic.gov"),
+    "us-isob-": ("aws-iso-b", "sc2s.sgov.gov"),
+    "us-isof-": ("aws-iso-f", "csp.hci.ic.gov"),
+    "eu-isoe-": ("aws-iso-e", "cloud.adc-e.uk"),
 }
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 
@@ -56,10 +57,14 @@ class Signer:
         return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
 
 
+def partition(region: str) -> tuple[str, str]:
+    """Its name, as ARNs have it, and the domain of its services."""
+    return next((found for start, found in PARTITIONS.items() if region.startswith(start)), ("aws", "amazonaws.com"))
+
+
 def endpoint(service: str, region: str) -> str:
     """Amazon's own for a service in a region, without a slash at the end."""
-    domain = next((domain for start, domain in DOMAINS.items() if region.startswith(start)), "amazonaws.com")
-    return f"https://{service}.{region}.{domain}"
+    return f"https://{service}.{region}.{partition(region)[1]}"
 
 
 def sts(region: str) -> str:

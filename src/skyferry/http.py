@@ -64,7 +64,7 @@ class Http:
     def __init__(self, name: str, root: str, limits: Limits) -> None:
         """`name` is the store's; `root` any URL there, which finds the proxy (HTTPS_PROXY, NO_PROXY)."""
         self._name, self._limits = name, limits
-        self._proxy = _proxy(root)  # found once: aiohttp's `trust_env` reads files in threads for each request
+        self._proxy = proxy_of(root)  # found once: aiohttp's `trust_env` reads files in threads for each request
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
@@ -185,8 +185,8 @@ def described(message: str, code: str, status: int, request_id: str) -> str:
     return f"{message or code or f'HTTP {status}'} [{', '.join(facts)}]"
 
 
-def _proxy(url: str) -> str | None:
-    """Of the environment (HTTPS_PROXY, NO_PROXY)."""
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names (HTTPS_PROXY, NO_PROXY)."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.identity.conftest import Federated
 
 from skyferry.config.identity import IdentitySettings
-from skyferry.errors import IdentityRefused, StoreUnavailable, Throttled
+from skyferry.errors import IdentityRefused, SkyferryError, StoreUnavailable, Throttled
 from skyferry.identity.build import Surroundings, aws_credentials, azure_token, google_token
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices
@@ -325,6 +325,22 @@ async def test_a_service_that_is_down_is_an_outage(
     with pytest.raises(error):
         await provider()
     await clock.advance(60)
+    assert await principal(services, (await provider()).access_key) == ROLE
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
+    status: int, services: TokenServices, federated: Federated, around: Surroundings, clock: ManualClock
+) -> None:
+    """As Entra does to one that asks too often."""
+    services.clouds.failures.append(Failure("aws", status, headers={"retry-after": "300"}))
+    provider = aws_credentials(federated(services.aws, token="google"), around)
+    for left in (300.0, 100.0):
+        with pytest.raises(SkyferryError) as told:
+            await provider()
+        assert told.value.retry_after == left
+        await clock.advance(200)
+    assert services.clouds.calls["aws"] == 1
     assert await principal(services, (await provider()).access_key) == ROLE
 
 

@@ -58,7 +58,9 @@ def test_a_policy_is_what_iam_takes(tmp_path: Path) -> None:
         assert not any("*" in action for action in statement["Action"])
 
 
-@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")])
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eusc-de-east-1", "aws-eusc")]
+)
 def test_arns_are_of_the_partition_of_the_region(tmp_path: Path, region: str, partition: str) -> None:
     """Amazon's clouds apart."""
     [policy] = made(tmp_path, store("s3://photos", region=region), ARCHIVE, f"sqs://q?region={region}")["aws"]

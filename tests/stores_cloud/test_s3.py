@@ -190,15 +190,12 @@ async def test_credentials_that_are_wrong_are_refused_with_a_hint(radosgw_s3: S3
 
 
 async def test_renewed_credentials_are_used_at_once(radosgw_s3: S3Place) -> None:
-    right = await radosgw_s3.credentials()
-    answers = iter([S3Credentials("nobody", "x"), right, right])
+    answers = iter([S3Credentials("nobody", "x"), await radosgw_s3.credentials()])
 
     async def provider(*, stale: str = "") -> S3Credentials:
         return next(answers)
 
     store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
-    with pytest.raises(IdentityRefused):
-        await put(store, "k", b"x")
     await put(store, "k", b"x")
     await store.close()
 

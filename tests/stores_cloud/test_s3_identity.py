@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from skyferry.errors import IdentityRefused, PermissionDenied
 from skyferry.identity.build import Surroundings, aws_credentials
 from skyferry.identity.renewing import Renewing
 from skyferry.stores.s3 import S3Store
+from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices, token_services
 from skyferry.testing.identity.clouds import ROLE
 from skyferry.testing.servers.proxy import Fault, FaultProxy
@@ -111,3 +113,22 @@ async def test_who_is_denied_is_not_renewed(store: S3Store, proxy: FaultProxy, s
     with pytest.raises(PermissionDenied):
         await store.head("k")
     assert services.clouds.calls["aws"] == 1
+
+
+async def test_a_key_that_was_rotated_in_its_file_is_read_again(radosgw_s3: S3Place, tmp_path: Path) -> None:
+    """Until then the service's own words are told, and nobody asks for the key with every request."""
+    key, secret, clock = tmp_path / "key", tmp_path / "secret", ManualClock()
+    key.write_text("nobody")
+    secret.write_text(radosgw_s3.secret_key)
+    settings = IdentitySettings(kind="static", key_file=key, secret_file=secret)
+    provider = aws_credentials(settings, Surroundings("s3", clock, {}))
+    store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
+    for _ in range(2):
+        with pytest.raises(IdentityRefused, match="does not exist here"):
+            await store.write("k", b"data", BARE, digests(b"data"))
+    key.write_text(radosgw_s3.access_key)
+    await clock.advance(60)
+    await store.write("k", b"data", BARE, digests(b"data"))
+    assert (await store.head("k")).size == 4
+    await store.close()
+    await provider.close()

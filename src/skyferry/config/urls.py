@@ -103,6 +103,7 @@ DATABASES = {"sqlite": Scheme("sqlite://FILE", path=True), "memory": Scheme("mem
 HOSTS = {  # whose S3 it is, by the end of the endpoint's host
     "amazonaws.com": "aws",
     "amazonaws.com.cn": "aws",
+    "amazonaws.eu": "aws",
     "r2.cloudflarestorage.com": "r2",
     "backblazeb2.com": "b2",
     "storage.googleapis.com": "gcs-interop",

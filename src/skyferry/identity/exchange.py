@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
@@ -72,6 +71,8 @@ async def ask(request: Request) -> bytes:
     """
     with needs("s3", request.who):  # here, because who stays on local disks has no need of it
         import aiohttp
+
+        from skyferry.http import proxy_of, retry_after
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:
         async with (
@@ -83,7 +84,7 @@ async def ask(request: Request) -> bytes:
                 json=request.json,
                 headers=request.headers,
                 allow_redirects=False,
-                proxy=None if request.local else _proxy(request.url),
+                proxy=None if request.local else proxy_of(request.url),
             ) as answer,
         ):
             body = await _bounded(answer, request.who)
@@ -94,7 +95,7 @@ async def ask(request: Request) -> bytes:
         raise ConnectionLost(type(broken).__name__, where=request.who, hint=hint) from broken
     if answer.status < 300:
         return body
-    raise _refusal(answer.status, body, request)
+    raise _refusal(answer.status, body, request, retry_after(answer.headers.get("retry-after", "")))
 
 
 async def _bounded(answer: ClientResponse, who: str) -> bytes:
@@ -106,11 +107,12 @@ async def _bounded(answer: ClientResponse, who: str) -> bytes:
     return bytes(body)
 
 
-def _refusal(status: int, body: bytes, request: Request) -> SkyferryError:
+def _refusal(status: int, body: bytes, request: Request, wait: float | None) -> SkyferryError:
+    """`wait` is what the service asks for, in seconds."""
     if status == 429:
-        return Throttled(where=request.who)
+        return Throttled(where=request.who, retry_after=wait)
     if status >= 500:
-        return StoreUnavailable(f"HTTP {status}", where=request.who)
+        return StoreUnavailable(f"HTTP {status}", where=request.who, retry_after=wait)
     return refused(_said(body) or f"HTTP {status}", request.who, request.secrets)
 
 
@@ -162,8 +164,3 @@ def life(document: Mapping[str, Any], name: str = "expires_in") -> float:
         return float(document.get(name, 3600))
     except (TypeError, ValueError):
         return 3600.0
-
-
-def _proxy(url: str) -> str | None:
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from skyferry.aws import partition
 from skyferry.policy.aws_commands import OUTBOUND, made, told
 from skyferry.policy.aws_trust import trust, who
 from skyferry.policy.document import Json, Policy
@@ -89,9 +90,7 @@ def versioned(statements: Iterable[Json]) -> Json:
 
 def arn(place: StoreNeeds | QueueNeeds, service: str, rest: str) -> str:
     """In the partition that its region is of."""
-    region = place.settings.region
-    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
-    return f"arn:{partition}:{service}{rest}"
+    return f"arn:{partition(place.settings.region)[0]}:{service}{rest}"
 
 
 def _store(store: StoreNeeds) -> Iterator[Statement]:
@@ -126,8 +125,7 @@ def _key(store: StoreNeeds, sid: str) -> Statement:
     actions = KMS_WRITE if store.written else KMS_READ
     condition: dict[str, Json] = {}
     if region:
-        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        condition["StringEquals"] = {"kms:ViaService": f"s3.{region}.{domain}"}
+        condition["StringEquals"] = {"kms:ViaService": f"s3.{region}.{partition(region)[1]}"}
     alias = re.search(r"(?:\A|:)(alias/.+)\Z", key)
     if alias:
         condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": alias[1]}

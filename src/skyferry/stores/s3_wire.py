@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
@@ -15,12 +16,13 @@ from xml.etree import ElementTree
 from skyferry import aws, http
 from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
-from skyferry.errors import ConfigError, StoreError, Unsupported
+from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
 from skyferry.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.stores.s3_errors import Refusal, translate
 from skyferry.stores.s3_services import AMAZON, SERVICES, Service
 
 DIRECTORY = "--x-s3"  # ends the name of a bucket that wants sessions, lists in no order and keeps no versions
+ROTATED = "InvalidAccessKeyId"  # what is said of a key that somebody has replaced by another
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
@@ -114,8 +116,12 @@ class S3Wire:
 
         credentials = await self._credentials()
         answer = await once(credentials)
-        if answer.status >= 400 and answer.status not in accept and _expired(method, answer):
+        refused = answer.status >= 400 and answer.status not in accept
+        if refused and _expired(method, answer):
             answer = await once(await self._credentials(stale=credentials.access_key))
+        elif refused and refusal(answer).code == ROTATED:
+            with suppress(IdentityRefused):  # the same was given again: what the service says of it tells more
+                answer = await once(await self._credentials(stale=credentials.access_key))
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate(refusal(answer), self.where(key))

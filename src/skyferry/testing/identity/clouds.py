@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from skyferry.testing.identity.grants import Grants
 from skyferry.testing.identity.issuer import Clock, Issuer, Trust
@@ -29,6 +31,7 @@ class Failure:
     service: str  # aws, google, iam, metadata, entra
     status: int
     body: str = ""  # "{token}" is replaced by what was sent, as a careless service would
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True)

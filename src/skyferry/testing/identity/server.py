@@ -90,6 +90,6 @@ def _guarded(clouds: Clouds, service: str, handler: Handler) -> Callable[[web.Re
             return await handler(clouds, request)
         form = await request.post()
         sent = " ".join(str(form[name]) for name in SECRETS if name in form)
-        return web.Response(status=failure.status, text=failure.body.replace("{token}", sent))
+        return web.Response(status=failure.status, text=failure.body.replace("{token}", sent), headers=failure.headers)
 
     return handle
