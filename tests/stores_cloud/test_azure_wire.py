@@ -10,13 +10,13 @@ from aiohttp import web
 from awscrt import checksums as crt
 
 from skyferry.credentials import Provider, fixed
-from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, Unsupported, VersionChanged
+from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, StoreError, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Precondition, Reach
 from skyferry.stores.azure import AzureStore
 from skyferry.stores.azure_proof import CRC64, crc64
 from skyferry.stores.azure_upload import ALIVE
-from skyferry.stores.azure_wire import AzureOptions
+from skyferry.stores.azure_wire import OLDER, AzureOptions
 
 OLD, NEW = "2026-11-23T10:00:00.0000001Z", "2026-11-23T10:00:00.0000002Z"
 TAG = '"0x8DC0FFEE"'
@@ -192,5 +192,30 @@ async def test_a_listing_decodes_names_that_xml_has_not_and_leaves_directories_o
     assert [request.query.get("marker") for request in script.seen] == [None, "more"]
     script.plan(200, body=body.replace("dir/x", "é").encode())
     assert [meta.key async for meta in store.list()] == ["é"]
-    script.plan(200, body=b"<E><Blobs>" + blob.format(*pages[0][1][0]).encode() + b"</Blobs></E>")
+    script.plan(200, body=body.replace(listed, blob.format(*pages[0][1][0])).encode())
     assert [meta.key async for meta in store.list()] == ["a\uffff+"]
+
+
+async def test_another_document_is_no_empty_listing(script: Script, store: AzureStore) -> None:
+    script.plan(200, body=b"<html><body>Sign in</body></html>")
+    with pytest.raises(StoreError, match="no listing"):
+        assert [meta.key async for meta in store.list()] == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<Error><Code>InvalidHeaderValue</Code><HeaderName>x-ms-version</HeaderName></Error>"]
+)
+async def test_an_account_that_does_not_know_the_version_yet_is_asked_by_an_older_one(
+    script: Script, store: AzureStore, body: bytes
+) -> None:
+    """Azure brings a new one to some regions and clouds months after others."""
+    script.plan(*refused(400, "InvalidHeaderValue"), body)
+    script.plan(200, body=b"<EnumerationResults><Blobs/></EnumerationResults>")
+    assert [meta.key async for meta in store.list(after="a")] == []
+    script.plan(200, {**BLOB, "content-length": "0"})
+    await store.head("k")
+    assert [request.headers["x-ms-version"] for request in script.seen] == ["2026-02-06", OLDER, OLDER]
+    assert [request.query.get("startFrom") for request in script.seen] == ["a", None, None]
+    script.plan(*refused(400, "InvalidHeaderValue"), body)
+    with pytest.raises(StoreError):
+        await store.write("k", b"", Attributes(), Checksums())

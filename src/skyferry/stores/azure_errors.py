@@ -38,7 +38,8 @@ class Refusal:
     retry_after: float | None = None  # seconds
 
 
-REHYDRATION = 3600.0  # seconds between looks at a blob that comes back from the archive, which takes hours
+# Seconds between looks at a blob that comes back from the archive, which may take 15 hours: three retries outlast it.
+REHYDRATION = 5 * 3600.0
 ENDPOINT = "see that the endpoint is that of a storage account, and that no proxy answers in its place"
 CONTAINER = "create the container, or correct its name or the endpoint"
 ROLE = "give this identity the role that `skyferry policy` prints (Storage Blob Data Contributor, but for tags)"

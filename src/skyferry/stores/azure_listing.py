@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+from skyferry.errors import StoreError
 from skyferry.model import Checksums, ObjectMeta, Position
 from skyferry.stores.azure_meta import quoted
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
@@ -33,6 +34,8 @@ class Listing:
         more = True
         while more:
             document = (await self._wire.send("GET", query=query)).xml()
+            if document.find("Blobs") is None:  # must not look like a container that is empty
+                raise StoreError("the answer is no listing: does another server answer in its place?")
             yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
             query["marker"] = document.findtext("NextMarker", "")
             more = bool(query["marker"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
@@ -17,6 +17,7 @@ from skyferry.stores.azure_errors import Refusal, translate
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
 STARTS = "2026-02-06"  # the API version since which a listing may start anywhere
+OLDER = "2021-12-02"  # the one that knows all else, the tier Cold for one; a new one comes to some regions months later
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,12 @@ class AzureWire:
         """
         request = Request(method, key, query or {}, headers or {}, body, limit, origin)
         credential = await self._credential()
+        version = self._version
         answer = await self._once(request, credential)
+        if version != OLDER and _too_new(answer):
+            self._version = OLDER
+            request = replace(request, query={k: v for k, v in request.query.items() if k != "startFrom"})
+            answer = await self._once(request, credential)
         if _expired(answer) and isinstance(credential, str) and credential:
             renewed = await self._credential(stale=credential)
             if renewed != credential:
@@ -172,6 +178,12 @@ def refusal(answer: Answer) -> Refusal:
 
 def _expired(answer: Answer) -> bool:
     return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
+
+
+def _too_new(answer: Answer) -> bool:
+    """Whether the service does not know the version of the API. An answer to HEAD does not name the header."""
+    said = refusal(answer)
+    return said.code == "InvalidHeaderValue" and (not answer.body or "x-ms-version" in said.message)
 
 
 def _query(query: Mapping[str, str]) -> str:
