@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
 from skyferry.engine.guarded import GuardedStore, Guards
-from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreUnavailable, Throttled
+from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -76,6 +77,45 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     breaker.failed("write", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.reach, found, "third", Attributes())
+
+
+class Slow(MemoryStore):
+    """Takes longer than a request may that carries nothing."""
+
+    async def read(self, *args: Any, **more: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await super().read(*args, **more)
+
+    async def write(self, *args: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await super().write(*args)
+
+    async def write_part(self, *args: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await super().write_part(*args)
+
+    async def finish_upload(self, *args: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await super().finish_upload(*args)
+
+
+async def test_a_request_may_take_longer_the_more_it_carries() -> None:
+    """Else a line that is slow, or shared by many parts, would never carry any of them to its end."""
+    clock, data = ManualClock(), bytes(2**20)
+    store = Slow("d", clock, None, MemoryProvider())
+    breaker, unlimited = Breaker(BreakerPolicy(), clock), RateLimiter(0.0, clock)
+    guarded = GuardedStore(
+        store, Guards(breaker, unlimited, unlimited, clock, Trace(), random.Random(1), timeout=0.01, tries=1)
+    )
+    with pytest.raises(StoreTimeout):
+        await guarded.write("k", b"", Attributes(), Checksums())
+    await guarded.write("k", data, Attributes(), Checksums())
+    with pytest.raises(StoreTimeout):
+        await guarded.read("k", 0, 1)
+    assert (await guarded.read("k", 0, len(data))).data == data
+    upload = await guarded.start_upload("new", len(data), len(data), Attributes())
+    part = await guarded.write_part(upload, 1, data, "")
+    assert (await guarded.finish_upload(upload, [part], Checksums())).size == len(data)
 
 
 class Paged(MemoryStore):

@@ -12,7 +12,7 @@ from tests.stores_cloud.doors import Door
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.credentials import fixed
-from skyferry.errors import IdentityRefused
+from skyferry.errors import IdentityRefused, InternalError
 from skyferry.identity.build import Surroundings, google_token
 from skyferry.identity.renewing import Renewing
 from skyferry.stores.gcs import GcsStore
@@ -152,3 +152,15 @@ async def test_an_identity_that_is_revoked_makes_the_work_wait_and_come_back(
     with pytest.raises(IdentityRefused, match="pool and provider exist") as caught:
         await store.read("k", 0, 10)
     assert caught.value.outage
+
+
+async def test_a_token_that_fails_in_a_way_of_its_own_is_told_as_it_is(fake: GcsFake) -> None:
+    """Also where two requests at the same time need one."""
+
+    async def token(*, stale: str = "") -> str:
+        raise InternalError("a bug")
+
+    store = GcsStore("gcs", "b", token, GcsOptions(endpoint=fake.url))
+    with pytest.raises(InternalError):
+        await store.read("k", 0, 10)
+    await store.close()

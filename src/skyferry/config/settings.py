@@ -196,7 +196,10 @@ class LimitSettings(Section):
         8 * 2**20, ge=64 * 2**10, description="Objects above this are copied in parts of this size."
     )
     part_concurrency: int = Field(4, ge=1, description="Parts of one object at the same time.")
-    request_timeout: Seconds = Field(60.0, description="A request that takes longer fails and is tried again.")
+    request_timeout: Seconds = Field(
+        60.0,
+        description="A request that takes longer fails and is tried again; a second more for each 256 KiB it carries.",
+    )
     lost_leases: int = Field(20, ge=1, description="A transfer whose worker died this often is a dead letter.")
 
 

@@ -27,6 +27,9 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 
 T = TypeVar("T")
+CARRIED = (
+    256 * 2**10
+)  # bytes a second, of what a request carries: a slow line is no fault, and one that stands still is told
 COPIED = 16 * 2**20  # bytes a second, of what a provider copies by itself: for so much longer it may take to answer
 
 
@@ -70,7 +73,7 @@ class GuardedStore:
                 raise ConnectionLost("the body ended early", where=f"{self.name} {key}")
             return replace(got, data=b"".join((*came, got.data))) if came else got
 
-        answer = await self._ask("read", "read", key, 0, rest)
+        answer = await self._ask("read", "read", key, 0, rest, slow=length / CARRIED)
         await self.guards.bytes.take(len(answer.data))  # a debt: how much comes is known only now
         return answer
 
@@ -78,7 +81,12 @@ class GuardedStore:
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self._ask(
-            "write", "write", key, len(data), lambda: self.inner.write(key, data, attributes, checksums, when)
+            "write",
+            "write",
+            key,
+            len(data),
+            lambda: self.inner.write(key, data, attributes, checksums, when),
+            slow=len(data) / CARRIED,
         )
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
@@ -88,14 +96,24 @@ class GuardedStore:
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         return await self._ask(
-            "write_part", "write", upload.key, len(data), lambda: self.inner.write_part(upload, number, data, crc32c)
+            "write_part",
+            "write",
+            upload.key,
+            len(data),
+            lambda: self.inner.write_part(upload, number, data, crc32c),
+            slow=len(data) / CARRIED,
         )
 
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self._ask(
-            "finish_upload", "write", upload.key, 0, lambda: self.inner.finish_upload(upload, parts, checksums, when)
+            "finish_upload",
+            "write",
+            upload.key,
+            0,
+            lambda: self.inner.finish_upload(upload, parts, checksums, when),
+            slow=upload.size / COPIED,  # some put the parts together byte by byte
         )
 
     async def abort_upload(self, upload: Upload) -> None:

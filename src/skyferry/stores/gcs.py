@@ -18,7 +18,7 @@ from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
     PreconditionFailed,
-    StoreError,
+    SkyferryError,
     Unsupported,
     VersionChanged,
 )
@@ -196,7 +196,7 @@ class GcsStore:
                 async with asyncio.TaskGroup() as group:
                     sent = group.create_task(self._range(key, start, length, version))
                     look = group.create_task(self._look(key, version))
-            except* StoreError as failed:
+            except* SkyferryError as failed:
                 raise failed.exceptions[0] from failed
             answer, found = sent.result(), look.result()
             told = self._of_range(key, answer, start, length)

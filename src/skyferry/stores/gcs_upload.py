@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from awscrt.checksums import combine_crc32c
 
-from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreError, Unsupported, UploadGone
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs_meta import FIELDS, STANDARD, attributes, meta, resource, to_hex
 from skyferry.stores.gcs_wire import GcsWire
@@ -224,6 +224,6 @@ async def _each(requests: Iterable[Awaitable[T]]) -> list[T]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(request)) for request in requests]
-    except* StoreError as failed:
+    except* SkyferryError as failed:
         raise failed.exceptions[0] from failed
     return [task.result() for task in tasks]
