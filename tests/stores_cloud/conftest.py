@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
@@ -14,6 +15,9 @@ from skyferry.stores.gcs import GcsStore
 from skyferry.stores.gcs_wire import GcsOptions
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_wire import S3Options
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.identity import Clouds, TokenServices, token_services
+from skyferry.testing.identity.clouds import ENTRA_AUDIENCE, KUBERNETES, POD, RESOURCE
 from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, azurite, gcs_fake, localstack, radosgw
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.s3 import S3Place
@@ -88,3 +92,23 @@ async def gcs_store(gcs: GcsPlace) -> AsyncIterator[GcsStore]:
     store = gcs.store(await gcs.bucket())
     yield store
     await store.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The token services'."""
+    return ManualClock(time.time())
+
+
+@pytest.fixture
+def ours() -> ManualClock:
+    return ManualClock(time.time())
+
+
+@pytest.fixture
+async def services(clock: ManualClock) -> AsyncIterator[TokenServices]:
+    """They give a pod's token for each cloud that takes one."""
+    async with token_services(Clouds(clock.time)) as running:
+        for cloud, audience in (("google", f"https:{RESOURCE}"), ("entra", ENTRA_AUDIENCE)):
+            running.clouds.tokens[cloud] = running.clouds.issuers[KUBERNETES].token(POD, audience, life=1e6)
+        yield running

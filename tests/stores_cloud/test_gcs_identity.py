@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp import web
-from tests.stores_cloud.doors import Door
+from tests.stores_cloud.doors import ENDS, LIFE, Door, carry
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.credentials import fixed
@@ -18,15 +17,13 @@ from skyferry.identity.renewing import Renewing
 from skyferry.stores.gcs import GcsStore
 from skyferry.stores.gcs_wire import GcsOptions
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
-from skyferry.testing.identity.clouds import ACCOUNT, KUBERNETES, POD, POOL, PROJECT, PROVIDER, RESOURCE
+from skyferry.testing.identity import Failure, TokenServices
+from skyferry.testing.identity.clouds import ACCOUNT, POOL, PROJECT, PROVIDER
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
 from skyferry.testing.store_cases.place import BARE, digests
 
 PART = 5 * 2**20
-PARTS = 8
-LIFE = 3600.0  # seconds, of a token
 
 
 class GoogleDoor(Door):
@@ -34,24 +31,6 @@ class GoogleDoor(Door):
 
     def refusal(self) -> web.Response:
         return web.json_response({"error": {"code": 401, "message": "Invalid Credentials"}}, status=401)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Google's."""
-    return ManualClock(time.time())
-
-
-@pytest.fixture
-def ours() -> ManualClock:
-    return ManualClock(time.time())
-
-
-@pytest.fixture
-async def services(clock: ManualClock) -> AsyncIterator[TokenServices]:
-    async with token_services(Clouds(clock.time)) as running:
-        running.clouds.tokens["pod"] = running.clouds.issuers[KUBERNETES].token(POD, f"https:{RESOURCE}", life=1e6)
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +52,7 @@ async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[
     settings = IdentitySettings(
         kind="federated",
         token="url",
-        token_url=f"{services.url}/tokens/pod",
+        token_url=f"{services.url}/tokens/google",
         project=PROJECT,
         pool=POOL,
         provider=PROVIDER,
@@ -97,21 +76,9 @@ async def store(fake: GcsFake, door: Door, identity: Renewing[str]) -> AsyncIter
 async def test_a_transfer_outlives_its_tokens(
     store: GcsStore, door: Door, services: TokenServices, clock: ManualClock, ours: ManualClock
 ) -> None:
-    piece, data = bytes(PART), bytes(PART) * PARTS
-    upload = await store.start_upload("k", len(data), PART, BARE)
-    crc32c = digests(piece).crc32c
-    parts = []
-    for number in range(1, PARTS + 1, 2):
-        await clock.advance(LIFE)
-        await ours.advance(60)
-        parts += await asyncio.gather(*(store.write_part(upload, n, piece, crc32c) for n in (number, number + 1)))
-    await clock.advance(LIFE)
-    await store.finish_upload(upload, parts, digests(data))
-    await clock.advance(LIFE)
-    assert (await store.head("k")).size == len(data)
-    assert door.refused >= PARTS // 2 + 1
-    ends = PARTS // 2 + 2
-    assert services.clouds.calls["google"] <= ends + 1, "one renewal for each end, however many requests saw it"
+    await carry(store, PART, clock, ours)
+    assert door.refused >= ENDS - 1
+    assert services.clouds.calls["google"] <= ENDS + 1, "one renewal for each end, however many requests saw it"
 
 
 async def test_so_does_a_resumable_upload(

@@ -17,7 +17,7 @@ from skyferry.identity.build import Surroundings, aws_credentials
 from skyferry.identity.renewing import Renewing
 from skyferry.stores.s3 import S3Store
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Failure, TokenServices, token_services
+from skyferry.testing.identity import Failure, TokenServices
 from skyferry.testing.identity.clouds import ROLE
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
@@ -26,12 +26,6 @@ from skyferry.testing.store_cases.place import BARE, digests
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 PART = 5 * 2**20
 PARTS = 4
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[TokenServices]:
-    async with token_services() as running:
-        yield running
 
 
 @pytest.fixture
