@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -21,9 +21,9 @@ from skyferry.stores.azure_meta import Pin, meta, write_headers, written
 from skyferry.stores.azure_proof import demand, digest
 from skyferry.stores.azure_upload import AzureUploads
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.common import check_key, replacing
 from skyferry.stores.s3_meta import content_range, from_base64
 
-KEY_MAX = 1024  # bytes of UTF-8; Azure counts characters, Skyferry's keys are no longer anywhere
 SEGMENTS_MAX = 254
 # "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. A backslash would become a slash, and
 # a dot at the end of a segment be lost: another key.
@@ -74,7 +74,7 @@ class AzureStore:
         known = await digest(data, checksums, self._wire.where(key))
         headers = {**write_headers(attributes, tags=not self._options.hierarchical), **self._options.encryption_headers}
         headers |= {**_conditions(when), **demand(known), "x-ms-blob-type": "BlockBlob"}
-        with _replacing(when):
+        with replacing(when):
             answer = await self._wire.send("PUT", key, headers=headers, body=data)
         attested = Checksums(
             known.crc32c, md5=from_base64(answer.headers.get("content-md5", "")), crc64nvme=known.crc64nvme
@@ -91,7 +91,7 @@ class AzureStore:
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        with _replacing(when):
+        with replacing(when):
             return await self._uploads.finish(upload, parts, checksums, _conditions(when))
 
     async def abort_upload(self, upload: Upload) -> None:
@@ -107,7 +107,7 @@ class AzureStore:
         self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key)
-        with _replacing(when):
+        with replacing(when):
             return await self._copies.copy(source, found, key, attributes, _conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
@@ -116,11 +116,8 @@ class AzureStore:
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
-        try:
+        with suppress(ObjectNotFound), replacing(when):
             await self._wire.send("DELETE", key, headers=_conditions(when))
-        except ObjectNotFound as absent:
-            if when.replace:
-                raise PreconditionFailed(absent.message, where=absent.where) from absent
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         mark = after.encode()
@@ -136,12 +133,7 @@ class AzureStore:
         await self._wire.close()
 
     def _check(self, key: str) -> None:
-        try:
-            size = len(key.encode())
-        except UnicodeEncodeError as broken:
-            raise InvalidKey("the key is no Unicode", where=self.name) from broken
-        if not 0 < size <= KEY_MAX:
-            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
+        check_key(key, self.name)
         if _REFUSED.search(key) or key.count("/") >= SEGMENTS_MAX:
             said = f"Azure keeps no key with control characters, backslashes, a dot at the end of a segment, or {SEGMENTS_MAX}"
             raise InvalidKey(f"{said} slashes", where=self._wire.where(key))
@@ -185,14 +177,3 @@ def _conditions(when: Precondition) -> dict[str, str]:
     if when.replace and not demand:
         raise Unsupported(f"Azure compares ETags, and version {when.replace!r} names none")
     return demand
-
-
-@contextmanager
-def _replacing(when: Precondition) -> Iterator[None]:
-    """To replace what is not there is a precondition that does not hold."""
-    try:
-        yield
-    except ObjectNotFound as absent:
-        if when.replace:
-            raise PreconditionFailed(absent.message, where=absent.where) from absent
-        raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -26,13 +27,14 @@ from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
+from skyferry.stores.common import check_key, replacing
 from skyferry.stores.gcs_inspect import inspect
 from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
 from skyferry.stores.gcs_resumable import STEP, GcsResumable
 from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
 from skyferry.stores.gcs_wire import GcsOptions, GcsWire
 
-KEY_MAX = 1024  # bytes of UTF-8; this and the next two: "About Cloud Storage objects", object names
+# "About Cloud Storage objects", object names
 _FORBIDDEN = re.compile(r"[\0\r\n]")
 _RESERVED = ".well-known/acme-challenge/"
 TURNS = 10  # tries to read an object that is overwritten again and again
@@ -130,12 +132,9 @@ class GcsStore:
         raise Unsupported(where=self._wire.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
-        try:
+        with suppress(ObjectNotFound), replacing(when):
             self._check(key)
             await self._wire.send("DELETE", self._wire.path(key), query=self._conditions(key, when), key=key)
-        except ObjectNotFound as absent:
-            if when.replace:
-                raise PreconditionFailed(absent.message, where=absent.where) from absent
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"startOffset": after} if after else {}
@@ -151,12 +150,7 @@ class GcsStore:
 
     def _check(self, key: str, *, ours: bool = True) -> None:
         """A key that may be `ours` and is in the scratch area is not found, so that nobody copies what was found there."""
-        try:
-            size = len(key.encode())
-        except UnicodeEncodeError as broken:
-            raise InvalidKey("the key is no Unicode", where=self.name) from broken
-        if not 0 < size <= KEY_MAX:
-            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
+        check_key(key, self.name)
         if _FORBIDDEN.search(key) or key in (".", "..") or key.startswith(_RESERVED):
             raise InvalidKey("Cloud Storage has no such names", where=self._wire.where(repr(key)))
         if key.startswith(SCRATCH):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,14 +13,13 @@ from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, Precondi
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
+from skyferry.stores.common import check_key, replacing
 from skyferry.stores.s3_copy import S3Copies
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_inspect import inspect
 from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
 from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, following, key_of
-
-KEY_MAX = 1024  # bytes of UTF-8 ("Naming Amazon S3 objects", Amazon S3 User Guide)
 
 
 class S3Store:
@@ -79,7 +78,7 @@ class S3Store:
             headers |= _strongest(checksums)
         if checksums.md5:
             headers["content-md5"] = to_base64(checksums.md5)
-        with _replacing(when):
+        with replacing(when):
             answer = await self._wire.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
         return written(key, answer.headers, len(data), attributes)
 
@@ -95,7 +94,7 @@ class S3Store:
     ) -> ObjectMeta:
         if when != ANY and not self._service.finish_exact:
             raise Unsupported("this service finishes uploads unconditionally", where=self._wire.where(upload.key))
-        with _replacing(when):
+        with replacing(when):
             return await self._uploads.finish(upload, parts, checksums, self._conditions(when))
 
     async def abort_upload(self, upload: Upload) -> None:
@@ -122,11 +121,8 @@ class S3Store:
         self._check(key)
         if when.replace and not self._service.delete_exact:
             raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
-        try:
+        with suppress(ObjectNotFound), replacing(when):
             await self._wire.send("DELETE", key, headers=_replacement(when))
-        except ObjectNotFound as absent:
-            if when.replace:
-                raise PreconditionFailed(absent.message, where=absent.where) from absent
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
@@ -152,14 +148,9 @@ class S3Store:
         await self._wire.close()
 
     def _check(self, key: str) -> None:
-        try:
-            size = len(key.encode())
-        except UnicodeEncodeError as broken:
-            raise InvalidKey("the key is no Unicode", where=self.name) from broken
+        check_key(key, self.name)
         if "\0" in key:
             raise InvalidKey("the key has a NUL", where=self.name)
-        if not 0 < size <= KEY_MAX:
-            raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=self._wire.where(key))
 
     def _conditions(self, when: Precondition) -> dict[str, str]:
         """Headers. Raises Unsupported for one that this service would ignore."""
@@ -221,14 +212,3 @@ def _replacement(when: Precondition) -> dict[str, str]:
     if when.replace and not demand:
         raise Unsupported(f"S3 compares ETags, and version {when.replace!r} names none")
     return demand
-
-
-@contextmanager
-def _replacing(when: Precondition) -> Iterator[None]:
-    """To replace what is not there is a precondition that does not hold."""
-    try:
-        yield
-    except ObjectNotFound as absent:
-        if when.replace:
-            raise PreconditionFailed(absent.message, where=absent.where) from absent
-        raise

@@ -1,0 +1,34 @@
+"""What the adapters of the clouds have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed
+from skyferry.ports import Precondition
+
+KEY_MAX = (
+    1024  # bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry's keys are no longer anywhere
+)
+
+
+def check_key(key: str, store: str) -> None:
+    """Raises InvalidKey for one that no cloud keeps; each has its own rules besides."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as broken:
+        raise InvalidKey("the key is no Unicode", where=store) from broken
+    if not 0 < size <= KEY_MAX:
+        raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=f"{store} {key}")
+
+
+@contextmanager
+def replacing(when: Precondition) -> Iterator[None]:
+    """To replace or delete a version of what is not there is a precondition that does not hold."""
+    try:
+        yield
+    except ObjectNotFound as absent:
+        if when.replace:
+            raise PreconditionFailed(absent.message, where=absent.where) from absent
+        raise
