@@ -20,6 +20,7 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
     Unsupported,
+    UploadGone,
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part, Precondition, Upload
@@ -315,4 +316,22 @@ async def test_each_part_says_its_md5_where_it_says_no_other_checksum(
         await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
     await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
     assert "content-md5" in broken.proxy.exchanges[-1].headers
+    await store.close()
+
+
+async def test_a_service_without_checksums_is_not_asked_for_them(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backblaze refuses the header that asks with 400, and with it every look and every read."""
+    monkeypatch.setattr(s3_wire, "SERVICES", {"localstack": SERVICES["b2"]})
+    store = broken.place.store(broken.bucket, broken.proxy.url)
+    await store.write("k", DATA, MARKED, Checksums())
+    await store.head("k")
+    await store.read("k", 0, 10)
+    upload = await store.start_upload("k", len(DATA), PART, MARKED)
+    part = await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
+    await store.finish_upload(upload, [part], crc(DATA))
+    with pytest.raises(UploadGone):
+        await store.finish_upload(upload, [part], crc(DATA))
+    assert not [x.method for x in broken.proxy.exchanges if any("checksum" in name for name in x.headers)]
     await store.close()

@@ -17,7 +17,7 @@ from skyferry.stores.common import check_key, replacing
 from skyferry.stores.s3_copy import S3Copies
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_inspect import inspect
-from skyferry.stores.s3_meta import ATTESTED, CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
+from skyferry.stores.s3_meta import CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
 from skyferry.stores.s3_upload import S3Uploads
 from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, following, key_of
 
@@ -43,7 +43,7 @@ class S3Store:
         """The meta of a pinned range has the checksums that this answer attests, and tags if it begins at 0."""
         self._check(key)
         pin = Pin.parse(version)
-        headers = {**ATTESTED, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
+        headers = {**self._service.asking, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
         try:
             answer = await self._wire.send(
                 "GET", key, query=pin.query, headers=headers, limit=max(length, 1), accept=(416,)
@@ -161,7 +161,7 @@ class S3Store:
 
     async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
         """One HEAD. The answer to a failed one has no body, so a GET of one byte is asked for the reason."""
-        headers = {**ATTESTED, **pin.headers}
+        headers = {**self._service.asking, **pin.headers}
         answer = await self._wire.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
         if answer.status >= 300:
             answer = await self._wire.send(

@@ -25,7 +25,6 @@ HEADERS = {  # field of Attributes -> header
     "storage_class": "x-amz-storage-class",
 }
 CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # the one we prefer first
-ATTESTED = {"x-amz-checksum-mode": "ENABLED"}  # asks for them
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2

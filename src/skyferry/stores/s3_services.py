@@ -33,6 +33,11 @@ class Service:
     region: str = "us-east-1"  # what requests are signed for unless the settings say
     lossy: tuple[str, ...] = ()
 
+    @property
+    def asking(self) -> dict[str, str]:
+        """The header that asks for checksums where there are any: Backblaze refuses it, and with it the request."""
+        return {"x-amz-checksum-mode": "ENABLED"} if self.checksums or self.upload_checksum else {}
+
     def traits(self) -> Traits:
         """As the engine reads them."""
         return Traits(
@@ -69,8 +74,9 @@ OTHER = Service(
 SERVICES: Mapping[str, Service] = MappingProxyType(
     {
         AMAZON: Service(path_style=False),
-        # Older ones replaced what was not there (minio/minio#21526, of August 2025).
-        "minio": Service(delete_exact=False, copies=frozenset()),
+        # Older ones replaced what was not there (minio/minio#21526, of August 2025). What is below the key of another object
+        # it does not always list (#20834).
+        "minio": Service(delete_exact=False, copies=frozenset(), lossy=("a key and one below it (a and a/b)",)),
         # "Checksum Types" of "S3 API compatibility", and "Conditional operations", Cloudflare R2 documentation.
         "r2": Service(
             checksums=False,

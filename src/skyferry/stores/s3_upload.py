@@ -18,7 +18,6 @@ from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.s3_errors import translate
 from skyferry.stores.s3_meta import (
-    ATTESTED,
     CHECKSUMS,
     Pin,
     from_base64,
@@ -140,7 +139,7 @@ class S3Uploads:
 
     async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:
         """The object, if this upload made it. Raises UploadGone."""
-        answer = await self._wire.send("HEAD", upload.key, headers=ATTESTED, accept=(404,))
+        answer = await self._wire.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
         found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
         ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
         proven = found.checksums.shares(checksums) and not found.checksums.conflict(checksums)
