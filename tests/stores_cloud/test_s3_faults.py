@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from awscrt import checksums as crt
 
+from skyferry.credentials import fixed
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -334,4 +335,19 @@ async def test_a_service_without_checksums_is_not_asked_for_them(
     with pytest.raises(UploadGone):
         await store.finish_upload(upload, [part], crc(DATA))
     assert not [x.method for x in broken.proxy.exchanges if any("checksum" in name for name in x.headers)]
+    await store.close()
+
+
+async def test_where_the_requester_pays_every_request_says_so(broken: Broken) -> None:
+    """And no store that does not say it copies from there by itself."""
+    options = replace(broken.place.options, endpoint=broken.proxy.url, requester_pays=True)
+    who = fixed(await broken.place.credentials())
+    store = S3Store("s3", broken.bucket, who, options)
+    await store.write("k", DATA, MARKED, crc(DATA))
+    await store.read("k", 0, 10)
+    assert [meta.key async for meta in store.list()] == ["k"]
+    await store.delete("k")
+    assert {x.headers.get("x-amz-request-payer") for x in broken.proxy.exchanges} == {"requester"}
+    assert store.reach == S3Store("other", broken.bucket, who, options).reach
+    assert store.reach != S3Store("other", broken.bucket, who, replace(options, requester_pays=False)).reach
     await store.close()

@@ -67,6 +67,7 @@ class StoreSettings(Section):
     )
     encryption_scope: str = Field("", description="Azure: the scope that encrypts what is written.")
     hierarchical: bool = Field(False, description="Azure: the account has a hierarchical namespace (Data Lake).")
+    requester_pays: bool = Field(False, description="S3: pay for requests, where the bucket wants the requester to.")
     billing_project: str = Field("", description="Cloud Storage: who pays, where the bucket wants the requester to.")
     uploads: Literal["compose", "resumable"] = Field(
         "compose",

@@ -42,7 +42,7 @@ STORES = {
         "s3://BUCKET",
         Provider.AWS_S3,
         options=frozenset({"endpoint", "identity", "region", "service"}),
-        settings=_CLOUD | {"region", "service", "encryption", "kms_key"},
+        settings=_CLOUD | {"region", "service", "encryption", "kms_key", "requester_pays"},
         extra="s3",
         needs=("aiohttp", "botocore"),
     ),

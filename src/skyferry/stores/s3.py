@@ -28,7 +28,7 @@ class S3Store:
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name, self.traits = name, options.row.traits()
         place = (options.service, options.endpoint) if options.endpoint else (options.service,)
-        self.reach: Reach | None = Reach((*place, credentials), bucket)
+        self.reach: Reach | None = Reach((*place, options.requester_pays, credentials), bucket)
         self._service, self._encryption = options.row, options.encryption_headers
         self._wire = S3Wire(name, bucket, credentials, options)
         self._uploads = S3Uploads(self._wire, self._service, self._encryption)

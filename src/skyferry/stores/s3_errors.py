@@ -64,7 +64,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "ConditionalRequestConflict": (PreconditionFailed, ""),  # two writers at once: who lost looks again
     "AccessDenied": (
         PermissionDenied,
-        "grant this identity the action; without s3:ListBucket an absent key is denied too",
+        "grant this identity the action; without s3:ListBucket an absent key is denied too. Or the requester pays",
     ),
     "AllAccessDisabled": (PermissionDenied, ""),
     # Who we are is in doubt, and no object at fault: the work waits until that is put right.

@@ -36,6 +36,7 @@ class S3Options:
     region: str = ""  # "" = the service's default
     encryption: str = ""  # AES256, aws:kms, aws:kms:dsse; "" = the bucket's default
     kms_key: str = ""  # ARN or id; "" = the account's default key
+    requester_pays: bool = False  # we do, where the bucket wants that
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 30.0  # seconds without a byte
@@ -46,6 +47,11 @@ class S3Options:
         headers = {"x-amz-server-side-encryption": self.encryption}
         headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.kms_key
         return {name: value for name, value in headers.items() if value}
+
+    @property
+    def payer_headers(self) -> dict[str, str]:
+        """What every request says."""
+        return {"x-amz-request-payer": "requester"} if self.requester_pays else {}
 
     @property
     def row(self) -> Service:
@@ -107,7 +113,7 @@ class S3Wire:
         """
         url = self.root + quote(key, safe="/~") + _query(query or {})
         path = url[url.index("/", url.index("//") + 2) :]
-        unsigned = {"Host": self._host, **(headers or {})}
+        unsigned = {"Host": self._host, **self._options.payer_headers, **(headers or {})}
 
         async def once(credentials: S3Credentials) -> Answer:
             signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)

@@ -75,6 +75,7 @@ def _s3(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities
         region=settings.region or around.env.get("AWS_REGION", "") * (settings.service == "aws"),
         encryption=settings.encryption,
         kms_key=settings.kms_key,
+        requester_pays=settings.requester_pays,
     )
     who = settings.identity
     credentials = identities.shared("aws", who, lambda: aws_credentials(who, around))
