@@ -29,7 +29,7 @@
 
 `disposition` says what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
 at once), `skip` (settled with a reason). `outage` marks errors which say more about the store than about the object:
-they feed its circuit breaker, and they burn an attempt only while the store serves others.
+they feed its circuit breaker, and they burn an attempt only while the store serves others; `Throttled` burns none.
 """
 
 from __future__ import annotations

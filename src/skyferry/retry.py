@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyferry.errors import Disposition, SkyferryError
+from skyferry.errors import Disposition, SkyferryError, Throttled
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ def decide(
     """What to do after `error` ended attempt `attempt` (from 1).
 
     `healthy`: the store has answered somebody since the request that failed began. While it has not, an outage error
-    says nothing about this object, so it burns no attempt and never gives up.
+    says nothing about this object, so it burns no attempt and never gives up. Nor does a refusal of the rate, ever.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()
-    burned = healthy or not error.outage
+    burned = not error.outage or (healthy and not isinstance(error, Throttled))
     if burned and attempt > max_retries:
         return GiveUp()
     return Again(backoff.delay(attempt, random, error.retry_after), burned)
