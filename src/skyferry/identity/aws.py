@@ -117,7 +117,10 @@ def _found() -> Fresh[S3Credentials]:
     return Fresh(S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires)
 
 
-FIND = "give the machine a role, or set identity: {kind: federated, ...}: see docs/identity.md"
+FIND = (
+    "give the machine a role (and its metadata a hop limit of 2, if this is a container), or set identity: {kind: federated, ...}: "
+    "see docs/identity.md"
+)
 
 
 def from_aws(identity: Obtain[S3Credentials], audience: str, region: str, endpoint: str = "") -> Source:
