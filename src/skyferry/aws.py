@@ -16,15 +16,6 @@ from awscrt.http import HttpHeaders, HttpRequest
 
 from skyferry.credentials import S3Credentials
 
-PARTITIONS = {  # how a region begins -> its partition and the domain of its services (`partitions.json` of botocore)
-    "cn-": ("aws-cn", "amazonaws.com.cn"),
-    "us-gov-": ("aws-us-gov", "amazonaws.com"),
-    "eusc-": ("aws-eusc", "amazonaws.eu"),
-    "us-iso-": ("aws-iso", "c2s.ic.gov"),
-    "us-isob-": ("aws-iso-b", "sc2s.sgov.gov"),
-    "us-isof-": ("aws-iso-f", "csp.hci.ic.gov"),
-    "eu-isoe-": ("aws-iso-e", "cloud.adc-e.uk"),
-}
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 
 
@@ -55,18 +46,3 @@ class Signer:
         )
         request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
         return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
-
-
-def partition(region: str) -> tuple[str, str]:
-    """Its name, as ARNs have it, and the domain of its services."""
-    return next((found for start, found in PARTITIONS.items() if region.startswith(start)), ("aws", "amazonaws.com"))
-
-
-def endpoint(service: str, region: str) -> str:
-    """Amazon's own for a service in a region, without a slash at the end."""
-    return f"https://{service}.{region}.{partition(region)[1]}"
-
-
-def sts(region: str) -> str:
-    """The endpoint of AWS STS in a region."""
-    return f"{endpoint('sts', region)}/"

@@ -52,7 +52,9 @@ class StoreSettings(Section):
     )
     bucket: str = Field("", description="The bucket's name in events; by default that of the URL.")
     endpoint: str = Field("", description="The server, as a URL; empty = the provider's own.")
-    region: str = Field("", description="S3: the bucket's region; empty = the service's default.")
+    region: str = Field(
+        "", description="S3: the bucket's region; empty = AWS_REGION at Amazon, or the service's default."
+    )
     service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
         "",
         description="S3: who speaks it there; empty = as the endpoint's host says: aws, r2, b2, gcs-interop or other.",

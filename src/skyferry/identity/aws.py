@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from skyferry.aws import sts
 from skyferry.credentials import S3Credentials
 from skyferry.errors import ConnectionLost, StoreUnavailable
 from skyferry.identity.exchange import Request, ask, refused
@@ -19,6 +18,7 @@ from skyferry.identity.extras import needs
 from skyferry.identity.policy import long_lived
 from skyferry.identity.renewing import Fresh, Obtain
 from skyferry.identity.sources import Source
+from skyferry.regions import sts
 
 STS = "AWS STS"
 GOOGLE_HEADER = "x-goog-cloud-target-resource"

@@ -15,6 +15,7 @@ from skyferry.identity import aws, azure, google, sources
 from skyferry.identity.policy import require_tls, secret
 from skyferry.identity.renewing import Fresh, Obtain, Renewing
 from skyferry.ports import Clock
+from skyferry.regions import region_of
 
 T = TypeVar("T")
 
@@ -169,4 +170,4 @@ def _source(settings: IdentitySettings, around: Surroundings, audience: str) -> 
 
 
 def _region(settings: IdentitySettings, env: Mapping[str, str]) -> str:
-    return settings.region or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return settings.region or region_of(env) or "us-east-1"

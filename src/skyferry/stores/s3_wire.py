@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from skyferry import aws, http
+from skyferry import http, regions
 from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
@@ -147,7 +147,7 @@ class S3Wire:
 
 def root(bucket: str, options: S3Options, region: str) -> str:
     """The URL that keys are appended to."""
-    endpoint = urlsplit(options.endpoint or aws.endpoint("s3", region))
+    endpoint = urlsplit(options.endpoint or regions.endpoint("s3", region))
     base = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/"
     if options.row.path_style or "." in bucket:  # no certificate covers a bucket with dots as a host name
         return f"{base}{quote(bucket)}/"

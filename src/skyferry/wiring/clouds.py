@@ -17,6 +17,7 @@ from skyferry.identity.build import Surroundings, aws_credentials, azure_key, az
 from skyferry.identity.extras import needs
 from skyferry.identity.policy import require_tls
 from skyferry.ports import EventQueue, ObjectStore
+from skyferry.regions import region_of
 
 
 @runtime_checkable
@@ -67,12 +68,13 @@ def cloud_store(settings: StoreSettings, around: Surroundings, identities: Ident
 
 def _s3(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
     from skyferry.stores.s3 import S3Store
+    from skyferry.stores.s3_services import AMAZON
     from skyferry.stores.s3_wire import S3Options
 
     options = S3Options(
         service=settings.service,
         endpoint=settings.endpoint,
-        region=settings.region or around.env.get("AWS_REGION", "") * (settings.service == "aws"),
+        region=settings.region or (region_of(around.env) if settings.service == AMAZON else ""),
         encryption=settings.encryption,
         kms_key=settings.kms_key,
         requester_pays=settings.requester_pays,
@@ -131,7 +133,7 @@ def _sqs(url: QueueUrl, settings: QueueSettings, around: Surroundings, identitie
     from skyferry.queues.sqs import SqsQueue
     from skyferry.queues.sqs_wire import SqsOptions
 
-    region = settings.region or around.env.get("AWS_REGION") or "us-east-1"
+    region = settings.region or region_of(around.env) or "us-east-1"
     options = SqsOptions(settings.endpoint, region, url.account, max(1, round(settings.lease)))
     who = settings.identity
     credentials = identities.shared("aws", who, lambda: aws_credentials(who, around))
