@@ -11,6 +11,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.policy.aws_trust import audience, issuer
 from skyferry.policy.document import Json, argument
 from skyferry.policy.needs import QueueNeeds
+from skyferry.regions import endpoint
 
 NAME = "skyferry"  # of the policy, among those of the role
 OUTBOUND = "aws iam enable-outbound-web-identity-federation"  # once per account, that STS gives tokens for elsewhere
@@ -34,8 +35,7 @@ def made(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterat
 
 def told(queue: QueueNeeds, policy: Json) -> str:
     """That the queue has this policy of its own."""
-    region = queue.settings.region or "REGION"
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    url = f"https://sqs.{region}.{domain}/{queue.url.account or 'ACCOUNT'}/{queue.url.queue}"
+    root = endpoint("sqs", queue.settings.region or "REGION")
+    url = f"{root}/{queue.url.account or 'ACCOUNT'}/{queue.url.queue}"
     attributes = {"Policy": orjson.dumps(policy).decode()}
     return f"aws sqs set-queue-attributes --queue-url {quote(url)} --attributes {argument(attributes)}"

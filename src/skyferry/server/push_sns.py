@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from skyferry.config.push import PushSettings
 from skyferry.errors import StoreUnavailable
 from skyferry.identity.exchange import Request, ask
+from skyferry.regions import endpoint
 from skyferry.server.push_doors import Admitted, Knock, refused
 
 HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - version 1 is what topics have by default
@@ -108,8 +109,7 @@ class SnsDoor:
 
 def service(topic: str) -> str:
     """The root of the service that a topic is of."""
-    region = topic.split(":")[3] if topic.count(":") >= 5 else ""
-    return f"https://sns.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return endpoint("sns", topic.split(":")[3] if topic.count(":") >= 5 else "")
 
 
 def _message(body: bytes) -> Mapping[str, str]:
