@@ -27,9 +27,8 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 
 T = TypeVar("T")
-CARRIED = (
-    256 * 2**10
-)  # bytes a second, of what a request carries: a slow line is no fault, and one that stands still is told
+# Bytes a second, of what a request carries: a slow line is no fault, and one that stands still is told.
+CARRIED = 256 * 2**10
 COPIED = 16 * 2**20  # bytes a second, of what a provider copies by itself: for so much longer it may take to answer
 
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed
 from skyferry.ports import Precondition
 
-KEY_MAX = (
-    1024  # bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry's keys are no longer anywhere
-)
+# Bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry's keys are no longer anywhere.
+KEY_MAX = 1024
 
 
 def check_key(key: str, store: str) -> None:
