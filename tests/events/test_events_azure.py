@@ -86,3 +86,11 @@ def test_a_directory_deleted_empty_concerns_no_blob(sample: Json) -> None:
     body[0] |= {"eventType": "Microsoft.Storage.DirectoryDeleted"}
     body[0]["data"] |= {"recursive": "false"}
     assert parse(json.dumps(body).encode(), {}).ignored == ("DirectoryDeleted",)
+
+
+@pytest.mark.parametrize("name", ["BlobTierChanged", "LifecyclePolicyCompleted", "StorageTaskAssignmentCompleted"])
+def test_what_is_no_change_of_content_is_ignored(sample: Json, name: str) -> None:
+    """A subscription without a filter delivers it, too."""
+    body = sample("azure-created")
+    body[0]["eventType"] = f"Microsoft.Storage.{name}"
+    assert parse(json.dumps(body).encode(), {}).ignored == (name,)

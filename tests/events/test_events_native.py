@@ -96,6 +96,17 @@ def test_what_is_not_rfc_3339_is_refused(sample: Json, one: One, text: str) -> N
     assert caught.value.where == "timestamp"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+14:00", "0001-12-31T23:59:59Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-14:00"],
+)
+def test_a_time_at_an_end_of_the_calendar_is_refused(sample: Json, one: One, text: str) -> None:
+    """In another zone it has no date, and a listing of transfers in which it stands could not be shown."""
+    with pytest.raises(EventError) as caught:
+        one(sample("native-minimal") | {"timestamp": text})
+    assert caught.value.where == "timestamp"
+
+
 def test_a_checksum_may_be_base64_as_s3_writes_it(sample: Json, one: One) -> None:
     body = sample("native-full")
     body["metadata"]["checksumSHA256"] = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import botocore.session  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from skyferry.errors import EventError
+from skyferry.events import parse
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]
@@ -155,9 +158,41 @@ def test_ceph_sends_plain_keys_sizes_as_text_and_a_little_endian_clock(sample: J
         ("ObjectRemoved:Delete", Change.DELETED, False),
         ("LifecycleExpiration:DeleteMarkerCreated", Change.DELETED, True),
         ("s3:ObjectLifecycle:Expiration:Current", Change.DELETED, True),
+        ("s3:Replication:Create", Change.CREATED, False),
+        ("s3:Replication:Delete", Change.DELETED, False),
     ],
 )
 def test_what_each_event_name_means(sample: Json, one: One, name: str, change: Change, expired: bool) -> None:
     body = sample("s3-put")
     body["Records"][0]["eventName"] = name
     assert (one(body).change, one(body).expired) == (change, expired)
+
+
+def named(sample: Json, name: str) -> bytes:
+    """A notification of this name."""
+    body = sample("s3-put")
+    body["Records"][0]["eventName"] = name
+    return json.dumps(body).encode()
+
+
+def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
+    """By the model of its own SDK: what is not read as a change is ignored, and nothing of it is a dead letter."""
+    names = botocore.session.get_session().get_service_model("s3").shape_for("Event").enum
+    for name in (each.removeprefix("s3:") for each in names if "*" not in each):
+        parsed = parse(named(sample, name), {})
+        assert parsed.events or parsed.ignored == (name,), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ObjectLifecycle:Expiration:AbortMPU",
+        "ObjectLifecycle:Expiration:AbortMultipartUpload",
+        "LifecycleDelMarkerExpiration:Delete",
+        "Replication:OperationCompletedReplication",
+        "Scanner:BigPrefix",
+    ],
+)
+def test_what_others_tell_besides_changes_is_ignored(sample: Json, name: str) -> None:
+    """MinIO and Ceph."""
+    assert parse(named(sample, f"s3:{name}"), {}).ignored == (name,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ def _formats() -> FormatChecker:
 
     @checker.checks("date-time", raises=ValueError)
     def date_time(value: object) -> bool:
-        if isinstance(value, str):
-            datetime.fromisoformat(value.upper().replace(":60", ":59"))
-        return True
+        if not isinstance(value, str):
+            return True
+        found = datetime.fromisoformat(value.upper().replace(":60", ":59"))
+        return bool(found.tzinfo) and datetime(2, 1, 1, tzinfo=UTC) <= found < datetime(9999, 1, 1, tzinfo=UTC)
 
     return checker
 

@@ -21,6 +21,10 @@ _IGNORED = frozenset(
         "BlobInventoryPolicyCompleted",
         "LifecyclePolicyCompleted",
         "DirectoryCreated",
+        "StorageTaskQueued",
+        "StorageTaskCompleted",
+        "StorageTaskAssignmentQueued",
+        "StorageTaskAssignmentCompleted",
     }
 )
 _BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit tells when its content is there

@@ -14,7 +14,7 @@ import orjson
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
 from skyferry.model import ObjectEvent, Position
 
-MAX_BODY = 1024 * 1024  # bytes; the largest message of any queue is a quarter of it
+MAX_BODY = 1024 * 1024  # bytes; a notification has about one KiB, and SQS takes no larger message
 MAX_KEY = 1024  # bytes of UTF-8
 MAX_SIZE = 2**63 - 1  # bytes
 TIMESTAMP = (  # RFC 3339; the calendar (30 February) is checked when it is read
@@ -28,6 +28,7 @@ BUCKET = r"^[^\x00-\x1f/\x7f]+$"
 _TIMESTAMP, _UUID = re.compile(TIMESTAMP), re.compile(UUID)
 _BUCKET = re.compile(r"[^\x00-\x1f/\x7f\ud800-\udfff]{1,255}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds() for year in (2, 9999))
 _NAMESPACE = uuid.UUID("9a7c3c5e-2a52-5d7f-8f5e-6a1d2f6f9b10")  # of the event ids that we derive; never change it
 
 
@@ -189,14 +190,20 @@ def checked_bucket(bucket: str, where: str) -> str:
 
 
 def seconds(text: str, where: str) -> float:
-    """Seconds since 1970 of a text that has the shape of `TIMESTAMP`. Raises EventError if the calendar has no such time."""
+    """Seconds since 1970 of a text that has the shape of `TIMESTAMP`.
+
+    Raises EventError if the calendar has no such time, or it is so near to an end of it that some zone has no day for it.
+    """
     leap = text[17:19] == "60"
     if leap:
         text = f"{text[:17]}59{text[19:]}"
     try:
-        return (datetime.fromisoformat(text.upper()) - _EPOCH).total_seconds() + leap
+        found = (datetime.fromisoformat(text.upper()) - _EPOCH).total_seconds() + leap
     except (ValueError, OverflowError) as error:
         raise EventError("is not a time that the calendar has", where=where) from error
+    if not _FIRST <= found < _LAST:
+        raise EventError("is not a time of the years 2 to 9998", where=where)
+    return found
 
 
 def derived_id(*stable: str | int | None) -> str:

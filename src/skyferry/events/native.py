@@ -97,7 +97,8 @@ class NativeEvent(_Part):
 def json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a native event.
 
-    It says all that `parse` demands but two formats: `object-key` is at most 1,024 bytes of UTF-8, `date-time` is RFC 3339.
+    It says all that `parse` demands but two formats: `object-key` is at most 1,024 bytes of UTF-8, `date-time` is RFC 3339
+    in the years 2 to 9998.
     """
     schema = NativeEvent.model_json_schema()
     _untitle(schema)

@@ -12,19 +12,26 @@ from skyferry.errors import InvalidKey, UnknownFormat
 from skyferry.events.fields import Fields, Parsed, derived_id, given_id, joined, sequencer
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
-_CREATED = ("ObjectCreated:", "ObjectSynced:Create")
+_CREATED = (
+    "ObjectCreated:",
+    "ObjectSynced:Create",
+    "Replication:Create",
+)  # the last two: Ceph, synced from another zone
 _EXPIRED = ("LifecycleExpiration:", "ObjectLifecycle:Expiration:")
-_DELETED = ("ObjectRemoved:", "ObjectSynced:Delet", *_EXPIRED)
+_DELETED = ("ObjectRemoved:", "ObjectSynced:Delet", "Replication:Delet", *_EXPIRED)
 _IGNORED = (
-    "ObjectLifecycle:Expiration:AbortMultipartUpload",
+    "ObjectLifecycle:Expiration:Abort",
     "ObjectLifecycle:Transition:",
     "ObjectRestore:",
     "ObjectTagging:",
     "ObjectAcl:",
+    "ObjectAnnotation:",
+    "ObjectRetention:",
     "ObjectAccessed:",
     "ObjectTransition:",
-    "Replication:",
+    "Replication:Operation",  # what became of an object's copy elsewhere
     "LifecycleTransition",
+    "LifecycleDelMarkerExpiration:",
     "IntelligentTiering",
     "ReducedRedundancyLostObject",
     "BucketCreated:",
