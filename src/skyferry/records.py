@@ -24,6 +24,7 @@ Event = Literal[
     "message.dead",  # could not be parsed
     "event.received",  # reason: the format it came in
     "event.unrouted",  # no route matches
+    "event.ignored",  # reason: the provider's name for what does not concern content
     "transfer.claimed",
     "transfer.duplicate",  # settled before
     "transfer.done",  # duration, bytes, lag

@@ -87,6 +87,7 @@ def test_a_measurement_on_a_bound_belongs_to_its_bucket_and_one_below_zero_to_th
         (Record("event.received", reason="s3"), "events_total", {"format": "s3"}, 1),
         (Record("event.unrouted", reason="gcs"), "events_total", {"format": "gcs"}, 1),
         (Record("event.unrouted", reason="gcs"), "events_unrouted_total", {}, 1),
+        (Record("event.ignored", queue="q", reason="ObjectTagging:Put"), "events_ignored_total", {"queue": "q"}, 1),
         (Record("breaker.changed", store="s", reason="open"), "breaker_state", {"store": "s"}, 2),
         (Record("limiter.waited", store="s", duration=1.5), "limiter_wait_seconds_total", {"store": "s"}, 1.5),
         (

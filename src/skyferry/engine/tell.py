@@ -21,6 +21,8 @@ from skyferry.ports import (
 )
 from skyferry.records import Event, Record
 
+NAME = 100  # characters of what somebody else names
+
 
 class Teller:
     """One method per step."""
@@ -71,6 +73,10 @@ class Teller:
                 traceparent=event.traceparent,
             )
         )
+
+    def ignored(self, queue: str, name: str) -> None:
+        """A notification that does not concern content, by the provider's name for it."""
+        self._on(Record("event.ignored", queue=queue, reason=name[:NAME]))
 
     def published(self, published: Sequence[DeadLetter]) -> None:
         """Dead letters were sent on."""

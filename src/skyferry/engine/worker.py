@@ -158,6 +158,8 @@ class Worker:
         parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
         if parsed.test:
             self._tell.test_message(queue.name)
+        for name in parsed.ignored:
+            self._tell.ignored(queue.name, name)
         matched = [(event, self._reader.match(event)) for event in parsed.events]
         for event, transfers in matched:
             self._tell.event(queue.name, event, len(transfers))

@@ -105,6 +105,7 @@ class Catalog:
         )
         self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
         self.unrouted = counter("events_unrouted_total", "Events that no route takes.")
+        self.ignored = counter("events_ignored_total", "Notifications that do not concern content.", "queue")
         self.messages = counter(
             "messages_total",
             "Messages by what became of them: received, acked, released, test, dead.",
@@ -174,6 +175,7 @@ class MetricsObserver(Collector):
             "ledger.failed": lambda r: m.ledger_failures.add(1, r.error),
             "event.received": lambda r: m.events.add(1, r.reason),
             "event.unrouted": self._unrouted,
+            "event.ignored": lambda r: m.ignored.add(1, r.queue),
             "transfer.duplicate": lambda r: m.transfers.add(1, r.route, "duplicate"),
             "transfer.done": self._done,
             "transfer.skipped": self._skipped,

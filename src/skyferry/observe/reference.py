@@ -25,6 +25,7 @@ MEANING: Mapping[str, str] = {
     "message.dead": "A message that no parser reads: kept as a dead letter.",
     "event.received": "An event was read; `reason` is the format it came in.",
     "event.unrouted": "No route takes this event; its message is acked.",
+    "event.ignored": "A notification that does not concern content; `reason` is the provider's name for it. Its message is acked.",
     "transfer.claimed": "An attempt begins.",
     "transfer.duplicate": "This transfer was settled before; nothing is done.",
     "transfer.done": "Copied, verified, recorded. `lag` is the time from the event to now.",
