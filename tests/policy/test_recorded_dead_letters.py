@@ -117,7 +117,7 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     await admin.close()
     heard, channel = Heard(), grpc.aio.insecure_channel
-    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target: channel(target, interceptors=[heard]))
+    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard]))
     url = {"url": f"pubsub://{pubsub_server.project}/s-{name}?topic=t-{name}", "lease": "30s"}
     fake = {"endpoint": f"http://{pubsub_server.endpoint}", "identity": {"kind": "anonymous"}}
     await story(tmp_path, configured(tmp_path, {**url, **fake}))

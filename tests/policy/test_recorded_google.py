@@ -191,7 +191,7 @@ async def test_pubsub(
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     heard, channel = Heard(), grpc.aio.insecure_channel
-    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target: channel(target, interceptors=[heard]))
+    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard]))
     queue = {"name": "q", "url": f"pubsub://{pubsub_server.project}/s-{name}?topic=t-{name}", "lease": "10s"}
     fake = {"endpoint": f"http://{pubsub_server.endpoint}", "identity": {"kind": "anonymous"}}
     opener = Opener(settings(tmp_path, {"routes": [], "queues": [{**queue, **fake}]}))

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
-from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it ships no types
 
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Message
-from skyferry.queues.pubsub import TRIES, PubSubQueue
+from skyferry.queues.pubsub import HEARTBEAT, TRIES, PubSubQueue
 from skyferry.queues.pubsub_wire import PubSubOptions
 from skyferry.testing.clock import ManualClock
 
@@ -40,8 +40,9 @@ class Subscriber:
         if found := {i: self.failing[i] for i in ack_ids if i in self.failing}:
             raise ServiceUnavailable("some failed", details=[ErrorInfo(metadata=found)])  # type: ignore[no-untyped-call]  # it has no types
 
-    async def streaming_pull(self, **_: Any) -> None:
+    async def streaming_pull(self, requests: AsyncIterator[StreamingPullRequest], **_: Any) -> None:
         self.asked["stream"] += 1
+        self.requests = requests
         await self.open.wait()
         raise ServiceUnavailable("not now")  # type: ignore[no-untyped-call]  # it has no types
 
@@ -183,3 +184,21 @@ async def test_a_cancelled_receive_lets_the_stream_end_all_the_same(scene: Scene
     await asyncio.wait({stream})
     await asyncio.sleep(0)
     assert scene.queue._stream is None
+
+
+async def test_a_stream_says_every_half_minute_that_it_is_there(scene: Scene) -> None:
+    """A NAT on the way forgets a connection on which nothing is said, and then no message ever comes again."""
+    receiving = asyncio.create_task(scene.queue.receive(1, 3600))
+    await scene.clock.advance(0)
+    requests = scene.service.requests
+    assert (await anext(requests)).subscription
+    beat = asyncio.ensure_future(anext(requests))
+    await scene.clock.advance(HEARTBEAT - 1)
+    assert not beat.done()
+    await scene.clock.advance(1)
+    assert await beat == StreamingPullRequest()
+    last = asyncio.ensure_future(anext(requests, None))
+    scene.service.open.set()
+    await scene.queue.close()
+    assert await last is None, "the stream ends when it is closed"
+    await asyncio.wait({receiving})

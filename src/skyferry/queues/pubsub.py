@@ -34,6 +34,7 @@ from skyferry.queues.waiting import Bell
 CHUNK = 1000  # messages in one request
 LONGEST_DELAY = 600  # seconds
 SHORTEST_STREAM = 10  # seconds of ack deadline that a stream may ask for
+HEARTBEAT = 30.0  # seconds, as Google's own clients: a stream that says nothing for minutes may be forgotten on the way
 FAREWELL = 1.0  # seconds that a stream has to end by itself
 LIVED = 60.0  # seconds after which the end of a stream is no failure: the service ends each with an error, by and by
 TRIES = 3  # of an acknowledgement that failed for the moment
@@ -62,7 +63,7 @@ class PubSubQueue:
         self._leases: dict[str, float] = {}  # until when, by ack id
         self._stream: asyncio.Task[None] | None = None
         self._opened = 0.0  # monotonic seconds, when the stream was
-        self._stopping = asyncio.Event()
+        self._stopping = Bell()
         self._idle: asyncio.Task[None] | None = None
         self._farewell: asyncio.Task[None] | None = None  # ends the stream and gives back what it brought
         self._closed = False
@@ -203,11 +204,14 @@ class PubSubQueue:
             max_outstanding_messages=outstanding,
             max_outstanding_bytes=self._options.outstanding_bytes,
         )
-        stopped = self._stopping = asyncio.Event()
+        stopping = self._stopping = Bell()
 
         async def requests() -> AsyncIterator[StreamingPullRequest]:
             yield first
-            await stopped.wait()
+            await stopping.wait(0, self._clock, HEARTBEAT)
+            while not stopping.rung:
+                yield StreamingPullRequest()
+                await stopping.wait(0, self._clock, HEARTBEAT)
 
         async def opened(metadata: Metadata, _timeout: float) -> None:
             stream = await self._wire.subscriber.streaming_pull(requests=requests(), metadata=metadata, retry=None)
@@ -260,7 +264,7 @@ class PubSubQueue:
     async def _stop(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            self._stopping.set()  # and what is on its way arrives still
+            self._stopping.ring()  # and what is on its way arrives still
             await asyncio.wait({stream}, timeout=FAREWELL)
         await _cancel(stream)
         left = [message.receipt for message in self._buffer]

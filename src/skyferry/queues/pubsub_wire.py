@@ -20,6 +20,8 @@ from skyferry.errors import ConfigError, QueueError, StoreError
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 SERVICE = "pubsub.googleapis.com:443"
+PROMPT = 30.0  # seconds in which the other end answers, if it is there
+LARGEST = 64 * 2**20  # bytes of one answer; a message has up to 10 MB, and gRPC would take 4
 HINTS = {
     "NOT_FOUND": "create it, or correct its project and name",
     "PERMISSION_DENIED": "`skyferry policy` prints what our identity needs there",
@@ -40,6 +42,7 @@ class PubSubOptions:
     outstanding_bytes: int = 64 * 2**20
     linger: float = 5.0  # seconds that the stream stays open when nobody receives; then what it brought is given back
     timeout: float = 30.0  # seconds for one call
+    keepalive: float = 330.0  # seconds of silence after which the other end is asked; servers bear no less than 300
 
 
 class PubSubWire:
@@ -47,10 +50,11 @@ class PubSubWire:
 
     def __init__(self, name: str, credentials: TokenProvider, options: PubSubOptions) -> None:
         self._name, self._credentials, self._timeout = name, credentials, options.timeout
+        more = _channel(options)
         if options.endpoint and _loopback(options.endpoint):
-            self._channel = grpc.aio.insecure_channel(options.endpoint)
+            self._channel = grpc.aio.insecure_channel(options.endpoint, more)
         else:
-            self._channel = grpc.aio.secure_channel(options.endpoint or SERVICE, grpc.ssl_channel_credentials())
+            self._channel = grpc.aio.secure_channel(options.endpoint or SERVICE, grpc.ssl_channel_credentials(), more)
         self.subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=self._channel))
         self.publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=self._channel))
 
@@ -76,6 +80,22 @@ def refused(error: Exception, where: str) -> QueueError:
     """What an error of the service means."""
     status = getattr(getattr(error, "grpc_status_code", None), "name", "")
     return QueueError(str(error), where=where, hint=HINTS.get(status, ""))
+
+
+def _channel(options: PubSubOptions) -> list[tuple[str, int]]:
+    """A stream waits for messages in silence: where a NAT has forgotten the connection, nobody else would notice, ever.
+
+    What is sent and not acknowledged within PROMPT ends the connection too (gRPC sets TCP_USER_TIMEOUT so): of a stream's
+    heartbeats, for example.
+    """
+    prompt = round(min(PROMPT, options.keepalive) * 1000)
+    return [
+        ("grpc.max_receive_message_length", LARGEST),
+        ("grpc.keepalive_time_ms", round(options.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", prompt),
+        ("grpc.http2.ping_timeout_ms", prompt),
+        ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
+    ]
 
 
 def _metadata(token: str) -> Metadata:
