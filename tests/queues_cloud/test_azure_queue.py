@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.queues_cloud.test_azure_queue_conformance import AzureHarness
 
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Outgoing
 from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 
 
@@ -21,3 +23,29 @@ async def test_the_page_of_a_proxy_is_a_queue_error() -> None:
         with pytest.raises(QueueError):
             await queue.send([Outgoing(b"x")])
         await queue.close()
+
+
+async def test_a_request_that_fails_takes_no_received_message_with_it(azurite_server: Azurite) -> None:
+    """The second of two: what the first has brought would only come again when its lease ends."""
+    harness = AzureHarness(azurite_server)
+    root = azurite_server.queue_url.removesuffix(f"/{azurite_server.account}")
+    async with FaultProxy(root) as proxy:
+        options = AzureQueueOptions(f"{proxy.url}/{azurite_server.account}", lease=300)
+        queue = AzureQueue("azure", harness.name, harness.credential, options)
+        await queue._ask("PUT", "", {})
+        await queue.send([Outgoing(b"x")] * 40)
+        proxy.plan(Fault(), Fault(status=500))
+        assert len(await queue.receive(64, 0)) == 32
+        assert not proxy.pending
+        assert len(await queue.receive(64, 0)) == 8
+        await queue.close()
+
+
+async def test_what_is_sent_is_never_dropped(azurite_server: Azurite) -> None:
+    """The service's own default is seven days: a dead letter, or an event that waits for an outage to end, would be lost."""
+    queue = await AzureHarness(azurite_server).open()
+    await queue._ask("PUT", "", {})
+    await queue.send([Outgoing(b"x")])
+    told = (await queue._ask("GET", "/messages", {"peekonly": "true"})).xml()
+    assert "9999" in told.findtext("QueueMessage/ExpirationTime", "")
+    await queue.close()

@@ -116,6 +116,19 @@ async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(loc
         await queue.close()
 
 
+async def test_a_request_that_fails_takes_no_received_message_with_it(localstack_server: LocalStack) -> None:
+    """The second of two: what the first has brought would only come again when its lease ends, nearer to the dead-letter queue."""
+    harness = await created(localstack_server, lease=300)
+    async with FaultProxy(localstack_server.url) as proxy:
+        queue = SqsQueue("sqs", harness.name, ANY, replace(harness.options, endpoint=proxy.url))
+        await queue.send([Outgoing(b"x")] * 20)
+        proxy.plan(Fault(), Fault(status=500))
+        assert len(await queue.receive(20, 5)) == 10
+        assert not proxy.pending
+        assert {m.attempt for m in await queue.receive(20, 5)} == {1}
+        await queue.close()
+
+
 @pytest.mark.parametrize("value", ["nonsense", "1", "[1]", '[["a"]]', '{"a": 1}'])
 async def test_an_attribute_like_ours_stops_nobody(value: str, localstack_server: LocalStack) -> None:
     """Anybody may send one; the message is received all the same."""

@@ -5,7 +5,8 @@ A URL carries `azq://ACCOUNT/QUEUE`, with `endpoint` (of the account's Queue ser
 
 Bodies come as they are in the queue: Event Grid puts them there in base64, which the parser reads. The service has no
 attributes and no waiting: messages with attributes are wrapped, and an empty queue is looked at every `poll` seconds. It
-moves no poison anywhere: `attempt` tells how often a message came. What nobody acks in seven days the service drops.
+moves no poison anywhere: `attempt` tells how often a message came. What nobody acks the service drops after the time that
+its sender gave it, seven days if none; what we send it never drops.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure_queue_inspect import inspect
 from skyferry.queues.plain import unwrap, wrap
-from skyferry.queues.together import PARALLEL, each
+from skyferry.queues.together import PARALLEL, each, more
 from skyferry.queues.waiting import Bell
 
 BATCH = 32  # messages in one answer
-LONGEST = 7 * 24 * 3600  # seconds that a message lives, and so may be hidden
+LONGEST = 7 * 24 * 3600  # seconds that a message may be hidden
+FOR_EVER = "-1"  # how long what we send lives; without a word it would be seven days
 STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
 HINTS = {
     "QueueNotFound": "create it, or correct its name or the endpoint",
@@ -150,8 +152,7 @@ class AzureQueue:
         batch = await self._get(min(limit, BATCH))
         if len(batch) == BATCH and limit > BATCH:
             sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)][:PARALLEL]
-            for more in await each([partial(self._get, size) for size in sizes]):
-                batch += more
+            batch += await more([partial(self._get, size) for size in sizes])
         return batch
 
     async def _get(self, limit: int) -> list[Message]:
@@ -189,8 +190,8 @@ class AzureQueue:
         body = (
             f"<QueueMessage><MessageText>{escape(wrap(message.body, message.attributes))}</MessageText></QueueMessage>"
         )
-        delay = min(LONGEST - 1, math.ceil(message.delay))
-        query = {"messagettl": str(LONGEST), "visibilitytimeout": str(delay)}
+        delay = min(LONGEST, math.ceil(message.delay))
+        query = {"messagettl": FOR_EVER, "visibilitytimeout": str(delay)}
         answer = await self._ask("POST", "/messages", query, body.encode())
         return self._xml(answer).findtext("QueueMessage/MessageId", "")
 

@@ -23,5 +23,5 @@ async def inspect(endpoint: str, credential: AzureProvider, longest_hold: float)
         encryption="by the account's key",
         senders=Unknown("Event Grid is not asked"),
         longest_hold=longest_hold,
-        notes=("it drops what nobody acks in seven days",),
+        notes=("it drops what nobody acks in the time that the sender gave, seven days by default",),
     )

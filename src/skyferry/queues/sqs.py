@@ -28,7 +28,7 @@ from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.plain import Pairs, text_of, unwrap, wrap
 from skyferry.queues.sqs_inspect import inspect
 from skyferry.queues.sqs_wire import SqsOptions, SqsWire
-from skyferry.queues.together import each
+from skyferry.queues.together import each, more
 
 BATCH = 10  # messages in one request
 BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
@@ -75,8 +75,7 @@ class SqsQueue:
                 break
         if len(batch) == BATCH and limit > BATCH:
             sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)]
-            more = await each([partial(self._poll, size, 0) for size in sizes])
-            batch += [message for found in more for message in found]
+            batch += await more([partial(self._poll, size, 0) for size in sizes])
         return batch
 
     async def extend(self, messages: Sequence[Message]) -> list[Message]:
