@@ -106,6 +106,9 @@ def test_a_missing_extra_is_told_with_the_command_that_brings_it(
         ({"url": "pubsub://subscription"}, "queues[0].url", "needs project and subscription"),
         ({"url": "sqs://events", "secret_key": "hunter2"}, "queues[0].secret_key", "a secret does not belong"),
         ({"url": "sqs://account/events/more"}, "queues[0].url", "names more than"),
+        ({"url": "sqs://events", "lease": "12.1h"}, "queues[0].lease", "for more than 43200 s"),
+        ({"url": "pubsub://project/events", "lease": "11m"}, "queues[0].lease", "for more than 600 s"),
+        ({"url": "azq://account/events", "lease": "8d"}, "queues[0].lease", "for more than 604800 s"),
     ],
 )
 def test_queues_are_held_to_the_same(tmp_path: Path, queue: dict[str, Any], where: str, message: str) -> None:

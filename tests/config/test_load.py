@@ -25,6 +25,12 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
+# Nine in nine in nine ...: ten million values in 300 bytes.
+BOMB = "\n".join(
+    ["a0: &a0 [x,x,x,x,x,x,x,x,x]", *(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 8))]
+)
+
+
 def only(faults: tuple[Fault, ...]) -> Fault:
     assert len(faults) == 1, faults
     return faults[0]
@@ -218,6 +224,10 @@ def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
         ("a: &x [*x]", "skyferry.yaml", 1, "refers to itself"),
         ("a: !!python/name:os.system x", "skyferry.yaml", 1, "is not YAML"),
         ("[" * 3000, "skyferry.yaml", None, "nested too deeply"),
+        (BOMB, "skyferry.yaml", 1, "more than 100,000 values"),
+        ("drain: 1s\nworkspace: 2026-02-31", "skyferry.yaml", 2, "'2026-02-31' needs quotes"),
+        ("drain: !!int one", "skyferry.yaml", 1, "'one' needs quotes"),
+        ("drain: .inf", "drain", 1, "finite"),
         ("drain: \x01", "skyferry.yaml", None, "special characters"),
         ("- a", "configuration", None, "not a list of settings"),
         ("drain: 1s\nlog: {}\ndrain: 2s", "drain", 3, "given twice"),

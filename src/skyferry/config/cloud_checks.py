@@ -43,6 +43,9 @@ def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | N
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
     if not url.known.extra:
         return settings
+    if settings.lease > url.known.lease:
+        why = f"{url.scheme}:// holds no message for more than {url.known.lease:g} s at once"
+        document.fault((*place, "lease"), why, "leases are renewed while we work: 60s do for a copy of any length")
     return _reached(settings, resolved_queue, url, place, (*place, "url"), document)
 
 

@@ -15,6 +15,7 @@ from skyferry.config.settings import Settings
 PREFIX = "SKYFERRY_"
 NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is
 SECRETS = (("server", "token"),)
+VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
 @dataclass(slots=True)
@@ -124,11 +125,16 @@ class _Builder:
     def __init__(self, document: Document, loader: yaml.SafeLoader, lines: dict[Place, int]) -> None:
         self._document, self._loader, self._lines = document, loader, lines
         self._open: set[int] = set()
+        self._left = VALUES
 
     def build(self, node: yaml.Node, place: Place) -> object:
         self._lines.setdefault(place, node.start_mark.line + 1)
+        if self._left <= 0:
+            problem = f"there are more than {VALUES:,} values, aliases written out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        self._left -= 1
         if isinstance(node, yaml.ScalarNode):
-            return self._loader.construct_object(node)
+            return self._scalar(node)
         if id(node) in self._open:
             raise yaml.MarkedYAMLError(problem="an alias refers to itself", problem_mark=node.start_mark)
         self._open.add(id(node))
@@ -136,6 +142,13 @@ class _Builder:
             return self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
         finally:
             self._open.discard(id(node))
+
+    def _scalar(self, node: yaml.ScalarNode) -> object:
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:  # what looks like a date or a number and is none, such as 2026-02-31
+            problem = f"{node.value[:20]!r} needs quotes: {error}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
     def _list(self, node: yaml.Node, place: Place) -> object:
         items = [self.build(item, (*place, i)) for i, item in enumerate(node.value)]

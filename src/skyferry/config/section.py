@@ -8,9 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from skyferry.config.units import duration, size
 
-Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
-Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1)]
+Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1, allow_inf_nan=False)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Self, TypeVar
@@ -30,6 +31,7 @@ class Scheme:
     options: frozenset[str] = frozenset()  # query options that it knows
     settings: frozenset[str] = frozenset()  # what of StoreSettings or QueueSettings means something to it
     parts: int = 1  # of a name at a cloud, separated by slashes, at most
+    lease: float = inf  # seconds for which a message can be held at once, at most
     extra: str = ""  # what brings
     needs: tuple[str, ...] = ()  # these modules
 
@@ -79,6 +81,7 @@ QUEUES = {
         options=frozenset({"endpoint", "identity", "region"}),
         settings=_CLOUD | {"region"},
         parts=2,
+        lease=12 * 3600,
         extra="s3",
         needs=("aiohttp", "botocore"),
     ),
@@ -87,6 +90,7 @@ QUEUES = {
         options=frozenset({"endpoint", "identity", "topic"}),
         settings=_CLOUD | {"topic"},
         parts=2,
+        lease=600,
         extra="pubsub",
         needs=("google.cloud.pubsub_v1",),
     ),
@@ -95,6 +99,7 @@ QUEUES = {
         options=frozenset({"endpoint", "identity"}),
         settings=_CLOUD,
         parts=2,
+        lease=7 * 24 * 3600,
         extra="azure",
         needs=("aiohttp", "azure.identity"),
     ),
