@@ -119,6 +119,7 @@ async def test_what_cannot_be_queued_is_not_acknowledged(
         ({"audience": "https://elsewhere.example"}, 401, "another audience"),
         ({"life": -120.0}, 401, "expired"),
         ({"iat": 4e9, "exp": 5e9}, 401, "of the future"),
+        ({"nbf": 4e9, "exp": 5e9}, 401, "of the future"),
         ({"iss": "https://accounts.google.com.evil.example"}, 401, "another issuer"),
         ({"exp": "never"}, 401, "can be read"),
         ({"email": "other@project.iam.gserviceaccount.com"}, 403, "somebody else"),
@@ -137,6 +138,17 @@ async def test_a_token_that_is_not_the_right_one_is_refused(
     response = await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services, **others))
     assert said in problem(response, status, "not-authentic")["detail"]
     assert service.accepted == []
+
+
+@pytest.mark.parametrize(
+    "others", [{"audience": ["https://elsewhere.example", AUDIENCE]}, {"nbf": 20.0}, {"iat": 20.0}]
+)
+async def test_one_of_several_audiences_and_clocks_that_differ_a_little_are_fine(
+    others: dict[str, Any], client: httpx.AsyncClient, services: TokenServices, clock: ManualClock
+) -> None:
+    """By half a minute, for what begins as for what ends."""
+    claims = {name: clock.time() + value if name in ("nbf", "iat") else value for name, value in others.items()}
+    assert (await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services, **claims))).status_code == 200
 
 
 async def test_a_forged_token_is_refused(client: httpx.AsyncClient, service: Service, services: TokenServices) -> None:
@@ -222,6 +234,16 @@ async def test_event_grid_shakes_hands_and_pushes(
     headers = {**entra(services), "content-type": "application/cloudevents-batch+json; charset=utf-8"}
     assert (await client.post("/v1/push/blobs", content=body, headers=headers)).status_code == 200
     assert [m.body for _, m in service.accepted] == [body]
+
+
+@pytest.mark.parametrize("kind", ["SubscriptionDeletion", "Unsubscribe"])
+async def test_the_end_of_a_subscription_is_no_message(
+    kind: str, client: httpx.AsyncClient, service: Service, services: TokenServices
+) -> None:
+    """It would become a dead letter."""
+    ended = [{"eventType": "Microsoft.EventGrid.SubscriptionDeletedEvent", "data": {"eventSubscriptionId": "/x"}}]
+    response = await client.post("/v1/push/blobs", json=ended, headers={**entra(services), "aeg-event-type": kind})
+    assert (response.status_code, service.accepted) == (200, [])
 
 
 async def test_the_handshake_is_only_with_who_proves_who_it_is(client: httpx.AsyncClient) -> None:

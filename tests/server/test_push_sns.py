@@ -214,6 +214,22 @@ async def test_a_certificate_that_is_not_valid_now_proves_nothing(
         problem(await post(client, topic.message()), 401, "not-authentic")
 
 
+async def test_a_certificate_that_has_ended_since_proves_nothing_any_more(
+    service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is kept; but whoever has its old key may not go on signing."""
+    topic = Topic(AMAZON, clock.time)
+
+    async def fetch(request: Request) -> bytes:
+        return topic.certificate(begins=-1, days=2)
+
+    monkeypatch.setattr(push_sns, "ask", fetch)
+    async with connect(service, clock, "") as client:
+        assert (await post(client, topic.message())).status_code == 200
+        await clock.advance(2 * 86400)
+        problem(await post(client, topic.message()), 401, "not-authentic")
+
+
 async def test_while_the_certificate_cannot_be_fetched_sns_is_told_to_come_again(
     service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,7 +157,7 @@ class EventGridDoor:
         match knock.headers.get("aeg-event-type", ""):
             case "SubscriptionValidation":
                 return Admitted(message=False, reply={"validationResponse": _validation_code(knock.body)})
-            case "Unsubscribe":
+            case "SubscriptionDeletion" | "Unsubscribe":
                 return Admitted(message=False)
         return Admitted()
 

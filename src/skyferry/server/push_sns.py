@@ -43,7 +43,7 @@ class SnsDoor:
     def __init__(self, settings: PushSettings, clock: Callable[[], float]) -> None:
         self._topics, self._max_age, self._clock = frozenset(settings.topics), settings.max_age, clock
         self._endpoint = settings.endpoint.rstrip("/")
-        self._keys: dict[str, RSAPublicKey] = {}
+        self._certificates: dict[str, x509.Certificate] = {}
         self._fetching = asyncio.Lock()
 
     async def admit(self, knock: Knock) -> Admitted:
@@ -77,14 +77,15 @@ class SnsDoor:
         """Of the certificate, which is fetched once, and from the topic's own service alone."""
         if not self._pinned(url, topic):
             raise refused("The signing certificate is from somewhere else.")
-        if url not in self._keys:  # else nobody waits: anybody may name one that has to be fetched
+        if url not in self._certificates:  # else nobody waits: anybody may name one that has to be fetched
             async with self._fetching:
-                if url not in self._keys:
-                    found = _public_key(await ask(Request(url, "SNS certificate")), self._clock())
-                    while len(self._keys) >= KEPT:
-                        del self._keys[next(iter(self._keys))]
-                    self._keys[url] = found
-        return self._keys[url]
+                if url not in self._certificates:
+                    found = _certificate(await ask(Request(url, "SNS certificate")))
+                    _valid_key(found, self._clock())
+                    while len(self._certificates) >= KEPT:
+                        del self._certificates[next(iter(self._certificates))]
+                    self._certificates[url] = found
+        return _valid_key(self._certificates[url], self._clock())
 
     def _pinned(self, url: str, topic: str) -> bool:
         if self._endpoint:
@@ -122,13 +123,15 @@ def _message(body: bytes) -> Mapping[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
-def _public_key(pem: bytes, now: float) -> RSAPublicKey:
+def _certificate(pem: bytes) -> x509.Certificate:
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
-        key = certificate.public_key()
+        return x509.load_pem_x509_certificate(pem)
     except ValueError as broken:
         raise StoreUnavailable("the answer is no certificate", where="SNS certificate") from broken
-    at = datetime.fromtimestamp(now, UTC)
+
+
+def _valid_key(certificate: x509.Certificate, now: float) -> RSAPublicKey:
+    key, at = certificate.public_key(), datetime.fromtimestamp(now, UTC)
     if (
         not isinstance(key, RSAPublicKey)
         or not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc

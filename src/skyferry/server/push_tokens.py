@@ -70,7 +70,12 @@ class Tokens:
                 algorithms=["RS256"],
                 audience=self._audience,
                 issuer=list(self._issuers),
-                options={"require": ["exp", "iat", "aud", "iss"], "verify_exp": False, "verify_iat": False},
+                options={  # the times are looked at below, by our clock
+                    "require": ["exp", "iat", "aud", "iss"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
             )
         except jwt.InvalidAudienceError:
             raise refused("The token is for another audience.", "see the audience of this push endpoint") from None
@@ -85,7 +90,8 @@ class Tokens:
     def _timely(self, claims: Mapping[str, object]) -> Mapping[str, object]:
         now = self._clock()
         try:
-            begins, ends = float(str(claims["iat"])), float(str(claims["exp"]))
+            begins, ends = (float(str(claims[name])) for name in ("iat", "exp"))
+            begins = max(begins, float(str(claims.get("nbf", begins))))
         except ValueError:
             raise refused("The token is none that can be read.") from None
         if now > ends + LEEWAY:
