@@ -55,6 +55,18 @@ async def test_the_right_token_is_let_in_from_any_host(service: Service) -> None
             assert response.status_code == 200
 
 
+async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service) -> None:
+    """Anybody may ask whether it is; the reasons name files, hosts and accounts."""
+    service.problems = ["sqs: AccessDenied: User: arn:aws:sts::111122223333:assumed-role/skyferry may not"]
+    async with connect(service, TOKEN) as client:
+        for header in ("", "Bearer hunter22"):
+            response = await client.get("/ready", headers={"authorization": header})
+            assert "errors" not in problem(response, 503, "not-ready")
+            assert "arn:" not in response.text
+        response = await client.get("/ready", headers={"authorization": "Bearer hunter2"})
+    assert [fault["detail"] for fault in problem(response, 503, "not-ready")["errors"]] == service.problems
+
+
 async def test_the_token_may_come_from_a_file(tmp_path: Path, service: Service) -> None:
     file = tmp_path / "token"
     file.write_text("hunter2\n")

@@ -17,6 +17,7 @@ from skyferry.server.problems import CORRELATION, SCOPE, ApiError, respond
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(rb"application/([a-z0-9.-]+\+)?json")
+KNOWN = "skyferry.known"  # in the scope: whether who asks may know everything
 PUSH = "/v1/push/"  # providers send there what is not JSON by name, and each door checks by itself who comes
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -45,7 +46,7 @@ class Gate:
         pushed = scope["path"].startswith(PUSH)
         try:
             if not pushed:
-                self._access.check(scope["method"], scope["path"], headers)
+                scope[KNOWN] = self._access.check(scope["method"], scope["path"], headers)
             self._check_body(headers, any_type=pushed)
         except ApiError as error:
             await respond(error, correlation_id)(scope, receive, tagged)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
+from skyferry.server.gate import KNOWN
 from skyferry.server.models import Answer, StatusView
 from skyferry.server.problems import ApiError, Fault
 from skyferry.server.view import Service
@@ -24,12 +25,19 @@ async def health() -> Answer:
 
 
 @router.get("/ready")
-async def ready(service: Service) -> Answer:
-    """It can take work: the ledger is writable, the queues are reachable, and it is not draining."""
+async def ready(service: Service, request: Request) -> Answer:
+    """It can take work: the ledger is writable, the queues are reachable, and it is not draining.
+
+    Where there is a token, the reasons are told only to who sends it: they name files, hosts and accounts.
+    """
     problems = await service.ready()
     if problems:
-        faults = [Fault(location="service", detail=problem) for problem in problems]
-        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "It cannot take work now.", kind="not-ready", errors=faults)
+        known = request.scope[KNOWN]
+        faults = [Fault(location="service", detail=problem) for problem in problems if known]
+        hint = "" if known else "the answer says why to who sends the token"
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "It cannot take work now.", kind="not-ready", hint=hint, errors=faults
+        )
     return Answer(status="ready")
 
 
