@@ -129,6 +129,9 @@ class ObjectMeta:
     position: Position | None = None  # where this version stands, if the store orders versions
     checksums: Checksums = field(default_factory=Checksums)
     attributes: Attributes = field(default_factory=Attributes)
+    unfinished: bool = (
+        False  # the provider is filling it still (a copy by Azure): there is less in it than there will be
+    )
 
 
 @dataclass(frozen=True, slots=True)

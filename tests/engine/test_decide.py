@@ -145,6 +145,13 @@ def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
     assert decide.looked(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
 
 
+def test_what_its_provider_is_filling_waits_however_old_it_is() -> None:
+    """Azure tells of a blob when its copy begins, at an account with a hierarchical namespace: what is there then is empty."""
+    source = replace(meta(size=0), unfinished=True)
+    for held in (None, placement(5)):
+        assert decide.looked(claim(held), ROUTE, source, 2000.0) == Later(2000.0 + decide.FILLING)
+
+
 def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
     """Two routes that mirror each other do not chase one object for ever."""
     back = ObjectRef(Provider.FILE, "destination", "k")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skyferry.azure_auth import SharedKey, _place, authorization, string_to_sign
 from skyferry.errors import ConfigError, Unsupported
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.azure_meta import Pin, attributes, checksums, escape, unescape, write_headers
+from skyferry.stores.azure_meta import Pin, attributes, checksums, escape, meta, unescape, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"
 ETAG = "0x8DC0FFEE"
@@ -71,6 +71,14 @@ def test_tags_are_sent_only_to_who_keeps_them() -> None:
     given = Attributes(tags={"a b": "c+d"})
     assert write_headers(given, tags=True) == {"x-ms-tags": "a%20b=c%2Bd"}
     assert write_headers(given, tags=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "unfinished"), [("pending", True), ("success", False), ("aborted", False), ("", False)]
+)
+def test_a_blob_that_a_copy_fills_is_not_finished(status: str, unfinished: bool) -> None:
+    headers = {"etag": '"0x1"', "last-modified": "Wed, 25 Nov 2026 20:00:00 GMT", "x-ms-copy-status": status}
+    assert meta("k", headers, 0).unfinished is unfinished
 
 
 def test_the_md5_of_a_range_is_not_that_of_the_blob() -> None:

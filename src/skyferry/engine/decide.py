@@ -12,6 +12,8 @@ from skyferry.engine import stamp
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 
+FILLING = 10.0  # seconds between looks at a source that its provider is filling
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -34,7 +36,7 @@ class CheckDestination:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Too young for its route; come again."""
+    """Too young for its route, or not all there yet; come again."""
 
     at: float  # seconds since 1970
 
@@ -65,6 +67,8 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
         return _gone(claim, route)
     transfer, placed = claim.transfer, claim.placement
     seen = positions(claim, source)
+    if source.unfinished:
+        return Later(now + FILLING)
     if refused := _filtered(route, source, _age(source, transfer, now), now):
         return refused if isinstance(refused, Later) else Skipped(refused, seen)
     if not route.restore and stamp.read(source).source == stamp.origin(_destination(claim, route)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from skyferry.errors import Unsupported
@@ -76,7 +76,8 @@ def quoted(etag: str) -> str:
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
     """Of an answer to GET or HEAD, `ranged` or of the whole."""
-    return written(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
+    found = written(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
+    return replace(found, unfinished=headers.get("x-ms-copy-status") == "pending")
 
 
 def written(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
