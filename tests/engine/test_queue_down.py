@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
-from tests.engine.test_large_worker import SETTINGS, Reader, Silence
+from tests.engine.test_large_worker import SETTINGS, Reader
 
 from skyferry.config.routes import Routes
 from skyferry.engine.admission import MemoryBudget
@@ -67,13 +67,19 @@ class Longest:
         return 1.0
 
 
+def idle(clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = None) -> Worker:
+    """One that has nothing to copy; what it tells is in `heard`."""
+    routes, observer = Routes(SETTINGS), SimpleNamespace(on=[].append if heard is None else heard.append)
+    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    return Worker(world, Reader(routes), copier, queues, WorkerPolicy())
+
+
 async def test_it_is_asked_ever_more_seldom() -> None:
     """The delays double up to a minute: 1, 2, 4, 8, 16, 32, 60, 60 ... seconds."""
     clock = ManualClock()
-    queue, routes = Down("events", clock), Routes(SETTINGS)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), Silence())  # type: ignore[arg-type]  # all that is asked of it
-    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(world, Reader(routes), copier, [queue], WorkerPolicy())
+    queue = Down("events", clock)
+    worker = idle(clock, queue)
     running = asyncio.create_task(worker.run())
     await clock.advance(62)
     assert queue.asked == 6
@@ -88,11 +94,7 @@ async def test_it_is_asked_ever_more_seldom() -> None:
 async def test_what_failed_is_told_by_its_own_name(kind: type[Down], event: str) -> None:
     """A full disk of the ledger is no failure of a queue."""
     clock, heard = ManualClock(), list[Record]()
-    queue, routes = kind("events", clock), Routes(SETTINGS)
-    observer = SimpleNamespace(on=heard.append)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
-    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(world, Reader(routes), copier, [queue], WorkerPolicy())
+    worker = idle(clock, kind("events", clock), heard=heard)
     running = asyncio.create_task(worker.run())
     await clock.advance(0)
     assert [(record.event, record.queue) for record in heard] == [(event, "events")]
@@ -104,10 +106,8 @@ async def test_what_failed_is_told_by_its_own_name(kind: type[Down], event: str)
 async def test_one_that_hangs_ends_no_lease_of_another() -> None:
     """Messages of both are in hand, and the other's are extended three times within its lease."""
     clock = ManualClock()
-    hung, kept, routes = Hung("hung", clock), Kept("kept", clock, lease=30.0), Routes(SETTINGS)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), Silence())  # type: ignore[arg-type]  # all that is asked of it
-    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(world, Reader(routes), copier, [hung, kept], WorkerPolicy())
+    hung, kept = Hung("hung", clock), Kept("kept", clock, lease=30.0)
+    worker = idle(clock, hung, kept)
     worker._hold.messages |= {Held(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept)}
     running = asyncio.create_task(worker.run())
     await clock.advance(61)

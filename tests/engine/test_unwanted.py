@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from tests.engine.test_large_worker import SETTINGS
-from tests.engine.test_queue_down import Longest
+from tests.engine.test_queue_down import idle
 
-from skyferry.config.routes import Routes
-from skyferry.engine.admission import MemoryBudget
-from skyferry.engine.copy import Copier
-from skyferry.engine.digest import InlineOffload
-from skyferry.engine.parts import PartLimits
-from skyferry.engine.worker import Worker, WorkerPolicy
-from skyferry.engine.world import World
-from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ports import Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
-from skyferry.wiring.service import Reader
 
 CORPUS = Path(__file__).parents[1] / "events" / "corpus" / "valid"
 
@@ -38,11 +27,9 @@ CORPUS = Path(__file__).parents[1] / "events" / "corpus" / "valid"
 )
 async def test_it_is_told_and_gone(sample: str, event: str, reason: str) -> None:
     """The provider's test message, what does not concern content, and what no route takes."""
-    clock, heard, routes = ManualClock(), list[Record](), Routes(SETTINGS)
-    queue, observer = MemoryQueue("events", clock), SimpleNamespace(on=heard.append)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
-    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(world, Reader(routes), copier, [queue], WorkerPolicy())
+    clock, heard = ManualClock(), list[Record]()
+    queue = MemoryQueue("events", clock)
+    worker = idle(clock, queue, heard=heard)
     await queue.send([Outgoing((CORPUS / sample).read_bytes())])
     running = asyncio.create_task(worker.run())
     await clock.advance(1)
