@@ -157,6 +157,8 @@ def _notes(share: Share) -> Iterator[str]:
     for queue in share.queues:
         if not (queue.url.account and queue.settings.region):
             yield f"{queue.what}: * stands for the account or region, which its URL does not say"
+    if share.queues:
+        yield "a queue that is encrypted with a key of yours (SSE-KMS) also needs kms:Decrypt on it; to send, kms:GenerateDataKey"
     if any(s.read and not s.settings.kms_key for s in share.stores):
         yield "a source that is encrypted with a key of yours (SSE-KMS) also needs kms:Decrypt on it: set the store's kms_key"
 
