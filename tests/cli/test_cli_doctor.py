@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Cli
 
+from skyferry.cli.exit_codes import ExitCode
 from skyferry.doctor.check import WHAT
 
 ROUTE = """\
@@ -44,6 +48,18 @@ def test_all_is_well(cli: Cli, folders: Path) -> None:
     names = [(check["where"], check["check"]) for check in document["checks"]]
     assert {("source", "read"), ("destination", "write"), ("destination", "delete"), ("r", "notified")} <= set(names)
     assert list((folders / "destination").glob("[!.]*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_ended_leaves_no_canary_behind(cli: Cli, folders: Path, number: int) -> None:
+    """Nor would it keep the messages that it received."""
+    file, command = written("sim://destination?latency=0.5"), [sys.executable, "-m", "skyferry", "doctor", "--config"]
+    with subprocess.Popen([*command, file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while not list(folders.glob("destination/skyferry-doctor/*")):
+            assert running.poll() is None
+        running.send_signal(number)
+        assert running.wait() == ExitCode.INTERRUPTED
+    assert list(folders.glob("destination/skyferry-doctor/*")) == []
 
 
 def test_people_get_ticks_and_crosses_with_a_hint(cli: Cli, folders: Path) -> None:

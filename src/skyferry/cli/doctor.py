@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from skyferry.cli.options import ConfigFile, Json, Workspace
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
-    from skyferry.doctor import Check
+    from skyferry.doctor import Check, Scope
 
 SYMBOLS = {"ok": "✓", "wrong": "✗", "unknown": "–"}
 
@@ -54,10 +55,10 @@ def doctor(
     name), `what` (the same in words), `state` (ok, wrong or unknown), `detail` and `hint`. Exit code 1 says that something is
     wrong.
     """
-    from skyferry.doctor import Scope, State, examine
+    from skyferry.doctor import Scope, State
 
     settings = access.load_settings(config, workspace)
-    found = asyncio.run(examine(settings, Scope(write, events, prefix, wait)))
+    found = asyncio.run(_examined(settings, Scope(write, events, prefix, wait)))
     ok = all(check.state is not State.WRONG for check in found)
     if json:
         output.emit({"ok": ok, "checks": [_document(check) for check in found]})
@@ -65,6 +66,13 @@ def doctor(
         output.lines(*_lines(found, settings))
     if not ok:
         raise typer.Exit(ExitCode.FAILED)
+
+
+async def _examined(settings: Settings, scope: Scope) -> list[Check]:
+    from skyferry.doctor import examine
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)  # so it cleans up
+    return await examine(settings, scope)
 
 
 def _document(check: Check) -> dict[str, str]:
