@@ -53,7 +53,7 @@ def test_all_is_well(cli: Cli, folders: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_that_is_ended_leaves_no_canary_behind(cli: Cli, folders: Path, number: int) -> None:
     """Nor would it keep the messages that it received."""
-    file, command = written("sim://destination?latency=0.5"), [sys.executable, "-m", "skyferry", "doctor", "--config"]
+    file, command = written("sim://destination?latency=0.2"), [sys.executable, "-m", "skyferry", "doctor", "--config"]
     with subprocess.Popen([*command, file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         while not list(folders.glob("destination/skyferry-doctor/*")):
             assert running.poll() is None

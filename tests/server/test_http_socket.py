@@ -88,6 +88,21 @@ async def test_an_endless_body_is_cut_off(service: Service) -> None:
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:skyferry:problem:body-too-large"
 
 
+async def test_a_body_of_two_lengths_is_refused_and_brings_no_second_request(service: Service) -> None:
+    """A proxy that goes by the other length would have let the second pass as a part of the body."""
+    async with serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0) as url:
+        host = urlsplit(url)
+        reader, writer = await asyncio.open_connection(host.hostname, host.port)
+        writer.write(
+            f"POST /v1/events HTTP/1.1\r\nHost: {host.netloc}\r\nContent-Type: application/json\r\nContent-Length: 60\r\n"
+            f"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: {host.netloc}\r\n\r\n".encode()
+        )
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:skyferry:problem:ambiguous-length"
+
+
 async def test_the_listener_is_known_to_be_tcp() -> None:
     """Else asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for the client's delayed acknowledgement."""
     with await run._listen("127.0.0.1", 0) as listener:

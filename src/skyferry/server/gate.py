@@ -55,6 +55,9 @@ class Gate:
 
     def _check_body(self, headers: dict[bytes, bytes], *, any_type: bool) -> None:
         """Before a byte of it is read. A form or a plain text could come from any web page; JSON cannot."""
+        if {b"content-length", b"transfer-encoding"} <= headers.keys():  # a proxy may go by the other: RFC 9112, 6.3
+            why = "Both Content-Length and Transfer-Encoding say how long the body is."
+            raise ApiError(HTTPStatus.BAD_REQUEST, why, kind="ambiguous-length", headers={"Connection": "close"})
         length = headers.get(b"content-length", b"0")
         if length == b"0" and b"transfer-encoding" not in headers:
             return
