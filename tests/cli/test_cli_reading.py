@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,17 @@ def test_status_in_words(filled: Cli) -> None:
     out = filled("status").out
     assert "service    none answers" in out
     assert "2 dead letters: skyferry dead-letters list" in out
+
+
+def test_a_service_of_this_machine_is_asked_by_no_proxy(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be told the token, and knows nothing of our loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert filled("status", "--json").json()["service"] is None
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_status_of_a_service_that_does_not_answer_has_its_own_exit_code(filled: Cli) -> None:

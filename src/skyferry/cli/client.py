@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from skyferry.errors import ConfigError, NotFound, ServiceUnreachable, SkyferryError
 
@@ -42,12 +43,14 @@ def _join(url: str, path: str) -> str:
 def _ask(request: Request, server: ServerSettings, patience: float) -> Any:
     import orjson
 
-    from skyferry.server.auth import read_token
+    from skyferry.server.auth import is_loopback, read_token
 
+    own = is_loopback(urlsplit(request.full_url).hostname or "")  # then no proxy is asked, nor told the token
+    opener = build_opener(ProxyHandler({})) if own else build_opener()
     if token := read_token(server):
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urlopen(request, timeout=patience) as answer:  # noqa: S310 - `_join` has checked the scheme
+        with opener.open(request, timeout=patience) as answer:
             return orjson.loads(answer.read())
     except HTTPError as error:
         raise _refused(request.full_url, error) from error
