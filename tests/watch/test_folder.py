@@ -148,6 +148,18 @@ async def test_a_bucket_that_was_replaced_is_watched_again_and_all_of_it_said_to
     await heard.created("f")
 
 
+async def test_a_bucket_whose_parent_is_no_folder_any_more_may_come_back(tmp_path: Path) -> None:
+    """It is gone as any other; the service does not end for it."""
+    (tmp_path / "mount" / "in").mkdir(parents=True)
+    notifications = notify.Notifications(str(tmp_path / "mount" / "in"))
+    await notifications.open()
+    (tmp_path / "mount").rename(tmp_path / "away")
+    (tmp_path / "mount").write_text("")
+    with pytest.raises(notify.Broken):
+        await notifications.next()
+    notifications.close()
+
+
 async def test_after_a_flood_the_whole_bucket_is_said_to_be_missed(
     watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

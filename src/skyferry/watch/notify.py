@@ -58,7 +58,7 @@ class Notifications:
             if not self._same():
                 raise Broken
             changes = self._notify.watch(DEBOUNCE, STEP, TIMEOUT, self._stop)
-        except (FileNotFoundError, WatchfilesRustInternalError) as error:
+        except (OSError, WatchfilesRustInternalError) as error:
             raise Broken from error
         return set() if isinstance(changes, str) else changes
 
