@@ -113,7 +113,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
     """On the emulator. With a dead-letter policy it tells how often it has handed a message out (delivery_attempt)."""
 
     def __init__(self, server: PubSubEmulator, deadline: int) -> None:
-        self._options, self._deadline, self.counts = PubSubOptions(endpoint=server.endpoint), deadline, Counts()
+        self._options, self._deadline, self.counts = PubSubOptions(endpoint=server.url), deadline, Counts()
         self._channel = grpc.aio.insecure_channel(server.endpoint)
         name = f"held-{uuid.uuid4().hex[:8]}"
         self.topic = f"projects/{server.project}/topics/{name}"

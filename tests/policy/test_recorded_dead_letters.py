@@ -112,12 +112,14 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     """To ask what is allowed needs no permission."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.endpoint))
+    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     await admin.close()
     heard, channel = Heard(), grpc.aio.insecure_channel
-    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard]))
+    monkeypatch.setattr(
+        grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard])
+    )
     url = {"url": f"pubsub://{pubsub_server.project}/s-{name}?topic=t-{name}", "lease": "30s"}
     fake = {"endpoint": f"http://{pubsub_server.endpoint}", "identity": {"kind": "anonymous"}}
     await story(tmp_path, configured(tmp_path, {**url, **fake}))

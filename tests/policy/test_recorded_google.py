@@ -187,11 +187,13 @@ async def test_pubsub(
     """Every method of the queue, with events that are put into a topic, or without."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.endpoint))
+    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     heard, channel = Heard(), grpc.aio.insecure_channel
-    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard]))
+    monkeypatch.setattr(
+        grpc.aio, "insecure_channel", lambda target, options: channel(target, options, interceptors=[heard])
+    )
     queue = {"name": "q", "url": f"pubsub://{pubsub_server.project}/s-{name}?topic=t-{name}", "lease": "10s"}
     fake = {"endpoint": f"http://{pubsub_server.endpoint}", "identity": {"kind": "anonymous"}}
     opener = Opener(settings(tmp_path, {"routes": [], "queues": [{**queue, **fake}]}))

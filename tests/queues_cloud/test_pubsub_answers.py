@@ -52,7 +52,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock, self.service = ManualClock(), Subscriber()
-        options = PubSubOptions(endpoint="127.0.0.1:9", lease=60)
+        options = PubSubOptions(endpoint="http://127.0.0.1:9", lease=60)
         self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options, self.clock)
         self.queue._wire.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
             acknowledge=self.service.acknowledge,

@@ -33,7 +33,7 @@ class PubSubHarness(QueueHarness):
     def __init__(self, server: PubSubEmulator) -> None:
         name, project = secrets.token_hex(6), f"projects/{server.project}"
         self.topic, self.subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-        self.options = PubSubOptions(self.topic, server.endpoint, lease=3, linger=0)
+        self.options = PubSubOptions(self.topic, server.url, lease=3, linger=0)
         self.opened: list[PubSubQueue] = []
 
     async def create(self) -> None:

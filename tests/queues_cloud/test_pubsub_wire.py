@@ -11,10 +11,12 @@ import grpc.aio  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest, StreamingPullResponse
 
+from skyferry.config.settings import QueueSettings, Settings
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub import PubSubQueue
 from skyferry.queues.pubsub_wire import PubSubOptions
+from skyferry.wiring import Opener
 
 LARGE = 9 * 2**20  # bytes; a message may have up to 10 MB
 
@@ -68,8 +70,8 @@ async def port() -> AsyncIterator[int]:
     await server.stop(None)
 
 
-def queue_at(port: int, keepalive: float = PubSubOptions().keepalive) -> PubSubQueue:
-    options = PubSubOptions(endpoint=f"127.0.0.1:{port}", keepalive=keepalive, linger=3600)
+def queue_at(port: int, keepalive: float = PubSubOptions().keepalive, scheme: str = "http") -> PubSubQueue:
+    options = PubSubOptions(endpoint=f"{scheme}://127.0.0.1:{port}", keepalive=keepalive, linger=3600)
     return PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options)
 
 
@@ -94,3 +96,24 @@ async def test_a_connection_that_is_forgotten_on_the_way_is_noticed(port: int) -
     await queue.close()
     server.close()
     await asyncio.wait(relay.carried)
+
+
+async def test_whether_there_is_tls_is_for_the_endpoint_to_say(port: int) -> None:
+    """And not for its host: an emulator in a container is on no loopback, and what is there may have TLS."""
+    queue = queue_at(port, scheme="https")
+    with pytest.raises(QueueError):
+        await queue.receive(1, 30)
+    await queue.close()
+
+
+async def test_an_endpoint_comes_as_it_was_configured() -> None:
+    """Without TLS where that is said."""
+    settings = QueueSettings(
+        name="q", url="pubsub://p/s?identity=anonymous", endpoint="http://emulator:8085", allow_http=True
+    )
+    opener = Opener(Settings(queues=(settings,)))
+    queue = opener.queue()
+    assert isinstance(queue, PubSubQueue)
+    assert queue._options.endpoint == "http://emulator:8085"
+    await queue.close()
+    await opener.close()

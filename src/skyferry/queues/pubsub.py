@@ -1,7 +1,7 @@
 """Google Pub/Sub, by streaming pull.
 
-A URL carries `pubsub://PROJECT/SUBSCRIPTION`, with `topic` where messages are sent too, `endpoint` (host:port) for the
-emulator, `lease` in seconds. `location` is `projects/PROJECT/subscriptions/SUBSCRIPTION`.
+A URL carries `pubsub://PROJECT/SUBSCRIPTION`, with `topic` where messages are sent too, `endpoint` for the emulator,
+`lease` in seconds. `location` is `projects/PROJECT/subscriptions/SUBSCRIPTION`.
 
 A release with a delay sets the ack deadline to it, at most 600 seconds: the message comes again when it ends. How often a
 message came is told only by subscriptions with a dead-letter policy; without one, each time is the first. A message is

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import grpc.aio  # type: ignore[import-untyped]  # it ships no types
 from google.api_core.exceptions import GoogleAPICallError, RetryError, Unauthenticated
@@ -15,11 +15,11 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
 from skyferry.credentials import TokenProvider
-from skyferry.errors import ConfigError, QueueError, StoreError
+from skyferry.errors import QueueError, StoreError
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
-SERVICE = "pubsub.googleapis.com:443"
+SERVICE = "https://pubsub.googleapis.com"
 PROMPT = 30.0  # seconds in which the other end answers, if it is there
 LARGEST = 64 * 2**20  # bytes of one answer; a message has up to 10 MB, and gRPC would take 4
 HINTS = {
@@ -36,7 +36,7 @@ class PubSubOptions:
     """How one subscription is reached."""
 
     topic: str = ""  # projects/P/topics/T, to send to; "" = nothing is sent
-    endpoint: str = ""  # host:port; "" = Google's. One on loopback is spoken to without TLS, as the emulator wants it
+    endpoint: str = ""  # URL; "" = Google's. http:// is spoken to without TLS, as the emulator wants it
     lease: float = 60.0  # seconds of ack deadline (10 to 600), renewed while we hold a message
     outstanding: int = 1000  # messages that the service may have sent us unacknowledged
     outstanding_bytes: int = 64 * 2**20
@@ -50,11 +50,11 @@ class PubSubWire:
 
     def __init__(self, name: str, credentials: TokenProvider, options: PubSubOptions) -> None:
         self._name, self._credentials, self._timeout = name, credentials, options.timeout
-        more = _channel(options)
-        if options.endpoint and _loopback(options.endpoint):
-            self._channel = grpc.aio.insecure_channel(options.endpoint, more)
+        url, more = urlsplit(options.endpoint or SERVICE), _channel(options)
+        if url.scheme == "http":
+            self._channel = grpc.aio.insecure_channel(url.netloc, more)
         else:
-            self._channel = grpc.aio.secure_channel(options.endpoint or SERVICE, grpc.ssl_channel_credentials(), more)
+            self._channel = grpc.aio.secure_channel(url.netloc, grpc.ssl_channel_credentials(), more)
         self.subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=self._channel))
         self.publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=self._channel))
 
@@ -100,13 +100,3 @@ def _channel(options: PubSubOptions) -> list[tuple[str, int]]:
 
 def _metadata(token: str) -> Metadata:
     return (("authorization", f"Bearer {token}"),) if token else ()
-
-
-def _loopback(endpoint: str) -> bool:
-    host = endpoint.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError as unknown:
-        if not host:
-            raise ConfigError("the endpoint is not host:port", where=endpoint) from unknown
-        return False

@@ -145,7 +145,7 @@ def _pubsub(url: QueueUrl, settings: QueueSettings, around: Surroundings, identi
     from skyferry.queues.pubsub_wire import PubSubOptions
 
     topic = url.topic(settings.topic) if settings.topic else ""
-    options = PubSubOptions(topic=topic, endpoint=urlsplit(settings.endpoint).netloc, lease=settings.lease)
+    options = PubSubOptions(topic=topic, endpoint=settings.endpoint, lease=settings.lease)
     who = settings.identity
     token = identities.shared("google", who, lambda: google_token(who, around))
     location = f"projects/{url.account}/subscriptions/{url.queue}"

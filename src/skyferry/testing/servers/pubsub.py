@@ -22,6 +22,11 @@ class PubSubEmulator:
     endpoint: str  # host:port
     project: str = "proj-test"
 
+    @property
+    def url(self) -> str:
+        """As settings have it."""
+        return f"http://{self.endpoint}"
+
 
 def install() -> None:
     """See that it is there: it comes with the Cloud SDK alone. Raises Missing, which says how."""
