@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skyferry.config.cloud_checks import loopback
 from skyferry.errors import ConfigError, IdentityRefused
 
 FEDERATED = {
@@ -52,13 +52,3 @@ def require_tls(url: str, *, allow_http: bool = False) -> None:
     raise ConfigError(
         "an endpoint without TLS", where=where, hint="use https://, or say allow_http: true where the network is yours"
     )
-
-
-def loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name alone: nothing is looked up."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
