@@ -16,7 +16,7 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.errors import ConnectionLost
+from skyferry.errors import ConnectionLost, UnknownFormat
 from skyferry.events import parse
 from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_sns
@@ -144,12 +144,16 @@ async def test_another_topic_is_neither_subscribed_nor_heard(
     assert (service.accepted, set(topic.calls)) == ([], {"certificate"})
 
 
-async def test_the_end_of_a_subscription_is_heard_and_not_undone(
+async def test_the_end_of_a_subscription_is_told_and_not_undone(
     client: httpx.AsyncClient, service: Service, topic: Topic
 ) -> None:
+    """As a dead letter: whoever has the link in a message may have ended it, and from now on nothing comes."""
     message = topic.message("UnsubscribeConfirmation", Token="t", SubscribeURL="u")
     assert (await post(client, message)).status_code == 200
-    assert (service.accepted, set(topic.calls)) == ([], {"certificate"})
+    [(_, queued)] = service.accepted
+    with pytest.raises(UnknownFormat, match="nothing more comes"):
+        parse(queued.body, {})
+    assert set(topic.calls) == {"certificate"}
 
 
 @pytest.mark.parametrize(

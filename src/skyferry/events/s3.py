@@ -60,10 +60,11 @@ def is_sns(fields: Fields) -> bool:
 
 def unwrap(fields: Fields) -> bytes:
     """The message inside. Raises UnknownFormat for one that only asks to confirm a subscription."""
-    if fields.raw["Type"] != "Notification":
-        raise UnknownFormat(
-            f"{fields.raw['Type']} is not an event", where="Type", hint="confirm it where SNS delivers to"
-        )
+    kind = fields.raw["Type"]
+    if kind != "Notification":
+        ended = "nothing more comes from its topic; its SubscribeURL subscribes again, if that was not meant"
+        hint = ended if kind == "UnsubscribeConfirmation" else "confirm it where SNS delivers to"
+        raise UnknownFormat(f"{kind} is not an event", where="Type", hint=hint)
     return fields.text("Message").encode()
 
 

@@ -59,7 +59,10 @@ class SnsDoor:
         if kind == "SubscriptionConfirmation":
             await self._subscribe(topic, message.get("Token", ""))
         signed = {name: message[name] for name in SIGNED[kind] if name in message}  # anybody may have added the rest
-        return Admitted(kind == "Notification", orjson.dumps(signed), message.get("MessageId", ""))
+        wanted = (
+            kind != "SubscriptionConfirmation"
+        )  # an UnsubscribeConfirmation becomes a dead letter: else all falls silent
+        return Admitted(wanted, orjson.dumps(signed), message.get("MessageId", ""))
 
     async def _verify(self, message: Mapping[str, str], names: tuple[str, ...]) -> None:
         algorithm = HASHES.get(message.get("SignatureVersion", ""))
