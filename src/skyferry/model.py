@@ -129,9 +129,7 @@ class ObjectMeta:
     position: Position | None = None  # where this version stands, if the store orders versions
     checksums: Checksums = field(default_factory=Checksums)
     attributes: Attributes = field(default_factory=Attributes)
-    unfinished: bool = (
-        False  # the provider is filling it still (a copy by Azure): there is less in it than there will be
-    )
+    unfinished: bool = False  # the provider is filling it still (a copy by Azure): it has less than it will have
 
 
 @dataclass(frozen=True, slots=True)

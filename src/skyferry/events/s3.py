@@ -12,11 +12,7 @@ from skyferry.errors import InvalidKey, UnknownFormat
 from skyferry.events.fields import Fields, Parsed, derived_id, given_id, joined, sequencer
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
-_CREATED = (
-    "ObjectCreated:",
-    "ObjectSynced:Create",
-    "Replication:Create",
-)  # the last two: Ceph, synced from another zone
+_CREATED = ("ObjectCreated:", "ObjectSynced:Create", "Replication:Create")  # the last two: Ceph, from another zone
 _EXPIRED = ("LifecycleExpiration:", "ObjectLifecycle:Expiration:")
 _DELETED = ("ObjectRemoved:", "ObjectSynced:Delet", "Replication:Delet", *_EXPIRED)
 _IGNORED = (

@@ -59,9 +59,7 @@ class SnsDoor:
         if kind == "SubscriptionConfirmation":
             await self._subscribe(topic, message.get("Token", ""))
         signed = {name: message[name] for name in SIGNED[kind] if name in message}  # anybody may have added the rest
-        wanted = (
-            kind != "SubscriptionConfirmation"
-        )  # an UnsubscribeConfirmation becomes a dead letter: else all falls silent
+        wanted = kind != "SubscriptionConfirmation"  # the end of one becomes a dead letter: else all falls silent
         return Admitted(wanted, orjson.dumps(signed), message.get("MessageId", ""))
 
     async def _verify(self, message: Mapping[str, str], names: tuple[str, ...]) -> None:
@@ -128,9 +126,11 @@ def _message(body: bytes) -> Mapping[str, str]:
 
 def _certificate(pem: bytes) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(pem)
+        found = x509.load_pem_x509_certificate(pem)
+        found.public_key()  # of a kind that there is
     except ValueError as broken:
         raise StoreUnavailable("the answer is no certificate", where="SNS certificate") from broken
+    return found
 
 
 def _valid_key(certificate: x509.Certificate, now: float) -> RSAPublicKey:
