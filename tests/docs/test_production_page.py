@@ -79,8 +79,13 @@ def test_the_queue_of_the_page_hears_of_its_bucket(
         account.run(words)
     account.client("s3").put_object(Bucket=reader.words["PHOTOS"], Key="a.txt", Body=b"x")
     queue = account.client("sqs").get_queue_url(QueueName="photos-events")["QueueUrl"]
-    found = account.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=10)
-    assert any(b'"ObjectCreated:Put"' in message["Body"].encode() for message in found["Messages"])
+    bodies: list[str] = []
+    for _ in range(5):  # S3's test message comes first, and maybe alone
+        found = account.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=10)
+        bodies += [message["Body"] for message in found.get("Messages", ())]
+        if any("ObjectCreated:Put" in body for body in bodies):
+            return
+    pytest.fail(f"no event came, but {bodies}")
 
 
 def test_sns_is_set_up_for_push(reader: Reader, account: Amazon, tmp_path: Path) -> None:
