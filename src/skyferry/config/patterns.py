@@ -32,26 +32,35 @@ from skyferry.model import ObjectEvent
 def glob(pattern: str) -> re.Pattern[str]:
     """Compile a glob for `fullmatch`. Raises ValueError with a message for people.
 
-    No pattern takes more than polynomial time: `*` never backtracks into an earlier one of the same folder.
+    The time of a match is bounded by the length of the key times that of the pattern, for keys are chosen by anyone who may
+    write to a source. Where a star meets the first place at which what follows it fits, no later place can do better, up to the
+    next star; so each such piece is an atomic group, which is never entered again.
     """
     if not pattern:
         raise ValueError("is empty")
-    folders = re.sub(r"(?:(?<=/)|^)(?:\*\*/)+", "**/", pattern).split("/")
-    text = "".join(_folder(part, last=i == len(folders) - 1) for i, part in enumerate(folders))
+    *folders, last = re.sub(r"(?:(?<=/)|^)(?:\*\*/)+", "**/", pattern).split("/")
+    runs = [""]  # of folders, between one ** and the next
+    for part in folders:
+        if part == "**":
+            runs.append("")
+        else:
+            runs[-1] += _folder(part) + "/"
+    first, *rest = runs
+    text = first + "".join(f"(?>(?:[^/]*+/)*?{run})" for run in rest[: None if last == "**" else -1])
+    text += ".*" if last == "**" else "".join(f"(?:[^/]*+/)*{run}" for run in rest[-1:]) + _folder(last)
     try:
         return re.compile(text, re.DOTALL)
     except re.error as error:
         raise ValueError(f"is not valid: {error.msg}") from error
 
 
-def _folder(part: str, *, last: bool) -> str:
-    if part == "**":
-        return ".*" if last else "(?:[^/]*/)*"
+def _folder(part: str) -> str:
+    """What matches one part between slashes."""
     if "**" in part:
         raise ValueError("has ** beside other characters (write **/*.csv, not **.csv)")
     first, *rest = [_literal(chunk) for chunk in _chunks(part)]
     middle = "".join(f"(?>[^/]*?{chunk})" for chunk in rest[:-1])
-    return first + middle + "".join(f"[^/]*{chunk}" for chunk in rest[-1:]) + ("" if last else "/")
+    return first + middle + "".join(f"[^/]*{chunk}" for chunk in rest[-1:])
 
 
 def _chunks(part: str) -> list[str]:
