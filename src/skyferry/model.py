@@ -104,6 +104,9 @@ class Checksums:
         return any(getattr(self, n) and getattr(other, n) for n in ("crc32c", "sha256", "md5", "crc64nvme"))
 
 
+FILE_MODES = "file permissions"  # in `Traits.lossy` of every store that is no folder
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What an object carries besides its bytes."""
@@ -116,6 +119,9 @@ class Attributes:
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # user metadata, keys lower-case
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     storage_class: str = ""
+    modes: tuple[int, ...] = field(
+        default=(), compare=False
+    )  # of a file: permission bits of the folders on its path, and its own
 
 
 @dataclass(frozen=True, slots=True)

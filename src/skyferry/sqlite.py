@@ -175,7 +175,11 @@ class Presence:
         """Sign on. Raises BlockingIOError if a live process has this name."""
         self._mine = folder / owner
         self._folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(
+                0o700
+            )  # another user of the machine could take the locks; one of an earlier version is open to them
         tries = 0
         while (file := _locked(self._mine, "ab")) is None:
             if (tries := tries + 1) == 20:  # somebody who looks whether we live has it locked for microseconds only

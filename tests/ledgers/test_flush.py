@@ -52,6 +52,17 @@ async def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     assert modes == dict.fromkeys(("file.db", "file.db-wal", "file.db-shm"), 0o600)
 
 
+@pytest.mark.parametrize("there", [False, True])
+async def test_another_user_can_take_no_lock(tmp_path: Path, there: bool) -> None:
+    """Anyone who may open the folder may lock it, and no service would start; one of an earlier version is open."""
+    folder = tmp_path / "file.db.owners"
+    if there:
+        folder.mkdir()
+        folder.chmod(0o755)
+    async with opened(tmp_path / "file.db"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 async def test_one_that_must_wait_makes_its_whole_group_wait(tmp_path: Path) -> None:
     async with opened(tmp_path / "file.db") as file:
         started, go = asyncio.Event(), asyncio.Event()

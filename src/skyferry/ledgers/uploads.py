@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -57,13 +58,14 @@ def _pack(p: Progress) -> str:
     """Without store and key, which are beside it, and without the parts, which have rows of their own."""
     u, a = p.upload, p.upload.attributes
     texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
-    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class)
+    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *([a.modes] if a.modes else []))
     return pack((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
 
 
 def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
     name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older ones have none
-    upload = Upload(name, key, size, part_size, Attributes(*attributes), started_at, *secret)
+    described = replace(Attributes(*attributes[:8]), modes=tuple(*attributes[8:]))  # older ones have no permissions
+    upload = Upload(name, key, size, part_size, described, started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
     return Progress(store, upload, codec.unpack_ref(source), sent, codec.seconds(saved_at))
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from skyferry.azure_auth import AzureProvider, SharedKey, authorization, copy_source
 from skyferry.errors import ConfigError, StoreError
 from skyferry.http import DOCUMENT, Answer, Http, Limits, retry_after
-from skyferry.model import Traits
+from skyferry.model import FILE_MODES, Traits
 from skyferry.stores.azure_errors import Refusal, translate
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
@@ -59,7 +59,7 @@ class AzureOptions:
             copy_attests=frozenset({"md5"}),
             copy_exact=True,
             copy_limit=COPY_MAX,
-            lossy=("tags", "the order of listings") if self.hierarchical else (),
+            lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), FILE_MODES),
         )
 
 

@@ -24,7 +24,7 @@ from skyferry.errors import (
     VersionChanged,
 )
 from skyferry.http import Answer
-from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
+from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import check_key, replacing
@@ -50,9 +50,9 @@ TRAITS = Traits(
     copy_attests=frozenset({"crc32c"}),
     copy_exact=True,
     copy_limit=5 * 2**40,
-    lossy=("tags", "the MD5 of large objects"),
+    lossy=("tags", "the MD5 of large objects", FILE_MODES),
 )
-RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags",))
+RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags", FILE_MODES))
 
 
 class GcsStore:

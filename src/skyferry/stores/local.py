@@ -1,9 +1,12 @@
 """A folder as a bucket. Atomic (a temporary file takes the name), durable (fsync of file and folder), proven (read back).
 
-Inside the folder, `.skyferry/` is ours: `tmp/` for writes and uploads under way, `uploads/` for which parts those have,
-`locks/`, and `meta/` where metadata do not fit into extended attributes. The version of an object is inode, size and
-modification time; its position is the time of its last status change, which a `mv` into place moves on too. Symbolic links
-are neither objects nor folders.
+Permissions are carried from folder to folder; what comes from elsewhere has those that the umask gives. An existing folder
+keeps its own, and a change of permissions alone is no new version.
+
+Inside the folder, `.skyferry/` is ours, and closed to other users: `tmp/` for writes and uploads under way, `uploads/` for
+which parts those have, `locks/`, and `meta/` where metadata do not fit into extended attributes. The version of an object is
+inode, size and modification time; its position is the time of its last status change, which a `mv` into place moves on too.
+Symbolic links are neither objects nor folders.
 
 What other programs write into the folder: a write that must not replace anything never does, whoever was faster; one
 that replaces an exact version excludes other Skyferry processes only. A file that is written over in place, with the
@@ -162,11 +165,11 @@ class LocalStore:
         return inspect(self._bucket.folder)
 
     def _head(self, key: str) -> ObjectMeta:
-        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat):
-            return describe(self._bucket, file, key, stat)
+        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
+            return describe(self._bucket, file, key, stat, modes)
 
     def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
-        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat):
+        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
             found = version_of(stat)
             if version and version != found:
                 raise VersionChanged(where=f"{self.name} {key}")
@@ -174,7 +177,7 @@ class LocalStore:
             data = read_range(file, start, wanted)
             if len(data) != wanted or version_of(os.fstat(file)) != found:
                 raise VersionChanged("it changed while it was read", where=f"{self.name} {key}")
-            return ObjectData(describe(self._bucket, file, key, stat), data)
+            return ObjectData(describe(self._bucket, file, key, stat, modes), data)
 
 
 def _next(found: Iterator[ObjectMeta]) -> list[ObjectMeta]:

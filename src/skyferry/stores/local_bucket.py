@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyferry.errors import BucketNotFound
-from skyferry.stores.local_files import DIRECTORY, descend, opened
+from skyferry.stores.local_files import DIRECTORY, close_to_others, descend, opened
 from skyferry.stores.local_names import PRIVATE
 
 TMP = "tmp"  # the folder of ours with what is being written
 UPLOADS = "uploads"  # and that with what is known of uploads under way
+OWN = 0o700  # the permissions of our folders: another user of the machine could take the locks, or read what is being written
 STRIPES = 64  # locks per bucket
 
 
@@ -115,9 +116,11 @@ class Bucket:
     def _open_own(self, held: _Held, name: str, create: bool) -> int:
         with self._opening:
             if name not in held.own:
-                private = descend(held.root, PRIVATE, create)
+                mode = OWN if create else None
+                private = descend(held.root, PRIVATE, mode)
                 try:
-                    held.own[name] = descend(private, name, create)
+                    close_to_others(private)  # one of an earlier version is open to them
+                    held.own[name] = descend(private, name, mode)
                 finally:
                     os.close(private)
             return held.own[name]

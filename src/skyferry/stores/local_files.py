@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache, reduce
+from operator import and_
+from pathlib import Path
 from stat import S_ISREG
 
 from awscrt import checksums as crt
@@ -23,47 +27,87 @@ from skyferry.errors import (
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing there, or nothing that could be an object
+PERMISSIONS = 0o777  # never carried: the bits that let a program run as its owner or group
+BY_UMASK = -1  # permissions that the umask of the process decides
 CHUNK = 2**18  # bytes read back at a time: they stay in the processor's cache
 MADE = "user.skyferry"  # marks a folder that we made and may remove once it is empty
 
 
 @contextmanager
 def opened(name: str, flags: int, folder: int) -> Iterator[int]:
-    """An open file descriptor; a link is not followed."""
-    file = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    """An open file descriptor; a link is not followed, and a new file is its owner's alone."""
+    file = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         yield file
     finally:
         os.close(file)
 
 
-def descend(folder: int, name: str, create: bool = False) -> int:
-    """The file descriptor of a folder in another. Raises FileNotFoundError, unless it is to be created."""
+def descend(folder: int, name: str, create: int | None = None) -> int:
+    """Open a folder in another. Raises FileNotFoundError, unless it is to be created with the permissions `create`."""
     try:
         return os.open(name, DIRECTORY, dir_fd=folder)
     except FileNotFoundError:
-        if not create:
+        if create is None:
             raise
     with suppress(FileExistsError):
-        os.mkdir(name, dir_fd=folder)
+        os.mkdir(name, 0o777 if create == BY_UMASK else create, dir_fd=folder)
         os.fsync(folder)
         made = os.open(name, DIRECTORY, dir_fd=folder)
+        if create != BY_UMASK:  # the umask may have taken some
+            os.fchmod(made, create)
         with suppress(OSError, AttributeError):  # no extended attributes here: the folder stays when it is empty
             os.setxattr(made, MADE, b"")
         return made
     return os.open(name, DIRECTORY, dir_fd=folder)
 
 
+@cache
+def umask() -> int:
+    """Return the permissions that the process takes from new files."""
+    with suppress(OSError):  # Linux; elsewhere it can only be read by setting it for a moment, for all threads
+        found = re.search(r"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_text("ascii", "replace"), re.MULTILINE)
+        if found is not None:
+            return int(found[1], 8)
+    os.umask(now := os.umask(0o077))
+    return now
+
+
+def folder_modes(known: Sequence[int], wanted: int) -> Sequence[int]:
+    """Return the permissions of `wanted` new folders, of those that the folders at the source have.
+
+    Where a key has other folders there than here, each gets what all of the source's have in common: it is never more open.
+    """
+    if not known:
+        return [BY_UMASK] * wanted
+    return [mode | 0o700 for mode in (known if len(known) == wanted else [reduce(and_, known)] * wanted)]
+
+
+def close_to_others(folder: int) -> None:
+    """Take a folder that is ours from other users of the machine."""
+    stat = os.fstat(folder)
+    if stat.st_mode & 0o077 and stat.st_uid == os.geteuid():
+        os.fchmod(folder, stat.st_mode & 0o700)
+
+
 @contextmanager
-def parent(root: int, names: Sequence[str], create: bool = False) -> Iterator[int]:
-    """The folder that holds the last of `names`. Raises FileNotFoundError, unless it is to be created."""
+def parent(
+    root: int, names: Sequence[str], create: Sequence[int] | None = None, passed: list[int] | None = None
+) -> Iterator[int]:
+    """The folder that holds the last of `names`.
+
+    Raises FileNotFoundError, unless folders are to be created: with the permissions `create`, outermost first. Those of the
+    folders on the way are added to `passed`.
+    """
     here = root
     try:
-        for name in names[:-1]:
-            below = descend(here, name, create)
+        for depth, name in enumerate(names[:-1]):
+            below = descend(here, name, None if create is None else create[depth])
             if here != root:
                 os.close(here)
             here = below
+            if passed is not None:
+                passed.append(os.fstat(here).st_mode & PERMISSIONS)
         yield here
     finally:
         if here != root:
@@ -71,10 +115,14 @@ def parent(root: int, names: Sequence[str], create: bool = False) -> Iterator[in
 
 
 @contextmanager
-def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int, os.stat_result]]:
-    """The open regular file of a key. Raises ObjectNotFound: links, folders and devices are no objects."""
+def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int, os.stat_result, tuple[int, ...]]]:
+    """Open the regular file of a key. Raises ObjectNotFound: links, folders and devices are no objects.
+
+    The last of what it gives are the permissions of the folders on its path and its own.
+    """
+    passed: list[int] = []
     try:
-        with parent(root, names) as folder:
+        with parent(root, names, passed=passed) as folder:
             file = os.open(names[-1], OBJECT, dir_fd=folder)
     except OSError as error:
         if error.errno in ABSENT:
@@ -84,7 +132,7 @@ def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int,
         stat = os.fstat(file)
         if not S_ISREG(stat.st_mode):
             raise ObjectNotFound("there is no regular file", where=where)
-        yield file, stat
+        yield file, stat, (*passed, stat.st_mode & PERMISSIONS)
     finally:
         os.close(file)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -61,10 +62,10 @@ def detach(bucket: Bucket, version: str) -> None:
             os.unlink(version, dir_fd=folder)
 
 
-def describe(bucket: Bucket, file: int, key: str, stat: os.stat_result) -> ObjectMeta:
-    """Everything about the open file."""
+def describe(bucket: Bucket, file: int, key: str, stat: os.stat_result, modes: tuple[int, ...]) -> ObjectMeta:
+    """Everything about the open file. `modes` are the permissions of the folders on its path, and its own."""
     attributes, checksums = _parse(_carried(bucket, file, stat), stat)
-    return summary(key, stat, attributes, checksums)
+    return summary(key, stat, replace(attributes, modes=modes), checksums)
 
 
 def summary(

@@ -19,7 +19,7 @@ from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores import local_uploads
 from skyferry.stores.local_bucket import TMP, Bucket
-from skyferry.stores.local_files import ABSENT, crc_of, opened, parent, prune, write_all
+from skyferry.stores.local_files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
 from skyferry.stores.local_lane import Steps, through
 from skyferry.stores.local_meta import attach, detach, summary, version_of
 from skyferry.stores.local_names import names_of
@@ -142,22 +142,25 @@ class LocalWriter:
         self, written: _Written, key: str, names: Sequence[str], attributes: Attributes, when: Precondition
     ) -> Steps[ObjectMeta]:
         checksums = Checksums(crc32c=written.crc32c)
+        os.fchmod(written.file, attributes.modes[-1] if attributes.modes else 0o666 & ~umask())
         attach(self._bucket, written.file, attributes, checksums)
         yield written.file
-        replaced = yield from self._take_name(written, key, names, when)
+        replaced = yield from self._take_name(
+            written, key, names, when, folder_modes(attributes.modes[:-1], len(names) - 1)
+        )
         stat = os.fstat(written.file)
         if replaced is not None and version_of(replaced) != version_of(stat):
             detach(self._bucket, version_of(replaced))
         return summary(key, stat, attributes, checksums)
 
     def _take_name(
-        self, written: _Written, key: str, names: Sequence[str], when: Precondition
+        self, written: _Written, key: str, names: Sequence[str], when: Precondition, modes: Sequence[int]
     ) -> Steps[os.stat_result | None]:
         """Durably. Returns what was there before."""
         root = self._bucket.root()
         for attempt in range(PRUNED):
             try:
-                with parent(root, names, create=True) as folder:
+                with parent(root, names, create=modes) as folder:
                     with self._bucket.locked(names):
                         found = self._swap(written, folder, key, names[-1], when)
                     yield folder

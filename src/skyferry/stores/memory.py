@@ -18,7 +18,7 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
-from skyferry.model import Attributes, Checksums, ObjectMeta, Position, Traits
+from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Position, Traits
 from skyferry.ports import ANY, Clock, ObjectData, Part, Precondition, Reach, Upload
 
 COPYABLE = frozenset({"crc32c"})
@@ -48,7 +48,7 @@ class MemoryProvider:
 class MemoryStore:
     """An ObjectStore whose versions are generation numbers, as in Cloud Storage. It attests CRC32C."""
 
-    traits = Traits(resumable=True, listed_uploads="own")
+    traits = Traits(resumable=True, listed_uploads="own", lossy=(FILE_MODES,))
 
     def __init__(
         self, name: str, clock: Clock, bucket: MemoryBucket | None = None, provider: MemoryProvider | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from skyferry.model import Traits
+from skyferry.model import FILE_MODES, Traits
 
 PART_MIN = 5 * 2**20  # bytes, of all parts but the last ("Amazon S3 multipart upload limits")
 METADATA_MAX = 2048  # bytes
@@ -53,7 +53,7 @@ class Service:
             copy_attests=self.copies,
             copy_exact=self.copy_exact,
             copy_parts_attest=frozenset({"crc32c"} if self.copies and self.upload_checksum == FULL_OBJECT else ()),
-            lossy=self.lossy + (() if self.tags else ("tags",)),
+            lossy=(*self.lossy, *(() if self.tags else ("tags",)), FILE_MODES),
         )
 
 
