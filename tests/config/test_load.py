@@ -235,6 +235,7 @@ def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
         ("stores:\n  source:\n", "stores.source.url", 2, "is missing"),
         ("drain: 1s\nroutes: 3", "routes", 2, "must be a list"),
         ("limits: 3", "limits", 1, "must be a section"),
+        ('stores: {a: {url: "gs://a", billing_project: "p\\nq"}}', "stores.a.billing_project", 1, "control characters"),
         ("retry: {max_retries: 11}", "retry.max_retries", 1, "less than or equal to 10, not 11"),
         ("ledger: {lease: 0}", "ledger.lease", 1, "greater than or equal to 0.1"),
     ],

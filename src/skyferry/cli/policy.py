@@ -73,16 +73,19 @@ def _shown(policy: Policy) -> Iterator[str]:
     """For people."""
     from skyferry.policy.document import text
 
-    yield f"# {policy.cloud}: {policy.identity}"
-    yield f"# for {', '.join(policy.users)}"
+    yield from _comment(f"{policy.cloud}: {policy.identity}", f"for {', '.join(policy.users)}")
     for name, document in policy.documents.items():
         if name not in policy.told:
-            yield f"\n# {name}"
-            yield text(document)
+            yield ""
+            yield from _comment(name, *text(document).split("\n"))
     if policy.commands:
         yield ""
     yield from policy.commands
     yield ""
-    yield from (f"# {word}: {meaning}" for word, meaning in policy.placeholders.items())
-    yield from (f"# {note}" for note in policy.notes)
+    yield from _comment(*(f"{word}: {meaning}" for word, meaning in policy.placeholders.items()), *policy.notes)
     yield ""
+
+
+def _comment(*texts: str) -> Iterator[str]:
+    """Comments of a shell: none of a text's lines gets out of it."""
+    return (f"# {output.safe(text)}" for text in texts)

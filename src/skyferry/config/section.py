@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from skyferry.config.units import duration, size
 
 Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1, allow_inf_nan=False)]
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are faults, values do not change."""
+    """A part of the configuration: unknown keys are faults, values do not change.
+
+    Names and addresses have no control characters, which no provider allows: they go into logs, and into scripts that
+    administrators run.
+    """
+
+    keys: ClassVar[frozenset[str]] = frozenset()  # settings that are parts of object keys, which may have any character
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str) and info.field_name not in cls.keys and CONTROL.search(value):
+            raise ValueError("must not contain control characters")
+        return value

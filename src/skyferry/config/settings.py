@@ -85,6 +85,7 @@ class StoreSettings(Section):
 class FilterSettings(Section):
     """Which objects a route takes; everything given must match."""
 
+    keys = frozenset({"prefix", "suffix"})
     prefix: str = Field("", description="The key begins with this.")
     suffix: str = Field("", description="The key ends with this.")
     glob: Texts = Field((), description="The key matches one of these (* within a folder, ** across).")
@@ -101,6 +102,7 @@ class FilterSettings(Section):
 class RouteSettings(Section):
     """A rule: from this store, to that store and key, with these policies."""
 
+    keys = frozenset({"key"})
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs, metrics and transfer ids.")
     source: str = Field(alias="from", description="Name of a store, or its URL.")
     destination: str = Field(alias="to", description="Name of a store, or its URL.")

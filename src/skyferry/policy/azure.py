@@ -120,11 +120,9 @@ def _credential(identity: IdentitySettings) -> Json | None:
 def _federated(credential: Json) -> str:
     audiences = credential["audiences"]
     assert isinstance(audiences, list)
-    return (
-        "az identity federated-credential create --resource-group RESOURCE_GROUP --identity-name IDENTITY "
-        f"--name {credential['name']} --issuer {credential['issuer']} --subject {credential['subject']} "
-        f"--audiences {quote(audiences[0])}"
-    )
+    options = {**{name: credential[name] for name in ("name", "issuer", "subject")}, "audiences": audiences[0]}
+    named = " ".join(f"--{option} {quote(str(value))}" for option, value in options.items())
+    return "az identity federated-credential create --resource-group RESOURCE_GROUP --identity-name IDENTITY " + named
 
 
 def _notes(share: Share) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from shlex import quote
+from shlex import join
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.policy.document import Json, Policy
@@ -66,7 +66,8 @@ class Binding:
         if isinstance(self.role, str):
             return ""
         permissions = ",".join(self.role.permissions)
-        return f"gcloud iam roles create {self.role.id} --project={self.project} --stage=GA --permissions={permissions}"
+        made = ("iam", "roles", "create", self.role.id, f"--project={self.project}", "--stage=GA")
+        return join(("gcloud", *made, f"--permissions={permissions}"))
 
     @property
     def condition(self) -> str:
@@ -90,7 +91,7 @@ class Binding:
             said.append(f"--condition=^:::^title=skyferry:::expression={self.condition}")
         elif self.command[0] != "pubsub":  # which knows none; elsewhere gcloud asks, if another binding there has one
             said.append("--condition=None")
-        return " ".join(map(quote, ("gcloud", *said)))
+        return join(("gcloud", *said))
 
 
 def policies(needs: Needs) -> list[Policy]:
@@ -177,18 +178,19 @@ def _pool(identity: IdentitySettings) -> list[str]:
     """The workload identity pool and its provider."""
     if identity.kind != "federated":
         return []
-    pool, provider = quote(identity.pool or "POOL"), quote(identity.provider or "PROVIDER")
-    made = f"gcloud iam workload-identity-pools create {pool} --project=POOL_PROJECT --location=global"
-    add = (
-        f"gcloud iam workload-identity-pools providers create-{{}} {provider} --project=POOL_PROJECT --location=global "
-        f"--workload-identity-pool={pool}"
-    )
+    pool, provider = identity.pool or "POOL", identity.provider or "PROVIDER"
+    pools, where = ("gcloud", "iam", "workload-identity-pools"), ("--project=POOL_PROJECT", "--location=global")
+    made = join((*pools, "create", pool, *where))
     if _signed(identity):
-        return [made, f"{add.format('aws')} --account-id=ACCOUNT"]
-    issuer = "https://sts.windows.net/TENANT_ID/" if identity.token == "azure" else "https://ISSUER"  # noqa: S105 - no secret
-    audience = f" --allowed-audiences={quote(identity.audience)}" if identity.audience else ""
-    oidc = f"{add.format('oidc')} --issuer-uri={issuer} --attribute-mapping=google.subject=assertion.sub"
-    return [made, f"{oidc}{audience}"]
+        kind, said = "aws", ["--account-id=ACCOUNT"]
+    else:
+        issuer = "https://sts.windows.net/TENANT_ID/" if identity.token == "azure" else "https://ISSUER"  # noqa: S105 - no secret
+        kind, said = "oidc", [f"--issuer-uri={issuer}", "--attribute-mapping=google.subject=assertion.sub"]
+        said += [f"--allowed-audiences={identity.audience}"] if identity.audience else []
+    return [
+        made,
+        join((*pools, "providers", f"create-{kind}", provider, *where, f"--workload-identity-pool={pool}", *said)),
+    ]
 
 
 def _literal(text: str) -> str:
