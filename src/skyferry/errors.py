@@ -37,6 +37,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from skyferry.redaction import redacted
+
 
 class Disposition(StrEnum):
     """What the worker does about an error."""
@@ -59,8 +61,11 @@ class SkyferryError(Exception):
         cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))
 
     def __init__(self, message: str = "", *, where: str = "", hint: str = "", retry_after: float | None = None) -> None:
-        """`where` names the store, key, file or line; `hint` tells the operator what to do; `retry_after` is in seconds."""
-        self.message = message or (type(self).__doc__ or "").splitlines()[0]
+        """`where` names the store, key, file or line; `hint` tells the operator what to do; `retry_after` is in seconds.
+
+        A message may repeat what a server said: what has the form of a secret is taken out of it.
+        """
+        self.message = redacted(message) if message else (type(self).__doc__ or "").splitlines()[0]
         self.where = where
         self.hint = hint
         self.retry_after = retry_after

@@ -18,14 +18,17 @@ from xml.etree import ElementTree
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+from skyferry.redaction import sent, without
 
 TINY = 32 * 2**10  # bytes; what the sockets' buffers hold, so that sending it never waits for the server
 PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each within `read_timeout`
 SMALL = 2**20  # bytes; a larger answer is read into place
 PATIENCE = 3600.0  # seconds; who asks for more is asked again all the same
+BYTES = ("utf-8", "surrogateescape")  # of a header, as aiohttp reads it
 DOCUMENT = 16 * 2**20  # bytes that an answer may have which is no object: a listing, an error
 
 
@@ -100,7 +103,9 @@ class Http:
                 line = response.connection.transport if response.connection else None
                 kept = came if _is_range(response, headers) else io.BytesIO()
                 content = await _read(response, limit if response.ok else DOCUMENT, kept)
-                return Answer(response.status, response.headers, content)
+                if response.ok and method in ("GET", "HEAD"):  # it may be an object
+                    return Answer(response.status, response.headers, content)
+                return _unechoed(response, content, sent(headers.items(), url))
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
             raise _broken_off(StoreTimeout(where=self.where(key)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
@@ -201,6 +206,16 @@ def _broken_off(error: StoreError, came: io.BytesIO) -> StoreError:
     came.truncate()
     error.partial = came.getvalue()
     return error
+
+
+def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes]) -> Answer:
+    """A document without the secrets of the request that a server, or a proxy before it, repeats."""
+    if not secrets:
+        return Answer(response.status, response.headers, body)
+    headers = [
+        (name, without(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
+    ]
+    return Answer(response.status, CIMultiDict(headers), without(body, secrets))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, body: io.BytesIO) -> bytes:

@@ -154,3 +154,30 @@ async def test_what_is_no_http_is_a_lost_connection() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
     assert retry_after(header) == seconds
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "HEAD"])
+async def test_a_server_that_repeats_the_request_gives_no_secret_away(method: str) -> None:
+    """Neither in a body nor in a header: it goes into errors."""
+    secret = "PLANTED/session+token=="
+    body = b"" if method == "HEAD" else f"refused: x-amz-security-token: {secret}".encode()
+    answer = b"HTTP/1.1 403 No\r\nx-said: %b\r\nContent-Length: %d\r\n\r\n%b" % (secret.encode(), len(body), body)
+    async with server(says(answer)) as url:
+        http = Http("store", url, IMPATIENT)
+        try:
+            told = await http.exchange(method, url, {"x-amz-security-token": secret}, key="k")
+        finally:
+            await http.close()
+    assert (told.status, told.headers["X-Said"]) == (403, "[secret]")
+    assert secret.encode() not in told.body
+
+
+async def test_an_object_comes_as_it_is() -> None:
+    """It may hold what the request does."""
+    async with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nPLANTEDtoken")) as url:
+        http = Http("store", url, IMPATIENT)
+        try:
+            told = await http.exchange("GET", url, {"authorization": "PLANTEDtoken"}, key="k")
+        finally:
+            await http.close()
+    assert told.body == b"PLANTEDtoken"

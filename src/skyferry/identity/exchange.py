@@ -12,11 +12,11 @@ import orjson
 
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.identity.extras import needs
+from skyferry.redaction import without
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # also where an SDK has read it
 TIMEOUT = 10.0  # seconds for the whole of it
 ANSWER = 2**20  # bytes that an answer may have
 
@@ -132,9 +132,7 @@ def _said(body: bytes) -> str:
 
 def refused(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
     """With a hint, if the words are known, and without the secrets, if they are repeated."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        said = said.replace(secret, "[secret]")
-    said = JWT.sub("[secret]", said)
+    said = without(said.encode(), [secret.encode() for secret in secrets if secret]).decode(errors="replace")
     hint = hint or next((hint for words, hint in HINTS if words.lower() in said.lower()), "")
     return IdentityRefused(" ".join(said.split())[:500], where=who, hint=hint)
 

@@ -1,0 +1,157 @@
+"""Secrets out of texts that came from elsewhere: by the values that were sent, and by the forms that secrets have. Pure.
+
+A server may repeat what it was sent (a proxy that shows a request's headers, S3's list of what should have been signed), and an
+SDK's exception may hold a request. Errors go to logs, into the ledger, to the API and to terminals, so what is secret is taken
+out where an error is made: `SkyferryError` takes it out of its message by form, `skyferry.http` out of answers by value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+SECRET = "[secret]"  # noqa: S105 - stands where one was
+LEAST = 8  # characters: a shorter text would take common words out
+SEEN = 16  # characters of the beginning by which one that was cut is recognised
+
+LONGEST = 4096  # characters of a text that came from elsewhere
+# What a secret is called, by itself or at the end of a longer name: x-amz-security-token, aws_secret_access_key, AccountKey.
+_NAMES = (
+    r"(?:credentials?|pass(?:word|wd|phrase)|pwd|secret|token|sig|signature|upload[_-]?id|assertion"
+    r"|(?:api|access|account|private|customer|encryption|session|shared|signing|storage|subscription|secret|master)[_-]?key)"
+)
+_VALUE = r"[^\s\\\"'<>&;,()\[\]{}]"
+_QUOTE = r"(?:\\{0,3}[\"'])?"  # also as it stands in a text in a text
+_MIXED = rf"(?={_VALUE}{{0,512}}(?:\d|(?-i:[a-z][A-Z])))"  # as no word of a sentence is
+_SHAPES = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
+    r"|eyJ[\w-]{4,}+\.[\w.-]+"  # a JSON web token, RFC 7519
+    r"|ya29\.[\w.-]{4,}|1//[\w-]{8,}|GOCSPX-[\w-]{8,}|AIza[\w-]{20,}"  # Google
+    r"|(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{12,}"  # AWS: names of keys, which lead to their owners
+    r"|(?:FwoG|IQoJ|AQoD|FQoG)[\w+/=%-]{6,}"  # AWS: session tokens
+    r"|(?<![\w+/])[\w+/]{86}=="  # Azure: keys of accounts, 64 bytes
+    r"|(?<![\w~.-])[\w~.-]{3}[78]Q~[\w~.-]{31,}"  # Entra: client secrets
+    r"|(?:gh[oprsu]_|github_pat_|glpat-|npm_|pypi-|hf_|dop_v1_|hv[sbr]\.|dapi|shpat_|lin_api_|sq0csp-)[\w.-]{8,}"
+    r"|xox[abeoprs]-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|SG\.[\w-]{8,}\.[\w-]{8,}|(?<!\w)sk-[\w-]{16,}|AGE-SECRET-KEY-\w+"
+)
+_BEGINNINGS = (  # of the shapes: to look for these first is cheap, and most texts have none
+    *(
+        "-----BEGIN",
+        "eyJ",
+        "ya29.",
+        "1//",
+        "GOCSPX-",
+        "AIza",
+        "AKIA",
+        "ASIA",
+        "AGPA",
+        "AIDA",
+        "AROA",
+        "ANPA",
+        "FwoG",
+        "IQoJ",
+    ),
+    *(
+        "AQoD",
+        "FQoG",
+        "==",
+        "Q~",
+        "gho_",
+        "ghp_",
+        "ghr_",
+        "ghs_",
+        "ghu_",
+        "github_pat_",
+        "glpat-",
+        "npm_",
+        "pypi-",
+        "hf_",
+    ),
+    *(
+        "dop_v1_",
+        "hvs.",
+        "hvb.",
+        "hvr.",
+        "dapi",
+        "shpat_",
+        "lin_api_",
+        "sq0csp-",
+        "xox",
+        "k_live_",
+        "k_test_",
+        "SG.",
+        "sk-",
+    ),
+    "AGE-SECRET-KEY-",
+)
+_WORDS = (
+    "authorization",
+    "cookie",
+    "credential",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "sig",
+    "upload",
+    "assertion",
+    "key",
+)
+_SCHEMES = ("bearer", "basic", "negotiate", "sharedkey", "aws4")
+_USERINFO = re.compile(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
+_CREDENTIALS = re.compile(
+    r"(?P<name>authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:[\w-]{1,32}\s+)?[^\s\"'<]+(?:\s{0,4},\s{0,4}\w+=[^\s\"'<,]+)*"
+    r"|(?P<line>cookie\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"'<]+"
+    r"|(?P<scheme>\b(?:bearer|basic|negotiate|sharedkey(?:lite)?|aws4-hmac-sha256)\s+)(?!error=|realm=|scope=|authentication)"
+    rf"{_MIXED}[^\s\"'<]{{8,}}(?:\s{{0,4}},\s{{0,4}}\w+=[^\s\"'<,]+)*"
+    rf"|(?P<tag>{_NAMES}>|{_NAMES}{_QUOTE}\s{{0,4}}=>?\s{{0,4}}{_QUOTE}){_VALUE}+"  # name=value, <name>value
+    rf"|(?P<quoted>{_NAMES}{_QUOTE}\s{{0,4}}[:=]>?\s{{0,4}}\\{{0,3}}[\"'])[^\"']{{4,}}"  # "name": "value"
+    rf"|(?P<colon>{_NAMES}{_QUOTE}\s{{0,4}}:\s{{0,4}})(?:{_MIXED}{_VALUE}{{8,}}|{_VALUE}{{24,}})",  # name: value
+    re.IGNORECASE,
+)
+_HEADERS = re.compile(
+    r"authorization|cookie|token|secret|signature|(?<!md5-)key(?!-md5|-sha256|-id)$|customer-key$", re.I
+)
+
+
+_QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Return the text with what has the form of a secret replaced, and no longer than LONGEST; names of secrets stay."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    if any(each in text for each in _BEGINNINGS):
+        text = _SHAPES.sub(SECRET, text)
+    if "://" in text and "@" in text:
+        text = _USERINFO.sub(SECRET, text)
+    low = text.lower()
+    named = ("=" in text or ":" in text or ">" in text or "," in text) and any(each in low for each in _WORDS)
+    return _CREDENTIALS.sub(_kept, text) if named or any(each in low for each in _SCHEMES) else text
+
+
+def _kept(match: re.Match[str]) -> str:
+    return f"{next(filter(None, match.groups()))}{SECRET}"
+
+
+def sent(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
+    """Return the secrets that a request carries: the values of telling headers, and of telling parts of its query."""
+    values = [value for name, value in headers if _HEADERS.search(name)]
+    values += _QUERY.findall(url)
+    parts = [part for value in values for part in (value, *value.split(" ")[1:])]
+    forms = {form for part in parts if len(part) >= LEAST for form in (part, quote(part, safe=""))}
+    return [form.encode("utf-8", "surrogateescape") for form in sorted(forms, key=len, reverse=True)]
+
+
+def without(body: bytes, secrets: Iterable[bytes]) -> bytes:
+    """Return the body with those secrets replaced, also where only the beginning of one is repeated."""
+    for secret in secrets:
+        start = secret[:SEEN]
+        at = body.find(start)
+        while at >= 0:
+            end = at + len(start)
+            while end - at < len(secret) and body[end : end + 1] == secret[end - at : end - at + 1]:
+                end += 1
+            body = body[:at] + SECRET.encode() + body[end:]
+            at = body.find(start, at + len(SECRET))
+    return body
