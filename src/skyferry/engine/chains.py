@@ -42,31 +42,25 @@ class Chains:
 
     async def run(self, chain: Chain) -> None:
         """Work it off; messages that are finished thereby are closed."""
-        job = chain.take()
-        skipped = self._superseded(chain, job)
-        if skipped is not None:
-            await self._conclude(chain, job, skipped)
-            if not chain.jobs:
-                return
-            job = chain.take()
         while True:
-            async with Slot(self._small, self._large, job.rank) as slot:
-                outcome = await self._attempt(chain, job, slot)
-            freed = await self._conclude(chain, job, outcome)  # holds no slot while the ledger writes
+            job = chain.take()
+            if job.claim and job.claim.fence <= chain.freed:
+                await self._claim_again(chain, job)
+            if (outcome := self._superseded(chain, job)) is None:
+                async with Slot(self._small, self._large, job.rank) as slot:
+                    outcome = await self._attempt(chain, job, slot)
+            await self._conclude(chain, job, outcome)  # holds no slot while the ledger writes
             if not chain.jobs:
                 return
-            job = chain.take()
-            if freed:
-                await self._claim_again(job)
 
     async def drained(self) -> None:
         """Return once the ledger has all outcomes."""
         await self.settler.drained()
         await self.saver.drained()
 
-    def _superseded(self, chain: Chain, job: Job) -> Skipped | None:
-        claim = _claim(chain, job)
-        return decide.before(claim)
+    def _superseded(self, chain: Chain, job: Job) -> Outcome | None:
+        """The outcome of a job that needs no look at any store, and so no slot."""
+        return decide.before(_claim(chain, job)) if job.claim else None
 
     async def _attempt(self, chain: Chain, job: Job, slot: Slot) -> Outcome:
         """One attempt; every failure becomes an outcome."""
@@ -118,8 +112,8 @@ class Chains:
         held = job.holders[0]
         return Dead(failure, held.message.body, letters.without(held.message.attributes), hint, held.origin)
 
-    async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> bool:
-        """Record the outcome; the messages are finished after it. Returns whether the key's lease was given back."""
+    async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> None:
+        """Record the outcome; the messages are finished after it."""
         job.concluding = True
         if (
             chain.uploads.known
@@ -132,6 +126,8 @@ class Chains:
         if job.claim is None:
             again = self._w.clock.time() + 1.0
         else:
+            if last:
+                self._hold.free(chain, job.claim.fence)
             try:
                 if await self.settler.put(Settlement(job.claim, outcome, last, tuple(chain.uploads.closed))):
                     again = self._recorded(chain, job, outcome)
@@ -144,7 +140,6 @@ class Chains:
                 self._tell.ledger_failed(job.transfer, error)
                 await self._undo(job, outcome)  # or it may not come to us: the lease may have ended, too
         self._closer.close(self._hold.finish(job, again))
-        return last
 
     def _recorded(self, chain: Chain, job: Job, outcome: Outcome) -> float | None:
         self._tell.outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
@@ -163,15 +158,17 @@ class Chains:
             with suppress(SkyferryError):  # the store is down: its next event, or the next reconciliation, finds it
                 await self._copier.undo(job.transfer, outcome)
 
-    async def _claim_again(self, job: Job) -> None:
-        """The lease was given back while this job came in: it needs a claim of its own."""
+    async def _claim_again(self, chain: Chain, job: Job) -> None:
+        """The key was given back while these jobs came in: they need claims of its next lease."""
+        jobs = [job, *(each for each in chain.jobs if each.claim and each.claim.fence <= chain.freed)]
         try:
-            (answer,) = await self._w.ledger.claim([job.transfer])
+            answers = await self._w.ledger.claim([each.transfer for each in jobs])
         except LedgerError:
-            answer = Wait(job.transfer.id, 0.0, busy=True)
-        job.claim = answer if isinstance(answer, Claim) else None
-        if isinstance(answer, Settled):
-            self._tell.duplicate(job.transfer, answer)
+            answers = [Wait(each.transfer.id, 0.0, busy=True) for each in jobs]
+        for each, answer in zip(jobs, answers, strict=True):
+            each.claim = answer if isinstance(answer, Claim) else None
+            if isinstance(answer, Settled):
+                self._tell.duplicate(each.transfer, answer)
 
 
 def _claim(chain: Chain, job: Job) -> Claim:

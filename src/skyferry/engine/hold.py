@@ -57,6 +57,7 @@ class Chain:
     jobs: list[Job] = field(default_factory=list)
     placement: Placement | None = None  # as this chain has moved it on
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
+    freed: int = 0  # claims with this fence or an older one ended when the key was given back
 
     def take(self) -> Job:
         """Remove the one to do next."""
@@ -79,6 +80,7 @@ class Hold:
         self.jobs: dict[str, Job] = {}  # by transfer id
         self.chains: dict[Key, Chain] = {}
         self.claiming: dict[Key, int] = {}  # keys with a claim under way
+        self.freed: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
         self._reserved = 0
 
     @property
@@ -89,6 +91,31 @@ class Hold:
     def reserve(self, count: int) -> None:
         """Set room aside for a receive under way; undo with a negative count."""
         self._reserved += count
+
+    def begin_claim(self, keys: Iterable[Key]) -> None:
+        """Note that the ledger is asked for these keys; `end_claim` MUST follow, after the answers were taken."""
+        for key in keys:
+            self.claiming[key] = self.claiming.get(key, 0) + 1
+
+    def end_claim(self, keys: Iterable[Key]) -> None:
+        """Undo `begin_claim`."""
+        for key in keys:
+            self.claiming[key] -= 1
+            if not self.claiming[key]:
+                del self.claiming[key]
+                if key not in self.chains:
+                    self.freed.pop(key, None)
+
+    def free(self, chain: Chain, fence: int) -> None:
+        """Note that the key is about to be given back: claims with this fence, also those under way, end with it."""
+        chain.freed = fence
+        self.freed[chain.key] = fence
+
+    def end(self, chain: Chain) -> None:
+        """The chain has no more to do."""
+        del self.chains[chain.key]
+        if chain.key not in self.claiming:
+            self.freed.pop(chain.key, None)
 
     def adopt(self, transfers: Iterable[Transfer], held: Held, now: float) -> list[Job]:
         """Attach the message to its transfers; returns those not in hand before.

@@ -166,19 +166,14 @@ class Worker:
         return [t for _, transfers in matched for t in transfers]
 
     async def _claim(self, fresh: list[Job], tasks: asyncio.TaskGroup) -> None:
-        claiming = self._hold.claiming
         keys = [job.key for job in fresh]
-        for key in keys:
-            claiming[key] = claiming.get(key, 0) + 1
+        self._hold.begin_claim(keys)
         try:
             answers = await self._w.ledger.claim([job.transfer for job in fresh]) if fresh else []
+            for job, answer in zip(fresh, answers, strict=True):
+                self._answered(job, answer, tasks)
         finally:
-            for key in keys:
-                claiming[key] -= 1
-                if not claiming[key]:
-                    del claiming[key]
-        for job, answer in zip(fresh, answers, strict=True):
-            self._answered(job, answer, tasks)
+            self._hold.end_claim(keys)
 
     def _answered(self, job: Job, answer: Claim | Settled | Wait, tasks: asyncio.TaskGroup) -> None:
         if isinstance(answer, Claim):
@@ -196,7 +191,7 @@ class Worker:
         if chain := self._hold.chains.get(key):
             chain.jobs.append(job)
             return
-        chain = self._hold.chains[key] = Chain(key, [job])
+        chain = self._hold.chains[key] = Chain(key, [job], freed=self._hold.freed.get(key, 0))
         task = tasks.create_task(self._run_chain(chain), name=f"transfer {job.transfer.id}")
         self._running[task] = chain
         task.add_done_callback(self._running.pop)
@@ -205,7 +200,7 @@ class Worker:
         try:
             await self._chains.run(chain)
         finally:  # no await between the last look at chain.jobs and this
-            del self._hold.chains[chain.key]
+            self._hold.end(chain)
 
     def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
         """The ledger did not answer: nothing of this batch was begun, and it comes again."""
