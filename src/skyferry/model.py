@@ -135,6 +135,7 @@ class ObjectMeta:
     position: Position | None = None  # where this version stands, if the store orders versions
     checksums: Checksums = field(default_factory=Checksums)
     attributes: Attributes = field(default_factory=Attributes)
+    kept: bool = False  # the store keeps it under an id of its own, whatever is written or deleted after it
     unfinished: bool = False  # the provider is filling it still (a copy by Azure): it has less than it will have
 
 
@@ -144,7 +145,7 @@ class Traits:
 
     create_only: bool = True  # a write can demand that the key does not exist
     replace_exact: bool = True  # a write can demand that the key holds exactly one version
-    delete_exact: bool = True  # so can a delete
+    delete_exact: bool = True  # so can a delete; where not, that of a version that is `kept` still can
     finish_exact: bool = True  # finish_upload can demand what write can
     attests: frozenset[str] = frozenset({"crc32c"})  # digests that it computes itself for what it keeps
     metadata: bool = True  # user metadata are kept, so the position can be stamped

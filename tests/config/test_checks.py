@@ -29,6 +29,12 @@ def stores(**given: Any) -> dict[str, Any]:
     }
 
 
+def minio(**given: Any) -> dict[str, Any]:
+    """A route from a service whose deletes are not exact."""
+    there = {"url": "s3://m", "endpoint": "https://minio.example.org", "service": "minio"}
+    return {"stores": {"m": there, "a": {"url": "file://a"}}, "routes": [{"name": "r", "from": "m", "to": "a"} | given]}
+
+
 @pytest.mark.parametrize(
     ("data", "where", "message"),
     [
@@ -48,6 +54,8 @@ def stores(**given: Any) -> dict[str, Any]:
         (route(key="{nope}"), "routes[0].key", "unknown placeholder {nope}"),
         (route(filter={"exclude": ["["]}), "routes[0].filter.exclude", "without its ]"),
         (route(after_copy="delete", deletes="propagate"), "routes[0].after_copy", "would delete the copy"),
+        (minio(after_copy="delete"), "routes[0].after_copy", "cannot be exact at store m"),
+        (minio(after_copy="delete-unchecked", deletes="propagate"), "routes[0].after_copy", "would delete the copy"),
         (route(key="{yyyy}/{key}", deletes="propagate"), "routes[0].deletes", "another day"),
         (route(filter={"min_size": 2, "max_size": 1}), "routes[0].filter.max_size", "nothing would match"),
         (route(filter={"min_age": 2, "max_age": 2}), "routes[0].filter.max_age", "nothing would match"),
@@ -82,6 +90,8 @@ def test_what_cannot_work_is_a_fault(tmp_path: Path, data: dict[str, Any], where
         route(to="a", key="{key}.bak", filter={"suffix": ".csv"}),
         route(to="file://ab"),
         route(after_copy="delete"),
+        minio(after_copy="delete-unchecked"),
+        minio(**{"from": "a", "to": "m"}, after_copy="delete"),
         route(key="{dir}/{stem}-{yyyy}{ext}"),
         {"server": {"listen": "localhost:0"}},
         {"server": {"listen": "[::1]:8080"}},

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from skyferry.config.settings import SimulatorSettings, StoreSettings
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, address, resolved
+from skyferry.config.urls import EXACT_DELETES, LedgerUrl, QueueUrl, StoreUrl, address, resolved
 from skyferry.model import Provider
 from skyferry.stores.s3_services import SERVICES
 
@@ -112,6 +112,7 @@ def test_the_host_says_whose_s3_it_is(endpoint: str, service: str) -> None:
 
 def test_every_service_of_the_adapter_may_be_named() -> None:
     assert set(get_args(StoreSettings.model_fields["service"].annotation)) - {""} == set(SERVICES)
+    assert {name for name, row in SERVICES.items() if row.delete_exact} == EXACT_DELETES
 
 
 def test_options_of_the_url_override_the_settings() -> None:

@@ -16,6 +16,7 @@ from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
     PermissionDenied,
+    PreconditionFailed,
     StoreUnavailable,
     VersionChanged,
 )
@@ -118,6 +119,34 @@ async def test_a_folder_that_may_not_be_read_is_reported_and_hides_no_other(
     with pytest.raises(PermissionDenied):
         _ = [meta async for meta in store.list()]
     await store.close()
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_a_file_renamed_into_place_just_before_a_delete_stays(
+    store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """It comes after the last look, by somebody who knows nothing of our lock."""
+    old, look = await put(store, "k"), local_write._look
+
+    def late(*where: Any) -> os.stat_result | None:
+        found = look(*where)
+        (folder / "new").write_bytes(b"a newer version")
+        os.replace(folder / "new", folder / "k")
+        return found
+
+    def no_links(*args: Any, **given: Any) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(local_write, "_look", late)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(PreconditionFailed):
+        await store.delete("k", Precondition(replace=old.version))
+    assert (folder / "k").read_bytes() == b"a newer version"
+    assert temporary(folder) == []
+    monkeypatch.undo()
+    await store.delete("k", Precondition(replace=(await store.head("k")).version))
+    assert not (folder / "k").exists()
 
 
 async def test_an_empty_folder_is_not_in_the_way(store: LocalStore, folder: Path) -> None:

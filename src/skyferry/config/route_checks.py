@@ -13,7 +13,7 @@ from skyferry.config.faults import Place, near
 from skyferry.config.patterns import PLACEHOLDERS, Template, glob
 from skyferry.config.routes import key_filter
 from skyferry.config.settings import FilterSettings, RouteSettings
-from skyferry.config.urls import StoreUrl
+from skyferry.config.urls import StoreUrl, deletes_exactly
 from skyferry.config.validate import Valid
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 
@@ -84,9 +84,11 @@ def _tags(place: Place, route: RouteSettings, document: Document) -> None:
 
 def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
     template, accepts = Template.compile(route.key), route.filter
-    if route.after_copy == "delete" and route.deletes == "propagate":
+    if route.after_copy != "keep" and route.deletes == "propagate":
         why = "deleting the source after the copy is a delete, which would delete the copy"
         document.fault((*place, "after_copy"), why, "use deletes: ignore")
+    if route.after_copy == "delete":
+        _unchecked(place, route, valid, document)
     if route.deletes == "propagate" and template.dated:
         why = "a delete happens on another day than its create, and would look for another key"
         document.fault((*place, "deletes"), why, "use deletes: ignore, or a key without the date")
@@ -99,6 +101,18 @@ def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Documen
     else:
         _nested(place, route, valid, document)
     _crowded(place, route, template, document)
+
+
+def _unchecked(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+    """A delete that cannot demand a version takes with it what is written between the last look and the delete."""
+    try:
+        exact = deletes_exactly(valid.settings.stores[route.source])
+    except (KeyError, ValueError):  # which is told elsewhere
+        return
+    if not exact:
+        why = f"cannot be exact at store {route.source}: a version written just before the delete would be lost with the old one"
+        hint = "use after_copy: delete-unchecked where the bucket keeps versions or nobody overwrites objects, or keep"
+        document.fault((*place, "after_copy"), why, hint)
 
 
 def _itself(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
@@ -140,8 +154,8 @@ def _crowded(place: Place, route: RouteSettings, template: Template, document: D
 def _moves(routes: Sequence[Numbered], document: Document) -> None:
     """A source deleted after its copy by one route may be gone before another has copied it."""
     for one, two in combinations(routes, 2):
-        (index, mover), (_, other) = (one, two) if one[1].after_copy == "delete" else (two, one)
-        if mover.after_copy != "delete" or mover.source != other.source or _disjoint(mover.filter, other.filter):
+        (index, mover), (_, other) = (one, two) if one[1].after_copy != "keep" else (two, one)
+        if mover.after_copy == "keep" or mover.source != other.source or _disjoint(mover.filter, other.filter):
             continue
         place = ("routes", index, "after_copy")
         why = f"deletes objects that route {other.name} may not have copied yet"

@@ -35,7 +35,7 @@ class Route:
     takes: Callable[[str], bool] = lambda key: True  # whether a source key is one of this route's
     template: Template = _EVERYTHING
     deletes: Literal["ignore", "propagate"] = "ignore"
-    after_copy: Literal["keep", "delete"] = "keep"
+    after_copy: Literal["keep", "delete", "delete-unchecked"] = "keep"
     priority: Priority = Priority.NORMAL
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
     tags: dict[str, str] = field(default_factory=dict)  # the same

@@ -112,8 +112,10 @@ class RouteSettings(Section):
     )
     filter: FilterSettings = Field(default_factory=FilterSettings, description="Which objects.")
     deletes: Literal["ignore", "propagate"] = Field("ignore", description="What a delete at the source does.")
-    after_copy: Literal["keep", "delete"] = Field(
-        "keep", description="What happens to the source once its copy is verified."
+    after_copy: Literal["keep", "delete", "delete-unchecked"] = Field(
+        "keep",
+        description="What happens to the source once its copy is verified. `delete-unchecked` accepts a service whose deletes "
+        "name no version: what is written to the key just before the delete is lost, unless the bucket keeps versions.",
     )
     priority: Priority = Field(Priority.NORMAL, description="For events that do not name one.")
     metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set at the destination.")

@@ -113,6 +113,7 @@ HOSTS = {  # whose S3 it is, by the end of the endpoint's host
     "backblazeb2.com": "b2",
     "storage.googleapis.com": "gcs-interop",
 }
+EXACT_DELETES = frozenset({"aws"})  # services of S3 whose deletes can demand a version
 _USER = re.compile(r"(?<=//)[^/?]*@")
 SECRET = re.compile(
     r"(?i)(aws_)?(access_?key(_id)?|secret(_?access)?(_?key)?|session_?token)|(storage_|shared_)?account_?key|sas(_?token)?"
@@ -268,6 +269,11 @@ def _overridden(settings: S, url: Url) -> S:
     if kind := given.pop("identity", None):
         given["identity"] = settings.identity.model_dump(exclude_defaults=True) | {"kind": kind}
     return type(settings).model_validate(settings.model_dump(exclude_defaults=True) | given)
+
+
+def deletes_exactly(store: StoreSettings) -> bool:
+    """Whether a delete there can demand that the key holds exactly one version. Raises ValueError."""
+    return StoreUrl.parse(store.url).scheme != "s3" or resolved(store).service in EXACT_DELETES
 
 
 def address(store: StoreSettings) -> tuple[Provider, str]:

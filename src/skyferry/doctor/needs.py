@@ -55,7 +55,7 @@ def _of(store: str, routes: tuple[RouteSettings, ...]) -> Needs:
         reads=tuple(dict.fromkeys(route.filter.prefix for route in out)),
         writes=bool(into),
         deletes=any(route.deletes == "propagate" for route in into),
-        removes=any(route.after_copy == "delete" for route in out),
+        removes=any(route.after_copy != "keep" for route in out),
         filters=tuple(route.filter for route in out),
     )
 

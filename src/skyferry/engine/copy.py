@@ -227,7 +227,7 @@ class Copier:
         if isinstance(written, Skipped):
             return written
         transfer = due.attempt.claim.transfer
-        if due.route.after_copy == "delete":
+        if due.route.after_copy != "keep":
             due.attempt.still_ours()
             with suppress(PreconditionFailed):  # it changed meanwhile: that version has an event of its own
                 await proof.delete_version(self._stores[transfer.source_store], transfer.source.key, due.found.version)

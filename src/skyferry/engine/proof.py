@@ -62,11 +62,13 @@ async def head(store: ObjectStore, key: str) -> ObjectMeta | None:
 
 async def delete_version(store: ObjectStore, key: str, version: str) -> None:
     """Delete this version and no other, as exactly as the store can. Raises PreconditionFailed."""
-    if not store.traits.delete_exact:
+    exact = store.traits.delete_exact
+    if not exact:
         found = await head(store, key)
         if found is None or found.version != version:
             raise PreconditionFailed
-    await store.delete(key, Precondition(replace=version) if store.traits.delete_exact else ANY)
+        exact = found.kept
+    await store.delete(key, Precondition(replace=version) if exact else ANY)
 
 
 def honoured(when: Precondition, traits: Traits) -> bool:

@@ -142,7 +142,7 @@ def _store(settings: Settings, name: str, doctor: bool) -> StoreNeeds:
         name=name,
         settings=resolved(settings.stores[name]),
         read=shortest(route.filter.prefix for route in outgoing),
-        removed=shortest(route.filter.prefix for route in outgoing if route.after_copy == "delete"),
+        removed=shortest(route.filter.prefix for route in outgoing if route.after_copy != "keep"),
         written=shortest([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
         tags_written=_tagged(settings, name) and any(r.tags or _tagged(settings, r.source) for r in incoming),
         large=large,

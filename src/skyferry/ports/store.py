@@ -122,7 +122,11 @@ class ObjectStore(Protocol):
         """
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
-        """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed)."""
+        """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed).
+
+        Where not `traits.delete_exact`, `when.replace` MUST be honoured for a version that is `kept`, and is Unsupported for
+        any other. It MAY then hide a newer version for an instant, and MUST bring it back.
+        """
 
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         """Objects whose key starts with `prefix` and sorts after `after`, in UTF-8 order of the key; attributes may be empty.

@@ -128,7 +128,10 @@ class LocalWriter:
                     self._demand(key, held, when)
                     if held is None:
                         return
-                    os.unlink(names[-1], dir_fd=folder)
+                    if when.replace:
+                        self._unlink_exactly(folder, names[-1], key, when.replace)
+                    else:
+                        os.unlink(names[-1], dir_fd=folder)
                 yield folder
         except OSError as error:
             if error.errno not in ABSENT:
@@ -137,6 +140,34 @@ class LocalWriter:
             return
         detach(self._bucket, version_of(held))
         prune(root, names)
+
+    def _unlink_exactly(self, folder: int, name: str, key: str, version: str) -> None:
+        """Others rename files into place whatever we lock: the file is taken away first, and looked at where nobody sees it."""
+        taken, aside = f"d-{uuid.uuid4().hex}", self._tmp()
+        try:
+            os.rename(name, taken, src_dir_fd=folder, dst_dir_fd=aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # another disk is mounted there
+                raise
+            os.unlink(name, dir_fd=folder)
+            return
+        if version_of(os.stat(taken, dir_fd=aside, follow_symlinks=False)) != version:
+            self._put_back(taken, aside, folder, name)
+            raise PreconditionFailed(where=self._where(key))
+        os.unlink(taken, dir_fd=aside)
+
+    def _put_back(self, taken: str, aside: int, folder: int, name: str) -> None:
+        """Unless a newer one stands there already."""
+        try:
+            os.link(taken, name, src_dir_fd=aside, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(taken, name, src_dir_fd=aside, dst_dir_fd=folder)
+            return
+        os.unlink(taken, dir_fd=aside)
 
     def _publish(
         self, written: _Written, key: str, names: Sequence[str], attributes: Attributes, when: Precondition

@@ -15,6 +15,7 @@ from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import check_key, replacing
 from skyferry.stores.s3_copy import S3Copies
+from skyferry.stores.s3_delete import delete_kept
 from skyferry.stores.s3_errors import InvalidArgument
 from skyferry.stores.s3_inspect import inspect
 from skyferry.stores.s3_meta import CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
@@ -120,9 +121,12 @@ class S3Store:
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         if when.replace and not self._service.delete_exact:
-            raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
+            if not (version_id := Pin.parse(when.replace).version_id):
+                raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
+            return await delete_kept(self._wire, key, version_id)
         with suppress(ObjectNotFound), replacing(when):
             await self._wire.send("DELETE", key, headers=_replacement(when))
+        return None
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}

@@ -75,7 +75,8 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(Pin.of(headers)),
+        version=str(pin := Pin.of(headers)),
+        kept=bool(pin.version_id),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
         checksums=checksums(headers, ranged=ranged),
@@ -89,7 +90,8 @@ def written(key: str, headers: Mapping[str, str], size: int, given: Attributes) 
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(Pin.of(headers)),
+        version=str(pin := Pin.of(headers)),
+        kept=bool(pin.version_id),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
         checksums=checksums(headers),

@@ -1,0 +1,45 @@
+"""A delete of exactly one version, where a service honours no `If-Match` on a DELETE but the bucket keeps versions.
+
+A DELETE without a version id hides what is newest under a delete marker. What it hid is looked at afterwards: if that is
+another version than the one to be deleted, the marker is taken away again, and the version is the newest as before.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from skyferry.errors import PreconditionFailed, SkyferryError
+from skyferry.stores.s3_wire import S3Wire, key_of
+
+LOOK = "10"  # entries of a key that are looked at: the marker is the first, and what it hid comes next
+
+
+async def delete_kept(wire: S3Wire, key: str, version_id: str) -> None:
+    """Hide this version, and no other. Raises PreconditionFailed."""
+    answer = await wire.send("DELETE", key)
+    marker = answer.headers.get("x-amz-version-id", "")
+    if answer.headers.get("x-amz-delete-marker", "") != "true" or marker in ("", "null"):
+        return  # the bucket keeps versions no longer: there is nothing to look at
+    try:
+        hidden = await _newest(wire, key)
+    except SkyferryError:
+        with suppress(SkyferryError):
+            await _reveal(wire, key, marker)
+        raise
+    if hidden not in ("", version_id):
+        await _reveal(wire, key, marker)
+        raise PreconditionFailed("a newer version came just before the delete", where=wire.where(key))
+
+
+async def _newest(wire: S3Wire, key: str) -> str:
+    """The id of the newest version that is no marker; "" if there is none."""
+    query = {"versions": "", "prefix": key, "max-keys": LOOK, "encoding-type": "url"}
+    document = (await wire.send("GET", query=query)).listing()
+    for each in document.iterfind("{*}Version"):
+        if key_of(document, each.findtext("{*}Key", "")) == key:
+            return each.findtext("{*}VersionId", "")
+    return ""
+
+
+async def _reveal(wire: S3Wire, key: str, marker: str) -> None:
+    await wire.send("DELETE", key, query={"versionId": marker})
