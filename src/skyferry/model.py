@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from enum import StrEnum
@@ -139,6 +140,9 @@ class ObjectMeta:
     unfinished: bool = False  # the provider is filling it still (a copy by Azure): it has less than it will have
 
 
+UNPLAIN = re.compile("[\ud800-\U0010ffff]")  # characters that UTF-16, by which some sort, orders otherwise than UTF-8
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a store can do. The engine reads this and never asks who the provider is."""
@@ -161,6 +165,10 @@ class Traits:
     copy_exact: bool = False  # `copy_from` can demand what write can
     copy_limit: int = 5 * 2**30  # bytes that one `copy_from` may carry
     copy_parts_attest: frozenset[str] = frozenset()  # the same of uploads made by `copy_part`; none = no such verb
+    order: Literal["bytes", "plain", "none"] = (
+        "bytes"  # in which listings come: that of the keys' bytes (UTF-8); the same
+    )
+    # as far as keys are `plain`, with no character beyond U+D7FF; or any
     lossy: tuple[str, ...] = ()  # what it cannot carry, in words, said once at start per route
 
 

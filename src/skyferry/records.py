@@ -38,6 +38,7 @@ Event = Literal[
     "dead_letter.returned",  # queue, reason: redriven, stale; transfer_id: the letter's id
     "store.request",  # store, operation, duration, bytes, error
     "store.retry",  # one request is tried again within the attempt
+    "store.disordered",  # a key of a listing, and message: after which it came
     "breaker.changed",  # store, reason: closed, open, half_open
     "limiter.waited",  # store, duration
     "identity.failed",  # store, error: no new credential was given; the old one serves to its end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ class Trace:
     def on(self, record: Record) -> None:
         if record.event == "store.request":
             self.told.append((record.operation, record.error))
+        elif record.event == "store.disordered":
+            self.told.append((record.event, record.key))
 
 
 class Shaky(MemoryStore):
@@ -210,3 +213,32 @@ async def test_who_is_told_to_come_back_late_does_not_wait_here() -> None:
     with pytest.raises(Throttled):
         await guarded.head("key")
     assert asked == 1
+
+
+async def test_a_listing_in_another_order_is_noticed_once_and_misses_nothing() -> None:
+    """As that of SeaweedFS. A key that comes twice in a row is given once."""
+    store, guarded = paged()
+    store.keys = ["a", "a/b", "a/b", "a-b", "b", "a0"]
+    for _ in range(2):
+        assert [found.key async for found in guarded.list()] == ["a", "a/b", "a-b", "b", "a0"]
+    assert (guarded.traits.order, store.traits.order) == ("none", "bytes")
+    assert isinstance(guarded.guards.observer, Trace)
+    assert guarded.guards.observer.told == [("store.disordered", "a-b")]
+
+
+@pytest.mark.parametrize(
+    ("promised", "keys", "left"),
+    [
+        ("bytes", ["a", "b", "\uff5e", "\U0001f600"], "bytes"),
+        ("bytes", ["a", "\U0001f600", "\uff5e"], "plain"),
+        ("plain", ["a", "\U0001f600", "\uff5e"], "plain"),
+        ("plain", ["b", "a"], "none"),
+        ("none", ["b", "a"], "none"),
+    ],
+)
+async def test_what_a_listing_leaves_of_a_promise(promised: Any, keys: list[str], left: str) -> None:
+    """UTF-16 sorts characters beyond U+FFFF before some others."""
+    store, guarded = paged()
+    store.keys, guarded.traits = keys, replace(store.traits, order=promised)
+    assert [found.key async for found in guarded.list()] == keys
+    assert guarded.traits.order == left

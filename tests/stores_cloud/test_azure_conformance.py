@@ -15,7 +15,6 @@ from skyferry.testing.store import Place, StoreConformance
 CONTROL = "Azure keeps no control characters"
 DOT = "Azure would lose the dot at the end of a segment"
 SLASH = "Azure would make it a slash"
-UTF_16 = "Azurite sorts by UTF-16 units, in which characters beyond U+FFFF come before U+E000"
 CANNOT_HOLD = {
     **dict.fromkeys(("tab\there", "control\x01", "line\nbreak", "carriage\rreturn"), CONTROL),
     **dict.fromkeys(("%.", "%..", "%%..", "dot/./x", "dot/../y", "dots/...", "end."), DOT),
@@ -30,9 +29,6 @@ class TestAzurite(StoreConformance):
     """Azurite checks signatures, preconditions, MD5 and CRC64."""
 
     deviations: ClassVar[Mapping[str, str]] = {
-        "test_the_order_is_that_of_the_bytes": UTF_16,
-        "test_prefix_and_after": UTF_16,
-        "test_awkward_keys_do_not_disturb_each_other": UTF_16,
         "test_uploads_of_one_key_do_not_disturb_each_other": "what is committed first discards all blocks of the key",
     }
 

@@ -210,7 +210,7 @@ async def test_an_account_that_does_not_know_the_version_yet_is_asked_by_an_olde
 ) -> None:
     """Azure brings a new one to some regions and clouds months after others."""
     script.plan(*refused(400, "InvalidHeaderValue"), body)
-    script.plan(200, body=b"<EnumerationResults><Blobs/></EnumerationResults>")
+    script.plan(200, body=b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>")
     assert [meta.key async for meta in store.list(after="a")] == []
     script.plan(200, {**BLOB, "content-length": "0"})
     await store.head("k")
@@ -219,3 +219,16 @@ async def test_an_account_that_does_not_know_the_version_yet_is_asked_by_an_olde
     script.plan(*refused(400, "InvalidHeaderValue"), body)
     with pytest.raises(StoreError):
         await store.write("k", b"", Attributes(), Checksums())
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [([""], "whether it goes on"), (["<NextMarker>m</NextMarker>"] * 2, "same page again")],
+)
+async def test_a_listing_that_does_not_reach_its_end_is_an_error(
+    script: Script, store: AzureStore, ends: list[str], message: str
+) -> None:
+    for end in ends:
+        script.plan(200, body=f"<EnumerationResults><Blobs/>{end}</EnumerationResults>".encode())
+    with pytest.raises(StoreError, match=message):
+        assert [meta.key async for meta in store.list()] == []

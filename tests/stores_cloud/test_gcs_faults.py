@@ -13,6 +13,7 @@ from skyferry.errors import (
     ObjectNotFound,
     PermissionDenied,
     SkyferryError,
+    StoreError,
     StoreTimeout,
     Throttled,
 )
@@ -127,3 +128,18 @@ async def test_200_with_something_else_on_completion_is_not_taken_for_done(broke
     broken.proxy.plan(Fault("POST", "compose", status=200, body=body))
     with pytest.raises(SkyferryError):
         await broken.store.finish_upload(upload, parts, digests(DATA))
+
+
+@pytest.mark.parametrize("page", [b"{}", b"[]", b'{"kind": "storage#buckets"}'])
+async def test_another_document_is_no_empty_listing(broken: Broken, page: bytes) -> None:
+    broken.proxy.plan(Fault("GET", status=200, body=page))
+    with pytest.raises(StoreError, match="no listing"):
+        assert [meta.key async for meta in broken.store.list()] == []
+
+
+async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
+    page = b'{"kind": "storage#objects", "nextPageToken": "t"}'
+    for _ in range(2):
+        broken.proxy.plan(Fault("GET", status=200, body=page))
+    with pytest.raises(StoreError, match="same page again"):
+        assert [meta.key async for meta in broken.store.list()] == []

@@ -296,6 +296,39 @@ async def test_a_listing_that_does_not_say_how_it_goes_on_is_an_error(broken: Br
         assert [upload.id async for upload in broken.store.uploads()] == []
 
 
+async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
+    """A proxy or a service forgets the token: to go on would be without an end."""
+    item = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+    end = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+    for key, token in (("b", "one"), ("a", "two")):
+        for each, says in (("a", "one"), (key, token)):
+            page = f"<ListBucketResult>{item.format(each)}{end.format(says)}</ListBucketResult>"
+            broken.proxy.plan(Fault("GET", status=200, body=page.encode()))
+        with pytest.raises(StoreError, match="same page again"):
+            assert [meta.key async for meta in broken.store.list()] == []
+
+
+async def test_a_listing_goes_on_where_a_page_tells_where(broken: Broken) -> None:
+    """It does not say that it is the last one."""
+    item = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+    for key, token in (("a", "<NextContinuationToken>t</NextContinuationToken>"), ("b", "")):
+        page = f"<ListBucketResult>{item.format(key)}{token}</ListBucketResult>"
+        broken.proxy.plan(Fault("GET", status=200, body=page.encode()))
+    assert [meta.key async for meta in broken.store.list()] == ["a", "b"]
+
+
+async def test_where_the_order_is_not_known_nothing_is_left_out(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the service's own order `start-after` would mean other keys."""
+    monkeypatch.setattr(broken.store, "_service", SERVICES["other"])
+    item = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+    page = f"<ListBucketResult>{''.join(map(item.format, ('a', 'a/b', 'a-b')))}</ListBucketResult>"
+    broken.proxy.plan(Fault("GET", status=200, body=page.encode()))
+    assert [meta.key async for meta in broken.store.list(after="a-b")] == ["a/b"]
+    assert "start-after" not in broken.proxy.exchanges[-1].target
+
+
 @pytest.mark.parametrize("page", [ERROR, b"<html><body>Sign in</body></html>"])
 async def test_another_document_is_no_empty_listing(broken: Broken, page: bytes) -> None:
     broken.proxy.plan(Fault("GET", status=200, body=page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -184,3 +185,21 @@ async def test_what_may_not_be_looked_at_is_no_delete_and_hides_no_other(
 
     monkeypatch.setattr(world.source, "head", refuse)
     assert await world.found() == [("deleted", "b")]
+
+
+@pytest.mark.parametrize("keys", [("a", "a/b", "a-b", "b"), ("b",), ()], ids=["disordered", "short", "empty"])
+async def test_a_listing_deletes_nothing(world: World, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]) -> None:
+    """In another order, or cut short: what is not in it is looked up."""
+    await world.put("a", "a-b", "a/b", "b")
+    await world.apply()
+    metas = {key: await world.source.head(key) for key in keys}
+
+    async def listed(prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        for meta in metas.values():
+            yield meta
+
+    monkeypatch.setattr(world.source, "list", listed)
+    assert await world.found() == []
+    await world.source.delete("a-b")
+    metas.pop("a-b", None)
+    assert await world.found() == [("deleted", "a-b")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ from skyferry.cli import access, output, places
 from skyferry.cli.options import ConfigFile, Json, Limit
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from skyferry.cli.places import Named
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectMeta
@@ -41,7 +44,8 @@ def ls(
 
 
 async def _list(wanted: Named, settings: Settings, limit: int, after: str) -> list[ObjectMeta]:
-    """One more than `limit`, if there is."""
+    """One more than `limit`, if there is: the first ones in the order of the bytes."""
+    from skyferry.model import UNPLAIN
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))
@@ -52,10 +56,23 @@ async def _list(wanted: Named, settings: Settings, limit: int, after: str) -> li
             found.append(meta)
             if len(found) > limit:
                 break
+        order = store.traits.order
+        if order == "none" or (order == "plain" and any(UNPLAIN.search(meta.key) for meta in found)):
+            found = await _smallest(store.list(wanted.key, after), limit + 1)
     finally:
         await store.close()
         await opener.close()
     return found
+
+
+async def _smallest(listing: AsyncIterator[ObjectMeta], count: int) -> list[ObjectMeta]:
+    """The first ones by key, of a listing in any order, which is read to its end."""
+    found: list[ObjectMeta] = []
+    async for meta in listing:
+        found.append(meta)
+        if len(found) >= 2 * count:
+            found = sorted(found, key=attrgetter("key"))[:count]
+    return sorted(found, key=attrgetter("key"))[:count]
 
 
 def _shown(meta: ObjectMeta) -> dict[str, object]:

@@ -21,7 +21,7 @@ from skyferry.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
-from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.model import UNPLAIN, Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Reach, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -164,14 +164,19 @@ class GuardedStore:
         await self._ask("delete", "write", key, 0, lambda: self.inner.delete(key, when))
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        """After a failure that passes it begins again, behind what it has given: not every service sorts as `after` would."""
+        """After a failure that passes it begins again, behind what it has given: not every service sorts as `after` would.
+
+        `traits.order` is taken back when a key does not come in order, which is told once.
+        """
         last, tries = "", 0
         failed: SkyferryError | None = None
         while True:
             passing = bool(last)
             try:
                 async for found in self.inner.list(prefix, after):
-                    if not passing:
+                    if not passing and found.key != last:
+                        if found.key < last:
+                            self._disordered(last, found.key)
                         last, tries = found.key, 0
                         yield found
                     passing = passing and found.key != last
@@ -183,6 +188,15 @@ class GuardedStore:
                     raise failed
                 return
             await self.guards.clock.sleep(delay)
+
+    def _disordered(self, before: str, key: str) -> None:
+        """Who joins listings reads the trait anew."""
+        plain = not UNPLAIN.search(before + key)
+        if self.traits.order == "none" or (self.traits.order == "plain" and not plain):
+            return
+        self.traits = replace(self.traits, order="none" if plain else "plain")
+        message = f"its listing gives this key after {before}: it is not joined with others, but looked up"
+        self.guards.observer.on(Record("store.disordered", store=self.name, key=key, message=message))
 
     async def close(self) -> None:
         await self.inner.close()

@@ -41,6 +41,7 @@ LEVELS: dict[str, Level] = {
     "dead_letter.published": "info",
     "dead_letter.unpublished": "warning",
     "dead_letter.returned": "info",
+    "store.disordered": "info",
     "breaker.changed": "warning",
     "identity.failed": "warning",
     "watch.unreadable": "warning",

@@ -40,6 +40,7 @@ MEANING: Mapping[str, str] = {
     "redriven before); its message is acked.",
     "store.request": "One request to a store was answered or failed with `error`.",
     "store.retry": "One request failed with `error` and is tried again within the attempt.",
+    "store.disordered": "A store lists keys in another order than that of their bytes. It costs requests, and nothing is missed.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "watch.noticed": "A local file changed.",

@@ -129,9 +129,11 @@ class ObjectStore(Protocol):
         """
 
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        """Objects whose key starts with `prefix` and sorts after `after`, in UTF-8 order of the key; attributes may be empty.
+        """Objects whose key starts with `prefix` and sorts after `after`; attributes may be empty.
 
-        Memory is bounded by a page. What changes meanwhile may or may not be seen; what does not change is seen once.
+        They come in the order that `traits.order` tells; `after` means that of the bytes, whichever it is.
+        A listing that does not reach its end MUST raise, and one whose pages repeat MUST too. Memory is bounded by a page.
+        What changes meanwhile may or may not be seen; what does not change is seen once.
         """
 
     async def close(self) -> None:

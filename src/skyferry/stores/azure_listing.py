@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from skyferry.errors import StoreError
-from skyferry.model import Checksums, ObjectMeta, Position
+from skyferry.model import UNPLAIN, Checksums, ObjectMeta, Position
 from skyferry.stores.azure_meta import quoted
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.common import Pages
 from skyferry.stores.s3_meta import from_base64
-
-_SORTED_OTHERWISE = re.compile("[\ud800-\U0010ffff]")  # where the orders of UTF-8 and UTF-16 differ
 
 
 class Listing:
@@ -28,16 +26,19 @@ class Listing:
         query = {"restype": "container", "comp": "list", "maxresults": str(self._options.list_page)}
         query |= {"prefix": prefix} if prefix else {}
         query |= {"include": include} if include else {}
-        start = _SORTED_OTHERWISE.split(after, maxsplit=1)[0]
+        start = UNPLAIN.split(after, maxsplit=1)[0]
         if start and self._options.starts:
             query["startFrom"] = start
-        more = True
+        pages, more = Pages(self._wire.name), True
         while more:
             document = (await self._wire.send("GET", query=query)).xml()
             if document.find("Blobs") is None:  # must not look like a container that is empty
                 raise StoreError("the answer is no listing: does another server answer in its place?")
             yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
-            query["marker"] = document.findtext("NextMarker", "")
+            marker = document.find("NextMarker")
+            if marker is None:  # empty on the last page
+                raise StoreError("the listing does not say whether it goes on", where=self._wire.name)
+            query["marker"] = pages.turn(marker.text or "", document.findtext("Blobs/Blob/Name", ""))
             more = bool(query["marker"])
 
 

@@ -60,6 +60,7 @@ class AzureOptions:
             copy_exact=True,
             copy_limit=COPY_MAX,
             lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), FILE_MODES),
+            order="none" if self.hierarchical else "plain",
         )
 
 

@@ -22,6 +22,7 @@ from awscrt.checksums import combine_crc32c
 
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.stores.common import Pages
 from skyferry.stores.gcs_meta import FIELDS, STANDARD, attributes, meta, resource, to_hex
 from skyferry.stores.gcs_wire import GcsWire
 
@@ -121,14 +122,25 @@ class GcsUploads:
 
     async def listed(self, prefix: str, query: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
         """Resources of the objects there, in order of their names; scratch objects too."""
-        asked = {"prefix": prefix, "maxResults": "1000", "fields": f"nextPageToken,items({FIELDS})", **(query or {})}
+        asked = {
+            "prefix": prefix,
+            "maxResults": "1000",
+            "fields": f"kind,nextPageToken,items({FIELDS})",
+            **(query or {}),
+        }
+        pages = Pages(self._wire.where(""))
         while True:
             page = (await self._wire.send("GET", self._wire.path(), query=asked)).json()
-            for item in page.get("items", ()):
+            if (
+                not isinstance(page, dict) or page.get("kind") != "storage#objects"
+            ):  # must not look like an empty bucket
+                raise StoreError("the answer is no listing: does another server answer in its place?")
+            items = page.get("items", [])
+            for item in items:
                 yield item
-            if not page.get("nextPageToken"):
+            if not (token := pages.turn(page.get("nextPageToken", ""), items[0]["name"] if items else "")):
                 return
-            asked["pageToken"] = page["nextPageToken"]
+            asked["pageToken"] = token
 
     async def _few(self, upload: Upload, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """As many as one composition takes: more are composed to fewer first, level by level."""

@@ -13,7 +13,7 @@ from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, Precondi
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.common import check_key, replacing
+from skyferry.stores.common import Pages, check_key, replacing
 from skyferry.stores.s3_copy import S3Copies
 from skyferry.stores.s3_delete import delete_kept
 from skyferry.stores.s3_errors import InvalidArgument
@@ -129,21 +129,27 @@ class S3Store:
         return None
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
-        more = True
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        if self._service.ordered:  # by another order, `after` would leave out others
+            query["start-after"] = after
+        pages, more = Pages(self.name), True
         while more:
             document = (await self._wire.send("GET", query={k: v for k, v in query.items() if v})).listing()
+            first = document.findtext("{*}Contents/{*}Key", "")
             for each in document.iterfind("{*}Contents"):
+                key = key_of(document, each.findtext("{*}Key", ""))
+                if key <= after:
+                    continue
                 modified = datetime.fromisoformat(each.findtext("{*}LastModified", "")).timestamp()
                 yield ObjectMeta(
-                    key=key_of(document, each.findtext("{*}Key", "")),
+                    key=key,
                     size=int(each.findtext("{*}Size", "0")),
                     version=each.findtext("{*}ETag", ""),
                     modified=modified,
                     position=Position.at(int(modified * 1e9)),
                 )
-            query["continuation-token"] = following(document, "NextContinuationToken", self.name)
-            more = bool(query["continuation-token"])
+            token = pages.turn(following(document, "NextContinuationToken", self.name), first)
+            query["continuation-token"], more = token, bool(token)
 
     async def inspect(self) -> BucketFacts:
         return await self._inspected()

@@ -26,9 +26,9 @@ async def delete_kept(wire: S3Wire, key: str, version_id: str) -> None:
         with suppress(SkyferryError):
             await _reveal(wire, key, marker)
         raise
-    if hidden not in ("", version_id):
+    if hidden != version_id:
         await _reveal(wire, key, marker)
-        raise PreconditionFailed("a newer version came just before the delete", where=wire.where(key))
+        raise PreconditionFailed("it holds another version", where=wire.where(key))
 
 
 async def _newest(wire: S3Wire, key: str) -> str:

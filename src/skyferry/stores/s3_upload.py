@@ -16,6 +16,7 @@ from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
+from skyferry.stores.common import Pages
 from skyferry.stores.s3_errors import translate
 from skyferry.stores.s3_meta import (
     CHECKSUMS,
@@ -95,7 +96,7 @@ class S3Uploads:
     async def parts(self, upload: Upload) -> list[Part]:
         """What the store has of an upload, in order. Raises UploadGone."""
         found: list[Part] = []
-        marker = "0"
+        marker, pages = "0", Pages(self._wire.name)
         while marker:
             query = {"uploadId": upload.id, "part-number-marker": marker}
             try:
@@ -108,12 +109,13 @@ class S3Uploads:
                 offset, size = (number - 1) * upload.part_size, int(part.findtext("{*}Size", "0"))
                 found.append(Part(number, offset, size, part.findtext("{*}ETag", ""), crc32c))
             more = document.findtext("{*}IsTruncated", "") == "true"
-            marker = document.findtext("{*}NextPartNumberMarker", "") if more else ""
+            marker = pages.turn(document.findtext("{*}NextPartNumberMarker", ""), "") if more else ""
         return found
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         """Uploads under way, anybody's, in key order. Their sizes are not known (0)."""
         marker: dict[str, str] | None = {}
+        pages = Pages(self._wire.name)
         while marker is not None:
             encoding = {"encoding-type": "url"} if self._service.encodes_uploads else {}
             query = {"uploads": "", "prefix": prefix, **encoding, **marker}
@@ -125,6 +127,7 @@ class S3Uploads:
             marker = None
             if after := following(document, "NextKeyMarker", self._wire.name):
                 upload_id = document.findtext("{*}NextUploadIdMarker", "")
+                pages.turn(f"{after} {upload_id}", document.findtext("{*}Upload/{*}UploadId", ""))
                 marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
 
     async def _seen(self, made: ObjectMeta) -> ObjectMeta:

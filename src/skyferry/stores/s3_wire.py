@@ -155,11 +155,13 @@ def root(bucket: str, options: S3Options, region: str) -> str:
 
 
 def following(listing: ElementTree.Element, element: str, where: str) -> str:
-    """Where the listing goes on, as `element` of a page tells; "" at its end."""
-    if listing.findtext("{*}IsTruncated", "") != "true":
+    """Where the listing goes on, as `element` of a page tells; "" at its end. A page that does not say that it is the last
+    one is not, if it tells where to go on.
+    """
+    truncated, marker = listing.findtext("{*}IsTruncated", "").lower(), listing.findtext(f"{{*}}{element}", "")
+    if truncated == "false":
         return ""
-    marker = listing.findtext(f"{{*}}{element}", "")
-    if not marker:  # to ask again would give this page for ever
+    if truncated and not marker:  # to ask again would give this page for ever
         raise Unsupported("the listing goes on, and the service does not say where", where=where)
     return marker
 

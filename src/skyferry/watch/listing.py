@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound
+from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import checked_key
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
 
 PAGE = 200  # objects asked of the ledger at once
 WAITING = 2000  # messages in the queue from which on the listing waits
+LOOKS = 16  # objects of the destination looked up at the same time
 PAUSE = 0.05  # seconds between looks at how full it is
 
 
@@ -114,12 +116,14 @@ class ListingSource:
 
     async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
         placed = await self._b.ledger.placements(self._b.destination.name, [to.key for _, to in page])
+        known = {to.key for (meta, to), at in zip(page, placed, strict=True) if at is not None and self._from(at, meta)}
+        sizes = await holds.sizes([to.key for _, to in page if to.key in known])
         messages = []
-        for (meta, to), known in zip(page, placed, strict=True):
+        for meta, to in page:
             self.found.objects += 1
             self.found.bytes += meta.size
-            if known is not None and _from(known, replace(self._ends.source, key=meta.key), meta):
-                if await holds.size(to.key) == meta.size:
+            if to.key in known:
+                if sizes[to.key] == meta.size:
                     self.found.present += 1
                     self.found.present_bytes += meta.size
                     continue
@@ -146,6 +150,9 @@ class ListingSource:
             size=meta.size,
         )
 
+    def _from(self, known: Placement, meta: ObjectMeta) -> bool:
+        return _from(known, replace(self._ends.source, key=meta.key), meta)
+
     async def _room(self) -> None:
         while (await self._b.queue.depth()).ready > WAITING:
             await self._b.clock.sleep(PAUSE)
@@ -160,18 +167,38 @@ def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
 
 @dataclass(slots=True)
 class _Holds:
-    """A listing of the destination, read along with that of the source, and only if it is asked."""
+    """A listing of the destination, read along with that of the source, and only if it is asked.
+
+    What it does not show where it should is looked up: either listing may come in another order than that of the bytes.
+    """
 
     store: ObjectStore
     prefix: str
     _rest: AsyncIterator[ObjectMeta] | None = field(default=None, init=False)
     _at: ObjectMeta | None = field(default=None, init=False)
 
-    async def size(self, key: str) -> int | None:
-        """Of the object at `key`, None if there is none. Keys MUST be asked in ascending order."""
+    async def sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
+        """Of the objects at these keys, None where there is none. Few requests where the keys come in ascending order."""
+        found = {key: await self._listed(key) for key in keys}
+        gate = asyncio.Semaphore(LOOKS)
+
+        async def look(key: str) -> None:
+            async with gate:
+                with suppress(ObjectNotFound):
+                    found[key] = (await self.store.head(key)).size
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for key in (key for key, size in found.items() if size is None):
+                    tasks.create_task(look(key), name=f"look for {key}")
+        except* SkyferryError as failed:
+            raise failed.exceptions[0] from failed
+        return found
+
+    async def _listed(self, key: str) -> int | None:
         if self._rest is None:
             self._rest = aiter(self.store.list(self.prefix))
             self._at = await anext(self._rest, None)
-        while self._at is not None and self._at.key.encode() < key.encode():
+        while self._at is not None and self._at.key < key:
             self._at = await anext(self._rest, None)
         return self._at.size if self._at is not None and self._at.key == key else None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from awscrt import checksums as crt
 
 from skyferry.errors import SkyferryError, StoreUnavailable
-from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.model import UNPLAIN, Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Part, Precondition, Upload
 
 T = TypeVar("T")
@@ -54,10 +54,11 @@ class Place:
         return (await self.store.read(self.key(text), 0, 2**24)).data
 
     async def keys(self, prefix: str = "", after: str = "") -> list[str]:
-        """What a listing gives, without our prefix."""
+        """What a listing gives, without our prefix; in order, where the store promises none."""
         start = len(self.prefix)
-        found = self.store.list(self.key(prefix), self.key(after) if after else "")
-        return [meta.key[start:] async for meta in found]
+        found = [meta.key[start:] async for meta in self.store.list(self.key(prefix), self.key(after) if after else "")]
+        order = self.store.traits.order
+        return found if order == "bytes" or (order == "plain" and not UNPLAIN.search("".join(found))) else sorted(found)
 
     @property
     def part_size(self) -> int:
