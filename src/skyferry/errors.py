@@ -21,8 +21,10 @@
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
     │   └── Unsupported             the store cannot do what the route needs         permanent
     ├── LedgerError
+    │   ├── LedgerDamaged           its file is damaged                      outage  retry
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
+    │   └── QueueDamaged            its file is damaged                      outage  retry
     ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
     └── InternalError               a bug of ours, wrapped so that the object is not lost        retry
@@ -187,6 +189,10 @@ class LedgerError(SkyferryError):
     outage = True
 
 
+class LedgerDamaged(LedgerError):
+    """The file of the ledger is damaged."""
+
+
 class Fenced(LedgerError):
     """The claim was lost to another worker."""
 
@@ -198,6 +204,10 @@ class QueueError(SkyferryError):
     """The queue could not be reached."""
 
     outage = True
+
+
+class QueueDamaged(QueueError):
+    """The file of the queue is damaged."""
 
 
 class ServiceUnreachable(SkyferryError):

@@ -17,6 +17,8 @@ Event = Literal[
     "route.lossy",  # message: what the destination cannot carry, said once at the start
     "queue.received",  # count
     "queue.failed",  # error
+    "health.failing",  # queue ("" = the ledger), error, hint: it does not work
+    "health.restored",  # queue ("" = the ledger): it works again
     "ledger.failed",  # error: nothing is acked, it comes again
     "message.acked",  # count
     "message.released",  # count, delay
@@ -43,6 +45,7 @@ Event = Literal[
     "limiter.waited",  # store, duration
     "identity.failed",  # store, error: no new credential was given; the old one serves to its end
     "watch.noticed",  # a local file changed
+    "watch.failed",  # error, delay: changes could not be passed on, or looked for; it is tried again
     "watch.unreadable",  # a local name that cannot be a key, or what may not be read
 ]
 EVENTS: tuple[str, ...] = get_args(Event)

@@ -17,32 +17,61 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from skyferry.errors import SkyferryError
+from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
 _Asked = tuple[Operation, Future[Any], bool]  # what, for whom, and whether it must survive power loss
 Opened = Callable[[sqlite3.Connection, "Presence"], None]
+Hearing = Callable[[SkyferryError | None], None]
 GROUP = 64  # operations in one transaction at most
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE: Mapping[type[SkyferryError], tuple[type[SkyferryError], str]] = {
+    LedgerError: (
+        LedgerDamaged,
+        "stop the service, then put a backup in its place, or move it away with its -wal and -shm files",
+    ),
+    QueueError: (
+        QueueDamaged,
+        "stop the service, then move the file away with its -wal and -shm files; folders are looked through again",
+    ),
+}
+_HINTS: Mapping[int, str] = {
+    sqlite3.SQLITE_FULL: "free some disk space",
+    sqlite3.SQLITE_READONLY: "let the user that Skyferry runs as write the file and its folder, on a disk mounted writable",
+    sqlite3.SQLITE_CANTOPEN: "see that its folder exists and may be written, and that file descriptors are left (ulimit -n)",
+    sqlite3.SQLITE_IOERR: "look at the disk and at the system's log",
+    sqlite3.SQLITE_BUSY: "another process keeps it locked: end that process",
+    sqlite3.SQLITE_LOCKED: "another process keeps it locked: end that process",
+}
 
 
 class SqliteFile:
     """A file with a schema. Operations are functions of a connection; they may be run again, so they MUST be pure but for SQL."""
 
     def __init__(
-        self, path: Path, schema: str, owner: str, error: type[SkyferryError], opened: Opened | None = None
+        self,
+        path: Path,
+        schema: str,
+        owner: str,
+        error: type[SkyferryError],
+        opened: Opened | None = None,
+        hear: Hearing = lambda error: None,
     ) -> None:
         """Open or create. `schema` is idempotent SQL; `owner` names this process; `error` is raised for what SQLite reports.
 
-        `opened` runs in a transaction before anything else does, with this process already present.
+        `opened` runs in a transaction before anything else does, with this process already present. `hear` is called on the
+        event loop with each error, and with None once reads and writes succeed again.
         """
         self.path = path
         self._error = error
+        self._hear = hear
+        self._failing: set[str] = set()  # of "read" and "write": those whose last try failed
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.presence = Presence(path.with_name(path.name + ".owners"), owner)
@@ -80,16 +109,33 @@ class SqliteFile:
             raise self._error("it is closed", where=str(self.path))
         done: Future[T] = Future()
         self._todo.put((operation, done, flush))
-        return await asyncio.shield(asyncio.wrap_future(done))
+        with self._heard("write"):
+            return await asyncio.shield(asyncio.wrap_future(done))
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run on a connection that sees the last commit and does not wait for writers."""
         if self._closed:
             raise self._error("it is closed", where=str(self.path))
-        try:
+        with self._heard("read"):
             return await asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
-        except sqlite3.Error as problem:
-            raise self._translate(problem) from problem
+
+    @contextlib.contextmanager
+    def _heard(self, side: str) -> Iterator[None]:
+        """Translate what fails inside; its own errors are heard, and so is the first success after them."""
+        try:
+            yield
+        except Exception as problem:
+            error = self._translate(problem)
+            if isinstance(error, self._error):
+                self._failing.add(side)
+                self._hear(error)
+            if error is problem:
+                raise
+            raise error from problem
+        if side in self._failing:
+            self._failing.remove(side)
+            if not self._failing:
+                self._hear(None)
 
     async def close(self) -> None:
         """Finish what is waiting and close. Idempotent."""
@@ -159,11 +205,17 @@ class SqliteFile:
             self._writer.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
             self._flushing = wanted
 
-    def _translate(self, problem: Exception) -> Exception:
-        if not isinstance(problem, sqlite3.Error | OSError):
+    def _translate(self, problem: Exception) -> SkyferryError:
+        """What SQLite, the system, or the decoding of what the file holds reports, with what to do about it."""
+        if isinstance(problem, SkyferryError):
             return problem
-        hint = "free some disk space" if "full" in str(problem) else ""
-        error = self._error(str(problem), where=str(self.path), hint=hint)
+        kind, text, hint = self._error, str(problem), ""
+        if isinstance(problem, sqlite3.Error):
+            code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # the primary one of an extended code
+            kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
+        elif not isinstance(problem, OSError):
+            text = f"what it holds cannot be read: {type(problem).__name__}: {problem}"
+        error = kind(text, where=str(self.path), hint=hint)
         error.__cause__ = problem
         return error
 
@@ -198,13 +250,19 @@ class Presence:
             os.close(folder)
 
     def dead(self) -> list[str]:
-        """Owners whose process is gone and whose leases may be freed; call `forget` once they are."""
-        return [path.name for path in self._folder.iterdir() if path != self._mine and _unlocked(path)]
+        """Owners whose process is gone and whose leases may be freed; call `forget` once they are.
+
+        Where the system does not let us look (no file descriptor is left, the folder is gone), all count as alive: leases
+        end by themselves.
+        """
+        with contextlib.suppress(OSError):
+            return [path.name for path in self._folder.iterdir() if path != self._mine and _unlocked(path)]
+        return []
 
     def forget(self, owners: list[str]) -> None:
-        """Stop listing these, but for those that have come back meanwhile."""
+        """Stop listing these, but for those that have come back meanwhile. One that cannot be removed is found again."""
         for owner in owners:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 if (file := _locked(self._folder / owner, "rb")) is not None:
                     with file:
                         (self._folder / owner).unlink()
@@ -229,7 +287,7 @@ def _locked(path: Path, mode: str) -> IO[bytes] | None:
 
 
 def _unlocked(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         if (file := _locked(path, "rb")) is not None:
             file.close()
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -133,9 +134,34 @@ async def test_a_queue_and_a_ledger_that_fail_are_asked_again(
     (folder / "d").mkdir()
     (folder / "d/f").write_bytes(b"1")
     await heard.created("d/f")
-    heard.errors = [LedgerError()]
+    heard.errors = [LedgerError("malformed")]
     os.rename(folder / "d", folder.parent / "d")
     await heard.until(lambda: "d/" in heard.missed)
+    failed = [(r.store, r.error, r.message) for r in heard.records if r.event == "watch.failed"]
+    assert failed == [("in", "queue_error", str(QueueError()))] * 2 + [("in", "ledger_error", "malformed")]
+
+
+async def test_a_folder_that_cannot_be_looked_through_for_want_of_descriptors_is_looked_through_later(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are neither passed over, nor called unreadable, nor does the watcher end."""
+    scan, left = os.scandir, 2
+
+    def none_left(path: str) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            raise OSError(errno.EMFILE, "Too many open files", path)
+        return scan(path)
+
+    (folder.parent / "tree/d").mkdir(parents=True)
+    (folder.parent / "tree/d/g").write_bytes(b"2")
+    monkeypatch.setattr(os, "scandir", none_left)
+    os.rename(folder.parent / "tree", folder / "tree")
+    await heard.until(lambda: heard.missed == [""])
+    assert {r.event for r in heard.records} == {"watch.failed"}
+    (folder / "tree/d/h").write_bytes(b"3")
+    await heard.created("tree/d/h")
 
 
 async def test_a_bucket_that_was_replaced_is_watched_again_and_all_of_it_said_to_be_missed(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skyferry import __version__
+from skyferry.engine.health import Health
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.submission import take
 from skyferry.engine.worker import Reader, Worker
@@ -49,6 +50,7 @@ class Assembly:
     sampled: Callable[[Status], None]
     keep: float  # seconds that settled transfers are remembered
     outbox: Outbox | None = None  # sends dead letters on
+    health: Health | None = None  # hears of errors that no request of `ready` need meet
 
 
 class Service:
@@ -119,7 +121,7 @@ class Service:
                 await queue.depth()
             except QueueError as error:
                 problems.append(str(error))
-        return problems
+        return list(dict.fromkeys([*problems, *(self._a.health.problems() if self._a.health else ())]))
 
     async def status(self) -> Status:
         """Raises LedgerError or QueueError if they cannot be asked."""

@@ -14,11 +14,12 @@ from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Copier
 from skyferry.engine.hold import Chain, Held, Hold, Job
 from skyferry.engine.world import World
-from skyferry.errors import EventError, LedgerError, QueueError, SkyferryError
+from skyferry.errors import EventError, InternalError, LedgerError, QueueError, SkyferryError
 from skyferry.events.detect import Parsed
 from skyferry.model import Claim, ObjectEvent, Transfer
 from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait, letters
 
+_BUG = "report it with this message; after an update, redrive the letter"
 TURN = 1.0  # seconds, at most, between looks whether there is more room
 
 
@@ -141,7 +142,9 @@ class Worker:
         for held in batch:
             try:
                 fresh += self._hold.adopt(self._read(queue, held.message), held, self._w.clock.time())
-            except EventError as error:
+            except Exception as problem:  # noqa: BLE001 - a bug that one message meets must not stop the others
+                bug = f"{type(problem).__name__}: {problem}"
+                error = problem if isinstance(problem, EventError) else InternalError(bug, hint=_BUG)
                 buried.append(self._letter(held, error))
                 self._tell.unreadable(queue.name, error)
         empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route, bad timing

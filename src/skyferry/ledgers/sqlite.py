@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import orjson
 
-from skyferry.errors import LedgerError
+from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers import batches, codec, listing, redriving, rules, uploads
 from skyferry.ledgers.codec import NUMBER, pack
 from skyferry.ledgers.statements import read, text
@@ -30,15 +30,25 @@ SWEEP = 2.0  # seconds between looks for dead owners
 class SqliteLedger:
     """A `Ledger`. Any number of processes may have the file open; a lease of one that died is free at once."""
 
-    def __init__(self, path: Path, owner: str, clock: Clock, lease: float = 30.0) -> None:
-        """Open or create the file. `owner` MUST be unique among the processes that have it open; `lease` is in seconds."""
+    def __init__(
+        self,
+        path: Path,
+        owner: str,
+        clock: Clock,
+        lease: float = 30.0,
+        hear: Callable[[SkyferryError | None], None] = lambda error: None,
+    ) -> None:
+        """Open or create the file. `owner` MUST be unique among the processes that have it open; `lease` is in seconds.
+
+        `hear` is called with each LedgerError, and with None once the ledger works again.
+        """
         self.owner = owner
         self.lease = lease
         self._clock = clock
         self._me = 0
         self._busy = False  # somebody else had a key that we wanted
         self._swept = clock.monotonic()
-        self._file = SqliteFile(path, text("schema.sql"), owner, LedgerError, self._enter)
+        self._file = SqliteFile(path, text("schema.sql"), owner, LedgerError, self._enter, hear)
 
     def _enter(self, db: sqlite3.Connection, presence: Presence) -> None:
         redriving.migrate(db)
@@ -91,23 +101,29 @@ class SqliteLedger:
 
     async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         rows = [(key, store) for key in keys]
-        found = await self._file.read(lambda db: read(db, listing.SQL["placements"], rows))
-        pairs = zip(keys, found, strict=True)
-        return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
+
+        def operation(db: sqlite3.Connection) -> list[Placement | None]:
+            pairs = zip(keys, read(db, listing.SQL["placements"], rows), strict=True)
+            return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
+
+        return await self._file.read(operation)
 
     async def placed(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
         start, count = after, PAGE
         while count == PAGE:
             start, count, found = await self._page(store, source, start)
-            for key, packed in found:
-                yield codec.unpack_placement(store, key, packed)
+            for placement in found:
+                yield placement
 
-    async def _page(self, store: str, source: str, start: str) -> tuple[str, int, list[tuple[str, str]]]:
+    async def _page(self, store: str, source: str, start: str) -> tuple[str, int, list[Placement]]:
         """The last key of a page behind `start`, how many keys it has, and those that came from `source`."""
         names = {"store": store, "bucket": source, "after": start, "limit": PAGE}
-        query = listing.SQL["placed"]
-        last, count, found = await self._file.read(lambda db: db.execute(query, names).fetchone())
-        return last, count, orjson.loads(found)
+
+        def operation(db: sqlite3.Connection) -> tuple[str, int, list[Placement]]:
+            last, count, found = db.execute(listing.SQL["placed"], names).fetchone()
+            return last, count, [codec.unpack_placement(store, key, packed) for key, packed in orjson.loads(found)]
+
+        return await self._file.read(operation)
 
     async def transfer(self, transfer_id: str) -> TransferRow | None:
         try:
@@ -123,9 +139,11 @@ class SqliteLedger:
         return await self._file.read(lambda db: listing.letters(db, where, cursor, limit))
 
     async def dead_letter(self, letter_id: str) -> DeadLetter | None:
-        query = listing.SQL["letter"]
-        found = await self._file.read(lambda db: db.execute(query, {"id": letter_id}).fetchone())
-        return codec.unpack_letter(*found) if found else None
+        def operation(db: sqlite3.Connection) -> DeadLetter | None:
+            found = db.execute(listing.SQL["letter"], {"id": letter_id}).fetchone()
+            return codec.unpack_letter(*found) if found else None
+
+        return await self._file.read(operation)
 
     async def causes(self) -> list[tuple[str, str, int]]:
         return await self._file.read(lambda db: db.execute(listing.SQL["causes"]).fetchall())

@@ -28,6 +28,8 @@ LEVELS: dict[str, Level] = {
     "service.stopped": "info",
     "route.lossy": "info",
     "queue.failed": "warning",
+    "health.failing": "error",
+    "health.restored": "info",
     "ledger.failed": "error",
     "message.test": "info",
     "message.dead": "error",
@@ -44,6 +46,7 @@ LEVELS: dict[str, Level] = {
     "store.disordered": "info",
     "breaker.changed": "warning",
     "identity.failed": "warning",
+    "watch.failed": "warning",
     "watch.unreadable": "warning",
 }
 

@@ -118,6 +118,17 @@ class Catalog:
             "Claims that the ledger could not give, and outcomes that it could not record.",
             "error",
         )
+        self.ledger_failing = gauge("ledger_failing", "1 while the ledger does not work, or its file is damaged.")
+        self.ledger_failing.set({(): 0})
+        self.queue_failing = gauge(
+            "queue_failing", "1 while a queue in a file does not work, or its file is damaged.", "queue"
+        )
+        self.watch_failures = counter(
+            "watch_failures_total",
+            "Failures to pass on or to look for changes of a folder, by error.",
+            "store",
+            "error",
+        )
         self.requests = counter(
             "store_requests_total",
             "Requests to a store; error is empty for those that succeeded.",
@@ -172,6 +183,9 @@ class MetricsObserver(Collector):
             "message.released": lambda r: m.messages.add(_count(r), r.queue, "released"),
             "message.test": lambda r: m.messages.add(_count(r), r.queue, "test"),
             "message.dead": self._message_dead,
+            "health.failing": lambda r: self._health(r, 1),
+            "health.restored": lambda r: self._health(r, 0),
+            "watch.failed": lambda r: m.watch_failures.add(1, r.store, r.error),
             "ledger.failed": lambda r: m.ledger_failures.add(1, r.error),
             "event.received": lambda r: m.events.add(1, r.reason),
             "event.unrouted": self._unrouted,
@@ -223,6 +237,12 @@ class MetricsObserver(Collector):
     def describe(self) -> Iterable[Metric]:
         """The names, so that a second observer on one registry is refused."""
         return self.collect()
+
+    def _health(self, r: Record, value: int) -> None:
+        if r.queue:
+            self._metrics.queue_failing.values[r.queue,] = value
+        else:
+            self._metrics.ledger_failing.set({(): value})
 
     def _done(self, r: Record) -> None:
         m = self._metrics

@@ -18,6 +18,9 @@ MEANING: Mapping[str, str] = {
     "route.lossy": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
     "queue.received": "`count` messages came in one batch.",
     "queue.failed": "A queue could not be reached; it is tried again.",
+    "health.failing": "The ledger, or the queue that `queue` names, does not work. `/ready` answers 503 until it does; if its "
+    "file is damaged, until the service is restarted.",
+    "health.restored": "The ledger, or the queue that `queue` names, works again.",
     "ledger.failed": "The ledger could not be written. Nothing is acked, so the message comes again.",
     "message.acked": "Everything that `count` messages asked for is settled in the ledger; they are gone from their queue.",
     "message.released": "`count` messages went back to their queue; they come again after `delay`.",
@@ -45,6 +48,8 @@ MEANING: Mapping[str, str] = {
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "watch.noticed": "A local file changed.",
     "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
+    "watch.failed": "Changes of a folder could not be passed on, or looked for, because of `error`; this is tried again after "
+    "`delay`. Of a series of failures the 1st, 2nd, 4th, 8th … are reported.",
     "watch.unreadable": "A local file or folder has a name that cannot be a key, or may not be read.",
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from skyferry.errors import QueueError
+from skyferry.errors import QueueError, SkyferryError
 from skyferry.model import Priority
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.waiting import HEAD_START, Bell
@@ -50,14 +50,25 @@ class SqliteQueue:
     The messages of a process that died come to the others within seconds, those of one that closes at once.
     """
 
-    def __init__(self, path: Path, name: str, owner: str, clock: Clock, lease: float = 30.0) -> None:
-        """Open or create `path`. `owner` names this process, alone on this machine; `lease` is in seconds."""
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        owner: str,
+        clock: Clock,
+        lease: float = 30.0,
+        hear: Callable[[SkyferryError | None], None] = lambda error: None,
+    ) -> None:
+        """Open or create `path`. `owner` names this process, alone on this machine; `lease` is in seconds.
+
+        `hear` is called with each QueueError, and with None once the queue works again.
+        """
         self.name = name
         self.lease = lease
         self._owner = owner
         self._clock = clock
         self._bell = Bell()
-        self._file = SqliteFile(path, _text("schema.sql"), owner, QueueError, self._opened)
+        self._file = SqliteFile(path, _text("schema.sql"), owner, QueueError, self._opened, hear)
         self._reap_at = clock.monotonic()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -151,20 +162,21 @@ class SqliteQueue:
         if reap := self._clock.monotonic() >= self._reap_at:
             self._reap_at = self._clock.monotonic() + REAP
 
-        def operation(connection: sqlite3.Connection) -> tuple[str, float, list[str]]:
+        def operation(connection: sqlite3.Connection) -> tuple[list[Message], float, list[str]]:
             _free(connection, dead := self._file.presence.dead() if reap else [])
             now = self._clock.time()
             _run(connection, "promote", now=now)
             rows = _one(connection, "take", limit=limit)
             if rows == "[]":
-                return rows, _one(connection, "due") or float("inf"), dead
-            _run(connection, "lease", limit=limit, until=now + self.lease, owner=self._owner)
-            return rows, now + self.lease, dead
+                return [], _one(connection, "due") or float("inf"), dead
+            until = now + self.lease
+            _run(connection, "lease", limit=limit, until=until, owner=self._owner)
+            return [_message(row, until) for row in orjson.loads(rows)], until, dead
 
-        rows, until, dead = await self._file.write(operation, flush=False)
+        batch, until, dead = await self._file.write(operation, flush=False)
         if dead:
             await asyncio.to_thread(self._file.presence.forget, dead)
-        return [_message(row, until) for row in orjson.loads(rows)], until
+        return batch, until
 
 
 def _run(connection: sqlite3.Connection, name: str, **values: object) -> sqlite3.Cursor:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from skyferry.errors import QueueError, SkyferryError
+from skyferry.errors import QueueError, SkyferryError, StoreUnavailable
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
+from skyferry.watch.failures import Failures
 from skyferry.watch.look import DELETED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
 from skyferry.watch.notify import Broken, Notifications
 
@@ -60,6 +61,7 @@ class FolderWatcher:
         self._losing = asyncio.Event()
         self._overrun = False
         self._busy = 0  # things under way
+        self._broken = Failures(watched.store, observer)
 
     @property
     def idle(self) -> bool:
@@ -68,7 +70,7 @@ class FolderWatcher:
         return self.established.is_set() and not (self._busy or self._lost or writing)
 
     async def run(self) -> None:
-        """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
+        """Until cancelled. Raises StoreUnavailable if the system cannot watch; once it could, it is tried again instead."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._finish(), name=f"unfinished files of {self._watched.store}")
@@ -90,12 +92,17 @@ class FolderWatcher:
             await asyncio.to_thread(self._looker.learn)
             self._lose("")
             self.established.set()
+            self._broken.end()
             while True:
                 changes = await notifications.next()
                 with self._work():
                     await self._noticed(changes)
         except Broken:
             return
+        except (StoreUnavailable, OSError) as error:  # no file descriptor is left, or the disk does not answer
+            if not self.established.is_set():
+                raise
+            self._broken.add(error, LONGEST)
         finally:
             notifications.close()
 
@@ -137,11 +144,13 @@ class FolderWatcher:
 
     async def _deliver(self, events: list[ObjectEvent]) -> None:
         delay = FIRST
+        failures = Failures(self._watched.store, self._observer)
         while True:
             try:
                 await self._send(events)
                 break
-            except QueueError:  # its own observers hear of it; the events must not be lost
+            except QueueError as error:  # the events must not be lost
+                failures.add(error, delay)
                 await self._clock.sleep(delay)
                 delay = min(2 * delay, LONGEST)
         for event in events:
@@ -175,8 +184,12 @@ class FolderWatcher:
             for waiting in due:  # taken out first: what changes from now on is noticed as any other
                 del self._waiting[waiting.unfinished.path]
             delays = {w.unfinished.path: min(2 * w.delay, LONGEST) for w in due}
-            with self._work():
-                await self._take(self._looker.again([w.unfinished for w in due]), delays)
+            try:
+                with self._work():
+                    await self._take(self._looker.again([w.unfinished for w in due]), delays)
+            except OSError as error:
+                self._broken.add(error, LONGEST)
+                self._lose("")  # the listing finds them
             await self._clock.sleep(FIRST)
 
     @contextmanager
@@ -192,6 +205,7 @@ class FolderWatcher:
         self._losing.set()
 
     async def _tell_missed(self) -> None:
+        failures = Failures(self._watched.store, self._observer)
         while True:
             await self._losing.wait()
             self._losing.clear()
@@ -199,9 +213,11 @@ class FolderWatcher:
             try:
                 with self._work():
                     await self._missed([""] if "" in prefixes else sorted(prefixes))
-            except SkyferryError:  # a store or the ledger is down: its own observers hear of it
+                failures.end()
+            except (SkyferryError, OSError) as error:  # a store or the ledger is down, or no file descriptor is left
                 self._lost |= prefixes
                 self._losing.set()
+                failures.add(error, LONGEST)
                 await self._clock.sleep(LONGEST)
 
     def _tell_unreadable(self, sight: Unreadable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
@@ -17,6 +18,7 @@ from skyferry.watch.wholeness import Wholeness, tells, wholeness
 OWN = ".skyferry"  # our own folder in a bucket, never an object
 ADDED, MODIFIED, DELETED = 1, 2, 3  # as watchfiles numbers them
 _NAMESPACE = uuid.UUID("6f0f9c1e-6b0e-4f0d-9d0b-0c8f6a1d2e57")  # of event ids; any will do, as long as it stays
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says something about this process, and nothing about the path
 _SLACK = 50_000_000  # nanoseconds that a file's timestamp may be behind the clock
 
 
@@ -69,7 +71,10 @@ def event_of(change: Change, source: ObjectRef, version: str, position: Position
 
 
 class Looker:
-    """Looks at paths. Remembers the folders it has seen, since a path that is gone does not say what it was."""
+    """Looks at paths. Remembers the folders it has seen, since a path that is gone does not say what it was.
+
+    Raises OSError only where this process has no file descriptors or no memory left: then nothing is known of the path.
+    """
 
     def __init__(self, watched: Watched, now: Callable[[], float], settle: float) -> None:
         """`settle`: seconds without a change after which a file counts as whole where the system does not tell."""
@@ -142,7 +147,7 @@ class Looker:
             if path not in self._folders:
                 yield from self._event(path, Change.DELETED, "", now, None)
         except OSError as error:
-            yield Unreadable(path, str(error))
+            yield _unreadable(path, error)
 
     def _file(self, path: str, info: os.stat_result, before: Unfinished | None, now: int) -> Iterator[Sight]:
         mark = (info.st_ino, info.st_size, info.st_mtime_ns)
@@ -182,7 +187,7 @@ class Looker:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                yield Unreadable(path, str(error))
+                yield _unreadable(path, error)
 
     def _descend(self, folder: str) -> Iterator[str]:
         """The folders below, parents first. Links are not followed: what they lead to is not in the bucket."""
@@ -193,6 +198,8 @@ class Looker:
                 with os.scandir(path) as entries:
                     found = [e.path for e in entries if e.is_dir(follow_symlinks=False) and self._relative(e.path)]
             except OSError as error:  # gone, or ours not to read
+                if error.errno in _OURS:
+                    raise
                 if isinstance(error, PermissionError):
                     self._closed.add(path)
                 continue
@@ -220,6 +227,13 @@ class Looker:
 
     def _ns(self) -> int:
         return int(self._now() * 1e9)
+
+
+def _unreadable(path: str, error: OSError) -> Unreadable:
+    """Why a path cannot be looked at. Raises the error where the reason is this process."""
+    if error.errno in _OURS:
+        raise error
+    return Unreadable(path, str(error))
 
 
 def _changed(entry: os.DirEntry[str], since: int) -> bool:

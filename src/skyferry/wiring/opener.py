@@ -40,13 +40,15 @@ class Opener:
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
+    on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
 
     def ledger(self) -> Ledger:
         """The ledger. Raises LedgerError."""
         settings, url = self.settings, LedgerUrl.parse(self.settings.ledger.url)
         if url.on_disk:
-            return SqliteLedger(url.path(settings.workspace), self.owner, self.clock, settings.ledger.lease)
+            path, hear = url.path(settings.workspace), partial(self.on_health, "")
+            return SqliteLedger(path, self.owner, self.clock, settings.ledger.lease, hear)
         return MemoryLedger(self.owner, self.clock, settings.ledger.lease)
 
     def queue(self, name: str | None = None) -> EventQueue:
@@ -93,7 +95,8 @@ class Opener:
             return cloud_queue(wanted, self._around(wanted.name), self.identities)
         if url.on_disk:
             path = url.path(self.settings.workspace)
-            return SqliteQueue(path, wanted.name, self.owner, self.clock, wanted.lease)
+            hear = partial(self.on_health, wanted.name)
+            return SqliteQueue(path, wanted.name, self.owner, self.clock, wanted.lease, hear)
         return MemoryQueue(wanted.name, self.clock, wanted.lease)
 
 

@@ -18,6 +18,7 @@ from skyferry.engine.chains import ChainPolicy
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.guarded import GuardedStore
+from skyferry.engine.health import Health
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
@@ -81,9 +82,13 @@ async def build(
 
     `find` gives the sources of events in place of watched folders; `ledger` takes the place of the configured one.
     """
-    clock, routes = SystemClock(), Routes(settings)
+    clock, routes, health = SystemClock(), Routes(settings), Health(observer)
     opener = Opener(
-        settings, clock, on_unreadable=partial(_unreadable, observer), on_refused=partial(_refused, observer)
+        settings,
+        clock,
+        on_unreadable=partial(_unreadable, observer),
+        on_refused=partial(_refused, observer),
+        on_health=health.hear,
     )
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
@@ -114,6 +119,7 @@ async def build(
             sampled=sampled,
             keep=settings.ledger.keep,
             outbox=_outbox(settings, opener, world),
+            health=health,
         )
     )
     for route in routes:

@@ -1,0 +1,54 @@
+"""What fails is remembered until it works again, and reported when that changes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from skyferry.engine.health import Health
+from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
+from skyferry.records import Record
+
+
+@pytest.fixture
+def heard() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def health(heard: list[Record]) -> Health:
+    return Health(SimpleNamespace(on=heard.append))
+
+
+def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Record]) -> None:
+    """Reported at the begin and at the end, however often it fails between."""
+    health.hear("events", None)
+    for _ in range(3):
+        health.hear("", LedgerError("database or disk is full", where="ledger.db", hint="free some disk space"))
+    health.hear("events", QueueError("is locked", where="queue.db"))
+    assert health.problems() == ["ledger.db: database or disk is full (free some disk space)", "queue.db: is locked"]
+    health.hear("", None)
+    assert health.problems() == ["queue.db: is locked"]
+    assert [(r.event, r.queue, r.error, r.message, r.hint) for r in heard] == [
+        ("health.failing", "", "ledger_error", "ledger.db: database or disk is full", "free some disk space"),
+        ("health.failing", "events", "queue_error", "queue.db: is locked", ""),
+        ("health.restored", "", "", "", ""),
+    ]
+
+
+@pytest.mark.parametrize("damage", [LedgerDamaged("malformed"), QueueDamaged("malformed")], ids=lambda e: e.kind)
+def test_damage_stays(health: Health, heard: list[Record], damage: LedgerDamaged | QueueDamaged) -> None:
+    """The pages that are read next may be whole."""
+    health.hear("q", damage)
+    health.hear("q", None)
+    health.hear("q", LedgerError("other"))
+    assert health.problems() == ["malformed"]
+    assert len(heard) == 1
+
+
+def test_another_failure_is_reported_too(health: Health, heard: list[Record]) -> None:
+    """A disk was full, and now the file is damaged."""
+    health.hear("", LedgerError("full"))
+    health.hear("", LedgerDamaged("malformed"))
+    assert [record.error for record in heard] == ["ledger_error", "ledger_damaged"]
