@@ -17,6 +17,7 @@
     │   ├── StoreUnavailable        the store says it is down            outage      retry
     │   ├── IdentityRefused         no credential, or none that is taken outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
+    │   ├── OutOfResources          this process has no descriptors left outage      retry
     │   ├── PermissionDenied        our identity may not                             permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
     │   └── Unsupported             the store cannot do what the route needs         permanent
@@ -31,7 +32,8 @@
 
 `disposition` says what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
 at once), `skip` (settled with a reason). `outage` marks errors which say more about the store than about the object:
-they feed its circuit breaker, and they burn an attempt only while the store serves others; `Throttled` burns none.
+they feed its circuit breaker, and they burn an attempt only while the store serves others; `Throttled` burns none. `local`
+marks those that say something about this process alone: no breaker hears of them, and they burn no attempt.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class SkyferryError(Exception):
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
     outage: ClassVar[bool] = False
+    local: ClassVar[bool] = False  # of this process, neither of the store nor of the object
     kind: ClassVar[str] = (
         "skyferry_error"  # its stable name in logs, metrics and dead letters, e.g. `checksum_mismatch`
     )
@@ -163,6 +166,13 @@ class QuotaExceeded(StoreError):
     """The store has no room left."""
 
     outage = True
+
+
+class OutOfResources(StoreError):
+    """This process has no file descriptors or no memory left."""
+
+    outage = True
+    local = True
 
 
 class PermissionDenied(StoreError):

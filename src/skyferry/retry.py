@@ -43,11 +43,12 @@ def decide(
     """What to do after `error` ended attempt `attempt` (from 1).
 
     `healthy`: the store has answered somebody since the request that failed began. While it has not, an outage error
-    says nothing about this object, so it burns no attempt and never gives up. Nor does a refusal of the rate, ever.
+    says nothing about this object, so it burns no attempt and never gives up. Nor does a refusal of the rate, ever, nor what
+    this process alone is the cause of.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()
-    burned = not error.outage or (healthy and not isinstance(error, Throttled))
+    burned = not error.outage or (healthy and not error.local and not isinstance(error, Throttled))
     if burned and attempt > max_retries:
         return GiveUp()
     return Again(backoff.delay(attempt, random, error.retry_after), burned)

@@ -12,7 +12,15 @@ import pytest
 
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
 from skyferry.engine.guarded import GuardedStore, Guards
-from skyferry.errors import BucketNotFound, ConnectionLost, StoreError, StoreTimeout, StoreUnavailable, Throttled
+from skyferry.errors import (
+    BucketNotFound,
+    ConnectionLost,
+    OutOfResources,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+)
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -80,6 +88,24 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     breaker.failed("write", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.reach, found, "third", Attributes())
+
+
+class Exhausted(MemoryStore):
+    """Its process has no file descriptor left."""
+
+    async def head(self, key: str) -> Any:
+        raise OutOfResources
+
+
+async def test_what_this_process_lacks_opens_no_breaker() -> None:
+    """Nor does it count as an answer of the store."""
+    clock = ManualClock()
+    breaker, unlimited = Breaker(BreakerPolicy(failures=1), clock), RateLimiter(0.0, clock)
+    guards = Guards(breaker, unlimited, unlimited, clock, Trace(), random.Random(1), backoff=Backoff(0.0, 0.0))
+    with pytest.raises(OutOfResources):
+        await GuardedStore(Exhausted("d", clock), guards).head("k")
+    assert breaker.admits() == 0.0
+    assert not breaker.healthy("read", 0.0)
 
 
 class Slow(MemoryStore):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.errors import ConnectionLost, PermissionDenied, SkyferryError, StoreError, Throttled
+from skyferry.errors import ConnectionLost, OutOfResources, PermissionDenied, SkyferryError, StoreError, Throttled
 from skyferry.retry import Again, Backoff, GiveUp, decide
 
 LAST = 4  # attempt, of three retries
@@ -19,6 +19,8 @@ LAST = 4  # attempt, of three retries
         (ConnectionLost(), False, Again),
         (Throttled(), True, Again),  # a part of the requests is refused, as where S3 divides a busy prefix
         (Throttled(), False, Again),
+        (OutOfResources(), True, Again),  # of this process: others got what it did not
+        (OutOfResources(), False, Again),
         (PermissionDenied(), False, GiveUp),
     ],
 )

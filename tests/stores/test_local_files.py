@@ -15,19 +15,24 @@ from tests.stores.on_disk import put, temporary
 
 from skyferry.errors import (
     ChecksumMismatch,
+    ConnectionLost,
     InvalidKey,
+    OutOfResources,
     PermissionDenied,
     QuotaExceeded,
     SkyferryError,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
+    Unsupported,
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Precondition
 from skyferry.stores import local_write
 from skyferry.stores.local import LocalStore
-from skyferry.stores.local_files import translate, write_all
+from skyferry.stores.local_errors import _ROWS as ROWS
+from skyferry.stores.local_errors import TABLE, translate
+from skyferry.stores.local_files import write_all
 from skyferry.testing.store_cases.place import EVERYTHING, digests
 
 OLD = local_write.ABANDONED + 60  # seconds
@@ -123,17 +128,32 @@ async def test_an_upload_without_room_is_refused_at_once(store: LocalStore, fold
         (errno.EDQUOT, QuotaExceeded),
         (errno.EACCES, PermissionDenied),
         (errno.EPERM, PermissionDenied),
-        (errno.EROFS, PermissionDenied),
+        (errno.EROFS, StoreUnavailable),
+        (errno.EFBIG, Unsupported),
+        (errno.EOVERFLOW, Unsupported),
+        (errno.EXDEV, Unsupported),
+        (errno.EOPNOTSUPP, Unsupported),
+        (errno.EBUSY, StoreError),
+        (errno.ETXTBSY, StoreError),
+        (errno.EINVAL, StoreError),
         (errno.ETIMEDOUT, StoreTimeout),
+        (errno.EHOSTDOWN, ConnectionLost),
+        (errno.EHOSTUNREACH, ConnectionLost),
+        (errno.ENOTCONN, StoreUnavailable),
+        (errno.ENOENT, StoreUnavailable),
         (errno.ENAMETOOLONG, InvalidKey),
         (errno.ENOTDIR, InvalidKey),
         (errno.EISDIR, InvalidKey),
         (errno.ENOTEMPTY, InvalidKey),
         (errno.ELOOP, InvalidKey),
         (errno.EILSEQ, InvalidKey),
-        (errno.EMFILE, StoreUnavailable),
+        (errno.EMFILE, OutOfResources),
+        (errno.ENFILE, OutOfResources),
+        (errno.ENOMEM, OutOfResources),
         (errno.EIO, StoreUnavailable),
         (errno.ESTALE, StoreUnavailable),
+        (errno.ENODEV, StoreUnavailable),
+        (9999, StoreUnavailable),
     ],
 )
 def test_errors_of_the_system_are_translated_with_a_hint(number: int, error: type[SkyferryError]) -> None:
@@ -142,6 +162,13 @@ def test_errors_of_the_system_are_translated_with_a_hint(number: int, error: typ
     assert type(said) is error
     assert said.hint
     assert said.where == "s k"
+
+
+def test_no_number_is_in_the_table_twice() -> None:
+    """The last would win unseen. Some systems have two names for one number."""
+    names = [name for _, _, row, _ in ROWS for name in row.split()]
+    assert len(names) == len(set(names))
+    assert len(TABLE) >= len({getattr(errno, name) for name in names if hasattr(errno, name)})
 
 
 # --- uploads ----------------------------------------------------------------------------------------------------------

@@ -249,9 +249,9 @@ class GuardedStore:
             raise StoreTimeout(f"no answer within {timeout:g} s", where=f"{self.name} {key}") from late
         except SkyferryError as problem:
             error = problem.kind
-            if problem.outage:
+            if problem.outage and not problem.local:
                 self._failed(side, problem.retry_after)
-            else:
+            elif not problem.outage:
                 self._answered(side)
             raise
         finally:

@@ -29,7 +29,8 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.local_bucket import Bucket
-from skyferry.stores.local_files import existing, read_range, translate
+from skyferry.stores.local_errors import translate
+from skyferry.stores.local_files import existing, read_range
 from skyferry.stores.local_inspect import inspect
 from skyferry.stores.local_lane import Lane, Steps, stepless, through
 from skyferry.stores.local_meta import describe, version_of

@@ -14,15 +14,7 @@ from stat import S_ISREG
 
 from awscrt import checksums as crt
 
-from skyferry.errors import (
-    InvalidKey,
-    ObjectNotFound,
-    PermissionDenied,
-    QuotaExceeded,
-    SkyferryError,
-    StoreTimeout,
-    StoreUnavailable,
-)
+from skyferry.errors import ObjectNotFound
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -178,26 +170,3 @@ def prune(root: int, names: Sequence[str]) -> None:
                 os.rmdir(names[depth - 1], dir_fd=above)
         except (OSError, AttributeError):  # not ours, not empty, or gone already
             return
-
-
-def translate(error: OSError, where: str) -> SkyferryError:
-    """What the operating system says, as a store says it."""
-    text = error.strerror or str(error)
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return QuotaExceeded(text, where=where, hint="free some disk space, or raise the quota")
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return PermissionDenied(text, where=where, hint="let the user that Skyferry runs as read and write there")
-        case errno.ENAMETOOLONG:
-            return InvalidKey(text, where=where, hint="shorten it by the route's key template")
-        case errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ELOOP:
-            hint = "on a filesystem a and a/b cannot both be objects, and links are not followed"
-            return InvalidKey("a file stands where a folder is needed, or the other way round", where=where, hint=hint)
-        case errno.EILSEQ:
-            return InvalidKey(text, where=where, hint="this filesystem cannot hold such a name")
-        case errno.ETIMEDOUT:
-            return StoreTimeout(text, where=where, hint="see whether the file server answers")
-        case errno.EMFILE | errno.ENFILE:
-            return StoreUnavailable(text, where=where, hint="raise the limit of open files (ulimit -n)")
-        case _:
-            return StoreUnavailable(text, where=where, hint="look at the disk and at the system's log")
