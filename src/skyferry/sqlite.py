@@ -34,11 +34,11 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DAMAGE: Mapping[type[SkyferryError], tuple[type[SkyferryError], str]] = {
     LedgerError: (
         LedgerDamaged,
-        "stop the service, then put a backup in its place, or move it away with its -wal and -shm files",
+        "stop the service, then run `skyferry ledger rebuild` or put a backup in its place; docs/ledger.md says what each keeps",
     ),
     QueueError: (
         QueueDamaged,
-        "stop the service, then move the file away with its -wal and -shm files; folders are looked through again",
+        "stop the service, then move the file away with its -wal and -shm files; docs/ledger.md says what comes back by itself",
     ),
 }
 _HINTS: Mapping[int, str] = {
@@ -218,6 +218,27 @@ class SqliteFile:
         error = kind(text, where=str(self.path), hint=hint)
         error.__cause__ = problem
         return error
+
+
+def examine(path: Path, quick: bool = False) -> list[str]:
+    """What is wrong with a file, as SQLite finds it; [] = it is whole. A process may have it open. `quick` compares no indexes."""
+    try:
+        with contextlib.closing(connect_readonly(path)) as db:
+            found = db.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)").fetchall()
+    except sqlite3.Error as problem:
+        return [str(problem)]
+    return [line for (text,) in found if text != "ok" for line in str(text).splitlines()]
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing and creates nothing. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
+
+
+def users(path: Path) -> list[str]:
+    """The processes that have a file open, by the names that they gave."""
+    folder = path.with_name(f"{path.name}.owners")
+    return sorted(each.name for each in folder.iterdir() if not _unlocked(each)) if folder.is_dir() else []
 
 
 class Presence:

@@ -56,7 +56,7 @@ async def test_damaged_pages_are_said_to_be_damage_with_the_way_back(tmp_path: P
     ledger = SqliteLedger(path, "me", ManualClock(), hear=heard.append)
     with pytest.raises(LedgerDamaged, match=r"ledger\.db") as caught:
         await ledger.placements("to", KEYS[:1])
-    assert "put a backup in its place" in caught.value.hint
+    assert "skyferry ledger rebuild" in caught.value.hint
     assert heard == [caught.value]
     await ledger.counts()
     assert heard == [caught.value, None]
@@ -71,7 +71,7 @@ async def test_a_truncated_ledger_names_the_way_back(tmp_path: Path, share: int)
         file.truncate(path.stat().st_size // share)
     with pytest.raises(LedgerDamaged, match=r"ledger\.db") as caught:
         SqliteLedger(path, "me", ManualClock())
-    assert "put a backup in its place" in caught.value.hint
+    assert "skyferry ledger rebuild" in caught.value.hint
 
 
 async def test_a_truncated_queue_names_the_way_back(tmp_path: Path) -> None:

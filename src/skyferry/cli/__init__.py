@@ -17,6 +17,7 @@ from skyferry.cli.doctor import doctor
 from skyferry.cli.explain import explain
 from skyferry.cli.gc import gc
 from skyferry.cli.head import head
+from skyferry.cli.ledger import app as ledger
 from skyferry.cli.ls import ls
 from skyferry.cli.policy import policy
 from skyferry.cli.run import run
@@ -55,6 +56,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(ledger, name="ledger")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

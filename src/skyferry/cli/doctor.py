@@ -51,9 +51,9 @@ def doctor(
     is needed beyond those of the routes. A service that runs may take a canary's event: then its copy is looked for at
     the destination, and deleted there.
 
-    JSON: `ok` (nothing is wrong), and `checks`, each with `kind` (store, queue or route), `where` (its name), `check` (a stable
-    name), `what` (the same in words), `state` (ok, wrong or unknown), `detail` and `hint`. Exit code 1 says that something is
-    wrong.
+    JSON: `ok` (nothing is wrong), and `checks`, each with `kind` (store, queue, ledger or route), `where` (its name), `check` (a
+    stable name), `what` (the same in words), `state` (ok, wrong or unknown), `detail` and `hint`. Exit code 1 says that something
+    is wrong.
     """
     from skyferry.doctor import Scope, State
 
@@ -89,7 +89,7 @@ def _document(check: Check) -> dict[str, str]:
 
 def _lines(found: Sequence[Check], settings: Settings) -> Iterator[str]:
     for (kind, where), checks in groupby(found, lambda check: (check.kind, check.where)):
-        yield f"{kind} {where}{_role(kind, where, settings)}"
+        yield "ledger" if kind == "ledger" else f"{kind} {where}{_role(kind, where, settings)}"
         for check in checks:
             detail = f": {check.detail}" if check.detail else ""
             yield f"  {SYMBOLS[check.state]} {check.what}{detail}"
@@ -102,7 +102,7 @@ def _role(kind: str, where: str, settings: Settings) -> str:
     if kind == "route":
         route = next(route for route in settings.routes if route.name == where)
         return f", {route.source} to {route.destination}"
-    if kind == "queue":
+    if kind in ("queue", "ledger"):
         return ""
     source = ", ".join(route.name for route in settings.routes if route.source == where)
     destination = ", ".join(route.name for route in settings.routes if route.destination == where)

@@ -27,6 +27,7 @@ class State(StrEnum):
 WHAT: Mapping[str, str] = MappingProxyType(
     {
         "reach": "it can be reached",
+        "whole": "its file is whole",
         "identity": "who we are there",
         "settings": "the settings agree with what is there",
         "region": "region",
@@ -57,7 +58,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
 class Check:
     """One thing looked at."""
 
-    kind: Literal["store", "queue", "route"]
+    kind: Literal["store", "queue", "ledger", "route"]
     where: str  # its name in the configuration
     name: str  # of WHAT
     state: State
@@ -74,7 +75,7 @@ class Check:
 class Place:
     """What is looked at; makes its checks."""
 
-    kind: Literal["store", "queue", "route"]
+    kind: Literal["store", "queue", "ledger", "route"]
     name: str
 
     def ok(self, check: str, detail: str = "") -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
 from skyferry.doctor import facts as bucket_facts
-from skyferry.doctor import holds, notices
+from skyferry.doctor import files, holds, notices
 from skyferry.doctor.canary import Copy, Errand, Found, sent
 from skyferry.doctor.check import Check, Place, State
 from skyferry.doctor.events import Subject
@@ -71,7 +72,7 @@ class _Doctor:
             of_stores += await self._events(each)
         for queue in settings.queues:
             of_queues += self._queue(queue, reached[queue.name])
-        of_queues += await self._letters()
+        of_queues += [*await self._letters(), *await asyncio.to_thread(files.of_ledger, settings)]
         for route in settings.routes:
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]
@@ -122,7 +123,7 @@ class _Doctor:
 
     def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
         place, facts = Place("queue", settings.name), self._queue_facts(settings.name)
-        checks = [reached]
+        checks = [reached, *files.of_queue(self.opener.settings, settings)]
         if reached.state is State.WRONG:
             return checks
         if facts:

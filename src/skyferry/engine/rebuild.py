@@ -1,0 +1,177 @@
+"""A lost ledger, made again from what each object at the destinations says of its origin."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from skyferry.config.routes import Route
+from skyferry.engine import stamp
+from skyferry.errors import ObjectNotFound
+from skyferry.model import (
+    Change,
+    Checksums,
+    Claim,
+    ObjectMeta,
+    ObjectRef,
+    Placement,
+    Position,
+    Provider,
+    Receipt,
+    Transfer,
+)
+from skyferry.ports import Clock, Done, Ledger, ObjectStore, Settlement
+
+PAGE = 500  # objects at once: what bounds the memory
+HEADS = 16  # requests at the same time
+_ID = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What was found at one destination."""
+
+    store: str
+    objects: int = 0
+    remembered: int = 0  # now
+    known: int = 0  # to the ledger already: left as they were
+    strangers: int = 0  # not copied here by a route of the configuration
+    untold: int = 0  # their origin is too long to be written out in the stamp
+
+
+async def rebuild(
+    ledger: Ledger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
+) -> AsyncIterator[Rebuilt]:
+    """Remember, of every destination in `stores`, what its objects were copied from; gives the running count after each page.
+
+    What the ledger knows already stays as it is, so that it may be run again. Raises StoreError, LedgerError.
+    """
+    every = list(routes)
+    for name in dict.fromkeys(route.store for route in every):
+        found = Rebuilt(name)
+        own = [route for route in every if route.store == name]
+        async for metas in _pages(stores[name]):
+            await _Page(ledger, stores[name], own, clock, found).take(metas)
+            yield found
+        if not found.objects:
+            yield found
+
+
+def origin_of(text: str, key: str) -> ObjectRef | None:
+    """The object that `skyferry-source` names; `key` is tried where only a hash of the key is told. None if it is not known."""
+    name, _, rest = text.partition("://")
+    bucket, _, path = rest.partition("/")
+    if name not in list(Provider) or not bucket or not path:
+        return None
+    ref = ObjectRef(Provider(name), unquote(bucket), key if path.startswith("#") else unquote(path))
+    return ref if stamp.origin(ref) == text else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    ledger: Ledger
+    store: ObjectStore
+    routes: Sequence[Route]
+    clock: Clock
+    found: Rebuilt
+
+    async def take(self, metas: Sequence[ObjectMeta]) -> None:
+        self.found.objects += len(metas)
+        placed = await self.ledger.placements(self.store.name, [meta.key for meta in metas])
+        fresh = [meta for meta, known in zip(metas, placed, strict=True) if known is None]
+        self.found.known += len(metas) - len(fresh)
+        copied = {}
+        for meta in await self._with_stamps(fresh):
+            if transfer := self._transfer(meta):
+                copied[transfer.id, transfer.key] = (transfer, meta)
+        await self._remember(list(copied.values()))
+
+    async def _with_stamps(self, metas: Sequence[ObjectMeta]) -> list[ObjectMeta]:
+        """As HEAD tells of them, where the listing does not tell metadata."""
+        gate = asyncio.Semaphore(HEADS)
+
+        async def look(meta: ObjectMeta) -> ObjectMeta | None:
+            if stamp.read(meta).source:
+                return meta
+            async with gate:
+                try:
+                    return await self.store.head(meta.key)
+                except ObjectNotFound:
+                    return None
+
+        async with asyncio.TaskGroup() as tasks:
+            looks = [tasks.create_task(look(meta), name=f"stamp of {meta.key}") for meta in metas]
+        return [meta for task in looks if (meta := task.result()) is not None]
+
+    def _transfer(self, meta: ObjectMeta) -> Transfer | None:
+        """The one that made this object; None if no route did, as far as the stamp tells."""
+        mark = stamp.read(meta)
+        source = origin_of(mark.source, meta.key)
+        if source is None and "/#" in mark.source:
+            self.found.untold += 1
+            return None
+        route = self._route(source) if source else None
+        if source is None or route is None:
+            self.found.strangers += 1
+            return None
+        name = f"{route.name}\0{mark.source}\0{mark.version}\0{self.store.name}\0{meta.key}"
+        made = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        ident = mark.transfer_id if _ID.fullmatch(mark.transfer_id) else made
+        return Transfer(
+            ident,
+            route.name,
+            Change.CREATED,
+            source,
+            route.source_store,
+            route.store,
+            meta.key,
+            event_id=f"rebuilt-{ident}",
+            correlation_id=f"rebuilt-{ident}",
+            occurred_at=_when(mark.position, meta),
+            position=mark.position,
+            size=meta.size,
+        )
+
+    def _route(self, source: ObjectRef) -> Route | None:
+        routes = [route for route in self.routes if route.source == (source.provider, source.bucket)]
+        return next((route for route in routes if route.takes(source.key)), routes[0] if routes else None)
+
+    async def _remember(self, copied: Sequence[tuple[Transfer, ObjectMeta]]) -> None:
+        if not copied:
+            return
+        answers = await self.ledger.claim([transfer for transfer, _ in copied])
+        claims = [(a, meta) for a, (_, meta) in zip(answers, copied, strict=True) if isinstance(a, Claim)]
+        recorded = await self.ledger.settle([Settlement(claim, self._done(claim, meta)) for claim, meta in claims])
+        self.found.remembered += sum(recorded)
+        self.found.known += len(copied) - len(claims)
+
+    def _done(self, claim: Claim, meta: ObjectMeta) -> Done:
+        """As it was settled when it was copied, for all that the destination tells."""
+        t, mark, now = claim.transfer, stamp.read(meta), self.clock.time()
+        sums, nothing = meta.checksums, Checksums()
+        receipt = Receipt(mark.version, meta.version, meta.size, nothing, nothing, sums, mark.position, now, now, 1)
+        source = ObjectRef(t.source.provider, t.source.bucket, t.source.key, version=mark.version)
+        positions = (mark.position,) if mark.position else ()
+        placement = Placement(t.store, t.key, source, False, positions, t.occurred_at, meta.version, t.id, now)
+        return Done(receipt, placement)
+
+
+def _when(position: Position | None, meta: ObjectMeta) -> float:
+    if position is not None and position.scheme == "time" and position.value.isdigit():
+        return int(position.value) / 1e9
+    return meta.modified
+
+
+async def _pages(store: ObjectStore) -> AsyncIterator[list[ObjectMeta]]:
+    page: list[ObjectMeta] = []
+    async for meta in store.list():
+        page.append(meta)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page

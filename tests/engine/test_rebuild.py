@@ -1,0 +1,94 @@
+"""A ledger made again from stamps: which origin a stamp names, and what becomes of objects without a useful one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.engine.test_large_worker import SETTINGS
+
+from skyferry.config.routes import Route, Routes
+from skyferry.engine import rebuild as rebuilding
+from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
+from skyferry.engine.stamp import origin
+from skyferry.errors import ObjectNotFound
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State
+from skyferry.stores.memory import MemoryStore
+from skyferry.testing.clock import ManualClock
+
+LONG = "x" * 600
+
+
+@pytest.mark.parametrize(
+    ("ref", "key", "known"),
+    [
+        (ObjectRef(Provider.AWS_S3, "bucket", "a/b c%/ü"), "elsewhere", True),
+        (ObjectRef(Provider.GCP_GCS, "bucket", "#not-a-hash"), "elsewhere", True),
+        (ObjectRef(Provider.AZURE_BLOB, "bucket", LONG), LONG, True),
+        (ObjectRef(Provider.AZURE_BLOB, "bucket", LONG), f"copies/{LONG}", False),
+    ],
+    ids=["escaped", "hash", "long", "long elsewhere"],
+)
+def test_a_stamp_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
+    """A long key stands there as a hash, which only the same key at the destination answers."""
+    assert origin_of(origin(ref), key) == (ref if known else None)
+
+
+@pytest.mark.parametrize("text", ["", "x", "aws_s3://", "aws_s3://b", "ftp://b/k", "aws_s3://b/ä", "aws_s3:///k"])
+def test_what_is_no_stamp_names_nothing(text: str) -> None:
+    """Somebody else may have written the metadata."""
+    assert origin_of(text, "k") is None
+
+
+class Listed(MemoryStore):
+    """Its listing tells no metadata, and an object of it vanishes before it is looked at."""
+
+    heads = 0
+
+    async def list(self, prefix: str = "", after: str = ""):  # type: ignore[no-untyped-def]  # as in the port
+        async for meta in super().list(prefix, after):
+            yield replace(meta, attributes=Attributes())
+
+    async def head(self, key: str) -> ObjectMeta:
+        self.heads += 1
+        if key == "vanished":
+            raise ObjectNotFound
+        return await super().head(key)
+
+
+async def put(store: MemoryStore, key: str, source: str, version: str = "v1") -> None:
+    """An object with a stamp."""
+    metadata = {"skyferry-source": source, "skyferry-version": version, "skyferry-position": "gcs-generation:5.1"}
+    await store.write(key, b"data", Attributes(metadata=metadata if source else {}), Checksums())
+
+
+async def rebuilt(ledger: MemoryLedger, store: MemoryStore, clock: ManualClock) -> Rebuilt:
+    """The last count."""
+    return [each async for each in rebuild(ledger, {store.name: store}, Routes(SETTINGS), clock)][-1]
+
+
+async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over several pages; a second run finds all of it known, and asks for the strangers alone."""
+    monkeypatch.setattr(rebuilding, "PAGE", 2)
+    clock = ManualClock()
+    route: Route = next(iter(Routes(SETTINGS)))
+    ledger, store = MemoryLedger("one", clock), Listed(route.store, clock)
+    mine = ObjectRef(*route.source, "k")
+    await put(store, "a", origin(replace(mine, key="dir/a")))
+    await put(store, "b", origin(mine), "v%2F2")
+    await put(store, "copies/long", origin(replace(mine, key=LONG)))
+    await put(store, "stranger", "")
+    await put(store, "other", origin(replace(mine, bucket="elsewhere")))
+    await put(store, "vanished", origin(mine))
+    found = await rebuilt(ledger, store, clock)
+    assert found == Rebuilt(route.store, objects=6, remembered=2, known=0, strangers=2, untold=1)
+    (placed,) = await ledger.placements(route.store, ["b"])
+    assert placed is not None
+    assert placed.source == replace(mine, version="v/2")
+    assert placed.positions == (Position("gcs-generation", "5.1"),)
+    assert placed.version == (await store.head("b")).version
+    assert (await ledger.counts())[State.DONE] == 2
+    store.heads = 0
+    again = await rebuilt(ledger, store, clock)
+    assert (again.remembered, again.known, store.heads) == (0, 2, 4)
