@@ -6,9 +6,11 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from tests.ledgers.test_damage import scratch, written
 
 from skyferry.config.load import load
+from skyferry.errors import LedgerDamaged
 from skyferry.records import Record
 from skyferry.wiring import build
 
@@ -50,3 +52,17 @@ async def test_damage_that_only_the_folder_watch_meets_is_reported(tmp_path: Pat
     assert (failing.queue, failing.error) == ("", "ledger_damaged")
     assert "ledger.db" in failing.message
     assert failing.hint
+
+
+async def test_a_run_until_idle_ends_with_the_damage(tmp_path: Path) -> None:
+    """It would wait for ever for what cannot be recorded."""
+    for name in ("source", "destination"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "source" / "a").write_bytes(b"1")
+    await written(tmp_path / "ledger.db")
+    scratch(tmp_path / "ledger.db", "places_by_key")
+    async with build(load(None, {}, tmp_path), Heard()) as service:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.timeout(PATIENCE):
+                await service.run(until_idle=True)
+    assert caught.group_contains(LedgerDamaged, match="malformed")

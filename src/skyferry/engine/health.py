@@ -34,6 +34,10 @@ class Health:
                 Record("health.failing", queue=queue, error=error.kind, message=_text(error), hint=error.hint)
             )
 
+    def damage(self) -> SkyferryError | None:
+        """What no waiting mends."""
+        return next((error for error in self._errors.values() if isinstance(error, LASTING)), None)
+
     def problems(self) -> list[str]:
         """What fails now, one sentence each: the ledger first, then the queues."""
         ledger = [str(error) for error in self._errors.values() if isinstance(error, LedgerError)]

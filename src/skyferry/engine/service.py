@@ -153,10 +153,15 @@ class Service:
             await clock.sleep(PRUNE)
 
     async def _drain_when_idle(self) -> None:
-        """Looks again, because a message may be between two places, or still on its way from a queue that tells no depth."""
+        """Looks again, because a message may be between two places, or still on its way from a queue that tells no depth.
+
+        Raises LedgerDamaged or QueueDamaged: nobody waits for what will never be done.
+        """
         quiet = 0.0
         while quiet < self._patience:
             await self._a.world.clock.sleep(LOOK)
+            if self._a.health and (damage := self._a.health.damage()):
+                raise damage
             quiet = quiet + LOOK if await self._is_idle() else 0.0
         if self._a.outbox:
             await self._a.outbox.flush()
