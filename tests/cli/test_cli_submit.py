@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import orjson
 import pytest
 
 from skyferry.clock import SystemClock
+from skyferry.errors import QueueError
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, Priority
-from skyferry.ports import Message
+from skyferry.ports import Message, Outgoing
 from skyferry.queues.sqlite import SqliteQueue
 
 if TYPE_CHECKING:
@@ -99,7 +103,7 @@ def test_the_same_event_twice_is_one_message(cli: Cli) -> None:
 def test_one_event_that_is_none_and_nothing_is_taken(cli: Cli) -> None:
     result = cli("submit", "--file", "-", stdin=orjson.dumps(EVENT) + b'\n{"schemaVersion": "2.0.0"}')
     assert result.code == 1
-    assert result.err.startswith("error: schemaVersion: is not a version that is read here")
+    assert result.err.startswith("error: line 2: schemaVersion: is not a version that is read here; no event was taken")
     assert queued() == []
 
 
@@ -126,3 +130,31 @@ def test_a_queue_in_memory_can_only_be_asked_over_http(cli: Cli) -> None:
     result = cli("submit", "file://source/a.txt", "--config", "memory.yaml")
     assert result.code == 2
     assert "--url" in result.err
+
+
+def test_events_on_either_side_of_a_failure_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how many were taken, and the JSON which."""
+    monkeypatch.setattr(sys.modules["skyferry.cli.submit"], "QUEUED", 2)  # its function has the same name
+    send, sent = SqliteQueue.send, list[Outgoing]()
+
+    async def failing(self: SqliteQueue, messages: Sequence[Outgoing]) -> list[str]:
+        if sent:
+            raise QueueError("database or disk is full", where="queue.db")
+        sent.extend(messages)
+        return await send(self, messages)
+
+    monkeypatch.setattr(SqliteQueue, "send", failing)
+    lines = b"\n".join(
+        orjson.dumps(EVENT | {"eventId": str(UUID(int=n)), "source": SOURCE | {"key": f"{n}"}}) for n in range(5)
+    )
+    result = cli("submit", "--file", "-", "--json", stdin=lines)
+    assert result.code == 4
+    assert "2 of 5 events were taken before" in result.err
+    assert [event["event_id"] for event in result.json()["events"]] == [str(UUID(int=n)) for n in range(2)]
+
+
+def test_a_bad_element_of_an_array_is_named(cli: Cli) -> None:
+    """By its number, for an array has no lines."""
+    result = cli("submit", "--file", "-", stdin=orjson.dumps([EVENT, {"schemaVersion": "2.0.0"}, EVENT]))
+    assert result.err.startswith("error: event 2: schemaVersion: ")
+    assert queued() == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,17 @@ import typer
 
 from skyferry.cli import access, client, output
 from skyferry.cli.options import ConfigFile, Json, Url, Workspace
-from skyferry.errors import EventError
+from skyferry.errors import EventError, SkyferryError
 from skyferry.model import Priority
 
 if TYPE_CHECKING:
+    from skyferry.cli.bodies import Spool
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectEvent, ObjectRef
     from skyferry.server.models import Submissions
 
+QUEUED, POSTED = 1000, 500  # events sent at once, at most: into a queue, to a service
+SIZE = 2**18  # bytes sent at once, about
 SCHEMES = {"s3": "aws_s3", "gs": "gcp_gcs", "az": "azure_blob"}  # short for providers; the rest are called as in events
 
 
@@ -51,19 +55,22 @@ def submit(
 ) -> None:
     """Put events into the queue, durably; a service handles them, now or when it starts.
 
-    The same event may be submitted again: what is done stays done. If one event is not valid, none is taken.
+    The same event may be submitted again: what is done stays done. All events are looked at before the first is taken: if one is
+    not valid, none is taken, and its line is named. From then on they are taken in batches; should the queue fail between two,
+    the error says how many were taken. Any number of events needs the same memory; more than 4 MiB of them go through a temporary
+    file.
 
-    JSON: as `POST /v1/events` answers.
+    JSON: as `POST /v1/events` answers; of a failure, what was taken before it.
     """
     if (objects is None) == (file is None):
         raise typer.BadParameter("give objects or --file, one of the two")
-    events = [_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
-    from skyferry.events.native import encode
+    from skyferry.cli.bodies import Spool
 
-    bodies = _bodies(file) if file else [encode(event) for event in events]
+    events = [_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
     settings = access.load_settings(config, workspace)
-    taken = client.submit(url, bodies, settings.server) if url else asyncio.run(_send(settings, bodies))
-    _tell(taken, json)
+    with closing(Spool()) as spool:
+        _look_at(_bodies(file) if file else _encoded(events), settings, spool, remote=bool(url))
+        _send(settings, spool, url, _Printer(json))
 
 
 def _event(
@@ -99,35 +106,98 @@ def _ref(text: str) -> ObjectRef:
     return ObjectRef(Provider(name), bucket, key)
 
 
-def _bodies(file: Path) -> list[bytes]:
-    """One body per event: a JSON object or array, or a line each. Raises EventError."""
-    import orjson
+def _encoded(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
+    from skyferry.events.native import encode
+
+    return (("", encode(event)) for event in events)
+
+
+def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Where each event stands, and its body. Raises EventError."""
+    from skyferry.cli.bodies import read_bodies
 
     try:
-        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        with closing(sys.stdin.buffer if str(file) == "-" else file.open("rb")) as stream:
+            yield from read_bodies(stream)
     except OSError as error:
         raise EventError(f"cannot be read: {error.strerror}", where=str(file)) from error
+
+
+def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spool, *, remote: bool) -> None:
+    """Keep all of them aside. Raises EventError for the first that is none, with where it stands."""
+    from skyferry.config.routes import Routes
+    from skyferry.events import native
+    from skyferry.wiring import Reader
+
+    reader = Reader(Routes(settings))
+    for where, body in bodies:
+        try:
+            if remote:
+                native.parse(body)  # which routes take it is the service's to say
+            else:
+                for event in reader.parse(body, {}).events:
+                    reader.match(event)
+        except EventError as error:
+            place = ": ".join(part for part in (where, error.where) if part)
+            raise type(error)(f"{error.message}; no event was taken", where=place, hint=error.hint) from error
+        spool.add(body)
+
+
+def _send(settings: Settings, spool: Spool, url: str, printer: _Printer) -> None:
+    taken = 0
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return [line for line in text.splitlines() if line.strip()]
-    return [orjson.dumps(item) for item in value] if isinstance(value, list) else [text]
+        with closing(printer):
+            for answers in _posted(settings, spool, url) if url else _queued(settings, spool):
+                taken += len(answers.events)
+                printer.add(answers)
+    except SkyferryError as error:
+        if not taken:
+            raise
+        told = f"{error.message}; {taken:,} of {spool.count:,} events were taken before"
+        hint = "submit all of them again: what was taken is not copied twice"
+        raise type(error)(told, where=error.where, hint=hint) from error
 
 
-async def _send(settings: Settings, bodies: Sequence[bytes]) -> Submissions:
+def _posted(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]:
+    for batch in spool.batches(POSTED, SIZE):
+        yield client.submit(url, batch, settings.server)
+
+
+def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
+    """One event loop for all of them, which runs while a batch is sent."""
     from skyferry.config.routes import Routes
     from skyferry.engine.submission import take
     from skyferry.server.models import Submissions
     from skyferry.wiring import Reader
 
-    async with access.opened_queue(settings) as queue:
-        return Submissions.of(await take(Reader(Routes(settings)), queue, bodies))
+    reader = Reader(Routes(settings))
+    with asyncio.Runner() as runner:
+        opened = access.opened_queue(settings)
+        queue = runner.run(opened.__aenter__())
+        try:
+            for batch in spool.batches(QUEUED, SIZE):
+                yield Submissions.of(runner.run(take(reader, queue, batch)))
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
 
 
-def _tell(taken: Submissions, json: bool) -> None:
-    if json:
-        output.emit_model(taken)
-        return
-    for event in taken.events:
-        output.lines(f"event {event.event_id}" + (": no route takes it" if event.unrouted else ""))
-        output.lines(*(f"  transfer {transfer_id}" for transfer_id in event.transfer_ids))
+class _Printer:
+    """Prints what was taken as it is taken; the JSON is one document whatever happens on the way."""
+
+    def __init__(self, json: bool) -> None:
+        self._json, self._count = json, 0
+
+    def add(self, taken: Submissions) -> None:
+        """More was taken."""
+        for event in taken.events:
+            if self._json:
+                sys.stdout.write(("," if self._count else '{"events":[') + event.model_dump_json())
+            else:
+                output.lines(f"event {event.event_id}" + (": no route takes it" if event.unrouted else ""))
+                output.lines(*(f"  transfer {transfer_id}" for transfer_id in event.transfer_ids))
+            self._count += 1
+
+    def close(self) -> None:
+        """End the document."""
+        if self._json:
+            sys.stdout.write("]}\n" if self._count else '{"events":[]}\n')
