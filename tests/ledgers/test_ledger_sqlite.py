@@ -19,10 +19,10 @@ from skyferry.ledgers.batches import SQL
 from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.ledgers.statements import text
 from skyferry.model import State
-from skyferry.ports import Filter, Ledger, Settlement
+from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
-from skyferry.testing.ledger.harness import claim, done, transfer
+from skyferry.testing.ledger.harness import claim, done, failure, finish, settle, transfer
 from skyferry.testing.ledger.letters import BURIED
 from skyferry.testing.ledger.uploads import progress
 
@@ -189,6 +189,43 @@ async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: st
         sql = listing.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
     assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan
+
+
+async def test_keys_that_never_held_anything_are_forgotten_with_their_transfers(tmp_path: Path) -> None:
+    """But none that holds something, is leased, waits, or has an upload under way."""
+    clock, path = ManualClock(), tmp_path / "ledger.db"
+    ledger = SqliteLedger(path, "one", clock)
+    for key in ("filtered", "held", "leased", "waits", "upload", "both"):
+        await finish(ledger, transfer(key, key), None if key == "held" else Skipped("filtered"))
+    (leased, uploading, waiting, _) = await claim(
+        ledger, *(transfer(f"2{k}", k) for k in ("leased", "upload", "waits", "both"))
+    )
+    await ledger.save([(uploading, progress(uploading))])
+    await settle(ledger, uploading, Skipped("filtered"))
+    await settle(ledger, waiting, Retry(clock.time() + 1e6, failure()))
+    await finish(ledger, transfer("2both", "both"), Skipped("gone"))
+    await clock.advance(10)
+    assert await ledger.prune(clock.time(), 1) == 1
+    assert await ledger.prune(clock.time()) == 7
+    with closing(sqlite3.connect(path)) as db:
+        kept = [key for (key,) in db.execute("SELECT key FROM places ORDER BY key")]
+    assert kept == ["held", "leased", "upload", "waits"]
+    assert await settle(ledger, leased, done(leased))
+    await finish(ledger, transfer("again", "filtered"))
+    assert (await ledger.placements("to", ["filtered"]))[0] is not None
+    await ledger.close()
+
+
+async def test_pruning_keys_searches_indexes(tmp_path: Path) -> None:
+    """Of every table that names them."""
+    await SqliteLedger(tmp_path / "ledger.db", "one", ManualClock()).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        plan = [
+            step
+            for name in ("places_of", "prune_places")
+            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {listing.SQL[name]}", defaultdict(int))
+        ]
+    assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
 
 
 async def test_a_disk_that_is_full_is_no_ledger_that_can_be_written(tmp_path: Path) -> None:

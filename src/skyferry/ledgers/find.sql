@@ -108,3 +108,14 @@ DELETE FROM receipts WHERE serial IN (SELECT value FROM json_each(:batch))
 
 -- name: prune_failures
 DELETE FROM failures WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: places_of
+SELECT json_group_array(DISTINCT place) FROM transfers WHERE serial IN (SELECT value FROM json_each(:batch))
+
+-- name: prune_places
+-- Keys that never held anything, and that nothing is about any more. Every table that names places.id has to be asked here.
+DELETE FROM places WHERE id IN (SELECT value FROM json_each(:places))
+AND NOT EXISTS (SELECT 1 FROM placements WHERE place = places.id)
+AND NOT EXISTS (SELECT 1 FROM transfers WHERE place = places.id)
+AND NOT EXISTS (SELECT 1 FROM leases WHERE place = places.id)
+AND NOT EXISTS (SELECT 1 FROM uploads WHERE place = places.id)

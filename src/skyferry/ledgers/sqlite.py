@@ -211,8 +211,10 @@ def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
     serials, states = db.execute(listing.SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
     if serials == "[]":
         return 0
+    (places,) = db.execute(listing.SQL["places_of"], {"batch": serials}).fetchone()
     for table in ("transfers", "details", "receipts", "failures"):
         db.execute(listing.SQL[f"prune_{table}"], {"batch": serials})
+    db.execute(listing.SQL["prune_places"], {"places": places})
     gone = Counter(orjson.loads(states))
     batches.count(db, {f"state {number}": -count for number, count in gone.items()})
     return gone.total()
