@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Unknown
+from skyferry.stores.local_names import PRIVATE
 
 FOLDER = Unknown("it is a folder")
+CASELESS = ", and it ignores case: keys that differ in case alone replace each other"
 
 
 def inspect(folder: Path) -> BucketFacts:
@@ -22,7 +24,7 @@ def inspect(folder: Path) -> BucketFacts:
         DELETE: os.access(folder, os.W_OK | os.X_OK),
     }
     return BucketFacts(
-        endpoint=f"{folder.absolute()}, {free / 2**30:.1f} GiB free",
+        endpoint=f"{folder.absolute()}, {free / 2**30:.1f} GiB free{CASELESS if _ignores_case(folder) else ''}",
         who=_who(),
         region=FOLDER,
         versioning="off",
@@ -31,6 +33,14 @@ def inspect(folder: Path) -> BucketFacts:
         skew=0.0,
         allowed=frozenset(right for right, given in rights.items() if given),
     )
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether our own folder answers to another name. Where we have none yet, nothing is written to find out."""
+    try:
+        return os.path.samefile(folder / PRIVATE, folder / PRIVATE.upper())
+    except OSError:
+        return False
 
 
 def _who() -> str:
