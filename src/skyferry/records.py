@@ -14,6 +14,7 @@ Event = Literal[
     "service.started",
     "service.draining",
     "service.stopped",
+    "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
     "route.lossy",  # message: what the destination cannot carry, said once at the start
     "queue.received",  # count
     "queue.failed",  # error

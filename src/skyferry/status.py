@@ -1,4 +1,4 @@
-"""What the service answers about itself and to a submission: the nouns that the engine, the metrics and the API share."""
+"""The service's answers about itself and to a submission: the nouns that the engine, the metrics and the API share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,40 @@ class Submission:
     unrouted: bool = False  # no route takes it: it will be acked and counted, nothing is copied
 
 
+Part = Literal["worker", "ledger", "queue", "store", "work"]
+Condition = Literal["ok", "degraded", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The condition of one part of the service, as far as it is known."""
+
+    part: Part  # "work": something that waits for an operator, such as deletes that are held back
+    name: str  # of the queue or the store; else as the part, or for "work" the kind of work
+    state: Condition
+    message: str = ""  # "" where there is nothing to say
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The checks, and the verdict on all of them."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ready(self) -> bool:
+        """It can take work: worker and ledger are not down, and of the queues at least one is not."""
+        down = [check for check in self.checks if check.state == "down"]
+        queues = [check for check in self.checks if check.part == "queue"]
+        silent = bool(queues) and all(check.state == "down" for check in queues)
+        return not silent and not any(check.part in ("worker", "ledger") for check in down)
+
+    @property
+    def degraded(self) -> bool:
+        """Some part does less than it should."""
+        return any(check.state != "ok" for check in self.checks)
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """How the service stands at one moment."""
@@ -28,9 +62,14 @@ class Status:
     started_at: float  # seconds since 1970
     state: Literal["running", "draining"]
     in_flight: int  # transfers being worked on here
-    queues: Mapping[str, Depth]  # by queue name
-    transfers: Mapping[State, int]  # the ledger's, by state
-    dead_letters: int  # waiting for somebody to redrive or discard them
+    queues: Mapping[str, Depth]  # by queue name; without those that cannot be asked
+    transfers: Mapping[State, int]  # the ledger's, by state; empty where it cannot be asked
+    dead_letters: (
+        int | None
+    )  # waiting for an operator to redrive or discard them; None where the ledger cannot be asked
     breakers: Mapping[str, str]  # store name -> closed, half_open, open
     routes: tuple[str, ...] = ()
     limiter_waiting: Mapping[str, int] = field(default_factory=dict)  # store name -> requests in its rate limit's queue
+    receives: Mapping[str, float] = field(default_factory=dict)  # queue name -> seconds since a receive succeeded
+    oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = not known
+    checks: tuple[Check, ...] = ()

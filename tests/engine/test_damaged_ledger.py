@@ -43,7 +43,9 @@ async def test_damage_that_only_the_folder_watch_meets_is_reported(tmp_path: Pat
         try:
             async with asyncio.timeout(PATIENCE):
                 await heard.failed.wait()
-            assert any("malformed" in problem for problem in await service.ready())
+            readiness = await service.ready()
+            assert not readiness.ready
+            assert any("malformed" in check.message for check in readiness.checks if check.part == "ledger")
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):

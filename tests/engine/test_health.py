@@ -9,6 +9,7 @@ import pytest
 from skyferry.engine.health import Health
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
 from skyferry.records import Record
+from skyferry.status import Check
 
 
 @pytest.fixture
@@ -21,15 +22,24 @@ def health(heard: list[Record]) -> Health:
     return Health(SimpleNamespace(on=heard.append))
 
 
+LEDGER, EVENTS = Check("ledger", "ledger", "ok"), Check("queue", "events", "ok")
+
+
+def seen(health: Health) -> list[str]:
+    """What fails in checks that found nothing."""
+    checks = [health.seen(check) for check in (LEDGER, EVENTS, Check("store", "events", "ok"))]
+    return [check.message for check in checks if check.state == "down"]
+
+
 def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Record]) -> None:
     """Reported at the begin and at the end, however often it fails between."""
     health.hear("events", None)
     for _ in range(3):
         health.hear("", LedgerError("database or disk is full", where="ledger.db", hint="free some disk space"))
     health.hear("events", QueueError("is locked", where="queue.db"))
-    assert health.problems() == ["ledger.db: database or disk is full (free some disk space)", "queue.db: is locked"]
+    assert seen(health) == ["ledger.db: database or disk is full (free some disk space)", "queue.db: is locked"]
     health.hear("", None)
-    assert health.problems() == ["queue.db: is locked"]
+    assert seen(health) == ["queue.db: is locked"]
     assert [(r.event, r.queue, r.error, r.message, r.hint) for r in heard] == [
         ("health.failing", "", "ledger_error", "ledger.db: database or disk is full", "free some disk space"),
         ("health.failing", "events", "queue_error", "queue.db: is locked", ""),
@@ -40,10 +50,10 @@ def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Reco
 @pytest.mark.parametrize("damage", [LedgerDamaged("malformed"), QueueDamaged("malformed")], ids=lambda e: e.kind)
 def test_damage_stays(health: Health, heard: list[Record], damage: LedgerDamaged | QueueDamaged) -> None:
     """The pages that are read next may be whole."""
-    health.hear("q", damage)
-    health.hear("q", None)
-    health.hear("q", LedgerError("other"))
-    assert health.problems() == ["malformed"]
+    health.hear("events", damage)
+    health.hear("events", None)
+    health.hear("events", LedgerError("other"))
+    assert seen(health) == ["malformed"]
     assert len(heard) == 1
 
 

@@ -16,7 +16,7 @@ from skyferry.observe import MetricsObserver
 from skyferry.observe.metrics import Catalog
 from skyferry.ports import Depth
 from skyferry.records import EVENTS, Record
-from skyferry.status import Status
+from skyferry.status import Check, Status
 
 NOW = Status(
     version="1",
@@ -28,6 +28,9 @@ NOW = Status(
     dead_letters=4,
     breakers={"dst": "half_open"},
     limiter_waiting={"dst": 9},
+    receives={"main": 3.5},
+    oldest={"photos": 400.0, "videos": 0.0},
+    checks=(Check("queue", "main", "degraded", "…"),),
 )
 
 
@@ -140,6 +143,20 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) == 5
     assert value("skyferry_queue_messages", {"queue": "main", "state": "delayed"}) is None, "the provider does not tell"
     assert value("skyferry_queue_messages", {"queue": "old", "state": "ready"}) is None
+    assert value("skyferry_queue_receive_age_seconds", {"queue": "main"}) == 3.5
+    assert value("skyferry_oldest_unsettled_age_seconds", {"route": "photos"}) == 400
+    assert value("skyferry_oldest_unsettled_age_seconds", {"route": "videos"}) == 0
+    assert value("skyferry_check_state", {"part": "queue", "name": "main"}) == 1
+
+
+def test_what_cannot_be_asked_has_no_value(registry: CollectorRegistry, observer: MetricsObserver) -> None:
+    """Instead of the last one, which would look as if all were well."""
+    observer.update(NOW)
+    observer.update(replace(NOW, queues={}, transfers={}, dead_letters=None, oldest=None))
+    page = generate_latest(registry).decode()
+    for name in ("queue_messages", "queue_oldest_age", "ledger_transfers", "dead_letters_waiting", "oldest_unsettled"):
+        assert not re.search(rf"^skyferry_{name}", page, re.MULTILINE), name
+    assert registry.get_sample_value("skyferry_queue_receive_age_seconds", {"queue": "main"}) == 3.5
 
 
 def exercised(observer: MetricsObserver) -> None:

@@ -16,6 +16,7 @@ from skyferry.server import check_listen
 from skyferry.server.app import routes
 from skyferry.server.gate import PUSH
 from skyferry.server.routers.events import EXAMPLE
+from skyferry.status import Check
 
 TOKEN = ServerSettings(token=SecretStr("hunter2"))
 PATHS = sorted(
@@ -57,14 +58,23 @@ async def test_the_right_token_is_let_in_from_any_host(service: Service) -> None
 
 async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service) -> None:
     """Anybody may ask whether it is; the reasons name files, hosts and accounts."""
-    service.problems = ["sqs: AccessDenied: User: arn:aws:sts::111122223333:assumed-role/skyferry may not"]
+    why = "sqs: AccessDenied: User: arn:aws:sts::111122223333:assumed-role/skyferry may not"
+    service.checks = [Check("queue", "photos", "down", why)]
     async with connect(service, TOKEN) as client:
         for header in ("", "Bearer hunter22"):
             response = await client.get("/ready", headers={"authorization": header})
             assert "errors" not in problem(response, 503, "not-ready")
             assert "arn:" not in response.text
         response = await client.get("/ready", headers={"authorization": "Bearer hunter2"})
-    assert [fault["detail"] for fault in problem(response, 503, "not-ready")["errors"]] == service.problems
+    assert [fault["detail"] for fault in problem(response, 503, "not-ready")["errors"]] == [why]
+
+
+async def test_what_is_degraded_is_named_to_who_has_the_token(service: Service) -> None:
+    service.checks = [Check("store", "archive", "down", "arn:aws:s3:::archive")]
+    async with connect(service, TOKEN) as client:
+        assert (await client.get("/ready")).json() == {"status": "degraded", "checks": []}
+        answer = await client.get("/ready", headers={"authorization": "Bearer hunter2"})
+    assert [check["name"] for check in answer.json()["checks"]] == ["archive"]
 
 
 async def test_the_token_may_come_from_a_file(tmp_path: Path, service: Service) -> None:

@@ -13,6 +13,7 @@ from skyferry.model import State
 from skyferry.observe import MetricsObserver
 from skyferry.ports import DeadLetter, Filter, Retry
 from skyferry.records import Record
+from skyferry.status import Check, Condition, Readiness
 
 
 async def test_a_transfer_done_is_shown_with_its_receipt(client: httpx.AsyncClient, service: Service) -> None:
@@ -203,15 +204,60 @@ async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None
         "breakers": {"dst": "open"},
         "limiter_waiting": {},
         "routes": ["photos"],
+        "receives": {"main": 1.5},
+        "oldest": {"photos": 61.0},
+        "checks": [{"part": "ledger", "name": "ledger", "state": "ok", "message": ""}],
     }
 
 
 async def test_it_is_healthy_even_where_it_is_not_ready(client: httpx.AsyncClient, service: Service) -> None:
-    assert (await client.get("/ready")).json() == {"status": "ready"}
-    service.problems = ["the ledger cannot be written", "it is draining"]
+    assert (await client.get("/ready")).json() == {"status": "ready", "checks": []}
+    service.checks = [
+        Check("worker", "worker", "down", "it is draining"),
+        Check("ledger", "ledger", "ok"),
+        Check("queue", "main", "degraded", "its depth is not known"),
+    ]
     found = problem(await client.get("/ready"), 503, "not-ready")
-    assert [e["detail"] for e in found["errors"]] == service.problems
+    assert found["errors"] == [
+        {"location": "worker", "detail": "it is draining"},
+        {"location": "queue main", "detail": "its depth is not known"},
+    ]
     assert (await client.get("/health")).json() == {"status": "ok"}
+
+
+async def test_what_is_down_is_named_also_where_it_can_work(client: httpx.AsyncClient, service: Service) -> None:
+    service.checks = [Check("queue", "a", "down", "no such queue"), Check("queue", "b", "ok")]
+    answer = await client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"][0] == {"part": "queue", "name": "a", "state": "down", "message": "no such queue"}
+
+
+DOWN, OK, POOR = "down", "ok", "degraded"
+
+
+@pytest.mark.parametrize(
+    ("worker", "ledger", "queues", "others", "ready", "degraded"),
+    [
+        (OK, OK, [OK, OK], [OK], True, False),
+        (OK, OK, [DOWN, OK], [OK], True, True),
+        (OK, OK, [DOWN, POOR], [OK], True, True),
+        (OK, OK, [DOWN, DOWN], [OK], False, True),
+        (OK, OK, [DOWN], [OK], False, True),
+        (OK, OK, [OK], [DOWN], True, True),
+        (OK, OK, [], [], True, False),
+        (DOWN, OK, [OK], [OK], False, True),
+        (OK, DOWN, [OK], [OK], False, True),
+    ],
+)
+def test_it_is_ready_with_a_ledger_and_a_queue(
+    worker: Condition, ledger: Condition, queues: list[Condition], others: list[Condition], ready: bool, degraded: bool
+) -> None:
+    """What a store lacks keeps no event from being taken in."""
+    checks = [Check("worker", "worker", worker), Check("ledger", "ledger", ledger)]
+    checks += [Check("queue", f"{n}", state) for n, state in enumerate(queues)]
+    checks += [Check("store", f"{n}", state) for n, state in enumerate(others)]
+    found = Readiness(tuple(checks))
+    assert (found.ready, found.degraded) == (ready, degraded)
 
 
 async def test_metrics_are_those_of_the_registry_in_the_format_that_is_asked_for(client: httpx.AsyncClient) -> None:

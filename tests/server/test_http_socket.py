@@ -18,6 +18,7 @@ from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server import create_app, run, serve
 from skyferry.server.routers.events import EXAMPLE
+from skyferry.status import Readiness
 
 
 async def test_it_serves_on_the_port_it_reports_and_leaves_signals_alone(service: Service) -> None:
@@ -50,10 +51,10 @@ async def test_a_request_under_way_is_finished_although_no_other_is_taken(
 ) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
-    async def ready() -> list[str]:
+    async def ready() -> Readiness:
         asked.set()
         await answer.wait()
-        return []
+        return Readiness(())
 
     async def when_closed(host: str, port: int) -> None:
         with contextlib.suppress(ConnectionError):

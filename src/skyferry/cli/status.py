@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from skyferry.cli import access, client, output
 from skyferry.cli.options import ConfigFile, Json, Url, Workspace
-from skyferry.errors import SkyferryError
+from skyferry.clock import SystemClock
+from skyferry.errors import QueueError, SkyferryError
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -22,13 +23,14 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
     With --url only the service is asked, and exit code 4 says that it does not answer.
 
-    JSON: `transfers` (number by state), `dead_letters` and `queues`, as in the answer of `GET /v1/status`; and that answer
-    itself as `service`, null if none answers.
+    JSON: `transfers` (number by state), `dead_letters`, `queues` and `oldest`, as in the answer of `GET /v1/status`; `unknown`,
+    the reason for each queue that cannot be asked; and that answer itself as `service`, null if none answers.
     """
     settings = access.load_settings(config, workspace)
     if url:
         service = client.get(url, "/v1/status", settings.server)
-        document = {name: service[name] for name in ("transfers", "dead_letters", "queues")} | {"service": service}
+        names = ("transfers", "dead_letters", "queues", "oldest")
+        document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service}
     else:
         document = {**asyncio.run(_look(settings)), "service": _service(settings)}
     if json:
@@ -43,11 +45,17 @@ async def _look(settings: Settings) -> dict[str, Any]:
     async with access.opened_ledger(settings) as ledger:
         counts = await ledger.counts()
         letters = sum(count for _, _, count in await ledger.causes())
-    queues = {}
+        now, first = SystemClock().time(), await ledger.oldest_unsettled()
+    oldest = {route.name: max(0.0, now - first.pop(route.name, now)) for route in settings.routes}
+    oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are not configured any more
+    queues, unknown = {}, {}
     for each in settings.queues:
-        async with access.opened_queue(settings, each.name) as queue:
-            queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
-    return {"transfers": counts, "dead_letters": letters, "queues": queues}
+        try:
+            async with access.opened_queue(settings, each.name) as queue:
+                queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
+        except QueueError as error:
+            unknown[each.name] = str(error)
+    return {"transfers": counts, "dead_letters": letters, "queues": queues, "oldest": oldest, "unknown": unknown}
 
 
 def _service(settings: Settings) -> Mapping[str, Any] | None:
@@ -61,14 +69,30 @@ def _service(settings: Settings) -> Mapping[str, Any] | None:
 def _show(document: Mapping[str, Any]) -> None:
     service = document["service"]
     output.lines(f"service    {_living(service)}" if service else "service    none answers")
+    for check in service.get("checks", ()) if service else ():
+        if check["state"] != "ok":
+            output.lines(f"{check['state']:<11}{_part(check)}: {check['message']}")
     transfers = ", ".join(f"{number:,} {state}" for state, number in document["transfers"].items() if number)
     output.lines(f"transfers  {transfers or 'none yet'}")
+    for route, age in (document["oldest"] or {}).items():
+        if age > 0:
+            output.lines(f"behind     {route}: the oldest event that is not settled is {output.span(age)} old")
+    receives = service.get("receives", {}) if service else {}
     for name, depth in document["queues"].items():
-        output.lines(f"queue      {name}: {_full(depth)}")
+        ago = f"; the last receive {output.span(receives[name])} ago" if name in receives else ""
+        output.lines(f"queue      {name}: {_full(depth)}{ago}")
+    for name, why in document["unknown"].items():
+        output.lines(f"queue      {name}: cannot be asked: {why}")
     letters = document["dead_letters"]
-    output.lines(
-        f"given up   {output.count(letters, 'dead letter')}" + (": skyferry dead-letters list" if letters else "")
-    )
+    if letters is None:
+        output.lines("given up   not known: the ledger does not answer")
+    else:
+        hint = ": skyferry dead-letters list" if letters else ""
+        output.lines(f"given up   {output.count(letters, 'dead letter')}{hint}")
+
+
+def _part(check: Mapping[str, Any]) -> str:
+    return str(check["part"] if check["part"] == check["name"] else f"{check['part']} {check['name']}")
 
 
 def _full(depth: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,11 @@ class GuardedStore:
     def __init__(self, inner: ObjectStore, guards: Guards) -> None:
         self.inner, self.guards = inner, guards
         self.name, self.traits, self.reach = inner.name, inner.traits, inner.reach
+        self._due: dict[object, float] = {}  # when each request under way ought to have an answer; monotonic
+
+    def overdue(self) -> float:
+        """Seconds that the request that waits longest ought to have been answered ago; not above 0 = none is late."""
+        return self.guards.clock.monotonic() - min(self._due.values(), default=math.inf)
 
     async def head(self, key: str) -> ObjectMeta:
         return await self._ask("head", "read", key, 0, lambda: self.inner.head(key))
@@ -236,7 +242,8 @@ class GuardedStore:
         waited = await g.requests.take(1) + await g.bytes.take(size)
         if waited:
             g.observer.on(Record("limiter.waited", store=self.name, duration=waited))
-        began, error = g.clock.monotonic(), ""
+        began, error, request = g.clock.monotonic(), "", object()
+        self._due[request] = began + timeout - g.timeout
         try:
             async with asyncio.timeout(timeout):
                 answer = await call()
@@ -255,6 +262,7 @@ class GuardedStore:
                 self._answered(side)
             raise
         finally:
+            del self._due[request]
             duration = g.clock.monotonic() - began
             g.observer.on(
                 Record(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, SkyferryError
+from dataclasses import replace
+
+from skyferry.errors import LedgerDamaged, QueueDamaged, SkyferryError
 from skyferry.ports import Observer
 from skyferry.records import Record
+from skyferry.status import Check
 
 LASTING = (LedgerDamaged, QueueDamaged)  # pages that are read next may be whole, and the file is damaged all the same
 
@@ -38,10 +41,12 @@ class Health:
         """What no waiting mends."""
         return next((error for error in self._errors.values() if isinstance(error, LASTING)), None)
 
-    def problems(self) -> list[str]:
-        """What fails now, one sentence each: the ledger first, then the queues."""
-        ledger = [str(error) for error in self._errors.values() if isinstance(error, LedgerError)]
-        return [*ledger, *(str(error) for error in self._errors.values() if not isinstance(error, LedgerError))]
+    def seen(self, check: Check) -> Check:
+        """Return the check of a ledger or queue with what fails there: a question may pass where work does not."""
+        error = self._errors.get("" if check.part == "ledger" else check.name)
+        if error is None or check.part not in ("ledger", "queue"):
+            return check
+        return replace(check, state="down", message=str(error))
 
 
 def _text(error: SkyferryError) -> str:

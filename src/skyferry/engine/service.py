@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from skyferry import __version__
 from skyferry.engine.health import Health
+from skyferry.engine.heard import NOT_YET, HeardQueue
+from skyferry.engine.monitor import Changes, Monitor, Probe
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.submission import take
 from skyferry.engine.worker import Reader, Worker
 from skyferry.engine.world import World
-from skyferry.errors import LedgerError, QueueError, SkyferryError
-from skyferry.ports import EventQueue, ObjectStore, Outgoing
+from skyferry.errors import LedgerError, QueueError
+from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
-from skyferry.status import Status, Submission
+from skyferry.status import Check, Condition, Readiness, Status, Submission
 
-SAMPLE = 2.0  # seconds between looks at queues and ledger for the metrics
+SAMPLE = 1.0  # seconds between samples of what is known, for the metrics
+OVERDUE = 10.0  # seconds behind its time after which a request to a store is a sign that the store stands still
 PRUNE = 3600.0  # seconds between prunings
 LOOK = 0.1  # seconds between looks whether it is idle
 UNTOLD = 5.0  # seconds without a message after which a queue that tells no depth counts as empty
@@ -43,7 +46,7 @@ class Assembly:
     world: World
     worker: Worker
     reader: Reader
-    queues: Sequence[EventQueue]  # the first takes submitted events
+    queues: Sequence[HeardQueue]  # the first takes submitted events
     stores: Sequence[ObjectStore]
     sources: Sequence[Source]
     waiting: Callable[[], dict[str, int]]  # requests waiting for their rate limit, by store
@@ -51,6 +54,9 @@ class Assembly:
     keep: float  # seconds that settled transfers are remembered
     outbox: Outbox | None = None  # sends dead letters on
     health: Health | None = None  # hears of errors that no request of `ready` need meet
+    paces: Mapping[str, float] = field(default_factory=dict)  # seconds between questions for the depth, by queue
+    overdue: Callable[[], Mapping[str, float]] = dict  # seconds that the slowest request is behind, by store
+    probes: Sequence[Probe] = ()  # of what else /ready is to name
 
 
 class Service:
@@ -61,13 +67,18 @@ class Service:
         self.ledger = assembly.world.ledger
         self._started_at = assembly.world.clock.time()
         self._patience = 2 * LOOK  # seconds that it must be idle to count as finished
+        self._monitor = Monitor(self.ledger, assembly.world.clock, assembly.queues, assembly.paces, assembly.probes)
+        self._changes = Changes(assembly.world.observer)
+        self._working = False
 
     async def run(self, until_idle: bool = False) -> None:
         """Work until `drain`, or until there is nothing left to do."""
         tell = self._a.world.observer.on
         tell(Record("service.started"))
+        self._working = True
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(source.run(), name="source") for source in self._a.sources]
+            helpers.append(tasks.create_task(self._monitor.run(), name="monitor"))
             helpers.append(tasks.create_task(self._sample(), name="sample"))
             helpers.append(tasks.create_task(self._prune(), name="prune"))
             if self._a.outbox:
@@ -109,39 +120,68 @@ class Service:
             raise QueueError(f"there is no queue {queue!r}", hint="see queues in the configuration")
         await found.send(messages)
 
-    async def ready(self) -> list[str]:
-        """What keeps it from working; empty = ready."""
-        problems = ["it is draining"] if self._a.worker.draining else []
-        try:
-            await self.ledger.check()
-        except LedgerError as error:
-            problems.append(str(error))
-        for queue in self._a.queues:
-            try:
-                await queue.depth()
-            except QueueError as error:
-                problems.append(str(error))
-        return list(dict.fromkeys([*problems, *(self._a.health.problems() if self._a.health else ())]))
+    async def ready(self) -> Readiness:
+        """The condition of each part, from what is known: nothing is asked for it."""
+        return Readiness(tuple(self._checks()))
 
     async def status(self) -> Status:
-        """Raises LedgerError or QueueError if they cannot be asked."""
+        """How it stands; what cannot be asked is left out."""
+        await self._monitor.look()
+        return self._status()
+
+    def _status(self) -> Status:
+        facts, clock, known = self._monitor.facts, self._a.world.clock, {}
+        now = clock.monotonic()
+        for queue in self._a.queues:
+            if (depth := queue.heard.depth) is not None:
+                known[queue.name] = depth
         return Status(
             version=__version__,
             started_at=self._started_at,
             state="draining" if self._a.worker.draining else "running",
             in_flight=self._a.worker.in_flight,
-            queues={queue.name: await queue.depth() for queue in self._a.queues},
-            transfers=await self.ledger.counts(),
-            dead_letters=sum(count for _, _, count in await self.ledger.causes()),
+            queues=known,
+            transfers=facts.transfers or {},
+            dead_letters=facts.letters,
             breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
             routes=tuple(self._a.world.routes),
             limiter_waiting=self._a.waiting(),
+            receives={queue.name: now - (queue.heard.answered or queue.heard.since) for queue in self._a.queues},
+            oldest=self._oldest(),
+            checks=tuple(self._checks()),
         )
+
+    def _oldest(self) -> Mapping[str, float] | None:
+        """By route, the seconds since its oldest event that is not settled: in hand, or in the ledger."""
+        if (told := self._monitor.facts.oldest) is None:
+            return None
+        now, ages = self._a.world.clock.time(), dict.fromkeys(self._a.world.routes, 0.0)
+        for known in (told, self._a.worker.oldest()):
+            ages.update({route: max(ages.get(route, 0.0), now - at) for route, at in known.items()})
+        return ages
+
+    def _checks(self) -> Iterator[Check]:
+        yield Check("worker", "worker", *self._worker_state())
+        yield from (self._a.health.seen(check) if self._a.health else check for check in self._monitor.checks())
+        overdue = self._a.overdue()
+        for store, breaker in self._a.world.breakers.items():
+            late = overdue.get(store, 0.0)
+            if breaker.state == "open":
+                yield Check("store", store, "down", "its circuit breaker is open: work for it waits")
+            elif late > OVERDUE:
+                yield Check("store", store, "down", f"a request has been without an answer for {late:.0f} s too long")
+            else:
+                yield Check("store", store, "ok")
+
+    def _worker_state(self) -> tuple[Condition, str]:
+        if self._a.worker.draining:
+            return "down", "it is draining"
+        return ("ok", "") if self._working else ("down", NOT_YET)
 
     async def _sample(self) -> None:
         while True:
-            with suppress(SkyferryError):  # the worker reports what fails
-                self._a.sampled(await self.status())
+            self._changes.tell(list(self._checks()))
+            self._a.sampled(self._status())
             await self._a.world.clock.sleep(SAMPLE)
 
     async def _prune(self) -> None:

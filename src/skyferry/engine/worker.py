@@ -63,6 +63,14 @@ class Worker:
         """Transfers in hand."""
         return len(self._hold.jobs)
 
+    def oldest(self) -> dict[str, float]:
+        """By route, when the oldest event in hand happened."""
+        found: dict[str, float] = {}
+        for job in self._hold.jobs.values():
+            route, at = job.transfer.route, job.transfer.occurred_at
+            found[route] = min(found.get(route, at), at)
+        return found
+
     @property
     def idle(self) -> bool:
         """Nothing in hand."""

@@ -83,6 +83,12 @@ WHERE letters.id = i.column1 AND letters.at = i.column2 AND letters.publish_at I
 -- name: counts
 SELECT json_group_array(json_array(substr(name, 7), value)) FROM counters WHERE name LIKE 'state %'
 
+-- name: oldest_unsettled
+-- Of each route, the transfer that is known the longest.
+SELECT json_group_object(o.route, json_extract(d.transfer, '$[9]')) FROM (
+    SELECT route, min(serial) AS serial FROM transfers WHERE state IN (0, 1) GROUP BY route
+) AS o JOIN details AS d ON d.serial = o.serial
+
 -- name: settled_before
 SELECT json_group_array(serial), json_group_array(state) FROM (
     SELECT serial, state FROM (

@@ -328,6 +328,11 @@ class MemoryLedger:
         found = Counter(row.state for row in self._state.rows.values())
         return {state: found[state] for state in State}
 
+    async def oldest_unsettled(self) -> dict[str, float]:
+        await self._step()
+        rows = reversed(self._state.rows.values())
+        return {row.transfer.route: row.transfer.occurred_at for row in rows if not row.state.settled}
+
     async def check(self) -> None:
         await self._step()
 
@@ -335,8 +340,7 @@ class MemoryLedger:
         await self._step()
         gone = (State.DONE, State.SKIPPED, State.DISCARDED)
         rows = [row for row in self._state.rows.values() if row.state in gone and row.updated_at < before]
-        rows.sort(key=lambda row: (row.updated_at, row.serial))
-        for row in rows[:limit]:
+        for row in sorted(rows, key=lambda row: (row.updated_at, row.serial))[:limit]:
             del self._state.rows[row.transfer.id]
         return len(rows[:limit])
 

@@ -188,6 +188,10 @@ class SqliteLedger:
         numbers = {int(number): count for number, count in orjson.loads(found)}
         return {state: numbers.get(NUMBER[state], 0) for state in State}
 
+    async def oldest_unsettled(self) -> dict[str, float]:
+        query = listing.SQL["oldest_unsettled"]
+        return orjson.loads(await self._file.read(lambda db: db.execute(query).fetchone()[0]))  # type: ignore[no-any-return]  # as the query makes it
+
     async def check(self) -> None:
         await self._file.write(lambda db: db.execute(batches.SQL["touch"]).close())
 

@@ -26,6 +26,7 @@ LEVELS: dict[str, Level] = {
     "service.started": "info",
     "service.draining": "info",
     "service.stopped": "info",
+    "check.changed": "warning",
     "route.lossy": "info",
     "queue.failed": "warning",
     "health.failing": "error",

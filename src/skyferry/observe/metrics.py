@@ -23,6 +23,7 @@ SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+CONDITION = {"ok": 0, "degraded": 1, "down": 2}
 
 
 @dataclass(slots=True)
@@ -152,12 +153,30 @@ class Catalog:
         )
         self.waiting = gauge("limiter_waiting", "Requests that wait for a store's rate limit now.", "store")
         self.in_flight = gauge("in_flight", "Transfers being worked on by this process.")
-        self.queue = gauge("queue_messages", "Messages in a queue: ready, leased, delayed.", "queue", "state")
+        self.queue = gauge(
+            "queue_messages",
+            "Messages in a queue: ready, leased, delayed; absent where the provider does not tell.",
+            "queue",
+            "state",
+        )
         self.oldest = gauge(
-            "queue_oldest_age_seconds", "Age of the oldest message that is not acked; 0 = empty.", "queue"
+            "queue_oldest_age_seconds",
+            "Age of the oldest message that is not acked; 0 = empty. Only of queues that tell it: not SQS, Pub/Sub, Azure.",
+            "queue",
+        )
+        self.received = gauge(
+            "queue_receive_age_seconds", "Time since a receive last succeeded, or the start.", "queue"
+        )
+        self.unsettled = gauge(
+            "oldest_unsettled_age_seconds",
+            "Age of the oldest event that is known and not settled: in hand, waiting, or to be tried again; 0 = none.",
+            "route",
         )
         self.ledger = gauge("ledger_transfers", "Transfers that the ledger remembers.", "state")
         self.letters = gauge("dead_letters_waiting", "Dead letters to be redriven or discarded.")
+        self.checks = gauge(
+            "check_state", "Condition of each part, as /ready answers: 0 ok, 1 degraded, 2 down.", "part", "name"
+        )
         self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
         self.build.set({(__version__,): 1})
 
@@ -213,13 +232,16 @@ class MetricsObserver(Collector):
             handler(record)
 
     def update(self, now: Status) -> None:
-        """Set the gauges that are asked for rather than counted. Cheap; call it every few seconds."""
+        """Set the gauges that are asked for rather than counted; those not known now are gone. Cheap: call it every second."""
         m = self._metrics
         m.in_flight.set({(): now.in_flight})
-        m.letters.set({(): now.dead_letters})
+        m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
         m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
         m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
         m.waiting.set({(store,): count for store, count in now.limiter_waiting.items()})
+        m.received.set({(name,): age for name, age in now.receives.items()})
+        m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
+        m.checks.set({(check.part, check.name): CONDITION[check.state] for check in now.checks})
         m.oldest.set({(name,): depth.oldest_age for name, depth in now.queues.items() if depth.oldest_age >= 0})
         m.queue.set(
             {

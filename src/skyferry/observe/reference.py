@@ -15,6 +15,8 @@ MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events.",
     "service.draining": "A stop was asked for: nothing new is taken, what is in flight may finish.",
     "service.stopped": "Everything is finished or given back.",
+    "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or what waits) is now `reason`: "
+    "ok, degraded or down; said once per change. The same is in the answer of `GET /ready`.",
     "route.lossy": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
     "queue.received": "`count` messages came in one batch.",
     "queue.failed": "A queue could not be reached; it is tried again.",

@@ -248,6 +248,12 @@ class Ledger(Protocol):
     async def counts(self) -> dict[State, int]:
         """Transfers by state; cheap at any size."""
 
+    async def oldest_unsettled(self) -> dict[str, float]:
+        """By route, when the event happened whose transfer is the first known of those not settled; {} = all are.
+
+        Takes the longer the more are not settled.
+        """
+
     async def check(self) -> None:
         """Raises LedgerError if it cannot be written."""
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from skyferry.model import Change, Position, Priority, Provider, State
 from skyferry.ports import DeadLetter, TransferRow
-from skyferry.status import Status, Submission
+from skyferry.status import Condition, Part, Status, Submission
 
 Time = Annotated[datetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(seconds, UTC))]
 Place = Annotated[str, BeforeValidator(lambda position: str(position) if isinstance(position, Position) else position)]
@@ -197,7 +197,23 @@ class Count(BaseModel):
 class Answer(BaseModel):
     """Yes."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok"]
+
+
+class CheckView(View):
+    """The condition of one part."""
+
+    part: Part = Field(description="`work` is something that waits for an operator.")
+    name: str = Field(description="Of the queue or store; else the part or the kind of work.")
+    state: Condition
+    message: str = Field(description='"" where there is nothing to say.')
+
+
+class ReadyView(BaseModel):
+    """It can take work."""
+
+    status: Literal["ready", "degraded"] = Field(description="`degraded`: a part is not ok.")
+    checks: list[CheckView] = Field(description="By part; empty for who does not send the token, if there is one.")
 
 
 class DepthView(View):
@@ -216,12 +232,17 @@ class StatusView(View):
     started_at: Time
     state: Literal["running", "draining"]
     in_flight: int = Field(description="Transfers being worked on by this process.")
-    queues: dict[str, DepthView]
-    transfers: dict[State, int] = Field(description="What the ledger remembers.")
-    dead_letters: int
+    queues: dict[str, DepthView] = Field(description="Those that can be asked.")
+    transfers: dict[State, int] = Field(description="What the ledger remembers; empty where it cannot be asked.")
+    dead_letters: int | None = Field(description="null where the ledger cannot be asked.")
     breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="By store.")
     limiter_waiting: dict[str, int] = Field(description="Requests that wait for a store's rate limit.")
     routes: tuple[str, ...]
+    receives: dict[str, float] = Field(description="Seconds since the last receive that succeeded, by queue.")
+    oldest: dict[str, float] | None = Field(
+        description="Age in seconds of the oldest event that is known and not settled, by route; 0 = all are, null = not known."
+    )
+    checks: tuple[CheckView, ...] = Field(description="As in the answer of `GET /ready`.")
 
     @classmethod
     def of(cls, status: Status) -> StatusView:

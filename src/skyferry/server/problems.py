@@ -25,7 +25,7 @@ _TYPE = "urn:skyferry:problem:"
 class Fault(BaseModel):
     """One thing that is wrong with a request, or with the service."""
 
-    location: str = Field(description="body, query, path, header or service.")
+    location: str = Field(description="body, query, path or header; of the service: the part, such as `queue photos`.")
     pointer: str = Field("", description="JSON Pointer into the body, or /NAME of a parameter.")
     detail: str
 

@@ -8,7 +8,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from skyferry.ports import Ledger, Outgoing
-from skyferry.status import Status, Submission
+from skyferry.status import Readiness, Status, Submission
 
 
 class ServiceView(Protocol):
@@ -24,11 +24,11 @@ class ServiceView(Protocol):
     async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
         """Take messages of a provider as they are into that queue ("" = the first), durably. Raises QueueError."""
 
-    async def ready(self) -> list[str]:
-        """What keeps it from working; [] = ready."""
+    async def ready(self) -> Readiness:
+        """The condition of each part, at once: from what is known."""
 
     async def status(self) -> Status:
-        """How it stands. Raises LedgerError or QueueError if they cannot be asked."""
+        """How it stands; what cannot be asked is left out."""
 
 
 def _service(request: Request) -> ServiceView:

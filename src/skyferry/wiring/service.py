@@ -19,6 +19,7 @@ from skyferry.engine.copy import Copier
 from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.guarded import GuardedStore
 from skyferry.engine.health import Health
+from skyferry.engine.heard import HeardQueue
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
@@ -42,6 +43,7 @@ from skyferry.watch.source import FolderSource
 from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.opener import Opener
 
+FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
 BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a part of 8 (`bench/memory.py`)
 
 
@@ -102,7 +104,7 @@ async def build(
     )
     guards = {s: guards_of(settings, s, world.breakers[s], observer, clock) for s in used}
     stores = {s: GuardedStore(inner[s], guards[s]) for s in used}
-    queues = [opener.queue(q.name) for q in settings.queues]
+    queues = [HeardQueue(opener.queue(q.name), clock) for q in settings.queues]
     reader = Reader(routes)
     redrive = RedriveQueue(world.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [*(ReturningQueue(queue, world.ledger, world.teller) for queue in queues), redrive]
@@ -120,6 +122,8 @@ async def build(
             keep=settings.ledger.keep,
             outbox=_outbox(settings, opener, world),
             health=health,
+            paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
+            overdue=lambda: {s: store.overdue() for s, store in stores.items()},
         )
     )
     for route in routes:

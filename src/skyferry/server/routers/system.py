@@ -11,9 +11,10 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from skyferry.server.gate import KNOWN
-from skyferry.server.models import Answer, StatusView
+from skyferry.server.models import Answer, CheckView, ReadyView, StatusView
 from skyferry.server.problems import ApiError, Fault
 from skyferry.server.view import Service
+from skyferry.status import Check
 
 router = APIRouter(tags=["system"])
 
@@ -25,20 +26,27 @@ async def health() -> Answer:
 
 
 @router.get("/ready")
-async def ready(service: Service, request: Request) -> Answer:
-    """It can take work: the ledger is writable, the queues are reachable, and it is not draining.
+async def ready(service: Service, request: Request) -> ReadyView:
+    """It can take work: the ledger is writable, a queue is reachable, and it is not draining; then the answer is 200.
 
-    Where there is a token, the reasons are told only to who sends it: they name files, hosts and accounts.
+    `degraded` is 200 too: it works, but a queue or a store is down, or something waits for an operator. The answer comes
+    from what is known, at once. Where there is a token, the checks are shown only to who sends it: they name
+    files, hosts and accounts.
     """
-    problems = await service.ready()
-    if problems:
-        known = request.scope[KNOWN]
-        faults = [Fault(location="service", detail=problem) for problem in problems if known]
-        hint = "" if known else "the answer says why to who sends the token"
+    found = await service.ready()
+    shown = found.checks if request.scope[KNOWN] else ()
+    if not found.ready:
+        faults = [Fault(location=_place(c), detail=c.message) for c in shown if c.state != "ok"]
+        hint = "" if request.scope[KNOWN] else "the answer says why to who sends the token"
         raise ApiError(
             HTTPStatus.SERVICE_UNAVAILABLE, "It cannot take work now.", kind="not-ready", hint=hint, errors=faults
         )
-    return Answer(status="ready")
+    checks = [CheckView.model_validate(check) for check in shown]
+    return ReadyView(status="degraded" if found.degraded else "ready", checks=checks)
+
+
+def _place(check: Check) -> str:
+    return check.part if check.name == check.part else f"{check.part} {check.name}"
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from skyferry.errors import NotFound
 from skyferry.model import State
-from skyferry.ports import Filter, Ledger, Retry
+from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
 from skyferry.testing.ledger.harness import ALL, Cases, LedgerHarness, bring, claim, failure, finish, transfer
 
 
@@ -20,6 +22,23 @@ class ListingCases(Cases):
             for ledger in (one, two)[: 1 + number % 2]:
                 await bring(ledger, transfer(f"{state}-{ledger.owner}"), state)
         assert await two.counts() == {state: 1 + number % 2 for number, state in enumerate(State)}
+
+    async def test_the_first_known_of_what_is_not_settled(self, one: Ledger, two: Ledger) -> None:
+        """By route, whoever holds it; what is settled does not count, a redriven letter does."""
+        assert await one.oldest_unsettled() == {}
+        times = dict(zip(State, (5.0, 3.5, 1.0, 1.0, 1.0, 1.0), strict=True))
+        for state, at in times.items():
+            await bring(one, replace(transfer(state), occurred_at=at), state)
+        await bring(one, replace(transfer("later"), occurred_at=2.0), State.CLAIMED)
+        await bring(one, replace(transfer("other", route="b"), occurred_at=9.25), State.RETRY)
+        assert await two.oldest_unsettled() == {"route": 5.0, "b": 9.25}
+        await finish(one, transfer(State.RETRY))
+        await one.settle([Settlement(c, Skipped("gone")) for c in await claim(one, transfer(State.CLAIMED))])
+        assert await two.oldest_unsettled() == {"route": 2.0, "b": 9.25}
+        await bring(one, replace(transfer("died", route="c"), occurred_at=7.5), State.DEAD)
+        assert "c" not in await two.oldest_unsettled()
+        await one.redrive(ALL, [transfer("died").id])
+        assert (await two.oldest_unsettled())["c"] == 7.5
 
     async def test_a_transfer_is_listed_as_it_was_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
         """All of it; without its failures, which only `transfer` tells."""

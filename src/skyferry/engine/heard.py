@@ -1,0 +1,111 @@
+"""A queue that remembers how its provider answered, so that a question about it costs no request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skyferry.errors import QueueError
+from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
+from skyferry.status import Check
+
+OVERDUE = 10.0  # seconds that a receive may take longer than it was asked to wait
+FRESH = 60.0  # seconds after a receive in which a depth that cannot be asked does not count as an outage
+RECENT = 60.0  # seconds that a failed send is held against a queue
+NOT_YET = "it has not answered yet"
+
+
+@dataclass(slots=True)
+class Heard:
+    """Answers of one queue. Times are monotonic seconds."""
+
+    since: float  # the start
+    answered: float | None = None  # the end of the last receive that succeeded
+    due: float | None = None  # the receive under way ought to have ended by then
+    failure: str = ""  # of the last receive; "" = it succeeded
+    depth: Depth | None = None  # None = not known now
+    sampled: float | None = None  # when the depth was asked last, whatever came of it
+    unsampled: str = ""  # why the depth is not known
+    unsent: str = ""  # of the last send; "" = it succeeded
+    sent: float = 0.0  # the end of the last send
+
+
+def judge(name: str, heard: Heard, now: float) -> Check:
+    """The condition of the queue, from what is remembered. Pure."""
+    fresh = heard.answered is not None and now - heard.answered < FRESH
+    if heard.failure:
+        return Check("queue", name, "down", heard.failure)
+    if heard.due is not None and now > heard.due + OVERDUE:
+        return Check("queue", name, "down", f"a receive is overdue by {now - heard.due:.0f} s")
+    if heard.unsampled:
+        return Check("queue", name, "degraded" if fresh else "down", heard.unsampled)
+    if heard.unsent and now - heard.sent < RECENT:
+        return Check("queue", name, "degraded", f"a send failed: {heard.unsent}")
+    if heard.answered is None and (heard.depth is None or heard.depth.ready < 0):
+        return Check("queue", name, "down", NOT_YET)
+    return Check("queue", name, "ok")
+
+
+class HeardQueue:
+    """An `EventQueue` like the one inside, which remembers in `heard` how it answers."""
+
+    def __init__(self, queue: EventQueue, clock: Clock) -> None:
+        self.name, self.lease = queue.name, queue.lease
+        self._queue, self._clock = queue, clock
+        self.heard = Heard(clock.monotonic())
+
+    @property
+    def check(self) -> Check:
+        """Its condition now."""
+        return judge(self.name, self.heard, self._clock.monotonic())
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        heard = self.heard
+        heard.due = self._clock.monotonic() + wait
+        try:
+            messages = await self._queue.receive(limit, wait)
+        except QueueError as error:
+            heard.failure = str(error)
+            raise
+        finally:
+            heard.due = None
+        heard.failure, heard.answered = "", self._clock.monotonic()
+        return messages
+
+    async def sample(self, patience: float) -> Depth | None:
+        """Ask for the depth anew, and remember it; None if there is no answer within `patience` seconds."""
+        heard = self.heard
+        heard.sampled = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(patience):
+                heard.depth, heard.unsampled = await self._queue.depth(), ""
+        except TimeoutError:
+            heard.depth, heard.unsampled = None, f"no answer within {patience:g} s"
+        except QueueError as error:
+            heard.depth, heard.unsampled = None, str(error)
+        return heard.depth
+
+    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+        return await self._queue.extend(messages)
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        await self._queue.ack(messages)
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        await self._queue.release(messages, delay)
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        try:
+            ids = await self._queue.send(messages)
+        except QueueError as error:
+            self.heard.unsent, self.heard.sent = str(error), self._clock.monotonic()
+            raise
+        self.heard.unsent = ""
+        return ids
+
+    async def depth(self) -> Depth:
+        return await self._queue.depth()
+
+    async def close(self) -> None:
+        await self._queue.close()

@@ -1,0 +1,250 @@
+"""Each part is known by itself: one that is lost, or hangs, hides no other, and no old value stands in for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from skyferry.engine import monitor
+from skyferry.engine.heard import NOT_YET, Heard, HeardQueue, judge
+from skyferry.engine.monitor import Changes, Monitor, Probe
+from skyferry.errors import LedgerError, QueueError
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.model import State
+from skyferry.ports import Depth, Message, Outgoing
+from skyferry.queues.memory import MemoryQueue
+from skyferry.records import Record
+from skyferry.status import Check
+from skyferry.testing.clock import ManualClock
+from skyferry.testing.ledger.harness import bring, transfer
+
+TOLD = Depth(0, 0, 0, 0.0)
+SILENT = Depth(-1, -1, -1, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("heard", "state", "message"),
+    [
+        (Heard(0.0), "down", NOT_YET),
+        (Heard(0.0, depth=SILENT), "down", NOT_YET),
+        (Heard(0.0, depth=TOLD), "ok", ""),
+        (Heard(0.0, answered=99.0), "ok", ""),
+        (Heard(0.0, answered=1.0), "ok", ""),
+        (Heard(0.0, answered=99.0, failure="gone"), "down", "gone"),
+        (Heard(0.0, answered=80.0, due=95.0), "ok", ""),
+        (Heard(0.0, answered=80.0, due=89.0), "down", "a receive is overdue by 11 s"),
+        (Heard(0.0, answered=80.0, unsampled="no right"), "degraded", "no right"),
+        (Heard(0.0, answered=39.0, unsampled="no answer"), "down", "no answer"),
+        (Heard(0.0, unsampled="no answer"), "down", "no answer"),
+        (Heard(0.0, answered=99.0, unsent="full", sent=80.0), "degraded", "a send failed: full"),
+        (Heard(0.0, answered=99.0, unsent="full", sent=30.0), "ok", ""),
+    ],
+)
+def test_a_queue_is_known_by_its_answers(heard: Heard, state: str, message: str) -> None:
+    check = judge("q", heard, 100.0)
+    assert (check.state, check.message) == (state, message)
+
+
+class Moody(MemoryQueue):
+    """Fails, or hangs, as it is told."""
+
+    mood = ""
+
+    async def _mood(self) -> None:
+        if self.mood == "hangs":
+            await asyncio.Event().wait()
+        if self.mood:
+            raise QueueError(self.mood, where=self.name)
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        await self._mood()
+        return await super().receive(limit, wait)
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        await self._mood()
+        return await super().send(messages)
+
+    async def depth(self) -> Depth:
+        await self._mood()
+        return await super().depth()
+
+
+class Ill(MemoryLedger):
+    """Can be read and not written, or neither, or hangs."""
+
+    readable = writable = True
+    hangs = False
+
+    async def _step(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if not self.readable:
+            raise LedgerError("database disk image is malformed", where="ledger.db")
+        await super()._step()
+
+    async def check(self) -> None:
+        await super().check()
+        if not self.writable:
+            raise LedgerError("database or disk is full", where="ledger.db")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "PATIENCE", 0.05)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def ledger(clock: ManualClock) -> Ill:
+    return Ill("me", clock)
+
+
+@asynccontextmanager
+async def watching(
+    ledger: Ill, clock: ManualClock, *queues: HeardQueue, probes: Sequence[Probe] = ()
+) -> AsyncIterator[Monitor]:
+    found = Monitor(ledger, clock, queues, {}, probes)
+    task = asyncio.create_task(found.run())
+    try:
+        yield found
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until(met: Callable[[], bool], clock: ManualClock) -> None:
+    """Lets the clock run, and what hangs be given up."""
+    async with asyncio.timeout(20):
+        while not met():
+            await clock.advance(1.0)
+            await asyncio.sleep(0.005)
+
+
+def shown(queue: HeardQueue) -> tuple[str, str]:
+    return queue.check.state, queue.check.message
+
+
+def states(found: Monitor) -> dict[str, str]:
+    return {check.name: check.state for check in found.checks()}
+
+
+@pytest.mark.parametrize("mood", ["hangs", "no such queue"])
+async def test_a_lost_queue_hides_no_other_and_keeps_no_depth(mood: str, ledger: Ill, clock: ManualClock) -> None:
+    lost, well = Moody("lost", clock), Moody("well", clock)
+    one, two = HeardQueue(lost, clock), HeardQueue(well, clock)
+    await lost.send([Outgoing(b"x")])
+    async with watching(ledger, clock, one, two) as found:
+        await until(lambda: one.heard.depth is not None and two.heard.depth is not None, clock)
+        lost.mood = mood
+        await until(lambda: one.heard.depth is None, clock)
+        await well.send([Outgoing(b"x")])
+        await until(lambda: two.heard.depth is not None and two.heard.depth.ready == 1, clock)
+        assert states(found) == {"ledger": "ok", "lost": "down", "well": "ok"}
+        lost.mood = ""
+        await until(lambda: states(found)["lost"] == "ok", clock)
+        await found.look()
+        assert one.heard.depth is not None
+        assert one.heard.depth.ready == 1
+
+
+async def test_a_receive_that_fails_is_known_until_one_succeeds(ledger: Ill, clock: ManualClock) -> None:
+    """A queue that does not tell its depth, such as Pub/Sub, is known by this alone."""
+    queue = Moody("q", clock)
+    heard = HeardQueue(queue, clock)
+    await heard.receive(1, 0)
+    assert shown(heard) == ("ok", "")
+    queue.mood = "no such subscription"
+    with pytest.raises(QueueError):
+        await heard.receive(1, 0)
+    assert shown(heard) == ("down", "q: no such subscription")
+    queue.mood = "hangs"
+    asking = asyncio.create_task(heard.receive(1, 1.0))
+    await clock.advance(12.0)
+    assert shown(heard) == ("down", "q: no such subscription")
+    asking.cancel()
+    await asyncio.wait([asking])
+    queue.mood = ""
+    await heard.receive(1, 0)
+    assert shown(heard) == ("ok", "")
+
+
+async def test_a_send_that_fails_is_known(clock: ManualClock) -> None:
+    queue = Moody("q", clock)
+    heard = HeardQueue(queue, clock)
+    await heard.receive(1, 0)
+    queue.mood = "disk full"
+    with pytest.raises(QueueError):
+        await heard.send([Outgoing(b"x")])
+    assert (heard.check.state, heard.check.message) == ("degraded", "a send failed: q: disk full")
+    queue.mood = ""
+    await heard.send([Outgoing(b"x")])
+    assert heard.check.state == "ok"
+
+
+async def test_a_ledger_that_cannot_be_written_is_down_and_still_read(ledger: Ill, clock: ManualClock) -> None:
+    await bring(ledger, transfer("t"), State.RETRY)
+    async with watching(ledger, clock) as found:
+        await until(lambda: states(found)["ledger"] == "ok", clock)
+        ledger.writable = False
+        await until(lambda: states(found)["ledger"] == "down", clock)
+        assert found.checks()[0].message == "ledger.db: database or disk is full"
+        assert found.facts.oldest == {"route": transfer("t").occurred_at}
+        ledger.readable = False
+        await until(lambda: found.facts.oldest is None and found.facts.letters is None, clock)
+        ledger.readable = ledger.writable = True
+        await until(lambda: found.facts.letters == 0 and found.facts.oldest is not None, clock)
+        await until(lambda: states(found)["ledger"] == "ok", clock)
+
+
+async def test_a_ledger_that_hangs_is_down(ledger: Ill, clock: ManualClock) -> None:
+    """Such as one that another process has locked."""
+    async with watching(ledger, clock) as found:
+        await until(lambda: states(found)["ledger"] == "ok", clock)
+        ledger.hangs = True
+        await until(lambda: states(found)["ledger"] == "down" and found.facts.oldest is None, clock)
+        await found.look()
+        assert found.facts.transfers is None
+
+
+async def test_a_probe_names_what_waits_and_its_failure_hides_nothing(ledger: Ill, clock: ManualClock) -> None:
+    fails = False
+
+    async def look() -> list[Check]:
+        if fails:
+            raise LedgerError("locked")
+        return [Check("work", "deletes", "degraded", "3 deletes are held back")]
+
+    async with watching(ledger, clock, probes=[Probe("deletes", look)]) as found:
+        await until(lambda: "deletes" in states(found), clock)
+        assert found.checks()[-1].message == "3 deletes are held back"
+        fails = True
+        await until(lambda: "locked" in found.checks()[-1].message, clock)
+        assert states(found) == {"ledger": "ok", "deletes": "degraded"}
+
+
+def test_a_change_is_told_once() -> None:
+    told: list[Record] = []
+
+    class Ears:
+        def on(self, record: Record) -> None:
+            told.append(record)
+
+    changes = Changes(Ears())
+    full = Check("ledger", "ledger", "down", "disk is full")
+    changes.tell([Check("ledger", "ledger", "down", NOT_YET), Check("queue", "q", "ok")])
+    for _ in range(3):
+        changes.tell([full, Check("queue", "q", "down", "gone")])
+    changes.tell([Check("worker", "worker", "down", "it is draining")])
+    changes.tell([Check("ledger", "ledger", "ok"), Check("queue", "q", "down", "gone for good")])
+    assert [(r.operation, r.queue, r.reason, r.message) for r in told] == [
+        ("ledger", "", "down", "disk is full"),
+        ("", "q", "down", "gone"),
+        ("ledger", "", "ok", ""),
+    ]
