@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from tests.identity.conftest import Federated
 
+from skyferry.azure_auth import SharedKey
 from skyferry.config.identity import IdentitySettings
 from skyferry.credentials import S3Credentials
 from skyferry.errors import ConfigError, IdentityRefused
@@ -74,8 +75,9 @@ async def test_where_static_is_said_the_secret_comes_from_the_environment_or_a_f
     assert await aws_credentials(settings, replace(here, env=KEYS))() == S3Credentials(*KEYS.values())
     by_file = IdentitySettings(kind="static", secret_file=path, key_env="KEY")
     assert await aws_credentials(by_file, replace(here, env={"KEY": "minio"}))() == S3Credentials("minio", "from-file")
-    assert azure_key(IdentitySettings(kind="static"), {"AZURE_STORAGE_KEY": "a2V5"}) == "a2V5"
-    assert azure_key(by_file, {}) == "from-file"
+    env = {"AZURE_STORAGE_KEY": "a2V5"}
+    assert await azure_key(IdentitySettings(kind="static"), replace(here, env=env), "a")() == SharedKey("a", "a2V5")
+    assert await azure_key(by_file, replace(here, env={}), "a")() == SharedKey("a", "from-file")
 
 
 async def test_a_secret_that_is_missing_is_a_fault_of_the_configuration(here: Surroundings, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.server.served import Service, connect
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
+from skyferry.identity import files
 from skyferry.server import check_listen
 from skyferry.server.app import routes
 from skyferry.server.gate import PUSH
@@ -83,6 +84,29 @@ async def test_the_token_may_come_from_a_file(tmp_path: Path, service: Service) 
     async with connect(service, ServerSettings(token_file=file)) as client:
         assert (await client.get("/v1/status")).status_code == 401
         assert (await client.get("/v1/status", headers={"authorization": "Bearer hunter2"})).status_code == 200
+
+
+async def test_a_token_that_was_replaced_in_its_file_lets_nobody_in(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PAUSE", 0.0)
+    file = tmp_path / "token"
+    file.write_text("hunter2")
+
+    async def status(token: str) -> int:
+        return (await client.get("/v1/status", headers={"authorization": f"Bearer {token}"})).status_code
+
+    async with connect(service, ServerSettings(token_file=file)) as client:
+        assert [await status("hunter2"), await status("hunter3")] == [200, 401]
+        file.write_text("hunter3")
+        assert [await status("hunter2"), await status("hunter3")] == [401, 200]
+        file.write_text("")
+        assert [await status("hunter3"), await status("")] == [503, 503], "an empty file opens nothing"
+        assert (await client.get("/health")).status_code == 200
+        file.unlink()
+        assert await status("hunter3") == 503
+        file.write_text("hunter4")
+        assert [await status("hunter3"), await status("hunter4")] == [401, 200]
 
 
 @pytest.mark.parametrize("content", ["", " \n", "ü", "a\x00b", None])

@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from tests.server.served import Service
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, QueueError
+from skyferry.identity import files
 from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_tokens
 from skyferry.server.push_doors import Doors
@@ -355,6 +357,27 @@ def test_a_weak_secret_is_a_fault_of_the_configuration(secret: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Doors.of([PushSettings(name="ceph", kind="s3", secret_env="S")], {"S": secret}, time.time)
     assert not secret or secret not in str(caught.value)
+
+
+async def test_a_secret_that_was_replaced_in_its_file_lets_nobody_in(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PAUSE", 0.0)
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    doors = Doors.of([PushSettings(name="ceph", kind="s3", secret_file=path)], {}, time.time)
+    transport = httpx.ASGITransport(create_app(service, ServerSettings(), CollectorRegistry(), doors))
+
+    async def push(secret: str) -> int:
+        return (await client.post("/v1/push/ceph", content=b"{}", headers=bearer(secret))).status_code
+
+    async with httpx.AsyncClient(transport=transport, base_url="https://skyferry.example") as client:
+        assert await push(SECRET) < 300
+        path.write_text(SECRET[::-1])
+        assert await push(SECRET) == 401
+        assert await push(SECRET[::-1]) < 300
+        path.write_text("weak")
+        assert [await push(SECRET[::-1]), await push("weak")] == [503, 503]
 
 
 def test_names_are_unique() -> None:

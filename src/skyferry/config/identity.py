@@ -38,12 +38,16 @@ class IdentitySettings(Section):
         "", description="Azure: the application or managed identity; empty = AZURE_CLIENT_ID, or the system's own."
     )
     key_env: str = Field("AWS_ACCESS_KEY_ID", description="static, AWS: variable with the access key's id.")
-    key_file: Path | None = Field(None, description="static, AWS: file with the access key's id.")
+    key_file: Path | None = Field(
+        None, description="static, AWS: file with the access key's id; read again when it changes."
+    )
     secret_env: str = Field(
         "", description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY."
     )
     secret_file: Path | None = Field(
-        None, description="static: file with the secret: the secret key, the account key, Google's service account key."
+        None,
+        description="static: file with the secret: the secret key, the account key, Google's service account key. Read again when "
+        "it changes.",
     )
     lifetime: Seconds = Field(
         3600.0, ge=900, le=43200, description="How long a credential is asked for, where one may ask."

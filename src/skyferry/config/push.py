@@ -29,7 +29,9 @@ class PushSettings(Section):
     topics: Texts = Field((), description="sns: ARNs of the topics that may be subscribed and heard.")
     origins: Texts = Field((), description="eventgrid: who may push CloudEvents; empty = eventgrid.azure.net.")
     secret_env: str = Field("", description="eventgrid, s3: variable with the secret that the provider sends.")
-    secret_file: Path | None = Field(None, description="eventgrid, s3: file with that secret.")
+    secret_file: Path | None = Field(
+        None, description="eventgrid, s3: file with that secret; read again when it changes."
+    )
     max_age: Seconds = Field(3600.0, description="sns: older messages are refused as replayed.")
     keys_url: str = Field("", description="pubsub, eventgrid: where the token keys are (JWKS); empty = the provider's.")
     endpoint: str = Field(

@@ -217,7 +217,7 @@ class ServerSettings(Section):
     token: SecretStr | None = Field(
         None, description="Bearer token; set it by SKYFERRY_SERVER__TOKEN, never in the file."
     )
-    token_file: Path | None = Field(None, description="A file with the bearer token.")
+    token_file: Path | None = Field(None, description="A file with the bearer token; read again when it changes.")
     body_limit: Bytes = Field(2**20, description="Largest request body.")
 
 

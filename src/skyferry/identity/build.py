@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from skyferry.azure_auth import SharedKey
 from skyferry.config.identity import IdentitySettings
 from skyferry.credentials import S3Credentials
 from skyferry.errors import ConfigError, SkyferryError
 from skyferry.identity import aws, azure, google, sources
+from skyferry.identity.files import FileWatch
 from skyferry.identity.policy import require_tls, secret
 from skyferry.identity.renewing import Fresh, Obtain, Renewing
 from skyferry.ports import Clock
@@ -29,9 +32,28 @@ class Surroundings:
     env: Mapping[str, str] = field(repr=False)
     failed: Callable[[SkyferryError], None] = lambda error: None  # hears of each renewal that fails
 
-    def renewing(self, obtain: Obtain[T]) -> Renewing[T]:
-        """A provider of it."""
-        return Renewing(self.name, obtain, self.clock, failed=self.failed)
+    def renewing(self, obtain: Obtain[T], files: FileWatch | None = None) -> Renewing[T]:
+        """A provider of it; obtained anew when `files` have changed."""
+        outdated = files.outdated if files else None
+        return Renewing(self.name, obtain, self.clock, failed=self.failed, outdated=outdated)
+
+    def reread(self, read: Callable[[], T], name: Callable[[T], str], *paths: Path | None) -> Renewing[T]:
+        """A provider of what `read` finds in files: read at once, for a secret that is missing is a fault of the configuration;
+        and again when they have changed, or when a service does not know it any more.
+        """
+        files = FileWatch([path for path in paths if path])
+        read()
+
+        def look() -> Fresh[T]:
+            stamp = files.stamp()
+            found = read()
+            files.read(stamp)
+            return Fresh(found, name(found))
+
+        async def obtain() -> Fresh[T]:
+            return await asyncio.to_thread(look)
+
+        return self.renewing(obtain, files)
 
 
 def aws_credentials(settings: IdentitySettings, around: Surroundings) -> Renewing[S3Credentials]:
@@ -40,7 +62,8 @@ def aws_credentials(settings: IdentitySettings, around: Surroundings) -> Renewin
     if settings.kind == "anonymous":
         raise ConfigError("anonymous is no identity at S3", where=around.name, hint="set identity.kind: static or auto")
     if settings.kind == "static":
-        return around.renewing(_static_key(settings, around.env))
+        read = partial(_static_key, settings, around.env)
+        return around.reread(read, lambda key: key.access_key, settings.key_file, settings.secret_file)
     return around.renewing(_aws(settings, around))
 
 
@@ -54,7 +77,8 @@ def google_token(
     if settings.kind == "static":
         if settings.secret_file is None:
             raise ConfigError("static at Google needs identity.secret_file, a service account's key", where=around.name)
-        return around.renewing(google.of_key(settings.secret_file, scopes))
+        files = FileWatch([settings.secret_file])
+        return around.renewing(_after(files, google.of_key(settings.secret_file, scopes)), files)
     if settings.kind == "auto":
         return around.renewing(google.default(around.env, scopes))
     pool = _pool(settings, around.name)
@@ -82,9 +106,14 @@ def azure_token(settings: IdentitySettings, around: Surroundings, scope: str = a
     return around.renewing(azure.machine(settings.client_id or around.env.get("AZURE_CLIENT_ID", ""), scope))
 
 
-def azure_key(settings: IdentitySettings, env: Mapping[str, str]) -> str:
-    """The shared key of a storage account, in base64, where identity.kind is static. Raises ConfigError. Blocks."""
-    return secret(env, settings.secret_env or "AZURE_STORAGE_KEY", settings.secret_file, "account key")
+def azure_key(settings: IdentitySettings, around: Surroundings, account: str) -> Renewing[SharedKey]:
+    """The shared key of a storage account, where identity.kind is static. Raises ConfigError."""
+
+    def read() -> SharedKey:
+        name = settings.secret_env or "AZURE_STORAGE_KEY"
+        return SharedKey(account, secret(around.env, name, settings.secret_file, "account key"))
+
+    return around.reread(read, lambda key: key.key, settings.secret_file)
 
 
 def check(settings: IdentitySettings, env: Mapping[str, str]) -> None:
@@ -110,23 +139,22 @@ def _aws(settings: IdentitySettings, around: Surroundings) -> Obtain[S3Credentia
     return aws.web_identity(role, _source(settings, around, settings.audience or "sts.amazonaws.com"))
 
 
-def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> Obtain[S3Credentials]:
-    """Read at once, for a secret that is missing is a fault of the configuration; and again at each renewal: who rotates a
-    key rotates a file.
-    """
+def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> S3Credentials:
+    key = secret(env, settings.key_env, settings.key_file, "access key")
+    secret_env = settings.secret_env or "AWS_SECRET_ACCESS_KEY"
+    return S3Credentials(key, secret(env, secret_env, settings.secret_file, "secret key"))
 
-    def read() -> S3Credentials:
-        key = secret(env, settings.key_env, settings.key_file, "access key")
-        secret_env = settings.secret_env or "AWS_SECRET_ACCESS_KEY"
-        return S3Credentials(key, secret(env, secret_env, settings.secret_file, "secret key"))
 
-    read()
+def _after(files: FileWatch, obtain: Obtain[T]) -> Obtain[T]:
+    """The same, which remembers how the files were when it read them."""
 
-    async def obtain() -> Fresh[S3Credentials]:
-        credentials = await asyncio.to_thread(read)
-        return Fresh(credentials, credentials.access_key)
+    async def watched() -> Fresh[T]:
+        stamp = await asyncio.to_thread(files.stamp)
+        fresh = await obtain()
+        files.read(stamp)
+        return fresh
 
-    return obtain
+    return watched
 
 
 async def _anonymous() -> Fresh[str]:

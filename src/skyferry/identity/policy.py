@@ -31,8 +31,9 @@ def secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> s
     if path is not None:
         try:
             found = path.read_text().strip()
-        except OSError as error:
-            raise ConfigError(f"the {what} cannot be read: {error.strerror}", where=str(path)) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ConfigError(f"the {what} cannot be read: {reason}", where=str(path)) from error
         if not found:
             raise ConfigError(f"the {what} is empty", where=str(path))
         return found

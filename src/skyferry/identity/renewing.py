@@ -53,11 +53,15 @@ class Renewing(Generic[T]):
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         longest: float = LONGEST,
         failed: Callable[[SkyferryError], None] = lambda error: None,
+        outdated: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """`name` is for errors. `failed` hears of each renewal that fails, also of those nobody waits for."""
+        """`name` is for errors. `failed` hears of each renewal that fails, also of those nobody waits for.
+
+        While `outdated` says so, another one is obtained: the file has changed that the credential comes from.
+        """
         self.name = name
         self._obtain, self._clock, self._backoff, self._failed = obtain, clock, backoff, failed
-        self._longest = longest
+        self._longest, self._outdated = longest, outdated
         self._held: Fresh[T] | None = None
         self._due = 0.0  # seconds since 1970, when to renew what is held
         self._failure: SkyferryError | None = None
@@ -66,10 +70,14 @@ class Renewing(Generic[T]):
         self._given_at = float("-inf")  # monotonic seconds
         self._quick = 0  # renewals in a row of credentials that served no longer than LEAST
         self._renewal: asyncio.Task[None] | None = None
+        self._may_stay = False  # the renewal under way may give what is held: its file was touched
 
     async def __call__(self, *, stale: str = "") -> T:
         """See `Provider`."""
         if self._usable(stale) is None:
+            await self._renewed()
+        elif self._outdated is not None and await self._outdated():
+            self._may_stay = True
             await self._renewed()
         held = self._usable(stale)
         if held is None:
@@ -115,13 +123,14 @@ class Renewing(Generic[T]):
         else:
             self._keep(fresh)
         finally:
-            self._renewal = None
+            self._renewal, self._may_stay = None, False
 
     def _keep(self, fresh: Fresh[T]) -> None:
         now = self._clock.time()
         end = min(fresh.expires, now + fresh.life)
-        if self._held is not None and fresh.name == self._held.name and end <= self._held.expires:
-            self._put_off(IdentityRefused("the same credential was given again", where=self.name))
+        if self._held is not None and fresh.value == self._held.value and end <= self._held.expires:
+            if not self._may_stay:
+                self._put_off(IdentityRefused("the same credential was given again", where=self.name))
             return
         life = max(end - now, LEAST)
         self._held = Fresh(fresh.value, fresh.name, now + life)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from skyferry import __version__
 from skyferry.config.settings import ServerSettings
 from skyferry.server import openapi, pages, problems, push
-from skyferry.server.auth import Access, read_token
+from skyferry.server.auth import Access, token_of
 from skyferry.server.gate import Gate
 from skyferry.server.push_doors import Doors
 from skyferry.server.routers import dead_letters, events, system, transfers
@@ -26,7 +26,7 @@ def create_app(
     """
     app = routes()
     app.state.service, app.state.registry, app.state.doors = service, registry, doors
-    app.add_middleware(Gate, access=Access(read_token(settings)), body_limit=settings.body_limit)
+    app.add_middleware(Gate, access=Access(token_of(settings)), body_limit=settings.body_limit)
     return app
 
 

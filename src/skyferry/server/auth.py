@@ -5,11 +5,13 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
+from skyferry.identity.files import FileSecret
 from skyferry.server.problems import ApiError
 
 OPEN = frozenset({"/health", "/ready"})  # need no token: probes have none
@@ -32,6 +34,12 @@ def read_token(settings: ServerSettings) -> str:
     if not token or not token.isascii() or not token.isprintable():
         raise ConfigError("the token must be printable ASCII and not empty", where="server")
     return token
+
+
+def token_of(settings: ServerSettings) -> str | FileSecret[str]:
+    """The configured bearer token; that of a file follows the file. "" = none. Raises ConfigError."""
+    read = partial(read_token, settings)
+    return FileSecret([settings.token_file], read) if settings.token_file else read()
 
 
 def check_listen(settings: ServerSettings) -> tuple[str, int]:
@@ -60,14 +68,33 @@ def is_loopback(host: str) -> bool:
 class Access:
     """Lets a request in, or raises ApiError."""
 
-    def __init__(self, token: str) -> None:
-        self._expected = f"bearer {token}".encode() if token else b""
+    def __init__(self, token: str | FileSecret[str]) -> None:
+        """`token` may be one that a file holds; "" = none."""
+        self._file = token if isinstance(token, FileSecret) else None
+        self._expected = b"" if self._file else _header(str(token))
+        self._readable = True  # the file
+
+    async def refresh(self) -> None:
+        """Take up what the token's file holds now. While it holds no token, no request is let in that needs one."""
+        if self._file is not None:
+            try:
+                self._expected, self._readable = _header(await self._file.get()), True
+            except ConfigError:
+                self._readable = False
 
     def check(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> bool:
         """With a token: it must be there. Without: the request must come from this machine, and not from a web page.
 
         Whether it is of somebody who may know everything, and not only of one whom an open path lets in.
         """
+        if not self._readable:
+            if path in OPEN:
+                return False
+            raise ApiError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "The file of the server's token holds no token now: no request is let in.",
+                hint="Put the token into the file that server.token_file names.",
+            )
         if not self._expected:
             _check_local(method, headers)
             return True
@@ -82,6 +109,11 @@ class Access:
                 headers={"WWW-Authenticate": 'Bearer realm="skyferry"'},
             )
         return known
+
+
+def _header(token: str) -> bytes:
+    """The Authorization header that is expected; empty without a token."""
+    return f"bearer {token}".encode() if token else b""
 
 
 def _check_local(method: str, headers: Mapping[bytes, bytes]) -> None:

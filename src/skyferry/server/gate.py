@@ -46,6 +46,7 @@ class Gate:
         pushed = scope["path"].startswith(PUSH)
         try:
             if not pushed:
+                await self._access.refresh()
                 scope[KNOWN] = self._access.check(scope["method"], scope["path"], headers)
             self._check_body(headers, any_type=pushed)
         except ApiError as error:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
 import orjson
 
 from skyferry.config.push import EVENT_GRID, PushSettings
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, StoreUnavailable
 from skyferry.identity.extras import needs
+from skyferry.identity.files import FileSecret
 from skyferry.identity.policy import require_tls, secret
 from skyferry.server.problems import ApiError
 
@@ -101,13 +103,17 @@ def door(settings: PushSettings, env: Mapping[str, str], clock: Callable[[], flo
 class SecretDoor:
     """A secret as bearer token (MinIO), or as the last part of the path or `?secret=` (Ceph, Event Grid)."""
 
-    def __init__(self, expected: str) -> None:
-        self._expected = expected.encode()
+    def __init__(self, expected: FileSecret[str]) -> None:
+        self._expected = expected
 
     async def admit(self, knock: Knock) -> Admitted:
-        """See `Door`."""
+        """See `Door`. While the file of the secret holds none, every push is put off."""
         given = bearer(knock) or knock.secret
-        if not hmac.compare_digest(given.encode(), self._expected):
+        try:
+            expected = await self._expected.get()
+        except ConfigError:
+            raise StoreUnavailable("the secret of a push endpoint cannot be read") from None
+        if not hmac.compare_digest(given.encode(), expected.encode()):
             raise refused(
                 "The secret is wrong." if given else "A secret is needed.", "send Authorization: Bearer SECRET"
             )
@@ -185,7 +191,12 @@ def _message_id(body: bytes) -> str:
         return ""
 
 
-def _secret(settings: PushSettings, env: Mapping[str, str]) -> str:
+def _secret(settings: PushSettings, env: Mapping[str, str]) -> FileSecret[str]:
+    paths = [settings.secret_file] if settings.secret_file else []
+    return FileSecret(paths, partial(_read_secret, settings, env))
+
+
+def _read_secret(settings: PushSettings, env: Mapping[str, str]) -> str:
     found = secret(env, settings.secret_env, settings.secret_file, f"secret of push endpoint {settings.name}")
     if len(found) < SECRET_MIN or not found.isascii() or not found.isprintable() or " " in found:
         hint = f"at least {SECRET_MIN} printable ASCII characters, without spaces"

@@ -110,7 +110,7 @@ def _at_azure(
 
     def credential() -> Provider[str | SharedKey]:
         if who.kind == "static":
-            return fixed(SharedKey(account, azure_key(who, around.env)))
+            return azure_key(who, around, account)
         return fixed("") if who.kind == "anonymous" else azure_token(who, around)
 
     return identities.shared(f"azure {account}", who, credential)

@@ -1,0 +1,86 @@
+"""Secrets that files hold, read again when the files have changed: rotated in place, or swapped as Kubernetes does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+PAUSE = 1.0  # seconds between looks at the files
+YOUNG = 2.0  # seconds after a change in which another one may bear the same time
+Stamp = tuple[tuple[int, ...], ...]
+
+
+class FileWatch:
+    """Tells a change of any of some files. It costs a look at the clock, and a `stat` of each file once a second."""
+
+    def __init__(self, paths: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
+        self._paths, self._clock = tuple(paths), clock
+        self._read: Stamp | None = None  # of what was read last
+        self._outdated = False
+        self._next = 0.0  # when to look again
+
+    def stamp(self) -> Stamp:
+        """What the files are now; to be taken before they are read. Blocks."""
+        return tuple(_stamp(path) for path in self._paths)
+
+    def read(self, stamp: Stamp) -> None:
+        """They were read, as they were at `stamp`."""
+        self._read, self._outdated = stamp, False
+
+    async def outdated(self) -> bool:
+        """Return whether they have changed since they were read, by a look that is at most a second old."""
+        now = self._clock()
+        if self._paths and now >= self._next:
+            self._next = now + PAUSE
+            self._outdated = await asyncio.to_thread(self.stamp) != self._read
+        return self._outdated
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Of a file that was changed a moment ago, one that equals no other: the clock of the file system is coarse."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return (error.errno or 0,)
+    unsettled = abs(time.time() - found.st_mtime) < YOUNG
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, time.monotonic_ns() if unsettled else 0)
+
+
+class FileSecret(Generic[T]):
+    """What `read` makes of files, read again when they have changed.
+
+    What cannot be read any more is not used any more: a secret that was taken away lets nobody in.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], read: Callable[[], T], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read at once. `read` raises ConfigError for what is no secret; it blocks, and is called in a thread after that."""
+        self._files, self._read_files = FileWatch(paths, clock), read
+        self._value: T | None = None
+        self._error: Exception | None = None
+        self._read()
+
+    async def get(self) -> T:
+        """The secret now. Raises as `read`."""
+        if await self._files.outdated():
+            try:
+                await asyncio.to_thread(self._read)
+            except Exception as error:  # noqa: BLE001 - raised below, now and until the files change again
+                self._error = error
+        if self._error is not None:
+            raise self._error
+        assert self._value is not None
+        return self._value
+
+    def _read(self) -> None:
+        stamp = self._files.stamp()
+        try:
+            self._value, self._error = self._read_files(), None
+        finally:
+            self._files.read(stamp)
