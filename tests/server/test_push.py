@@ -369,9 +369,9 @@ async def test_a_secret_that_was_replaced_in_its_file_lets_nobody_in(
     transport = httpx.ASGITransport(create_app(service, ServerSettings(), CollectorRegistry(), doors))
 
     async def push(secret: str) -> int:
-        return (await client.post("/v1/push/ceph", content=b"{}", headers=bearer(secret))).status_code
+        return (await ceph.post("/v1/push/ceph", content=b"{}", headers=bearer(secret))).status_code
 
-    async with httpx.AsyncClient(transport=transport, base_url="https://skyferry.example") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="https://skyferry.example") as ceph:
         assert await push(SECRET) < 300
         path.write_text(SECRET[::-1])
         assert await push(SECRET) == 401

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import typer
 
-from skyferry.cli import exit_codes, output
+from skyferry.cli import exit_codes, output, streams
 from skyferry.cli.check_config import check_config
 from skyferry.cli.conformance import conformance
 from skyferry.cli.copy import copy
@@ -23,10 +24,13 @@ from skyferry.cli.policy import policy
 from skyferry.cli.run import run
 from skyferry.cli.schema import schema
 from skyferry.cli.status import status
+from skyferry.cli.streams import OutputLost
 from skyferry.cli.submit import submit
 from skyferry.cli.transfers import transfers
 from skyferry.cli.version import version
 from skyferry.errors import SkyferryError
+
+E = TypeVar("E", bound=BaseException)
 
 app = typer.Typer(
     name="skyferry",
@@ -63,12 +67,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with a code of `ExitCode`. Expected errors are one line each, without a traceback."""
     expected: list[SkyferryError] = []
     interrupted = False
+    lost: OutputLost | None = None
+    streams.install()
     try:
-        app(arguments, prog_name="skyferry")
+        with streams.flushed():
+            app(arguments, prog_name="skyferry")
+    except* OutputLost as group:
+        lost = next(_leaves(group))
     except* SkyferryError as group:
         expected = list(_leaves(group))
     except* CancelledError:  # a signal that came while tasks were failing: asyncio.run cannot tell it from others
         interrupted = True
+    if lost is not None and lost.broken:
+        sys.exit(exit_codes.ExitCode.BROKEN_PIPE)  # quietly: the reader has what it wanted
+    if lost is not None:
+        print(f"error: {lost}", file=sys.stderr)
+        sys.exit(exit_codes.ExitCode.FAILED)
     for error in expected:
         print(f"error: {output.safe_lines(str(error))}", file=sys.stderr)
     if expected:
@@ -77,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(exit_codes.ExitCode.INTERRUPTED)
 
 
-def _leaves(group: BaseExceptionGroup[SkyferryError]) -> Iterator[SkyferryError]:
+def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from _leaves(error)

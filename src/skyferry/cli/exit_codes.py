@@ -34,6 +34,10 @@ class ExitCode(IntEnum):
         130,
         "Interrupted: `run` by a second signal, every other command by the first. Leases are freed by the next start.",
     )
+    BROKEN_PIPE = (
+        141,
+        "The reader of standard output went away, as in `skyferry ls URL | head`. `run` goes on without it.",
+    )
 
 
 def of(error: SkyferryError) -> ExitCode:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
+from skyferry.cli import access, output, streams
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.options import ConfigFile, Workspace
 from skyferry.errors import ConfigError
@@ -52,6 +52,7 @@ def run(
     The first SIGINT (Ctrl-C) or SIGTERM drains: what is in flight may finish within `drain` seconds, the rest is given back
     untouched, and the exit code is 0. The second one ends the process at once.
     """
+    streams.lose()
     settings = access.load_settings(config, workspace, listen)
     _prepare(settings, samples)
     raise typer.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
