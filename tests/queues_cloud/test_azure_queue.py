@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.queues_cloud.test_azure_queue_conformance import AzureHarness
 
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
-from skyferry.ports import Outgoing
+from skyferry.ports import Message, Outgoing
 from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 
@@ -48,4 +51,41 @@ async def test_what_is_sent_is_never_dropped(azurite_server: Azurite) -> None:
     await queue.send([Outgoing(b"x")])
     told = (await queue._ask("GET", "/messages", {"peekonly": "true"})).xml()
     assert "9999" in told.findtext("QueueMessage/ExpirationTime", "")
+    await queue.close()
+
+
+class Empty(AzureQueue):
+    """Answers nothing, and notes when it was asked."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__("azure", "q", fixed("token"), AzureQueueOptions("http://127.0.0.1:9/account"), clock)
+        self.asked: list[float] = []
+
+    async def _take(self, limit: int) -> list[Message]:
+        self.asked.append(self._clock.monotonic())
+        return []
+
+
+async def test_an_empty_queue_is_asked_ever_more_seldom() -> None:
+    """A minute after the last message, six times a minute; at once by who does not wait, or after a send of ours."""
+    clock = ManualClock()
+    queue = Empty(clock)
+
+    async def worker() -> None:
+        while True:
+            await queue.receive(10, 1.0)
+
+    working = asyncio.create_task(worker())
+    await clock.advance(60.0)
+    assert queue.asked[:10] == [float(second) for second in range(10)]
+    busy = len(queue.asked)
+    await clock.advance(60.0)
+    assert len(queue.asked) - busy == 6
+    queue._bell.ring()
+    await clock.advance(0.0)
+    assert queue.asked[-1] == 120.0
+    working.cancel()
+    await asyncio.wait([working])
+    await queue.receive(10, 0)
+    assert queue.asked[-2:] == [120.0, 120.0]
     await queue.close()

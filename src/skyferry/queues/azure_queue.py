@@ -4,7 +4,8 @@ A URL carries `azq://ACCOUNT/QUEUE`, with `endpoint` (of the account's Queue ser
 `lease` in seconds. `location` is the queue's name.
 
 Bodies come as they are in the queue: Event Grid puts them there in base64, which the parser reads. The service has no
-attributes and no waiting: messages with attributes are wrapped, and an empty queue is looked at every `poll` seconds. It
+attributes and no waiting: messages with attributes are wrapped, and an empty queue is looked at every `poll` seconds, then
+ever more seldom, up to `slowest`. It
 moves no poison anywhere: `attempt` tells how often a message came. What nobody acks the service drops after the time that
 its sender gave it, seven days if none; what we send it never drops.
 """
@@ -33,6 +34,7 @@ from skyferry.queues.waiting import Bell
 
 BATCH = 32  # messages in one answer
 LONGEST = 7 * 24 * 3600  # seconds that a message may be hidden
+PATIENT = 10  # looks at an empty queue before they become more seldom
 FOR_EVER = "-1"  # how long what we send lives; without a word it would be seven days
 STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
 HINTS = {
@@ -51,6 +53,7 @@ class AzureQueueOptions:
     endpoint: str  # of the account's Queue service: https://ACCOUNT.queue.core.windows.net
     lease: float = 60.0  # seconds a message is hidden, renewed while we hold it
     poll: float = 1.0  # seconds between looks at an empty queue
+    slowest: float = 10.0  # seconds between looks at one that has been empty for a while
     api_version: str = "2021-12-02"
     connections: int = 32  # at the same time
     connect_timeout: float = 10.0  # seconds
@@ -81,21 +84,34 @@ class AzureQueue:
         # By id and first pop receipt: the newest one, and until when. Messages of one answer may have the same receipt.
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
         self._bell = Bell()
+        self._heard = 0  # rings before the last look
+        self._empty = 0  # looks in a row that brought nothing
+        self._due = 0.0  # monotonic seconds, of the next look
         self._closed = False
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        """See `EventQueue`. Looks every `poll` seconds, and at once after a send or release of ours."""
+        """See `EventQueue`. Looks at once where it does not wait, and after a send or release of ours."""
         self._check()
         deadline = self._clock.monotonic() + wait
         while True:
             rung = self._bell.rung
-            batch = await self._take(limit)
-            left = deadline - self._clock.monotonic()
-            if batch or left <= 0:
+            batch: list[Message] = []
+            if wait <= 0 or rung != self._heard or self._clock.monotonic() >= self._due:
+                batch = await self._look(limit, rung)
+            now = self._clock.monotonic()
+            if batch or now >= deadline:
                 return batch
-            await self._bell.wait(rung, self._clock, min(left, self._options.poll))
+            await self._bell.wait(rung, self._clock, min(deadline, self._due) - now)
             if self._closed:
                 return []
+
+    async def _look(self, limit: int, rung: int) -> list[Message]:
+        """Ask, and say when to ask again: the more seldom the longer nothing has come."""
+        batch = await self._take(limit)
+        self._heard, self._empty = rung, 0 if batch else self._empty + 1
+        pause = self._options.poll * 2.0 ** min(max(0, self._empty - PATIENT), 16)
+        self._due = self._clock.monotonic() + (0.0 if batch else min(pause, self._options.slowest))
+        return batch
 
     async def extend(self, messages: Sequence[Message]) -> list[Message]:
         """See `EventQueue`."""

@@ -15,6 +15,8 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,10 @@ BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
 # Bytes of one message in an answer, at most: 1 MiB in which each byte is escaped as \u0022 is, and what comes along.
 ANSWERED = 6 * 2**20 + 64 * 2**10
 LONG_POLL = 20  # seconds
+# Seconds of lease of what a long poll brings, until it is handed out: the poll may be broken off, and what the service has
+# put into its answer meanwhile is nobody's.
+BRIEF = 10
+GLANCE = 1.0  # seconds, at least, that a poll under way is waited for
 LONGEST_DELAY = 900  # seconds
 LONGEST_HOLD = 12 * 3600  # seconds after the receipt
 ATTRIBUTES = 10  # of one message
@@ -61,11 +67,17 @@ class SqsQueue:
         self._clock = clock or SystemClock()
         self._fifo = location.endswith(".fifo")
         self._leases: dict[str, float] = {}  # until when, by receipt
-        self._left: asyncio.Task[list[Message]] | None = None  # a poll whose caller was cancelled: the next takes it on
+        self._left: asyncio.Task[list[Message]] | None = (
+            None  # a poll that its caller did not wait for: the next takes it on
+        )
+        self._idle = False  # the last poll brought nothing
         self._ended = asyncio.Event()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        """See `EventQueue`. Waits whole seconds, rounded up."""
+        """See `EventQueue`. Waits whole seconds, rounded up.
+
+        While the queue is empty, one poll of 20 seconds serves the receives of that time.
+        """
         self._check()
         deadline = self._clock.monotonic() + wait
         while True:
@@ -75,7 +87,7 @@ class SqsQueue:
                 break
         if len(batch) == BATCH and limit > BATCH:
             sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)]
-            batch += await more([partial(self._poll, size, 0) for size in sizes])
+            batch += await more([partial(self._poll, size, 0, int(self.lease)) for size in sizes])
         return batch
 
     async def extend(self, messages: Sequence[Message]) -> list[Message]:
@@ -139,11 +151,10 @@ class SqsQueue:
         return Unknown("SQS tells by trying only")
 
     async def close(self) -> None:
-        """See `EventQueue`. Leases run out by themselves."""
+        """See `EventQueue`. What a poll has brought that is not handed out goes back; other leases run out by themselves."""
         self._ended.set()
         if self._left:
-            self._left.cancel()
-            await asyncio.wait({self._left})
+            await self._part(self._left)
         await self._wire.close()
 
     def _check(self) -> None:
@@ -151,41 +162,68 @@ class SqsQueue:
             raise QueueError("it is closed", where=self.name)
 
     async def _first(self, limit: int, left: float) -> list[Message]:
-        """One long poll, which a cancelled caller leaves to the next: the service may have answered it already."""
-        patience = None if self._left is None else left + 1
-        poll, self._left = self._left or asyncio.create_task(self._poll(limit, min(LONG_POLL, math.ceil(left)))), None
-        ended = asyncio.create_task(self._ended.wait())
+        """What one poll brings. The caller may leave it to the next, also where it is cancelled: the answer may be on its way."""
+        known, long = self._left, self._idle and left > 0
+        patience = max(left, GLANCE) if long or known else None
+        poll = known or asyncio.create_task(self._long_poll(limit) if long else self._short_poll(limit, left))
+        self._left, ended = poll, asyncio.create_task(self._ended.wait())
         try:
             await asyncio.wait({poll, ended}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended.cancel()
-            if not poll.done():
-                self._left = poll
         if self._ended.is_set():
-            poll.cancel()
-            await asyncio.wait({poll})
-            _ = poll.cancelled() or poll.exception()  # it was broken off: that is no error
+            await self._part(poll)
         if not poll.done() or self._ended.is_set():
             return []
-        now = self._clock.time()
-        return [message for message in poll.result() if self._holds(message, now)]
+        self._left = None
+        return await self._handed_out(poll.result(), limit)
 
-    async def _poll(self, limit: int, wait: int) -> list[Message]:
+    async def _short_poll(self, limit: int, left: float) -> list[Message]:
+        return await self._poll(limit, min(LONG_POLL, math.ceil(left)), int(self.lease))
+
+    async def _long_poll(self, limit: int) -> list[Message]:
+        """One that nobody may wait for at its end."""
+        return await self._poll(limit, LONG_POLL, min(BRIEF, int(self.lease)))
+
+    async def _handed_out(self, found: list[Message], limit: int) -> list[Message]:
+        """Those of a poll that are still ours, with their whole lease; what is too much goes back."""
+        now = self._clock.time()
+        found = [message for message in found if self._holds(message, now)]
+        if more_than_asked := found[limit:]:
+            await self.release(more_than_asked, 0)
+        short = [m for m in found[:limit] if m.lease_until < now + self.lease - BRIEF]
+        if short:
+            lost = {m.receipt for m in await self.extend(short)}
+            found = [replace(m, lease_until=self._leases[m.receipt]) for m in found if m.receipt not in lost]
+        return found[:limit]
+
+    async def _part(self, poll: asyncio.Task[list[Message]]) -> None:
+        """End a poll for good. A short one may end by itself; what came goes back."""
+        self._left = None
+        await asyncio.wait({poll}, timeout=0 if self._idle else GLANCE)
+        poll.cancel()
+        await asyncio.wait({poll})
+        if not poll.cancelled() and not poll.exception():
+            with suppress(QueueError):  # then the leases run out by themselves
+                await self._visibility(poll.result(), {m.receipt: 0 for m in poll.result()})
+
+    async def _poll(self, limit: int, wait: int, lease: int) -> list[Message]:
         sent = self._clock.time()
         answer = await self._wire.call(
             "ReceiveMessage",
             limit * ANSWERED,
             MaxNumberOfMessages=limit,
             WaitTimeSeconds=wait,
-            VisibilityTimeout=int(self.lease),
+            VisibilityTimeout=lease,
             AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             MessageAttributeNames=["All"],
         )
         now = self._clock.time() if wait else sent
-        found = [_message(told, now + self.lease) for told in answer.get("Messages", [])]
+        found = [_message(told, now + lease) for told in answer.get("Messages", [])]
         for receipt in [r for r, until in self._leases.items() if until <= now]:
             del self._leases[receipt]
         self._leases.update((message.receipt, message.lease_until) for message in found)
+        self._idle = not found
         return found
 
     def _holds(self, message: Message, now: float) -> bool:
