@@ -144,3 +144,14 @@ def test_one_bad_record_refuses_the_whole_message() -> None:
                 mixed = [*records, bad]
                 text = json.dumps(mixed if isinstance(value, list) else {**(value or {}), "Records": mixed})
                 assert survives(text.encode(), {}) is None
+
+
+def test_a_long_event_and_a_long_list_are_refused_before_they_are_looked_through() -> None:
+    """Fields that nobody knows cost a hundred times their length."""
+    native = next(b for b in VALID if b"maxRetries" in b).rstrip()[:-1]
+    assert survives(native + b',"unknown":"' + b"x" * 60_000 + b'"}', {}) is not None
+    with pytest.raises(EventError, match="the event has"):
+        parse(native + b',"unknown":"' + b"x" * 66_000 + b'"}', {})
+    for body in (b'{"Records":[%s]}', b"[%s]"):
+        with pytest.raises(EventError, match="has 10,001 items"):
+            parse(body % b",".join([b"{}"] * 10_001), {})

@@ -15,6 +15,7 @@ from skyferry.errors import EventError, InvalidKey, UnknownFormat
 from skyferry.model import ObjectEvent, Position
 
 MAX_BODY = 1024 * 1024  # bytes; a notification has about one KiB, and SQS takes no larger message
+MAX_ITEMS = 10_000  # of one list; S3 sends one record, Event Grid 5,000 events at most
 MAX_KEY = 1024  # bytes of UTF-8
 MAX_SIZE = 2**63 - 1  # bytes
 TIMESTAMP = (  # RFC 3339; the calendar (30 February) is checked when it is read
@@ -156,6 +157,8 @@ def as_list(value: object, path: str) -> Iterator[Fields]:
     """A list of at least one object at this path."""
     if not isinstance(value, list) or not value:
         raise EventError("must be an array of at least one object", where=path)
+    if len(value) > MAX_ITEMS:
+        raise EventError(f"has {len(value):,} items", where=path, hint=f"at most {MAX_ITEMS:,} are read")
     return (as_fields(item, f"{path}[{i}]") for i, item in enumerate(value))
 
 

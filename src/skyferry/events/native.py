@@ -19,6 +19,7 @@ from skyferry.events.fields import BUCKET, MAX_KEY, MAX_SIZE, TIMESTAMP, UUID, c
 from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
 
 MARK = b'"schemaVersion"'
+MAX_EVENT = 64 * 1024  # bytes; known fields have at most half of it, unknown ones cost a hundred times their length
 _POSITION = (
     r"^(s3-sequencer:[0-9A-Fa-f]{1,64}|gcs-generation:[0-9]{1,20}\.[0-9]{1,20}"
     r"|azure-sequencer:[!-~]{1,128}|time:[0-9]{1,20})$"
@@ -97,8 +98,8 @@ class NativeEvent(_Part):
 def json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a native event.
 
-    It says all that `parse` demands but two formats: `object-key` is at most 1,024 bytes of UTF-8, `date-time` is RFC 3339
-    in the years 2 to 9998.
+    It says all that `parse` demands but two formats and the length of 64 KiB: `object-key` is at most 1,024 bytes of UTF-8,
+    `date-time` is RFC 3339 in the years 2 to 9998.
     """
     schema = NativeEvent.model_json_schema()
     _untitle(schema)
@@ -107,6 +108,8 @@ def json_schema() -> dict[str, object]:
 
 def parse(body: bytes) -> ObjectEvent:
     """The event in this JSON. Raises UnknownFormat for another major version, InvalidKey, or EventError naming the field."""
+    if len(body) > MAX_EVENT and len(body := body.strip()) > MAX_EVENT:
+        raise EventError(f"the event has {len(body):,} bytes", hint=f"at most {MAX_EVENT:,} are read")
     try:
         native = NativeEvent.model_validate_json(body)
     except ValidationError as error:

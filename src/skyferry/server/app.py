@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +28,7 @@ def create_app(
     """
     app = routes()
     app.state.service, app.state.registry, app.state.doors = service, registry, doors
+    app.state.reading = asyncio.Lock()  # for one large body at a time
     app.add_middleware(Gate, access=Access(token_of(settings)), body_limit=settings.body_limit)
     return app
 

@@ -18,6 +18,7 @@ from skyferry.errors import EventError, NotFound, SkyferryError
 MEDIA_TYPE = "application/problem+json"
 CORRELATION = "x-correlation-id"
 SCOPE = "skyferry.correlation_id"
+MAX_FAULTS = 100  # in one answer
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")  # that some path or other allows
 _TYPE = "urn:skyferry:problem:"
 
@@ -100,7 +101,7 @@ def invalid(error: RequestValidationError) -> ApiError:
         Fault(
             location=str(e["loc"][0]), pointer="".join(f"/{_escaped(part)}" for part in e["loc"][1:]), detail=e["msg"]
         )
-        for e in error.errors()
+        for e in error.errors()[:MAX_FAULTS]
     ]
     return ApiError(HTTPStatus.BAD_REQUEST, "The request is not valid.", kind="invalid-request", errors=faults)
 

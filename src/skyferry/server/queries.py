@@ -14,6 +14,7 @@ from skyferry.model import State
 from skyferry.ports import Filter
 from skyferry.server.problems import ApiError, Fault
 
+NAMES = 100  # of a selection or listing at most; unknown ones are counted one by one
 _MARK = 6  # bytes of a cursor that tell the query it belongs to
 Text = Annotated[str, Field(max_length=2048)]
 
@@ -29,6 +30,14 @@ class Where(BaseModel):
     reason: Text = Field("", description="Why: the reason of a skip, the error of a dead letter.")
     since: AwareDatetime | None = Field(None, description="Updated then or later, RFC 3339.")
     until: AwareDatetime | None = Field(None, description="Updated before, RFC 3339.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, data: object) -> object:
+        """Each unknown name is an error, with all that belongs to one."""
+        if isinstance(data, dict) and len(data) > NAMES:
+            raise ValueError(f"{len(data):,} names are given, and there are no {NAMES}")
+        return data
 
     def filter(self, state: State | None = None) -> Filter:
         """For the ledger."""
@@ -84,7 +93,7 @@ class DeadLetterListing(Listing):
 class Selection(Where):
     """Which dead letters to redrive or discard. All of them must be asked for by name."""
 
-    ids: list[Text] | None = Field(None, max_length=10_000, description="Only these.")
+    ids: list[Text] | None = Field(None, max_length=10_000, fail_fast=True, description="Only these.")
     all: bool = Field(False, description="Needed where nothing else is given.")
 
     @model_validator(mode="after")
