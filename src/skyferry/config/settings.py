@@ -219,6 +219,12 @@ class ServerSettings(Section):
     )
     token_file: Path | None = Field(None, description="A file with the bearer token; read again when it changes.")
     body_limit: Bytes = Field(2**20, description="Largest request body.")
+    connections: int = Field(
+        0, ge=0, description="Open at the same time; 0 = a quarter of the descriptors of the process, 256 at most."
+    )
+    patience: Seconds = Field(
+        30.0, gt=0, description="How long a client may take for its headers, for its body, and to read on."
+    )
 
 
 class LogSettings(Section):

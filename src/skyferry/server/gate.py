@@ -5,8 +5,11 @@ A HEAD is answered as the GET that it stands for; the HTTP server leaves the bod
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
@@ -19,6 +22,9 @@ _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(rb"application/([a-z0-9.-]+\+)?json")
 KNOWN = "skyferry.known"  # in the scope: whether who asks may know everything
 PUSH = "/v1/push/"  # providers send there what is not JSON by name, and each door checks by itself who comes
+SMALL = 64 * 2**10  # bytes; as many such bodies may be in memory as there are connections
+LARGE = 8  # larger ones at once
+TURN = 5.0  # seconds that a large one waits for others to be done with
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -27,6 +33,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, access: Access, body_limit: int) -> None:
         self._app, self._access, self._limit = app, access, body_limit
+        self._turns = asyncio.Semaphore(LARGE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on to the application."""
@@ -52,7 +59,8 @@ class Gate:
         except ApiError as error:
             await respond(error, correlation_id)(scope, receive, tagged)
         else:
-            await self._app(scope, self._limited(receive), tagged)
+            async with AsyncExitStack() as turn:
+                await self._app(scope, self._limited(receive, _is_large(headers), turn), tagged)
 
     def _check_body(self, headers: dict[bytes, bytes], *, any_type: bool) -> None:
         """Before a byte of it is read. A form or a plain text could come from any web page; JSON cannot."""
@@ -72,11 +80,15 @@ class Gate:
                 headers={"Connection": "close"},
             )
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, large: bool, turn: AsyncExitStack) -> Receive:
+        """Count bytes. A large body is not read before it is its turn, which ends with the request."""
         left = self._limit
 
         async def counted() -> Message:
-            nonlocal left
+            nonlocal left, large
+            if large:
+                await turn.enter_async_context(self._turn())
+                large = False
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
@@ -85,11 +97,29 @@ class Gate:
 
         return counted
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN):
+                await self._turns.acquire()
+        except TimeoutError:
+            detail = "Too many large bodies are being read."
+            headers = {"Retry-After": "1", "Connection": "close"}
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, kind="busy", headers=headers) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
     def _too_large(self) -> ApiError:
         detail = f"The body may have {self._limit:,} bytes."
         return ApiError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, kind="body-too-large", headers={"Connection": "close"}
         )
+
+
+def _is_large(headers: dict[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in headers or int(headers.get(b"content-length", b"0")) > SMALL
 
 
 def _correlation_id(headers: dict[bytes, bytes]) -> str:

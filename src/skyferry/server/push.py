@@ -43,11 +43,11 @@ async def _push(endpoint: str, secret: str, request: Request, service: Service, 
     door = doors.doors.get(endpoint)
     if door is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "There is no such push endpoint.")
-    body = await request.body()
-    admitted = await door.admit(Knock(request.headers, secret, body))
+    admitted = await door.admit(Knock(request.headers, secret, request.body))
     if admitted.message:
         dedup_id = f"push:{endpoint}:{admitted.id}" if admitted.id else ""
-        await service.accept(doors.queues[endpoint], [Outgoing(admitted.body or body, dedup_id=dedup_id)])
+        body = admitted.body or await request.body()
+        await service.accept(doors.queues[endpoint], [Outgoing(body, dedup_id=dedup_id)])
     return JSONResponse(dict(admitted.reply))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -31,7 +31,7 @@ class Knock:
 
     headers: Mapping[str, str] = field(repr=False)  # names in lower case
     secret: str = field(repr=False)  # of the path or the query
-    body: bytes = field(repr=False)
+    body: Callable[[], Awaitable[bytes]] = field(repr=False)  # read when it is first asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,10 @@ class Door(Protocol):
     """Lets in what is from the provider it was made for."""
 
     async def admit(self, knock: Knock) -> Admitted:
-        """Raises ApiError for what is not; SkyferryError where that cannot be found out now."""
+        """Let it in, or raise ApiError for what is not from there, SkyferryError where that cannot be found out now.
+
+        MUST NOT ask for the body before all is checked that can be checked without it.
+        """
 
 
 def refused(detail: str, hint: str = "", status: HTTPStatus = HTTPStatus.UNAUTHORIZED) -> ApiError:
@@ -145,7 +148,7 @@ class TokenDoor:
             raise refused(
                 "The token is of somebody else.", "see the account of this push endpoint", HTTPStatus.FORBIDDEN
             )
-        return Admitted(id=_message_id(knock.body))
+        return Admitted(id=_message_id(await knock.body()))
 
 
 class EventGridDoor:
@@ -162,7 +165,7 @@ class EventGridDoor:
         await self._guard.admit(knock)
         match knock.headers.get("aeg-event-type", ""):
             case "SubscriptionValidation":
-                return Admitted(message=False, reply={"validationResponse": _validation_code(knock.body)})
+                return Admitted(message=False, reply={"validationResponse": _validation_code(await knock.body())})
             case "SubscriptionDeletion" | "Unsubscribe":
                 return Admitted(message=False)
         return Admitted()

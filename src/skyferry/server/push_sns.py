@@ -48,12 +48,12 @@ class SnsDoor:
 
     async def admit(self, knock: Knock) -> Admitted:
         """See `Door`."""
-        message = _message(knock.body)
+        self._heard(knock.headers.get("x-amz-sns-topic-arn", ""))
+        message = _message(await knock.body())
         kind, topic = message.get("Type", ""), message.get("TopicArn", "")
         if kind not in SIGNED:
             raise refused("This is no signed message of SNS.", "leave raw message delivery off: it has no signature")
-        if topic not in self._topics:
-            raise refused("The message is of a topic that is not configured.", "add its ARN to the topics")
+        self._heard(topic or "none")
         await self._verify(message, SIGNED[kind])
         self._timely(message.get("Timestamp", ""))
         if kind == "SubscriptionConfirmation":
@@ -61,6 +61,11 @@ class SnsDoor:
         signed = {name: message[name] for name in SIGNED[kind] if name in message}  # anybody may have added the rest
         wanted = kind != "SubscriptionConfirmation"  # the end of one becomes a dead letter: else all falls silent
         return Admitted(wanted, orjson.dumps(signed), message.get("MessageId", ""))
+
+    def _heard(self, topic: str) -> None:
+        """Refuse a topic that is not configured; "" = it is not known yet."""
+        if topic and topic not in self._topics:
+            raise refused("The message is of a topic that is not configured.", "add its ARN to the topics")
 
     async def _verify(self, message: Mapping[str, str], names: tuple[str, ...]) -> None:
         algorithm = HASHES.get(message.get("SignatureVersion", ""))

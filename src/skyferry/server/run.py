@@ -6,34 +6,48 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
+from skyferry.server.acceptor import Acceptor, bound
+from skyferry.server.connection import Connection
 
 GRACE = 5  # seconds for requests under way when it stops
+DEFAULTS = ServerSettings()
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, acceptor: Acceptor, patience: float) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._acceptor, self._patience = acceptor, patience
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        def make() -> Connection:
+            return Connection(self.config, self.server_state, self._patience)
+
+        await self.lifespan.startup()
+        self.servers = [self._acceptor]  # type: ignore[list-item]  # it has what uvicorn calls: close and wait_closed
+        connections = cast(set[Connection], self.server_state.connections)  # the base class knows its own
+        self._acceptor.start(make, connections)
+        self.started = True
         self.ready.set()
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = DEFAULTS) -> AsyncIterator[str]:
     """Serve while inside; gives the URL, with the port that port 0 was given. Raises ConfigError if it cannot listen.
 
-    At the end it takes no more connections and lets requests finish, for five seconds at most.
+    Connections, and how long each may take to send a request, are bounded by `settings`. At the end it takes no more and lets
+    requests finish, for five seconds at most.
     """
     listener = await _listen(host, port)
     config = uvicorn.Config(
@@ -47,7 +61,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server = _Server(config)
+    server = _Server(config, Acceptor(listener, bound(settings.connections)), settings.patience)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]), name="http")
