@@ -1,0 +1,189 @@
+"""Every alert of the documents fires at a service that is really behind, and none at one that is well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import operator
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from skyferry.clock import SystemClock
+from skyferry.config.settings import Settings
+from skyferry.errors import LedgerError
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.model import Claim, Transfer
+from skyferry.observe import MetricsObserver
+from skyferry.ports import Ledger, Outgoing, Settled, Wait
+from skyferry.queues.sqlite import SqliteQueue
+from skyferry.wiring import build
+from skyferry.wiring import service as wiring
+
+DOCS = Path(__file__).parents[2] / "docs"
+ALERT = re.compile(r"`(skyferry_[a-z_]+) (>|==) ([0-9]+)`")
+COMPARE: dict[str, Callable[[float, float], bool]] = {">": operator.gt, "==": operator.eq}
+Alert = tuple[str, str, str]
+LEDGER = {("skyferry_ledger_failing", "==", "1")}
+BEHIND = 3600.0  # seconds
+
+
+def alerts() -> list[Alert]:
+    found = [
+        each
+        for page in ("observability.md", "production.md")
+        for each in ALERT.findall((DOCS / page).read_text("utf-8"))
+    ]
+    return sorted(set(found))
+
+
+class Late(SystemClock):
+    """An hour ago."""
+
+    def time(self) -> float:
+        return super().time() - BEHIND
+
+
+class Leaping(SystemClock):
+    """Lets an hour pass where the test says so."""
+
+    leap = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + Leaping.leap
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(wiring, "SystemClock", Leaping)
+    yield
+    Leaping.leap = 0.0
+
+
+def settings(folder: Path, **others: Any) -> Settings:
+    for name in ("source", "destination"):
+        (folder / name).mkdir()
+    return Settings.model_validate(
+        {
+            "workspace": folder,
+            "stores": {
+                "source": {"url": "file://source", "watch": False},
+                "destination": {"url": "file://destination"},
+            },
+            "routes": [{"name": "photos", "from": "source", "to": "destination"}],
+            "queues": [{"name": "events", "url": "sqlite://queue.db"}],
+            "breaker": {"failures": 1, "cooldown": "1h"},
+            **others,
+        }
+    )
+
+
+def event(key: str, at: float) -> Outgoing:
+    return Outgoing(
+        json.dumps(
+            {
+                "schemaVersion": "1.0.0",
+                "eventId": str(uuid.uuid4()),
+                "correlationId": str(uuid.uuid4()),
+                "timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
+                "source": {"provider": "file", "bucket": "source", "key": key},
+            }
+        ).encode()
+    )
+
+
+async def fired(
+    configured: Settings, wanted: set[Alert], met: Callable[[set[Alert]], bool], ledger: Ledger | None = None
+) -> set[Alert]:
+    """The alerts that fire once `met` is content with them."""
+    registry = CollectorRegistry()
+    metrics = MetricsObserver(registry)
+    async with build(configured, metrics, metrics.update, ledger=ledger) as service, asyncio.timeout(60):
+        running = asyncio.create_task(service.run())
+        seen: set[Alert] | None = None
+        while seen is None or not met(seen):
+            await asyncio.sleep(0.1)
+            samples = {f.name: f.samples for f in registry.collect()}
+            seen = {a for a in wanted if any(COMPARE[a[1]](s.value, float(a[2])) for s in samples[a[0]])}
+        service.drain()
+        await running
+    return seen
+
+
+async def test_every_alert_fires_where_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that is down, a queue that is not there, events of an hour ago, and a message that is none."""
+    monkeypatch.setenv("KEY", "k")
+    monkeypatch.setenv("SECRET", "s")
+    identity = {"kind": "static", "key_env": "KEY", "secret_env": "SECRET"}
+    configured = settings(
+        tmp_path,
+        stores={
+            "source": {"url": "file://source", "watch": False},
+            "destination": {"url": "sim://destination", "simulator": {"outages": ["0s-1h"]}},
+        },
+        queues=[
+            {"name": "events", "url": "sqlite://queue.db"},
+            {
+                "name": "gone",
+                "url": "sqs://gone?region=eu-west-1",
+                "endpoint": "http://127.0.0.1:9",
+                "identity": identity,
+            },
+        ],
+    )
+    (tmp_path / "source" / "a").write_text("a")
+    queue = SqliteQueue(tmp_path / "queue.db", "events", "test", Late())
+    await queue.send([Outgoing(b"no event"), event("a", Late().time())])
+    await queue.close()
+    Leaping.leap = 0.0
+
+    async def pass_time() -> None:
+        await asyncio.sleep(1.0)  # the service must have begun
+        Leaping.leap = 600.0
+
+    passing = asyncio.create_task(pass_time())
+    wanted, seen = set(alerts()) - LEDGER, set[Alert]()
+
+    def met(firing: set[Alert]) -> bool:
+        if passing.done():  # each may have its moment
+            seen.update(firing)
+        return seen == wanted
+
+    await fired(configured, wanted, met)
+
+
+class Locked(MemoryLedger):
+    """Gives no claim."""
+
+    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        raise LedgerError("database is locked", where="ledger.db")
+
+
+async def test_a_ledger_that_fails_fires_its_alert(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    queue = SqliteQueue(tmp_path / "queue.db", "events", "test", SystemClock())
+    await queue.send([event("a", SystemClock().time())])
+    await queue.close()
+    assert await fired(configured, LEDGER, lambda firing: firing == LEDGER, Locked("me", SystemClock())) == LEDGER
+    assert set(alerts()) > LEDGER
+
+
+async def test_no_alert_fires_where_all_is_well(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    (tmp_path / "source" / "a").write_text("a")
+    queue = SqliteQueue(tmp_path / "queue.db", "events", "test", SystemClock())
+    await queue.send([event("a", SystemClock().time())])
+    await queue.close()
+    copy = tmp_path / "destination" / "a"
+    assert await fired(configured, set(alerts()), lambda firing: copy.exists() and not firing) == set()
+
+
+def test_the_documents_have_alerts() -> None:
+    """Or nothing would be tried."""
+    assert len(alerts()) >= 6
