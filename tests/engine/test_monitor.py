@@ -154,6 +154,20 @@ async def test_a_lost_queue_hides_no_other_and_keeps_no_depth(mood: str, ledger:
         assert one.heard.depth.ready == 1
 
 
+async def test_who_asks_does_not_wait_for_a_queue_that_hangs(
+    ledger: Ill, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it held against the queue that the answer did not come in such a hurry."""
+    monkeypatch.setattr(monitor, "QUICK", 0.01)
+    queue = Moody("q", clock)
+    heard = HeardQueue(queue, clock)
+    await heard.sample(1.0)
+    queue.mood = "hangs"
+    await Monitor(ledger, clock, [heard], {}).look()
+    assert shown(heard) == ("ok", "")
+    assert heard.heard.depth is not None
+
+
 async def test_a_receive_that_fails_is_known_until_one_succeeds(ledger: Ill, clock: ManualClock) -> None:
     """A queue that does not tell its depth, such as Pub/Sub, is known by this alone."""
     queue = Moody("q", clock)

@@ -87,7 +87,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
         await stack.enter_async_context(show.running(url, folders(settings)))
         gc.freeze()  # what was made up to here stays: looking through it again and again took a tenth of each decision
         await service.run(until_idle)
-        letters = (await service.status()).dead_letters or 0
+        letters = sum(count for _, _, count in await service.ledger.causes())
     if letters:
         print(f"{output.count(letters, 'dead letter')}: skyferry dead-letters list", file=sys.stderr)
     return ExitCode.DEAD_LETTERS if until_idle and letters and not stop.asked else ExitCode.OK

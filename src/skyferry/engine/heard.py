@@ -73,17 +73,21 @@ class HeardQueue:
         heard.failure, heard.answered = "", self._clock.monotonic()
         return messages
 
-    async def sample(self, patience: float) -> Depth | None:
-        """Ask for the depth anew, and remember it; None if there is no answer within `patience` seconds."""
+    async def sample(self, patience: float, *, hurried: bool = False) -> Depth | None:
+        """Ask for the depth anew, and remember it; None if there is no answer within `patience` seconds.
+
+        Where it is `hurried`, a missing answer means nothing: what was known stays so.
+        """
         heard = self.heard
-        heard.sampled = self._clock.monotonic()
         try:
             async with asyncio.timeout(patience):
                 heard.depth, heard.unsampled = await self._queue.depth(), ""
         except TimeoutError:
-            heard.depth, heard.unsampled = None, f"no answer within {patience:g} s"
+            if not hurried:
+                heard.depth, heard.unsampled = None, f"no answer within {patience:g} s"
         except QueueError as error:
             heard.depth, heard.unsampled = None, str(error)
+        heard.sampled = self._clock.monotonic()
         return heard.depth
 
     async def extend(self, messages: Sequence[Message]) -> list[Message]:

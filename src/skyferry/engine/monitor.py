@@ -19,6 +19,7 @@ from skyferry.status import Check, Condition
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for one answer
+QUICK = 0.5  # seconds for one answer to someone who waits for it
 LOOK = 2.0  # seconds between looks at the ledger
 WRITE = 5.0  # seconds between tries whether the ledger can be written
 SCAN = 60.0  # seconds that the look at what is not settled may take
@@ -81,12 +82,12 @@ class Monitor:
         """Ask again, for someone who wants to know: the ledger, and the queues whose depth is not new."""
         now = self._clock.monotonic()
         old = [q for q in self._queues if q.heard.sampled is None or now - q.heard.sampled >= self._new(q)]
-        await asyncio.gather(self.count(), *(queue.sample(PATIENCE) for queue in old))
+        await asyncio.gather(self.count(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
 
-    async def count(self) -> None:
-        """What the ledger has, by state, and the dead letters."""
+    async def count(self, patience: float) -> None:
+        """Ask what the ledger has, by state, and for the dead letters."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.counts(), await self._ledger.causes()
         except (LedgerError, TimeoutError):
             self.facts.transfers = self.facts.letters = None
@@ -119,7 +120,7 @@ class Monitor:
 
     async def _read(self) -> None:
         while True:
-            await self.count()
+            await self.count(PATIENCE)
             await self._clock.sleep(LOOK)
 
     async def _ages(self) -> None:
