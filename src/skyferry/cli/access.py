@@ -22,6 +22,21 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
     return load(config, os.environ, workspace, listen)
 
 
+def own_token(settings: Settings) -> str | None:
+    """Return the workspace's token for the server, made if need be; "" where it cannot be kept, None where all are let in."""
+    from skyferry.config.urls import StoreUrl
+    from skyferry.server.own_token import make_token
+
+    if settings.server.local_access == "machine":
+        return None
+    if settings.server.token or settings.server.token_file:
+        return ""
+    workspace = settings.workspace.resolve()
+    urls = [StoreUrl.parse(store.url) for store in settings.stores.values()]
+    copied = any(url.on_disk and workspace.is_relative_to(url.path(workspace).resolve()) for url in urls)
+    return "" if copied else make_token(workspace)  # in the folder of a store it would go to another cloud
+
+
 @asynccontextmanager
 async def opened_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
     """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet, but to `create`."""

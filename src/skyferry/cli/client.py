@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -17,21 +18,25 @@ if TYPE_CHECKING:
 PATIENCE = 10.0  # seconds until a service that says nothing counts as unreachable
 
 
-def get(url: str, path: str, server: ServerSettings, patience: float = PATIENCE) -> Any:
-    """The JSON at `path`. Raises ServiceUnreachable, or SkyferryError with what the service says."""
-    return _ask(Request(_join(url, path)), server, patience)  # noqa: S310 - the scheme is checked
+def get(url: str, path: str, server: ServerSettings, patience: float = PATIENCE, workspace: Path | None = None) -> Any:
+    """The JSON at `path`. Raises ServiceUnreachable, or SkyferryError with what the service says.
+
+    Where no token is configured, a service of this machine gets that of the `workspace`.
+    """
+    return _ask(Request(_join(url, path)), server, patience, workspace)  # noqa: S310 - the scheme is checked
 
 
-def post(url: str, path: str, body: bytes, server: ServerSettings) -> Any:
+def post(url: str, path: str, body: bytes, server: ServerSettings, workspace: Path | None = None) -> Any:
     """The answer to a JSON body."""
-    return _ask(Request(_join(url, path), body, {"Content-Type": "application/json"}), server, PATIENCE)  # noqa: S310 - as above
+    request = Request(_join(url, path), body, {"Content-Type": "application/json"})  # noqa: S310 - as above
+    return _ask(request, server, PATIENCE, workspace)
 
 
-def submit(url: str, bodies: Sequence[bytes], server: ServerSettings) -> Submissions:
+def submit(url: str, bodies: Sequence[bytes], server: ServerSettings, workspace: Path | None = None) -> Submissions:
     """What the service makes of these events."""
     from skyferry.server.models import Submissions
 
-    return Submissions.model_validate(post(url, "/v1/events", b"[" + b",".join(bodies) + b"]", server))
+    return Submissions.model_validate(post(url, "/v1/events", b"[" + b",".join(bodies) + b"]", server, workspace))
 
 
 def _join(url: str, path: str) -> str:
@@ -40,14 +45,15 @@ def _join(url: str, path: str) -> str:
     return url.rstrip("/") + path
 
 
-def _ask(request: Request, server: ServerSettings, patience: float) -> Any:
+def _ask(request: Request, server: ServerSettings, patience: float, workspace: Path | None) -> Any:
     import orjson
 
     from skyferry.server.auth import is_loopback, read_token
+    from skyferry.server.own_token import find_token
 
     own = is_loopback(urlsplit(request.full_url).hostname or "")  # then no proxy is asked, nor told the token
     opener = build_opener(ProxyHandler({})) if own else build_opener()
-    if token := read_token(server):
+    if token := read_token(server) or (find_token(workspace) if workspace and own else ""):
         request.add_header("Authorization", f"Bearer {token}")
     try:
         with opener.open(request, timeout=patience) as answer:
@@ -71,6 +77,10 @@ def _refused(url: str, error: HTTPError) -> SkyferryError:
     except (ValueError, AttributeError):
         message = str(error)
     if error.code in (401, 403):
-        return ConfigError(message, where=url, hint="the token is SKYFERRY_SERVER__TOKEN or server.token_file")
+        return ConfigError(
+            message,
+            where=url,
+            hint="the token is SKYFERRY_SERVER__TOKEN, server.token_file, or server.token in the workspace",
+        )
     kind = NotFound if error.code == 404 else ServiceUnreachable if error.code >= 500 else SkyferryError
     return kind(message, where=url)

@@ -99,7 +99,8 @@ async def _served(service: Service, settings: Settings, show: Show) -> AsyncIter
 
     host, port = check_listen(settings.server)
     doors = Doors.of(settings.push, os.environ, time.time)
-    async with serve(create_app(service, settings.server, show.registry, doors), host, port, settings.server) as url:
+    app = create_app(service, settings.server, show.registry, doors, access.own_token(settings))
+    async with serve(app, host, port, settings.server) as url:
         yield url
 
 

@@ -28,7 +28,7 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
     """
     settings = access.load_settings(config, workspace)
     if url:
-        service = client.get(url, "/v1/status", settings.server)
+        service = client.get(url, "/v1/status", settings.server, workspace=settings.workspace)
         names = ("transfers", "dead_letters", "queues", "oldest")
         document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service}
     else:
@@ -60,7 +60,9 @@ async def _look(settings: Settings) -> dict[str, Any]:
 
 def _service(settings: Settings) -> Mapping[str, Any] | None:
     try:
-        answer = client.get(f"http://{settings.server.listen}", "/v1/status", settings.server, PATIENCE)
+        answer = client.get(
+            f"http://{settings.server.listen}", "/v1/status", settings.server, PATIENCE, settings.workspace
+        )
     except SkyferryError:
         return None  # none, or not ours: both are an answer to the question
     return answer if isinstance(answer, dict) else None

@@ -160,7 +160,7 @@ def _send(settings: Settings, spool: Spool, url: str, printer: _Printer) -> None
 
 def _posted(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]:
     for batch in spool.batches(POSTED, SIZE):
-        yield client.submit(url, batch, settings.server)
+        yield client.submit(url, batch, settings.server, settings.workspace)
 
 
 def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:

@@ -218,6 +218,11 @@ class ServerSettings(Section):
         None, description="Bearer token; set it by SKYFERRY_SERVER__TOKEN, never in the file."
     )
     token_file: Path | None = Field(None, description="A file with the bearer token; read again when it changes.")
+    local_access: Literal["owner", "machine"] = Field(
+        "owner",
+        description="Where no token is configured: owner = the user that runs it, others by the token in `server.token` of the "
+        "workspace; machine = every user of this machine.",
+    )
     body_limit: Bytes = Field(2**20, description="Largest request body.")
     connections: int = Field(
         0, ge=0, description="Open at the same time; 0 = a quarter of the descriptors of the process, 256 at most."

@@ -20,16 +20,21 @@ CLOSED = Doors({}, {}, {})
 
 
 def create_app(
-    service: ServiceView, settings: ServerSettings, registry: CollectorRegistry, doors: Doors = CLOSED
+    service: ServiceView,
+    settings: ServerSettings,
+    registry: CollectorRegistry,
+    doors: Doors = CLOSED,
+    own_token: str | None = None,
 ) -> FastAPI:
     """The API over a running service; /metrics shows `registry`, providers push through `doors`.
 
+    Where no token is configured, `own_token` lets in our own user and whatever sends that token; None: the whole machine.
     Raises ConfigError for a token that cannot be read.
     """
     app = routes()
     app.state.service, app.state.registry, app.state.doors = service, registry, doors
     app.state.reading = asyncio.Lock()  # for one large body at a time
-    app.add_middleware(Gate, access=Access(token_of(settings)), body_limit=settings.body_limit)
+    app.add_middleware(Gate, access=Access(token_of(settings), own_token), body_limit=settings.body_limit)
     return app
 
 

@@ -1,10 +1,10 @@
-"""Who may talk to the server: a bearer token, or else only programs of this machine, and no web page through them."""
+"""Who may talk to the server: a bearer token, or else only our own user on this machine, and no web page through them."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from skyferry.identity.files import FileSecret
 from skyferry.server.problems import ApiError
 
 OPEN = frozenset({"/health", "/ready"})  # need no token: probes have none
+PAGES = frozenset({"/", "/docs", "/openapi.json"})  # describe the program, the same everywhere
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -68,10 +69,14 @@ def is_loopback(host: str) -> bool:
 class Access:
     """Lets a request in, or raises ApiError."""
 
-    def __init__(self, token: str | FileSecret[str]) -> None:
-        """`token` may be one that a file holds; "" = none."""
+    def __init__(self, token: str | FileSecret[str], own: str | None = None) -> None:
+        """Let in by `token`, which a file may hold; "" = none.
+
+        Without one this machine: all of it, or (where `own` is not None) our user, and by that token.
+        """
+        self._everywhere, self._mine = bool(token), own is not None
         self._file = token if isinstance(token, FileSecret) else None
-        self._expected = b"" if self._file else _header(str(token))
+        self._expected = b"" if self._file else _header(str(token or own or ""))
         self._readable = True  # the file
 
     async def refresh(self) -> None:
@@ -82,10 +87,11 @@ class Access:
             except ConfigError:
                 self._readable = False
 
-    def check(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> bool:
+    def check(self, method: str, path: str, headers: Mapping[bytes, bytes], peer: Callable[[], bool]) -> bool:
         """With a token: it must be there. Without: the request must come from this machine, and not from a web page.
 
-        Whether it is of somebody who may know everything, and not only of one whom an open path lets in.
+        `peer` finds out whether our own user asks. Return whether the client may know everything, and was not only let in
+        by an open path.
         """
         if not self._readable:
             if path in OPEN:
@@ -95,20 +101,27 @@ class Access:
                 "The file of the server's token holds no token now: no request is let in.",
                 hint="Put the token into the file that server.token_file names.",
             )
-        if not self._expected:
+        if not self._everywhere:
             _check_local(method, headers)
-            return True
+            if not self._mine:
+                return True
         given = headers.get(b"authorization", b"")
+        if self._fits(given) or (not self._everywhere and peer()):
+            return True
+        if path in OPEN or (not self._everywhere and path in PAGES):
+            return False
+        place = "TOKEN" if self._everywhere else "TOKEN; it is in the file server.token of the workspace"
+        raise ApiError(
+            HTTPStatus.UNAUTHORIZED,
+            "A valid bearer token is needed." if given else "A bearer token is needed.",
+            hint=f"send the header Authorization: Bearer {place}",
+            headers={"WWW-Authenticate": 'Bearer realm="skyferry"'},
+        )
+
+    def _fits(self, given: bytes) -> bool:
         scheme, _, token = given.partition(b" ")
-        known = hmac.compare_digest(scheme.lower() + b" " + token.strip(), self._expected)
-        if not known and path not in OPEN:
-            raise ApiError(
-                HTTPStatus.UNAUTHORIZED,
-                "A valid bearer token is needed." if given else "A bearer token is needed.",
-                hint="send the header Authorization: Bearer TOKEN",
-                headers={"WWW-Authenticate": 'Bearer realm="skyferry"'},
-            )
-        return known
+        sent = scheme.lower() + b" " + token.strip()
+        return bool(self._expected) and hmac.compare_digest(sent, self._expected)
 
 
 def _header(token: str) -> bytes:

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 HEAD = 16 * 2**10  # bytes of a request's first line and headers
 CHUNKS = 10_000  # of one body; each costs as much as thousands of bytes
 READ = 64 * 2**10  # bytes taken from the socket at once
+PEER = "skyferry.peer"  # in the state of each request: what is known of the other end of its connection
 _LOG = logging.getLogger("uvicorn.error.request")
 _LOG.setLevel(
     logging.ERROR
@@ -44,7 +45,7 @@ class Connection(H11Protocol):
 
     def __init__(self, config: Config, server_state: ServerState, patience: float) -> None:
         """`patience` is in seconds."""
-        super().__init__(config, server_state, {})
+        super().__init__(config, server_state, {PEER: {}})
         self.conn, self.logger = _Framing(), _LOG
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None

@@ -10,12 +10,15 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skyferry.server.auth import Access
+from skyferry.server.connection import PEER
+from skyferry.server.peer import is_our_user
 from skyferry.server.problems import CORRELATION, SCOPE, ApiError, respond
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -54,7 +57,7 @@ class Gate:
         try:
             if not pushed:
                 await self._access.refresh()
-                scope[KNOWN] = self._access.check(scope["method"], scope["path"], headers)
+                scope[KNOWN] = self._access.check(scope["method"], scope["path"], headers, partial(_is_ours, scope))
             self._check_body(headers, any_type=pushed)
         except ApiError as error:
             await respond(error, correlation_id)(scope, receive, tagged)
@@ -116,6 +119,15 @@ class Gate:
         return ApiError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, kind="body-too-large", headers={"Connection": "close"}
         )
+
+
+def _is_ours(scope: Scope) -> bool:
+    """Ask the kernel once per connection."""
+    known: dict[str, bool] = scope.get("state", {}).get(PEER, {})
+    if "ours" not in known:
+        theirs, ours = scope.get("client"), scope.get("server")
+        known["ours"] = theirs is not None and ours is not None and is_our_user(tuple(theirs), tuple(ours))
+    return known["ours"]
 
 
 def _is_large(headers: dict[bytes, bytes]) -> bool:

@@ -18,6 +18,11 @@ code{background:#f0f3f6;padding:.1em .3em;border-radius:4px}dt{margin-top:.4rem}
 b{display:inline-block;min-width:4.5rem}@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}
 code{background:#21262d}dd{color:#9198a1}h2{border-color:#30363d}}</style>"""
 
+_ACCESS = (
+    "The user that runs the service needs no token on its machine. Others send <code>Authorization: Bearer TOKEN</code>: the "
+    "configured one, or else that in the file <code>server.token</code> of the workspace."
+)
+
 
 @router.get("/")
 async def root() -> RedirectResponse:
@@ -43,7 +48,7 @@ def page(document: dict[str, Any]) -> str:
         f"{_HEAD}<h1>Skyferry {escape(info['version'])}</h1><p>{escape(info['description'])} "
         f'See <a href="/v1/status">status</a>, <a href="/v1/transfers">transfers</a>, '
         f'<a href="/v1/dead-letters">dead letters</a>, <a href="/metrics">metrics</a>; '
-        f'for programs: <a href="/openapi.json">openapi.json</a>.</p>{operations}'
+        f'for programs: <a href="/openapi.json">openapi.json</a>.</p><p>{_ACCESS}</p>{operations}'
     )
 
 
