@@ -120,7 +120,7 @@ async def test_what_cannot_be_queued_is_not_acknowledged(
         ({"iat": 4e9, "exp": 5e9}, 401, "of the future"),
         ({"nbf": 4e9, "exp": 5e9}, 401, "of the future"),
         ({"iss": "https://accounts.google.com.evil.example"}, 401, "another issuer"),
-        ({"exp": "never"}, 401, "can be read"),
+        ({"exp": "never"}, 401, "cannot be read"),
         ({"email": "other@project.iam.gserviceaccount.com"}, 403, "somebody else"),
         ({"email_verified": False}, 403, "somebody else"),
         ({"email": None}, 403, "somebody else"),

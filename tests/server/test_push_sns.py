@@ -16,7 +16,7 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.errors import ConnectionLost, UnknownFormat
+from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
 from skyferry.events import parse
 from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_sns
@@ -265,3 +265,44 @@ async def test_a_forged_message_keeps_no_true_one_waiting(
         assert (await post(client, topic.message())).status_code == 200
     forged.cancel()
     await asyncio.wait({forged})
+
+
+async def test_forged_messages_make_few_requests_however_many_come(
+    service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none of them is an error of ours, for the log."""
+    asked: list[str] = []
+
+    async def fetch(request: Request) -> bytes:
+        asked.append(request.url)
+        raise IdentityRefused("HTTP 403")
+
+    monkeypatch.setattr(push_sns, "ask", fetch)
+    message = Topic(AMAZON, clock.time).message()
+    async with connect(service, clock, "") as client:
+        urls = [f"{AMAZON}/SimpleNotificationService-{number:032x}.pem" for number in range(200)]
+        for _ in range(3):
+            problem(await post(client, {**message, "SigningCertURL": urls[0]}), 401, "not-authentic")
+        assert asked == urls[:1]
+        found = [await post(client, {**message, "SigningCertURL": url}) for url in urls]
+        assert {response.status_code for response in found} == {401, 503}
+        assert asked == urls[: push_sns.FETCHES]
+        assert found[-1].headers["retry-after"] == "15"
+        await clock.advance(push_sns.PAUSE)
+        problem(await post(client, {**message, "SigningCertURL": urls[-1]}), 401, "not-authentic")
+        assert asked[push_sns.FETCHES :] == urls[-1:]
+
+
+async def test_old_messages_and_other_topics_make_no_request(
+    service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(request: Request) -> bytes:
+        raise AssertionError(request.url)
+
+    monkeypatch.setattr(push_sns, "ask", fetch)
+    topic = Topic(AMAZON, clock.time)
+    async with connect(service, clock, "") as client:
+        problem(await post(client, topic.message(age=3601)), 401, "not-authentic")
+        headers = {"x-amz-sns-topic-arn": ARN + "x"}
+        refused = await client.post("/v1/push/s3", content=json.dumps(topic.message()), headers=headers)
+        problem(refused, 401, "not-authentic")

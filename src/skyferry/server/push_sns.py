@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -21,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from skyferry.config.push import PushSettings
-from skyferry.errors import StoreUnavailable
+from skyferry.errors import IdentityRefused, StoreUnavailable
 from skyferry.identity.exchange import Request, ask
 from skyferry.regions import endpoint
 from skyferry.server.push_doors import Admitted, Knock, refused
+from skyferry.server.quota import Quota
 
 HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - version 1 is what topics have by default
 SIGNED = {
@@ -34,6 +36,12 @@ SIGNED = {
 }
 CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9a-f]{16,64}\.pem")
 KEPT = 8  # certificates; a topic has one at a time
+FETCHES, PAUSE = (
+    4,
+    15.0,
+)  # of certificates at once, and seconds until there is one more: anybody may name as many as he likes
+ABSENT = 300.0  # seconds that a certificate which does not exist is not asked for again
+T = TypeVar("T")
 SKEW = 300.0  # seconds that a message may seem to be of the future
 
 
@@ -44,6 +52,8 @@ class SnsDoor:
         self._topics, self._max_age, self._clock = frozenset(settings.topics), settings.max_age, clock
         self._endpoint = settings.endpoint.rstrip("/")
         self._certificates: dict[str, x509.Certificate] = {}
+        self._absent: dict[str, float] = {}  # until when
+        self._quota = Quota(FETCHES, PAUSE, clock)
         self._fetching = asyncio.Lock()
 
     async def admit(self, knock: Knock) -> Admitted:
@@ -54,8 +64,8 @@ class SnsDoor:
         if kind not in SIGNED:
             raise refused("This is no signed message of SNS.", "leave raw message delivery off: it has no signature")
         self._heard(topic or "none")
-        await self._verify(message, SIGNED[kind])
         self._timely(message.get("Timestamp", ""))
+        await self._verify(message, SIGNED[kind])
         if kind == "SubscriptionConfirmation":
             await self._subscribe(topic, message.get("Token", ""))
         signed = {name: message[name] for name in SIGNED[kind] if name in message}  # anybody may have added the rest
@@ -86,12 +96,27 @@ class SnsDoor:
         if url not in self._certificates:  # else nobody waits: anybody may name one that has to be fetched
             async with self._fetching:
                 if url not in self._certificates:
-                    found = _certificate(await ask(Request(url, "SNS certificate")))
-                    _valid_key(found, self._clock())
-                    while len(self._certificates) >= KEPT:
-                        del self._certificates[next(iter(self._certificates))]
-                    self._certificates[url] = found
+                    self._keep(self._certificates, url, await self._fetch(url))
         return _valid_key(self._certificates[url], self._clock())
+
+    async def _fetch(self, url: str) -> x509.Certificate:
+        if self._absent.get(url, 0.0) > self._clock():
+            raise refused("There is no such signing certificate.")
+        if not self._quota.take():
+            raise StoreUnavailable("too many certificates are asked for", where="SNS certificate", retry_after=PAUSE)
+        try:
+            found = _certificate(await ask(Request(url, "SNS certificate")))
+        except IdentityRefused:
+            self._keep(self._absent, url, self._clock() + ABSENT)
+            raise refused("There is no such signing certificate.") from None
+        _valid_key(found, self._clock())
+        return found
+
+    @staticmethod
+    def _keep(known: dict[str, T], url: str, what: T) -> None:
+        while len(known) >= KEPT:
+            del known[next(iter(known))]
+        known[url] = what
 
     def _pinned(self, url: str, topic: str) -> bool:
         if self._endpoint:

@@ -10,10 +10,13 @@ import jwt
 from skyferry.errors import SkyferryError, StoreUnavailable
 from skyferry.identity.exchange import Request, ask
 from skyferry.server.push_doors import refused
+from skyferry.server.quota import Quota
 
 KEEP = 6 * 3600.0  # seconds that keys are used before they are fetched again
 PAUSE = 60.0  # seconds between fetches for keys that we do not have: anybody may name one
+FETCHES, REST = 3, 20.0  # that fail at once, and seconds until the next: each forged token asks for one
 LEEWAY = 30.0  # seconds that clocks may differ
+LAST = 253402300800  # the end of the year 9999, in seconds since 1970
 
 
 class Keys:
@@ -24,6 +27,7 @@ class Keys:
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
+        self._quota = Quota(FETCHES, REST, clock)
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
         """The key of that name, or None where the issuer has none. Raises SkyferryError if it cannot be asked."""
@@ -38,6 +42,8 @@ class Keys:
         return age > KEEP or (kid not in self._keys and age > PAUSE)
 
     async def _fetch(self) -> None:
+        if not self._quota.take():
+            raise StoreUnavailable("they were asked for several times in vain", where=self._url, retry_after=REST)
         try:
             found = jwt.PyJWKSet.from_json((await ask(Request(self._url, "token keys"))).decode()).keys
         except SkyferryError:
@@ -83,19 +89,22 @@ class Tokens:
             raise refused("The token has another issuer.") from None
         except jwt.InvalidSignatureError:
             raise refused("The token's signature is wrong.") from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, RecursionError, ValueError, TypeError):  # its parts are whatever a stranger wrote
             raise refused("The token is none that can be read.") from None
         return self._timely(found)
 
     def _timely(self, claims: Mapping[str, object]) -> Mapping[str, object]:
-        now = self._clock()
-        try:
-            begins, ends = (float(str(claims[name])) for name in ("iat", "exp"))
-            begins = max(begins, float(str(claims.get("nbf", begins))))
-        except ValueError:
-            raise refused("The token is none that can be read.") from None
+        now, begins, ends = self._clock(), _moment(claims["iat"]), _moment(claims["exp"])
+        begins = max(begins, _moment(claims.get("nbf", begins)))
         if now > ends + LEEWAY:
             raise refused("The token has expired.", "see that the clocks are right")
         if now < begins - LEEWAY:
             raise refused("The token is of the future.", "see that the clocks are right")
         return claims
+
+
+def _moment(value: object) -> float:
+    """Seconds since 1970 (NumericDate, RFC 7519): a number that a calendar has. JSON as Python reads it knows NaN and Infinity."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LAST:
+        return float(value)
+    raise refused("The token has a time that cannot be read.")
