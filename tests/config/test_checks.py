@@ -169,9 +169,9 @@ def test_faults_of_a_simulator_that_is_none_are_a_warning(tmp_path: Path) -> Non
 
 def test_a_token_lets_others_in(tmp_path: Path) -> None:
     data = {"server": {"listen": "0.0.0.0:80"}}
-    assert checked(tmp_path, data, SKYFERRY_SERVER__TOKEN="t").faults == ()
+    assert checked(tmp_path, data, SKYFERRY_SERVER__TOKEN="t" * 16).faults == ()
     token = tmp_path / "token"
-    token.write_text("secret\n")
+    token.write_text("a secret of some length\n")
     assert checked(tmp_path, data, SKYFERRY_SERVER__TOKEN_FILE=str(token)).faults == ()
     token.write_text("\n")
     [fault] = checked(tmp_path, data, SKYFERRY_SERVER__TOKEN_FILE=str(token)).faults

@@ -139,6 +139,14 @@ def test_token_endpoints_need_tls_too(services: TokenServices, federated: Federa
     ):
         with pytest.raises(ConfigError, match="without TLS"):
             azure_token(settings, replace(here, env=env))
+    amazon = replace(here, env={"AWS_ENDPOINT_URL": "http://sts.example"})  # botocore reads it by itself
+    for identity in (
+        IdentitySettings(),
+        IdentitySettings(kind="federated", token="aws", role_arn="arn:aws:iam::1:role/r"),
+    ):
+        with pytest.raises(ConfigError, match="without TLS"):
+            aws_credentials(identity, amazon)
+    aws_credentials(IdentitySettings(allow_http=True), amazon)
 
 
 @pytest.mark.parametrize("token", ["file", "url"])

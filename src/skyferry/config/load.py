@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.config import checks
+from skyferry.config import checks, secret_checks
 from skyferry.config.document import Document
 from skyferry.config.faults import ConfigFaults, Fault
 from skyferry.config.settings import Settings, StoreSettings
@@ -42,7 +42,7 @@ def load(
 def check(
     file: Path | None, environ: Mapping[str, str], workspace: Path | None = None, listen: str | None = None
 ) -> Checked:
-    """Every fault and warning, in the order of the file. Reads the file and `server.token_file`, touches nothing."""
+    """Every fault and warning, in the order of the file. Reads the file and those with tokens and secrets, touches nothing."""
     document = Document()
     if file is not None:
         document.read(file)
@@ -55,6 +55,7 @@ def check(
     valid = validate(document)
     valid = valid.with_settings(_named(valid.settings))
     checks.check(valid, document)
+    secret_checks.check(valid, document, environ)
     return Checked(valid.settings, _sorted(document.faults), _sorted(document.warnings))
 
 

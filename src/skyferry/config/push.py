@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from skyferry.config.section import Seconds, Section, Texts
 
+SECRET_MIN = 16  # characters; shorter secrets can be guessed
 EVENT_GRID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"  # Microsoft.EventGrid, the application, in every tenant
 
 

@@ -83,6 +83,7 @@ def google_token(
         return around.renewing(google.default(around.env, scopes))
     pool = _pool(settings, around.name)
     if settings.token == "aws" and not settings.audience:  # noqa: S105 - no secret
+        _check_aws(settings, around.env)
         signed = aws.signed_identity(aws.chain(), pool.resource, _region(settings, around.env))
         return around.renewing(google.exchanged(pool, signed, google.AWS4, scopes))
     source = _source(settings, around, settings.audience or pool.audience)
@@ -124,7 +125,14 @@ def check(settings: IdentitySettings, env: Mapping[str, str]) -> None:
             require_tls(url, allow_http=settings.allow_http)
 
 
+def _check_aws(settings: IdentitySettings, env: Mapping[str, str]) -> None:
+    """Raise ConfigError where Amazon's library would send tokens to an endpoint without TLS: it reads this by itself."""
+    if url := env.get("AWS_ENDPOINT_URL", ""):
+        require_tls(url, allow_http=settings.allow_http)
+
+
 def _aws(settings: IdentitySettings, around: Surroundings) -> Obtain[S3Credentials]:
+    _check_aws(settings, around.env)
     if settings.kind == "auto":
         return aws.chain()
     if not settings.role_arn:
@@ -191,6 +199,7 @@ def _source(settings: IdentitySettings, around: Surroundings, audience: str) -> 
         case "google":
             return sources.from_google(audience, around.env)
         case "aws":
+            _check_aws(settings, around.env)
             endpoint = around.env.get("AWS_ENDPOINT_URL_STS", "")
             return aws.from_aws(aws.chain(), audience, _region(settings, around.env), endpoint)
         case "azure":

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import orjson
 
-from skyferry.config.push import EVENT_GRID, PushSettings
+from skyferry.config.push import EVENT_GRID, SECRET_MIN, PushSettings
 from skyferry.errors import ConfigError, StoreUnavailable
 from skyferry.identity.extras import needs
 from skyferry.identity.files import FileSecret
@@ -22,7 +22,6 @@ GOOGLE = ("https://accounts.google.com", "accounts.google.com")
 GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
 ENTRA_KEYS = "https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"
 ORIGINS = ("eventgrid.azure.net",)
-SECRET_MIN = 16  # characters
 
 
 @dataclass(frozen=True, slots=True)

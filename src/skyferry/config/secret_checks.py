@@ -1,0 +1,124 @@
+"""Secrets: how long they are, who else may read or change their files, and which wires carry them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skyferry.config.cloud_checks import loopback
+from skyferry.config.document import Document
+from skyferry.config.faults import Place
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.push import SECRET_MIN
+from skyferry.config.settings import ServerSettings
+from skyferry.config.validate import Valid
+
+_FILES = ("token_file", "key_file", "secret_file")
+_ENDPOINTS = {"aws": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), "azure": ("AZURE_AUTHORITY_HOST",)}
+_CLOUDS = {"s3": "aws", "sqs": "aws", "az": "azure", "azq": "azure"}
+
+
+def check(valid: Valid, document: Document, environ: Mapping[str, str]) -> None:
+    """Add every fault and warning to the document."""
+    _token(valid.settings.server, document)
+    _push(valid, document, environ)
+    for place, file in _files(valid):
+        _private(place, file, document)
+    _traces(valid.settings.tracing.otlp_endpoint, document)
+    for place, url, identity in _identities(valid):
+        for name in _variables(url, identity):
+            _endpoint(name, environ.get(name, ""), identity, place, document)
+
+
+def _token(server: ServerSettings, document: Document) -> None:
+    """Guessable by others of the network is a fault, by others of this machine a warning."""
+    name = "token" if server.token else "token_file"
+    found = server.token.get_secret_value() if server.token else _text(server.token_file)
+    if not 0 < len(found.strip()) < SECRET_MIN:  # none, or an empty one, is judged elsewhere
+        return
+    local = loopback(server.listen.rpartition(":")[0])
+    say = document.warn if local else document.fault
+    say(("server", name), "the token is short enough to be guessed", f"take {SECRET_MIN} characters or more")
+
+
+def _push(valid: Valid, document: Document, environ: Mapping[str, str]) -> None:
+    for door in valid.settings.push:
+        found = _text(door.secret_file) if door.secret_file else environ.get(door.secret_env, "")
+        if 0 < len(found.strip()) < SECRET_MIN:
+            hint = f"take {SECRET_MIN} characters or more"
+            document.fault(("push",), f"{door.name}: the secret is short enough to be guessed", hint)
+
+
+def _text(file: Path | None) -> str:
+    try:
+        return file.read_text() if file else ""
+    except (OSError, UnicodeDecodeError):
+        return ""  # it may be there when it runs
+
+
+def _identities(valid: Valid) -> Iterator[tuple[Place, str, IdentitySettings]]:
+    settings = valid.settings
+    for name, store in settings.stores.items():
+        yield ("stores", name, "identity"), store.url, store.identity
+    for index, queue in zip(valid.queues, settings.queues, strict=True):
+        yield ("queues", index, "identity"), queue.url, queue.identity
+    if settings.dead_letters:
+        yield ("dead_letters", "identity"), settings.dead_letters.url, settings.dead_letters.identity
+
+
+def _files(valid: Valid) -> Iterator[tuple[Place, Path]]:
+    """Every file with a secret, once."""
+    seen = set[Path]()
+    named: list[tuple[Place, Path | None]] = [(("server", "token_file"), valid.settings.server.token_file)]
+    named += [(("push",), door.secret_file) for door in valid.settings.push]
+    for place, _, identity in _identities(valid):
+        named += [((*place, name), getattr(identity, name)) for name in _FILES]
+    for place, file in named:
+        if file is not None and file not in seen:
+            seen.add(file)
+            yield place, file
+
+
+def _private(place: Place, file: Path, document: Document) -> None:
+    """Who may write it may choose the secret. A group that reads it is meant to; all others are not."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        return  # a pipe of the shell
+    hint = f"chmod {'640' if mode & stat.S_IRGRP else '600'} {file}"
+    if mode & stat.S_IWOTH:
+        document.fault(place, f"every user may write {file}, which holds a secret", hint)
+    elif mode & stat.S_IWGRP:
+        document.warn(place, f"its group may write {file}, which holds a secret", hint)
+    if mode & stat.S_IROTH:
+        document.warn(place, f"every user may read {file}, which holds a secret", hint)
+
+
+def _traces(url: str, document: Document) -> None:
+    place, parts = ("tracing", "otlp_endpoint"), urlsplit(url)
+    if parts.username or parts.password:
+        document.fault(place, "a secret does not belong into an endpoint", "set OTEL_EXPORTER_OTLP_HEADERS")
+    elif parts.scheme == "http" and not loopback(parts.hostname or ""):
+        document.warn(place, "traces name keys and go without TLS", "use https:// unless the network is yours")
+
+
+def _variables(url: str, identity: IdentitySettings) -> tuple[str, ...]:
+    """Name what the libraries of the clouds take endpoints from, for this identity."""
+    if identity.kind not in ("auto", "federated"):
+        return ()
+    exchanged = _ENDPOINTS["aws"] if identity.kind == "federated" and identity.token == "aws" else ()  # noqa: S105 - no secret
+    return tuple(dict.fromkeys((*_ENDPOINTS.get(_CLOUDS.get(url.partition("://")[0], ""), ()), *exchanged)))
+
+
+def _endpoint(name: str, url: str, identity: IdentitySettings, place: Place, document: Document) -> None:
+    """Refuse one that anybody may listen to, or that has a secret in it."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        document.fault(place, f"{name} has a secret in it", "set the address alone")
+    elif parts.scheme == "http" and not identity.allow_http and not loopback(parts.hostname or ""):
+        hint = "use https://, or say identity: {allow_http: true} where the network is yours"
+        document.fault(place, f"{name} is an endpoint without TLS, which gets credentials", hint)
