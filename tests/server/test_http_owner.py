@@ -102,6 +102,16 @@ async def test_commands_find_the_workspaces_token(service: Service, foreign: lis
             await asyncio.to_thread(client.get, url, "/v1/status", server, 5.0, tmp_path / "other")
 
 
+async def test_commands_give_it_to_no_program_of_another_user(
+    service: Service, foreign: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may listen there while no service does."""
+    async with asked(service, own_token.make_token(tmp_path)) as asking:
+        monkeypatch.setattr(peer, "listeners_user", lambda address: 4711)
+        with pytest.raises(ConfigError, match="A bearer token is needed"):
+            await asyncio.to_thread(client.get, str(asking.base_url), "/v1/status", ServerSettings(), 5.0, tmp_path)
+
+
 # The kernel
 
 
@@ -114,6 +124,7 @@ def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None
             pytest.skip(f"needs {host}")
         listener.listen()
         ours = listener.getsockname()[:2]
+        assert peer.listeners_user(ours) == os.getuid()
         with socket.create_connection(ours) as client:
             theirs = client.getsockname()[:2]
             assert peer.is_our_user(theirs, ours)
@@ -121,6 +132,7 @@ def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None
             assert peer.is_our_user(theirs, ours)
         assert not peer.is_our_user(theirs, ours)  # closed: it is nobody's, which some kernels call root's
         assert not peer.is_our_user(ours, theirs)  # listens
+    assert peer.listeners_user(ours) is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
@@ -128,10 +140,11 @@ def test_another_users_end_is_not_ours() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         os.seteuid(65533)
         try:
-            client = socket.create_connection(listener.getsockname())
+            client, other = socket.create_connection(listener.getsockname()), socket.create_server(("127.0.0.1", 0))
         finally:
             os.seteuid(0)
-        with client:
+        with client, other:
+            assert peer.listeners_user(other.getsockname()) == 65533
             assert not peer.is_our_user(client.getsockname(), listener.getsockname())
 
 

@@ -49,11 +49,10 @@ def _ask(request: Request, server: ServerSettings, patience: float, workspace: P
     import orjson
 
     from skyferry.server.auth import is_loopback, read_token
-    from skyferry.server.own_token import find_token
 
     own = is_loopback(urlsplit(request.full_url).hostname or "")  # then no proxy is asked, nor told the token
     opener = build_opener(ProxyHandler({})) if own else build_opener()
-    if token := read_token(server) or (find_token(workspace) if workspace and own else ""):
+    if token := read_token(server) or (_own_token(request.full_url, workspace) if workspace and own else ""):
         request.add_header("Authorization", f"Bearer {token}")
     try:
         with opener.open(request, timeout=patience) as answer:
@@ -65,6 +64,28 @@ def _ask(request: Request, server: ServerSettings, patience: float, workspace: P
         raise ServiceUnreachable(
             str(reason), where=request.full_url, hint="is it running there? `skyferry run`"
         ) from error
+
+
+def _own_token(url: str, workspace: Path) -> str:
+    """Return the workspace's token, "" if there is none, or if another user listens there: anybody may while no service does."""
+    import os
+    import socket
+
+    from skyferry.server.own_token import find_token
+    from skyferry.server.peer import listeners_user
+
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        trusted = {None, os.getuid(), workspace.stat().st_uid}
+        return (
+            find_token(workspace)
+            if {listeners_user((str(each[4][0]), int(each[4][1]))) for each in found} <= trusted
+            else ""
+        )
+    except (OSError, ValueError):
+        return ""
 
 
 def _refused(url: str, error: HTTPError) -> SkyferryError:

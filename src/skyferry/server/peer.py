@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from dataclasses import dataclass
 
 _DIAG = 4  # NETLINK_SOCK_DIAG
 _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
@@ -25,11 +26,24 @@ def is_our_user(theirs: Address, ours: Address) -> bool:
     False where the kernel does not say: on other systems, in some sandboxes, and for a socket that its owner has closed.
     """
     user = os.getuid()
-    return user != _NOT_MAPPED and _owner(theirs, ours) == user
+    found = _socket(theirs, ours)
+    return user != _NOT_MAPPED and found is not None and not found.listens and found.user == user
 
 
-def _owner(local: Address, remote: Address) -> int | None:
-    """The user of the socket that is bound to `local` and connected to `remote`."""
+def listeners_user(address: Address) -> int | None:
+    """Return whose program listens there; None where nothing does, or the kernel does not say."""
+    found = _socket(address, (address[0], 0))
+    return found.user if found and found.listens else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Socket:
+    user: int
+    listens: bool
+
+
+def _socket(local: Address, remote: Address) -> _Socket | None:
+    """The socket that is bound to `local` and connected to `remote`, or else listens at `local`."""
     family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     try:
         ends = (socket.inet_pton(family, address.partition("%")[0]) for address in (local[0], remote[0]))
@@ -44,4 +58,4 @@ def _owner(local: Address, remote: Address) -> int | None:
         _, state, *_, user, inode = _ANSWER.unpack_from(answer, _HEADER.size)
     except (OSError, AttributeError, struct.error):
         return None
-    return None if state == _LISTENING or not inode else int(user)  # without an inode nobody holds it any more
+    return _Socket(user, state == _LISTENING) if inode else None  # without an inode nobody holds it any more
