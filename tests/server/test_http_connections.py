@@ -7,7 +7,7 @@ import errno
 import logging
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,8 @@ from tests.server.served import Service
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.server import Doors, acceptor, connection, create_app, gate, serve
+from skyferry.server.routers.events import EXAMPLE
+from skyferry.status import Submission
 
 HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-"
 BODY = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n["
@@ -67,19 +69,19 @@ async def test_a_client_that_is_being_answered_is_not_closed_for_another(
 ) -> None:
     answer, asked = asyncio.Event(), asyncio.Event()
 
-    async def ready() -> list[str]:
+    async def submit(bodies: Sequence[bytes]) -> list[Submission]:
         asked.set()
         await answer.wait()
         return []
 
-    monkeypatch.setattr(service, "ready", ready)
+    monkeypatch.setattr(service, "submit", submit)
     async with served(service, connections=1, patience=0.05) as url, httpx.AsyncClient() as client:
-        first = asyncio.create_task(client.get(f"{url}/ready"))
+        first = asyncio.create_task(client.post(f"{url}/v1/events", json=EXAMPLE))
         await asked.wait()
         second = asyncio.create_task(client.get(f"{url}/health"))
         await asyncio.sleep(0.2)  # longer than a client may take
         answer.set()
-        assert ((await first).status_code, (await second).status_code) == (200, 200)
+        assert ((await first).status_code, (await second).status_code) == (202, 200)
 
 
 @pytest.mark.parametrize("pieces", [(b"",), (HALF,), (BODY,)], ids=["nothing", "headers", "body"])
@@ -164,3 +166,19 @@ async def test_large_bodies_wait_for_their_turn(service: Service, monkeypatch: p
         small = await client.post(f"{url}/v1/events", content=b"[0]", headers={"content-type": "application/json"})
         assert small.status_code == 400
         assert not first.at_eof()
+
+
+async def test_a_client_that_does_not_read_its_answers_makes_room_too(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, pause = asyncio.Event(), connection.Connection.pause_writing
+
+    def pause_writing(self: connection.Connection) -> None:
+        pause(self)
+        full.set()
+
+    monkeypatch.setattr(connection.Connection, "pause_writing", pause_writing)
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300
+    async with served(service, connections=1) as url, said(url, asked), httpx.AsyncClient() as client:
+        await full.wait()
+        assert (await client.get(f"{url}/health")).status_code == 200

@@ -50,12 +50,13 @@ class Connection(H11Protocol):
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None
         self._receiving: type[h11.IDLE] | type[h11.SEND_BODY] | None = None
+        self._unread = False
         self.since = self.loop.time()  # it has been waiting for this client
 
     @property
     def waiting(self) -> bool:
         """The client has to do something first: nothing is lost but its time if it is closed."""
-        return self._receiving is not None or self.cycle is None or self.cycle.response_complete
+        return self._receiving is not None or self._unread or not self.served
 
     @property
     def served(self) -> bool:
@@ -90,11 +91,13 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for the client to read."""
         super().pause_writing()
+        self._unread = True
         self._start()
 
     def resume_writing(self) -> None:
         """Wait no longer."""
         super().resume_writing()
+        self._unread = False
         self._stop()
 
     def send_400_response(self, msg: str) -> None:

@@ -33,7 +33,10 @@ async def root() -> RedirectResponse:
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """Every operation with its parameters and answers."""
-    return HTMLResponse(page(request.app.openapi()), headers=_POLICY)
+    state = request.app.state
+    if not hasattr(state, "page"):  # the same every time, and long to make
+        state.page = page(request.app.openapi()).encode()
+    return HTMLResponse(state.page, headers=_POLICY)
 
 
 def page(document: dict[str, Any]) -> str:
