@@ -6,8 +6,10 @@ import asyncio
 import json
 import operator
 import re
+import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,9 @@ from prometheus_client import CollectorRegistry
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
-from skyferry.errors import LedgerError
-from skyferry.ledgers.memory import MemoryLedger
-from skyferry.model import Claim, Transfer
+from skyferry.errors import LedgerError, QueueError
 from skyferry.observe import MetricsObserver
-from skyferry.ports import Ledger, Outgoing, Settled, Wait
+from skyferry.ports import Outgoing
 from skyferry.queues.sqlite import SqliteQueue
 from skyferry.wiring import build
 from skyferry.wiring import service as wiring
@@ -30,7 +30,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 ALERT = re.compile(r"`(skyferry_[a-z_]+) (>|==) ([0-9]+)`")
 COMPARE: dict[str, Callable[[float, float], bool]] = {">": operator.gt, "==": operator.eq}
 Alert = tuple[str, str, str]
-LEDGER = {("skyferry_ledger_failing", "==", "1")}
+FILES = {("skyferry_ledger_failing", "==", "1"), ("skyferry_queue_failing", "==", "1")}
 BEHIND = 3600.0  # seconds
 
 
@@ -98,13 +98,11 @@ def event(key: str, at: float) -> Outgoing:
     )
 
 
-async def fired(
-    configured: Settings, wanted: set[Alert], met: Callable[[set[Alert]], bool], ledger: Ledger | None = None
-) -> set[Alert]:
+async def fired(configured: Settings, wanted: set[Alert], met: Callable[[set[Alert]], bool]) -> set[Alert]:
     """The alerts that fire once `met` is content with them."""
     registry = CollectorRegistry()
     metrics = MetricsObserver(registry)
-    async with build(configured, metrics, metrics.update, ledger=ledger) as service, asyncio.timeout(60):
+    async with build(configured, metrics, metrics.update) as service, asyncio.timeout(60):
         running = asyncio.create_task(service.run())
         seen: set[Alert] | None = None
         while seen is None or not met(seen):
@@ -148,7 +146,7 @@ async def test_every_alert_fires_where_it_should(tmp_path: Path, monkeypatch: py
         Leaping.leap = 600.0
 
     passing = asyncio.create_task(pass_time())
-    wanted, seen = set(alerts()) - LEDGER, set[Alert]()
+    wanted, seen = set(alerts()) - FILES, set[Alert]()
 
     def met(firing: set[Alert]) -> bool:
         if passing.done():  # each may have its moment
@@ -158,20 +156,21 @@ async def test_every_alert_fires_where_it_should(tmp_path: Path, monkeypatch: py
     await fired(configured, wanted, met)
 
 
-class Locked(MemoryLedger):
-    """Gives no claim."""
-
-    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
-        raise LedgerError("database is locked", where="ledger.db")
-
-
-async def test_a_ledger_that_fails_fires_its_alert(tmp_path: Path) -> None:
+async def test_files_that_fail_fire_their_alerts(tmp_path: Path) -> None:
     configured = settings(tmp_path)
-    queue = SqliteQueue(tmp_path / "queue.db", "events", "test", SystemClock())
-    await queue.send([event("a", SystemClock().time())])
-    await queue.close()
-    assert await fired(configured, LEDGER, lambda firing: firing == LEDGER, Locked("me", SystemClock())) == LEDGER
-    assert set(alerts()) > LEDGER
+    seen = set[Alert]()
+
+    def met(firing: set[Alert]) -> bool:
+        for file, table in (("ledger.db", "counters"), ("queue.db", "message")):
+            with closing(sqlite3.connect(tmp_path / file)) as db:
+                db.execute(f"DROP TABLE IF EXISTS {table}")
+        seen.update(firing)  # each may have its moment
+        return seen == FILES
+
+    with suppress(QueueError, LedgerError):  # of their closing
+        await fired(configured, FILES, met)
+    assert seen == FILES
+    assert set(alerts()) > FILES
 
 
 async def test_no_alert_fires_where_all_is_well(tmp_path: Path) -> None:
