@@ -4,6 +4,8 @@
     ├── ConfigError                 the configuration cannot work; exit code 2
     ├── EventError                  a message that is not an event we read           permanent
     │   ├── UnknownFormat
+    │   ├── UnroutedBucket          no store of the configuration is the event's bucket
+    │   ├── NoRoute                 a redriven letter that no route takes any more
     │   └── InvalidKey              a key that the store cannot hold, or that leaves its bucket
     ├── StoreError                  a store refused or failed
     │   ├── ObjectNotFound          the object (or the pinned version) is not there  skip
@@ -98,6 +100,14 @@ class EventError(SkyferryError):
 
 class UnknownFormat(EventError):
     """The message has no known notification format."""
+
+
+class UnroutedBucket(EventError):
+    """No store of the configuration is the event's bucket."""
+
+
+class NoRoute(EventError):
+    """No route takes this event any more."""
 
 
 class InvalidKey(EventError):

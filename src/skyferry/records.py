@@ -26,7 +26,9 @@ Event = Literal[
     "message.test",  # a provider's test message, acked
     "message.dead",  # could not be parsed
     "event.received",  # reason: the format it came in
-    "event.unrouted",  # no route matches
+    "event.unrouted",  # no route takes it; reason: the format, message: the rules that refused it
+    "event.unknown_bucket",  # bucket; no store of the configuration is that: kept as a dead letter
+    "event.passed_over",  # bucket, reason: released, ignored; the same under that setting of its queue
     "event.ignored",  # reason: the provider's name for what does not concern content
     "transfer.claimed",
     "transfer.duplicate",  # settled before
@@ -63,6 +65,7 @@ class Record:
     route: str = ""
     queue: str = ""
     store: str = ""
+    bucket: str = ""  # provider://bucket, as a notification names it: anybody may have written it
     key: str = ""  # destination key (source key for watch.*)
     operation: str = ""  # read, write, head, write_part, ...
     reason: str = ""

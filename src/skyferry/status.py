@@ -17,7 +17,7 @@ class Submission:
     event_id: str
     correlation_id: str
     transfer_ids: tuple[str, ...]  # one per route that takes it
-    unrouted: bool = False  # no route takes it: it will be acked and counted, nothing is copied
+    unrouted: bool = False  # no route takes it: nothing is copied
 
 
 Part = Literal["worker", "ledger", "queue", "store", "work"]
@@ -69,7 +69,16 @@ class Status:
     )  # waiting for an operator to redrive or discard them; None where the ledger cannot be asked
     breakers: Mapping[str, str]  # store name -> closed, half_open, open
     routes: tuple[str, ...] = ()
+    unrouted: Mapping[str, int] = field(
+        default_factory=dict
+    )  # dead letters of buckets that no store is, by provider://bucket
     limiter_waiting: Mapping[str, int] = field(default_factory=dict)  # store name -> requests in its rate limit's queue
     receives: Mapping[str, float] = field(default_factory=dict)  # queue name -> seconds since a receive succeeded
     oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = not known
     checks: tuple[Check, ...] = ()
+
+
+def unrouted(bucket: str, count: int) -> str:
+    """What to say of the dead letters of a bucket that no store of the configuration is."""
+    events = "1 event" if count == 1 else f"{count:,} events"
+    return f"{events} of {bucket}, which no store of the configuration is: kept as dead letters (unrouted_bucket)"

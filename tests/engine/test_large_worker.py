@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skyferry.clock import SystemClock
+from skyferry.config.refusing import Untaken
 from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.admission import MemoryBudget
@@ -44,6 +45,9 @@ class Reader:
 
     def match(self, event: ObjectEvent) -> list[Transfer]:
         return self.routes.match(event)
+
+    def untaken(self, event: ObjectEvent) -> Untaken:
+        return self.routes.untaken(event)
 
 
 class Silence:

@@ -28,7 +28,7 @@ async def test_a_bug_in_parsing_ends_nothing() -> None:
     clock = ManualClock()
     queue = MemoryQueue("events", clock)
     worker = idle(clock, queue)
-    worker._reader = Surprised()  # type: ignore[assignment]  # it matches nothing, for nothing is parsed
+    worker._intake._reader = Surprised()  # type: ignore[assignment]  # it matches nothing, for nothing is parsed
     await queue.send([Outgoing(b"bug"), Outgoing(b"other"), Outgoing(b"bug")])
     running = asyncio.create_task(worker.run())
     await clock.advance(1)

@@ -134,16 +134,31 @@ def test_envelopes_cannot_be_nested_without_end() -> None:
     assert survives(body, {}) is None
 
 
-def test_one_bad_record_refuses_the_whole_message() -> None:
-    """The dead letter keeps it whole; nothing of it is lost in part."""
+def test_one_bad_record_is_told_beside_the_good_ones() -> None:
+    """Each part of the message makes a message that says the same."""
     for body in VALID:
-        value = json.loads(body) if body[:1] in b"{[" else None
-        records = value if isinstance(value, list) else (value or {}).get("Records")
-        if records:
-            for bad in (None, 7, {}, {"eventVersion": "2.1"}):
-                mixed = [*records, bad]
-                text = json.dumps(mixed if isinstance(value, list) else {**(value or {}), "Records": mixed})
-                assert survives(text.encode(), {}) is None
+        value: Any = json.loads(body) if body[:1] in b"{[" else None
+        records: list[Any] = (value if isinstance(value, list) else (value or {}).get("Records")) or []
+        for bad in (None, 7, {}, {"eventVersion": "2.1"}) if records else ():
+            mixed = [bad, *records]
+            alone = parse(body, {})
+            said = parse(
+                json.dumps(mixed if isinstance(value, list) else {**(value or {}), "Records": mixed}).encode(), {}
+            )
+            assert (said.events, said.ignored) == (alone.events, alone.ignored)
+            assert len(said.faulty) == len(alone.faulty) + 1
+            assert survives(said.faulty[0].piece.body(), {}) is None
+            again = {e.event_id for piece in said.pieces for e in parse(piece.body(), {}).events}
+            assert again == {e.event_id for e in said.events}
+
+
+def test_many_bad_records_are_told_in_a_bounded_number_of_errors() -> None:
+    """The last has all the rest, and nothing is lost."""
+    good = json.loads((Path(__file__).parent / "corpus" / "valid" / "s3-put.json").read_bytes())["Records"]
+    said = parse(json.dumps({"Records": [*good, *range(1000)]}).encode(), {})
+    assert len(said.faulty) == 100
+    assert [record for fault in said.faulty for record in fault.piece.records] == list(range(1000))
+    assert survives(json.dumps({"Records": [*good, *([0] * 10_000)]}).encode(), {}) is None
 
 
 def test_a_long_event_and_a_long_list_are_refused_before_they_are_looked_through() -> None:

@@ -24,6 +24,7 @@ from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.harness import claim, done, failure, finish, settle, transfer
 from skyferry.testing.ledger.letters import BURIED
+from skyferry.testing.ledger.refusals import UNROUTED
 from skyferry.testing.ledger.uploads import progress
 
 
@@ -86,6 +87,21 @@ async def test_batches_of_any_size_are_whole(tmp_path: Path, count: int) -> None
     assert (await ledger.counts())[State.DONE] == count
     placed = await ledger.placements("to", [c.transfer.key for c in claims])
     assert [p.transfer_id for p in placed if p] == [c.transfer.id for c in claims]
+    await ledger.close()
+
+
+async def test_a_file_of_before_refusals_opens(tmp_path: Path) -> None:
+    """Its letters stay, and new ones are grouped."""
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path, "one", ManualClock())
+    await ledger.bury([BURIED])
+    await ledger.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP INDEX letters_by_bucket; ALTER TABLE letters DROP COLUMN bucket; DROP TABLE refusals;")
+    ledger = SqliteLedger(path, "one", ManualClock())
+    await ledger.bury([UNROUTED])
+    assert await ledger.unrouted() == [("aws_s3://nc", 1)]
+    assert await ledger.dead_letter("buried") == BURIED
     await ledger.close()
 
 

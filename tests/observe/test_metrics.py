@@ -218,3 +218,23 @@ def test_two_registries_do_not_share_numbers(registry: CollectorRegistry, observ
 def test_a_second_observer_on_one_registry_is_refused(registry: CollectorRegistry, observer: MetricsObserver) -> None:
     with pytest.raises(ValueError, match="Duplicated"):
         MetricsObserver(registry)
+
+
+def test_foreign_buckets_are_counted_by_name_until_there_are_very_many(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    """Anybody who may send to a queue may name any number of them."""
+    for number in range(1000):
+        for _ in range(2):
+            observer.on(
+                Record(
+                    "event.unknown_bucket", queue="q", bucket=f"s3://{number}", reason="kept", error="unrouted_bucket"
+                )
+            )
+    observer.on(Record("event.passed_over", queue="q", bucket="s3://7", reason="ignored"))
+    name = "skyferry_events_unknown_bucket_total"
+    values = {s.labels["bucket"]: s.value for m in registry.collect() for s in m.samples if s.name == name}
+    assert len(values) == 51
+    assert (values["s3://49"], values["(others)"]) == (2, 2 * 950)
+    assert registry.get_sample_value(name, {"queue": "q", "bucket": "s3://7", "outcome": "ignored"}) == 1
+    assert registry.get_sample_value("skyferry_dead_letters_total", {"reason": "unrouted_bucket"}) == 2000

@@ -201,6 +201,7 @@ async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None
         "queues": {"main": {"ready": 5, "leased": 1, "delayed": None, "oldest_age": 12.5}},
         "transfers": {"done": 7},
         "dead_letters": 1,
+        "unrouted": {},
         "breakers": {"dst": "open"},
         "limiter_waiting": {},
         "routes": ["photos"],

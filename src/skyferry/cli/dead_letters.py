@@ -63,23 +63,25 @@ def list_(
 ) -> None:
     """List dead letters, newest first, under a count of their causes.
 
-    JSON: as `GET /v1/dead-letters` answers, `items` and `cursor` ("" at the end); and `causes`, each with `route`, `reason`
-    and `count`, of all there are.
+    JSON: as `GET /v1/dead-letters` answers, `items` and `cursor` ("" at the end); `causes`, each with `route`, `reason`
+    and `count`, of all there are; and `buckets`, each with `bucket` (provider://bucket) and `count`, of those with the reason
+    `unrouted_bucket`.
     """
     where = Filter(None, route, prefix, source_key, reason, moment(since), moment(until))
 
-    async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], Page[DeadLetter]]:
-        return await ledger.causes(), await ledger.dead_letters(where, cursor, limit)
+    async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
+        return await ledger.causes(), await ledger.unrouted(), await ledger.dead_letters(where, cursor, limit)
 
-    causes, page = _with_ledger(config, workspace, ask)
+    causes, buckets, page = _with_ledger(config, workspace, ask)
     if json:
         from skyferry.server.models import DeadLetterSummary
 
         grouped = [{"route": route, "reason": reason, "count": count} for route, reason, count in causes]
         items = [DeadLetterSummary.model_validate(letter).model_dump(mode="json") for letter in page.items]
-        output.emit({"causes": grouped, "items": items, "cursor": page.cursor})
+        counted = [{"bucket": bucket, "count": count} for bucket, count in buckets]
+        output.emit({"causes": grouped, "buckets": counted, "items": items, "cursor": page.cursor})
     else:
-        _show(causes, page)
+        _show(causes, buckets, page)
 
 
 @app.command()
@@ -211,11 +213,14 @@ def _report_taken(found: Tally, json: bool) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(causes: list[tuple[str, str, int]], page: Page[DeadLetter]) -> None:
+def _show(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int]], page: Page[DeadLetter]) -> None:
     if not causes:
         output.lines("there are no dead letters")
         return
     output.table(("count", "cause", "route"), ((str(count), reason, route) for route, reason, count in causes))
+    if buckets:
+        output.lines("")
+        output.table(("count", "of a bucket that no store is"), ((str(count), bucket) for bucket, count in buckets))
     columns = ("given up", "cause", "from", "tries", "id")
     rows = ((output.when(e.at), e.reason, e.source or e.queue, str(len(e.attempts)), e.id) for e in page.items)
     output.lines("")

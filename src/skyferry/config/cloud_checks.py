@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.settings import DeadLetterSettings, QueueSettings, StoreSettings
+from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
 from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, resolved, resolved_queue
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
@@ -49,7 +49,7 @@ def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | N
     return _reached(settings, resolved_queue, url, place, (*place, "url"), document)
 
 
-def same_queue(one: QueueSettings, other: QueueSettings) -> bool:
+def same_queue(one: QueueAddress, other: QueueAddress) -> bool:
     """Whether what is sent to one of two resolved queues comes from the other. What only one of them says, both may mean."""
     left, right = QueueUrl.parse(one.url), QueueUrl.parse(other.url)
     if left.scheme != right.scheme or one.endpoint != other.endpoint:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from skyferry.config.patterns import Template, glob
+from skyferry.config.refusing import Refused, Rule, Untaken, refusal, rules_of
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import address
 from skyferry.errors import ConfigError, EventError, NotFound
@@ -45,6 +46,7 @@ class Route:
     max_size: int | None = None
     min_age: float = 0.0  # seconds
     max_age: float | None = None
+    rules: tuple[Rule, ...] = ()  # those of `takes`, one by one
 
     @property
     def source(self) -> Address:
@@ -107,6 +109,30 @@ class Routes:
             return self._directed(event, event.destination, routes)
         key = source.key
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
+
+    def untaken(self, event: ObjectEvent) -> Untaken:
+        """Why `match` gave nothing for this event: no store is its bucket, or every route from there refuses it."""
+        event = self._recognised(event)
+        source = event.source
+        if (source.provider, source.bucket) not in self._known:
+            return Untaken(known=False)
+        if event.overwritten and event.change is Change.DELETED:
+            return Untaken(True, (Refused("", "the delete is half of an overwrite: the new object has its own event"),))
+        routes = self._by_source.get((source.provider, source.bucket), [])
+        if not routes:
+            return Untaken(True, (Refused("", f"no route reads from {source.provider}://{source.bucket}"),))
+        return Untaken(True, tuple(Refused(r.name, refusal(r.rules, source.key) or "deletes: ignore") for r in routes))
+
+    def leads(self, transfer: Transfer) -> bool:
+        """Whether the route of this transfer is still there, still between these stores, and still takes it."""
+        route, source = self.by_name.get(transfer.route), transfer.source
+        return (
+            route is not None
+            and (route.source_store, route.store) == (transfer.source_store, transfer.store)
+            and route.source == (source.provider, source.bucket)
+            and route.takes(source.key)
+            and (transfer.change is Change.CREATED or route.deletes == "propagate")
+        )
 
     def _recognised(self, event: ObjectEvent) -> ObjectEvent:
         """Many servers that speak S3 say in their notifications that they are Amazon's. No bucket of Amazon's is meant where
@@ -202,6 +228,7 @@ def _compiled(route: RouteSettings, settings: Settings) -> Route:
             max_size=route.filter.max_size,
             min_age=route.filter.min_age,
             max_age=route.filter.max_age,
+            rules=rules_of(route.filter, key_filter),
         )
     except KeyError as error:
         raise ConfigError(f"there is no store {error}", where=f"route {route.name}") from error

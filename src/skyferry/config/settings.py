@@ -132,8 +132,8 @@ class RouteSettings(Section):
     model_config = ConfigDict(populate_by_name=True)
 
 
-class QueueSettings(Section):
-    """Where events come from."""
+class QueueAddress(Section):
+    """A queue, and how it is reached."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs and metrics.")
     url: str = Field(
@@ -147,7 +147,17 @@ class QueueSettings(Section):
     lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
 
 
-class DeadLetterSettings(QueueSettings):
+class QueueSettings(QueueAddress):
+    """Where events come from."""
+
+    unknown_buckets: Literal["keep", "release", "ignore"] = Field(
+        "keep",
+        description="An event of a bucket that no store here is: keep it as a dead letter, release it for another deployment "
+        "that takes from this queue, or ignore it. It is counted in each case.",
+    )
+
+
+class DeadLetterSettings(QueueAddress):
     """Where dead letters are sent too, for others to see, and redriven from."""
 
     name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="In logs.")

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from skyferry.config.settings import DeadLetterSettings, QueueSettings, SimulatorSettings, StoreSettings
+from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.model import Provider
 
 
@@ -36,8 +36,8 @@ class Scheme:
     needs: tuple[str, ...] = ()  # these modules
 
 
-S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
-Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
+S = TypeVar("S", StoreSettings, QueueAddress, QueueSettings, DeadLetterSettings)
+Q = TypeVar("Q", QueueAddress, QueueSettings, DeadLetterSettings)
 _CLOUD = frozenset({"endpoint", "identity", "allow_http"})
 STORES = {
     "s3": Scheme(

@@ -50,6 +50,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "sender": "the queue lets the bucket send",
         "event": "the event of a canary comes back",
         "delete-event": "so does that of its delete",
+        "unrouted": "each event is of a bucket that a store is",
     }
 )
 

@@ -37,7 +37,8 @@ class Subject:
         except EventError:
             return set()
         ours = all((event.source.bucket, event.source.key) == (self.bucket, self.key) for event in said.events)
-        return {event.change for event in said.events} if ours and not said.ignored and not said.test else set()
+        alone = not (said.ignored or said.test or said.faulty)
+        return {event.change for event in said.events} if ours and alone else set()
 
 
 @dataclass

@@ -12,7 +12,7 @@ from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
 from skyferry.doctor import facts as bucket_facts
-from skyferry.doctor import files, holds, notices
+from skyferry.doctor import files, holds, notices, unrouted
 from skyferry.doctor.canary import Copy, Errand, Found, sent
 from skyferry.doctor.check import Check, Place, State
 from skyferry.doctor.events import Subject
@@ -43,7 +43,7 @@ class Scope:
 
 
 async def examine(settings: Settings, scope: Scope, clock: Clock | None = None) -> list[Check]:
-    """What was found, in the order stores, queues, routes. Raises nothing for what is wrong: that is a check."""
+    """What was found, in the order stores, queues, routes, ledger. Raises nothing for what is wrong: that is a check."""
     opener = Opener(settings, clock or SystemClock())
     try:
         return await _Doctor(opener, scope).run()
@@ -73,6 +73,7 @@ class _Doctor:
         for queue in settings.queues:
             of_queues += self._queue(queue, reached[queue.name])
         of_queues += [*await self._letters(), *await asyncio.to_thread(files.of_ledger, settings)]
+        of_queues += await unrouted.look(self.opener)
         for route in settings.routes:
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]

@@ -66,6 +66,8 @@ class Chains:
         """One attempt; every failure becomes an outcome."""
         if job.claim is None or self.stopping:
             return Released(self._w.clock.time())
+        if job.ended is not None:
+            return job.ended
         claim = _claim(chain, job)
         if claim.lost >= self._policy.lost_leases:
             return self._dead(job, Failure(claim.attempt, self._w.clock.time(), "worker_lost", _LOST, burned=True))

@@ -64,8 +64,10 @@ class Copier:
 
     async def give_up(self, transfer: Transfer, uploads: OpenUploads) -> None:
         """Abort the uploads to its destination key that are still open: it is settled, nobody will go on with them."""
+        if (store := self._stores.get(transfer.store)) is None:
+            return  # its route is gone, and the store with it: `skyferry gc` says what is left there
         for progress in list(uploads.known.values()):
-            await large.give_up(self._stores[transfer.store], uploads, progress)
+            await large.give_up(store, uploads, progress)
 
     async def _by_size(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
         """Look at the source before any of it is read: it may be gone, or the provider may copy it by itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from skyferry.engine.attempt import Attempt, OpenUploads
 from skyferry.model import Claim, Placement, Priority, Transfer
-from skyferry.ports import EventQueue, Message, letters
+from skyferry.ports import EventQueue, Message, Outcome, letters
 
 Key = tuple[str, str]  # destination store and key
 HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  # seconds of seniority
@@ -27,6 +27,11 @@ class Held:
         """The queue that it came from first; that of a redriven one says so in an attribute."""
         return dict(self.message.attributes).get(letters.QUEUE) or self.queue.name
 
+    @property
+    def letter(self) -> str:
+        """The id of the dead letter that is redriven by it; "" for any other message."""
+        return dict(self.message.attributes).get(letters.LETTER, "")
+
 
 @dataclass(eq=False, slots=True)
 class Job:
@@ -37,6 +42,7 @@ class Job:
     claim: Claim | None = None
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
+    ended: Outcome | None = None  # no route makes it any more: this is recorded, and nothing else is done
 
     @property
     def key(self) -> Key:

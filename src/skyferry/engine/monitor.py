@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from skyferry.engine.heard import NOT_YET, HeardQueue
@@ -43,6 +43,7 @@ class Facts:
 
     transfers: Mapping[State, int] | None = None
     letters: int | None = None
+    unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.unrouted`
     oldest: Mapping[str, float] | None = None  # see `Ledger.oldest_unsettled`
     check: Check = Check("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
 
@@ -89,6 +90,7 @@ class Monitor:
         try:
             async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.counts(), await self._ledger.causes()
+                self.facts.unrouted = dict(await self._ledger.unrouted())
         except (LedgerError, TimeoutError):
             self.facts.transfers = self.facts.letters = None
         else:

@@ -11,15 +11,17 @@ from typing import Protocol
 from skyferry import __version__
 from skyferry.engine.health import Health
 from skyferry.engine.heard import NOT_YET, HeardQueue
+from skyferry.engine.intake import Reader
+from skyferry.engine.leftovers import Leftovers
 from skyferry.engine.monitor import Changes, Monitor, Probe
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.submission import take
-from skyferry.engine.worker import Reader, Worker
+from skyferry.engine.worker import Worker
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
-from skyferry.status import Check, Condition, Readiness, Status, Submission
+from skyferry.status import Check, Condition, Readiness, Status, Submission, unrouted
 
 SAMPLE = 1.0  # seconds between samples of what is known, for the metrics
 OVERDUE = 10.0  # seconds behind its time after which a request to a store is a sign that the store stands still
@@ -57,6 +59,7 @@ class Assembly:
     paces: Mapping[str, float] = field(default_factory=dict)  # seconds between questions for the depth, by queue
     overdue: Callable[[], Mapping[str, float]] = dict  # seconds that the slowest request is behind, by store
     probes: Sequence[Probe] = ()  # of what else /ready is to name
+    leftovers: Leftovers | None = None  # ends what waits for routes that are gone
 
 
 class Service:
@@ -81,6 +84,8 @@ class Service:
             helpers.append(tasks.create_task(self._monitor.run(), name="monitor"))
             helpers.append(tasks.create_task(self._sample(), name="sample"))
             helpers.append(tasks.create_task(self._prune(), name="prune"))
+            if self._a.leftovers:
+                helpers.append(tasks.create_task(self._a.leftovers.run(), name="leftovers"))
             if self._a.outbox:
                 helpers.append(tasks.create_task(self._a.outbox.run(), name="outbox"))
             if until_idle:
@@ -145,6 +150,7 @@ class Service:
             dead_letters=facts.letters,
             breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
             routes=tuple(self._a.world.routes),
+            unrouted=facts.unrouted,
             limiter_waiting=self._a.waiting(),
             receives={queue.name: now - (queue.heard.answered or queue.heard.since) for queue in self._a.queues},
             oldest=self._oldest(),
@@ -172,6 +178,10 @@ class Service:
                 yield Check("store", store, "down", f"a request has been without an answer for {late:.0f} s too long")
             else:
                 yield Check("store", store, "ok")
+
+        if buckets := self._monitor.facts.unrouted:
+            told = "; ".join(unrouted(bucket, count) for bucket, count in buckets.items())
+            yield Check("work", "unrouted_bucket", "degraded", told)
 
     def _worker_state(self) -> tuple[Condition, str]:
         if self._a.worker.draining:

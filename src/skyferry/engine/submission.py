@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skyferry.engine.worker import Reader
+from skyferry.engine.intake import Reader
 from skyferry.model import Priority
 from skyferry.ports import EventQueue, Outgoing
 from skyferry.status import Submission
@@ -14,7 +14,10 @@ async def take(reader: Reader, queue: EventQueue, bodies: Sequence[bytes]) -> li
     """Durably, one message per body, one answer per event. Raises EventError for the first that is none; then none is taken."""
     answers, messages = [], []
     for body in bodies:
-        events = reader.parse(body, {}).events
+        parsed = reader.parse(body, {})
+        if parsed.faulty:
+            raise parsed.faulty[0].error
+        events = parsed.events
         for event in events:
             ids = tuple(transfer.id for transfer in reader.match(event))
             answers.append(Submission(event.event_id, event.correlation_id, ids, unrouted=not ids))

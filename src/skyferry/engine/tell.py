@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skyferry.errors import LedgerError, SkyferryError
+from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import ObjectEvent, State, Transfer
 from skyferry.ports import (
     Clock,
@@ -59,17 +59,34 @@ class Teller:
         """A provider's test message."""
         self._on(Record("message.test", queue=queue))
 
-    def event(self, queue: str, event: ObjectEvent, transfers: int) -> None:
-        """An event was read; it asks for so many transfers."""
+    def unknown_bucket(self, queue: str, event: ObjectEvent, outcome: str) -> None:
+        """An event of a bucket that no store is was kept, released or ignored."""
         self._on(
             Record(
-                "event.received" if transfers else "event.unrouted",
+                "event.unknown_bucket" if outcome == "kept" else "event.passed_over",
+                correlation_id=event.correlation_id,
+                event_id=event.event_id,
+                queue=queue,
+                bucket=f"{event.source.provider}://{event.source.bucket}",
+                key=event.source.key,
+                operation=event.change,
+                reason=outcome,
+                error=UnroutedBucket.kind if outcome == "kept" else "",
+            )
+        )
+
+    def event(self, queue: str, event: ObjectEvent, why: str = "") -> None:
+        """An event was read; `why` says which rules refused it, where no route takes it."""
+        self._on(
+            Record(
+                "event.unrouted" if why else "event.received",
                 correlation_id=event.correlation_id,
                 event_id=event.event_id,
                 queue=queue,
                 key=event.source.key,
                 operation=event.change,
                 reason=event.format,
+                message=why,
                 traceparent=event.traceparent,
             )
         )

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from skyferry.engine.chains import ChainPolicy, Chains
 from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Copier
 from skyferry.engine.hold import Chain, Held, Hold, Job
+from skyferry.engine.intake import Intake, Read, Reader
+from skyferry.engine.leftovers import end_redriven
 from skyferry.engine.world import World
-from skyferry.errors import EventError, InternalError, LedgerError, QueueError, SkyferryError
-from skyferry.events.detect import Parsed
-from skyferry.model import Claim, ObjectEvent, Transfer
-from skyferry.ports import DeadLetter, EventQueue, Message, Released, Settled, Settlement, Wait, letters
+from skyferry.errors import LedgerError, QueueError
+from skyferry.model import Claim
+from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 
-_BUG = "report it with this message; after an update, redrive the letter"
 TURN = 1.0  # seconds, at most, between looks whether there is more room
-
-
-class Reader(Protocol):
-    """Messages to transfers; pure."""
-
-    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
-        """The events of a message. Raises EventError."""
-
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        """What the routes make of an event. Raises EventError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +30,7 @@ class WorkerPolicy:
     drain: float = 25.0  # seconds
     poll: float = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
     chains: ChainPolicy = field(default_factory=ChainPolicy)
+    unknown_buckets: Mapping[str, str] = field(default_factory=dict)  # by queue: keep, release, ignore
 
 
 class Worker:
@@ -50,9 +39,10 @@ class Worker:
     def __init__(
         self, world: World, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
     ) -> None:
-        self._w, self._reader, self._queues, self._policy = world, reader, queues, policy
+        self._w, self._queues, self._policy = world, queues, policy
         self._hold = Hold(policy.held_messages)
         self._tell = world.teller
+        self._intake = Intake(reader, self._tell, world.clock, policy.unknown_buckets)
         self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
         self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
         self._stop = asyncio.Event()
@@ -75,6 +65,10 @@ class Worker:
     def idle(self) -> bool:
         """Nothing in hand."""
         return not self._hold.messages
+
+    def has(self, transfer_id: str) -> bool:
+        """Whether a transfer is in hand."""
+        return transfer_id in self._hold.jobs
 
     @property
     def draining(self) -> bool:
@@ -145,36 +139,39 @@ class Worker:
         self._tell.received(queue.name, len(messages))
         batch = [Held(queue, m) for m in messages]
         self._hold.messages.update(batch)
-        buried: list[DeadLetter] = []
+        reads = [(held, self._intake.read(held)) for held in batch]
         fresh: list[Job] = []
-        for held in batch:
-            try:
-                fresh += self._hold.adopt(self._read(queue, held.message), held, self._w.clock.time())
-            except Exception as problem:  # noqa: BLE001 - a bug that one message meets must not stop the others
-                bug = f"{type(problem).__name__}: {problem}"
-                error = problem if isinstance(problem, EventError) else InternalError(bug, hint=_BUG)
-                buried.append(self._letter(held, error))
-                self._tell.unreadable(queue.name, error)
-        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, nobody's route, bad timing
+        now = self._w.clock.time()
         try:
-            if buried:
-                await self._w.ledger.bury(buried)
+            for held, read in reads:
+                if held.letter:
+                    await end_redriven(self._w.ledger, held, read, now)
+        except LedgerError:
+            self._abandon(batch, fresh)
+            raise
+        for held, read in reads:
+            held.again = None if read.release is None else now + read.release
+            jobs = self._hold.adopt(read.transfers, held, now)
+            for job in jobs if read.ended else ():
+                job.ended = read.ended.get(job.transfer.id)
+            fresh += jobs
+        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, no route's, bad timing
+        try:
+            await self._keep_untaken([read for _, read in reads])
             await self._claim(fresh, tasks)
         except LedgerError:
             self._abandon(empty, fresh)
             raise
         self._closer.close(empty)
 
-    def _read(self, queue: EventQueue, message: Message) -> list[Transfer]:
-        parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
-        if parsed.test:
-            self._tell.test_message(queue.name)
-        for name in parsed.ignored:
-            self._tell.ignored(queue.name, name)
-        matched = [(event, self._reader.match(event)) for event in parsed.events]
-        for event, transfers in matched:
-            self._tell.event(queue.name, event, len(transfers))
-        return [t for _, transfers in matched for t in transfers]
+    async def _keep_untaken(self, reads: Sequence[Read]) -> None:
+        """Write down what becomes no transfer, in one step of the ledger for a whole batch."""
+        buried = [letter for read in reads for letter in read.letters]
+        refusals = [refusal for read in reads for refusal in read.refusals]
+        if buried:
+            await self._w.ledger.bury(buried)
+        if refusals:
+            await self._w.ledger.refuse(refusals)
 
     async def _claim(self, fresh: list[Job], tasks: asyncio.TaskGroup) -> None:
         keys = [job.key for job in fresh]
@@ -221,21 +218,6 @@ class Worker:
         self._closer.close(empty)
         for job in fresh:
             self._closer.close(self._hold.finish(job, again))
-
-    def _letter(self, held: Held, error: SkyferryError) -> DeadLetter:
-        message = held.message
-        known = dict(message.attributes).get(letters.LETTER, "")  # a redriven one dies as the letter that it was
-        fresh = hashlib.blake2b(f"{held.queue.name}\0{message.id}".encode(), digest_size=16).hexdigest()
-        return DeadLetter(
-            id=known or fresh,
-            at=self._w.clock.time(),
-            queue=held.origin,
-            reason=error.kind,
-            message=str(error),
-            hint=error.hint,
-            body=message.body,
-            attributes=letters.without(message.attributes),
-        )
 
     async def _keep(self) -> None:
         """Renew every lease in hand, those still waiting for their turn too; a queue that hangs holds up no other."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from skyferry.errors import EventError, UnknownFormat
 from skyferry.events import azure, gcs, native, s3
-from skyferry.events.fields import MAX_BODY, Fields, Parsed, as_list, joined, load
+from skyferry.events.fields import MAX_BODY, Fields, Parsed, load, parse_each
 
 __all__ = ["MAX_BODY", "Parsed", "parse"]
 
@@ -20,7 +20,7 @@ def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
     """All events of one message. Pure.
 
     Raises EventError (UnknownFormat, InvalidKey) for whatever is not an event that Skyferry reads, and never anything else;
-    then no part of the message counts.
+    then no part of the message counts. Of several records, those that cannot be read are in `Parsed.faulty`.
     """
     if len(body) > MAX_BODY:
         raise EventError(f"the message has {len(body):,} bytes", hint=f"at most {MAX_BODY:,} are read")
@@ -36,7 +36,7 @@ def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
         return _parse(inner, attributes, wraps - 1)
     data = load(body)
     if isinstance(data, list):
-        return joined([azure.parse(item) for item in as_list(data, "")])
+        return parse_each(data, "", azure.parse)
     if not isinstance(data, dict):
         raise UnknownFormat("the message is neither a JSON object nor an array")
     fields = Fields(data)

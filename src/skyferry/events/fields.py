@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from skyferry.model import ObjectEvent, Position
 MAX_BODY = 1024 * 1024  # bytes; a notification has about one KiB, and SQS takes no larger message
 MAX_ITEMS = 10_000  # of one list; S3 sends one record, Event Grid 5,000 events at most
 MAX_KEY = 1024  # bytes of UTF-8
+MAX_FAULTY = 100  # records of one message that are told of one by one
 MAX_SIZE = 2**63 - 1  # bytes
 TIMESTAMP = (  # RFC 3339; the calendar (30 February) is checked when it is read
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
@@ -34,21 +35,75 @@ _NAMESPACE = uuid.UUID("9a7c3c5e-2a52-5d7f-8f5e-6a1d2f6f9b10")  # of the event i
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Some records of a message that has more, which can make a message of their own."""
+
+    records: tuple[object, ...]  # JSON values
+    member: str = ""  # of the object that has them; "" = they stand in an array
+
+    def body(self) -> bytes:
+        """That message; b"" if it cannot be written, because it is nested too deeply."""
+        try:
+            return orjson.dumps({self.member: self.records} if self.member else self.records)
+        except TypeError:
+            return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """Records of a message that cannot be read, beside others that can."""
+
+    error: EventError
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    """All that one message says. One bad record makes the whole message an error: nothing of it is lost in part."""
+    """All that one message says."""
 
     events: tuple[ObjectEvent, ...] = ()
     test: bool = False  # a provider's test message: ack and count it
     ignored: tuple[str, ...] = ()  # notifications that do not concern content, by the provider's name for them
+    faulty: tuple[Faulty, ...] = ()  # where a message has several records, those that cannot be read
+    pieces: tuple[Piece, ...] = ()  # one per event, where a message has several records
 
 
-def joined(parts: list[Parsed]) -> Parsed:
-    """Several records of one message."""
+def parse_each(values: object, path: str, parse: Callable[[Fields], Parsed], member: str = "") -> Parsed:
+    """A list of at least one record, each on its own. Raises EventError if none of them can be read."""
+    if not isinstance(values, list) or not values:
+        raise EventError("must be an array of at least one object", where=path)
+    if len(values) > MAX_ITEMS:
+        raise EventError(f"has {len(values):,} items", where=path, hint=f"at most {MAX_ITEMS:,} are read")
+    if len(values) == 1:
+        return parse(as_fields(values[0], f"{path}[0]"))
+    read: list[tuple[object, Parsed]] = []
+    bad: list[object] = []
+    errors: list[EventError] = []  # of the first of these
+    for index, value in enumerate(values):
+        try:
+            read.append((value, parse(as_fields(value, f"{path}[{index}]"))))
+        except EventError as error:
+            bad.append(value)
+            errors += [error] if len(errors) < MAX_FAULTY else []
+    if not read:
+        raise errors[0]
     return Parsed(
-        events=tuple(e for p in parts for e in p.events),
-        test=any(p.test for p in parts),
-        ignored=tuple(i for p in parts for i in p.ignored),
+        events=tuple(event for _, part in read for event in part.events),
+        test=any(part.test for _, part in read),
+        ignored=tuple(name for _, part in read for name in part.ignored),
+        faulty=tuple(_faulty(bad, errors, member)),
+        pieces=tuple(Piece((value,), member) for value, part in read for _ in part.events),
     )
+
+
+def _faulty(bad: Sequence[object], errors: Sequence[EventError], member: str) -> Iterator[Faulty]:
+    """One by one; where there are very many, the last have one in common."""
+    alone = len(bad) if len(bad) <= MAX_FAULTY else MAX_FAULTY - 1
+    yield from (Faulty(error, Piece((value,), member)) for value, error in zip(bad[:alone], errors, strict=False))
+    if rest := tuple(bad[alone:]):
+        error = errors[alone]
+        many = f"{error.message}; {len(rest):,} records of one message cannot be read, this is the first"
+        yield Faulty(type(error)(many, where=error.where, hint=error.hint), Piece(rest, member))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +123,6 @@ class Fields:
     def child(self, name: str) -> Fields:
         """A required object."""
         return as_fields(self._required(name), self.at(name))
-
-    def children(self, name: str) -> Iterator[Fields]:
-        """A required list of at least one object."""
-        return as_list(self._required(name), self.at(name))
 
     def text(self, name: str) -> str:
         """A required string, not empty."""
@@ -151,15 +202,6 @@ def as_fields(value: object, path: str) -> Fields:
     if not isinstance(value, dict):
         raise EventError(f"must be an object, not {kind(value)}", where=path)
     return Fields(value, path)
-
-
-def as_list(value: object, path: str) -> Iterator[Fields]:
-    """A list of at least one object at this path."""
-    if not isinstance(value, list) or not value:
-        raise EventError("must be an array of at least one object", where=path)
-    if len(value) > MAX_ITEMS:
-        raise EventError(f"has {len(value):,} items", where=path, hint=f"at most {MAX_ITEMS:,} are read")
-    return (as_fields(item, f"{path}[{i}]") for i, item in enumerate(value))
 
 
 def load(body: bytes) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import unquote_plus
 
 from skyferry.errors import InvalidKey, UnknownFormat
-from skyferry.events.fields import Fields, Parsed, derived_id, given_id, joined, sequencer
+from skyferry.events.fields import Fields, Parsed, derived_id, given_id, parse_each, sequencer
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _CREATED = ("ObjectCreated:", "ObjectSynced:Create", "Replication:Create")  # the last two: Ceph, from another zone
@@ -73,7 +73,7 @@ def parse(fields: Fields) -> Parsed:
     """A direct notification."""
     if "Records" not in fields:
         return Parsed(test=True)
-    return joined([_record(record) for record in fields.children("Records")])
+    return parse_each(fields.raw["Records"], fields.at("Records"), _record, "Records")
 
 
 def is_eventbridge(fields: Fields) -> bool:

@@ -279,4 +279,5 @@ def keep(db: sqlite3.Connection, letters: Sequence[tuple[int | None, DeadLetter]
 
 def _letter(serial: int | None, letter: DeadLetter) -> tuple[Any, ...]:
     at, source_key = rules.ticks(letter.at), rules.source_key(letter.source)
-    return letter.id, serial, at, letter.route, letter.reason, letter.key, source_key, codec.pack_letter(letter)
+    bucket = rules.source_bucket(letter.source) if letter.reason == rules.UNROUTED else None
+    return letter.id, serial, at, letter.route, letter.reason, letter.key, source_key, codec.pack_letter(letter), bucket

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
+from skyferry.ledgers.memory_finding import letter_matches, matches
+from skyferry.ledgers.memory_refusals import Refusals, unrouted
 from skyferry.ledgers.memory_uploads import Uploads
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
 from skyferry.ports import (
@@ -19,6 +21,7 @@ from skyferry.ports import (
     Done,
     Filter,
     Page,
+    Refusal,
     Settled,
     Settlement,
     Skipped,
@@ -85,6 +88,7 @@ class MemoryState:
     leases: dict[Key, _Lease] = field(default_factory=dict)
     letters: dict[str, _Letter] = field(default_factory=dict)
     uploads: Uploads = field(default_factory=Uploads)
+    refusals: Refusals = field(default_factory=Refusals)
     owners: list[str] = field(default_factory=list)
     fences: int = 0
     serials: int = 0
@@ -222,6 +226,14 @@ class MemoryLedger:
         for letter in letters:
             self._keep(letter)
 
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        await self._step()
+        self._state.refusals.remember(refusals)
+
+    async def refusals(self, key: str) -> list[Refusal]:
+        await self._step()
+        return self._state.refusals.of(key)
+
     async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         await self._step()
         return [self._state.places.get((store, key)) for key in keys]
@@ -240,7 +252,7 @@ class MemoryLedger:
 
     async def transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         await self._step()
-        found = [row for row in self._state.rows.values() if _matches(row, where)]
+        found = [row for row in self._state.rows.values() if matches(row.listed(), where)]
         rows, more = _page(found, lambda row: row.updated_at, cursor, limit)
         return Page([row.listed() for row in rows], more)
 
@@ -258,6 +270,10 @@ class MemoryLedger:
         await self._step()
         groups = Counter((kept.letter.route, kept.letter.reason) for kept in self._state.letters.values())
         return sorted(((*group, count) for group, count in groups.items()), key=lambda g: (-g[2], g[0], g[1]))
+
+    async def unrouted(self, limit: int = 20) -> list[tuple[str, int]]:
+        await self._step()
+        return unrouted((kept.letter for kept in self._state.letters.values()), limit)
 
     async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
         await self._step()
@@ -342,7 +358,7 @@ class MemoryLedger:
         rows = [row for row in self._state.rows.values() if row.state in gone and row.updated_at < before]
         for row in sorted(rows, key=lambda row: (row.updated_at, row.serial))[:limit]:
             del self._state.rows[row.transfer.id]
-        return len(rows[:limit])
+        return len(rows[:limit]) or self._state.refusals.prune(before, limit)
 
     async def close(self) -> None:
         if not self._closed:
@@ -358,37 +374,11 @@ class MemoryLedger:
     def _find(self, where: Filter, ids: Sequence[str] | None) -> list[_Letter]:
         letters = self._state.letters
         among = letters.values() if ids is None else [letters[name] for name in dict.fromkeys(ids) if name in letters]
-        return [kept for kept in among if _letter_matches(kept.letter, where)]
+        return [kept for kept in among if letter_matches(kept.letter, where)]
 
 
 def _key(claim: Claim) -> Key:
     return claim.transfer.store, claim.transfer.key
-
-
-def _matches(row: _Row, where: Filter) -> bool:
-    return (
-        (where.state is None or row.state is where.state)
-        and (not where.route or row.transfer.route == where.route)
-        and row.transfer.key.startswith(where.key_prefix)
-        and (not where.source_key or row.transfer.source.key == where.source_key)
-        and (not where.reason or row.reason == where.reason)
-        and _within(row.updated_at, where)
-    )
-
-
-def _letter_matches(letter: DeadLetter, where: Filter) -> bool:
-    return (
-        where.state in (None, State.DEAD)
-        and (not where.route or letter.route == where.route)
-        and letter.key.startswith(where.key_prefix)
-        and (not where.source_key or rules.source_key(letter.source) == where.source_key)
-        and (not where.reason or letter.reason == where.reason)
-        and _within(letter.at, where)
-    )
-
-
-def _within(at: float, where: Filter) -> bool:
-    return (where.since is None or at >= where.since) and (where.until is None or at < where.until)
 
 
 def _page(found: Iterable[Item], at: Callable[[Item], float], cursor: str, limit: int) -> tuple[list[Item], str]:

@@ -8,6 +8,8 @@ from skyferry.errors import NotFound
 from skyferry.model import Failure, Placement, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Outcome, Released, Retry, Settled, Skipped, Wait
 
+NO_ROUTE = "no_route"  # ended for a configuration that has not its route: one that has may claim it again
+UNROUTED = "unrouted_bucket"
 COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states in which the last attempt is no failure, but counts
 
 
@@ -15,7 +17,7 @@ def refuse(
     transfer_id: str, state: State, reason: str, due_at: float | None, held_until: float, now: float
 ) -> Settled | Wait | None:
     """Why a claim is not given; None if it is. `held_until`: the end of another owner's lease, 0 if there is none."""
-    if state.settled:
+    if state.settled and not (state is State.SKIPPED and reason == NO_ROUTE):
         return Settled(transfer_id, state, reason)
     if state is State.RETRY and due_at is not None and due_at > now:
         return Wait(transfer_id, due_at, busy=False)
@@ -75,6 +77,12 @@ def fresh(buried: DeadLetter) -> DeadLetter:
 def source_key(source: str) -> str:
     """The key in `DeadLetter.source`."""
     return source.partition("://")[2].partition("/")[2]
+
+
+def source_bucket(source: str) -> str:
+    """provider://bucket of `DeadLetter.source`."""
+    provider, slashes, rest = source.partition("://")
+    return f"{provider}{slashes}{rest.partition('/')[0]}"
 
 
 TICKS = 2**22  # per second: every float of seconds since 1970 from 2004 on is a whole number of them

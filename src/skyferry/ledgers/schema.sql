@@ -67,7 +67,8 @@ CREATE TABLE IF NOT EXISTS letters (
     redriven_at INTEGER,
     hidden_until INTEGER,                   -- of a redriven one: leased, or not due yet
     letter TEXT NOT NULL,
-    publish_at INTEGER DEFAULT 0            -- leased for it until then; NULL = it was published
+    publish_at INTEGER DEFAULT 0,           -- leased for it until then; NULL = it was published
+    bucket TEXT                             -- provider://bucket, where no store of the configuration is that
 );
 CREATE INDEX IF NOT EXISTS letters_by_time ON letters (at);
 CREATE INDEX IF NOT EXISTS letters_by_cause ON letters (route, reason);
@@ -92,6 +93,16 @@ CREATE TRIGGER IF NOT EXISTS parts_of_a_closed_upload AFTER DELETE ON uploads
 BEGIN
     DELETE FROM parts WHERE upload = OLD.serial;
 END;
+
+-- The newest event of a source key that no route took.
+CREATE TABLE IF NOT EXISTS refusals (
+    key TEXT NOT NULL,
+    bucket TEXT NOT NULL,                   -- provider://bucket
+    at INTEGER NOT NULL,
+    refusal TEXT NOT NULL,
+    PRIMARY KEY (key, bucket)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refusals_by_time ON refusals (at);
 
 -- "serial", "place" and "fence": the last one given. "state N": transfers in that state.
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

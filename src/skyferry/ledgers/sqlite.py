@@ -15,11 +15,11 @@ from pathlib import Path
 import orjson
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers import batches, codec, listing, redriving, rules, uploads
+from skyferry.ledgers import batches, codec, listing, redriving, refusing, rules, uploads
 from skyferry.ledgers.codec import NUMBER, pack
 from skyferry.ledgers.statements import read, text
 from skyferry.model import Claim, Placement, Progress, State, Transfer
-from skyferry.ports import Clock, DeadLetter, Filter, Page, Settled, Settlement, TransferRow, Wait
+from skyferry.ports import Clock, DeadLetter, Filter, Page, Refusal, Settled, Settlement, TransferRow, Wait
 from skyferry.ports.letters import Death
 from skyferry.sqlite import Presence, SqliteFile
 
@@ -52,6 +52,7 @@ class SqliteLedger:
 
     def _enter(self, db: sqlite3.Connection, presence: Presence) -> None:
         redriving.migrate(db)
+        refusing.migrate(db)
         dead = presence.dead()
         self._me = db.execute(batches.SQL["enter"], {"name": self.owner}).lastrowid or 0
         _leave(db, [*dead, self.owner], self._me)
@@ -98,6 +99,15 @@ class SqliteLedger:
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         await self._file.write(lambda db: batches.keep(db, [(None, rules.fresh(letter)) for letter in letters]))
+
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        await self._file.write(lambda db: refusing.refuse(db, refusals), flush=False)
+
+    async def refusals(self, key: str) -> list[Refusal]:
+        return await self._file.read(lambda db: refusing.refusals(db, key))
+
+    async def unrouted(self, limit: int = 20) -> list[tuple[str, int]]:
+        return await self._file.read(lambda db: refusing.unrouted(db, limit))
 
     async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         rows = [(key, store) for key in keys]
@@ -214,7 +224,7 @@ def _leave(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
 def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
     serials, states = db.execute(listing.SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
     if serials == "[]":
-        return 0
+        return refusing.prune(db, before, limit)
     (places,) = db.execute(listing.SQL["places_of"], {"batch": serials}).fetchone()
     for table in ("transfers", "details", "receipts", "failures"):
         db.execute(listing.SQL[f"prune_{table}"], {"batch": serials})

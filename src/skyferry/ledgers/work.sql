@@ -83,4 +83,4 @@ SELECT json_group_array(json_array(serial, failure)) FROM (
 DELETE FROM letters WHERE redriven_at IS NOT NULL AND id IN (SELECT value FROM json_each(:ids))
 
 -- name: add_letters
-INSERT OR IGNORE INTO letters (id, transfer, at, route, reason, key, source_key, letter) VALUES :rows
+INSERT OR IGNORE INTO letters (id, transfer, at, route, reason, key, source_key, letter, bucket) VALUES :rows

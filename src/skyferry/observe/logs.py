@@ -35,6 +35,7 @@ LEVELS: dict[str, Level] = {
     "message.test": "info",
     "message.dead": "error",
     "event.unrouted": "info",
+    "event.unknown_bucket": "warning",
     "transfer.done": "info",
     "transfer.skipped": "info",
     "transfer.retry": "warning",

@@ -22,6 +22,7 @@ from skyferry.status import Status
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
+BUCKETS, OTHERS = 50, "(others)"  # foreign names that become label values: anybody may send any number of them
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 CONDITION = {"ok": 0, "degraded": 1, "down": 2}
 
@@ -105,7 +106,15 @@ class Catalog:
             "outcome",
         )
         self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
-        self.unrouted = counter("events_unrouted_total", "Events that no route takes.")
+        self.unrouted = counter("events_unrouted_total", "Events of known buckets that no route takes.")
+        self.unknown = counter(
+            "events_unknown_bucket_total",
+            "Events of buckets that no store is, by what became of them: kept (as dead letters), released, ignored. The first "
+            "50 buckets by name, then (others).",
+            "queue",
+            "bucket",
+            "outcome",
+        )
         self.ignored = counter("events_ignored_total", "Notifications that do not concern content.", "queue")
         self.messages = counter(
             "messages_total",
@@ -193,6 +202,7 @@ class MetricsObserver(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._metrics = m = Catalog()
+        self._buckets: set[str] = set()  # told of by name
         registry.register(self)
         ProcessCollector(registry=registry)
         self._handlers: dict[str, Callable[[Record], None]] = {
@@ -208,6 +218,8 @@ class MetricsObserver(Collector):
             "ledger.failed": lambda r: m.ledger_failures.add(1, r.error),
             "event.received": lambda r: m.events.add(1, r.reason),
             "event.unrouted": self._unrouted,
+            "event.unknown_bucket": self._unknown,
+            "event.passed_over": self._unknown,
             "event.ignored": lambda r: m.ignored.add(1, r.queue),
             "transfer.duplicate": lambda r: m.transfers.add(1, r.route, "duplicate"),
             "transfer.done": self._done,
@@ -292,6 +304,15 @@ class MetricsObserver(Collector):
     def _unrouted(self, r: Record) -> None:
         self._metrics.events.add(1, r.reason)
         self._metrics.unrouted.add(1)
+
+    def _unknown(self, r: Record) -> None:
+        bucket = r.bucket
+        if bucket not in self._buckets:
+            bucket = r.bucket if len(self._buckets) < BUCKETS else OTHERS
+            self._buckets.add(bucket)
+        self._metrics.unknown.add(1, r.queue, bucket, r.reason)
+        if r.error:
+            self._metrics.dead.add(1, r.error)
 
     def _message_dead(self, r: Record) -> None:
         self._metrics.messages.add(_count(r), r.queue, "dead")

@@ -8,7 +8,7 @@ from functools import partial
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.patterns import Template
-from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
+from skyferry.config.settings import QueueAddress, RouteSettings, Settings, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, address, resolved, resolved_queue
 
 MACHINE = IdentitySettings()  # what the machine has at a cloud
@@ -48,7 +48,7 @@ class QueueNeeds:
     """What is done at one queue. Messages are taken from every one."""
 
     name: str
-    settings: QueueSettings  # with what its URL says
+    settings: QueueAddress  # with what its URL says
     sent: bool = False  # and into this one messages are put
     told: bool = True  # buckets send their events to it
 

@@ -32,6 +32,7 @@ from skyferry.ports.queue import (
     Message,
     Outgoing,
 )
+from skyferry.ports.refusals import Refusal
 from skyferry.ports.store import (
     ANY,
     ObjectData,
@@ -67,6 +68,7 @@ __all__ = [
     "Part",
     "Precondition",
     "Reach",
+    "Refusal",
     "Released",
     "Retry",
     "Settled",

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
 from skyferry.ports.letters import Death
+from skyferry.ports.refusals import Refusal
 
 Item = TypeVar("Item")
 
@@ -40,7 +41,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Nothing to do, and why: superseded, current, gone, deleted, filtered, foreign, loop, ignored.
+    """Nothing to do, and why: superseded, current, gone, deleted, filtered, foreign, loop, ignored, no_route.
 
     `positions` (of the event, of the version seen) still move the placement forward where it is about the same source.
     """
@@ -161,7 +162,8 @@ class Ledger(Protocol):
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         """One answer per transfer, in order.
 
-        A settled transfer: Settled. One whose retry is not due: Wait(busy=False). A key leased by a live other owner:
+        A settled transfer: Settled; but one that was skipped as `no_route` is claimable again, by a configuration that has its
+        route. One whose retry is not due: Wait(busy=False). A key leased by a live other owner:
         Wait(busy=True). Otherwise Claim: recorded as CLAIMED, `fence` larger than that of any earlier owner of the key,
         `attempt` = burned failures + 1, `lost` one more if it was CLAIMED by somebody whose lease ended without a settle.
         A transfer whose dead letter was redriven is claimable again, with its attempts counted from 1. `uploads` are those
@@ -194,6 +196,12 @@ class Ledger(Protocol):
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep messages that could not be parsed. Idempotent by id."""
 
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Remember events that no route takes, the last call's per source key. They MAY be lost with the power."""
+
+    async def refusals(self, key: str) -> list[Refusal]:
+        """Those of this source key in any bucket, the last refused first."""
+
     async def placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         """What the keys hold, in order."""
 
@@ -214,6 +222,9 @@ class Ledger(Protocol):
 
     async def causes(self) -> list[tuple[str, str, int]]:
         """Dead letters grouped: (route, reason, count), largest first."""
+
+    async def unrouted(self, limit: int = 20) -> list[tuple[str, int]]:
+        """Dead letters with the reason `unrouted_bucket`, grouped: (provider://bucket, count), largest first; cheap."""
 
     async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
         """Mark for processing again, and make their transfers claimable; `ids` narrows to these. How many."""
@@ -258,7 +269,7 @@ class Ledger(Protocol):
         """Raises LedgerError if it cannot be written."""
 
     async def prune(self, before: float, limit: int = 1000) -> int:
-        """Forget settled transfers (not placements, not dead letters) last updated before; how many, at most `limit`."""
+        """Forget settled transfers and refusals last updated before; how many, at most `limit`. Placements and letters stay."""
 
     async def close(self) -> None:
         """Free this owner's leases at once, and the files. Idempotent."""

@@ -235,6 +235,9 @@ class StatusView(View):
     queues: dict[str, DepthView] = Field(description="Those that can be asked.")
     transfers: dict[State, int] = Field(description="What the ledger remembers; empty where it cannot be asked.")
     dead_letters: int | None = Field(description="null where the ledger cannot be asked.")
+    unrouted: dict[str, int] = Field(
+        description="Dead letters of buckets that no store of the configuration is, by provider://bucket; the 20 most frequent."
+    )
     breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="By store.")
     limiter_waiting: dict[str, int] = Field(description="Requests that wait for a store's rate limit.")
     routes: tuple[str, ...]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from skyferry.azure_auth import SharedKey
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.settings import QueueSettings, StoreSettings
+from skyferry.config.settings import QueueAddress, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, resolved, resolved_queue
 from skyferry.credentials import Provider, fixed
 from skyferry.errors import ConfigError
@@ -116,7 +116,7 @@ def _at_azure(
     return identities.shared(f"azure {account}", who, credential)
 
 
-def cloud_queue(settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+def cloud_queue(settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
     """The adapter for a queue at a cloud, which is reached when it is first used. Raises ConfigError."""
     url = QueueUrl.parse(settings.url)
     try:
@@ -129,7 +129,7 @@ def cloud_queue(settings: QueueSettings, around: Surroundings, identities: Ident
         return _QUEUES[url.scheme](url, settings, around, identities)
 
 
-def _sqs(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+def _sqs(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
     from skyferry.queues.sqs import SqsQueue
     from skyferry.queues.sqs_wire import SqsOptions
 
@@ -140,7 +140,7 @@ def _sqs(url: QueueUrl, settings: QueueSettings, around: Surroundings, identitie
     return SqsQueue(around.name, url.queue, credentials, options, around.clock)
 
 
-def _pubsub(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+def _pubsub(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
     from skyferry.queues.pubsub import PubSubQueue
     from skyferry.queues.pubsub_wire import PubSubOptions
 
@@ -152,7 +152,7 @@ def _pubsub(url: QueueUrl, settings: QueueSettings, around: Surroundings, identi
     return PubSubQueue(around.name, location, token, options, around.clock)
 
 
-def _azq(url: QueueUrl, settings: QueueSettings, around: Surroundings, identities: Identities) -> EventQueue:
+def _azq(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
     from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
 
     credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)

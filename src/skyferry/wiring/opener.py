@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from skyferry.clock import SystemClock
-from skyferry.config.settings import QueueSettings, Settings
+from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
 from skyferry.errors import ConfigError, SkyferryError
 from skyferry.identity.build import Surroundings
@@ -89,7 +89,7 @@ class Opener:
     def _around(self, name: str) -> Surroundings:
         return Surroundings(name, self.clock, self.env, partial(self.on_refused, name))
 
-    def _queue(self, wanted: QueueSettings) -> EventQueue:
+    def _queue(self, wanted: QueueAddress) -> EventQueue:
         url = QueueUrl.parse(wanted.url)
         if url.known.extra:
             return cloud_queue(wanted, self._around(wanted.name), self.identities)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from skyferry.clock import SystemClock
+from skyferry.config.refusing import Untaken
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, StoreUrl
@@ -20,6 +21,7 @@ from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.guarded import GuardedStore
 from skyferry.engine.health import Health
 from skyferry.engine.heard import HeardQueue
+from skyferry.engine.leftovers import Here, Leftovers
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
@@ -58,6 +60,9 @@ class Reader:
 
     def match(self, event: ObjectEvent) -> list[Transfer]:
         return self._routes.match(event)
+
+    def untaken(self, event: ObjectEvent) -> Untaken:
+        return self._routes.untaken(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,8 @@ async def build(
     reader = Reader(routes)
     redrive = RedriveQueue(world.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [*(ReturningQueue(queue, world.ledger, world.teller) for queue in queues), redrive]
-    worker = Worker(world, reader, _copier(settings, stores, clock), taken, _worker_policy(settings))
+    copier = _copier(settings, stores, clock)
+    worker = Worker(world, reader, copier, taken, _worker_policy(settings))
     service = Service(
         Assembly(
             world=world,
@@ -124,6 +130,7 @@ async def build(
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
             overdue=lambda: {s: store.overdue() for s, store in stores.items()},
+            leftovers=Leftovers(world, Here(routes.leads, worker.has, stores, copier.give_up)),
         )
     )
     for route in routes:
@@ -185,8 +192,9 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         backoff=Backoff(retry.base, retry.cap),
         batch=limits.batch,
     )
+    unknown = {queue.name: queue.unknown_buckets for queue in settings.queues}
     own = all(QueueUrl.parse(queue.url).scheme == "memory" for queue in settings.queues)  # a receive costs nothing
-    return WorkerPolicy(limits.held_messages, limits.batch, settings.drain, 0.05 if own else 1.0, chains)
+    return WorkerPolicy(limits.held_messages, limits.batch, settings.drain, 0.05 if own else 1.0, chains, unknown)
 
 
 def _unreadable(observer: Observer, store: str, name: str) -> None:

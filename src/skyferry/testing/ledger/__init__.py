@@ -11,11 +11,12 @@ from skyferry.testing.ledger.claims import ClaimCases
 from skyferry.testing.ledger.harness import LedgerHarness
 from skyferry.testing.ledger.letters import LetterCases
 from skyferry.testing.ledger.listing import ListingCases
+from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases
 from skyferry.testing.ledger.uploads import UploadCases
 
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
 
-class LedgerConformance(ClaimCases, SettlementCases, LetterCases, UploadCases, ListingCases):
+class LedgerConformance(ClaimCases, SettlementCases, LetterCases, RefusalCases, UploadCases, ListingCases):
     """Every sentence of the `Ledger` contract."""

@@ -24,10 +24,9 @@ from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
-from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
-from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, Transfer
+from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
 from skyferry.queues.dead import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
@@ -36,6 +35,7 @@ from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
+from skyferry.testing.simulation.reader import Reader
 from skyferry.testing.simulation.rules import (
     Rules,
     WatchedDestination,
@@ -305,7 +305,7 @@ class Simulation:
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
         outbox = Outbox(world, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
-        return Worker(world, _Reader(self._routes), copier, queues, policy)
+        return Worker(world, Reader(self._routes), copier, queues, policy)
 
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
@@ -317,17 +317,6 @@ class Simulation:
     def peak(self, used: int) -> None:
         """One worker has so many bytes in memory."""
         self._peak = max(self._peak, used)
-
-
-class _Reader:
-    def __init__(self, routes: Routes) -> None:
-        self._routes = routes
-
-    def parse(self, body: bytes, attributes: Any) -> Parsed:
-        return parse(body, attributes)
-
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        return self._routes.match(event)
 
 
 @dataclass(slots=True)

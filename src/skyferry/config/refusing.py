@@ -1,0 +1,51 @@
+"""The rules by which routes refuse an event. Pure.
+
+They are asked one by one only about events that no route takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from skyferry.config.settings import FilterSettings
+
+Takes = Callable[[str], bool]  # whether a key passes
+Rule = tuple[str, Takes]  # as the configuration has it, such as "filter.prefix: photos/"; and its test
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One rule that refused an event."""
+
+    route: str  # "" = the rule is of no single route
+    rule: str
+
+    def __str__(self) -> str:
+        return f"route {self.route}: {self.rule}" if self.route else self.rule
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """Why no route takes an event."""
+
+    known: bool  # a store of the configuration is its bucket
+    rules: tuple[Refused, ...] = ()
+
+
+def rules_of(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:
+    """Each rule about keys with a test of its own. Size and age are judged later."""
+    parts: list[tuple[str, FilterSettings]] = []
+    if accepts.prefix:
+        parts.append((f"filter.prefix: {accepts.prefix}", FilterSettings(prefix=accepts.prefix)))
+    if accepts.suffix:
+        parts.append((f"filter.suffix: {accepts.suffix}", FilterSettings(suffix=accepts.suffix)))
+    if accepts.glob:
+        parts.append((f"filter.glob: {', '.join(accepts.glob)}", FilterSettings(glob=accepts.glob)))
+    parts += [(f"filter.exclude: {text}", FilterSettings(exclude=(text,))) for text in accepts.exclude]
+    return tuple((text, compiled(one)) for text, one in parts)
+
+
+def refusal(rules: Sequence[Rule], key: str) -> str:
+    """The first rule that refuses the key; "" if all take it."""
+    return next((text for text, takes in rules if not takes(key)), "")

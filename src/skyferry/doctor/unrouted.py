@@ -1,0 +1,47 @@
+"""Events of buckets that no store of the configuration is, as the ledger has kept them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+
+from skyferry.config.settings import Settings
+from skyferry.config.urls import LedgerUrl, address
+from skyferry.doctor.check import Check, Place
+from skyferry.errors import SkyferryError
+from skyferry.wiring import Opener
+
+PLACE = Place("ledger", "ledger")
+
+
+async def look(opener: Opener) -> list[Check]:
+    """Nothing where there are none, or no ledger yet."""
+    url = LedgerUrl.parse(opener.settings.ledger.url)
+    if not url.on_disk or not url.path(opener.settings.workspace).exists():
+        return []
+    try:
+        ledger = opener.ledger()
+        try:
+            found = await ledger.unrouted()
+        finally:
+            await ledger.close()
+    except SkyferryError as error:
+        return [PLACE.failed("reach", error)]
+    return list(judged(found, opener.settings))
+
+
+def judged(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Check]:
+    """One check per bucket. Pure."""
+    known: dict[str, str] = {}  # store by bucket
+    for name, store in settings.stores.items():
+        with suppress(ValueError):
+            known[address(store)[1]] = name
+    for bucket, count in found:
+        close = get_close_matches(bucket.partition("://")[2], known, 1)
+        meant = (
+            f"Correct `stores.{known[close[0]]}.url` if {close[0]} is meant" if close else "Add its store and a route"
+        )
+        detail = f"{count:,} kept of {bucket}, which none is"
+        hint = f"{meant}, then `skyferry dead-letters redrive --reason unrouted_bucket`; if others take them, see unknown_buckets"
+        yield PLACE.wrong("unrouted", detail, hint)

@@ -1,0 +1,174 @@
+"""Messages to work: which of their events become transfers, which dead letters, and which are only remembered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from skyferry.config.refusing import Untaken
+from skyferry.engine.hold import Held
+from skyferry.engine.tell import Teller
+from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
+from skyferry.events.detect import Parsed
+from skyferry.model import ObjectEvent, Transfer
+from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letters
+
+BUG = "report it with this message; after an update, redrive the letter"
+LONGEST = 300.0  # seconds for which a message is released to another deployment
+
+
+class Reader(Protocol):
+    """Messages to transfers; pure."""
+
+    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
+        """The events of a message. Raises EventError."""
+
+    def match(self, event: ObjectEvent) -> list[Transfer]:
+        """What the routes make of an event. Raises EventError."""
+
+    def untaken(self, event: ObjectEvent) -> Untaken:
+        """Why `match` gave nothing for an event."""
+
+
+@dataclass(slots=True)
+class Read:
+    """What one message asks for."""
+
+    transfers: list[Transfer] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    release: float | None = None  # seconds after which it is to come again: an event of it is another deployment's
+    ended: dict[str, Outcome] = field(default_factory=dict)  # of transfers that the routes do not make any more, by id
+
+
+class Intake:
+    """Reads messages. Nothing is dropped: what becomes no transfer is in the answer, or counted."""
+
+    def __init__(self, reader: Reader, tell: Teller, clock: Clock, unknown: Mapping[str, str]) -> None:
+        """`unknown` has `unknown_buckets` by the name of the queue; of queues that it does not have, it is keep."""
+        self._reader, self._tell, self._clock, self._unknown = reader, tell, clock, unknown
+
+    def read(self, held: Held) -> Read:
+        """Everything in one message. Raises nothing for what it is: a bug that one message meets must not stop the others."""
+        try:
+            return self._read(held)
+        except Exception as problem:  # noqa: BLE001 - as above
+            error = InternalError(f"{type(problem).__name__}: {problem}", hint=BUG)
+            return Read(letters=[self._unreadable(held, error, held.message.body, _message_id(held))])
+
+    def _read(self, held: Held) -> Read:
+        message, found = held.message, Read()
+        try:
+            parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
+        except EventError as error:
+            found.letters.append(self._unreadable(held, error, message.body, _message_id(held)))
+            return found
+        if parsed.test:
+            self._tell.test_message(held.queue.name)
+        for name in parsed.ignored:
+            self._tell.ignored(held.queue.name, name)
+        for number, faulty in enumerate(parsed.faulty):
+            body = faulty.piece.body() or message.body
+            found.letters.append(self._unreadable(held, faulty.error, body, _piece_id(held, f"record {number}")))
+        for index, event in enumerate(parsed.events):
+            self._event(held, event, parsed.pieces[index].body() if parsed.pieces else b"", found)
+        return found
+
+    def _event(self, held: Held, event: ObjectEvent, piece: bytes, found: Read) -> None:
+        """`piece` is a message with this event alone, where its own has more; else b""."""
+        try:
+            transfers = self._reader.match(event)
+        except EventError as error:
+            name = _piece_id(held, event.event_id) if piece else _message_id(held)
+            found.letters.append(self._unreadable(held, error, piece or held.message.body, name))
+            return
+        if transfers:
+            self._tell.event(held.queue.name, event)
+            found.transfers += transfers
+            return
+        why = self._reader.untaken(event)
+        if why.known:
+            self._refused(held, event, why, piece, found)
+        else:
+            self._foreign(held, event, piece, found)
+
+    def _refused(self, held: Held, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
+        """Remembered; but what a person has redriven does not vanish by that."""
+        rules = tuple((each.route, each.rule) for each in why.rules)
+        self._tell.event(held.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
+        now = self._clock.time()
+        found.refusals.append(Refusal(event.source, event.change, event.event_id, event.occurred_at, now, rules))
+        if held.letter:
+            found.letters.append(self._letter(held, event, left_behind(why), piece, held.letter))
+
+    def _foreign(self, held: Held, event: ObjectEvent, piece: bytes, found: Read) -> None:
+        wanted = self._unknown.get(held.origin, "keep")
+        if wanted == "release" and not held.letter:
+            found.release = min(2.0**held.message.attempt, LONGEST)
+            self._tell.unknown_bucket(held.queue.name, event, "released")
+        elif wanted == "ignore":
+            self._tell.unknown_bucket(held.queue.name, event, "ignored")
+        else:
+            source = event.source
+            error = UnroutedBucket(
+                f"no store of the configuration is {source.provider}://{source.bucket}",
+                hint="Correct the URL of the store that is meant, or add a store and a route; then redrive. "
+                "If the bucket is another deployment's, see unknown_buckets.",
+            )
+            parts = ("unrouted", source.provider, source.bucket, source.key, event.change, event.event_id)
+            found.letters.append(self._letter(held, event, error, piece, _digest(*parts)))
+            self._tell.unknown_bucket(held.queue.name, event, "kept")
+
+    def _unreadable(self, held: Held, error: SkyferryError, body: bytes, name: str) -> DeadLetter:
+        self._tell.unreadable(held.queue.name, error)
+        return DeadLetter(
+            id=name,
+            at=self._clock.time(),
+            queue=held.origin,
+            reason=error.kind,
+            message=str(error),
+            hint=error.hint,
+            body=body,
+            attributes=letters.without(held.message.attributes),
+        )
+
+    def _letter(self, held: Held, event: ObjectEvent, error: EventError, piece: bytes, name: str) -> DeadLetter:
+        """Of an event that was read."""
+        source = event.source
+        return DeadLetter(
+            id=name,
+            at=self._clock.time(),
+            queue=held.origin,
+            reason=error.kind,
+            message=error.message,
+            hint=error.hint,
+            body=piece or held.message.body,
+            attributes=letters.without(held.message.attributes),
+            source=f"{source.provider}://{source.bucket}/{source.key}",
+            event_id=event.event_id,
+            correlation_id=event.correlation_id,
+        )
+
+
+def left_behind(why: Untaken | None = None) -> NoRoute:
+    """The error of a redriven letter whose event the configuration does not take (any more)."""
+    rules = "; ".join(map(str, why.rules)) if why else ""
+    return NoRoute(
+        f"no route takes it: {rules}" if rules else "",
+        hint="Add a route that takes it and redrive the letter again, or discard the letter.",
+    )
+
+
+def _message_id(held: Held) -> str:
+    """A redriven message dies as the letter that it was."""
+    return held.letter or _digest(held.queue.name, held.message.id)
+
+
+def _piece_id(held: Held, piece: str) -> str:
+    return _digest(held.queue.name, held.message.id, piece)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
