@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from skyferry.clock import SystemClock
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.model import Provider
 from skyferry.server.models import TransferPage, TransferSummary, TransferView
+from skyferry.testing.ledger.refusals import FIRST, UNROUTED
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -108,6 +114,72 @@ def test_explain_knows_a_key_exactly_not_by_its_beginning(filled: Cli) -> None:
     result = filled("explain", "report")
     assert result.code == 1
     assert "the ledger knows nothing of it" in result.err
+
+
+ROUTES = """
+stores: {photos: {url: "s3://photos"}, source: {url: "file://source"}, destination: {url: "file://destination"}}
+routes:
+  - {name: default, from: source, to: destination}
+  - {name: raw, from: photos, to: destination, key: "copies/{key}", filter: {prefix: raw/, exclude: ["**/*.tmp"]}}
+queues: [{name: q, url: "sqlite://queue.db"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("s3://photos/raw/a.txt", "route raw would take aws_s3://photos/raw/a.txt to destination: copies/raw/a.txt"),
+        ("aws_s3://photos/x.txt", "route raw refuses aws_s3://photos/x.txt: filter.prefix: raw/"),
+        ("raw/a.tmp", "route raw refuses aws_s3://photos/raw/a.tmp: filter.exclude: **/*.tmp"),
+        ("raw/a.txt", "route default would take file://source/raw/a.txt to destination: raw/a.txt"),
+        ("s3://photo/raw/a.txt", "no store of the configuration is aws_s3://photo"),
+        ("s3://photos/raw/a%20b.txt?region=eu-west-1", "to destination: copies/raw/a b.txt"),
+    ],
+)
+def test_explain_tries_the_routes_for_what_it_has_never_seen(filled: Cli, text: str, said: str) -> None:
+    Path("skyferry.yaml").write_text(ROUTES)
+    result = filled("explain", text, "--config", "skyferry.yaml")
+    assert (result.code, "the ledger knows nothing of it" in result.err) == (1, True)
+    assert said in result.out
+    told = filled("explain", text, "--config", "skyferry.yaml", "--json").json()
+    assert told["routes"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file://source/report.csv",
+        "file://source/report%2Ecsv",
+        "file://destination/report.csv?x=y",
+        "skyferry-data/source/report.csv",
+        "file://{cwd}/skyferry-data/destination/report.csv",
+    ],
+)
+def test_explain_takes_urls_in_every_form(filled: Cli, text: str) -> None:
+    """Those of events, of stores, and paths; encoded or not."""
+    result = filled("explain", text.format(cwd=Path.cwd()))
+    assert (result.code, DONE in result.out) == (0, True), result.err
+    assert filled("explain", "file://elsewhere/report.csv").code == 1
+
+
+def test_explain_tells_the_rule_that_refused_an_event(filled: Cli) -> None:
+    """And letters of buckets that no store is."""
+
+    async def refuse() -> None:
+        ledger = SqliteLedger(Path("skyferry-data", "ledger.db"), "test", SystemClock())
+        await ledger.refuse([replace(FIRST, source=replace(FIRST.source, provider=Provider.FILE, bucket="source"))])
+        await ledger.bury([UNROUTED])
+        await ledger.close()
+
+    asyncio.run(refuse())
+    result = filled("explain", f"file://source/{FIRST.source.key}")
+    assert (result.code, "route r refused it: filter.prefix: b/" in result.out) == (0, True)
+    told = filled("explain", FIRST.source.key, "--json").json()
+    assert told["refusals"][0]["rules"] == [{"route": "r", "rule": "filter.prefix: b/"}]
+    assert "dead letter u1, unrouted_bucket" in filled("explain", "s3://nc/k/1").out
+    assert "unrouted   1 event of aws_s3://nc, which no store" in filled("status").out
+    assert filled("status", "--json").json()["unrouted"] == {"aws_s3://nc": 1}
+    assert filled("dead-letters", "list", "--json").json()["buckets"] == [{"bucket": "aws_s3://nc", "count": 1}]
 
 
 def test_status_counts_what_is_in_the_files(filled: Cli) -> None:

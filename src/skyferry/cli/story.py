@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from skyferry.cli.output import size, span, when
 from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest
-from skyferry.ports import DeadLetter, TransferRow
+from skyferry.ports import DeadLetter, Refusal, TransferRow
 
 REASONS = {
     "superseded": "a newer version had been applied already",
@@ -15,6 +15,7 @@ REASONS = {
     "foreign": "what is at the destination did not come from this source, so the delete left it alone",
     "filtered": "the route's filter on size or age does not take it",
     "loop": "the object came from the destination itself",
+    "no_route": "its route is gone from the configuration, or takes it no more; a worker that has the route may take it up",
 }
 STATES = {
     State.CLAIMED: "a worker has it in hand",
@@ -40,6 +41,15 @@ def transfer(row: TransferRow) -> Iterator[str]:
     yield f"  {when(row.updated_at)}  {_stands(row)}"
     if row.receipt:
         yield from (f"    {line}" for line in _proof(row.receipt))
+
+
+def refusal(refused: Refusal) -> Iterator[str]:
+    """The last event that no route took."""
+    source = refused.source
+    yield "no route took its last event (filtered)"
+    event = f"event {refused.event_id}: {source.provider}://{source.bucket}/{source.key} {refused.change}"
+    yield f"  {when(refused.occurred_at)}  {event}"
+    yield from (f"  {f'route {route} refused it: ' if route else ''}{rule}" for route, rule in refused.rules)
 
 
 def placement(placed: Placement) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel
 
-from skyferry.model import Placement
-from skyferry.ports import DeadLetter, TransferRow
+from skyferry.cli.explain import Story
+from skyferry.model import Change
+from skyferry.ports import Refusal
 from skyferry.server.models import DeadLetterView, ObjectView, Place, Time, TransferView, View
 
 
@@ -26,6 +26,40 @@ class PlacementView(View):
     transfer_id: str
 
 
+class RefusedView(BaseModel):
+    """One rule that refused an event."""
+
+    route: str
+    rule: str
+
+
+class RefusalView(View):
+    """The last event of a source key that no route took."""
+
+    source: ObjectView
+    change: Change
+    event_id: str
+    occurred_at: Time
+    at: Time
+    rules: tuple[RefusedView, ...]
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Self:
+        """From the ledger's record."""
+        rules = [RefusedView(route=route, rule=rule) for route, rule in refusal.rules]
+        fields = {name: getattr(refusal, name) for name in cls.model_fields}
+        return cls.model_validate(fields | {"rules": rules})
+
+
+class TriedView(View):
+    """What a route makes of an object that no event has told of."""
+
+    source: str
+    route: str
+    to: str
+    rule: str
+
+
 class StoryView(BaseModel):
     """All that the ledger has about a key."""
 
@@ -33,15 +67,17 @@ class StoryView(BaseModel):
     placements: list[PlacementView]
     transfers: list[TransferView]
     dead_letters: list[DeadLetterView]
+    refusals: list[RefusalView]
+    routes: list[TriedView]
 
     @classmethod
-    def of(
-        cls, key: str, placements: Sequence[Placement], rows: Sequence[TransferRow], letters: Sequence[DeadLetter]
-    ) -> Self:
+    def of(cls, key: str, story: Story) -> Self:
         """From the ledger's records."""
         return cls(
             key=key,
-            placements=[PlacementView.model_validate(placed) for placed in placements],
-            transfers=[TransferView.of(row) for row in rows],
-            dead_letters=[DeadLetterView.of(letter) for letter in letters],
+            placements=[PlacementView.model_validate(placed) for placed in story.placements],
+            transfers=[TransferView.of(row) for row in story.transfers],
+            dead_letters=[DeadLetterView.of(letter) for letter in story.letters],
+            refusals=[RefusalView.of(refusal) for refusal in story.refusals],
+            routes=[TriedView.model_validate(tried) for tried in story.tried],
         )

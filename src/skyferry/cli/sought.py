@@ -1,0 +1,109 @@
+"""Objects as people name them to `explain`: a key, or a URL in any form that a command prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from skyferry.model import ObjectRef, Provider
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+
+SCHEMES = {
+    "s3": (Provider.AWS_S3, Provider.S3_COMPATIBLE),
+    "gs": (Provider.GCP_GCS,),
+    "az": (Provider.AZURE_BLOB,),
+    "sim": (Provider.FILE,),
+}
+Bucket = tuple[Provider, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """One object that may be meant."""
+
+    key: str
+    bucket: Bucket | None = None  # None = any
+
+    def is_at(self, bucket: Bucket, key: str) -> bool:
+        """Whether it is this one."""
+        return key == self.key and self.bucket in (None, bucket)
+
+
+def sought(text: str, settings: Settings) -> list[Sought]:
+    """All that may be meant, the likeliest first. A URL may be encoded or not, with a query or without."""
+    found: list[Sought] = []
+    if "://" in text:
+        plain = text.partition("?")[0]
+        for form in (text, unquote(text), plain, unquote(plain)):
+            found += _by_stores(form, settings)
+            found += _by_scheme(form)
+    found += [*_by_path(text, settings), Sought(text)]
+    return list(dict.fromkeys(found))
+
+
+def events_of(found: list[Sought], settings: Settings) -> Iterator[ObjectRef]:
+    """The objects at sources that these may be, to be tried by the routes."""
+    known = {_address(settings, route.source) for route in settings.routes} - {None}
+    for each in found:
+        if each.bucket is not None:
+            yield ObjectRef(*each.bucket, each.key)
+        elif "://" not in each.key:
+            yield from (ObjectRef(*bucket, each.key) for bucket in sorted(b for b in known if b))
+
+
+def _by_scheme(form: str) -> Iterator[Sought]:
+    """provider://bucket/key, as events and letters have it; or the short scheme of a URL."""
+    scheme, _, rest = form.partition("://")
+    bucket, _, key = rest.partition("/")
+    providers = SCHEMES.get(scheme) or ((Provider(scheme),) if scheme in list(Provider) else ())
+    if bucket and key:
+        yield from (Sought(key, (provider, bucket)) for provider in providers)
+
+
+def _by_stores(form: str, settings: Settings) -> Iterator[Sought]:
+    """URL of a store, or its endpoint and bucket, with the key behind it."""
+    from skyferry.config.urls import resolved
+
+    for name, store in settings.stores.items():
+        if (address := _address(settings, name)) is None:
+            continue
+        begins = [store.url.partition("?")[0].rstrip("/")]
+        with suppress(ValueError):
+            if endpoint := resolved(store).endpoint:
+                begins.append(f"{endpoint.rstrip('/')}/{address[1]}")
+        for begin in (*begins, *map(unquote, begins)):
+            if form.startswith(f"{begin}/") and form != f"{begin}/":
+                yield Sought(form[len(begin) + 1 :], address)
+
+
+def _by_path(text: str, settings: Settings) -> Iterator[Sought]:
+    """A file in the folder of a store, by path or file:// URL."""
+    from skyferry.config.urls import StoreUrl
+    from skyferry.errors import InvalidKey
+    from skyferry.stores.local_names import key_of
+
+    scheme, colon, rest = text.partition("://")
+    paths = [text] if not colon else [rest, unquote(rest)] if scheme == "file" else []
+    for name, store in settings.stores.items():
+        with suppress(ValueError):
+            url = StoreUrl.parse(store.url)
+            folder = os.path.abspath(url.path(settings.workspace)) if url.on_disk else ""
+            for path in map(os.path.abspath, paths if folder else ()):
+                if path.startswith(f"{folder}/") and (address := _address(settings, name)):
+                    with suppress(InvalidKey):
+                        yield Sought(key_of(path[len(folder) + 1 :]), address)
+
+
+def _address(settings: Settings, store: str) -> Bucket | None:
+    from skyferry.config.urls import address
+
+    try:
+        return address(settings.stores[store])
+    except (KeyError, ValueError):
+        return None
