@@ -27,7 +27,8 @@
     │   ├── LedgerDamaged           its file is damaged                      outage  retry
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
-    │   └── QueueDamaged            its file is damaged                      outage  retry
+    │   ├── QueueDamaged            its file is damaged                      outage  retry
+    │   └── CannotSend              it is only received from                        permanent
     ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
     └── InternalError               a bug of ours, wrapped so that the object is not lost        retry
@@ -228,6 +229,13 @@ class QueueError(SkyferryError):
 
 class QueueDamaged(QueueError):
     """The file of the queue is damaged."""
+
+
+class CannotSend(QueueError):
+    """Nothing can be sent to this queue."""
+
+    disposition = Disposition.PERMANENT
+    outage = False
 
 
 class ServiceUnreachable(SkyferryError):

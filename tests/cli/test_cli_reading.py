@@ -197,7 +197,7 @@ def test_status_counts_what_is_in_the_files(filled: Cli) -> None:
 
 def test_status_says_what_a_queue_does_not_tell(filled: Cli) -> None:
     """Pub/Sub does not count what waits."""
-    queue = "pubsub://project/events?endpoint=http://127.0.0.1:1&identity=anonymous"
+    queue = "pubsub://project/events?endpoint=http://127.0.0.1:1&identity=anonymous&topic=t"
     routes = "[{name: r, from: file://a, to: file://b}]"
     Path("skyferry.yaml").write_text(f"{{routes: {routes}, queues: [{{name: q, url: '{queue}'}}]}}")
     told = filled("status", "--config", "skyferry.yaml").out

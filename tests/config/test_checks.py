@@ -90,7 +90,7 @@ def test_what_cannot_work_is_a_fault(tmp_path: Path, data: dict[str, Any], where
         route(to="a", key="{key}.bak", filter={"suffix": ".csv"}),
         route(to="file://ab"),
         route(after_copy="delete"),
-        minio(after_copy="delete-unchecked"),
+        minio(after_copy="delete-unchecked") | {"queues": [{"name": "q", "url": "sqs://q"}]},
         minio(**{"from": "a", "to": "m"}, after_copy="delete"),
         route(key="{dir}/{stem}-{yyyy}{ext}"),
         {"server": {"listen": "localhost:0"}},

@@ -107,7 +107,7 @@ def test_a_missing_extra_is_told_with_the_command_that_brings_it(
         ({"url": "sqs://events", "secret_key": "hunter2"}, "queues[0].secret_key", "a secret does not belong"),
         ({"url": "sqs://account/events/more"}, "queues[0].url", "names more than"),
         ({"url": "sqs://events", "lease": "12.1h"}, "queues[0].lease", "for more than 43200 s"),
-        ({"url": "pubsub://project/events", "lease": "11m"}, "queues[0].lease", "for more than 600 s"),
+        ({"url": "pubsub://project/events?topic=t", "lease": "11m"}, "queues[0].lease", "for more than 600 s"),
         ({"url": "azq://account/events", "lease": "8d"}, "queues[0].lease", "for more than 604800 s"),
     ],
 )
@@ -137,3 +137,58 @@ def test_only_cloud_storage_has_resumable_uploads(tmp_path: Path) -> None:
     assert [(f.where, f.message) for f in found.warnings] == [("stores.cloud.uploads", "is ignored")]
     assert "no option 'uploads'" in checked(tmp_path, "s3://b?uploads=resumable").faults[0].message
     assert "option uploads" in checked(tmp_path, "gs://b?uploads=multipart").faults[0].message
+
+
+FOLDER = {"source": {"url": "file://source"}, "destination": {"url": "file://destination"}}
+CLOUD = {"source": {"url": "s3://photos"}, "destination": {"url": "file://destination"}}
+ROUTE = {"name": "r", "from": "source", "to": "destination"}
+DEAF = {"name": "deaf", "url": "pubsub://proj-1/sub-1"}
+DOOR = {"name": "door", "kind": "s3", "secret_file": "secret", "queue": "deaf"}
+
+
+@pytest.mark.parametrize(
+    ("stores", "more", "message"),
+    [
+        (FOLDER, {"queues": [DEAF]}, "the watched folder of source sends events to queue deaf"),
+        (FOLDER, {"queues": [{**DEAF, "topic": "t"}]}, ""),
+        (FOLDER, {"queues": [{"name": "first", "url": "sqlite://queue.db"}, DEAF]}, ""),
+        ({**FOLDER, "source": {"url": "file://source", "watch": False}}, {"queues": [DEAF]}, ""),
+        (CLOUD, {"queues": [DEAF]}, ""),
+        (CLOUD, {"queues": [{"name": "q", "url": "sqs://q"}, DEAF], "push": [DOOR]}, "push endpoint door sends events"),
+        (CLOUD, {"queues": [{**DEAF, "url": "pubsub://proj-1/sub-1?topic=t"}], "push": [DOOR]}, ""),
+    ],
+)
+def test_a_queue_that_takes_nothing_is_a_fault_for_what_sends(
+    tmp_path: Path, stores: dict[str, Any], more: dict[str, Any], message: str
+) -> None:
+    """It could never be copied; where nothing sends by itself, it is fine."""
+    file = tmp_path / "skyferry.yaml"
+    file.write_text(yaml.safe_dump({"stores": stores, "routes": [ROUTE], **more}))
+    faults = [f"{fault.where}: {fault.message}" for fault in check(file, {}).faults]
+    assert [message in fault for fault in faults] == ([True] if message else [])
+
+
+@pytest.mark.parametrize(
+    ("url", "queue", "doors", "heard"),
+    [
+        ("s3://photos", "sqlite://queue.db", [], False),
+        ("s3://photos", "pubsub://proj-1/sub-1", [], False),
+        ("s3://photos", "sqs://photos", [], True),
+        ("s3://photos", "sqlite://queue.db", [{**DOOR, "queue": ""}], True),
+        ("s3://photos?endpoint=https://minio.example.org&region=us-east-1", "azq://acc/q", [], True),
+        ("gs://photos", "sqs://photos", [], False),
+        ("az://acc/photos", "azq://acc/photos", [], True),
+        ("file://photos", "sqlite://queue.db", [], True),
+    ],
+)
+def test_a_source_that_no_queue_can_be_told_of_is_a_warning(
+    tmp_path: Path, url: str, queue: str, doors: list[Any], heard: bool
+) -> None:
+    """What is submitted still works."""
+    stores = {"source": {"url": url}, "destination": {"url": "file://destination"}}
+    queues = [{"name": "q", "url": queue}]
+    file = tmp_path / "skyferry.yaml"
+    file.write_text(yaml.safe_dump({"stores": stores, "routes": [ROUTE], "queues": queues, "push": doors}))
+    checked = check(file, {})
+    assert checked.faults == ()
+    assert [w.where for w in checked.warnings if "can be told" in w.message] == ([] if heard else ["routes[0].from"])

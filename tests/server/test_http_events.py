@@ -14,7 +14,7 @@ from tests.server.problem import problem
 from tests.server.served import Service, connect
 
 from skyferry.config.settings import ServerSettings
-from skyferry.errors import EventError, QueueError
+from skyferry.errors import CannotSend, EventError, QueueError
 from skyferry.server.routers.events import EXAMPLE
 
 JSON = {"content-type": "application/json"}
@@ -181,6 +181,14 @@ async def test_a_queue_that_is_down_says_when_to_come_again(client: httpx.AsyncC
     response = await client.post("/v1/events", json=EXAMPLE)
     problem(response, 503, "service-unavailable")
     assert response.headers["retry-after"] == "7"
+    assert "secret" not in response.text
+
+
+async def test_a_queue_that_takes_nothing_is_not_to_be_tried_again(client: httpx.AsyncClient, service: Service) -> None:
+    service.fails = CannotSend("no topic is given to send to", where="secret", hint="add ?topic=… to its URL")
+    response = await client.post("/v1/events", json=EXAMPLE)
+    found = problem(response, 409, "queue-takes-nothing")
+    assert found["hint"] == "add ?topic=… to its URL"
     assert "secret" not in response.text
 
 

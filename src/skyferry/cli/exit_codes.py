@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from skyferry.errors import ConfigError, LedgerError, QueueError, ServiceUnreachable, SkyferryError
+from skyferry.errors import CannotSend, ConfigError, LedgerError, QueueError, ServiceUnreachable, SkyferryError
 
 
 class ExitCode(IntEnum):
@@ -42,7 +42,7 @@ class ExitCode(IntEnum):
 
 def of(error: SkyferryError) -> ExitCode:
     """The code for an error that ends a command."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | CannotSend):
         return ExitCode.USAGE
     if isinstance(error, LedgerError | QueueError | ServiceUnreachable):
         return ExitCode.UNREACHABLE

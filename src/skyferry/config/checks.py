@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from skyferry.config import cloud_checks, route_checks
+from skyferry.config import cloud_checks, route_checks, telling
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
@@ -28,6 +28,7 @@ def check(valid: Valid, document: Document) -> None:
     _databases(valid, document)
     _server(valid.settings.server, document)
     _push(valid, document)
+    telling.check(valid, document)
     limits = valid.settings.limits
     if limits.memory < 2 * limits.part_size:
         least = 2 * limits.part_size

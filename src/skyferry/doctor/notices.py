@@ -22,7 +22,8 @@ def judged(
     """`doors` are the names of push doors."""
     place = Place("route", route.name)
     if not queues and not doors:
-        yield place.unknown("notified", "no queue of a cloud is configured: nothing but submitted events is seen")
+        said = "no queue of a cloud is configured: nothing but submitted events is seen"
+        yield place.unknown("notified", said, "add a queue, or a push endpoint, that the bucket can notify")
         return
     if isinstance(told, Unknown):
         yield place.unknown("notified", told, TRY)

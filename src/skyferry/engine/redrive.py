@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skyferry.errors import LedgerError, QueueError
+from skyferry.errors import CannotSend, LedgerError, QueueError
 from skyferry.ports import Clock, Depth, Ledger, Message, Outgoing
 from skyferry.ports.letters import LETTER, QUEUE, Death, without
 
@@ -53,7 +53,7 @@ class RedriveQueue:
         await self._finish(messages, self._clock.time() + delay)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
-        raise QueueError("nothing can be sent to it", where=self.name, hint="redrive dead letters instead")
+        raise CannotSend("nothing can be sent to it", where=self.name, hint="redrive dead letters instead")
 
     async def depth(self) -> Depth:
         return Depth(0, 0, 0, 0.0)

@@ -23,7 +23,7 @@ from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPull
 
 from skyferry.clock import SystemClock
 from skyferry.credentials import TokenProvider
-from skyferry.errors import QueueError
+from skyferry.errors import CannotSend, QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues import together
@@ -137,7 +137,7 @@ class PubSubQueue:
         """See `EventQueue`. Without delays."""
         self._check()
         if messages and not self._options.topic:
-            raise QueueError("no topic is given to send to", where=self.name, hint="add ?topic=… to its URL")
+            raise CannotSend("no topic is given to send to", where=self.name, hint="add ?topic=… to its URL")
         ids: list[str] = []
         for start in range(0, len(messages), CHUNK):
             part = [_published(message) for message in messages[start : start + CHUNK]]

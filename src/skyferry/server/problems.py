@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from skyferry.errors import EventError, NotFound, SkyferryError
+from skyferry.errors import CannotSend, EventError, NotFound, SkyferryError
 
 MEDIA_TYPE = "application/problem+json"
 CORRELATION = "x-correlation-id"
@@ -84,6 +84,9 @@ def of(error: SkyferryError) -> ApiError:
         return ApiError(HTTPStatus.NOT_FOUND, error.message, hint=error.hint)
     if isinstance(error, EventError):
         return ApiError(HTTPStatus.BAD_REQUEST, str(error), kind="invalid-event")
+    if isinstance(error, CannotSend):
+        detail = f"The queue takes no events: {error.message}."
+        return ApiError(HTTPStatus.CONFLICT, detail, kind="queue-takes-nothing", hint=error.hint)
     if error.outage:
         headers = {"Retry-After": str(max(1, round(error.retry_after or 1)))}
         return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, f"Try again later: {error.kind}.", headers=headers)

@@ -1,0 +1,76 @@
+"""How events come to the queues: what sends to a queue that takes nothing, and sources that no queue can be told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from skyferry.config.document import Document
+from skyferry.config.faults import Place
+from skyferry.config.settings import QueueSettings
+from skyferry.config.urls import QUEUES, QueueUrl, StoreUrl, address, resolved_queue
+from skyferry.config.validate import Valid
+from skyferry.model import Provider
+
+NATURAL = {  # the queues and push endpoints that a provider can notify; any of them for other services that speak S3
+    Provider.AWS_S3: (frozenset({"sqs"}), frozenset({"sns", "s3"})),
+    Provider.GCP_GCS: (frozenset({"pubsub"}), frozenset({"pubsub"})),
+    Provider.AZURE_BLOB: (frozenset({"azq"}), frozenset({"eventgrid"})),
+}
+ANY = frozenset(QUEUES), frozenset({"pubsub", "sns", "eventgrid", "s3"})
+TOPIC = "Add its topic (?topic=…)"
+
+
+def check(valid: Valid, document: Document) -> None:
+    """Tell the document every fault and warning."""
+    if any(place[0] in ("queues", "push") for place in valid.impaired):
+        return
+    queues = {queue.name: queue for queue in reversed(valid.settings.queues)}
+    for place, sender, name in _senders(valid):
+        queue = queues.get(name) if name else next(iter(valid.settings.queues), None)
+        if queue is not None and not _takes(queue):
+            why = f"{sender} sends events to queue {queue.name}, which has no topic to send to"
+            document.fault(
+                place, why, f"{TOPIC}, or give it another queue: the first takes what is found or submitted here"
+            )
+    _heard(valid, document)
+
+
+def _senders(valid: Valid) -> Iterator[tuple[Place, str, str]]:
+    """Where what sends by itself is stated, what it is, and the name of its queue ("" = the first)."""
+    settings, seen = valid.settings, set[str]()
+    for index, route in zip(valid.routes, settings.routes, strict=True):
+        if route.source in seen or route.source not in settings.stores:
+            continue
+        seen.add(route.source)
+        with suppress(ValueError):
+            store = settings.stores[route.source]
+            if StoreUrl.parse(store.url).on_disk and store.watch:
+                yield ("routes", index, "from"), f"the watched folder of {route.source}", ""
+    for door in settings.push:
+        yield ("push",), f"push endpoint {door.name}", door.queue
+
+
+def _takes(queue: QueueSettings) -> bool:
+    """Whether events can be sent to it. A URL that is at fault is told of elsewhere."""
+    with suppress(ValueError):
+        return QueueUrl.parse(queue.url).scheme != "pubsub" or bool(resolved_queue(queue).topic)
+    return True
+
+
+def _heard(valid: Valid, document: Document) -> None:
+    settings, seen = valid.settings, set[str]()
+    schemes = {queue.url.partition("://")[0] for queue in settings.queues}
+    doors = {door.kind for door in settings.push}
+    for index, route in zip(valid.routes, settings.routes, strict=True):
+        if route.source in seen or route.source not in settings.stores:
+            continue
+        seen.add(route.source)
+        with suppress(ValueError):
+            store = settings.stores[route.source]
+            queues, pushes = NATURAL.get(address(store)[0], ANY)
+            if StoreUrl.parse(store.url).known.extra and not (queues & schemes or pushes & doors):
+                wanted = " or ".join([*(f"{scheme}://" for scheme in sorted(queues))])
+                why = f"no queue and no push endpoint here can be told by the provider what lands in {route.source}"
+                hint = f"Add a queue ({wanted}); without one, only events that are submitted are seen"
+                document.warn(("routes", index, "from"), why, hint)
