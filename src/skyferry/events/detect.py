@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 
 from skyferry.errors import EventError, UnknownFormat
-from skyferry.events import azure, gcs, native, s3
+from skyferry.events import azure, foreign, gcs, native, s3
 from skyferry.events.fields import MAX_BODY, Fields, Parsed, load, parse_each
 
 __all__ = ["MAX_BODY", "Parsed", "parse"]
@@ -35,16 +35,19 @@ def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
     if wraps and (inner := _from_base64(body)):
         return _parse(inner, attributes, wraps - 1)
     data = load(body)
-    if isinstance(data, list):
-        return parse_each(data, "", azure.parse)
-    if not isinstance(data, dict):
+    if not isinstance(data, dict | list):
         raise UnknownFormat("the message is neither a JSON object nor an array")
-    fields = Fields(data)
+    fields = Fields(data if isinstance(data, dict) else {})
     if wraps and s3.is_sns(fields):
         return _parse(s3.unwrap(fields), {}, wraps - 1)
     if wraps and gcs.is_push(fields):
         return _parse(*gcs.unwrap(fields), wraps - 1)
-    return _record(fields, body)
+    try:
+        return parse_each(data, "", azure.parse) if isinstance(data, list) else _record(fields, body)
+    except EventError as error:
+        if told := foreign.hint(data, attributes):
+            raise type(error)(error.message, where=error.where, hint=told) from error
+        raise
 
 
 def _record(fields: Fields, body: bytes) -> Parsed:
