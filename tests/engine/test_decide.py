@@ -153,7 +153,7 @@ def test_what_its_provider_is_filling_waits_however_old_it_is() -> None:
 
 
 def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
-    """Two routes that mirror each other do not chase one object for ever."""
+    """As a stamp without marks tells, of an older version."""
     back = ObjectRef(Provider.FILE, "destination", "k")
     source = replace(meta(), attributes=Attributes(metadata={"skyferry-source": stamp.origin(back)}))
     assert decide.looked(claim(None), ROUTE, source, 2000.0) == Skipped("loop", (at(6),))
@@ -217,7 +217,27 @@ def marked(version: str, position: int | None, source: ObjectRef = SOURCE) -> Ob
 )
 def test_conflict(destination: ObjectMeta | None, expected: object) -> None:
     """A lost race is a decision: the stamp on what is there tells."""
-    assert decide.conflict(claim(None), meta(), destination) == expected
+    assert decide.conflict(claim(None), ROUTE, meta(), destination) == expected
+
+
+RING = replace(ROUTE, ring=True, source_mark="aaaaaaaaaaaa", store_mark="bbbbbbbbbbbb")
+BACK = replace(RING, source_mark=RING.store_mark, store_mark=RING.source_mark)
+
+
+@pytest.mark.parametrize(
+    ("route", "there", "copied"),
+    [(RING, 999.0, True), (RING, 1001.0, False), (RING, 1000.0, False), (BACK, 1000.0, True), (ROUTE, 1001.0, True)],
+)
+def test_of_two_that_were_written_by_themselves_the_later_one_stays_in_a_ring(
+    route: Route, there: float, copied: bool
+) -> None:
+    """At both stores, so that they do not change places. A copy counts from when it was written where it was none."""
+    superseded = Skipped("superseded", (at(6),))
+    expected = Copy(Precondition(replace="dest-x")) if copied else superseded
+    destination = replace(meta("dest-x", None), modified=there)
+    assert decide.conflict(claim(None), route, meta(), destination) == expected
+    copy = Attributes(metadata={"skyferry-source": stamp.origin(OTHER), "skyferry-written": str(round(there * 1e6))})
+    assert decide.conflict(claim(None), route, meta(), replace(destination, modified=5e9, attributes=copy)) == expected
 
 
 @pytest.mark.parametrize(

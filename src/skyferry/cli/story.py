@@ -14,8 +14,9 @@ REASONS = {
     "gone": "the source was gone when it was looked at",
     "foreign": "what is at the destination did not come from this source, so the delete left it alone",
     "filtered": "the route's filter on size or age does not take it",
-    "loop": "the object came from the destination itself",
     "no_route": "its route is gone from the configuration, or takes it no more; a worker that has the route may take it up",
+    "loop": "the object has been at the destination already",
+    "hops": "it is a copy of a copy, too many times over",
 }
 STATES = {
     State.CLAIMED: "a worker has it in hand",

@@ -96,7 +96,7 @@ def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterato
     """What no two stores may share."""
     yield address(store), "provider and bucket"
     if url.on_disk:
-        yield os.path.abspath(url.path(workspace)), "folder"
+        yield os.path.realpath(url.path(workspace)), "folder"
 
 
 def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
 from skyferry.config.document import Document
-from skyferry.config.faults import Place, near
+from skyferry.config.faults import Place, dotted, near
 from skyferry.config.patterns import PLACEHOLDERS, Template, glob
+from skyferry.config.rings import rings
 from skyferry.config.routes import key_filter
+from skyferry.config.samples import examples, rendered
 from skyferry.config.settings import FilterSettings, RouteSettings
 from skyferry.config.urls import StoreUrl, deletes_exactly
 from skyferry.config.validate import Valid
-from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
+from skyferry.config.whereabouts import Whereabouts
 
 TAGS_MAX = 10
+RINGS_MAX = 10  # of those that are told
 Numbered = tuple[int, RouteSettings]
 
 
@@ -44,6 +48,7 @@ def check(valid: Valid, document: Document) -> None:
         _meaning(("routes", index), route, valid, document)
     _moves(sound, document)
     _meet(sound, document)
+    _rings(sound, valid, document)
 
 
 def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
@@ -117,12 +122,12 @@ def _unchecked(place: Place, route: RouteSettings, valid: Valid, document: Docum
 
 def _itself(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
     takes = key_filter(route.filter)
-    for key in _examples(route.filter, takes):
-        made = _render(template, key)
+    for key in examples(route.filter, takes):
+        made = rendered(template, key)
         if made == key:
             return document.fault((*place, "to"), "copies objects onto themselves", "give another store, or a key")
         if takes(made):
-            why = f"would copy its own copies for ever: {key}, {made}, {_render(template, made)}"
+            why = f"would copy its own copies for ever: {key}, {made}, {rendered(template, made)}"
             return document.fault((*place, "to"), why, "exclude the copies by its filter")
     return None
 
@@ -134,19 +139,62 @@ def _nested(place: Place, route: RouteSettings, valid: Valid, document: Document
         document.fault((*place, "to"), why, "put it beside it")
 
 
+def _rings(routes: Sequence[Numbered], valid: Valid, document: Document) -> None:
+    """Copies that are taken again, by way of other routes."""
+    places = {}
+    for name, store in valid.settings.stores.items():
+        with suppress(ValueError):  # which is told elsewhere
+            places[name] = Whereabouts.of(store, valid.settings.workspace)
+    all_of_them = [route for _, route in routes]
+    told = 0
+    for ring in rings(all_of_them, places):
+        if told == RINGS_MAX:
+            break
+        members = [all_of_them[i] for i in ring.routes]
+        index = routes[max(ring.routes)][0]
+        if len(members) == 1 and (
+            members[0].source == members[0].destination or _told(("routes", index, "to"), document)
+        ):
+            continue  # which is told already
+        why = f"takes its own copies again: {ring.told(all_of_them)}"
+        if any(route.restore for route in members):
+            place: Place = ("routes", next(routes[i][0] for i in ring.routes if all_of_them[i].restore), "restore")
+            told += 1
+            document.fault(place, why, "without restore, ring: allow ends it where a copy has been already")
+        elif silent := [i for i in ring.routes if all_of_them[i].ring != "allow"]:
+            told += 1
+            names = " and ".join(all_of_them[i].name for i in sorted(silent))
+            hint = f"leave the copies out by a filter, or say ring: allow of {names}, where stores are to be kept alike"
+            document.fault(("routes", routes[max(silent)][0], "to"), why, hint)
+        else:
+            _deletes_in_a_ring([(routes[i][0], all_of_them[i]) for i in ring.routes], document)
+
+
+def _deletes_in_a_ring(ring: Sequence[Numbered], document: Document) -> None:
+    for index, route in ring:
+        place = ("routes", index, "deletes")
+        if route.deletes == "propagate" and not _told(place, document):
+            why = "reaches copies only: what is deleted at a copy stays where it was written, and comes back"
+            document.warn(place, why, "delete objects at the store that they were written to last")
+
+
+def _told(place: Place, document: Document) -> bool:
+    return any(found.where == dotted(place) for found in (*document.faults, *document.warnings))
+
+
 def _folder(valid: Valid, name: str) -> Path | None:
     try:
         url = StoreUrl.parse(valid.settings.stores[name].url)
     except (KeyError, ValueError):
         return None
-    return Path(os.path.abspath(url.path(valid.settings.workspace))) if url.on_disk else None
+    return Path(os.path.realpath(url.path(valid.settings.workspace))) if url.on_disk else None
 
 
 def _crowded(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
     made: dict[str, str] = {}
-    for key in _examples(route.filter, key_filter(route.filter)):
-        if (other := made.setdefault(_render(template, key), key)) != key:
-            why = f"gives different objects one key: {other} and {key} both become {_render(template, key)}"
+    for key in examples(route.filter, key_filter(route.filter)):
+        if (other := made.setdefault(rendered(template, key), key)) != key:
+            why = f"gives different objects one key: {other} and {key} both become {rendered(template, key)}"
             return document.warn((*place, "key"), why, "the newest of them wins; {key} keeps them apart")
     return None
 
@@ -171,9 +219,9 @@ def _meet(routes: Sequence[Numbered], document: Document) -> None:
         if one.destination != two.destination:
             continue
         takes, takes_too = key_filter(one.filter), key_filter(two.filter)
-        for key in (*_examples(one.filter, takes), *_examples(two.filter, takes_too)):
-            made = _render(Template.compile(two.key), key, two.source)
-            if takes(key) and takes_too(key) and made == _render(Template.compile(one.key), key, one.source):
+        for key in (*examples(one.filter, takes), *examples(two.filter, takes_too)):
+            made = rendered(Template.compile(two.key), key, two.source)
+            if takes(key) and takes_too(key) and made == rendered(Template.compile(one.key), key, one.source):
                 why, hint = (
                     f"gives objects a key that route {one.name} gives to others: {made}",
                     "the newest event wins",
@@ -193,24 +241,6 @@ def _disjoint(one: FilterSettings, two: FilterSettings) -> bool:
 
 def _simple(accepts: FilterSettings) -> bool:
     return accepts == FilterSettings(prefix=accepts.prefix, suffix=accepts.suffix)
-
-
-def _examples(accepts: FilterSettings, takes: Callable[[str], bool]) -> list[str]:
-    """A few keys that the filter takes, different in folder, name and extension."""
-    shapes = ("a/x.c", "b/x.c", "a/y.c", "a/x.d", "x.c")
-    keys = [f"{accepts.prefix}{shape}{accepts.suffix}" for shape in shapes]
-    keys += [f"{accepts.prefix}{shape.rpartition('.')[0]}{accepts.suffix}" for shape in shapes]
-    keys += [key for pattern in accepts.glob for key in _fill(pattern)]
-    return list(dict.fromkeys(key for key in keys if takes(key)))
-
-
-def _fill(pattern: str) -> Iterator[str]:
-    for folder, name in (("a", "x"), ("b", "x"), ("a", "y")):
-        yield pattern.replace("**", folder).replace("*", name).replace("?", name)
-
-
-def _render(template: Template, key: str, bucket: str = "bucket") -> str:
-    return template.render(ObjectEvent("", Change.CREATED, ObjectRef(Provider.FILE, bucket, key), 0.0))
 
 
 def _compiles(route: RouteSettings) -> bool:

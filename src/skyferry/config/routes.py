@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 from skyferry.config.patterns import Template, glob
@@ -19,6 +20,7 @@ from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 
 Address = tuple[Provider, str]  # provider and bucket
+NO_MARKS: Mapping[str, str] = MappingProxyType({})
 _EVERYTHING = Template.compile("{key}")
 
 
@@ -41,7 +43,10 @@ class Route:
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
     tags: dict[str, str] = field(default_factory=dict)  # the same
     storage_class: str | Mapping[str, str] = ""
-    restore: bool = False  # an object may go back to where it came from
+    restore: bool = False  # an object may go back to where it has been
+    ring: bool = False  # it is one of those by which stores are kept alike: what was written last wins
+    source_mark: str = ""  # what provenance knows the source by; "" = provenance begins anew with each copy
+    store_mark: str = ""  # and the destination
     min_size: int = 0  # bytes
     max_size: int | None = None
     min_age: float = 0.0  # seconds
@@ -75,9 +80,9 @@ class Route:
 class Routes:
     """All routes of a configuration, by the source that an event names."""
 
-    def __init__(self, settings: Settings) -> None:
-        """`settings` as `load` gives them. Raises ConfigError."""
-        self.by_name = {r.name: _compiled(r, settings) for r in settings.routes}
+    def __init__(self, settings: Settings, marks: Mapping[str, str] = NO_MARKS) -> None:
+        """`settings` as `load` gives them; `marks` are those of the stores, by name. Raises ConfigError."""
+        self.by_name = {r.name: _compiled(r, settings, marks) for r in settings.routes}
         self._max_retries = settings.retry.max_retries
         self._by_source: dict[Address, list[Route]] = {}
         for route in self.by_name.values():
@@ -204,7 +209,7 @@ def _heeds(route: Route, event: ObjectEvent) -> bool:
     return event.change is Change.CREATED or route.deletes == "propagate"
 
 
-def _compiled(route: RouteSettings, settings: Settings) -> Route:
+def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]) -> Route:
     try:
         source, destination = (address(settings.stores[name]) for name in (route.source, route.destination))
         return Route(
@@ -224,6 +229,9 @@ def _compiled(route: RouteSettings, settings: Settings) -> Route:
             tags=route.tags,
             storage_class=route.storage_class,
             restore=route.restore,
+            ring=route.ring == "allow",
+            source_mark=marks.get(route.source, ""),
+            store_mark=marks.get(route.destination, ""),
             min_size=route.filter.min_size,
             max_size=route.filter.max_size,
             min_age=route.filter.min_age,

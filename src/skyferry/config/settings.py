@@ -126,7 +126,12 @@ class RouteSettings(Section):
         "where both ends are of one provider, else the destination's default.",
     )
     restore: bool = Field(
-        False, description="Copy an object back to where it came from, too; without it that is skipped as a loop."
+        False, description="Copy an object back to where it has been before, too; without it that is skipped as a loop."
+    )
+    ring: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="`allow`: this is one of the routes by which stores are kept alike, and its copies may be taken by another "
+        "of them. An object does not go back to a store where it has been; of two of one key, what was written last stays.",
     )
 
     model_config = ConfigDict(populate_by_name=True)

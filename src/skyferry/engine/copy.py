@@ -14,7 +14,7 @@ from skyferry.engine.digest import digest
 from skyferry.engine.parts import PartCopier, PartLimits
 from skyferry.engine.ways import Way, choose, reaches
 from skyferry.errors import ObjectNotFound, PreconditionFailed
-from skyferry.model import Change, Checksums, Claim, ObjectMeta, Placement, Receipt, Transfer
+from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped
 
 __all__ = ["Attempt", "Copier"]
@@ -116,7 +116,7 @@ class Copier:
         if isinstance(decision, decide.Copy) and not proof.honoured(decision.when, store.traits):
             decision = decide.CheckDestination()
         if isinstance(decision, decide.CheckDestination):
-            again = decide.conflict(claim, found, await proof.head(store, claim.transfer.key))
+            again = decide.conflict(claim, route, found, await proof.head(store, claim.transfer.key))
             if isinstance(again, decide.Adopt):
                 # the bytes are compared when the write is refused; without preconditions, trust the stamp
                 again = decide.Copy(Precondition(create_only=True)) if store.traits.create_only else Skipped("current")
@@ -159,7 +159,7 @@ class Copier:
         store, task = self._stores[transfer.store], self._large(due, by_provider)
         if old := task.resumable(attempt):  # it may be finished, and its worker died before it could say so
             known = found.checksums if by_provider else large.whole(old) or found.checksums
-            verdict = await self._race(attempt.claim, found, known)
+            verdict = await self._race(due, known)
             if not isinstance(verdict, Precondition):
                 return await self._finished(due, verdict, known, proof.verify_source(transfer, found, known))
         async with self._parts.upload(task, attempt) as sent:
@@ -202,17 +202,18 @@ class Copier:
                     written = await write(when)
                     await proof.verify_destination(store, transfer.key, due.found.size, sent, written)
                     return written
-            verdict = await self._race(attempt.claim, due.found, sent)
+            verdict = await self._race(due, sent)
             if not isinstance(verdict, Precondition):
                 return verdict
             when = verdict if exact else ANY
         raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
 
-    async def _race(self, claim: Claim, source: ObjectMeta, computed: Checksums) -> Skipped | ObjectMeta | Precondition:
+    async def _race(self, due: _Due, computed: Checksums) -> Skipped | ObjectMeta | Precondition:
         """The destination was not as expected: it is ours already (its meta), or newer (Skipped), or to be replaced."""
+        claim, source = due.attempt.claim, due.found
         store = self._stores[claim.transfer.store]
         found = await proof.head(store, claim.transfer.key)
-        verdict = decide.conflict(claim, source, found)
+        verdict = decide.conflict(claim, due.route, source, found)
         if isinstance(verdict, Skipped):
             return verdict
         if isinstance(verdict, decide.Adopt) and found is not None:

@@ -71,8 +71,8 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
         return Later(now + FILLING)
     if refused := _filtered(route, source, _age(source, transfer, now), now):
         return refused if isinstance(refused, Later) else Skipped(refused, seen)
-    if not route.restore and stamp.read(source).source == stamp.origin(_destination(claim, route)):
-        return Skipped("loop", seen)
+    if back := stamp.comes_back(source, route, _destination(claim, route)):
+        return Skipped(back, seen)
     if placed is not None and placed.about(transfer.source) and not placed.deleted:
         if placed.source.version == source.version:
             return Skipped("current", seen)
@@ -83,8 +83,11 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
     return _write(claim)
 
 
-def conflict(claim: Claim, source: ObjectMeta, destination: ObjectMeta | None) -> Copy | Adopt | Skipped:
-    """A copy is due, but the destination is not what the ledger expected: `destination` is what it holds (None: nothing)."""
+def conflict(claim: Claim, route: Route, source: ObjectMeta, destination: ObjectMeta | None) -> Copy | Adopt | Skipped:
+    """A copy is due, but the destination is not what the ledger expected: `destination` is what it holds (None: nothing).
+
+    In a ring of routes both may have been written by themselves: the later one stays, at both stores.
+    """
     if destination is None:
         return Copy(Precondition(create_only=True))
     mark = stamp.read(destination)
@@ -93,6 +96,8 @@ def conflict(claim: Claim, source: ObjectMeta, destination: ObjectMeta | None) -
             return Adopt()
         if _later(mark.position, source.position):
             return Skipped("superseded", positions(claim, source))
+    elif route.ring and _written_later(destination, source, route):
+        return Skipped("superseded", positions(claim, source))
     return Copy(Precondition(replace=destination.version))
 
 
@@ -152,6 +157,12 @@ def _later(stamped: Position | None, seen: Position | None) -> bool:
         and stamped.scheme == seen.scheme
         and stamped.value > seen.value
     )
+
+
+def _written_later(destination: ObjectMeta, source: ObjectMeta, route: Route) -> bool:
+    """Of two that were written at the same time, the same one at both stores."""
+    there, here = stamp.written(destination), stamp.written(source)
+    return there > here or (there == here and route.store_mark > route.source_mark)
 
 
 def _destination(claim: Claim, route: Route) -> ObjectRef:

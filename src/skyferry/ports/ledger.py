@@ -41,7 +41,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Nothing to do, and why: superseded, current, gone, deleted, filtered, foreign, loop, ignored, no_route.
+    """Nothing to do, and why: superseded, current, gone, deleted, filtered, foreign, loop, hops, ignored, no_route.
 
     `positions` (of the event, of the version seen) still move the placement forward where it is about the same source.
     """

@@ -43,6 +43,7 @@ from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 from skyferry.watch.source import FolderSource
 from skyferry.wiring.guards import breaker_of, guards_of
+from skyferry.wiring.marks import marks
 from skyferry.wiring.opener import Opener
 
 FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
@@ -87,9 +88,10 @@ async def build(
 ) -> AsyncIterator[Service]:
     """A service, ready to run; closed at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
-    `find` gives the sources of events in place of watched folders; `ledger` takes the place of the configured one.
+    `find` gives the sources of events in place of watched folders, for what a person asks for: provenance begins anew.
+    `ledger` takes the place of the configured one.
     """
-    clock, routes, health = SystemClock(), Routes(settings), Health(observer)
+    clock, health, routes = SystemClock(), Health(observer), Routes(settings, {} if find else marks(settings))
     opener = Opener(
         settings,
         clock,

@@ -1,0 +1,120 @@
+"""Rings of routes: a copy that a route makes is taken by another, and so on, until the first one takes it again. Pure.
+
+Rings are found by following keys that the filters take through filters and templates, over any number of stores, also where one
+folder lies within another. A ring that no such key shows is ended by provenance all the same (`engine/stamp.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from skyferry.config.patterns import Template
+from skyferry.config.routes import key_filter
+from skyferry.config.samples import examples, fill, rendered
+from skyferry.config.settings import RouteSettings
+from skyferry.config.whereabouts import Whereabouts
+
+STEPS = 20_000  # copies that are followed, of all routes of one group together
+LEAST = 100  # of each, however many there are
+KEYS = 500  # keys that are tried for each
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Routes by which a copy comes back, and what happens to one key on the way."""
+
+    routes: tuple[int, ...]  # indices, in the order of the copies
+    keys: tuple[str, ...]  # the key that each takes, and last the one that the first takes again
+
+    def told(self, routes: Sequence[RouteSettings]) -> str:
+        """The ring, route by route."""
+        steps = zip(self.routes, self.keys, self.keys[1:], strict=False)
+        names = [
+            f"{routes[i].name} ({routes[i].source} to {routes[i].destination}) {key} as {made}"
+            for i, key, made in steps
+        ]
+        return f"{', '.join(names)}, which {routes[self.routes[0]].name} takes again"
+
+
+def rings(routes: Sequence[RouteSettings], places: Mapping[str, Whereabouts]) -> Iterator[Ring]:
+    """Each ring once, whichever of its routes it is met at. Routes whose stores are not in `places` are left out."""
+    known = [i for i, r in enumerate(routes) if r.source in places and r.destination in places]
+    after = {i: [j for j in known if places[routes[i].destination].meets(places[routes[j].source])] for i in known}
+    found: set[frozenset[int]] = set()
+    for group in _circles(after):
+        walk = _Walk(routes, places, {i: [j for j in after[i] if j in group] for i in group})
+        for ring in walk.rings():
+            if frozenset(ring.routes) not in found:
+                found.add(frozenset(ring.routes))
+                yield ring
+
+
+def _circles(after: Mapping[int, Sequence[int]]) -> list[frozenset[int]]:
+    """Groups of routes each of which leads to each other one of its group, and to itself."""
+    reach: dict[int, set[int]] = {}
+    for start in after:
+        seen, left = set[int](), list(after[start])
+        while left:
+            if (i := left.pop()) not in seen:
+                seen.add(i)
+                left += after[i]
+        reach[start] = seen
+    return list(dict.fromkeys(frozenset(j for j in reach[i] if i in reach[j]) for i in after if i in reach[i]))
+
+
+class _Walk:
+    """Follows keys through the routes of one group."""
+
+    def __init__(
+        self, routes: Sequence[RouteSettings], places: Mapping[str, Whereabouts], after: Mapping[int, Sequence[int]]
+    ) -> None:
+        self._routes, self._places, self._after = routes, places, after
+        self._takes = {i: key_filter(routes[i].filter) for i in after}
+        self._steps = max(LEAST, STEPS // len(after))
+        self._templates = {i: Template.compile(routes[i].key) for i in after}
+
+    def rings(self) -> Iterator[Ring]:
+        for start in sorted(self._after):
+            seen: set[tuple[int, str]] = set()
+            for key in self._keys(start):
+                yield from self._follow((start,), (key,), seen)
+
+    def _follow(self, path: tuple[int, ...], keys: tuple[str, ...], seen: set[tuple[int, str]]) -> Iterator[Ring]:
+        last = path[-1]
+        if (last, keys[-1]) in seen or len(seen) >= self._steps:
+            return
+        seen.add((last, keys[-1]))
+        route = self._routes[last]
+        made = rendered(self._templates[last], keys[-1], route.source)
+        for i in self._after[last]:
+            key = self._places[route.destination].shows(made, self._places[self._routes[i].source])
+            if key is None or not self._takes[i](key):
+                continue
+            if i in path:
+                at = path.index(i)
+                yield Ring(path[at:], (*keys[at:], key))
+            else:
+                yield from self._follow((*path, i), (*keys, key), seen)
+
+    def _keys(self, start: int) -> list[str]:
+        """Keys that the route takes and others may go on with, by what filters of the group want and templates add."""
+        group = [self._routes[i] for i in self._after]
+        added = [r.key for r in group]
+        heads = _rests([r.filter.prefix for r in group], [t.partition("{")[0] for t in added], front=True)
+        tails = _rests([r.filter.suffix for r in group], [t.rpartition("}")[2] for t in added], front=False)
+        filled = [text for r in group for pattern in r.filter.glob for text in fill(pattern)]
+        middles = [*filled, "x", "x.c", "a/x.c"]
+        keys = examples(self._routes[start].filter, self._takes[start])
+        keys += [head + middle + tail for middle, head, tail in product(middles, heads, tails)]
+        return [key for key in dict.fromkeys(keys) if self._takes[start](key)][:KEYS]
+
+
+def _rests(wanted: Sequence[str], added: Sequence[str], *, front: bool) -> list[str]:
+    """What a key must begin (or end) with: as wanted, or so that it is as wanted once a template has added its own."""
+    found = {"": None, **dict.fromkeys(wanted)}
+    for text, own in product(wanted, added):
+        if own and (text.startswith(own) if front else text.endswith(own)):
+            found[text[len(own) :] if front else text[: -len(own)]] = None
+    return list(found)

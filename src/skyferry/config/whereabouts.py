@@ -1,0 +1,67 @@
+"""Where a store really is, whatever a configuration calls it: what rings of routes, and provenance, know it by. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skyferry.config.cloud_checks import loopback
+from skyferry.config.settings import StoreSettings
+from skyferry.config.urls import StoreUrl, resolved
+
+MARK = 6  # bytes of a mark, which is twice as many characters
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """One bucket or folder; equal for two configurations that mean the same one."""
+
+    parts: tuple[str, ...]
+    folder: Path | None = None  # of one on this machine, without links
+    local: bool = False  # it means something on this machine alone
+
+    @classmethod
+    def of(cls, store: StoreSettings, workspace: Path) -> Whereabouts:
+        """Raises ValueError for a URL that is none."""
+        url = StoreUrl.parse(store.url)
+        if url.on_disk:
+            folder = Path(os.path.realpath(url.path(workspace)))
+            return cls(("file", str(folder)), folder, local=True)
+        if not url.known.extra:
+            return cls((url.scheme, url.location), local=True)
+        store = resolved(store)
+        endpoint = urlsplit(store.endpoint)
+        host = endpoint.hostname or ""
+        if url.scheme == "s3" and store.service == "aws":  # names are unique in each partition
+            there = host.rpartition("amazonaws")[2] if "amazonaws" in host else ".com"
+        else:
+            there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
+        bucket = url.location.rpartition("/")[2] if url.scheme == "az" else url.location
+        return cls((url.scheme, there, bucket), local=bool(host) and loopback(host))
+
+    def mark(self, machine: str) -> str:
+        """A short name for metadata, the same on every machine that reaches the same store; `machine` names this one."""
+        text = "\0".join((*self.parts, machine if self.local else ""))
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK).hexdigest()
+
+    def shows(self, key: str, other: Whereabouts) -> str | None:
+        """The key under which an object written here with `key` appears in another store; None: it does not."""
+        if self.parts == other.parts:
+            return key
+        if self.folder is None or other.folder is None:
+            return None
+        if self.folder.is_relative_to(other.folder):
+            return f"{self.folder.relative_to(other.folder).as_posix()}/{key}"
+        if other.folder.is_relative_to(self.folder):
+            below = f"{other.folder.relative_to(self.folder).as_posix()}/"
+            return key[len(below) :] or None if key.startswith(below) else None
+        return None
+
+    def meets(self, other: Whereabouts) -> bool:
+        """Whether an object written here may appear there."""
+        if self.folder is None or other.folder is None:
+            return self.parts == other.parts
+        return self.folder.is_relative_to(other.folder) or other.folder.is_relative_to(self.folder)
