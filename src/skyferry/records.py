@@ -47,6 +47,9 @@ Event = Literal[
     "breaker.changed",  # store, reason: closed, open, half_open
     "limiter.waited",  # store, duration
     "identity.failed",  # store, error: no new credential was given; the old one serves to its end
+    "deletes.held",  # store, count, reason: limit, empty, replaced
+    "deletes.back",  # store, count: their objects are at the source again
+    "deletes.approved",  # store, count: sent to the queue
     "watch.noticed",  # a local file changed
     "watch.failed",  # error, delay: changes could not be passed on, or looked for; it is tried again
     "watch.unreadable",  # a local name that cannot be a key, or what may not be read

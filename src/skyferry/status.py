@@ -72,6 +72,7 @@ class Status:
     unrouted: Mapping[str, int] = field(
         default_factory=dict
     )  # dead letters of buckets that no store is, by provider://bucket
+    held_deletes: Mapping[str, int] = field(default_factory=dict)  # source's name -> deletes that wait for a decision
     limiter_waiting: Mapping[str, int] = field(default_factory=dict)  # store name -> requests in its rate limit's queue
     receives: Mapping[str, float] = field(default_factory=dict)  # queue name -> seconds since a receive succeeded
     oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = not known

@@ -203,6 +203,7 @@ async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None
         "dead_letters": 1,
         "unrouted": {},
         "breakers": {"dst": "open"},
+        "held_deletes": {},
         "limiter_waiting": {},
         "routes": ["photos"],
         "receives": {"main": 1.5},

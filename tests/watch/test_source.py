@@ -17,6 +17,8 @@ from skyferry.ledgers.memory import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, Provider
 from skyferry.ports import Clock
 from skyferry.stores.memory import MemoryStore
+from skyferry.watch.guard import DeleteGuard, Guarded
+from skyferry.watch.known import KnownFolder
 from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 from skyferry.watch.source import FolderSource
@@ -37,8 +39,11 @@ def listing(clock: Clock) -> MemoryStore:
 def source(watched: Watched, listing: MemoryStore, heard: Heard, clock: Clock) -> FolderSource:
     stores = {"in": {"url": "file://x/bucket"}, "out": {"url": "file://out"}}
     routes = Routes(Settings.model_validate({"stores": stores, "routes": [{"name": "r", "from": "in", "to": "out"}]}))
-    reconciler = Reconciler(listing, Provider.FILE, "bucket", routes, MemoryLedger("me", clock), clock.time)
-    return FolderSource(watched, reconciler, heard.send, clock, heard)
+    ledger = MemoryLedger("me", clock)
+    reconciler = Reconciler(listing, Provider.FILE, "bucket", routes, ledger, clock.time)
+    guarded = Guarded("in", Provider.FILE, "bucket", routes, ledger, clock, heard)
+    guard = DeleteGuard(guarded, KnownFolder(watched.folder, "file://bucket", ledger))
+    return FolderSource(watched, reconciler, guard, heard.send, clock, heard)
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from skyferry.cli.check_config import check_config
 from skyferry.cli.conformance import conformance
 from skyferry.cli.copy import copy
 from skyferry.cli.dead_letters import app as dead_letters
+from skyferry.cli.deletes import app as deletes
 from skyferry.cli.doctor import doctor
 from skyferry.cli.explain import explain
 from skyferry.cli.gc import gc
@@ -61,6 +62,7 @@ for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(ledger, name="ledger")
+app.add_typer(deletes, name="deletes")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

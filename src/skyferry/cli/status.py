@@ -11,6 +11,7 @@ from skyferry.cli import access, client, output
 from skyferry.cli.options import ConfigFile, Json, Url, Workspace
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError, SkyferryError
+from skyferry.ports.held import by_store
 from skyferry.status import unrouted
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
     With --url only the service is asked, and exit code 4 says that it does not answer.
 
-    JSON: `transfers` (number by state), `dead_letters`, `unrouted`, `queues` and `oldest`, as in the answer of `GET /v1/status`;
-    `unknown`, the reason for each queue that cannot be asked; and that answer itself as `service`, null if none answers.
+    JSON: `transfers` (number by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `queues` and `oldest`, as in
+    the answer of `GET /v1/status`; `unknown`, the reason for each queue that cannot be asked; and that answer itself as
+    `service`, null if none answers.
     """
     settings = access.load_settings(config, workspace)
     if url:
         service = client.get(url, "/v1/status", settings.server, workspace=settings.workspace)
-        names = ("transfers", "dead_letters", "unrouted", "queues", "oldest")
+        names = ("transfers", "dead_letters", "unrouted", "held_deletes", "queues", "oldest")
         document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service}
     else:
         document = {**asyncio.run(_look(settings)), "service": _service(settings)}
@@ -46,7 +48,7 @@ async def _look(settings: Settings) -> dict[str, Any]:
     async with access.opened_ledger(settings) as ledger:
         counts = await ledger.counts()
         letters = sum(count for _, _, count in await ledger.causes())
-        buckets = dict(await ledger.unrouted())
+        buckets, held = dict(await ledger.unrouted()), by_store(await ledger.held_counts())
         now, first = SystemClock().time(), await ledger.oldest_unsettled()
     oldest = {route.name: max(0.0, now - first.pop(route.name, now)) for route in settings.routes}
     oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are not configured any more
@@ -57,7 +59,7 @@ async def _look(settings: Settings) -> dict[str, Any]:
                 queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
         except QueueError as error:
             unknown[each.name] = str(error)
-    told = {"transfers": counts, "dead_letters": letters, "unrouted": buckets}
+    told = {"transfers": counts, "dead_letters": letters, "unrouted": buckets, "held_deletes": held}
     return {**told, "queues": queues, "oldest": oldest, "unknown": unknown}
 
 
@@ -95,6 +97,8 @@ def _show(document: Mapping[str, Any]) -> None:
         hint = ": skyferry dead-letters list" if letters else ""
         output.lines(f"given up   {output.count(letters, 'dead letter')}{hint}")
     output.lines(*(f"unrouted   {unrouted(bucket, count)}" for bucket, count in (document["unrouted"] or {}).items()))
+    for store, count in (document["held_deletes"] or {}).items():
+        output.lines(f"held       {output.count(count, 'delete')} of {store}: skyferry deletes list")
 
 
 def _part(check: Mapping[str, Any]) -> str:

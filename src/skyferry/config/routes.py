@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.patterns import Template, glob
 from skyferry.config.refusing import Refused, Rule, Untaken, refusal, rules_of
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
@@ -38,6 +39,7 @@ class Route:
     takes: Callable[[str], bool] = lambda key: True  # whether a source key is one of this route's
     template: Template = _EVERYTHING
     deletes: Literal["ignore", "propagate"] = "ignore"
+    max_deletes: MaxDeletes = field(default_factory=MaxDeletes)  # at once, found by looking
     after_copy: Literal["keep", "delete", "delete-unchecked"] = "keep"
     priority: Priority = Priority.NORMAL
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
@@ -223,6 +225,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             takes=key_filter(route.filter),
             template=Template.compile(route.key),
             deletes=route.deletes,
+            max_deletes=MaxDeletes.parse(route.max_deletes),
             after_copy=route.after_copy,
             priority=route.priority,
             metadata=route.metadata,

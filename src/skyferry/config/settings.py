@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, SecretStr
 
 from skyferry.config.identity import IdentitySettings
+from skyferry.config.max_deletes import MaxDeletesText
 from skyferry.config.push import PushSettings
 from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
 from skyferry.model import Priority
@@ -112,6 +113,11 @@ class RouteSettings(Section):
     )
     filter: FilterSettings = Field(default_factory=FilterSettings, description="Which objects.")
     deletes: Literal["ignore", "propagate"] = Field("ignore", description="What a delete at the source does.")
+    max_deletes: MaxDeletesText = Field(
+        "1000, 25%",
+        description="Of a watched folder: more deletes at once than this number, or than this share of the objects known, are "
+        "held until a person approves them; 0 = all are, none = no limit.",
+    )
     after_copy: Literal["keep", "delete", "delete-unchecked"] = Field(
         "keep",
         description="What happens to the source once its copy is verified. `delete-unchecked` accepts a service whose deletes "

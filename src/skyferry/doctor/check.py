@@ -26,6 +26,7 @@ class State(StrEnum):
 # Stable name -> what is checked.
 WHAT: Mapping[str, str] = MappingProxyType(
     {
+        "held": "no deletes wait for a decision",
         "reach": "it can be reached",
         "whole": "its file is whole",
         "identity": "who we are there",

@@ -17,6 +17,7 @@ from skyferry.doctor.canary import Copy, Errand, Found, sent
 from skyferry.doctor.check import Check, Place, State
 from skyferry.doctor.events import Subject
 from skyferry.doctor.hearing import Hearing, hearing, may_listen
+from skyferry.doctor.held import held
 from skyferry.doctor.needs import Needs, needs
 from skyferry.doctor.pace import Pace
 from skyferry.doctor.stores import NOTHING, Examination, canary_key
@@ -70,6 +71,7 @@ class _Doctor:
         reached = {queue.name: await self._reached(queue) for queue in settings.queues}
         for each in needs(settings):
             of_stores += await self._events(each)
+        of_stores += await held(self.opener)
         for queue in settings.queues:
             of_queues += self._queue(queue, reached[queue.name])
         of_queues += [*await self._letters(), *await asyncio.to_thread(files.of_ledger, settings)]

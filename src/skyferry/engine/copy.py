@@ -19,7 +19,13 @@ from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, P
 
 __all__ = ["Attempt", "Copier"]
 RACES = 8  # how often a lost race is decided again within one attempt
+AWAY = 10.0  # seconds between looks at a source that is not what it was
 Write = Callable[[Precondition], Awaitable[ObjectMeta]]
+
+
+async def _same(store: str) -> bool:
+    """Nothing is known against it."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,10 @@ class Copier:
         offload: Offload,
         clock: Clock,
         limits: PartLimits,
+        same: Callable[[str], Awaitable[bool]] = _same,
     ) -> None:
+        """`same` tells of a source whether it is what it was; if not, what it does not have is away, and not gone."""
+        self._same = same
         self._stores, self._budget, self._offload, self._clock, self._limits = stores, budget, offload, clock, limits
         self._parts = PartCopier(budget, offload, limits)
 
@@ -236,8 +245,10 @@ class Copier:
                 await proof.delete_version(self._stores[transfer.source_store], transfer.source.key, due.found.version)
         return self._done(due.attempt, due.started, due.found, written, computed, declared)
 
-    async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped:
+    async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
         claim, transfer = attempt.claim, attempt.claim.transfer
+        if not await self._same(transfer.source_store):
+            return Released(self._clock.time() + AWAY)
         decision = decide.looked(claim, route, None, self._clock.time())
         source, store = self._stores[transfer.source_store], self._stores[transfer.store]
         for _ in range(RACES):
@@ -265,6 +276,8 @@ class Copier:
         """
         placed = done.placement
         newest = await proof.head(self._stores[transfer.source_store], transfer.source.key)
+        if newest is None and not await self._same(transfer.source_store):
+            return
         if newest is None or newest.version != placed.source.version:
             with suppress(PreconditionFailed):  # somebody has replaced it already
                 await proof.delete_version(self._stores[placed.store], placed.key, placed.version)

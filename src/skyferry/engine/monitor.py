@@ -14,6 +14,7 @@ from skyferry.engine.heard import NOT_YET, HeardQueue
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
+from skyferry.ports.held import by_store
 from skyferry.records import Record
 from skyferry.status import Check, Condition
 
@@ -44,6 +45,7 @@ class Facts:
     transfers: Mapping[State, int] | None = None
     letters: int | None = None
     unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.unrouted`
+    held: Mapping[str, int] = field(default_factory=dict)  # deletes that wait for a decision, by source
     oldest: Mapping[str, float] | None = None  # see `Ledger.oldest_unsettled`
     check: Check = Check("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
 
@@ -91,6 +93,7 @@ class Monitor:
             async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.counts(), await self._ledger.causes()
                 self.facts.unrouted = dict(await self._ledger.unrouted())
+                self.facts.held = by_store(await self._ledger.held_counts())
         except (LedgerError, TimeoutError):
             self.facts.transfers = self.facts.letters = None
         else:

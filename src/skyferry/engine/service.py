@@ -151,6 +151,7 @@ class Service:
             breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
             routes=tuple(self._a.world.routes),
             unrouted=facts.unrouted,
+            held_deletes=facts.held,
             limiter_waiting=self._a.waiting(),
             receives={queue.name: now - (queue.heard.answered or queue.heard.since) for queue in self._a.queues},
             oldest=self._oldest(),
@@ -182,6 +183,9 @@ class Service:
         if buckets := self._monitor.facts.unrouted:
             told = "; ".join(unrouted(bucket, count) for bucket, count in buckets.items())
             yield Check("work", "unrouted_bucket", "degraded", told)
+        if held := self._monitor.facts.held:
+            told = "; ".join(f"{count:,} deletes of {store} are held" for store, count in held.items())
+            yield Check("work", "held_deletes", "degraded", f"{told}: skyferry deletes list")
 
     def _worker_state(self) -> tuple[Condition, str]:
         if self._a.worker.draining:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
 from skyferry.ledgers.memory_finding import letter_matches, matches
+from skyferry.ledgers.memory_held import Held, MemoryHeld
 from skyferry.ledgers.memory_refusals import Refusals, unrouted
 from skyferry.ledgers.memory_uploads import Uploads
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
@@ -89,6 +90,7 @@ class MemoryState:
     letters: dict[str, _Letter] = field(default_factory=dict)
     uploads: Uploads = field(default_factory=Uploads)
     refusals: Refusals = field(default_factory=Refusals)
+    held: Held = field(default_factory=Held)
     owners: list[str] = field(default_factory=list)
     fences: int = 0
     serials: int = 0
@@ -111,7 +113,7 @@ class MemoryState:
         return self.serials
 
 
-class MemoryLedger:
+class MemoryLedger(MemoryHeld):
     """A `Ledger` on a `MemoryState`. Deterministic: no threads, no randomness, time only from `clock`."""
 
     def __init__(self, owner: str, clock: Clock, lease: float = 30.0, state: MemoryState | None = None) -> None:
@@ -120,7 +122,7 @@ class MemoryLedger:
         self.lease = lease
         self._clock = clock
         self._state = MemoryState() if state is None else state
-        self._me = self._state.enter(owner)
+        self._me, self._deletes = self._state.enter(owner), self._state.held
         self._closed = False
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import orjson
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers import batches, codec, listing, redriving, refusing, rules, uploads
+from skyferry.ledgers import batches, codec, held, listing, redriving, refusing, rules, uploads
 from skyferry.ledgers.codec import NUMBER, pack
+from skyferry.ledgers.held import SqliteHeld
 from skyferry.ledgers.statements import read, text
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Refusal, Settled, Settlement, TransferRow, Wait
@@ -27,7 +28,7 @@ PAGE = 1000  # keys that `placed` reads at once
 SWEEP = 2.0  # seconds between looks for dead owners
 
 
-class SqliteLedger:
+class SqliteLedger(SqliteHeld):
     """A `Ledger`. Any number of processes may have the file open; a lease of one that died is free at once."""
 
     def __init__(
@@ -48,7 +49,8 @@ class SqliteLedger:
         self._me = 0
         self._busy = False  # somebody else had a key that we wanted
         self._swept = clock.monotonic()
-        self._file = SqliteFile(path, text("schema.sql"), owner, LedgerError, self._enter, hear)
+        schema = text("schema.sql") + held.SQL["schema"]
+        self._file = SqliteFile(path, schema, owner, LedgerError, self._enter, hear)
 
     def _enter(self, db: sqlite3.Connection, presence: Presence) -> None:
         redriving.migrate(db)

@@ -49,6 +49,9 @@ LEVELS: dict[str, Level] = {
     "breaker.changed": "warning",
     "identity.failed": "warning",
     "watch.failed": "warning",
+    "deletes.held": "warning",
+    "deletes.back": "info",
+    "deletes.approved": "info",
     "watch.unreadable": "warning",
 }
 

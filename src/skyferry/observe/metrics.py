@@ -186,6 +186,7 @@ class Catalog:
         self.checks = gauge(
             "check_state", "Condition of each part, as /ready answers: 0 ok, 1 degraded, 2 down.", "part", "name"
         )
+        self.held = gauge("held_deletes", "Deletes that wait for a person's decision, by the source's name.", "store")
         self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
         self.build.set({(__version__,): 1})
 
@@ -250,6 +251,7 @@ class MetricsObserver(Collector):
         m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
         m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
         m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
+        m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
         m.waiting.set({(store,): count for store, count in now.limiter_waiting.items()})
         m.received.set({(name,): age for name, age in now.receives.items()})
         m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})

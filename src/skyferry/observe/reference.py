@@ -50,6 +50,10 @@ MEANING: Mapping[str, str] = {
     "store.disordered": "A store lists keys in another order than that of their bytes. It costs requests, and nothing is missed.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
+    "deletes.held": "`count` objects are missing at a watched source, and their deletes wait for a person, for `reason`: more "
+    "than `max_deletes` (limit), none is left (empty), or the folder is another one (replaced). Said once.",
+    "deletes.back": "`count` objects whose deletes were held or rejected are at the source again; that is forgotten.",
+    "deletes.approved": "`count` held deletes that a person approved went to the queue.",
     "watch.noticed": "A local file changed.",
     "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
     "watch.failed": "Changes of a folder could not be passed on, or looked for, because of `error`; this is tried again after "

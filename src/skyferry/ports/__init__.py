@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from skyferry.model import Part, Upload
 from skyferry.ports import letters
+from skyferry.ports.held import HeldDelete, HeldDeletes, HeldFilter, held_id
 from skyferry.ports.ledger import (
     Dead,
     DeadLetter,
@@ -56,6 +57,9 @@ __all__ = [
     "Done",
     "EventQueue",
     "Filter",
+    "HeldDelete",
+    "HeldDeletes",
+    "HeldFilter",
     "Ledger",
     "Message",
     "ObjectData",
@@ -77,5 +81,6 @@ __all__ = [
     "TransferRow",
     "Upload",
     "Wait",
+    "held_id",
     "letters",
 ]

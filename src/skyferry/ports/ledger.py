@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
+from skyferry.ports.held import HeldDeletes
 from skyferry.ports.letters import Death
 from skyferry.ports.refusals import Refusal
 
@@ -147,7 +148,7 @@ class Page(Generic[Item]):
     cursor: str
 
 
-class Ledger(Protocol):
+class Ledger(HeldDeletes, Protocol):
     """The durable memory. Every method is one atomic step, durable on return; calls made at the same time are committed together.
 
     `claim` and `renew` MAY be lost with the power, where that ends everybody who could hold a claim too.

@@ -13,7 +13,7 @@ from skyferry.server import openapi, pages, problems, push
 from skyferry.server.auth import Access, token_of
 from skyferry.server.gate import Gate
 from skyferry.server.push_doors import Doors
-from skyferry.server.routers import dead_letters, events, system, transfers
+from skyferry.server.routers import dead_letters, deletes, events, system, transfers
 from skyferry.server.view import ServiceView
 
 CLOSED = Doors({}, {}, {})
@@ -49,7 +49,15 @@ def routes() -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for router in (system.router, events.router, transfers.router, dead_letters.router, push.router, pages.router):
+    for router in (
+        system.router,
+        events.router,
+        transfers.router,
+        dead_letters.router,
+        deletes.router,
+        push.router,
+        pages.router,
+    ):
         app.include_router(router)
     openapi.install(app)
     return app

@@ -174,6 +174,28 @@ def _text(body: bytes) -> str | None:
         return None
 
 
+class HeldDeleteView(View):
+    """An object that is missing at its source, and whose copies stay until a person decides."""
+
+    id: str
+    at: Time = Field(description="When it was missed first.")
+    state: Literal["held", "approved", "rejected"]
+    reason: Literal["limit", "empty", "replaced"] = Field(
+        description="More than max_deletes at once, no object left, or a source that is not what it was."
+    )
+    store: str = Field(description="Name of the source.")
+    source: ObjectView
+    routes: tuple[str, ...] = Field(description="Whose destinations have a copy.")
+    decided_at: Time | None
+
+
+class HeldDeletePage(BaseModel):
+    """The latest held first."""
+
+    items: list[HeldDeleteView]
+    cursor: str = Field(description='Asks for the next page; "" = the end.')
+
+
 class TransferPage(BaseModel):
     """Newest first."""
 
@@ -189,7 +211,7 @@ class DeadLetterPage(BaseModel):
 
 
 class Count(BaseModel):
-    """How many dead letters it was."""
+    """How many it was."""
 
     count: int
 
@@ -239,6 +261,7 @@ class StatusView(View):
         description="Dead letters of buckets that no store of the configuration is, by provider://bucket; the 20 most frequent."
     )
     breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="By store.")
+    held_deletes: dict[str, int] = Field(description="Deletes that wait for a decision, by the source's name.")
     limiter_waiting: dict[str, int] = Field(description="Requests that wait for a store's rate limit.")
     routes: tuple[str, ...]
     receives: dict[str, float] = Field(description="Seconds since the last receive that succeeded, by queue.")

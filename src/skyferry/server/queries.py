@@ -6,12 +6,13 @@ import base64
 import binascii
 import hashlib
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from skyferry.model import State
-from skyferry.ports import Filter
+from skyferry.ports import Filter, HeldFilter
+from skyferry.ports.held import Decision
 from skyferry.server.problems import ApiError, Fault
 
 NAMES = 100  # of a selection or listing at most; unknown ones are counted one by one
@@ -100,6 +101,42 @@ class Selection(Where):
     def _something(self) -> Self:
         if not self.all and self.ids is None and self.filter() == Filter():
             raise ValueError('an empty selection would take every dead letter: say {"all": true} if that is meant')
+        return self
+
+
+class HeldWhere(BaseModel):
+    """Everything given must match. An unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    store: Text = Field("", description="Name of the source.")
+    route: Text = Field("", description="Name of a route whose destination has a copy.")
+    reason: Literal["", "limit", "empty", "replaced"] = Field("", description="Why it is held.")
+    prefix: Text = Field("", description="The source key begins with this.")
+
+    def held(self, state: Decision | None) -> HeldFilter:
+        """For the ledger."""
+        return HeldFilter(state, self.store, self.route, self.reason, self.prefix)
+
+
+class HeldListing(HeldWhere):
+    """One page of held deletes."""
+
+    state: Decision = Field("held", description="Where they stand.")
+    limit: int = Field(100, ge=1, le=1000, description="How many at most.")
+    cursor: str = Field("", max_length=20, pattern=r"^[0-9]*$", description="As the page before gave it.")
+
+
+class HeldSelection(HeldWhere):
+    """Which held deletes to decide about. All of them must be asked for by name."""
+
+    ids: list[Text] | None = Field(None, max_length=10_000, description="Only these.")
+    all: bool = Field(False, description="Needed where nothing else is given.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.all and self.ids is None and self.held(None) == HeldFilter(None):
+            raise ValueError('an empty selection would take every held delete: say {"all": true} if that is meant')
         return self
 
 

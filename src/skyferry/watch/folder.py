@@ -48,11 +48,13 @@ class FolderWatcher:
         clock: Clock,
         observer: Observer,
         settle: float = 0.5,
+        judge: Callable[[list[ObjectEvent]], Awaitable[list[ObjectEvent]]] | None = None,
     ) -> None:
-        """`send` may raise QueueError, and is called again; `settle` (seconds) serves where the system does not tell
-        whether a file is open for writing."""
+        """`send` may raise QueueError, and is called again; `judge` gives those events that are to be sent; `settle` (seconds)
+        serves where the system does not tell whether a file is open for writing."""
         self.established = asyncio.Event()  # changes from now on are noticed
         self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
+        self._judge = judge
         self._looker = Looker(watched, clock.time, settle)
         self._waiting: dict[str, _Waiting] = {}
         self._looking = asyncio.Lock()  # the looker is not made for two threads
@@ -136,13 +138,24 @@ class FolderWatcher:
                 elif isinstance(sight, Unreadable):
                     self._tell_unreadable(sight)
             if events := [sight for sight in chunk if isinstance(sight, ObjectEvent)]:
-                await self._deliver(events)
+                await self.deliver(await self._judged(events))
 
     async def _chunk(self, sights: Iterator[Sight]) -> list[Sight]:
         async with self._looking:
             return await asyncio.to_thread(lambda: list(islice(sights, BATCH)))
 
-    async def _deliver(self, events: list[ObjectEvent]) -> None:
+    async def _judged(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
+        while self._judge is not None:
+            try:
+                return await self._judge(events)
+            except SkyferryError:  # the ledger is down: its own observers hear of it; the events must not be lost
+                await self._clock.sleep(LONGEST)
+        return events
+
+    async def deliver(self, events: list[ObjectEvent]) -> None:
+        """Send events, however often it takes."""
+        if not events:
+            return
         delay = FIRST
         failures = Failures(self._watched.store, self._observer)
         while True:

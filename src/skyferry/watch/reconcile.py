@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +14,12 @@ from skyferry.ports import Ledger, ObjectStore
 from skyferry.watch.look import event_of
 
 T = TypeVar("T")
+
+
+async def _unheard(keys: Sequence[str]) -> None:
+    """Nothing hears of what is there."""
+
+
 PAGE = 500  # objects compared at once: what bounds the memory
 HEADS = 16  # existence checks at the same time
 
@@ -28,6 +34,7 @@ class Reconciler:
     routes: Routes
     ledger: Ledger
     now: Callable[[], float]  # seconds since 1970
+    listed: Callable[[Sequence[str]], Awaitable[None]] = _unheard  # hears the keys of each page of the listing
 
     async def events(self, prefixes: Sequence[str] = ("",)) -> AsyncIterator[list[ObjectEvent]]:
         """Up to PAGE events at a time, for objects whose key begins with one of these.
@@ -38,6 +45,7 @@ class Reconciler:
         """
         for prefix in prefixes:
             async for metas in _pages(self.store.list(prefix)):
+                await self.listed([meta.key for meta in metas])
                 if found := await self._created(metas):
                     yield found
             for route in self.routes:

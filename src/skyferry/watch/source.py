@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from skyferry.model import ObjectEvent
+from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.watch.folder import FolderWatcher
+from skyferry.watch.guard import DeleteGuard
 from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 
@@ -18,13 +20,14 @@ class FolderSource:
         self,
         watched: Watched,
         reconciler: Reconciler,
+        guard: DeleteGuard,
         send: Callable[[list[ObjectEvent]], Awaitable[None]],
         clock: Clock,
         observer: Observer,
     ) -> None:
         """`send` may raise QueueError, and is called again."""
-        self._reconciler = reconciler
-        self._watcher = FolderWatcher(watched, send, self._reconcile, clock, observer)
+        self._reconciler, self._guard = replace(reconciler, listed=guard.listed), guard
+        self._watcher = FolderWatcher(watched, send, self._reconcile, clock, observer, judge=guard.seen)
 
     @property
     def idle(self) -> bool:
@@ -36,5 +39,8 @@ class FolderSource:
         await self._watcher.run()
 
     async def _reconcile(self, prefixes: Sequence[str]) -> None:
+        await self._guard.begin(prefixes)
         async for events in self._reconciler.events(prefixes):
-            await self._watcher.admit(events)
+            await self._guard.missed(e for e in events if e.change is Change.DELETED)
+            await self._watcher.admit([e for e in events if e.change is Change.CREATED])
+        await self._watcher.deliver(await self._guard.end())

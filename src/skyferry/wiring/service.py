@@ -13,7 +13,7 @@ from skyferry.clock import SystemClock
 from skyferry.config.refusing import Untaken
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
-from skyferry.config.urls import QueueUrl, StoreUrl
+from skyferry.config.urls import QueueUrl, StoreUrl, address
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.chains import ChainPolicy
 from skyferry.engine.copy import Copier
@@ -39,6 +39,9 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.status import Status
 from skyferry.stores.local_names import key_of, path_of
+from skyferry.watch.approved import ApprovedDeletes
+from skyferry.watch.guard import DeleteGuard, Guarded
+from skyferry.watch.known import KnownFolder
 from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 from skyferry.watch.source import FolderSource
@@ -75,6 +78,7 @@ class Parts:
     world: World
     stores: Mapping[str, ObjectStore]  # as the engine uses them
     queue: EventQueue  # takes events
+    folders: Mapping[str, KnownFolder]  # those that are watched, by store
 
 
 @asynccontextmanager
@@ -109,13 +113,14 @@ async def build(
         random=random.SystemRandom(),
         observer=observer,
     )
+    folders = {} if find else _folders(settings, routes, world.ledger)
     guards = {s: guards_of(settings, s, world.breakers[s], observer, clock) for s in used}
     stores = {s: GuardedStore(inner[s], guards[s]) for s in used}
     queues = [HeardQueue(opener.queue(q.name), clock) for q in settings.queues]
     reader = Reader(routes)
     redrive = RedriveQueue(world.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [*(ReturningQueue(queue, world.ledger, world.teller) for queue in queues), redrive]
-    copier = _copier(settings, stores, clock)
+    copier = _copier(settings, stores, clock, folders)
     worker = Worker(world, reader, copier, taken, _worker_policy(settings))
     service = Service(
         Assembly(
@@ -124,7 +129,7 @@ async def build(
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=(find or watchers)(Parts(settings, routes, world, stores, queues[0])),
+            sources=(find or watchers)(Parts(settings, routes, world, stores, queues[0], folders)),
             waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
             sampled=sampled,
             keep=settings.ledger.keep,
@@ -150,21 +155,31 @@ def lossy(source: ObjectStore, destination: ObjectStore) -> list[str]:
 
 
 def watchers(parts: Parts) -> Sequence[Source]:
-    """A watcher for every local folder that is the source of a route."""
+    """A watcher for every local folder that is the source of a route, and who sends the deletes that a person approved."""
 
     async def send(events: list[ObjectEvent]) -> None:
         await parts.queue.send([Outgoing(encode(e)) for e in events])
 
     settings, routes, world = parts.settings, parts.routes, parts.world
-    sources = []
-    for name in sorted({route.source_store for route in routes}):
-        url = StoreUrl.parse(settings.stores[name].url)
-        if url.on_disk and settings.stores[name].watch:
-            provider, bucket = next(route for route in routes if route.source_store == name).source
-            watched = Watched(url.path(settings.workspace), name, bucket, key_of, path_of)
-            reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
-            sources.append(FolderSource(watched, reconciler, send, world.clock, world.observer))
+    sources: list[Source] = [ApprovedDeletes(world.ledger, send, world.clock, world.observer)]
+    for name, folder in parts.folders.items():
+        provider, bucket = address(settings.stores[name])
+        watched = Watched(folder.path, name, bucket, key_of, path_of)
+        reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
+        guarded = Guarded(name, provider, bucket, routes, world.ledger, world.clock, world.observer)
+        guard = DeleteGuard(guarded, folder)
+        sources.append(FolderSource(watched, reconciler, guard, send, world.clock, world.observer))
     return sources
+
+
+def _folders(settings: Settings, routes: Routes, ledger: Ledger) -> dict[str, KnownFolder]:
+    """The local folders that are watched, by store."""
+    found = {}
+    for name in sorted({route.source_store for route in routes}):
+        url, (provider, bucket) = StoreUrl.parse(settings.stores[name].url), address(settings.stores[name])
+        if url.on_disk and settings.stores[name].watch:
+            found[name] = KnownFolder(url.path(settings.workspace), f"{provider}://{bucket}", ledger)
+    return found
 
 
 async def _close(service: Service, opener: Opener) -> None:
@@ -174,10 +189,15 @@ async def _close(service: Service, opener: Opener) -> None:
         await opener.close()
 
 
-def _copier(settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock) -> Copier:
+def _copier(
+    settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock, folders: Mapping[str, KnownFolder]
+) -> Copier:
+    async def same(store: str) -> bool:
+        return store not in folders or await folders[store].is_same()
+
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency)
-    return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts)
+    return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts, same)
 
 
 def _outbox(settings: Settings, opener: Opener, world: World) -> Outbox | None:

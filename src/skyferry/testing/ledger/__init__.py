@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from skyferry.testing.ledger.claims import ClaimCases
 from skyferry.testing.ledger.harness import LedgerHarness
+from skyferry.testing.ledger.held import HeldCases
 from skyferry.testing.ledger.letters import LetterCases
 from skyferry.testing.ledger.listing import ListingCases
 from skyferry.testing.ledger.refusals import RefusalCases
@@ -18,5 +19,5 @@ from skyferry.testing.ledger.uploads import UploadCases
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
 
-class LedgerConformance(ClaimCases, SettlementCases, LetterCases, RefusalCases, UploadCases, ListingCases):
+class LedgerConformance(ClaimCases, SettlementCases, LetterCases, RefusalCases, UploadCases, ListingCases, HeldCases):
     """Every sentence of the `Ledger` contract."""

@@ -1,0 +1,51 @@
+"""How many deletes at once are believed: `max_deletes` of a route."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from skyferry.frozen import dataclass
+
+NO_LIMIT = "none"
+_ABSOLUTE = re.compile(r"^\d{1,18}$")
+_SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,6})?)\s*%$")
+
+
+@dataclass(frozen=True, slots=True)
+class MaxDeletes:
+    """Both must hold; None = that one is not limited."""
+
+    absolute: int | None = 1000
+    share: float | None = 0.25  # of the objects known, 0 to 1; it applies from the second delete on
+
+    @property
+    def none(self) -> bool:
+        """Nothing is limited."""
+        return self.absolute is None and self.share is None
+
+    @classmethod
+    def parse(cls, text: str) -> MaxDeletes:
+        """Read "1000", "25%", "1000, 25%" or "none". Raises ValueError."""
+        if text.strip().lower() == NO_LIMIT:
+            return cls(None, None)
+        absolute: int | None = None
+        share: float | None = None
+        for part in map(str.strip, text.split(",")):
+            if _ABSOLUTE.match(part) and absolute is None:
+                absolute = int(part)
+            elif (found := _SHARE.match(part)) and share is None and float(found[1]) <= 100:
+                share = float(found[1]) / 100
+            else:
+                raise ValueError(f"{text!r} is not a number, a share such as 25%, both with a comma between, or none")
+        return cls(absolute, share)
+
+
+def _checked(text: str) -> str:
+    MaxDeletes.parse(text)
+    return text
+
+
+MaxDeletesText = Annotated[str, AfterValidator(_checked)]

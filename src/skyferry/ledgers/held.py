@@ -1,0 +1,129 @@
+"""Held deletes and identities on SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import orjson
+
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import pack
+from skyferry.ledgers.statements import named, write
+from skyferry.model import ObjectRef, Provider
+from skyferry.ports import Clock, Page
+from skyferry.ports.held import Decision, HeldDelete, HeldFilter
+from skyferry.sqlite import SqliteFile
+
+SQL = named("held.sql")
+FIRST = 2**63 - 1  # above every serial
+DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
+CONDITIONS = {
+    "state": "state = :state",
+    "store": "store = :store",
+    "reason": "reason = :reason",
+    "route": "EXISTS (SELECT 1 FROM json_each(routes) WHERE value = :route)",
+    "prefix": "substr(key, 1, length(:prefix)) = :prefix",
+    "at": "at = :at",
+    "ids": "id IN (SELECT value FROM json_each(:ids))",
+}
+
+
+class SqliteHeld:
+    """The `HeldDeletes` part of a ledger."""
+
+    _file: SqliteFile
+    _clock: Clock
+
+    async def identity(self, source: str) -> str:
+        found = await self._file.read(lambda db: db.execute(SQL["identity"], {"source": source}).fetchone())
+        return str(found[0]) if found else ""
+
+    async def identify(self, source: str, identity: str) -> None:
+        values = {"source": source, "identity": identity}
+        await self._file.write(lambda db: db.execute(SQL["identify"], values).close())
+
+    async def hold_deletes(self, deletes: Sequence[HeldDelete]) -> int:
+        return await self._file.write(lambda db: _hold(db, deletes))
+
+    async def held_deletes(self, where: HeldFilter, cursor: str = "", limit: int = 100) -> Page[HeldDelete]:
+        before = int(cursor) if cursor.isdecimal() else FIRST
+        rows = await self._file.read(lambda db: _page(db, where, before, limit + 1))
+        page = rows[:limit]
+        return Page([_unpack(row) for row in page], str(page[-1][0]) if len(rows) > limit else "")
+
+    async def held_counts(self) -> list[tuple[str, str, int]]:
+        return await self._file.read(lambda db: db.execute(SQL["counts"]).fetchall())
+
+    async def known_deletes(self, ids: Sequence[str]) -> set[str]:
+        names = {"ids": pack(list(ids))}
+        return set(orjson.loads(await self._file.read(lambda db: db.execute(SQL["known"], names).fetchone()[0])))
+
+    async def approve_deletes(self, where: HeldFilter, ids: Collection[str] | None = None) -> int:
+        return await self._decide("approved", where, ids)
+
+    async def reject_deletes(self, where: HeldFilter, ids: Collection[str] | None = None) -> int:
+        return await self._decide("rejected", where, ids)
+
+    async def approved_deletes(self, limit: int) -> list[HeldDelete]:
+        query = SQL["approved"]
+        found = await self._file.read(lambda db: db.execute(query, {"limit": limit}).fetchone()[0])
+        return [_unpack(row) for row in orjson.loads(found)]
+
+    async def forget_deletes(self, ids: Sequence[str]) -> int:
+        if not await self.known_deletes(ids):
+            return 0  # asked for each page of a listing: without a transaction where there is nothing
+        names = {"ids": pack(list(ids))}
+        return await self._file.write(lambda db: db.execute(SQL["forget"], names).rowcount)
+
+    async def _decide(self, state: Decision, where: HeldFilter, ids: Collection[str] | None) -> int:
+        now = rules.ticks(self._clock.time())
+        return await self._file.write(lambda db: _decide(db, state, where, ids, now))
+
+
+def _hold(db: sqlite3.Connection, deletes: Sequence[HeldDelete]) -> int:
+    def row(held: HeldDelete) -> tuple[Any, ...]:
+        s = held.source
+        named = (held.id, held.state, held.store, held.reason, rules.ticks(held.at))
+        return (*named, s.provider, s.bucket, s.key, pack(held.routes))
+
+    before = db.execute(SQL["size"]).fetchone()[0]
+    write(db, SQL["hold"], [row(held) for held in deletes])
+    return int(db.execute(SQL["size"]).fetchone()[0] - before)
+
+
+def _page(db: sqlite3.Connection, where: HeldFilter, before: int, limit: int) -> list[Any]:
+    chosen, names = _chosen(where, None)
+    query = SQL["page"].replace(":chosen", chosen)
+    found: list[Any] = orjson.loads(db.execute(query, names | {"before": before, "limit": limit}).fetchone()[0])
+    return found
+
+
+def _decide(db: sqlite3.Connection, state: Decision, where: HeldFilter, ids: Collection[str] | None, now: int) -> int:
+    chosen, names = _chosen(where, ids)
+    names |= {"from": pack(DECIDED_FROM[state]), "to": state, "now": now}
+    db.execute(SQL["forget_identities"].replace(":chosen", chosen), names)
+    return db.execute(SQL["decide"].replace(":chosen", chosen), names).rowcount
+
+
+def _chosen(where: HeldFilter, ids: Collection[str] | None) -> tuple[str, dict[str, Any]]:
+    """The condition, of constants only, and its values."""
+    names = {
+        "state": where.state,
+        "store": where.store,
+        "reason": where.reason,
+        "route": where.route,
+        "prefix": where.prefix,
+        "at": None if where.at is None else rules.ticks(where.at),
+        "ids": None if ids is None else pack(list(ids)),
+    }
+    given = {name: value for name, value in names.items() if value not in (None, "")}
+    return " AND ".join(CONDITIONS[name] for name in given) or "1", given
+
+
+def _unpack(row: Sequence[Any]) -> HeldDelete:
+    _, state, store, reason, at, decided, provider, bucket, key, routes = row
+    source = ObjectRef(Provider(provider), bucket, key)
+    decided_at = None if decided is None else codec.seconds(decided)
+    return HeldDelete(source, store, tuple(routes), reason, codec.seconds(at), state, decided_at)

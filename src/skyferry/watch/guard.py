@@ -1,0 +1,255 @@
+"""Between what a look at a folder did not find and the queue: an absence is not a delete.
+
+Deletes whose number exceeds the limit of a route (`max_deletes`), that leave nothing, or that come of a folder which is not
+what it was, are held in the ledger until a person decides. A held one whose object is back is forgotten.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from skyferry.config.routes import Route, Routes
+from skyferry.errors import StoreUnavailable
+from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
+from skyferry.ports import Clock, HeldDelete, HeldFilter, Ledger, Observer, held_id
+from skyferry.ports.held import Why
+from skyferry.records import Record
+from skyferry.watch.known import KnownFolder
+from skyferry.watch.limits import Missing, enough, reason
+
+PAGE = 500  # held deletes looked at, at once
+MOST = 2000  # deletes of one look in memory: more are held, and let go once the look is over
+FRESH = 2.0  # seconds: what changed since then has no delete behind it
+BURST = 10.0  # seconds within which deletes that are watched count as made at once
+SENT = 20_000  # keys remembered whose delete was sent
+HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
+SAID: Mapping[Why, str] = {
+    "limit": "more objects are missing at once than `max_deletes` of a route allows",
+    "empty": "no object is left",
+    "replaced": "the folder is not the one that was watched before, or its disk is not mounted",
+}
+Affected = Mapping[str, tuple[str, ...]]  # routes that have a copy, by source key
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A source, and what knows of it."""
+
+    store: str  # its name
+    provider: Provider  # as events name it
+    bucket: str
+    routes: Routes
+    ledger: Ledger
+    clock: Clock
+    observer: Observer
+
+
+@dataclass(slots=True)
+class _Look:
+    """One reconciliation: what it listed and missed so far."""
+
+    whole: bool  # all of the source; else what a folder held that is gone
+    same: bool  # the source was what it was when the look began,
+    known: bool  # and the ledger remembered what that is
+    at: float  # seconds since 1970
+    listed: int = 0
+    missing: Counter[str] = field(default_factory=Counter)  # by route
+    events: dict[str, ObjectEvent] = field(default_factory=dict)  # by key, MOST of them
+    affected: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the same
+    held: int = 0  # those beyond
+
+
+class DeleteGuard:
+    """Decides which deletes go on."""
+
+    def __init__(self, guarded: Guarded, folder: KnownFolder) -> None:
+        self._g, self._folder = guarded, folder
+        self._sent: dict[str, tuple[float, tuple[str, ...]]] = {}  # by key: when (monotonic), and for which routes
+        self._look: _Look | None = None
+        self._holding = True  # the ledger may remember deletes of this source
+        source = (guarded.provider, guarded.bucket)
+        self._all = [route for route in guarded.routes if route.source == source]
+        self._own = [route for route in self._all if route.deletes == "propagate"]
+
+    async def seen(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
+        """Return those of what the watch has noticed that go on now."""
+        created = [e for e in events if e.change is Change.CREATED]
+        await self._back([e.source for e in created])
+        anew = await self._anew(created)
+        events = [anew.get(e.event_id, e) for e in events]
+        affected = await self._affected([e for e in events if e.change is Change.DELETED])
+        if not affected:
+            return events
+        counts, since = _count(affected), self._g.clock.monotonic() - BURST
+        counts += _count({key: names for key, (at, names) in self._sent.items() if at >= since and key not in affected})
+        same = await self._folder.is_same()
+        why = {name: await self._why(name, Missing(n, seen=True, same=same)) for name, n in counts.items()}
+        waiting = {key: found for key, names in affected.items() if (found := _first(why, names))}
+        await self._hold(affected, waiting, self._g.clock.time())
+        self._pass({key: names for key, names in affected.items() if key not in waiting})
+        return [e for e in events if e.change is Change.CREATED or e.source.key not in waiting]
+
+    async def begin(self, prefixes: Sequence[str]) -> None:
+        """A reconciliation begins."""
+        known, same = await self._folder.is_known(), await self._folder.is_same()
+        self._look = _Look("" in prefixes, same, known, self._g.clock.time())
+        if self._look.whole:
+            await self._tidy()
+
+    async def listed(self, keys: Sequence[str]) -> None:
+        """The source has these."""
+        if self._look:
+            self._look.listed += len(keys)
+        await self._back([self._ref(key) for key in keys])
+
+    async def missed(self, events: Iterable[ObjectEvent]) -> None:
+        """The look did not find these."""
+        look = self._look
+        assert look is not None  # `begin` was called
+        events = [e for e in events if e.source.key not in self._sent and e.source.key not in look.events]
+        known = await self._g.ledger.known_deletes([held_id(e.source) for e in events])
+        found = {e.source.key: e for e in events if held_id(e.source) not in known}
+        affected = await self._affected(list(found.values()))
+        look.missing += _count(affected)
+        look.affected |= affected
+        look.events |= {key: found[key] for key in affected}
+        if len(look.events) > MOST:
+            why: Why = "limit" if look.same else "replaced"
+            look.held += await self._remember(look.affected, dict.fromkeys(look.affected, why), look.at)
+            look.events, look.affected = {}, {}
+
+    async def end(self) -> list[ObjectEvent]:
+        """Return the deletes that go on. Raises StoreUnavailable if the source became another one meanwhile."""
+        look, self._look = self._look, None
+        assert look is not None  # `begin` was called
+        if look.same and not await self._folder.is_same():
+            raise StoreUnavailable("the folder was replaced while it was listed", where=self._g.store)
+        missing = Missing(0, seen=not look.whole, empty=look.whole and not look.listed, same=look.same)
+        why = {name: await self._why(name, replace(missing, count=n)) for name, n in look.missing.items()}
+        waiting = {key: found for key, names in look.affected.items() if (found := _first(why, names))}
+        if look.held and not any(why.values()):
+            await self._g.ledger.approve_deletes(HeldFilter(store=self._g.store, at=look.at))
+            look.held = 0
+        await self._hold(look.affected, waiting, look.at, look.held)
+        if look.whole and await self._is_the_source(look):
+            await self._folder.accept()
+        self._pass({key: names for key, names in look.affected.items() if key not in waiting})
+        return [event for key, event in look.events.items() if key not in waiting]
+
+    async def _is_the_source(self, look: _Look) -> bool:
+        """Whether what was listed is evidence enough: most of the objects known are there."""
+        if look.known and look.same:
+            return True
+        if not look.listed:
+            return not any([await self._known(route, 1) for route in self._all])
+        if not look.known:
+            return True
+        counts = [(n, await self._known(self._g.routes.route(name), 2 * n + 1)) for name, n in look.missing.items()]
+        return all(known > 2 * n for n, known in counts)
+
+    async def _why(self, name: str, missing: Missing) -> Why | None:
+        route = self._g.routes.route(name)
+        if not missing.same or route.max_deletes.none:
+            return reason(route.max_deletes, missing, 0)
+        known = await self._known(route, enough(route.max_deletes, missing.count))
+        return reason(route.max_deletes, missing, known)
+
+    async def _known(self, route: Route, most: int) -> int:
+        """How many objects of this source the route has copied and not deleted since, counted up to `most`."""
+        since = self._g.clock.monotonic() - BURST
+        recent = {key for key, (at, names) in self._sent.items() if at >= since and route.name in names}
+        count = len(recent)
+        async for placed in self._g.ledger.placed(route.store, self._g.bucket):
+            if count >= most:
+                break
+            key = placed.source.key
+            count += placed.source.provider == self._g.provider and route.takes(key) and key not in recent
+        return count
+
+    async def _affected(self, deletes: Sequence[ObjectEvent]) -> dict[str, tuple[str, ...]]:
+        """Which of these have a copy, and by which routes: of anything else a delete does nothing."""
+        transfers = [t for event in deletes for t in self._g.routes.match(event)]
+        affected: dict[str, tuple[str, ...]] = {}
+        for t, copy in zip(transfers, await self._placements(transfers), strict=True):
+            if copy is not None and not copy.deleted and copy.about(t.source):
+                affected[t.source.key] = (*affected.get(t.source.key, ()), t.route)
+        return affected
+
+    async def _anew(self, created: Sequence[ObjectEvent]) -> dict[str, ObjectEvent]:
+        """Those that come back as they were, after their delete: events of their own, or they would count as settled."""
+        now = self._g.clock.time()
+        transfers = [(t, e) for e in created if e.occurred_at < now - FRESH for t in self._g.routes.match(e)]
+        again = {}
+        for (t, event), copy in zip(transfers, await self._placements([t for t, _ in transfers]), strict=True):
+            if copy is not None and copy.deleted and copy.about(t.source) and copy.settled_at > event.occurred_at:
+                ident = str(uuid.uuid5(uuid.UUID(event.event_id), copy.transfer_id))
+                again[event.event_id] = replace(event, event_id=ident, correlation_id=ident)
+        return again
+
+    async def _placements(self, transfers: Sequence[Transfer]) -> list[Placement | None]:
+        """What their destination keys hold, in order."""
+        placed: dict[tuple[str, str], Placement | None] = {}
+        for store in {t.store for t in transfers}:
+            keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
+            found = await self._g.ledger.placements(store, keys)
+            placed |= {(store, key): each for key, each in zip(keys, found, strict=True)}
+        return [placed[t.store, t.key] for t in transfers]
+
+    async def _hold(self, affected: Affected, waiting: Mapping[str, Why], at: float, before: int = 0) -> None:
+        """Remember these, and say so once, with those that were held `before` in the same look."""
+        new = before + (await self._remember(affected, waiting, at) if waiting else 0)
+        if new:
+            why: Why = next(iter(waiting.values()), "limit")
+            said = Record("deletes.held", store=self._g.store, count=new, reason=why, message=SAID[why], hint=HINT)
+            self._g.observer.on(said)
+
+    async def _remember(self, affected: Affected, waiting: Mapping[str, Why], at: float) -> int:
+        self._holding = True
+        held = [HeldDelete(self._ref(key), self._g.store, affected[key], why, at) for key, why in waiting.items()]
+        return await self._g.ledger.hold_deletes(held)
+
+    async def _back(self, sources: Sequence[ObjectRef]) -> None:
+        """These are at the source: what is remembered of their deletes is over."""
+        for source in sources:
+            self._sent.pop(source.key, None)
+        if (
+            self._holding
+            and sources
+            and (count := await self._g.ledger.forget_deletes([held_id(source) for source in sources]))
+        ):
+            self._g.observer.on(Record("deletes.back", store=self._g.store, count=count))
+
+    async def _tidy(self) -> None:
+        """Forget held deletes that would do nothing any more: the copies or the routes are gone."""
+        cursor, at, self._holding = "", self._g.clock.time(), False
+        while True:
+            page = await self._g.ledger.held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
+            events = [ObjectEvent(h.id, Change.DELETED, h.source, at) for h in page.items if h.state != "approved"]
+            affected = await self._affected(events)
+            if gone := [event.event_id for event in events if event.source.key not in affected]:
+                await self._g.ledger.forget_deletes(gone)
+            self._holding = self._holding or bool(page.items)
+            if not (cursor := page.cursor):
+                return
+
+    def _pass(self, affected: Affected) -> None:
+        now = self._g.clock.monotonic()
+        self._sent |= {key: (now, names) for key, names in affected.items()}
+        while len(self._sent) > SENT:
+            del self._sent[next(iter(self._sent))]
+
+    def _ref(self, key: str) -> ObjectRef:
+        return ObjectRef(self._g.provider, self._g.bucket, key)
+
+
+def _count(affected: Affected) -> Counter[str]:
+    """How many objects, by route."""
+    return Counter(name for names in affected.values() for name in names)
+
+
+def _first(why: Mapping[str, Why | None], names: Iterable[str]) -> Why | None:
+    """The first reason of one of these routes."""
+    return next((found for name in names if (found := why.get(name))), None)

@@ -1,0 +1,116 @@
+"""The identity of a folder: a marker in it, its device and its inode. Blocking: runs in a thread.
+
+The marker is a random name in `.skyferry/identity`. It survives a reboot, which may renumber devices, and goes along with a copy
+of the folder; an empty mount point and a folder made anew have none. Where none can be written, device and inode serve.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from skyferry.frozen import dataclass
+from skyferry.watch.look import OWN
+
+NAME = "identity"  # of the marker, in our own folder
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a folder is."""
+
+    marker: str  # "" = there is none
+    device: int
+    inode: int
+
+    def __str__(self) -> str:
+        return f"{self.marker} {self.device} {self.inode}"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """Read what `str` gave. Raises ValueError."""
+        marker, device, inode = text.split(" ")
+        return cls(marker, int(device), int(inode))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Unique among the folders that exist at one time."""
+        return self.device, self.inode
+
+    def is_same(self, other: Identity) -> bool:
+        """Whether both are one folder. Inodes are given away again, so they count only where there was no marker."""
+        return self.marker == other.marker if self.marker else self.place == other.place
+
+
+def look(folder: Path) -> Identity | None:
+    """Return the identity of what is there; None if it is no folder that may be read."""
+    return _open(folder, write=False)
+
+
+def mark(folder: Path) -> Identity | None:
+    """As `look`, with a marker made if there is none and one can be."""
+    return _open(folder, write=True)
+
+
+def _open(folder: Path, *, write: bool) -> Identity | None:
+    try:
+        root = os.open(folder, _FOLDER)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(root)
+        marker = _read(root)
+        if write and not marker:
+            with suppress(OSError):  # it may be read only
+                _write(root)
+            marker = _read(root)
+        return Identity(marker, info.st_dev, info.st_ino)
+    finally:
+        os.close(root)
+
+
+def _read(root: int) -> str:
+    try:
+        own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
+    except OSError:
+        return ""
+    try:
+        file = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=own)
+    except OSError:
+        return ""
+    finally:
+        os.close(own)
+    try:
+        text = os.read(file, _LENGTH + 1).decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
+    return text if len(text) == _LENGTH and text.isalnum() else ""
+
+
+def _write(root: int) -> None:
+    """A whole marker or none: several processes may do so at once, and the first one's stays."""
+    with suppress(FileExistsError):
+        os.mkdir(OWN, dir_fd=root)
+    own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
+    try:
+        name = f"{NAME}.{uuid.uuid4().hex}"
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=own)
+        try:
+            os.write(file, f"{uuid.uuid4().hex}\n".encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        try:
+            with suppress(FileExistsError):
+                os.link(name, NAME, src_dir_fd=own, dst_dir_fd=own, follow_symlinks=False)
+        finally:
+            os.unlink(name, dir_fd=own)
+        os.fsync(own)
+    finally:
+        os.close(own)

@@ -1,0 +1,108 @@
+"""What a folder is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ports import Clock
+from skyferry.watch.identity import Identity, look, mark
+from skyferry.watch.known import KnownFolder
+
+SOURCE = "file://bucket"
+
+
+@pytest.fixture
+def ledger(clock: Clock) -> MemoryLedger:
+    return MemoryLedger("me", clock)
+
+
+@pytest.fixture
+def known(folder: Path, ledger: MemoryLedger) -> KnownFolder:
+    return KnownFolder(folder, SOURCE, ledger)
+
+
+def test_a_marker_is_made_once_and_read_by_all(folder: Path) -> None:
+    before = look(folder)
+    assert before is not None
+    assert before.marker == ""
+    found = mark(folder)
+    assert found is not None
+    assert len(found.marker) == 32
+    assert mark(folder) == look(folder) == found
+    assert Identity.parse(str(found)) == found
+    assert os.listdir(folder / ".skyferry") == ["identity"]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"../" * 40, b"\xff" * 32])
+def test_a_marker_that_is_none_counts_as_missing(folder: Path, content: bytes) -> None:
+    (folder / ".skyferry").mkdir()
+    (folder / ".skyferry/identity").write_bytes(content)
+    found = mark(folder)
+    assert found is not None
+    assert found.marker == ""
+
+
+def test_a_link_is_no_marker(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("0" * 32)
+    (folder / ".skyferry").mkdir()
+    (folder / ".skyferry/identity").symlink_to(tmp_path / "elsewhere")
+    found = look(folder)
+    assert found is not None
+    assert found.marker == ""
+
+
+def test_without_a_marker_device_and_inode_tell() -> None:
+    assert Identity("", 1, 2).is_same(Identity("0" * 32, 1, 2))
+    assert not Identity("", 1, 2).is_same(Identity("", 1, 3))
+    assert not Identity("0" * 32, 1, 2).is_same(Identity("", 1, 2)), "an inode is given away again"
+    assert Identity("0" * 32, 1, 2).is_same(Identity("0" * 32, 9, 9)), "a reboot renumbers devices"
+
+
+def test_what_is_no_folder_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert look(tmp_path / "missing") is look(tmp_path / "file") is mark(tmp_path / "missing") is None
+
+
+async def test_a_folder_that_nothing_is_known_of_is_the_same(known: KnownFolder, folder: Path) -> None:
+    assert not await known.is_known()
+    assert await known.is_same()
+    folder.rmdir()
+    assert not await known.is_same()
+
+
+async def test_another_folder_is_not_the_same_until_it_is_accepted(
+    known: KnownFolder, folder: Path, ledger: MemoryLedger
+) -> None:
+    await known.accept()
+    other = KnownFolder(folder, SOURCE, ledger)
+    assert await known.is_known()
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    assert not await known.is_same()
+    await other.accept()
+    assert await known.is_same(), "another process may accept it"
+
+
+async def test_a_folder_is_the_same_after_a_move_and_as_a_copy(
+    known: KnownFolder, folder: Path, ledger: MemoryLedger
+) -> None:
+    await known.accept()
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+    assert await known.is_same()
+    assert await KnownFolder(folder, SOURCE, ledger).is_same()
+
+
+async def test_a_marker_that_is_removed_does_no_harm_while_we_run(
+    known: KnownFolder, folder: Path, ledger: MemoryLedger
+) -> None:
+    await known.accept()
+    shutil.rmtree(folder / ".skyferry")
+    assert await known.is_same()
+    assert not await KnownFolder(folder, SOURCE, ledger).is_same()
