@@ -341,3 +341,23 @@ async def test_each_route_has_its_limit(folder: Path, clock: Clock) -> None:
     assert await world.look() == ["a1", "a2"]
     [held, _] = (await world.ledger.held_deletes(HELD)).items
     assert held.routes == ("mirror", "more")
+
+
+async def test_known_objects_are_counted_once_for_a_while_but_again_before_a_delete_is_held(
+    world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = 0
+    placed = world.ledger.placed
+
+    def counted(*arguments: str) -> object:
+        nonlocal scans
+        scans += 1
+        return placed(*arguments)
+
+    monkeypatch.setattr(world.ledger, "placed", counted)
+    assert [await world.seen("a"), await world.seen("b"), scans] == [["a"], ["b"], 1]
+    new = [f"new{n}" for n in range(8)]
+    world.put(*new)
+    await world.look()
+    scans = 0
+    assert (await world.seen(*new[:6]), scans) == (new[:6], 1)

@@ -24,6 +24,7 @@ PAGE = 500  # held deletes looked at, at once
 MOST = 2000  # deletes of one look in memory: more are held, and let go once the look is over
 FRESH = 2.0  # seconds: what changed since then has no delete behind it
 BURST = 10.0  # seconds within which deletes that are watched count as made at once
+COUNTED = 1000  # known objects counted at least: a scan of many others' for each delete would be slow
 SENT = 20_000  # keys remembered whose delete was sent
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
 SAID: Mapping[Why, str] = {
@@ -68,6 +69,7 @@ class DeleteGuard:
     def __init__(self, guarded: Guarded, folder: KnownFolder) -> None:
         self._g, self._folder = guarded, folder
         self._sent: dict[str, tuple[float, tuple[str, ...]]] = {}  # by key: when (monotonic), and for which routes
+        self._counted: dict[str, tuple[float, int]] = {}  # by route: when (monotonic), and how many are known at least
         self._look: _Look | None = None
         self._holding = True  # the ledger may remember deletes of this source
         source = (guarded.provider, guarded.bucket)
@@ -154,7 +156,10 @@ class DeleteGuard:
         route = self._g.routes.route(name)
         if not missing.same or route.max_deletes.none:
             return reason(route.max_deletes, missing, 0)
-        known = await self._known(route, enough(route.max_deletes, missing.count))
+        at, known = self._counted.get(name, (0.0, -1))
+        if self._g.clock.monotonic() >= at + BURST or reason(route.max_deletes, missing, known):
+            known = await self._known(route, max(COUNTED, enough(route.max_deletes, missing.count)))
+            self._counted[name] = self._g.clock.monotonic(), known
         return reason(route.max_deletes, missing, known)
 
     async def _known(self, route: Route, most: int) -> int:
