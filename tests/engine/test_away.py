@@ -30,8 +30,8 @@ class World:
         stores = {"s": self.source, "d": self.destination}
         self.copier = Copier(stores, MemoryBudget(2**20), ThreadOffload(), self.clock, PartLimits(), self.is_same)
 
-    async def is_same(self, store: str) -> bool:
-        assert store == "s"
+    async def is_same(self, store: str, key: str) -> bool:
+        assert (store, key) == ("s", "k")
         return self.same
 
     async def copied(self) -> tuple[Placement, ObjectMeta]:

@@ -361,3 +361,21 @@ async def test_known_objects_are_counted_once_for_a_while_but_again_before_a_del
     await world.look()
     scans = 0
     assert (await world.seen(*new[:6]), scans) == (new[:6], 1)
+
+
+async def test_what_lies_below_a_disk_that_is_not_mounted_is_held_whatever_the_limit(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(f"36 35 98:0 / {folder}/d rw - ext4 /dev/x rw\n")
+    monkeypatch.setattr("skyferry.watch.identity.MOUNTS", str(table))
+    world = World(folder, clock, MIRROR | {"max_deletes": "none"})
+    world.put("a", "b", "d/c", "d/e")
+    await world.look()
+    table.write_text("")
+    for name in ("a", "d/c", "d/e"):
+        (folder / name).unlink()
+    assert await world.seen("d/e") == []
+    assert await world.look() == ["a"]
+    assert await world.held() == ["d/c", "d/e"]
+    assert {reason for _, reason, _ in world.said()} == {"replaced"}

@@ -10,6 +10,7 @@ import pytest
 
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ports import Clock
+from skyferry.watch import identity
 from skyferry.watch.identity import Identity, look, mark
 from skyferry.watch.known import KnownFolder
 
@@ -106,3 +107,25 @@ async def test_a_marker_that_is_removed_does_no_harm_while_we_run(
     shutil.rmtree(folder / ".skyferry")
     assert await known.is_same()
     assert not await KnownFolder(folder, SOURCE, ledger).is_same()
+
+
+async def test_what_was_mounted_in_the_folder_and_is_not_is_known_until_a_person_decides(
+    known: KnownFolder, folder: Path, ledger: MemoryLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(identity, "MOUNTS", str(table))
+    line = "36 35 98:0 / {} rw,noatime master:1 - ext4 /dev/x rw\n"
+    table.write_text(line.format(f"{folder}/a\\040disk") + line.format("/elsewhere") + line.format(folder))
+    await known.accept()
+    now = look(folder)
+    assert now is not None
+    assert now.mounts == ("a disk",)
+    table.write_text(line.format("/elsewhere"))
+    for each in (known, KnownFolder(folder, SOURCE, ledger)):
+        assert await each.is_same()
+        assert not await each.is_same("a disk/key")
+        assert await each.is_same("a diskette")
+        assert await each.away(["a disk/key", "a diskette", "b"]) == {"a disk/key"}
+        await each.accept()
+    await ledger.identify(SOURCE, "")
+    assert await known.is_same("a disk/key")

@@ -23,7 +23,7 @@ AWAY = 10.0  # seconds between looks at a source that is not what it was
 Write = Callable[[Precondition], Awaitable[ObjectMeta]]
 
 
-async def _same(store: str) -> bool:
+async def _same(store: str, key: str) -> bool:
     """Nothing is known against it."""
     return True
 
@@ -49,9 +49,9 @@ class Copier:
         offload: Offload,
         clock: Clock,
         limits: PartLimits,
-        same: Callable[[str], Awaitable[bool]] = _same,
+        same: Callable[[str, str], Awaitable[bool]] = _same,
     ) -> None:
-        """`same` tells of a source whether it is what it was; if not, what it does not have is away, and not gone."""
+        """`same` tells whether a source is what it was when it had a key; if not, that is away, and not gone."""
         self._same = same
         self._stores, self._budget, self._offload, self._clock, self._limits = stores, budget, offload, clock, limits
         self._parts = PartCopier(budget, offload, limits)
@@ -247,7 +247,7 @@ class Copier:
 
     async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
         claim, transfer = attempt.claim, attempt.claim.transfer
-        if not await self._same(transfer.source_store):
+        if not await self._same(transfer.source_store, transfer.source.key):
             return Released(self._clock.time() + AWAY)
         decision = decide.looked(claim, route, None, self._clock.time())
         source, store = self._stores[transfer.source_store], self._stores[transfer.store]
@@ -276,7 +276,7 @@ class Copier:
         """
         placed = done.placement
         newest = await proof.head(self._stores[transfer.source_store], transfer.source.key)
-        if newest is None and not await self._same(transfer.source_store):
+        if newest is None and not await self._same(transfer.source_store, transfer.source.key):
             return
         if newest is None or newest.version != placed.source.version:
             with suppress(PreconditionFailed):  # somebody has replaced it already

@@ -90,6 +90,7 @@ class DeleteGuard:
         same = await self._folder.is_same()
         why = {name: await self._why(name, Missing(n, seen=True, same=same)) for name, n in counts.items()}
         waiting = {key: found for key, names in affected.items() if (found := _first(why, names))}
+        waiting |= dict.fromkeys(await self._folder.away(affected), "replaced")
         await self._hold(affected, waiting, self._g.clock.time())
         self._pass({key: names for key, names in affected.items() if key not in waiting})
         return [e for e in events if e.change is Change.CREATED or e.source.key not in waiting]
@@ -115,6 +116,9 @@ class DeleteGuard:
         known = await self._g.ledger.known_deletes([held_id(e.source) for e in events])
         found = {e.source.key: e for e in events if held_id(e.source) not in known}
         affected = await self._affected(list(found.values()))
+        away = await self._folder.away(affected)
+        await self._hold(affected, dict.fromkeys(away, "replaced"), look.at)
+        affected = {key: names for key, names in affected.items() if key not in away}
         look.missing += _count(affected)
         look.affected |= affected
         look.events |= {key: found[key] for key in affected}
@@ -133,7 +137,7 @@ class DeleteGuard:
         why = {name: await self._why(name, replace(missing, count=n)) for name, n in look.missing.items()}
         waiting = {key: found for key, names in look.affected.items() if (found := _first(why, names))}
         if look.held and not any(why.values()):
-            await self._g.ledger.approve_deletes(HeldFilter(store=self._g.store, at=look.at))
+            await self._g.ledger.approve_deletes(HeldFilter(store=self._g.store, reason="limit", at=look.at))
             look.held = 0
         await self._hold(look.affected, waiting, look.at, look.held)
         if look.whole and await self._is_the_source(look):

@@ -1,4 +1,4 @@
-"""The identity of a folder: a marker in it, its device and its inode. Blocking: runs in a thread.
+"""The identity of a folder: a marker in it, its device and its inode, and what is mounted below it. Blocking: runs in a thread.
 
 The marker is a random name in `.skyferry/identity`. It survives a reboot, which may renumber devices, and goes along with a copy
 of the folder; an empty mount point and a folder made anew have none. Where none can be written, device and inode serve.
@@ -6,7 +6,9 @@ of the folder; an empty mount point and a folder made anew have none. Where none
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +16,12 @@ from pathlib import Path
 from skyferry.frozen import dataclass
 from skyferry.watch.look import OWN
 
+MOUNTS = "/proc/self/mountinfo"
+MOST = 1000  # mounts remembered
 NAME = "identity"  # of the marker, in our own folder
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LENGTH = 32
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,16 @@ class Identity:
     marker: str  # "" = there is none
     device: int
     inode: int
+    mounts: tuple[str, ...] = ()  # paths in the folder
 
     def __str__(self) -> str:
-        return f"{self.marker} {self.device} {self.inode}"
+        return f"{self.marker} {self.device} {self.inode} {json.dumps(self.mounts)}"
 
     @classmethod
     def parse(cls, text: str) -> Identity:
         """Read what `str` gave. Raises ValueError."""
-        marker, device, inode = text.split(" ")
-        return cls(marker, int(device), int(inode))
+        marker, device, inode, *mounts = text.split(" ", 3)
+        return cls(marker, int(device), int(inode), tuple(json.loads(mounts[0])) if mounts else ())
 
     @property
     def place(self) -> tuple[int, int]:
@@ -68,9 +74,21 @@ def _open(folder: Path, *, write: bool) -> Identity | None:
             with suppress(OSError):  # it may be read only
                 _write(root)
             marker = _read(root)
-        return Identity(marker, info.st_dev, info.st_ino)
+        return Identity(marker, info.st_dev, info.st_ino, _mounts(folder))
     finally:
         os.close(root)
+
+
+def _mounts(folder: Path) -> tuple[str, ...]:
+    """What is mounted below a folder, as https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html tells it."""
+    above = os.fsencode(os.path.realpath(folder)).rstrip(b"/") + b"/"
+    try:
+        lines = Path(MOUNTS).read_bytes().splitlines()
+    except OSError:  # not Linux
+        return ()
+    points = {_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in lines}
+    found = sorted(os.fsdecode(point[len(above) :]) for point in points if point.startswith(above))
+    return tuple(found[:MOST])
 
 
 def _read(root: int) -> str:

@@ -178,7 +178,7 @@ def _folders(settings: Settings, routes: Routes, ledger: Ledger) -> dict[str, Kn
     for name in sorted({route.source_store for route in routes}):
         url, (provider, bucket) = StoreUrl.parse(settings.stores[name].url), address(settings.stores[name])
         if url.on_disk and settings.stores[name].watch:
-            found[name] = KnownFolder(url.path(settings.workspace), f"{provider}://{bucket}", ledger)
+            found[name] = KnownFolder(url.path(settings.workspace), f"{provider}://{bucket}", ledger, path_of)
     return found
 
 
@@ -192,8 +192,8 @@ async def _close(service: Service, opener: Opener) -> None:
 def _copier(
     settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock, folders: Mapping[str, KnownFolder]
 ) -> Copier:
-    async def same(store: str) -> bool:
-        return store not in folders or await folders[store].is_same()
+    async def same(store: str, key: str) -> bool:
+        return store not in folders or await folders[store].is_same(key)
 
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency)
