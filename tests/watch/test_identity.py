@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from skyferry.errors import StoreUnavailable
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ports import Clock
 from skyferry.watch import identity
@@ -129,3 +131,17 @@ async def test_what_was_mounted_in_the_folder_and_is_not_is_known_until_a_person
         await each.accept()
     await ledger.identify(SOURCE, "")
     assert await known.is_same("a disk/key")
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_not_another_one(
+    known: KnownFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Want of file descriptors says nothing about it."""
+    await known.accept()
+
+    def refuse(*arguments: object, **options: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("skyferry.watch.identity.os.open", refuse)
+    with pytest.raises(StoreUnavailable, match="Too many open files"):
+        await known.is_same()

@@ -145,10 +145,12 @@ class FolderWatcher:
             return await asyncio.to_thread(lambda: list(islice(sights, BATCH)))
 
     async def _judged(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
+        failures = Failures(self._watched.store, self._observer)
         while self._judge is not None:
             try:
                 return await self._judge(events)
-            except SkyferryError:  # the ledger is down: its own observers hear of it; the events must not be lost
+            except SkyferryError as error:  # the ledger is down; the events must not be lost
+                failures.add(error, LONGEST)
                 await self._clock.sleep(LONGEST)
         return events
 

@@ -6,6 +6,7 @@ of the folder; an empty mount point and a folder made anew have none. Where none
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from skyferry.watch.look import OWN
 
 MOUNTS = "/proc/self/mountinfo"
 MOST = 1000  # mounts remembered
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)  # there is none, for us
 NAME = "identity"  # of the marker, in our own folder
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LENGTH = 32
@@ -53,7 +55,7 @@ class Identity:
 
 
 def look(folder: Path) -> Identity | None:
-    """Return the identity of what is there; None if it is no folder that may be read."""
+    """Return the identity of what is there; None if it is no folder that may be read. Raises OSError for other failures."""
     return _open(folder, write=False)
 
 
@@ -65,7 +67,9 @@ def mark(folder: Path) -> Identity | None:
 def _open(folder: Path, *, write: bool) -> Identity | None:
     try:
         root = os.open(folder, _FOLDER)
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return None
     try:
         info = os.fstat(root)
@@ -94,18 +98,20 @@ def _mounts(folder: Path) -> tuple[str, ...]:
 def _read(root: int) -> str:
     try:
         own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return ""
     try:
         file = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=own)
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return ""
     finally:
         os.close(own)
     try:
         text = os.read(file, _LENGTH + 1).decode("ascii", "replace").strip()
-    except OSError:
-        return ""
     finally:
         os.close(file)
     return text if len(text) == _LENGTH and text.isalnum() else ""
@@ -114,11 +120,11 @@ def _read(root: int) -> str:
 def _write(root: int) -> None:
     """A whole marker or none: several processes may do so at once, and the first one's stays."""
     with suppress(FileExistsError):
-        os.mkdir(OWN, dir_fd=root)
+        os.mkdir(OWN, 0o700, dir_fd=root)
     own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     try:
         name = f"{NAME}.{uuid.uuid4().hex}"
-        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=own)
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=own)
         try:
             os.write(file, f"{uuid.uuid4().hex}\n".encode())
             os.fsync(file)

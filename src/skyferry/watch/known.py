@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from skyferry.errors import InvalidKey
+from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.ports import Ledger
 from skyferry.watch.identity import Identity, look, mark
 
@@ -27,12 +27,11 @@ class KnownFolder:
         return bool(await self._ledger.identity(self._source))
 
     async def is_same(self, key: str = "") -> bool:
-        """Whether it is there, and is what it was. One that nothing is known of is.
+        """Whether it is there, and is what it was. One that nothing is known of is. Raises StoreUnavailable, LedgerError.
 
         With a key, what was mounted above it must be mounted, too.
         """
-        now = await asyncio.to_thread(look, self.path)
-        if now is None:
+        if (now := await self._now(look)) is None:
             return False
         if self._known is None or not self._matches(self._known, now) or self._away(self._known, now):
             text = await self._ledger.identity(self._source)  # another process accepted it, or a person decided
@@ -47,13 +46,13 @@ class KnownFolder:
 
     async def away(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that are below what was mounted and is not."""
-        now = await asyncio.to_thread(look, self.path)
+        now = await self._now(look)
         gone = self._away(self._known, now) if now and self._known else ()
         return {key for key in keys if self._below(key, gone)} if gone else set()
 
     async def accept(self) -> None:
         """From now on it is what is there. What is not mounted any more stays known, until a person decides."""
-        if now := await asyncio.to_thread(mark, self.path):
+        if now := await self._now(mark):
             text = await self._ledger.identity(self._source)
             before = Identity.parse(text) if text else now
             mounts = before.mounts if before.is_same(now) else ()
@@ -61,6 +60,14 @@ class KnownFolder:
             self._known, self._place = now, now.place
             if text != str(now):
                 await self._ledger.identify(self._source, str(now))
+
+    async def _now(self, how: Callable[[Path], Identity | None]) -> Identity | None:
+        """Raises StoreUnavailable if that cannot be known: no file descriptor is left, or the disk does not answer."""
+        try:
+            return await asyncio.to_thread(how, self.path)
+        except OSError as error:
+            hint = "see that the disk answers, and the limit of open files (ulimit -n)"
+            raise StoreUnavailable(error.strerror or str(error), where=str(self.path), hint=hint) from error
 
     def _matches(self, known: Identity, now: Identity) -> bool:
         """While this process has it open no other folder gets its inode, should somebody remove the marker."""

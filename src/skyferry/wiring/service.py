@@ -193,7 +193,10 @@ def _copier(
     settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock, folders: Mapping[str, KnownFolder]
 ) -> Copier:
     async def same(store: str, key: str) -> bool:
-        return store not in folders or await folders[store].is_same(key)
+        try:
+            return store not in folders or await folders[store].is_same(key)
+        except SkyferryError:  # not known: it is asked again
+            return False
 
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency)
