@@ -107,9 +107,9 @@ def test_a_backup_is_whole_and_private_and_replaces_nothing(filled: Cli) -> None
     again = filled("ledger", "backup", "copy.db")
     assert again.code == 1
     assert "there is such a file already" in again.err
-    before = filled("status", "--json").json()
+    before = filled("transfers", "--json").json()
     os.replace(copy, LEDGER)
-    assert filled("status", "--json").json() == before
+    assert filled("transfers", "--json").json() == before
     assert filled("ledger", "check").code == 0
     assert filled("ledger", "backup", ".").code == 0
     assert len(list(Path().glob("ledger-*.db"))) == 1
