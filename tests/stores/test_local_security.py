@@ -63,7 +63,7 @@ async def test_a_linked_folder_is_no_folder(store: LocalStore, outside: Path, tm
         (tmp_path / "bucket" / name).symlink_to(os.path.relpath(target, tmp_path / "bucket") if relative else target)
     (tmp_path / "bucket" / "inside" / "secret").write_bytes(b"inside")
     for key in ("d/secret", "e/secret"):
-        with pytest.raises(ObjectNotFound):
+        with pytest.raises(InvalidKey, match="link"):
             await store.head(key)
         with pytest.raises(ObjectNotFound):
             await store.read(key, 0, 9)
@@ -83,6 +83,8 @@ async def test_a_linked_file_is_no_object(store: LocalStore, outside: Path, tmp_
     for key in ("k", "dangling"):
         with pytest.raises(ObjectNotFound):
             await store.read(key, 0, 9)
+        with pytest.raises(InvalidKey, match="link"):
+            await store.head(key)
         for when in (ANY, Precondition(create_only=True)):
             with pytest.raises(InvalidKey, match="link"):
                 await put(store, key, when)
@@ -107,6 +109,8 @@ async def test_devices_and_pipes_are_no_objects(store: LocalStore, tmp_path: Pat
     os.mkfifo(tmp_path / "bucket" / "pipe")
     with pytest.raises(ObjectNotFound):
         await store.read("pipe", 0, 9)
+    with pytest.raises(InvalidKey, match="device"):
+        await store.head("pipe")
     assert [meta.key async for meta in store.list()] == []
 
 

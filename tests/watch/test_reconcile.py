@@ -9,7 +9,7 @@ import pytest
 
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
-from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied, StoreTimeout
+from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, PermissionDenied, StoreTimeout
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.model import (
     Attributes,
@@ -203,3 +203,16 @@ async def test_a_listing_deletes_nothing(world: World, monkeypatch: pytest.Monke
     await world.source.delete("a-b")
     metas.pop("a-b", None)
     assert await world.found() == [("deleted", "a-b")]
+
+
+async def test_what_a_link_hides_is_not_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file was moved elsewhere, and a link to it was left behind."""
+    await world.put("a")
+    await world.apply()
+    await world.source.delete("a")
+    monkeypatch.setattr(world.source, "head", hidden)
+    assert await world.found() == []
+
+
+async def hidden(key: str) -> ObjectMeta:
+    raise InvalidKey("a link or device stands there", where=key)

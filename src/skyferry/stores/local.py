@@ -24,13 +24,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from skyferry.errors import StoreUnavailable, Unsupported, VersionChanged
+from skyferry.errors import InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_errors import translate
-from skyferry.stores.local_files import existing, read_range
+from skyferry.stores.local_files import existing, read_range, special
 from skyferry.stores.local_inspect import inspect
 from skyferry.stores.local_lane import Lane, Steps, stepless, through
 from skyferry.stores.local_meta import describe, version_of
@@ -166,8 +166,16 @@ class LocalStore:
         return inspect(self._bucket.folder)
 
     def _head(self, key: str) -> ObjectMeta:
-        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
-            return describe(self._bucket, file, key, stat, modes)
+        """What a link or device hides is not known to be gone: InvalidKey, as for a write there."""
+        root, names, where = self._bucket.root(), names_of(key), f"{self.name} {key}"
+        try:
+            with existing(root, names, where) as (file, stat, modes):
+                return describe(self._bucket, file, key, stat, modes)
+        except ObjectNotFound as absent:
+            if special(root, names):
+                hint = "links are not followed: put the file itself there, or remove the link if the object is gone"
+                raise InvalidKey("a link or device stands there", where=where, hint=hint) from absent
+            raise
 
     def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
         with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):

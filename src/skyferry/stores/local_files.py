@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, reduce
 from operator import and_
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from awscrt import checksums as crt
 
@@ -127,6 +127,18 @@ def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int,
         yield file, stat, (*passed, stat.st_mode & PERMISSIONS)
     finally:
         os.close(file)
+
+
+def special(root: int, names: Sequence[str]) -> bool:
+    """Whether a link, a pipe, a socket or a device stands where the file of a key or one of its folders would be."""
+    for depth in range(1, len(names) + 1):
+        try:
+            mode = os.stat("/".join(names[:depth]), dir_fd=root, follow_symlinks=False).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
+            return True
+    return False
 
 
 def write_all(file: int, data: bytes, offset: int = 0) -> None:

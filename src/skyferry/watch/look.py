@@ -141,8 +141,8 @@ class Looker:
                     yield Unfinished(path, since=now - _SLACK)  # files made before we got to watch it
             elif stat.S_ISREG(info.st_mode):
                 yield from self._file(path, info, before, now)
-            else:  # a link or device may have taken the name of an object
-                yield from self._event(path, Change.DELETED, "", now, None)
+            else:  # it may have taken the name of an object, which is no delete
+                yield Unreadable(path, "it is a link, a pipe, a socket or a device, and no object")
         except (FileNotFoundError, NotADirectoryError):
             if path not in self._folders:
                 yield from self._event(path, Change.DELETED, "", now, None)

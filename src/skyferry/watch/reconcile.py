@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from skyferry.config.routes import Route, Routes
-from skyferry.errors import ObjectNotFound, PermissionDenied, SkyferryError
+from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied, SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider, Transfer
 from skyferry.ports import Ledger, ObjectStore
 from skyferry.watch.look import event_of
@@ -110,7 +110,10 @@ class Reconciler:
                     await self.store.head(key)
                 except ObjectNotFound:
                     return event_of(Change.DELETED, self._ref(key), "", at, None)
-                except PermissionDenied:  # below a folder that the listing left out: for all we know it is there
+                except (
+                    PermissionDenied,
+                    InvalidKey,
+                ):  # it is hidden by a folder or a link, and for all we know it is there
                     return None
                 except SkyferryError as error:
                     return error
