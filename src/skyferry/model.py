@@ -13,6 +13,7 @@ from typing import Literal
 from skyferry.frozen import dataclass
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
+_PAD = "0" * 14  # what a sequencer of 18 digits lacks
 
 
 class Provider(StrEnum):
@@ -45,12 +46,13 @@ class Change(StrEnum):
 class Position:
     """Where an event or a version stands among those of the same key.
 
-    `value` is normalised by the parser so that plain string comparison orders it (S3 sequencers right-padded with
-    zeros to one length, Cloud Storage generation and metageneration left-padded with zeros).
+    `value` is normalised by the parser so that plain string comparison orders it (S3 sequencers, Cloud Storage generation and
+    metageneration left-padded with zeros to one length).
     """
 
     scheme: str  # "s3-sequencer", "gcs-generation", "azure-sequencer", "time" (nanoseconds since 1970, 20 digits)
     value: str
+    told: str = field(default="", compare=False, repr=False)  # the form that transfer ids are made of, if another
 
     @property
     def exact(self) -> bool:
@@ -60,10 +62,23 @@ class Position:
     def __str__(self) -> str:
         return f"{self.scheme}:{self.value}"
 
+    @property
+    def named(self) -> str:
+        """As it stands in transfer ids, which never change."""
+        return f"{self.scheme}:{self.told or self.value}"
+
+    @classmethod
+    def sequencer(cls, digits: str) -> Position:
+        """Of S3: a hexadecimal number of any length. Those of 16 and 18 digits are one time, the longer with a zero byte ahead."""
+        value = digits.upper()
+        return cls("s3-sequencer", value.lstrip("0").rjust(32, "0"), value.ljust(32, "0"))
+
     @classmethod
     def parse(cls, text: str) -> Position:
-        """The inverse of `str()`."""
+        """The inverse of `str()`. A sequencer that was once kept padded on its right is read for the number that it was."""
         scheme, _, value = text.partition(":")
+        if scheme == "s3-sequencer" and len(value) == 32 and value.endswith(_PAD) and not value.startswith(_PAD):
+            return cls.sequencer(value[:18] if value.startswith("00") else value[:16])
         return cls(scheme, value)
 
     @classmethod
@@ -81,6 +96,7 @@ class ObjectRef:
     key: str  # UTF-8, 1 to 1,024 bytes, not percent-encoded
     region: str = ""
     version: str = ""  # version id, generation or local version; "" = the newest
+    account: str = ""  # who has the bucket, where its name is not enough: Azure's account, the host of an S3 endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +231,21 @@ class Transfer:
     max_retries: int = 3
     priority: Priority = Priority.NORMAL
     traceparent: str = ""
+    asked: bool = False  # by a person, who wants the destination itself looked at; not kept in the ledger
 
 
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
     """The same work always has the same id: BLAKE2b-128 over route, change, source, version and destination.
 
     The version is the event's exact position where it has one, else its version id, else the event's own id. A delete's version id
-    does not do: S3 names a delete marker when it is set, and again when it is taken away.
+    does not do: S3 names a delete marker when it is set, and again when it is taken away. A native event is known by its id as
+    well: its sender may claim the position of an event that is still to come.
     """
     src = event.source
     named = src.version if event.change is Change.CREATED else ""
-    version = str(event.position) if event.position and event.position.exact else named or event.event_id
+    version = event.position.named if event.position and event.position.exact else named or event.event_id
+    if event.position and event.position.exact and event.format == "native":
+        version = f"{version} {event.event_id}"
     parts = (route, event.change, src.provider, src.bucket, src.key, version, store, key)
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -238,11 +258,17 @@ class Placement:
     key: str
     source: ObjectRef  # with the version that was applied
     deleted: bool  # a tombstone
-    positions: tuple[Position, ...]  # the newest applied, one per scheme
-    occurred_at: float  # of the newest event applied
+    positions: tuple[Position, ...]  # the newest that a look at the source has shown, one per scheme
+    occurred_at: float  # when the version applied was last modified, as its store says, but never after it was seen
     version: str  # of the destination object, as its store gave it; "" when deleted
     transfer_id: str
     settled_at: float
+    identity: str = ""  # of the destination store, see `StoreIdentity`; "" in a ledger older than that
+
+    @property
+    def since(self) -> float:
+        """When what it holds came into being: no later than it was settled, whatever its source says."""
+        return min(self.occurred_at, self.settled_at)
 
     def passed(self, position: Position | None, change: Change = Change.CREATED) -> bool:
         """Whether a change at this exact position has been applied already, itself or by a newer one.
@@ -260,7 +286,8 @@ class Placement:
     def about(self, source: ObjectRef) -> bool:
         """Whether it came from this source key; positions of other keys do not compare."""
         mine = self.source
-        return (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
+        same = (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
+        return same and (mine.account == source.account or not (mine.account and source.account))
 
     def advance(self, positions: tuple[Position, ...]) -> Placement:
         """The same placement, having seen these positions too."""

@@ -70,11 +70,9 @@ OTHER = ObjectRef(Provider.FILE, "source", "other", version="v1")
             placement(5, deleted=True), transfer(Change.DELETED, 5), Skipped("superseded"), id="a delete again"
         ),
         pytest.param(placement(source=OTHER), transfer(position=1), None, id="positions of another key do not compare"),
+        pytest.param(placement(source=OTHER, occurred_at=4e9), transfer(), None, id="nor do times that events claim"),
         pytest.param(
-            placement(source=OTHER, occurred_at=200.0),
-            transfer(),
-            Skipped("superseded"),
-            id="another source came later",
+            placement(5), replace(transfer(position=4), asked=True), None, id="what a person asks for is looked at"
         ),
     ],
 )
@@ -103,6 +101,18 @@ def test_a_clock_never_vetoes() -> None:
         ),
         pytest.param(placement(version=""), meta(), CheckDestination(), id="an unknown destination version"),
         pytest.param(placement(source=OTHER), meta(), Copy(Precondition(replace="dest-5")), id="another key's object"),
+        pytest.param(
+            placement(source=OTHER, occurred_at=1500.0, settled_at=1501.0),
+            meta(),
+            Skipped("superseded"),
+            id="another source's object is newer",
+        ),
+        pytest.param(
+            placement(source=OTHER, occurred_at=4e9),
+            meta(),
+            Copy(Precondition(replace="dest-5")),
+            id="none is from 2096",
+        ),
     ],
 )
 def test_looked(held: Placement | None, source: ObjectMeta, expected: object) -> None:
@@ -143,6 +153,31 @@ def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
     """Anybody may give a file any date, and the clock of a store may be ahead of ours."""
     asked = claim(None, transfer(occurred_at=occurred_at))
     assert decide.looked(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
+
+
+def test_no_position_is_kept_but_those_that_the_source_shows() -> None:
+    """An event may claim any: of the future, of another account, of another kind."""
+    claims = (Position("s3-sequencer", "F" * 32), Position("gcs-generation", "9" * 20), Position.at(10**20 - 1))
+    for position in claims:
+        asked = claim(placement(), replace(transfer(), position=position))
+        assert decide.looked(asked, ROUTE, meta("v5", 5), 2000.0) == Skipped("current", (at(5),))
+        assert decide.looked(asked, ROUTE, None, 2000.0) == Skipped("gone")
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        pytest.param(None, CREATE_ONLY, id="the copy was removed by hand"),
+        pytest.param(replace(meta("dest-5"), position=None), Skipped("current", (at(5),)), id="it is what we wrote"),
+        pytest.param(meta("dest-9"), Copy(Precondition(replace="dest-9")), id="it is something else"),
+    ],
+)
+def test_what_a_person_asks_for_is_current_only_if_the_destination_says_so(
+    destination: ObjectMeta | None, expected: object
+) -> None:
+    asked = claim(placement(), replace(transfer(), asked=True))
+    assert decide.looked(asked, ROUTE, meta("v5", 5), 2000.0) == CheckDestination()
+    assert decide.conflict(asked, ROUTE, meta("v5", 5), destination) == expected
 
 
 def test_what_its_provider_is_filling_waits_however_old_it_is() -> None:

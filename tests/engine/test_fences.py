@@ -9,7 +9,7 @@ from skyferry.model import Position
 
 
 def at(place: int) -> Position:
-    return Position("s3-sequencer", f"{place:018d}")
+    return Position("gcs-generation", f"{place:020d}.{1:020d}")
 
 
 @pytest.mark.parametrize("first", ["copied", "superseded"])

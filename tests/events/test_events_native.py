@@ -126,13 +126,34 @@ def test_a_malformed_traceparent_does_not_stop_an_object(sample: Json, one: One,
     ("text", "position"),
     [
         ("time:5", Position.at(5)),
-        ("s3-sequencer:0065f1", Position("s3-sequencer", "0065F1".ljust(32, "0"))),
+        ("s3-sequencer:0065f1", Position("s3-sequencer", "65F1".rjust(32, "0"))),
         ("gcs-generation:12.3", Position("gcs-generation", f"{12:020d}.{3:020d}")),
         ("azure-sequencer:0442", Position("azure-sequencer", "0442")),
     ],
 )
 def test_a_position_is_normalised(sample: Json, one: One, text: str, position: Position) -> None:
-    assert one(sample("native-minimal") | {"position": text}).position == position
+    provider = {"s3": "aws_s3", "gcs": "gcp_gcs", "azure": "azure_blob"}.get(text.partition("-")[0], "file")
+    source = sample("native-minimal")["source"] | {"provider": provider}
+    assert one(sample("native-minimal") | {"position": text, "source": source}).position == position
+
+
+@pytest.mark.parametrize("provider", ["aws_s3", "s3_compatible", "gcp_gcs", "azure_blob", "memory"])
+def test_a_position_of_another_kind_than_its_providers_is_refused(sample: Json, one: One, provider: str) -> None:
+    kinds = {"s3-sequencer:FF", "gcs-generation:9.1", "azure-sequencer:~"}
+    refused = 0
+    for text in kinds:
+        source = sample("native-minimal")["source"] | {"provider": provider}
+        try:
+            one(sample("native-minimal") | {"position": text, "source": source})
+        except EventError as error:
+            refused += error.where == "position"
+    assert refused == 2
+
+
+@pytest.mark.parametrize("text", ["s3-sequencer:FF", "gcs-generation:9.1", "azure-sequencer:~"])
+def test_a_folder_numbers_nothing(sample: Json, one: One, text: str) -> None:
+    source = sample("native-minimal")["source"] | {"provider": "file"}
+    assert one(sample("native-minimal") | {"position": text, "source": source}).position is None
 
 
 @pytest.mark.parametrize("key", ["a", "ü" * 512, "x" * 1024, "../up", "/abs", "a//b/", " ", "\U0001f600", "a\nb"])
@@ -185,7 +206,16 @@ events = st.builds(
 )
 
 
-@given(events)
+KINDS = {"aws_s3": "s3", "s3_compatible": "s3", "gcp_gcs": "gcs", "memory": "gcs", "azure_blob": "azure"}
+
+
+def possible(event: ObjectEvent) -> bool:
+    """Whether its position is of a kind that its provider has."""
+    kind = event.position.scheme.partition("-")[0] if event.position else "time"
+    return kind in ("time", KINDS.get(event.source.provider))
+
+
+@given(events.filter(possible))
 def test_what_is_encoded_is_read_back_the_same(event: ObjectEvent) -> None:
     assert parse(native.encode(event), {}).events == (event,)
 

@@ -32,7 +32,7 @@ def test_a_put_says_all_that_s3_said(sample: Json, one: One) -> None:
         Provider.AWS_S3, "mybucket", "red flower.jpg", "us-west-2", "096fKKXTRTtl3on89fVO.nfljtsv6qko"
     )
     assert (event.change, event.size, event.occurred_at) == (Change.CREATED, 1024, 1710339972.943)
-    assert event.position == Position("s3-sequencer", "0065F1B2C3D90281E500000000000000")
+    assert event.position == Position("s3-sequencer", "000000000000000065F1B2C3D90281E5")
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_the_key_limit_counts_decoded_bytes(sample: Json, one: One) -> None:
 
 @pytest.mark.parametrize(
     ("older", "newer"),
-    [("0065F1B2C3D90281E5", "0065F1B2C4"), ("65F1", "65F100000001"), ("00A", "00b")],
+    [("617f08299329d189", "0062E99A88DC407461"), ("65F1", "65F100000001"), ("00A", "00b"), ("FF", "0100")],
 )
-def test_sequencers_of_different_length_compare_after_padding_on_the_right(
+def test_sequencers_of_different_length_compare_after_padding_on_the_left(
     sample: Json, one: One, older: str, newer: str
 ) -> None:
     first, second = (one(put(sample("s3-put"), sequencer=s)).position for s in (older, newer))
@@ -63,8 +63,17 @@ def test_sequencers_of_different_length_compare_after_padding_on_the_right(
 
 
 def test_sequencers_that_differ_only_in_padding_or_case_are_equal(sample: Json, one: One) -> None:
-    first, second = (one(put(sample("s3-put"), sequencer=s)).position for s in ("0065f1", "0065F10000"))
+    first, second = (one(put(sample("s3-put"), sequencer=s)).position for s in ("65f1b2", "000065F1B2"))
     assert first == second
+
+
+def test_sequencers_that_were_kept_padded_on_the_right_keep_their_order() -> None:
+    """As ledgers and stamps of earlier versions have them; and the ids of transfers stay what they were."""
+    kept = [f"s3-sequencer:{digits.upper().ljust(32, '0')}" for digits in ("617f08299329d189", "0062E99A88DC407461")]
+    kept.append("s3-sequencer:0062E99A88DC40746200000000000000")
+    assert (found := [Position.parse(text) for text in kept]) == sorted(found, key=lambda p: p.value)
+    assert found[1] == Position.sequencer("0062e99a88dc407461") == Position.parse(str(found[1]))
+    assert [position.named for position in found] == kept
 
 
 @pytest.mark.parametrize("sequencer", ["0055AED6DCD90281E5", "0062e99a88dc407460", "Happy Sequencer", "", None])

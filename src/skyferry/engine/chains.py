@@ -60,7 +60,10 @@ class Chains:
 
     def _superseded(self, chain: Chain, job: Job) -> Outcome | None:
         """The outcome of a job that needs no look at any store, and so no slot."""
-        return decide.before(_claim(chain, job)) if job.claim else None
+        if job.claim is None or job.ended is not None:
+            return None
+        claim = _claim(chain, job)
+        return chain.looks.answer(job.transfer, job.came) or decide.before(claim)
 
     async def _attempt(self, chain: Chain, job: Job, slot: Slot) -> Outcome:
         """One attempt; every failure becomes an outcome."""
@@ -75,7 +78,7 @@ class Chains:
         breakers = [self._w.breakers[s] for s in {route.source_store, route.store} if s in self._w.breakers]
         if wait := max((b.wait() for b in breakers), default=0.0):
             return Released(self._w.clock.time() + wait * (1 + self._w.random.random() / 4))
-        job.attempt = Attempt(claim, slot, chain.uploads, self.saver.put)
+        job.attempt, job.looked = Attempt(claim, slot, chain.uploads, self.saver.put), self._hold.came
         self._tell.claimed(job.transfer, claim.attempt)
         with ExitStack() as probes:
             for breaker in breakers:
@@ -145,6 +148,7 @@ class Chains:
 
     def _recorded(self, chain: Chain, job: Job, outcome: Outcome) -> float | None:
         self._tell.outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
+        chain.looks.remember(job.transfer, job.looked, outcome)
         if isinstance(outcome, Done):
             old = chain.placement or (job.claim.placement if job.claim else None)
             merged = newest(

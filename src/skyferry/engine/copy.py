@@ -256,7 +256,7 @@ class Copier:
                 decision = decide.conflict_on_delete(claim, await proof.head(store, transfer.key))
                 back = isinstance(decision, decide.Remove) and await proof.head(source, transfer.source.key)
                 if back:  # the destination may hold its copy, made while this worker stood still
-                    return Skipped("superseded", decide.positions(claim, None))
+                    return Skipped("superseded")
             if not isinstance(decision, decide.Remove):
                 assert isinstance(decision, Skipped)  # what is gone is neither copied nor too young
                 return decision
@@ -293,7 +293,7 @@ class Copier:
     ) -> Done:
         claim, transfer, now = attempt.claim, attempt.claim.transfer, self._clock.time()
         source_version, version = source.version if source else "", written.version if written else ""
-        seen = decide.positions(claim, source)
+        seen = decide.positions(source)
         receipt = Receipt(
             source_version=source_version,
             destination_version=version,
@@ -301,7 +301,7 @@ class Copier:
             computed=computed,
             declared=declared,
             attested=written.checksums if written else Checksums(),
-            position=seen[-1] if seen else None,
+            position=source.position if source else None,
             started_at=now - (self._clock.monotonic() - started),
             finished_at=now,
             attempt=claim.attempt,
@@ -312,7 +312,7 @@ class Copier:
             source=replace(transfer.source, version=source_version),
             deleted=written is None,
             positions=seen,
-            occurred_at=transfer.occurred_at,
+            occurred_at=min(source.modified if source else transfer.occurred_at, now),
             version=version,
             transfer_id=transfer.id,
             settled_at=now,

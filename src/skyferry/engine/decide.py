@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from skyferry.config.routes import Route
 from skyferry.engine import stamp
-from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Position, Transfer
+from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 
 FILLING = 10.0  # seconds between looks at a source that its provider is filling
@@ -50,15 +50,11 @@ Decision = Copy | Remove | CheckDestination | Later | Skipped
 
 
 def before(claim: Claim) -> Skipped | None:
-    """Without looking at anything: has a newer event been applied already?"""
+    """Without looking at anything: has the source itself shown a version that is no older than this event?"""
     transfer, placed = claim.transfer, claim.placement
-    if placed is None:
+    if transfer.asked or placed is None or not placed.about(transfer.source):
         return None
-    if placed.about(transfer.source):
-        return Skipped("superseded") if placed.passed(transfer.position, transfer.change) else None
-    if placed.occurred_at > transfer.occurred_at:  # two sources share one destination key: the newest event wins
-        return Skipped("superseded")
-    return None
+    return Skipped("superseded") if placed.passed(transfer.position, transfer.change) else None
 
 
 def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) -> Decision:
@@ -66,7 +62,7 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
     if source is None:
         return _gone(claim, route)
     transfer, placed = claim.transfer, claim.placement
-    seen = positions(claim, source)
+    seen = positions(source)
     if source.unfinished:
         return Later(now + FILLING)
     if refused := _filtered(route, source, _age(source, transfer, now), now):
@@ -75,11 +71,13 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
         return Skipped(back, seen)
     if placed is not None and placed.about(transfer.source) and not placed.deleted:
         if placed.source.version == source.version:
-            return Skipped("current", seen)
+            return CheckDestination() if transfer.asked else Skipped("current", seen)
         if placed.passed(source.position):
             return Skipped("superseded", seen)
     if placed is not None and placed.about(transfer.source) and placed.deleted and placed.passed(source.position):
         return Skipped("superseded", seen)
+    if placed is not None and not placed.about(transfer.source) and placed.since > min(source.modified, now):
+        return Skipped("superseded")  # two sources share one destination key: the newest object wins
     return _write(claim)
 
 
@@ -90,36 +88,37 @@ def conflict(claim: Claim, route: Route, source: ObjectMeta, destination: Object
     """
     if destination is None:
         return Copy(Precondition(create_only=True))
-    mark = stamp.read(destination)
+    placed, mark = claim.placement, stamp.read(destination)
+    if _untouched(placed, claim.transfer, source, destination):
+        return Skipped("current", positions(source))
     if mark.source == stamp.origin(claim.transfer.source):
         if mark.version == source.version:
             return Adopt()
         if _later(mark.position, source.position):
-            return Skipped("superseded", positions(claim, source))
+            return Skipped("superseded", positions(source))
     elif route.ring and _written_later(destination, source, route):
-        return Skipped("superseded", positions(claim, source))
+        return Skipped("superseded", positions(source))
     return Copy(Precondition(replace=destination.version))
 
 
 def conflict_on_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skipped:
     """A delete is due and the ledger does not know what the destination holds: only what came from this source goes."""
     if destination is None:
-        return Skipped("gone", positions(claim, None))
+        return Skipped("gone")
     if stamp.read(destination).source != stamp.origin(claim.transfer.source):
-        return Skipped("foreign", positions(claim, None))
+        return Skipped("foreign")
     return Remove(Precondition(replace=destination.version))
 
 
-def positions(claim: Claim, source: ObjectMeta | None) -> tuple[Position, ...]:
-    """Where the destination key stands once this is settled: the event's position, and that of the version seen."""
-    both = (claim.transfer.position, source.position if source else None)
-    return tuple(p for p in both if p is not None)
+def positions(source: ObjectMeta | None) -> tuple[Position, ...]:
+    """Where the destination key stands once this is settled: at the version seen. What an event claims is not believed."""
+    return () if source is None or source.position is None else (source.position,)
 
 
 def _gone(claim: Claim, route: Route) -> Decision:
     placed = claim.placement
     if claim.transfer.change is Change.CREATED or route.deletes != "propagate":
-        return Skipped("gone", positions(claim, None))
+        return Skipped("gone")
     if placed is None or placed.deleted or not placed.version:
         return (
             CheckDestination()
@@ -127,6 +126,17 @@ def _gone(claim: Claim, route: Route) -> Decision:
     if not placed.about(claim.transfer.source):
         return Skipped("foreign")
     return Remove(Precondition(replace=placed.version))
+
+
+def _untouched(placed: Placement | None, transfer: Transfer, source: ObjectMeta, destination: ObjectMeta) -> bool:
+    """Whether the destination still holds what was written there of this very version."""
+    return (
+        placed is not None
+        and placed.about(transfer.source)
+        and not placed.deleted
+        and placed.source.version == source.version
+        and placed.version == destination.version
+    )
 
 
 def _write(claim: Claim) -> Decision:

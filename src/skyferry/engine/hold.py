@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from skyferry.engine.attempt import Attempt, OpenUploads
+from skyferry.engine.looks import Looks
 from skyferry.model import Claim, Placement, Priority, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letters
 
@@ -40,6 +41,8 @@ class Job:
     transfer: Transfer
     holders: list[Held]
     claim: Claim | None = None
+    came: int = 0  # the order in which jobs came
+    looked: int = 0  # the last job that had come when its source was looked at
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
     ended: Outcome | None = None  # no route makes it any more: this is recorded, and nothing else is done
@@ -64,6 +67,7 @@ class Chain:
     placement: Placement | None = None  # as this chain has moved it on
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
     freed: int = 0  # claims with this fence or an older one ended when the key was given back
+    looks: Looks = field(default_factory=Looks)  # at its sources
 
     def take(self) -> Job:
         """Remove the one to do next."""
@@ -87,6 +91,7 @@ class Hold:
         self.chains: dict[Key, Chain] = {}
         self.claiming: dict[Key, int] = {}  # keys with a claim under way
         self.freed: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
+        self.came = 0  # how many jobs there were
         self._reserved = 0
 
     @property
@@ -138,7 +143,8 @@ class Hold:
             if job:
                 job.holders.append(held)
             else:
-                job = self.jobs[transfer.id] = Job(transfer, [held])
+                self.came += 1
+                job = self.jobs[transfer.id] = Job(transfer, [held], came=self.came)
                 fresh.append(job)
         return fresh
 

@@ -52,7 +52,7 @@ def stamped(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Che
     theirs = {k: v for k, v in carried.metadata.items() if not k.startswith(PREFIX)}
     mine = {
         "skyferry-source": origin(transfer.source),
-        "skyferry-position": str(source.position or transfer.position or ""),
+        "skyferry-position": str(source.position or ""),
         "skyferry-version": quote(source.version),
         "skyferry-transfer": transfer.id,
         "skyferry-via": ",".join((*read(source).via, route.source_mark)[-HOPS:]) if route.source_mark else "",

@@ -262,17 +262,14 @@ def given_id(text: str, *context: str) -> str:
 
 
 def sequencer(text: str) -> Position | None:
-    """An S3 sequencer as a position: upper case, right-padded with zeros, so that strings compare as Amazon says.
+    """An S3 sequencer as a position: upper case, left-padded with zeros, so that strings compare as Amazon says.
 
     None where it is no hexadecimal number, or one of the constants that emulators repeat in every event.
     """
-    padded = text.upper().ljust(32, "0")
-    if not text or text.upper() in _CONSTANTS or not _HEX.fullmatch(padded):
-        return None
-    return Position("s3-sequencer", padded)
+    return None if text.upper() in _CONSTANTS or not _HEX.fullmatch(text) else Position.sequencer(text)
 
 
 # The examples of Amazon's documentation, which LocalStack sends with every event: as positions they would make each
 # later change of a key look settled.
 _CONSTANTS = frozenset({"0055AED6DCD90281E5", "0062E99A88DC407460"})
-_HEX = re.compile(r"[0-9A-F]{32,64}")
+_HEX = re.compile(r"[0-9A-Fa-f]{1,64}")

@@ -88,7 +88,7 @@ class NativeEvent(_Part):
     position: str | None = Field(
         None,
         pattern=_POSITION,
-        description="Where this event stands among those of the same key. All but time: are taken as exact.",
+        description="Where this event stands among those of the same key: a claim, which no look is left out for.",
     )
     size: Annotated[int, Field(ge=0, le=MAX_SIZE), BeforeValidator(_whole)] | None = Field(
         None, description="Bytes, as far as known; a hint."
@@ -122,7 +122,7 @@ def parse(body: bytes) -> ObjectEvent:
         source=_ref(native.source, "source.key"),
         occurred_at=seconds(native.timestamp, "timestamp"),
         correlation_id=native.correlation_id.lower(),
-        position=_position(position) if position else None,
+        position=_position(position, native.source.provider) if position else None,
         destination=_ref(destination, "destination.key") if destination else None,
         size=native.size,
         checksums=Checksums(sha256=_hexadecimal(meta.checksum_sha256)) if meta.checksum_sha256 else _NO_CHECKSUMS,
@@ -186,10 +186,24 @@ def _filled(fields: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
-def _position(text: str) -> Position | None:
+_KINDS = {  # of the positions that a provider gives
+    Provider.AWS_S3: "s3-sequencer",
+    Provider.S3_COMPATIBLE: "s3-sequencer",
+    Provider.GCP_GCS: "gcs-generation",
+    Provider.AZURE_BLOB: "azure-sequencer",
+    Provider.MEMORY: "gcs-generation",
+}
+
+
+def _position(text: str, provider: Provider) -> Position | None:
     scheme, _, value = text.partition(":")
     if scheme == "time":
         return Position(scheme, value.zfill(20))
+    if provider not in _KINDS:  # folders number nothing: it says no more than the event itself
+        return None
+    if scheme != _KINDS[provider]:
+        hint = f"give {_KINDS[provider]}: or time:, or leave it out"
+        raise EventError(f"{scheme} is no kind of position that {provider} has", where="position", hint=hint)
     if scheme == "gcs-generation":
         return Position(scheme, ".".join(part.zfill(20) for part in value.split(".")))
     return sequencer(value) if scheme == "s3-sequencer" else Position(scheme, value)

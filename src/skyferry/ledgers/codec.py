@@ -120,13 +120,15 @@ def unpack_receipt(text: str) -> Receipt:
 def pack_placement(p: Placement) -> str:
     """Without store and key, which are beside it."""
     positions = [str(position) for position in p.positions]
-    return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, p.settled_at))
+    last = (p.settled_at, p.identity)
+    return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, *last))
 
 
 def unpack_placement(store: str, key: str, text: str) -> Placement:
-    """As the ledger got it."""
+    """As the ledger got it. An older file kept positions that events had claimed: what no look has shown does not count."""
     source, deleted, positions, *rest = orjson.loads(text)
-    return Placement(store, key, unpack_ref(source), deleted, tuple(map(Position.parse, positions)), *rest)
+    shown = positions if len(rest) > 4 else ()
+    return Placement(store, key, unpack_ref(source), deleted, tuple(map(Position.parse, shown)), *rest)
 
 
 def pack_failure(f: Failure) -> str:
@@ -162,7 +164,8 @@ def _failure(f: Failure) -> tuple[Any, ...]:
 
 def pack_ref(r: ObjectRef) -> tuple[str, ...]:
     """See `unpack_ref`."""
-    return r.provider, r.bucket, r.key, r.region, r.version
+    named = (r.provider, r.bucket, r.key, r.region, r.version)
+    return (*named, r.account) if r.account else named
 
 
 def unpack_ref(fields: list[str]) -> ObjectRef:

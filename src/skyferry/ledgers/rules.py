@@ -44,8 +44,10 @@ def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
 
 
 def merged(new: Placement, old: Placement | None) -> Placement:
-    """The new placement, knowing the positions of the old one if that is about the same source key."""
-    return new.advance(old.positions) if old is not None and old.about(new.source) else new
+    """The new placement, knowing the positions of the old one if that is about the same source key, in the same store."""
+    if old is None or not old.about(new.source) or old.identity not in ("", new.identity):
+        return new
+    return new.advance(old.positions)
 
 
 def letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:
