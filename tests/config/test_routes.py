@@ -69,16 +69,34 @@ def test_the_delete_half_of_an_overwrite_makes_no_transfer() -> None:
 
 
 def test_an_event_may_name_its_destination_and_key() -> None:
-    compiled = routes({}, {"to": "archive", "key": "old/{key}"})
-    event = created(destination=ObjectRef(Provider.FILE, "archive", "mine"))
-    assert taken(compiled, event) == [("r1", "archive", "mine")]
+    compiled = routes({}, {"to": "archive", "key": "old/{key}", "directed": True})
+    event = created(destination=ObjectRef(Provider.FILE, "archive", "old/mine"))
+    assert taken(compiled, event) == [("r1", "archive", "old/mine")]
 
 
 def test_a_destination_is_reached_by_the_route_whose_filter_takes_the_key() -> None:
-    compiled = routes({"filter": {"prefix": "z"}}, {"filter": {"prefix": "a"}})
-    wanted = ObjectRef(Provider.FILE, "destination", "mine")
-    assert taken(compiled, created(destination=wanted)) == [("r1", "destination", "mine")]
-    assert taken(compiled, created("q", destination=wanted)) == [("r0", "destination", "mine")]
+    ways = ({"filter": {"prefix": "z"}, "directed": True}, {"filter": {"prefix": "a"}, "directed": True})
+    wanted = ObjectRef(Provider.FILE, "destination", "a-mine")
+    assert taken(routes(*ways), created(destination=wanted)) == [("r1", "destination", "a-mine")]
+
+
+@pytest.mark.parametrize(
+    ("route", "key", "to", "hint"),
+    [
+        pytest.param({}, "public/a", "public/b", "directed: true", id="a right that nobody granted"),
+        pytest.param({"directed": True}, "private/a", "public/b", "filter", id="outside of the filter"),
+        pytest.param({"directed": True}, "public/secret1", "public/b", "filter", id="excluded by the filter"),
+        pytest.param({"directed": True}, "public/a", "private/b", "public/", id="outside of the key space"),
+        pytest.param({"directed": True, "key": "in/{key}"}, "public/a", "public/b", "in/public/", id="of the template"),
+    ],
+)
+def test_an_event_directs_nothing_beyond_what_its_route_grants(
+    route: dict[str, Any], key: str, to: str, hint: str
+) -> None:
+    compiled = routes({"filter": {"prefix": "public/", "exclude": ["**/secret*"]}} | route)
+    with pytest.raises(EventError) as caught:
+        compiled.match(created(key, destination=ObjectRef(Provider.FILE, "destination", to)))
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("bucket", ["archive", "nowhere"])

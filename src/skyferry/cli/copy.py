@@ -96,7 +96,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
     pair = f"{source.identity}\0{destination.identity}".encode()
     ledger = f"sqlite://{LEDGERS}/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
     route = RouteSettings(
-        name=ROUTE, source="source", destination="destination", restore=True, storage_class=storage_class
+        name=ROUTE, source="source", destination="destination", restore=True, directed=True, storage_class=storage_class
     )
     return given.model_copy(
         update={

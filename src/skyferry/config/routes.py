@@ -7,7 +7,7 @@ would ever do anything, and so the ledger need not remember it. Size and age are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
@@ -37,6 +37,7 @@ class Route:
     store_provider: Provider = Provider.FILE
     store_bucket: str = "destination"
     takes: Callable[[str], bool] = lambda key: True  # whether a source key is one of this route's
+    prefix: str = ""  # of its filter
     template: Template = _EVERYTHING
     deletes: Literal["ignore", "propagate"] = "ignore"
     max_deletes: MaxDeletes = field(default_factory=MaxDeletes)  # at once, found by looking
@@ -46,6 +47,7 @@ class Route:
     tags: dict[str, str] = field(default_factory=dict)  # the same
     storage_class: str | Mapping[str, str] = ""
     restore: bool = False  # an object may go back to where it has been
+    directed: bool = False  # an event may name its destination key, within the route's filter and key space
     ring: bool = False  # it is one of those by which stores are kept alike: what was written last wins
     source_mark: str = ""  # what provenance knows the source by; "" = provenance begins anew with each copy
     store_mark: str = ""  # and the destination
@@ -104,8 +106,8 @@ class Routes:
     def match(self, event: ObjectEvent) -> list[Transfer]:
         """One transfer per route that takes the event, in the order of the configuration; [] for an unknown bucket.
 
-        An event that names its destination goes there, under the key it gives, by the first route between the two
-        (one whose filter takes the key, if any does). Raises EventError if no route leads there.
+        An event that names its destination goes there, under the key it gives, by the first route between the two that
+        grants it. Raises EventError if none does.
         """
         event = self._recognised(event)
         source = event.source
@@ -160,7 +162,7 @@ class Routes:
                 f"no route leads from {event.source.provider}://{event.source.bucket} to {wanted.provider}://{wanted.bucket}",
                 hint="destination not configured: add a route, or leave the destination out of the event",
             )
-        route = next((r for r in there if r.takes(event.source.key)), there[0])
+        route = granted(there, event.source, wanted)
         return [self._transfer(route, event, wanted.key)] if _heeds(route, event) else []
 
     def _transfer(self, route: Route, event: ObjectEvent, key: str) -> Transfer:
@@ -183,6 +185,34 @@ class Routes:
             event.priority or route.priority,
             event.traceparent,
         )
+
+
+def granted(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Route:
+    """The first of these routes by which an event may direct this source to this key. Raises EventError."""
+    directed = [r for r in routes if r.directed]
+    taking = [r for r in directed if r.takes(source.key)]
+    for route in taking:
+        if wanted.key.startswith(route.template.start(source.bucket, route.prefix)):
+            return route
+    names = ", ".join(r.name for r in taking or directed or routes)
+    if not directed:
+        raise EventError(
+            f"events may not name the destination key under route {names}",
+            where="destination",
+            hint="Leave the destination out of the event, or set `directed: true` on the route.",
+        )
+    if not taking:
+        raise EventError(
+            f"the filter of route {names} does not take {source.key}",
+            where="destination",
+            hint="Name an object that the filter takes: a destination does not widen it.",
+        )
+    spaces = ", ".join(repr(r.template.start(source.bucket, r.prefix)) for r in taking)
+    raise EventError(
+        f"{wanted.key} is outside of the keys that route {names} writes",
+        where="destination.key",
+        hint=f"Give a key that begins with {spaces}.",
+    )
 
 
 def key_filter(settings: FilterSettings) -> Callable[[str], bool]:
@@ -223,6 +253,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             store_provider=destination[0],
             store_bucket=destination[1],
             takes=key_filter(route.filter),
+            prefix=route.filter.prefix,
             template=Template.compile(route.key),
             deletes=route.deletes,
             max_deletes=MaxDeletes.parse(route.max_deletes),
@@ -232,6 +263,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             tags=route.tags,
             storage_class=route.storage_class,
             restore=route.restore,
+            directed=route.directed,
             ring=route.ring == "allow",
             source_mark=marks.get(route.source, ""),
             store_mark=marks.get(route.destination, ""),

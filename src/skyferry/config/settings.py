@@ -131,6 +131,11 @@ class RouteSettings(Section):
         description="keep, a class, or a table of the source's class to the destination's (`*` = any other); empty = keep "
         "where both ends are of one provider, else the destination's default.",
     )
+    directed: bool = Field(
+        False,
+        description="An event may name its destination key: for objects that the filter takes, and keys that begin as those of the "
+        "template do.",
+    )
     restore: bool = Field(
         False, description="Copy an object back to where it has been before, too; without it that is skipped as a loop."
     )
