@@ -29,6 +29,11 @@ class Held:
         return dict(self.message.attributes).get(letters.QUEUE) or self.queue.name
 
     @property
+    def asked(self) -> bool:
+        """Whether a person asked for it: by submitting an event, or redriving a dead letter."""
+        return bool(self.letter) or letters.ASKED in dict(self.message.attributes)
+
+    @property
     def letter(self) -> str:
         """The id of the dead letter that is redriven by it; "" for any other message."""
         return dict(self.message.attributes).get(letters.LETTER, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from skyferry.config.refusing import Untaken
@@ -86,7 +86,7 @@ class Intake:
             return
         if transfers:
             self._tell.event(held.queue.name, event)
-            found.transfers += transfers
+            found.transfers += [replace(t, asked=True) for t in transfers] if held.asked else transfers
             return
         why = self._reader.untaken(event)
         if why.known:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from skyferry.engine.intake import Reader
 from skyferry.model import Priority
-from skyferry.ports import EventQueue, Outgoing
+from skyferry.ports import EventQueue, Outgoing, letters
 from skyferry.status import Submission
+
+ASKED = ((letters.ASKED, "1"),)
 
 
 async def take(reader: Reader, queue: EventQueue, bodies: Sequence[bytes]) -> list[Submission]:
@@ -23,6 +25,6 @@ async def take(reader: Reader, queue: EventQueue, bodies: Sequence[bytes]) -> li
             answers.append(Submission(event.event_id, event.correlation_id, ids, unrouted=not ids))
         if events:
             priority = events[0].priority or Priority.NORMAL
-            messages.append(Outgoing(body, priority=priority, dedup_id=events[0].event_id))
+            messages.append(Outgoing(body, ASKED, priority=priority, dedup_id=events[0].event_id))
     await queue.send(messages)
     return answers

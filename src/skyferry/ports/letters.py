@@ -7,6 +7,7 @@ from skyferry.frozen import dataclass
 PREFIX = "skyferry-"  # of all that are ours
 LETTER = "skyferry-dead-letter"  # the id under which the ledger has the letter
 DIED = "skyferry-died-at"  # seconds since 1970, exactly as the ledger has them
+ASKED = "skyferry-asked"  # on a message that a person submitted: the destination itself is looked at
 QUEUE = "skyferry-queue"  # where the message came from
 REASON = "skyferry-reason"
 ROUTE = "skyferry-route"
