@@ -38,17 +38,25 @@ class GiveUp:
 
 
 def decide(
-    error: SkyferryError, attempt: int, max_retries: int, *, healthy: bool, backoff: Backoff, random: float
+    error: SkyferryError,
+    attempt: int,
+    max_retries: int,
+    *,
+    healthy: bool,
+    backoff: Backoff,
+    random: float,
+    unburned: int = 0,
 ) -> Again | GiveUp:
     """What to do after `error` ended attempt `attempt` (from 1).
 
     `healthy`: the store has answered somebody since the request that failed began. While it has not, an outage error
     says nothing about this object, so it burns no attempt and never gives up. Nor does a refusal of the rate, ever, nor what
     this process alone is the cause of.
+    `unburned` failures that were no attempts came before: the delay grows with them, too.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()
     burned = not error.outage or (healthy and not error.local and not isinstance(error, Throttled))
     if burned and attempt > max_retries:
         return GiveUp()
-    return Again(backoff.delay(attempt, random, error.retry_after), burned)
+    return Again(backoff.delay(attempt + unburned, random, error.retry_after), burned)

@@ -78,7 +78,7 @@ def test_a_bucket_that_tells_another_queue_is_told(clouds: Clouds, skyferry: Sky
 
 
 def test_a_redrive_policy_that_is_too_impatient_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
-    """Three retries need five receives; and a policy that lets S3 not send is seen as well."""
+    """To wait for twelve hours takes five receives; and a policy that lets S3 not send is seen as well."""
     dead, queue = Sqs(clouds, f"dead-{source.name}"), Sqs(clouds, f"queue-{source.name}")
     queue.heard_by(source, *EVERYTHING)
     queue.set(RedrivePolicy={"deadLetterTargetArn": dead.arn, "maxReceiveCount": 4})

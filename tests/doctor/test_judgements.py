@@ -100,9 +100,17 @@ def test_the_queue_s_policy_must_let_the_bucket_send(allowed: set[str], expected
         (Redrive(5, "dead"), State.OK),
     ],
 )
-def test_a_queue_must_leave_as_many_receives_as_retries_take(policy: Redrive | Unknown | None, expected: State) -> None:
-    """The first, three retries, and the one that gives up."""
-    assert holds.redrive(PLACE, policy, 3).state is expected
+def test_a_queue_must_leave_as_many_receives_as_waiting_takes(
+    policy: Redrive | Unknown | None, expected: State
+) -> None:
+    """The first, two without room, one after twelve hours, one after a restart."""
+    assert holds.redrive(PLACE, policy, 12 * 3600).state is expected
+
+
+def test_a_queue_that_lets_hold_for_ever_needs_no_receive_for_it() -> None:
+    """As Pub/Sub."""
+    assert holds.redrive(PLACE, Redrive(4, "dead"), math.inf).state is State.OK
+    assert holds.redrive(PLACE, Redrive(3, "dead"), math.inf).state is State.WRONG
 
 
 def test_a_lease_must_outlast_its_renewals() -> None:
@@ -212,7 +220,7 @@ def test_a_policy_s_senders_are_read() -> None:
 
 
 def test_a_queue_that_pushes_elsewhere_or_may_not_be_received_from_is_wrong() -> None:
-    found = {c.name: c for c in holds.judged(PLACE, replace(QUEUE, receives=False), 3)}
+    found = {c.name: c for c in holds.judged(PLACE, replace(QUEUE, receives=False))}
     assert found["receive"].state is State.WRONG
 
 
@@ -252,8 +260,8 @@ def test_where_a_canary_is_heard() -> None:
 def test_no_message_is_received_that_its_queue_would_take_away_for_it(
     policy: Redrive | None, waiting: int, may: bool
 ) -> None:
-    """Three retries take five receives, and to listen takes one more of each message that waits."""
-    assert may_listen(replace(QUEUE, redrive=policy), waiting, 3) is may
+    """To wait takes five receives, and to listen takes one more of each message that waits."""
+    assert may_listen(replace(QUEUE, redrive=policy, longest_hold=12 * 3600), waiting) is may
 
 
 def test_who_the_settings_say_stands_where_nobody_tells() -> None:

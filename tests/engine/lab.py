@@ -98,7 +98,9 @@ class Lab:
         }
         copier = Copier(guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100))
         queue = Counted(clock, self.lease, self.queue_state, self.received)
-        return Worker(world, Reader(self.routes), copier, [queue], policy or WorkerPolicy(64, 16, drain=0.0))
+        return Worker(
+            world, Reader(self.routes), copier, [queue], policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0)
+        )
 
     async def left(self) -> int:
         """Messages still in the queue, wherever there."""

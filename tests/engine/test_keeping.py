@@ -29,12 +29,12 @@ class Hanging(MemoryQueue):
         super().__init__("hanging", clock, lease)
         self.asked, self.again = asyncio.Event(), asyncio.Event()
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         if not self.asked.is_set():
             self.asked.set()
             await asyncio.Event().wait()
         self.again.set()
-        return await super().extend(messages)
+        return await super().extend(messages, seconds)
 
 
 async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:

@@ -88,7 +88,9 @@ class Lab:
         world = World(self.ledger, self.routes.by_name, {}, self.clock, random.Random(1), Silence())
         stores = {"source": self.source, "destination": self.destination}
         copier = Copier(stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
-        return Worker(world, Reader(self.routes), copier, [self.queue], WorkerPolicy(16, 8, drain=0.0))
+        return Worker(
+            world, Reader(self.routes), copier, [self.queue], WorkerPolicy(held_messages=16, batch=8, drain=0.0)
+        )
 
     async def until(self, worker: Worker, reached: Callable[[], Any]) -> None:
         """Run it, and stop it as a shutdown does."""

@@ -47,7 +47,7 @@ class Kept(MemoryQueue):
 
     extended = 0
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         self.extended += 1
         return []
 
@@ -55,7 +55,7 @@ class Kept(MemoryQueue):
 class Hung(MemoryQueue):
     """Answers no heartbeat."""
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         await asyncio.Event().wait()
         return []
 

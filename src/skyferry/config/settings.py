@@ -221,6 +221,13 @@ class LimitSettings(Section):
     transfers: int = Field(64, ge=1, description="Small transfers at the same time.")
     large_transfers: int = Field(4, ge=1, description="Large transfers at the same time.")
     held_messages: int = Field(512, ge=1, description="Messages in hand at most.")
+    waiting_messages: int = Field(
+        10_000,
+        ge=0,
+        description="Messages at most whose leases are renewed while they wait for a retry, a store that is down or a busy key. "
+        "More go back to their queue, twice at most; then no more are received.",
+    )
+    waiting_memory: Bytes = Field(32 * 2**20, description="Bytes at most of the messages that wait so.")
     batch: int = Field(256, ge=1, description="Messages received at once.")
     memory: Bytes = Field(
         128 * 2**20, description="Bytes of object data in memory at most, and an eighth of them for what carries them."

@@ -131,7 +131,7 @@ class _Doctor:
             return checks
         if facts:
             who = resolved_queue(settings).identity
-            judged = holds.judged(place, facts, self.opener.settings.retry.max_retries)
+            judged = holds.judged(place, facts)
             checks += [bucket_facts.as_configured(check, who) for check in judged]
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
         longest = facts.longest_hold if facts else float("inf")
@@ -189,8 +189,7 @@ class _Doctor:
             return [place.unknown("event", f"not tried: {facts.kept}, a canary too"), *self._removals(place, wanted)]
         route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
         where = hearing(route, self._notices(wanted.store), self.queues)
-        retries = self.opener.settings.retry.max_retries
-        spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1), retries)]
+        spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1))]
         if spared:
             return [place.unknown("event", f"not tried: {', '.join(spared)} {SPARED}"), *self._removals(place, wanted)]
         if not where.queues and not self.opener.settings.push:

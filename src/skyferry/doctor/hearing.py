@@ -37,10 +37,11 @@ def hearing(
     return Hearing(list(reached), shapes(route.filter)[0])
 
 
-def may_listen(facts: QueueFacts | Unknown | None, waiting: int, max_retries: int) -> bool:
+def may_listen(facts: QueueFacts | Unknown | None, waiting: int) -> bool:
     """To listen is to receive each message that waits once more: its queue must not take it away for that.
 
     `waiting` is -1 where the queue does not tell.
     """
-    policy = None if facts is None or isinstance(facts, Unknown) else facts.redrive
-    return not isinstance(policy, Redrive) or waiting == 0 or policy.receives > receives(max_retries)
+    if facts is None or isinstance(facts, Unknown) or not isinstance(facts.redrive, Redrive) or waiting == 0:
+        return True
+    return facts.redrive.receives > receives(facts.longest_hold)

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 
 from skyferry.doctor.check import Check, Place
 from skyferry.doctor.pace import FIRST, Pace
+from skyferry.engine.waiting import DISMISSED
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 
 MARGIN = 10  # leases are renewed three times within their length, and each renewal may have to be sent again
+OUTAGE = 12 * 3600.0  # seconds of waiting that a redrive policy must allow for
 NEAR = 0.5  # of the longest hold: the estimate is of reading alone, and writing may take as long again
 
 
-def judged(place: Place, facts: QueueFacts, max_retries: int) -> Iterator[Check]:
+def judged(place: Place, facts: QueueFacts) -> Iterator[Check]:
     """What needs no trying, but for the lease."""
     yield place.told("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
     yield _right(place, "receive", facts.receives, "--events receives")
-    yield redrive(place, facts.redrive, max_retries)
+    yield redrive(place, facts.redrive, facts.longest_hold)
     yield place.told("encryption", facts.encryption)
     if facts.notes:
         yield place.ok("setup", "; ".join(facts.notes))
@@ -60,23 +62,26 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
 
 
-def receives(max_retries: int) -> int:
-    """How often a message may be received before Skyferry has given it up: the first time, each retry, and once more."""
-    return max_retries + 2
+def receives(longest_hold: float) -> int:
+    """How often a message is received at most while it waits for OUTAGE seconds, and its worker is restarted once meanwhile.
+
+    The first time; each time that it is given back because too many wait; after each longest hold; after the restart.
+    """
+    return 1 + len(DISMISSED) + math.ceil(OUTAGE / max(longest_hold, 1.0)) * (longest_hold < math.inf) + 1
 
 
-def redrive(place: Place, policy: Redrive | Unknown | None, max_retries: int) -> Check:
-    """Each retry gives the message back, so it is received once more; so it is after an outage, which counts as no retry."""
+def redrive(place: Place, policy: Redrive | Unknown | None, longest_hold: float) -> Check:
+    """What waits does so in hand, and takes few receives, whatever it waits for: retries and outages take none of their own."""
     if isinstance(policy, Unknown):
         return place.unknown("redrive", policy)
     if policy is None:
         return place.ok("redrive", "it has no redrive policy")
-    needed = receives(max_retries)
+    needed = receives(longest_hold)
     said = f"after {policy.receives} receives to {policy.target}"
+    waits = f"to wait for {_span(OUTAGE)}, with one restart, takes {needed} at most"
     if policy.receives >= needed:
-        return place.ok("redrive", f"{said}; an outage uses some up, too")
-    hint = f"raise its maximum of receives to {needed} or more, or lower retry.max_retries ({max_retries})"
-    return place.wrong("redrive", f"{said}, and {max_retries} retries need {needed}", hint)
+        return place.ok("redrive", f"{said}; {waits}")
+    return place.wrong("redrive", f"{said}, and {waits}", f"raise its maximum of receives to {needed} or more")
 
 
 def sends(place: Place, may: bool | Unknown) -> Check:

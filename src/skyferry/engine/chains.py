@@ -97,7 +97,7 @@ class Chains:
                 return self._failed(job, claim, InternalError(f"{type(bug).__name__}: {bug}"))
 
     def _failed(self, job: Job, claim: Claim, error: SkyferryError) -> Outcome:
-        breaker = self._w.breakers.get(error.store)
+        breaker, held = self._w.breakers.get(error.store), job.holders[0]
         decision = retry.decide(
             error,
             claim.attempt,
@@ -105,9 +105,11 @@ class Chains:
             healthy=breaker is None or breaker.healthy(error.side, error.since),
             backoff=self._policy.backoff,
             random=self._w.random.random(),
+            unburned=held.unburned,
         )
         now = self._w.clock.time()
         burned = not isinstance(decision, retry.Again) or decision.burned
+        held.unburned += not burned
         failure = Failure(claim.attempt, now, error.kind, str(error), burned)
         if isinstance(decision, retry.GiveUp):
             return self._dead(job, failure, error.hint)

@@ -1,4 +1,4 @@
-"""The last step of a message: acked when all of its transfers are settled, given back when one has to come again."""
+"""The last step of a message: acked when all of its transfers are settled; when one has to come again, it waits in hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,26 @@ class Closer:
     def close(self, finished: Sequence[Held]) -> None:
         """The messages are finished; returns at once."""
         for held in finished:
-            self._batcher(held.queue, held.again is None).post(held)
+            if held.again is None or held.foreign or not self._waits(held, held.again):
+                self._batcher(held.queue, held.again is None).post(held)
+
+    def give_back(self) -> None:
+        """Nothing waits any more: what did goes back to its queue, and so does what follows."""
+        waiting = self._hold.waiting
+        waiting.closed = True
+        for held in list(waiting):
+            waiting.leave(held)
+            self._batcher(held.queue, ack=False).post(held)
+
+    def _waits(self, held: Held, again: float) -> bool:
+        """Whether there is room for it to wait in hand; if not, it goes back for a while that grows."""
+        now = self._clock.time()
+        away = self._hold.waiting.enter(held, self._clock.monotonic() + max(0.0, again - now))
+        if away is None:
+            self.changed.set()  # it makes room for another
+            return True
+        held.again = max(again, now + away)
+        return False
 
     async def drained(self) -> None:
         """Return once every message handed over is acked or released."""

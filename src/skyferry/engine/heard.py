@@ -90,8 +90,8 @@ class HeardQueue:
         heard.sampled = self._clock.monotonic()
         return heard.depth
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
-        return await self._queue.extend(messages)
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        return await self._queue.extend(messages, seconds)
 
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._queue.ack(messages)

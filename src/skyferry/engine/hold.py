@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from skyferry.engine.attempt import Attempt, OpenUploads
 from skyferry.engine.looks import Looks
+from skyferry.engine.waiting import WaitingRoom
 from skyferry.model import Claim, Placement, Priority, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letters
 
@@ -22,6 +23,15 @@ class Held:
     message: Message
     pending: int = 0  # transfers of it that are not settled yet
     again: float | None = None  # when it is to come again, because a transfer of it could not be settled
+    routes: dict[str, float] = field(default_factory=dict)  # of those transfers; and when their events occurred
+    waits: int = 0  # how often it has waited since it was received
+    unburned: int = 0  # failures in that time that did not count as attempts
+    foreign: bool = False  # it is another deployment's: it does not wait in hand
+    until: float = 0.0  # monotonic seconds until which its lease was renewed
+
+    def reopen(self) -> None:
+        """Begin with it again as if it had just come."""
+        self.again, self.routes = None, {}
 
     @property
     def origin(self) -> str:
@@ -89,8 +99,9 @@ def _newness(job: Job) -> tuple[str, float]:
 class Hold:
     """Everything in hand, and how much more there may be."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, waiting: WaitingRoom | None = None) -> None:
         self.limit = limit
+        self.waiting = WaitingRoom() if waiting is None else waiting  # of `messages`, those that wait
         self.messages: set[Held] = set()
         self.jobs: dict[str, Job] = {}  # by transfer id
         self.chains: dict[Key, Chain] = {}
@@ -101,8 +112,13 @@ class Hold:
 
     @property
     def room(self) -> int:
-        """How many messages may be taken."""
-        return self.limit - len(self.messages) - self._reserved
+        """How many messages may be received."""
+        return self.slack - self._reserved
+
+    @property
+    def slack(self) -> int:
+        """How many messages that have waited may be worked on."""
+        return self.limit - len(self.messages) + len(self.waiting)
 
     def reserve(self, count: int) -> None:
         """Set room aside for a receive under way; undo with a negative count."""
@@ -161,6 +177,7 @@ class Hold:
             held.pending -= 1
             if again is not None:
                 held.again = again if held.again is None else min(held.again, again)
+                held.routes[job.transfer.route] = job.transfer.occurred_at
             if held.pending == 0:
                 finished.append(held)
         return finished

@@ -42,8 +42,8 @@ class RedriveQueue:
             for letter in letters
         ]
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
-        await self._finish(messages, self._clock.time() + self.lease)
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        await self._finish(messages, self._clock.time() + max(self.lease, seconds))
         return []
 
     async def ack(self, messages: Sequence[Message]) -> None:

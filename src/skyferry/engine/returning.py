@@ -85,8 +85,8 @@ class ReturningQueue:
         except QueueError as error:  # they come again, and are stale
             self._tell.queue_failed(self.name, error)
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
-        return await self._queue.extend(messages)
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        return await self._queue.extend(messages, seconds)
 
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._queue.ack(messages)

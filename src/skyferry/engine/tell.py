@@ -24,6 +24,13 @@ from skyferry.records import Event, Record
 NAME = 100  # characters of what somebody else names
 
 
+class Deaf:
+    """An observer that hears nothing: of what was told before."""
+
+    def on(self, record: Record) -> None:
+        """Nothing."""
+
+
 class Teller:
     """One method per step."""
 

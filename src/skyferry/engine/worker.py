@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
+from typing import Any
 
+from skyferry.engine.admission import Breaker, BreakerState
 from skyferry.engine.chains import ChainPolicy, Chains
 from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Copier
 from skyferry.engine.hold import Chain, Held, Hold, Job
 from skyferry.engine.intake import Intake, Read, Reader
 from skyferry.engine.leftovers import end_redriven
+from skyferry.engine.tell import Deaf, Teller
+from skyferry.engine.waiting import WaitingRoom, busy_pause
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
@@ -31,6 +37,8 @@ class WorkerPolicy:
     poll: float = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
     chains: ChainPolicy = field(default_factory=ChainPolicy)
     unknown_buckets: Mapping[str, str] = field(default_factory=dict)  # by queue: keep, release, ignore
+    waiting_messages: int = 10_000
+    waiting_memory: int = 32 * 2**20  # bytes
 
 
 class Worker:
@@ -40,9 +48,10 @@ class Worker:
         self, world: World, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
     ) -> None:
         self._w, self._queues, self._policy = world, queues, policy
-        self._hold = Hold(policy.held_messages)
+        self._hold = Hold(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
         self._tell = world.teller
         self._intake = Intake(reader, self._tell, world.clock, policy.unknown_buckets)
+        self._reread = Intake(reader, Teller(Deaf(), world.clock), world.clock, policy.unknown_buckets)
         self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
         self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
         self._stop = asyncio.Event()
@@ -52,14 +61,6 @@ class Worker:
     def in_flight(self) -> int:
         """Transfers in hand."""
         return len(self._hold.jobs)
-
-    def oldest(self) -> dict[str, float]:
-        """By route, when the oldest event in hand happened."""
-        found: dict[str, float] = {}
-        for job in self._hold.jobs.values():
-            route, at = job.transfer.route, job.transfer.occurred_at
-            found[route] = min(found.get(route, at), at)
-        return found
 
     @property
     def idle(self) -> bool:
@@ -71,6 +72,19 @@ class Worker:
         return transfer_id in self._hold.jobs
 
     @property
+    def waiting(self) -> int:
+        """Messages in hand that nothing can be done with yet."""
+        return len(self._hold.waiting)
+
+    def oldest(self) -> dict[str, float]:
+        """By route, when the oldest event in hand that is not settled occurred (seconds since 1970)."""
+        jobs = [(job.transfer.route, job.transfer.occurred_at) for job in self._hold.jobs.values()]
+        found: dict[str, float] = {}
+        for route, at in [*jobs, *(pair for held in self._hold.waiting for pair in held.routes.items())]:
+            found[route] = min(at, found.get(route, at))
+        return found
+
+    @property
     def draining(self) -> bool:
         """No new work is taken."""
         return self._stop.is_set()
@@ -80,13 +94,15 @@ class Worker:
         self._chains.stopping = True
         self._stop.set()
         self._closer.changed.set()
+        self._hold.waiting.changed.set()
 
     async def run(self) -> None:
         """Work until drained; then everything in hand is settled, or given back."""
         async with asyncio.TaskGroup() as tasks:
             receivers = [tasks.create_task(self._receive(q, tasks), name=f"receive {q.name}") for q in self._queues]
+            resumer = tasks.create_task(self._resume(tasks), name="resume what waited")
             keeper = tasks.create_task(self._keep(), name="keep leases")
-            await asyncio.wait(receivers)
+            await asyncio.wait([*receivers, resumer])
             await self._let_go()
             keeper.cancel()
 
@@ -112,9 +128,54 @@ class Worker:
                 self._hold.reserve(-count)
 
     def _pause(self) -> float:
-        """While every destination is down there is no point in taking messages just to give them back."""
-        waits = [b.wait() for s in {r.store for r in self._w.routes.values()} if (b := self._w.breakers.get(s))]
-        return min(waits) if waits else 0.0
+        """Seconds for which nothing should be received: there is no room for what waits, or nothing could be worked on."""
+        if self._hold.waiting.overfull:
+            return TURN
+        return min(map(self._unwanted, self._w.routes), default=0.0)
+
+    def _unwanted(self, route: str) -> float:
+        """The same of one route. A store that was down is tried with what waits for it, if any of it is due soon."""
+        if (wait := self._blocked([route])) > 0 or all(b.state is BreakerState.CLOSED for b in self._breakers(route)):
+            return wait
+        return TURN if self._hold.waiting.soon(route, self._w.clock.monotonic() + 2 * TURN) else 0.0
+
+    def _blocked(self, routes: Iterable[str]) -> float:
+        """Seconds until the first of these routes may be tried; 0 also where none of them is known."""
+        return min((max((b.wait() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
+
+    def _breakers(self, route: str) -> list[Breaker]:
+        known = self._w.routes.get(route)
+        stores = dict.fromkeys((known.source_store, known.store)) if known else {}
+        return [self._w.breakers[store] for store in stores if store in self._w.breakers]
+
+    async def _resume(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin again with the messages that have waited long enough."""
+        waiting, clock = self._hold.waiting, self._w.clock
+        while not self._stop.is_set():
+            count = min(self._policy.batch, self._hold.slack)
+            if not (batch := waiting.take(clock.monotonic(), count, self._one_each())):
+                due = inf if waiting.next is None else waiting.next - clock.monotonic()
+                await self._heard(waiting.changed, max(due, TURN if count <= 0 else 0.0))
+                continue
+            for held in batch:
+                held.reopen()
+            try:
+                await self._begin(batch, tasks)
+            except LedgerError as error:
+                self._tell.queue_failed(batch[0].queue.name, error)
+
+    def _one_each(self) -> Callable[[Iterable[str]], float]:
+        """`_blocked`, for one look at the waiting room: a store that is tried again gets as many messages as it has probes."""
+        probed: Counter[str] = Counter()
+
+        def blocked(routes: Iterable[str]) -> float:
+            if (wait := self._blocked(routes)) > 0:
+                return wait * (1 + self._w.random.random() / 4)
+            half_open = [r for r in routes if any(b.state is not BreakerState.CLOSED for b in self._breakers(r))]
+            probed.update(half_open)
+            return TURN * (1 + self._w.random.random()) if half_open and max(probed[r] for r in half_open) > 1 else 0.0
+
+        return blocked
 
     async def _rest(self, seconds: float) -> None:
         """For as long as this, or until a drain."""
@@ -124,22 +185,30 @@ class Worker:
 
     async def _wait(self, seconds: float) -> None:
         """Until there is more room, or a drain, but no longer than this."""
-        self._closer.changed.clear()
+        await self._heard(self._closer.changed, min(seconds, TURN))
+
+    async def _heard(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event is set anew, or a drain, but no longer than this."""
+        event.clear()
         if not self._stop.is_set():
-            sleeper = asyncio.ensure_future(self._w.clock.sleep(min(seconds, TURN)))
-            changed = asyncio.ensure_future(self._closer.changed.wait())
+            waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait())]
+            if seconds < inf:
+                waits.append(asyncio.ensure_future(self._w.clock.sleep(seconds)))
             try:
-                await asyncio.wait({sleeper, changed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                sleeper.cancel()
-                changed.cancel()
+                for each in waits:
+                    each.cancel()
 
     async def _accept(self, queue: EventQueue, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
-        """Parse, match, claim as one batch; what is to be done starts, what is done is closed."""
         self._tell.received(queue.name, len(messages))
         batch = [Held(queue, m) for m in messages]
         self._hold.messages.update(batch)
-        reads = [(held, self._intake.read(held)) for held in batch]
+        await self._begin(batch, tasks)
+
+    async def _begin(self, batch: list[Held], tasks: asyncio.TaskGroup) -> None:
+        """Parse, match, claim as one batch; what is to be done starts, what is done is closed. Raises LedgerError."""
+        reads = [(held, (self._reread if held.waits else self._intake).read(held)) for held in batch]
         fresh: list[Job] = []
         now = self._w.clock.time()
         try:
@@ -150,7 +219,7 @@ class Worker:
             self._abandon(batch, fresh)
             raise
         for held, read in reads:
-            held.again = None if read.release is None else now + read.release
+            held.again, held.foreign = None if read.release is None else now + read.release, read.release is not None
             jobs = self._hold.adopt(read.transfers, held, now)
             for job in jobs if read.ended else ():
                 job.ended = read.ended.get(job.transfer.id)
@@ -190,8 +259,8 @@ class Worker:
         elif isinstance(answer, Settled):
             self._tell.duplicate(job.transfer, answer)
             self._closer.close(self._hold.finish(job))
-        else:  # the owner of a busy key tells nobody when it is done: ask again within a second or two
-            soon = self._w.clock.time() + 0.5 + self._w.random.random()
+        else:  # the owner of a busy key tells nobody when it is done: ask again, ever more seldom
+            soon = self._w.clock.time() + busy_pause(job.holders[0].waits, self._w.random.random())
             self._closer.close(self._hold.finish(job, min(answer.until, soon) if answer.busy else answer.until))
 
     def _start(self, job: Job, tasks: asyncio.TaskGroup) -> None:
@@ -212,12 +281,13 @@ class Worker:
 
     def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
         """The ledger did not answer: nothing of this batch was begun, and it comes again."""
-        again = self._w.clock.time() + 1.0
+        now, backoff = self._w.clock.time(), self._policy.chains.backoff
         for held in empty:
-            held.again = again
+            held.again = now + backoff.delay(held.waits + 1, self._w.random.random())
         self._closer.close(empty)
         for job in fresh:
-            self._closer.close(self._hold.finish(job, again))
+            waits = job.holders[0].waits
+            self._closer.close(self._hold.finish(job, now + backoff.delay(waits + 1, self._w.random.random())))
 
     async def _keep(self) -> None:
         """Renew every lease in hand, those still waiting for their turn too; a queue that hangs holds up no other."""
@@ -228,11 +298,27 @@ class Worker:
 
     async def _keep_messages(self, queue: EventQueue) -> None:
         async for _ in self._rounds(queue.lease):
-            held = [h.message for h in self._hold.messages if h.queue is queue]
+            groups: dict[float, list[Held]] = {}
+            now = self._w.clock.monotonic()
+            for held in self._hold.messages:
+                if held.queue is queue and held.until < now + 0.9 * queue.lease:
+                    groups.setdefault(self._hold.waiting.lease(held, queue.lease, now), []).append(held)
             with suppress(QueueError, TimeoutError):  # the next round comes before the lease ends
                 async with asyncio.timeout(queue.lease / 2):  # also if this one hangs
-                    if held:
-                        await queue.extend(held)
+                    for seconds, group in groups.items():
+                        await self._extend(queue, group, seconds, now)
+
+    async def _extend(self, queue: EventQueue, group: list[Held], seconds: float, now: float) -> None:
+        messages = [held.message for held in group]
+        lost = {
+            m.receipt
+            for m in await (queue.extend(messages, seconds) if seconds > queue.lease else queue.extend(messages))
+        }
+        for held in group:
+            held.until = now + seconds
+            if held.message.receipt in lost and held in self._hold.waiting:  # it comes again
+                self._hold.waiting.leave(held)
+                self._hold.messages.discard(held)
 
     async def _keep_claims(self) -> None:
         async for _ in self._rounds(self._w.ledger.lease):
@@ -254,6 +340,7 @@ class Worker:
 
     async def _let_go(self) -> None:
         """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
+        self._closer.give_back()
         await self._give_back([t for t, chain in self._running.items() if not self._begun(chain)])
         deadline = self._w.clock.monotonic() + self._policy.drain
         while self._running and self._w.clock.monotonic() < deadline:

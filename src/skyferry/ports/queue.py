@@ -57,8 +57,11 @@ class EventQueue(Protocol):
         Higher priority first, but a lower one MUST NOT wait for ever. A message whose lease ends comes again.
         """
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
-        """Renew the leases to `lease` seconds from now; returns those that were lost meanwhile."""
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        """Renew the leases to `lease` seconds from now, or to `seconds` where that is longer; returns those that were lost.
+
+        `seconds` is 600 at most.
+        """
 
     async def ack(self, messages: Sequence[Message]) -> None:
         """Remove for ever. A stale receipt MUST NOT remove a message that another holds; it is no error.

@@ -113,10 +113,10 @@ class AzureQueue:
         self._due = self._clock.monotonic() + (0.0 if batch else min(pause, self._options.slowest))
         return batch
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
         self._check()
-        kept = await each([partial(self._hide, m, self.lease) for m in messages])
+        kept = await each([partial(self._hide, m, max(self.lease, seconds)) for m in messages])
         return [m for m, is_ours in zip(messages, kept, strict=True) if not is_ours]
 
     async def ack(self, messages: Sequence[Message]) -> None:

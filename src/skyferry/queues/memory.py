@@ -181,10 +181,10 @@ class MemoryQueue:
             await self._state.bell.wait(self._state.bell.rung, self._clock, pause)
         return []
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
         await self._step()
-        until = self._clock.time() + self.lease
+        until = self._clock.time() + max(self.lease, seconds)
         return [message for message in messages if not self._state.extend(message, until)]
 
     async def ack(self, messages: Sequence[Message]) -> None:

@@ -97,16 +97,17 @@ class PubSubQueue:
                 if self._options.linger <= 0:
                     await asyncio.shield(self._idle)
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
         self._check()
         now = self._clock.time()
         held = [m.receipt for m in messages if self._holds(m, now)]
 
         def extended(receipt: str) -> None:  # at once: others may fail
-            self._leases[receipt] = now + self.lease
+            self._leases[receipt] = now + wanted
 
-        failed = await self._deadline(held, math.ceil(self.lease), extended)
+        wanted = min(LONGEST_DELAY, max(self.lease, seconds))
+        failed = await self._deadline(held, math.ceil(wanted), extended)
         kept = set(held) - failed
         for receipt in failed:
             self._leases.pop(receipt, None)

@@ -84,13 +84,13 @@ class SqliteQueue:
             if self._file.closed:
                 return []
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
         receipts = _receipts(messages)
 
         def operation(connection: sqlite3.Connection) -> str:
             held = _one(connection, "held", receipts=receipts)
-            _run(connection, "extend", held=held, until=self._clock.time() + self.lease)
+            _run(connection, "extend", held=held, until=self._clock.time() + max(self.lease, seconds))
             return str(held)
 
         held = {f"{seq},{attempt}" for seq, attempt in orjson.loads(await self._file.write(operation, flush=False))}

@@ -90,19 +90,20 @@ class SqsQueue:
             batch += await more([partial(self._poll, size, 0, int(self.lease)) for size in sizes])
         return batch
 
-    async def extend(self, messages: Sequence[Message]) -> list[Message]:
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`. A message at the end of its 12 hours is lost."""
         self._check()
         now = self._clock.time()
-        seconds = {m.receipt: self._longest(m, now) for m in messages if self._holds(m, now)}
-        kept = [m for m in messages if seconds.get(m.receipt, 0) > 0]
+        wanted = max(int(self.lease), math.ceil(seconds))
+        granted = {m.receipt: min(wanted, _remaining(m, self.lease, now)) for m in messages if self._holds(m, now)}
+        kept = [m for m in messages if granted.get(m.receipt, 0) > 0]
         lost = {m.receipt for m in messages} - {m.receipt for m in kept}
 
         def held(number: int) -> None:  # at once: a request beside it may fail
             receipt = kept[number].receipt
-            self._leases[receipt] = now + seconds[receipt]
+            self._leases[receipt] = now + granted[receipt]
 
-        lost |= await self._visibility(kept, seconds, held)
+        lost |= await self._visibility(kept, granted, held)
         return [m for m in messages if m.receipt in lost]
 
     async def ack(self, messages: Sequence[Message]) -> None:
@@ -228,9 +229,6 @@ class SqsQueue:
 
     def _holds(self, message: Message, now: float) -> bool:
         return self._leases.get(message.receipt, 0.0) > now
-
-    def _longest(self, message: Message, now: float) -> int:
-        return min(int(self.lease), _remaining(message, self.lease, now))
 
     async def _visibility(
         self, messages: Sequence[Message], seconds: dict[str, int], changed: Callable[[int], None] = _ignored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from itertools import count
+from math import inf, nextafter
 
 
 class ManualClock:
@@ -30,7 +31,8 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
+        end = max(self._now + seconds, nextafter(self._now, inf))  # a clock never stands still
+        heapq.heappush(self._sleepers, (end, next(self._order), future))
         await future
 
     async def advance(self, seconds: float) -> None:

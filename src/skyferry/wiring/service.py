@@ -219,7 +219,16 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
     )
     unknown = {queue.name: queue.unknown_buckets for queue in settings.queues}
     own = all(QueueUrl.parse(queue.url).scheme == "memory" for queue in settings.queues)  # a receive costs nothing
-    return WorkerPolicy(limits.held_messages, limits.batch, settings.drain, 0.05 if own else 1.0, chains, unknown)
+    return WorkerPolicy(
+        held_messages=limits.held_messages,
+        waiting_messages=limits.waiting_messages,
+        waiting_memory=limits.waiting_memory,
+        batch=limits.batch,
+        drain=settings.drain,
+        poll=0.05 if own else 1.0,
+        chains=chains,
+        unknown_buckets=unknown,
+    )
 
 
 def _unreadable(observer: Observer, store: str, name: str) -> None:

@@ -23,6 +23,7 @@ class Rules:
         self._ledger, self._source, self._destination = ledger, source, destination
         self._memory, self._clock = memory, clock
         self._done: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()  # by message id
         self._newest: dict[str, str] = {}  # destination key -> newest source position ever applied
         self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever was
         self.poison: dict[str, bytes] = {}  # message id -> a body that is no event
@@ -77,6 +78,20 @@ class Rules:
         if value < self._newest.get(meta.key, ""):
             self.breach(3, f"{meta.key}: {value} came after {self._newest[meta.key]}")
         self._newest[meta.key] = max(value, self._newest.get(meta.key, ""))
+
+    def received(self, messages: Sequence[Message]) -> None:
+        """Rule 6: how often each was received is what the providers' own dead-letter queues count."""
+        for message in messages:
+            self._received[message.id] = max(message.attempt, self._received[message.id])
+
+    def received_once(self, plan: Any) -> None:
+        """Where no worker died or stood still and no call of the queue failed, all that waits does so in hand."""
+        weather = plan.weather
+        if plan.crashes or plan.freezes or plan.clock_steps or weather.stall or weather.fail:
+            return
+        for name, count in self._received.items():
+            if count > 1:
+                self.breach(6, f"message {name} was received {count} times")
 
     # --- at the end -----------------------------------------------------------------------------------------------
 
@@ -149,6 +164,11 @@ class Watched:
 
 class WatchedQueue(Watched):
     """An EventQueue."""
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        messages: list[Message] = await self._port.receive(limit, wait)
+        self._rules.received(messages)
+        return messages
 
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._rules.acking(messages)

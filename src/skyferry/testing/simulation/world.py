@@ -123,8 +123,7 @@ class Simulation:
         self._tasks: list[asyncio.Task[Any]] = []
         self._born = 0
         self._sent: list[str] = []
-        outside = MemoryStore("source", self.clock, self._source)
-        self._outside = outside
+        outside = self._outside = MemoryStore("source", self.clock, self._source)
         self._rules = Rules(
             MemoryLedger("rules", self.clock, state=self._ledger_state),
             outside,
@@ -158,6 +157,7 @@ class Simulation:
                 self._rules.breach(1, "it never came to rest")
                 break
             await self.clock.sleep(5.0)
+        self._rules.received_once(self._plan)
         return await self._rules.at_the_end(self._sent, self._peak, frozenset({IMPOSSIBLE}))
 
     async def _at_rest(self) -> bool:

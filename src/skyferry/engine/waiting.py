@@ -1,0 +1,130 @@
+"""The waiting room: messages in hand that nothing can be done with yet. Their leases are renewed, so waiting costs no receive.
+
+A message waits here for a retry that is not due, a store that is down, a key that another worker holds, an object that is
+too young, a ledger that does not answer. When the room is full, a message is given back to its queue, with a delay that
+grows; one that was given back as often as DISMISSED has a place in any case, and then no more messages are received until
+there is room again. So waiting takes a bounded number of receives, however long it lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from skyferry.ports import Message
+
+if TYPE_CHECKING:
+    from skyferry.engine.hold import Held
+
+DISMISSED = (
+    120.0,
+    600.0,
+)  # seconds, at least, that a message is away which found the room full the first time, the second
+LONGEST = 600.0  # seconds, at most, of one lease: the most that Pub/Sub grants
+BESIDE = 1024  # bytes that a message takes besides its content
+BUSY = (0.5, 5.0)  # seconds until a key that another worker holds is asked for again, at first and at most
+
+
+class WaitingRoom:
+    """At most so many messages, and so many bytes of them; `enter` MUST be asked before what is beyond it is kept."""
+
+    def __init__(self, messages: int = 10_000, memory: int = 32 * 2**20) -> None:
+        self.changed = asyncio.Event()  # set by each that enters
+        self.closed = False  # nothing waits here any more: the worker is draining
+        self.size = 0  # bytes
+        self._messages, self._memory = messages, memory
+        self._due: list[tuple[float, int, Held]] = []  # what has left is skipped when it comes up
+        self._held: dict[Held, float] = {}  # when each is due, in monotonic seconds
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, held: Held) -> bool:
+        return held in self._held
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._held)
+
+    @property
+    def full(self) -> bool:
+        """There is room for no more."""
+        return len(self._held) >= self._messages or self.size >= self._memory
+
+    @property
+    def overfull(self) -> bool:
+        """There are more than there is room for: nothing should be received."""
+        return len(self._held) > self._messages or self.size > self._memory
+
+    @property
+    def next(self) -> float | None:
+        """When the next one is due, in monotonic seconds."""
+        while self._due and self._stale(self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def enter(self, held: Held, due: float) -> float | None:
+        """Keep it until `due` (monotonic seconds). Without room, returns the seconds that it should be away at least."""
+        attempt = max(1, held.message.attempt)
+        if self.closed:
+            return 0.0
+        if self.full and attempt <= len(DISMISSED):
+            return DISMISSED[attempt - 1]
+        held.waits += 1
+        self.changed.set()
+        self.size += weight(held.message)
+        self._put(held, due)
+        return None
+
+    def leave(self, held: Held) -> None:
+        """It waits no more."""
+        if self._held.pop(held, None) is not None:
+            self.size -= weight(held.message)
+
+    def take(self, now: float, limit: int, blocked: Callable[[Iterable[str]], float]) -> list[Held]:
+        """The first that are due and not blocked, which leave. `blocked` tells for how many seconds still, by its routes."""
+        taken: list[Held] = []
+        while len(taken) < limit and (due := self.next) is not None and due <= now:
+            held = heapq.heappop(self._due)[2]
+            if (wait := blocked(held.routes)) > 0:
+                self._put(held, now + wait)
+            else:
+                self.leave(held)
+                taken.append(held)
+        return taken
+
+    def soon(self, route: str, by: float) -> bool:
+        """Whether something that waits for this route is due by then (monotonic seconds)."""
+        return any(due <= by and route in held.routes for held, due in self._held.items())
+
+    def lease(self, held: Held, lease: float, now: float) -> float:
+        """Seconds for which its lease should be renewed: twice as long, and again, until it covers the time that it waits."""
+        seconds, needed = lease, self._held.get(held, now) - now + lease
+        while seconds < min(needed, LONGEST):
+            seconds = min(2 * seconds, LONGEST)
+        return seconds
+
+    def _put(self, held: Held, due: float) -> None:
+        self._count += 1
+        self._held[held] = due
+        heapq.heappush(self._due, (due, self._count, held))
+        if len(self._due) > 1000 + 4 * len(self._held):
+            self._due = [entry for entry in self._due if not self._stale(entry)]
+            heapq.heapify(self._due)
+
+    def _stale(self, entry: tuple[float, int, Held]) -> bool:
+        return self._held.get(entry[2]) != entry[0]
+
+
+def weight(message: Message) -> int:
+    """Bytes that it takes, about."""
+    own = sum(len(name) + len(value) for name, value in message.attributes)
+    return len(message.body) + len(message.receipt) + own + BESIDE
+
+
+def busy_pause(waits: int, random: float) -> float:
+    """Seconds until a busy key is asked for again, after so many waits; `random` is uniform in [0, 1)."""
+    first, most = BUSY
+    return min(most, first * 2.0 ** min(waits, 16)) * (0.5 + random / 2)
