@@ -114,3 +114,35 @@ async def test_one_that_hangs_ends_no_lease_of_another() -> None:
     assert kept.extended == 6
     running.cancel()
     await asyncio.wait([running])
+
+
+class Mute(MemoryQueue):
+    """Answers neither a receive nor a release."""
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        await asyncio.Event().wait()
+        return []
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
+    """A moment for what it might still bring; and the grace time for what it should take back."""
+    clock = ManualClock()
+    queue = Mute("events", clock)
+    worker = idle(clock, queue)
+    running = asyncio.create_task(worker.run())
+    await clock.advance(10)
+    worker.drain()
+    await clock.advance(5)
+    assert running.done()
+
+    worker = idle(clock, queue)
+    held = Held(queue, Message("m", b"", "r", 1, 0.0, 30.0), again=0.0)
+    worker._hold.messages.add(held)
+    worker._closer.close([held])
+    running = asyncio.create_task(worker.run())
+    worker.drain()
+    await clock.advance(40)
+    assert running.done()

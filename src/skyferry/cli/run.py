@@ -49,7 +49,7 @@ def run(
 ) -> None:
     """Run the service until a signal, and show what happens: a live view on a terminal, else log lines on standard error.
 
-    The first SIGINT (Ctrl-C) or SIGTERM drains: what is in flight may finish within `drain` seconds, the rest is given back
+    The first SIGINT (Ctrl-C), SIGTERM or SIGHUP drains: what is in flight may finish within `drain` seconds, the rest is given back
     untouched, and the exit code is 0. The second one ends the process at once.
     """
     streams.lose()
@@ -121,12 +121,12 @@ class _Stop:
         self._drain, self._last_words = drain, last_words
 
     def __enter__(self) -> _Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._signal)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _signal(self) -> None:

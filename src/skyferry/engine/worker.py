@@ -24,6 +24,7 @@ from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 
+FAREWELL = 2.0  # seconds that a queue has beyond its own time when the worker drains
 TURN = 1.0  # seconds, at most, between looks whether there is more room
 
 
@@ -54,7 +55,7 @@ class Worker:
         self._reread = Intake(reader, Teller(Deaf(), world.clock), world.clock, policy.unknown_buckets)
         self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
         self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
-        self._stop = asyncio.Event()
+        self._stop, self._late = asyncio.Event(), asyncio.Event()
         self._running: dict[asyncio.Task[None], Chain] = {}
 
     @property
@@ -102,9 +103,11 @@ class Worker:
             receivers = [tasks.create_task(self._receive(q, tasks), name=f"receive {q.name}") for q in self._queues]
             resumer = tasks.create_task(self._resume(tasks), name="resume what waited")
             keeper = tasks.create_task(self._keep(), name="keep leases")
+            hurry = tasks.create_task(self._hurry(), name="end receives")
             await asyncio.wait([*receivers, resumer])
             await self._let_go()
             keeper.cancel()
+            hurry.cancel()
 
     async def _receive(self, queue: EventQueue, tasks: asyncio.TaskGroup) -> None:
         failures = 0
@@ -114,7 +117,7 @@ class Worker:
                 continue
             self._hold.reserve(count)
             try:
-                messages = await queue.receive(count, self._policy.poll)
+                messages = await self._ask(queue, count)
                 failures = 0
                 if messages:
                     await self._accept(queue, messages, tasks)
@@ -126,6 +129,22 @@ class Worker:
                 )
             finally:
                 self._hold.reserve(-count)
+
+    async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
+        """Receive. A call that hangs while the worker drains is broken off: what it might have brought comes again."""
+        asked = asyncio.ensure_future(queue.receive(count, self._policy.poll))
+        late = asyncio.ensure_future(self._late.wait())
+        try:
+            await asyncio.wait({asked, late}, return_when=asyncio.FIRST_COMPLETED)
+            return await asked if asked.done() else []
+        finally:
+            asked.cancel()
+            late.cancel()
+
+    async def _hurry(self) -> None:
+        await self._stop.wait()
+        await self._w.clock.sleep(self._policy.poll + FAREWELL)
+        self._late.set()
 
     def _pause(self) -> float:
         """Seconds for which nothing should be received: there is no room for what waits, or nothing could be worked on."""
@@ -348,7 +367,11 @@ class Worker:
         await self._give_back([t for t, chain in self._running.items() if not self._concluding(chain)])
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._chains.drained()
-        await self._closer.drained()
+        closed = asyncio.ensure_future(self._closer.drained())  # a queue may hang: then what is settled comes again
+        patience = asyncio.ensure_future(self._w.clock.sleep(max(FAREWELL, deadline - self._w.clock.monotonic())))
+        await asyncio.wait({closed, patience}, return_when=asyncio.FIRST_COMPLETED)
+        closed.cancel()
+        patience.cancel()
 
     async def _give_back(self, tasks: list[asyncio.Task[None]]) -> None:
         keys = {self._running[task].key for task in tasks}
