@@ -170,6 +170,9 @@ def _interruptible(service: Service) -> Iterator[list[int]]:
         if came:
             os._exit(ExitCode.INTERRUPTED)
         came.append(number)
+        print(
+            "ending: what has begun is finished first; the same signal again ends at once", file=sys.stderr, flush=True
+        )
         service.drain()
 
     loop = asyncio.get_running_loop()
