@@ -9,7 +9,14 @@ from tests.engine.test_large_worker import Reader
 from skyferry.engine.submission import take
 from skyferry.errors import ObjectNotFound
 from skyferry.events.native import encode
+from skyferry.ports import letters
 from skyferry.queues.memory import MemoryQueue
+
+
+async def test_the_mark_is_all_of_ours_that_a_message_brings_along() -> None:
+    """Where dead letters return from, the rest of our attributes is taken off."""
+    given = ((letters.ASKED, "1"), (letters.LETTER, "x"), ("theirs", "2"))
+    assert letters.arriving(given) == ((letters.ASKED, "1"), ("theirs", "2"))
 
 
 async def settled(lab: Lab) -> None:

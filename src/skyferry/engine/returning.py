@@ -73,7 +73,7 @@ class ReturningQueue:
             raise
         await self._ack(found)
         gone = {m.id for m in (*found.redriven, *found.stale)}  # receipts may be the same, at Azure
-        return [replace(m, attributes=letters.without(m.attributes)) for m in messages if m.id not in gone]
+        return [replace(m, attributes=letters.arriving(m.attributes)) for m in messages if m.id not in gone]
 
     async def _ack(self, found: Returned) -> None:
         if not (done := [*found.redriven, *found.stale]):

@@ -40,3 +40,8 @@ def death(attributes: Pairs) -> Death | None:
 def without(attributes: Pairs) -> Pairs:
     """The attributes but for ours."""
     return tuple(pair for pair in attributes if not pair[0].startswith(PREFIX))
+
+
+def arriving(attributes: Pairs) -> Pairs:
+    """The attributes that count of a message from a queue: of ours only that a person asked, which costs a request at most."""
+    return tuple(pair for pair in attributes if pair[0] == ASKED or not pair[0].startswith(PREFIX))
