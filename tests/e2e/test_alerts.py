@@ -20,8 +20,11 @@ from prometheus_client import CollectorRegistry
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError, QueueError
+from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.model import ObjectRef, Provider
 from skyferry.observe import MetricsObserver
 from skyferry.ports import Outgoing
+from skyferry.ports.held import HeldDelete
 from skyferry.queues.sqlite import SqliteQueue
 from skyferry.wiring import build
 from skyferry.wiring import service as wiring
@@ -115,7 +118,7 @@ async def fired(configured: Settings, wanted: set[Alert], met: Callable[[set[Ale
 
 
 async def test_every_alert_fires_where_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A destination that is down, a queue that is not there, events of an hour ago, and a message that is none."""
+    """A destination that is down, a lost queue, events of an hour ago, a message that is none, and a delete that is held."""
     monkeypatch.setenv("KEY", "k")
     monkeypatch.setenv("SECRET", "s")
     identity = {"kind": "static", "key_env": "KEY", "secret_env": "SECRET"}
@@ -139,6 +142,10 @@ async def test_every_alert_fires_where_it_should(tmp_path: Path, monkeypatch: py
     queue = SqliteQueue(tmp_path / "queue.db", "events", "test", Late())
     await queue.send([Outgoing(b"no event"), event("a", Late().time())])
     await queue.close()
+    ledger = SqliteLedger(tmp_path / "ledger.db", "test", Late())
+    missing = ObjectRef(Provider.FILE, "source", "missing")
+    await ledger.hold_deletes([HeldDelete(missing, "source", ("photos",), "limit", Late().time())])
+    await ledger.close()
     Leaping.leap = 0.0
 
     async def pass_time() -> None:
