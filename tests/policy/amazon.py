@@ -51,7 +51,7 @@ class Amazon:
 
     def events(self, who: str) -> dict[str, Any]:
         url = f"sqs://events-{self.name}?region=us-east-1&endpoint={self.proxy.url}"
-        return {"name": "events", "url": url, "identity": identity(who), "lease": "5s"}
+        return {"name": "events", "url": url, "identity": identity(who), "lease": "3s"}
 
     async def put(self, key: str, body: bytes = b"x" * 1000, bucket: str = "", **more: Any) -> None:
         self.s3.put_object(Bucket=bucket or self.source, Key=key, Body=body, **more)
@@ -121,7 +121,7 @@ async def story(
     amazon.proxy.plan(
         Fault("PUT", "/unproven", status=200, forward=True, headers=UNPROVEN),
         Fault("PUT", "/raced", status=412, body=b"<Error><Code>PreconditionFailed</Code></Error>"),
-        Fault("PUT", "/foreign", status=503, headers={"retry-after": "1"}),  # so that a message is held for long
+        Fault("PUT", "/foreign", status=503, headers={"retry-after": "2"}),  # so that the lease of a message is renewed
     )
     await told("a", "crc", "empty", "assembled", "foreign", "unproven", "raced", "never-there")
     await put(f"{prefix}a", b"newer", **tagged)
