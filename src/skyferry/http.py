@@ -29,6 +29,7 @@ PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each wi
 SMALL = 2**20  # bytes; a larger answer is read into place
 PATIENCE = 3600.0  # seconds; who asks for more is asked again all the same
 BYTES = ("utf-8", "surrogateescape")  # of a header, as aiohttp reads it
+WORKING = 3600.0  # seconds without a byte while a provider copies or joins by itself; the caller's deadline comes first
 DOCUMENT = 16 * 2**20  # bytes that an answer may have which is no object: a listing, an error
 
 
@@ -79,10 +80,12 @@ class Http:
         *,
         limit: int = DOCUMENT,
         key: str = "",
+        working: bool = False,
     ) -> Answer:
         """The answer, whatever its status; its body has at most `limit` bytes (an error's: DOCUMENT), as they were sent.
 
         `url` is encoded already; no redirect is followed. A body may come in parts, which are sent one after the other.
+        `working`: the provider copies or joins objects before it answers, and may be silent for long.
         Raises ConnectionLost, StoreTimeout (after `read_timeout` without progress), StoreError if more comes than `limit`.
         """
         parts = (body,) if isinstance(body, bytes) else body
@@ -98,6 +101,7 @@ class Http:
                     headers={**headers, "content-length": str(size)},
                     data=b"".join(parts) if size <= TINY else self._pieces(parts, sending),
                     allow_redirects=False,
+                    timeout=self._timeouts(working),
                 ) as response,
             ):
                 line = response.connection.transport if response.connection else None
@@ -107,7 +111,7 @@ class Http:
                     return Answer(response.status, response.headers, content)
                 return _unechoed(response, content, sent(headers.items(), url))
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
-            raise _broken_off(StoreTimeout(where=self.where(key)), came) from late
+            raise _broken_off(StoreTimeout(self._late(late), where=self.where(key)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
             hint = "see that the endpoint's certificate is valid for its name and trusted here"
             raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
@@ -138,12 +142,19 @@ class Http:
                 yield view[start : start + PIECE]
         sending.reschedule(None)
 
+    def _timeouts(self, working: bool) -> aiohttp.ClientTimeout:
+        quiet = max(WORKING, self._limits.read_timeout) if working else self._limits.read_timeout
+        return aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect_timeout, sock_read=quiet)
+
+    def _late(self, late: TimeoutError) -> str:
+        if isinstance(late, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {self._limits.connect_timeout:g} s"
+        return f"the connection brought nothing for {self._limits.read_timeout:g} s"
+
     def _connections(self) -> aiohttp.ClientSession:
         if self._session is None:
-            o = self._limits
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=o.connections),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=o.connect_timeout, sock_read=o.read_timeout),
+                connector=aiohttp.TCPConnector(limit=self._limits.connections),
                 auto_decompress=False,  # raw bytes, always
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
                 proxy=self._proxy,

@@ -238,7 +238,9 @@ class LimitSettings(Section):
     part_concurrency: int = Field(4, ge=1, description="Parts of one object at the same time.")
     request_timeout: Seconds = Field(
         60.0,
-        description="A request that takes longer fails and is tried again; a second more for each 256 KiB it carries.",
+        description="A request that takes longer fails and is tried again; a second more for each 256 KiB it carries. A connection "
+        "on which no byte moves for this long, 30 s at most (60 s at Cloud Storage), has failed, whatever it carries; a provider "
+        "that copies or joins objects by itself may be silent for a second more for each 16 MiB.",
     )
     lost_leases: int = Field(20, ge=1, description="A transfer whose worker died this often is a dead letter.")
 

@@ -155,7 +155,13 @@ class AzureWire:
             headers |= copy_source(credential, self.beside(container).url(key), f"{container}/{key}")
         headers |= authorization(credential, request.method, url, headers, request.query)
         return await self._http.exchange(
-            request.method, url + _query(request.query), headers, request.body, limit=request.limit, key=request.key
+            request.method,
+            url + _query(request.query),
+            headers,
+            request.body,
+            limit=request.limit,
+            key=request.key,
+            working=request.origin is not None,
         )
 
 

@@ -29,7 +29,7 @@ class GcsOptions:
     uploads: str = "compose"  # how large objects are written, or "resumable"
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
-    read_timeout: float = 60.0  # seconds without a byte: Google asks for 30 at least for each call of a rewrite
+    read_timeout: float = 60.0  # seconds without a byte
 
 
 class GcsWire:
@@ -51,16 +51,20 @@ class GcsWire:
         limit: int = DOCUMENT,
         key: str = "",
         accept: Collection[int] = (),
+        working: bool = False,
     ) -> Answer:
-        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`."""
+        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
+
+        `working`: the service copies or composes objects before it answers.
+        """
         payer = {"userProject": self._options.billing_project} if self._options.billing_project else {}
         url = f"{self.root}{path}?{urlencode({**(query or {}), **payer, 'prettyPrint': 'false'}, doseq=True, quote_via=quote)}"
         token = await self._tokens()
-        answer = await self._exchange(method, url, token, headers or {}, body, limit, key)
+        answer = await self._exchange(method, url, token, headers or {}, body, limit, key, working)
         if answer.status == 401 and token:
             renewed = await self._tokens(stale=token)
             if renewed != token:
-                answer = await self._exchange(method, url, renewed, headers or {}, body, limit, key)
+                answer = await self._exchange(method, url, renewed, headers or {}, body, limit, key, working)
         if answer.status < 300 or answer.status in accept:
             return answer
         said = refusal(answer)
@@ -93,7 +97,8 @@ class GcsWire:
     async def post(self, path: str, document: dict[str, Any], query: Mapping[str, str], key: str) -> Any:
         """Ask for something to be done; the document that came of it."""
         headers = {"content-type": "application/json; charset=utf-8"}
-        answer = await self.send("POST", path, query=query, headers=headers, body=orjson.dumps(document), key=key)
+        body = orjson.dumps(document)
+        answer = await self.send("POST", path, query=query, headers=headers, body=body, key=key, working=True)
         return answer.json()
 
     async def rewrite(
@@ -134,9 +139,10 @@ class GcsWire:
         body: bytes | tuple[bytes, ...],
         limit: int,
         key: str,
+        working: bool,
     ) -> Answer:
         signed = {**headers, "authorization": f"Bearer {token}"} if token else headers
-        return await self._http.exchange(method, url, signed, body, limit=limit, key=key)
+        return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
     async def _missing(self, key: str) -> ObjectNotFound | BucketNotFound | PermissionDenied:
         """What a 404 that does not say it meant: if the bucket can be listed, the object. In doubt it is the bucket."""

@@ -113,11 +113,12 @@ class S3Wire:
         """
         url = self.root + quote(key, safe="/~") + _query(query or {})
         path = url[url.index("/", url.index("//") + 2) :]
+        working = method == "POST" or "x-amz-copy-source" in (headers or {})  # it joins parts, or copies
         unsigned = {"Host": self._host, **self._options.payer_headers, **(headers or {})}
 
         async def once(credentials: S3Credentials) -> Answer:
             signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)
-            plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key)
+            plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
             return Answer(plain.status, plain.headers, plain.body)
 
         credentials = await self._credentials()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -53,8 +53,11 @@ class Identities:
                 await identity.close()
 
 
-def cloud_store(settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
-    """The adapter for a bucket at a cloud, which is reached when it is first used. Raises ConfigError."""
+def cloud_store(settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float) -> ObjectStore:
+    """Open a bucket at a cloud, which is reached when it is first used. Raises ConfigError.
+
+    A connection that brings nothing for `quiet` seconds is dead, or earlier where the adapter says so.
+    """
     url = StoreUrl.parse(settings.url)
     try:
         settings = resolved(settings)
@@ -63,10 +66,12 @@ def cloud_store(settings: StoreSettings, around: Surroundings, identities: Ident
     if settings.endpoint:
         require_tls(settings.endpoint, allow_http=settings.allow_http)
     with needs(url.known.extra, f"{url.scheme}://"):
-        return _OPEN[url.scheme](url, settings, around, identities)
+        return _OPEN[url.scheme](url, settings, around, identities, quiet)
 
 
-def _s3(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
+def _s3(
+    url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
+) -> ObjectStore:
     from skyferry.stores.s3 import S3Store
     from skyferry.stores.s3_services import AMAZON
     from skyferry.stores.s3_wire import S3Options
@@ -81,26 +86,34 @@ def _s3(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities
     )
     who = settings.identity
     credentials = identities.shared("aws", who, lambda: aws_credentials(who, around))
-    return S3Store(around.name, url.bucket, credentials, options)
+    return S3Store(
+        around.name, url.bucket, credentials, replace(options, read_timeout=min(quiet, options.read_timeout))
+    )
 
 
-def _gcs(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
+def _gcs(
+    url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
+) -> ObjectStore:
     from skyferry.stores.gcs import GcsStore
     from skyferry.stores.gcs_wire import GcsOptions
 
     options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project, settings.uploads)
     who = settings.identity
     token = identities.shared("google", who, lambda: google_token(who, around))
-    return GcsStore(around.name, url.bucket, token, options)
+    return GcsStore(around.name, url.bucket, token, replace(options, read_timeout=min(quiet, options.read_timeout)))
 
 
-def _azure(url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities) -> ObjectStore:
+def _azure(
+    url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
+) -> ObjectStore:
     from skyferry.stores.azure import AzureStore
     from skyferry.stores.azure_wire import AzureOptions
 
     options = AzureOptions(settings.endpoint, settings.encryption_scope, settings.hierarchical)
     credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)
-    return AzureStore(around.name, url.bucket, options, credential)
+    return AzureStore(
+        around.name, url.bucket, replace(options, read_timeout=min(quiet, options.read_timeout)), credential
+    )
 
 
 def _at_azure(

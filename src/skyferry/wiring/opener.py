@@ -73,7 +73,8 @@ class Opener:
         wanted = self.settings.stores[name]
         url = StoreUrl.parse(wanted.url)
         if url.known.extra:
-            return cloud_store(wanted, self._around(name), self.identities)
+            quiet = self.settings.limits.request_timeout
+            return cloud_store(wanted, self._around(name), self.identities, quiet)
         if not url.on_disk:
             return MemoryStore(name, self.clock)
         folder = url.path(self.settings.workspace)
