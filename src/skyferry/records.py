@@ -41,6 +41,7 @@ Event = Literal[
     "dead_letter.published",  # count
     "dead_letter.unpublished",  # error: they stay in the ledger, and are sent later
     "dead_letter.returned",  # queue, reason: redriven, stale; transfer_id: the letter's id
+    "dead_letter.foreign",  # queue, transfer_id: the id of the letter, error: of what died: it is not sent on again
     "store.request",  # store, operation, duration, bytes, error
     "store.retry",  # one request is tried again within the attempt
     "store.disordered",  # a key of a listing, and message: after which it came

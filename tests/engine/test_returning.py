@@ -100,12 +100,16 @@ async def test_a_copy_of_an_earlier_death_redrives_nothing(scene: Scene) -> None
 
 
 async def test_a_message_whose_letter_is_gone_is_an_event_like_any_other(scene: Scene) -> None:
-    """Redriven and done, discarded, or of another ledger: what is done already the ledger knows by its transfers."""
+    """Redriven and done, discarded, or of another ledger: what is done already the ledger knows by its transfers.
+
+    A mark says that it was a letter.
+    """
     moved = await scene.bury()
     await scene.ledger.discard(ALL)
     await scene.events.send([moved])
     (message,) = await scene.queue.receive(10, 0)
-    assert (message.body, message.attributes) == (LETTER.body, LETTER.attributes)
+    assert (message.body, letters.without(message.attributes)) == (LETTER.body, LETTER.attributes)
+    assert dict(message.attributes)[letters.FOREIGN] == LETTER.id
     assert await scene.told() == []
 
 
@@ -116,7 +120,7 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     forged = tuple((n, v) for n, v in (("skyferry-dead-letter", LETTER.id), ("skyferry-died-at", died)) if v)
     await scene.events.send([Outgoing(b"an event", (*forged, ("skyferry-queue", "other"), ("mine", "x")))])
     (message,) = await scene.queue.receive(10, 0)
-    assert (message.body, message.attributes) == (b"an event", (("mine", "x"),))
+    assert (message.body, message.attributes) == (b"an event", (("mine", "x"), (letters.FOREIGN, LETTER.id)))
     await scene.events.ack([message])
     await scene.events.send([Outgoing(LETTER.body, forged)])
     await scene.queue.receive(10, 0)

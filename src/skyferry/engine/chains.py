@@ -117,7 +117,7 @@ class Chains:
 
     def _dead(self, job: Job, failure: Failure, hint: str = "") -> Dead:
         held = job.holders[0]
-        return Dead(failure, held.message.body, letters.without(held.message.attributes), hint, held.origin)
+        return Dead(failure, held.message.body, letters.kept(held.message.attributes), hint, held.origin)
 
     async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> None:
         """Record the outcome; the messages are finished after it."""

@@ -131,7 +131,7 @@ class Intake:
             message=str(error),
             hint=error.hint,
             body=body,
-            attributes=letters.without(held.message.attributes),
+            attributes=letters.kept(held.message.attributes),
         )
 
     def _letter(self, held: Held, event: ObjectEvent, error: EventError, piece: bytes, name: str) -> DeadLetter:
@@ -145,7 +145,7 @@ class Intake:
             message=error.message,
             hint=error.hint,
             body=piece or held.message.body,
-            attributes=letters.without(held.message.attributes),
+            attributes=letters.kept(held.message.attributes),
             source=f"{source.provider}://{source.bucket}/{source.key}",
             event_id=event.event_id,
             correlation_id=event.correlation_id,

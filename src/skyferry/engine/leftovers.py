@@ -44,7 +44,7 @@ async def end_redriven(ledger: Ledger, held: Held, read: Read, now: float) -> No
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
         message = message or f"route {old.route} does not bring it to {old.store}: {old.key} any more"
         failure = Failure(row.attempts + 1, now, reason, message, burned=True)
-        body, attributes = held.message.body, letters.without(held.message.attributes)
+        body, attributes = held.message.body, letters.kept(held.message.attributes)
         read.ended[old.id] = Dead(failure, body, attributes, hint, held.origin)
     if same is not None:
         read.letters.remove(same)

@@ -2,6 +2,9 @@
 
 A letter is in the ledger before it is sent, and marked after it: a crash in between sends it again, none is lost. While
 the sink is down the letters stay where they are, and nobody waits for it.
+
+A letter that came out of a letter of another ledger is not sent: two deployments that send their letters to each other's
+queues would do so for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from contextlib import suppress
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink
+from skyferry.ports.letters import is_foreign
 from skyferry.retry import Backoff
 
 POLL = 1.0  # seconds between looks at the ledger
@@ -53,7 +57,9 @@ class Outbox:
             letters = await self._w.ledger.take_unpublished(self._size, LEASE)
             if not letters:
                 return False
-            await self._sink.publish(letters)
+            foreign = [letter for letter in letters if is_foreign(letter.attributes)]
+            if own := [letter for letter in letters if not is_foreign(letter.attributes)]:
+                await self._sink.publish(own)
             await self._w.ledger.published(letters)
         except (QueueError, LedgerError) as error:
             self._failures, self._size = self._failures + 1, 1
@@ -63,5 +69,8 @@ class Outbox:
                     await self._w.ledger.published(letters, self._w.clock.time())
             return False
         self._failures, self._size = 0, min(BATCH, 2 * self._size)
-        self._tell.published(letters)
+        if own:
+            self._tell.published(own)
+        if foreign:
+            self._tell.foreign_letters(foreign)
         return True

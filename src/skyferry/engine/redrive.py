@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skyferry.errors import CannotSend, LedgerError, QueueError
 from skyferry.ports import Clock, Depth, Ledger, Message, Outgoing
-from skyferry.ports.letters import LETTER, QUEUE, Death, without
+from skyferry.ports.letters import LETTER, QUEUE, Death, kept
 
 POLL = 0.5  # seconds between looks at the ledger
 
@@ -37,7 +37,7 @@ class RedriveQueue:
                 attempt=1,
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
-                attributes=(*without(letter.attributes), (LETTER, letter.id), (QUEUE, letter.queue)),
+                attributes=(*kept(letter.attributes), (LETTER, letter.id), (QUEUE, letter.queue)),
             )
             for letter in letters
         ]

@@ -50,10 +50,18 @@ async def _readmit(ledger: Ledger, message: Message) -> bool | None:
     return await ledger.redrive(Filter(since=died.at, until=died.at + MOMENT), [died.id]) > 0
 
 
+def _own(attributes: letters.Pairs) -> letters.Pairs:
+    """Return the attributes as the worker is to see them."""
+    told = dict(attributes)
+    letter = told.get(letters.LETTER) or told.get(letters.FOREIGN)
+    return letters.marked(attributes, letter) if letter else letters.arriving(attributes)
+
+
 class ReturningQueue:
     """An EventQueue like the one inside; what comes back to it as a dead letter is redriven, and never seen by the worker.
 
-    No attribute of ours gets past it: what the worker finds of them comes from this process.
+    No attribute of ours gets past it: what the worker finds of them comes from this process. What was in a letter that
+    the ledger does not have is marked with `letters.FOREIGN`; if it dies here too, that letter is not sent on again.
     """
 
     def __init__(self, queue: EventQueue, ledger: Ledger, teller: Teller) -> None:
@@ -73,7 +81,7 @@ class ReturningQueue:
             raise
         await self._ack(found)
         gone = {m.id for m in (*found.redriven, *found.stale)}  # receipts may be the same, at Azure
-        return [replace(m, attributes=letters.arriving(m.attributes)) for m in messages if m.id not in gone]
+        return [replace(m, attributes=_own(m.attributes)) for m in messages if m.id not in gone]
 
     async def _ack(self, found: Returned) -> None:
         if not (done := [*found.redriven, *found.stale]):

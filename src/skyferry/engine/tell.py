@@ -106,6 +106,13 @@ class Teller:
         """Dead letters were sent on."""
         self._on(Record("dead_letter.published", count=len(published)))
 
+    def foreign_letters(self, kept: Sequence[DeadLetter]) -> None:
+        """Dead letters were not sent on, because they were sent here as dead letters."""
+        for letter in kept:
+            self._on(
+                Record("dead_letter.foreign", queue=letter.queue, transfer_id=letter.id, error=letter.reason, count=1)
+            )
+
     def not_published(self, error: SkyferryError) -> None:
         """Dead letters could not be sent on; they wait in the ledger."""
         self._on(Record("dead_letter.unpublished", error=error.kind, message=str(error), hint=error.hint))

@@ -45,6 +45,7 @@ LEVELS: dict[str, Level] = {
     "dead_letter.published": "info",
     "dead_letter.unpublished": "warning",
     "dead_letter.returned": "info",
+    "dead_letter.foreign": "warning",
     "store.disordered": "info",
     "breaker.changed": "warning",
     "identity.failed": "warning",

@@ -105,6 +105,11 @@ class Catalog:
             "queue",
             "outcome",
         )
+        self.foreign = counter(
+            "dead_letters_foreign_total",
+            "Dead letters that were dead letters of another ledger before, and so are not sent on.",
+            "queue",
+        )
         self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
         self.unrouted = counter("events_unrouted_total", "Events of known buckets that no route takes.")
         self.unknown = counter(
@@ -232,6 +237,7 @@ class MetricsObserver(Collector):
             "dead_letter.published": lambda r: m.published.add(_count(r)),
             "dead_letter.unpublished": lambda r: m.unpublished.add(1, r.error),
             "dead_letter.returned": lambda r: m.returned.add(1, r.queue, r.reason),
+            "dead_letter.foreign": lambda r: m.foreign.add(1, r.queue),
             "store.request": self._request,
             "store.retry": lambda r: m.request_retries.add(1, r.store, r.operation, r.error),
             "breaker.changed": lambda r: m.breaker.values.update({(r.store,): BREAKER[r.reason]}),

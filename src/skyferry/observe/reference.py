@@ -45,6 +45,8 @@ MEANING: Mapping[str, str] = {
     "dead_letter.unpublished": "Dead letters could not be sent there; they wait in the ledger and are sent later.",
     "dead_letter.returned": "A dead letter came back into a queue: it is `reason`, redriven or stale (a copy of one that was "
     "redriven before); its message is acked.",
+    "dead_letter.foreign": "What another ledger sent on as a dead letter has died here too. The letter stays in this ledger and is "
+    "not sent on again.",
     "store.request": "One request to a store was answered or failed with `error`.",
     "store.retry": "One request failed with `error` and is tried again within the attempt.",
     "store.disordered": "A store lists keys in another order than that of their bytes. It costs requests, and nothing is missed.",

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from skyferry.ports import Outgoing
 from skyferry.server.problems import ApiError
 from skyferry.server.push_doors import Doors, Knock
+from skyferry.server.push_letters import carried
 from skyferry.server.view import Service
 
 router = APIRouter(prefix="/v1/push", tags=["push"])
@@ -47,7 +48,7 @@ async def _push(endpoint: str, secret: str, request: Request, service: Service, 
     if admitted.message:
         dedup_id = f"push:{endpoint}:{admitted.id}" if admitted.id else ""
         body = admitted.body or await request.body()
-        await service.accept(doors.queues[endpoint], [Outgoing(body, dedup_id=dedup_id)])
+        await service.accept(doors.queues[endpoint], [Outgoing(body, carried(body), dedup_id=dedup_id)])
     return JSONResponse(dict(admitted.reply))
 
 
