@@ -232,6 +232,7 @@ class Transfer:
     priority: Priority = Priority.NORMAL
     traceparent: str = ""
     asked: bool = False  # by a person, who wants the destination itself looked at; not kept in the ledger
+    identities: tuple[str, ...] = ()  # by which placements know the destination store; () = any. Not kept either
 
 
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
@@ -263,7 +264,7 @@ class Placement:
     version: str  # of the destination object, as its store gave it; "" when deleted
     transfer_id: str
     settled_at: float
-    identity: str = ""  # of the destination store, see `StoreIdentity`; "" in a ledger older than that
+    identity: str = ""  # of the destination store, see `Whereabouts.identity`; "" in a ledger older than that
 
     @property
     def since(self) -> float:
@@ -282,6 +283,10 @@ class Placement:
             p.scheme == position.scheme and (p.value > position.value if pending else p.value >= position.value)
             for p in self.positions
         )
+
+    def lies_in(self, identities: tuple[str, ...]) -> bool:
+        """Whether it is in the store that these name, or was when the ledger kept no identities."""
+        return not identities or self.identity in identities
 
     def about(self, source: ObjectRef) -> bool:
         """Whether it came from this source key; positions of other keys do not compare."""

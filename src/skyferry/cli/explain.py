@@ -36,6 +36,7 @@ class Story:
     """All that the ledger has about a key."""
 
     placements: Sequence[Placement] = ()  # what destinations hold now
+    elsewhere: Sequence[Placement] = ()  # what was held by other stores that had the names of these
     transfers: Sequence[TransferRow] = ()  # oldest first, with their failures
     letters: Sequence[DeadLetter] = ()
     refusals: Sequence[Refusal] = ()
@@ -44,7 +45,7 @@ class Story:
     @property
     def known(self) -> bool:
         """The ledger has something."""
-        return bool(self.transfers or self.placements or self.letters or self.refusals)
+        return bool(self.transfers or self.placements or self.elsewhere or self.letters or self.refusals)
 
 
 def explain(
@@ -61,7 +62,8 @@ def explain(
     Of an object that the ledger knows nothing of it says what each route would make of it, with exit code 1.
 
     JSON: `key`; `placements`, each with `store`, `key`, `deleted` (a tombstone), `version`, `source`, `positions` (the newest
-    applied), `occurred_at`, `settled_at` and `transfer_id`; `transfers`, oldest first, and `dead_letters`, as the HTTP API
+    applied), `occurred_at`, `settled_at`, `transfer_id` and `identity` (of the store); `elsewhere`, the same of what another store
+    held that had the name of this one; `transfers`, oldest first, and `dead_letters`, as the HTTP API
     answers them; `refusals`, the last event that no route took, of each bucket, with `source`, `change`, `event_id`, `occurred_at`,
     `at` and `rules` (route and rule); `routes`, each with `source`, `route`, `to` ("" if it is refused) and `rule`, where the
     ledger knows nothing.
@@ -90,18 +92,27 @@ def explain(
 
 async def _story(settings: Settings, wanted: list[Sought], limit: int) -> Story:
     from skyferry.config.urls import address
+    from skyferry.wiring.identities import identities, moved
 
     ends = {name: address(store) for name, store in settings.stores.items()}
     async with access.opened_ledger(settings) as ledger:
         found = await _transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}
+        others, here = await moved(ledger, settings), identities(settings)
         held = [(await ledger.placements(store, [name]))[0] for store, name in sorted(places)]
         letters = [await ledger.dead_letter(row.transfer.id) for row in found]
         letters += [each for one in wanted for each in await _letters(ledger, one, limit)]
         refusals = [each for one in wanted for each in await ledger.refusals(one.key) if one.is_at(*_of(each))]
     unique = {each.id: each for each in letters if each is not None}
-    return Story([p for p in held if p is not None], found, list(unique.values()), list(dict.fromkeys(refusals)))
+    now: list[Placement] = []
+    elsewhere: list[Placement] = []
+    for placed in held:
+        if placed is not None:
+            known = here.get(placed.store, placed.identity)
+            lies = placed.lies_in((known,) if placed.store in others else (known, ""))
+            (now if lies else elsewhere).append(placed)
+    return Story(now, elsewhere, found, list(unique.values()), list(dict.fromkeys(refusals)))
 
 
 async def _transfers(
@@ -172,6 +183,9 @@ def _tell(story: Story) -> None:
     output.lines("now", *(f"  {line}" for placed in story.placements for line in words.placement(placed)))
     if not story.placements:
         output.lines("  no destination holds it, as far as the ledger knows")
+    if story.elsewhere:
+        output.lines("", "before, under the same name of a store")
+        output.lines(*(f"  {line}" for placed in story.elsewhere for line in words.elsewhere(placed)))
     for row in story.transfers:
         output.lines("", *words.transfer(row))
     for refusal in story.refusals:

@@ -62,6 +62,13 @@ def placement(placed: Placement) -> Iterator[str]:
     yield f"  since {when(placed.settled_at)}; newest position seen: {at}"
 
 
+def elsewhere(placed: Placement) -> Iterator[str]:
+    """What another store held that had the name of this one."""
+    what = "was deleted" if placed.deleted else f"was written as version {placed.version}"
+    yield f"{placed.store}: {placed.key} {what}"
+    yield f"  in {placed.identity or 'the store that had this name first'}, at {when(placed.settled_at)}"
+
+
 def letter(found: DeadLetter) -> Iterator[str]:
     """One dead letter with everything that was tried."""
     yield f"dead letter {found.id}, {found.reason}"

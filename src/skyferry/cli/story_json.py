@@ -24,6 +24,7 @@ class PlacementView(View):
     occurred_at: Time
     settled_at: Time
     transfer_id: str
+    identity: str
 
 
 class RefusedView(BaseModel):
@@ -65,6 +66,7 @@ class StoryView(BaseModel):
 
     key: str
     placements: list[PlacementView]
+    elsewhere: list[PlacementView]
     transfers: list[TransferView]
     dead_letters: list[DeadLetterView]
     refusals: list[RefusalView]
@@ -76,6 +78,7 @@ class StoryView(BaseModel):
         return cls(
             key=key,
             placements=[PlacementView.model_validate(placed) for placed in story.placements],
+            elsewhere=[PlacementView.model_validate(placed) for placed in story.elsewhere],
             transfers=[TransferView.of(row) for row in story.transfers],
             dead_letters=[DeadLetterView.of(letter) for letter in story.letters],
             refusals=[RefusalView.of(refusal) for refusal in story.refusals],

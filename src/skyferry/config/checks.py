@@ -15,7 +15,7 @@ from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, resolved, resolved_queue
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, loopback, resolved, resolved_queue
 from skyferry.config.validate import Valid
 
 U = TypeVar("U", bound=Url)
@@ -182,7 +182,7 @@ def _server(server: ServerSettings, document: Document) -> None:
     host, colon, port = server.listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         document.fault(place, f"{server.listen!r} is not HOST:PORT", "such as 127.0.0.1:8080 or [::1]:8080")
-    elif not cloud_checks.loopback(host) and not (server.token or server.token_file):
+    elif not loopback(host) and not (server.token or server.token_file):
         hint = "set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1"
         document.fault(place, f"{host} can be reached by others, and there is no token", hint)
     if server.token_file is not None:

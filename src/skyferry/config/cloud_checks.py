@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,7 +14,7 @@ from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
-from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, resolved, resolved_queue
+from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, loopback, resolved, resolved_queue
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
@@ -109,14 +108,6 @@ def endpoint(url: str, allow_http: bool, place: Place, document: Document) -> No
         document.fault(
             place, "an endpoint without TLS", "use https://, or say allow_http: true where the network is yours"
         )
-
-
-def loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name alone."""
-    try:
-        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _installed(module: str) -> bool:

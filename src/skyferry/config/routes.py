@@ -7,7 +7,7 @@ would ever do anything, and so the ledger need not remember it. Size and age are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
@@ -17,6 +17,7 @@ from skyferry.config.patterns import Template, glob
 from skyferry.config.refusing import Refused, Rule, Untaken, refusal, rules_of
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import address
+from skyferry.config.whereabouts import Whereabouts
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 
@@ -51,6 +52,7 @@ class Route:
     ring: bool = False  # it is one of those by which stores are kept alike: what was written last wins
     source_mark: str = ""  # what provenance knows the source by; "" = provenance begins anew with each copy
     store_mark: str = ""  # and the destination
+    identities: tuple[str, ...] = ()  # see `Transfer.identities`
     min_size: int = 0  # bytes
     max_size: int | None = None
     min_age: float = 0.0  # seconds
@@ -84,9 +86,11 @@ class Route:
 class Routes:
     """All routes of a configuration, by the source that an event names."""
 
-    def __init__(self, settings: Settings, marks: Mapping[str, str] = NO_MARKS) -> None:
-        """`settings` as `load` gives them; `marks` are those of the stores, by name. Raises ConfigError."""
-        self.by_name = {r.name: _compiled(r, settings, marks) for r in settings.routes}
+    def __init__(self, settings: Settings, marks: Mapping[str, str] = NO_MARKS, moved: Collection[str] = ()) -> None:
+        """`settings` as `load` gives them; `marks` are those of the stores, by name; `moved` names the stores that were others
+        when the ledger met their names first. Raises ConfigError.
+        """
+        self.by_name = {r.name: _compiled(r, settings, marks, moved) for r in settings.routes}
         self._max_retries = settings.retry.max_retries
         self._by_source: dict[Address, list[Route]] = {}
         for route in self.by_name.values():
@@ -184,6 +188,7 @@ class Routes:
             self._max_retries if event.max_retries is None else event.max_retries,
             event.priority or route.priority,
             event.traceparent,
+            identities=route.identities,
         )
 
 
@@ -241,9 +246,10 @@ def _heeds(route: Route, event: ObjectEvent) -> bool:
     return event.change is Change.CREATED or route.deletes == "propagate"
 
 
-def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]) -> Route:
+def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str], moved: Collection[str]) -> Route:
     try:
         source, destination = (address(settings.stores[name]) for name in (route.source, route.destination))
+        identity = Whereabouts.of(settings.stores[route.destination], settings.workspace).identity(settings.workspace)
         return Route(
             name=route.name,
             source_store=route.source,
@@ -267,6 +273,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             ring=route.ring == "allow",
             source_mark=marks.get(route.source, ""),
             store_mark=marks.get(route.destination, ""),
+            identities=(identity,) if route.destination in moved else (identity, ""),
             min_size=route.filter.min_size,
             max_size=route.filter.max_size,
             min_age=route.filter.min_age,

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.config.cloud_checks import loopback
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.push import SECRET_MIN
 from skyferry.config.settings import ServerSettings
+from skyferry.config.urls import loopback
 from skyferry.config.validate import Valid
 
 _FILES = ("token_file", "key_file", "secret_file")

@@ -7,6 +7,7 @@ What else a URL names is at a cloud.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -283,6 +284,14 @@ def address(store: StoreSettings) -> tuple[Provider, str]:
     if provider is Provider.AWS_S3 and resolved(store).service != "aws":
         provider = Provider.S3_COMPATIBLE
     return provider, store.bucket or url.bucket
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name alone."""
+    try:
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _service(endpoint: str) -> str:

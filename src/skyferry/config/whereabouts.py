@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.config.cloud_checks import loopback
 from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import StoreUrl, resolved
+from skyferry.config.urls import StoreUrl, loopback, resolved
 
 MARK = 6  # bytes of a mark, which is twice as many characters
 
@@ -41,6 +40,14 @@ class Whereabouts:
             there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
         bucket = url.location.rpartition("/")[2] if url.scheme == "az" else url.location
         return cls((url.scheme, there, bucket), local=bool(host) and loopback(host))
+
+    def identity(self, workspace: Path) -> str:
+        """How a ledger knows the store. A folder of the workspace moves along with it, and so does the ledger, by default."""
+        if self.folder is None:
+            return " ".join(self.parts)
+        home = Path(os.path.realpath(workspace))
+        inside = self.folder.is_relative_to(home)
+        return f"file {self.folder.relative_to(home).as_posix() if inside else self.folder}"
 
     def mark(self, machine: str) -> str:
         """A short name for metadata, the same on every machine that reaches the same store; `machine` names this one."""

@@ -316,5 +316,6 @@ class Copier:
             version=version,
             transfer_id=transfer.id,
             settled_at=now,
+            identity=next(iter(transfer.identities), ""),
         )
         return Done(receipt, placement)

@@ -82,7 +82,9 @@ class _Page:
     async def take(self, metas: Sequence[ObjectMeta]) -> None:
         self.found.objects += len(metas)
         placed = await self.ledger.placements(self.store.name, [meta.key for meta in metas])
-        fresh = [meta for meta, known in zip(metas, placed, strict=True) if known is None]
+        here = next((route.identities for route in self.routes if route.store == self.store.name), ())
+        found = zip(metas, placed, strict=True)
+        fresh = [meta for meta, known in found if known is None or not known.lies_in(here)]
         self.found.known += len(metas) - len(fresh)
         copied = {}
         for meta in await self._with_stamps(fresh):
@@ -134,6 +136,7 @@ class _Page:
             occurred_at=_when(mark.position, meta),
             position=mark.position,
             size=meta.size,
+            identities=route.identities,
         )
 
     def _route(self, source: ObjectRef) -> Route | None:
@@ -156,7 +159,8 @@ class _Page:
         receipt = Receipt(mark.version, meta.version, meta.size, nothing, nothing, sums, mark.position, now, now, 1)
         source = ObjectRef(t.source.provider, t.source.bucket, t.source.key, version=mark.version)
         positions = (mark.position,) if mark.position else ()
-        placement = Placement(t.store, t.key, source, False, positions, t.occurred_at, meta.version, t.id, now)
+        where = next(iter(t.identities), "")
+        placement = Placement(t.store, t.key, source, False, positions, t.occurred_at, meta.version, t.id, now, where)
         return Done(receipt, placement)
 
 

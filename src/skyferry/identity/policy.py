@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.config.cloud_checks import loopback
+from skyferry.config.urls import loopback
 from skyferry.errors import ConfigError, IdentityRefused
 
 FEDERATED = {

@@ -116,7 +116,8 @@ class _Claiming:
         held = codec.seconds(place.until) if place and place.owner != self._me else 0.0
         if row is not None:
             due = None if row.due_at is None else codec.seconds(row.due_at)
-            refused = rules.refuse(t.id, STATES[row.state], row.reason, due, held, self._now)
+            placed = place.placement if place else None
+            refused = rules.refuse(t, STATES[row.state], row.reason, due, held, self._now, placed)
         else:
             refused = rules.busy(t.id, held, self._now)
         if refused:
@@ -129,7 +130,8 @@ class _Claiming:
         else:
             self._take(row)
         until = codec.seconds(place.until)
-        return Claim(t, place.fence, row.burned + 1, row.lost, place.placement, until, place.uploads)
+        placed = rules.known(place.placement, t)
+        return Claim(t, place.fence, row.burned + 1, row.lost, placed, until, place.uploads)
 
     def _new_place(self, t: Transfer) -> _Place:
         self._counters.place += 1
@@ -254,6 +256,7 @@ def _moved(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Place
     """What the destination key holds after this outcome, where that changes."""
     if isinstance(outcome, Done):
         return rules.merged(outcome.placement, old)
+    old = rules.known(old, transfer)
     if isinstance(outcome, Skipped) and outcome.positions and old is not None and old.about(transfer.source):
         return old.advance(outcome.positions)
     return None

@@ -135,7 +135,7 @@ class MemoryLedger(MemoryHeld):
         row, lease = state.rows.get(transfer.id), state.leases.get(key)
         held = lease.until if lease and lease.owner != self._me else 0.0
         known = (row.state, row.reason, row.due_at) if row else (State.CLAIMED, "", None)
-        if refused := rules.refuse(transfer.id, *known, held, now):
+        if refused := rules.refuse(transfer, *known, held, now, state.places.get(key)):
             return refused
         if lease is None or lease.owner != self._me:
             state.fences += 1
@@ -146,7 +146,7 @@ class MemoryLedger(MemoryHeld):
         elif row.state is not State.CLAIMED or row.owner != self._me:
             row.lost += row.state is State.CLAIMED
             row.owner, row.state, row.reason, row.due_at, row.updated_at = self._me, State.CLAIMED, "", None, now
-        placed, uploads = state.places.get(key), state.uploads.of(key)
+        placed, uploads = rules.known(state.places.get(key), transfer), state.uploads.of(key)
         return Claim(transfer, lease.fence, row.burned + 1, row.lost, placed, lease.until, uploads)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -192,7 +192,11 @@ class MemoryLedger(MemoryHeld):
         old = self._state.places.get(key)
         if isinstance(outcome, Done):
             self._state.places[key] = rules.merged(outcome.placement, old)
-        elif isinstance(outcome, Skipped) and old is not None and old.about(claim.transfer.source):
+        elif (
+            isinstance(outcome, Skipped)
+            and (old := rules.known(old, claim.transfer))
+            and old.about(claim.transfer.source)
+        ):
             self._state.places[key] = old.advance(outcome.positions)
 
     def _held(self, claim: Claim) -> _Lease | None:

@@ -14,10 +14,19 @@ COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states in which the last
 
 
 def refuse(
-    transfer_id: str, state: State, reason: str, due_at: float | None, held_until: float, now: float
+    transfer: Transfer,
+    state: State,
+    reason: str,
+    due_at: float | None,
+    held_until: float,
+    now: float,
+    placed: Placement | None = None,
 ) -> Settled | Wait | None:
     """Why a claim is not given; None if it is. `held_until`: the end of another owner's lease, 0 if there is none."""
-    if state.settled and not (state is State.SKIPPED and reason == NO_ROUTE):
+    transfer_id = transfer.id
+    moved = placed is not None and not placed.lies_in(transfer.identities)
+    anew = state in (State.DONE, State.SKIPPED) and (moved or transfer.asked or reason == NO_ROUTE)
+    if state.settled and not anew:
         return Settled(transfer_id, state, reason)
     if state is State.RETRY and due_at is not None and due_at > now:
         return Wait(transfer_id, due_at, busy=False)
@@ -41,6 +50,11 @@ def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
         case Skipped(reason=reason):
             return State.SKIPPED, reason, None, None
     return State.DONE, "", None, None
+
+
+def known(placed: Placement | None, transfer: Transfer) -> Placement | None:
+    """What the destination key holds, as far as that was in the store that the transfer goes to."""
+    return placed if placed is not None and placed.lies_in(transfer.identities) else None
 
 
 def merged(new: Placement, old: Placement | None) -> Placement:

@@ -164,7 +164,9 @@ class Ledger(HeldDeletes, Protocol):
         """One answer per transfer, in order.
 
         A settled transfer: Settled; but one that was skipped as `no_route` is claimable again, by a configuration that has its
-        route. One whose retry is not due: Wait(busy=False). A key leased by a live other owner:
+        route; nor is one that was done or skipped Settled where a person asks for it, or where the key's placement is in none of
+        the stores that the transfer's `identities` name. Such a placement is left out of a claim, too.
+        One whose retry is not due: Wait(busy=False). A key leased by a live other owner:
         Wait(busy=True). Otherwise Claim: recorded as CLAIMED, `fence` larger than that of any earlier owner of the key,
         `attempt` = burned failures + 1, `lost` one more if it was CLAIMED by somebody whose lease ended without a settle.
         A transfer whose dead letter was redriven is claimable again, with its attempts counted from 1. `uploads` are those

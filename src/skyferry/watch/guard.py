@@ -175,7 +175,8 @@ class DeleteGuard:
             if count >= most:
                 break
             key = placed.source.key
-            count += placed.source.provider == self._g.provider and route.takes(key) and key not in recent
+            mine = placed.source.provider == self._g.provider and placed.lies_in(route.identities)
+            count += mine and route.takes(key) and key not in recent
         return count
 
     async def _affected(self, deletes: Sequence[ObjectEvent]) -> dict[str, tuple[str, ...]]:
@@ -205,7 +206,8 @@ class DeleteGuard:
             keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
             found = await self._g.ledger.placements(store, keys)
             placed |= {(store, key): each for key, each in zip(keys, found, strict=True)}
-        return [placed[t.store, t.key] for t in transfers]
+        copies = [(t, placed[t.store, t.key]) for t in transfers]
+        return [copy if copy is not None and copy.lies_in(t.identities) else None for t, copy in copies]
 
     async def _hold(self, affected: Affected, waiting: Mapping[str, Why], at: float, before: int = 0) -> None:
         """Remember these, and say so once, with those that were held `before` in the same look."""

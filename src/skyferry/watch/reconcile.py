@@ -60,7 +60,7 @@ class Reconciler:
         return [
             event
             for meta, event, transfers in wanted
-            if any(not _holds(held[t.store, t.key], event.source, meta.version) for t in transfers)
+            if any(not _holds(held[t.store, t.key], t, meta.version) for t in transfers)
         ]
 
     async def _held(self, transfers: Sequence[Transfer]) -> dict[tuple[str, str], Placement | None]:
@@ -90,7 +90,8 @@ class Reconciler:
                 key = placed.source.key
                 if same and not placed.key.startswith(prefix):
                     break
-                if placed.source.provider != self.provider or not key.startswith(prefix) or not route.takes(key):
+                mine = placed.source.provider == self.provider and placed.lies_in(route.identities)
+                if not mine or not key.startswith(prefix) or not route.takes(key):
                     continue
                 while newest and newest.key < placed.key:
                     newest = await anext(listed, None)
@@ -131,11 +132,12 @@ class Reconciler:
         return ObjectRef(self.provider, self.bucket, key)
 
 
-def _holds(placement: Placement | None, source: ObjectRef, version: str) -> bool:
+def _holds(placement: Placement | None, transfer: Transfer, version: str) -> bool:
     return (
         placement is not None
         and not placement.deleted
-        and placement.about(source)
+        and placement.lies_in(transfer.identities)
+        and placement.about(transfer.source)
         and placement.source.version == version
     )
 

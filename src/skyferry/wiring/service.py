@@ -46,6 +46,7 @@ from skyferry.watch.look import Watched
 from skyferry.watch.reconcile import Reconciler
 from skyferry.watch.source import FolderSource
 from skyferry.wiring.guards import breaker_of, guards_of
+from skyferry.wiring.identities import moved
 from skyferry.wiring.marks import marks
 from skyferry.wiring.opener import Opener
 
@@ -95,7 +96,7 @@ async def build(
     `find` gives the sources of events in place of watched folders, for what a person asks for: provenance begins anew.
     `ledger` takes the place of the configured one.
     """
-    clock, health, routes = SystemClock(), Health(observer), Routes(settings, {} if find else marks(settings))
+    clock, health = SystemClock(), Health(observer)
     opener = Opener(
         settings,
         clock,
@@ -103,10 +104,13 @@ async def build(
         on_refused=partial(_refused, observer),
         on_health=health.hear,
     )
+    memory = ledger or opener.ledger()
+    known = await moved(memory, settings, remember=True)
+    routes = Routes(settings, {} if find else marks(settings), known)
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
     world = World(
-        ledger=ledger or opener.ledger(),
+        ledger=memory,
         routes=routes.by_name,
         breakers={s: breaker_of(settings, clock) for s in used},
         clock=clock,

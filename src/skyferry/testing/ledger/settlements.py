@@ -207,3 +207,37 @@ class SettlementCases(Cases):
         (placed,) = await ledger.placements("to", [T.key])
         assert placed is not None
         return set(placed.positions)
+
+    async def test_what_another_store_of_the_name_held_is_not_here(self, one: Ledger) -> None:
+        """A transfer to another store than the key was settled in finds nothing, and is work again; no position moves there."""
+        here, there = replace(T, identities=("s3 here", "")), replace(T, identities=("s3 there",))
+        (held,) = await claim(one, here)
+        copied = done(held, OLD)
+        await settle(one, held, replace(copied, placement=replace(copied.placement, identity="s3 here")))
+        assert [type(answer) for answer in await one.claim([here])] == [Settled]
+        (again,) = await claim(one, there)
+        assert again.placement is None
+        await settle(one, again, Skipped("superseded", (NEW,)))
+        assert (await one.placements("to", [T.key]))[0] == replace(copied.placement, identity="s3 here")
+        (again,) = await claim(one, there)
+        copied = done(again, NEW)
+        await settle(one, again, replace(copied, placement=replace(copied.placement, identity="s3 there")))
+        assert [type(answer) for answer in await one.claim([there])] == [Settled]
+        (back,) = await claim(one, here)
+        assert back.placement is None
+
+    async def test_what_has_no_identity_counts_where_it_may(self, one: Ledger) -> None:
+        """A ledger that kept none means the store that the name meant first."""
+        await finish(one, T, done((await claim(one, T))[0]))
+        assert [type(answer) for answer in await one.claim([replace(T, identities=("s3 here", ""))])] == [Settled]
+        (again,) = await claim(one, replace(T, identities=("s3 there",)))
+        assert again.placement is None
+
+    async def test_what_a_person_asks_for_is_never_a_duplicate(self, one: Ledger) -> None:
+        """But a dead letter is redriven, not asked for again."""
+        await finish(one, T)
+        assert [type(answer) for answer in await one.claim([T])] == [Settled]
+        (again,) = await claim(one, replace(T, asked=True))
+        assert await settle(one, again, Skipped("current"))
+        await finish(one, transfer("dead"), dead())
+        assert [type(answer) for answer in await one.claim([replace(transfer("dead"), asked=True)])] == [Settled]
