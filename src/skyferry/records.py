@@ -53,6 +53,7 @@ Event = Literal[
     "deletes.approved",  # store, count: sent to the queue
     "watch.noticed",  # a local file changed
     "watch.failed",  # error, delay: changes could not be passed on, or looked for; it is tried again
+    "store.special_file",  # store, key: the path, reason: symlink, fifo, socket or device
     "watch.unreadable",  # a local name that cannot be a key, or what may not be read
 ]
 EVENTS: tuple[str, ...] = get_args(Event)

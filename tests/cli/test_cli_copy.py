@@ -62,6 +62,24 @@ def test_what_cannot_be_listed_is_named_and_ends_with_3(cli: Cli, tree: dict[str
     assert "1 object did not arrive" in told.err
 
 
+def test_links_and_fifos_are_counted_and_skipped(cli: Cli, tree: dict[str, bytes]) -> None:
+    """They are no objects, so all that is listed has arrived."""
+    Path("in/link").symlink_to("a.txt")
+    os.mkfifo("in/b/pipe")
+    told = cli("copy", "in", "out")
+    assert (told.code, held("out")) == (0, tree)
+    assert "2 skipped (links, FIFOs, sockets, devices)" in told.out
+    assert cli("copy", "in", "out", "--json").json()["objects"]["special"] == 2
+
+
+def test_a_link_ends_the_copy_where_the_store_says_so(cli: Cli, tree: dict[str, bytes]) -> None:
+    Path("in/link").symlink_to("a.txt")
+    Path("skyferry.yaml").write_text("stores: {in: {url: 'file://in', special_files: fail}}")
+    told = cli("copy", "in", "out", "--config", "skyferry.yaml", "--workspace", ".")
+    assert told.code == ExitCode.FAILED
+    assert "link is a symlink, and special_files is fail" in told.err
+
+
 def test_it_goes_back_where_it_came_from(cli: Cli, tree: dict[str, bytes]) -> None:
     """A restore is no loop."""
     cli("copy", "in", "out")

@@ -62,8 +62,11 @@ def copy(
     s3://BUCKET/KEY?endpoint=…&identity=static. A bucket that is in the configuration is reached as it says there. A path, and
     what follows file://, is relative to the current folder.
 
+    Symbolic links, FIFOs, sockets and devices in a folder are no objects: they are counted and skipped.
+
     JSON: `source`, `destination`, `complete`, `objects` (number `listed`, `copied`, `present` already, `gone` meanwhile,
-    `failed`), `bytes` (`listed`, `copied`), `retries`, `seconds`, `lossy` (what the destination cannot carry), and the first
+    `failed`, and `special`: links, FIFOs, sockets and devices), `bytes` (`listed`, `copied`), `retries`, `seconds`, `lossy`
+    (what the destination cannot carry), and the first
     `failures`, each with `key`, `error`, `message` and `hint`.
     """
     settings = access.load_settings(config, workspace)

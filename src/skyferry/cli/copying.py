@@ -33,6 +33,7 @@ class Tally:
     copied_bytes: int = 0
     present: int = 0  # found to be there when it was looked at
     gone: int = 0  # deleted since they were listed
+    special: int = 0  # links, pipes, sockets and devices, which are no objects
     retried: int = 0
     failed: int = 0
     moved: int = 0  # bytes written so far, of unfinished objects too
@@ -56,6 +57,8 @@ class Tally:
                 self._fail(record)
             case "watch.unreadable" if record.store == "source":  # the listing leaves it out
                 self._fail(record)
+            case "store.special_file" if record.store == "source":
+                self.special += 1
             case "store.request" if not record.error and record.operation in WRITES:
                 self.moved += record.bytes or 0
             case "route.lossy":
@@ -100,6 +103,7 @@ class Tally:
                 "present": self.there,
                 "gone": self.gone,
                 "failed": self.failed,
+                "special": self.special,
             },
             "bytes": {"listed": self.found.bytes, "copied": self.copied_bytes},
             "retries": self.retried,
@@ -117,6 +121,7 @@ class Tally:
         parts += [f"{rate}/s"] if self.copied_bytes else []
         parts += [f"{self.there:,} there already"] if self.there else []
         parts += [f"{self.gone:,} gone meanwhile"] if self.gone else []
+        parts += [f"{self.special:,} skipped (links, FIFOs, sockets, devices)"] if self.special else []
         output.lines(", ".join(parts))
         if self.lossy:
             print(output.safe(f"the destination cannot carry: {self.lossy}"), file=sys.stderr)

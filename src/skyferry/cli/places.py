@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, unquote
 
 from skyferry.errors import ConfigError
@@ -53,7 +53,7 @@ def named(text: str, settings: Settings, *, folder: bool = False) -> Named:
     """
     scheme, colon, rest = text.partition("://")
     if not colon or scheme == "file":
-        return _local(text, unquote(rest) if colon else text, folder)
+        return _local(text, unquote(rest) if colon else text, folder, settings)
     location, _, query = rest.partition("?")
     for store in settings.stores.values():
         begin = store.url.partition("?")[0].rstrip("/")
@@ -81,15 +81,29 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> Named:
     return Named(text, store, unquote(key))
 
 
-def _local(text: str, path: str, folder: bool) -> Named:
+def _local(text: str, path: str, folder: bool, settings: Settings) -> Named:
     from skyferry.config.settings import StoreSettings
     from skyferry.stores.local_names import key_of
 
     whole = Path(os.path.abspath(path or "."))
+    special = _special_files(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
-        return Named(text, StoreSettings(url=f"file://{quote(str(whole))}", bucket=whole.name or "root"), "", whole)
-    store = StoreSettings(url=f"file://{quote(str(whole.parent))}", bucket=whole.parent.name or "root")
+        url, bucket = f"file://{quote(str(whole))}", whole.name or "root"
+        return Named(text, StoreSettings(url=url, bucket=bucket, special_files=special), "", whole)
+    url, bucket = f"file://{quote(str(whole.parent))}", whole.parent.name or "root"
+    store = StoreSettings(url=url, bucket=bucket, special_files=special)
     return Named(text, store, key_of(whole.name), whole.parent)
+
+
+def _special_files(path: Path, settings: Settings) -> Literal["skip", "fail"]:
+    """Return the policy of the configured store whose folder this is, or lies in."""
+    from skyferry.config.urls import StoreUrl
+
+    for store in settings.stores.values():
+        url = StoreUrl.parse(store.url)
+        if url.on_disk and path.resolve().is_relative_to(url.path(settings.workspace).resolve()):
+            return store.special_files
+    return "skip"
 
 
 def opened(wanted: Named, opener: Opener) -> ObjectStore:

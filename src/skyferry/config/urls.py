@@ -66,13 +66,13 @@ STORES = {
         extra="azure",
         needs=("aiohttp", "azure.identity"),
     ),
-    "file": Scheme("file://FOLDER", Provider.FILE, path=True),
+    "file": Scheme("file://FOLDER", Provider.FILE, path=True, settings=frozenset({"special_files"})),
     "sim": Scheme(
         "sim://FOLDER",
         Provider.FILE,
         path=True,
         options=frozenset(SimulatorSettings.model_fields),
-        settings=frozenset({"simulator"}),
+        settings=frozenset({"simulator", "special_files"}),
     ),
     "memory": Scheme("memory://NAME"),
 }

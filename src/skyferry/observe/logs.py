@@ -53,6 +53,7 @@ LEVELS: dict[str, Level] = {
     "deletes.held": "warning",
     "deletes.back": "info",
     "deletes.approved": "info",
+    "store.special_file": "warning",
     "watch.unreadable": "warning",
 }
 

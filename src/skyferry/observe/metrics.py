@@ -158,6 +158,12 @@ class Catalog:
             "store",
             "operation",
         )
+        self.special_files = counter(
+            "special_files_total",
+            "Links, FIFOs, sockets and devices in folders, which are no objects: symlink, fifo, socket, device.",
+            "store",
+            "kind",
+        )
         self.request_retries = counter(
             "store_request_retries_total", "Requests tried again within an attempt.", "store", "operation", "error"
         )
@@ -237,6 +243,7 @@ class MetricsObserver(Collector):
             "dead_letter.published": lambda r: m.published.add(_count(r)),
             "dead_letter.unpublished": lambda r: m.unpublished.add(1, r.error),
             "dead_letter.returned": lambda r: m.returned.add(1, r.queue, r.reason),
+            "store.special_file": lambda r: m.special_files.add(1, r.store, r.reason),
             "dead_letter.foreign": lambda r: m.foreign.add(1, r.queue),
             "store.request": self._request,
             "store.retry": lambda r: m.request_retries.add(1, r.store, r.operation, r.error),

@@ -60,6 +60,8 @@ MEANING: Mapping[str, str] = {
     "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
     "watch.failed": "Changes of a folder could not be passed on, or looked for, because of `error`; this is tried again after "
     "`delay`. Of a series of failures the 1st, 2nd, 4th, 8th … are reported.",
+    "store.special_file": "A folder has what is neither a file nor a folder: `reason` is symlink, fifo, socket or device. It is "
+    "no object (see `special_files`). Each path is reported once.",
     "watch.unreadable": "A local file or folder has a name that cannot be a key, or may not be read.",
 }
 

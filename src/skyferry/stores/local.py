@@ -37,7 +37,7 @@ from skyferry.stores.local_meta import describe, version_of
 from skyferry.stores.local_names import LONGEST_NAME, names_of
 from skyferry.stores.local_threads import Threads
 from skyferry.stores.local_uploads import under_way
-from skyferry.stores.local_walk import walk
+from skyferry.stores.local_walk import Listeners, walk
 from skyferry.stores.local_write import LocalWriter
 
 T = TypeVar("T")
@@ -64,12 +64,19 @@ class LocalStore:
     reach: Reach | None = None
 
     def __init__(
-        self, name: str, folder: Path, *, threads: int = 4, on_unreadable: Callable[[str], None] = lambda path: None
+        self,
+        name: str,
+        folder: Path,
+        *,
+        threads: int = 4,
+        on_unreadable: Callable[[str], None] = lambda path: None,
+        on_special: Callable[[str, str], None] = lambda path, kind: None,
     ) -> None:
         """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
-        no key can be so named, or we may not read the folder."""
+        no key can be so named, or we may not read the folder. `on_special` hears those of links, pipes, sockets and
+        devices, and their kind; what it raises ends the listing."""
         self.name = name
-        self._bucket, self._on_unreadable = Bucket(folder), on_unreadable
+        self._bucket, self._on_unreadable, self._on_special = Bucket(folder), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
         self._closed = False
@@ -123,12 +130,20 @@ class LocalStore:
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         unreadable: list[str] = []
-        found = walk(self._bucket, prefix, after, unreadable.append)
-        while page := await self._run(prefix, _next, found):
+        special: list[tuple[str, str]] = []
+        found = walk(
+            self._bucket, prefix, after, Listeners(unreadable.append, lambda path, kind: special.append((path, kind)))
+        )
+        more = True
+        while more:
+            page = await self._run(prefix, _next, found)
+            while special:
+                self._on_special(*special.pop(0))
             for meta in page:
                 yield meta
             while unreadable:
                 self._on_unreadable(unreadable.pop())
+            more = bool(page)
 
     async def inspect(self) -> BucketFacts:
         return await self._run("", self._inspect)

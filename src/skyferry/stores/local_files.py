@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, reduce
 from operator import and_
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK, S_ISDIR, S_ISREG
 
 from awscrt import checksums as crt
 
@@ -127,6 +127,13 @@ def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int,
         yield file, stat, (*passed, stat.st_mode & PERMISSIONS)
     finally:
         os.close(file)
+
+
+def special_kind(mode: int) -> str:
+    """Return symlink, fifo, socket or device; "" for files and folders."""
+    if S_ISREG(mode) or S_ISDIR(mode):
+        return ""
+    return {S_IFLNK: "symlink", S_IFIFO: "fifo", S_IFSOCK: "socket"}.get(S_IFMT(mode), "device")
 
 
 def special(root: int, names: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -12,7 +13,7 @@ from stat import S_ISREG
 from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.model import ObjectMeta
 from skyferry.stores.local_bucket import Bucket
-from skyferry.stores.local_files import DIRECTORY, opened, parent
+from skyferry.stores.local_files import DIRECTORY, opened, parent, special_kind
 from skyferry.stores.local_meta import summary
 from skyferry.stores.local_names import is_private, key_of
 
@@ -24,14 +25,22 @@ class _Entry:
     is_folder: bool
 
 
-def walk(bucket: Bucket, prefix: str, after: str, unreadable: Callable[[str], None]) -> Iterator[ObjectMeta]:
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """What hears of the things that a listing leaves out."""
+
+    unreadable: Callable[[str], None]  # paths
+    special: Callable[[str, str], None]  # paths, and their kind: symlink, fifo, socket or device; it may raise
+
+
+def walk(bucket: Bucket, prefix: str, after: str, listeners: Listeners) -> Iterator[ObjectMeta]:
     """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
 
     `unreadable` hears the paths of files and folders whose name cannot be a key, and of folders that we may not read: they
-    hide nothing else. Code points sort as UTF-8 does.
+    hide nothing else. `special` hears of what is neither a file nor a folder. Code points sort as UTF-8 does.
     """
     root = bucket.root()
-    yield from _Walk(root, prefix, after, unreadable).below([])
+    yield from _Walk(root, prefix, after, listeners).below([])
     if bucket.root() != root:  # what was not found in it may still be in the one that took its place
         raise StoreUnavailable("the folder was replaced while it was listed", where=str(bucket.folder))
 
@@ -41,7 +50,7 @@ class _Walk:
     root: int
     prefix: str
     after: str
-    unreadable: Callable[[str], None]
+    listeners: Listeners
 
     def below(self, names: list[str]) -> Iterator[ObjectMeta]:
         for is_folder, group in groupby(self._entries(names), attrgetter("is_folder")):
@@ -75,8 +84,11 @@ class _Walk:
             ):
                 for each in entries:
                     is_folder = each.is_dir(follow_symlinks=False)
-                    if (is_folder or each.is_file(follow_symlinks=False)) and not is_private(each.name):
+                    if not is_private(each.name):
                         path = "/".join([*names, each.name])
+                        if not (is_folder or each.is_file(follow_symlinks=False)):
+                            self._special(path, each)
+                            continue
                         try:
                             key = key_of(f"{path}/_")[:-1] if is_folder else key_of(path)
                         except InvalidKey:
@@ -94,7 +106,14 @@ class _Walk:
         return sorted(found, key=attrgetter("key"))
 
     def _tell(self, path: str) -> None:
-        self.unreadable(path.encode(errors="backslashreplace").decode())
+        self.listeners.unreadable(_shown(path))
+
+    def _special(self, path: str, entry: os.DirEntry[str]) -> None:
+        """Report what is no object, where the listing would show it if it were one."""
+        with suppress(FileNotFoundError):
+            kind = special_kind(entry.stat(follow_symlinks=False).st_mode)
+            if kind and path.startswith(self.prefix) and path > self.after:
+                self.listeners.special(_shown(path), kind)
 
     def _wanted(self, entry: _Entry) -> bool:
         key = entry.key
@@ -102,3 +121,7 @@ class _Walk:
             inside = key.startswith(self.prefix) or self.prefix.startswith(key)
             return inside and (key > self.after or self.after.startswith(key))
         return key.startswith(self.prefix) and key > self.after
+
+
+def _shown(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()

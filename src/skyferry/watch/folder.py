@@ -14,7 +14,7 @@ from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
 from skyferry.watch.failures import Failures
-from skyferry.watch.look import DELETED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
+from skyferry.watch.look import DELETED, GoneFolder, Looker, Sight, Special, Unfinished, Unreadable, Watched
 from skyferry.watch.notify import Broken, Notifications
 
 BATCH = 500  # events handed over at once
@@ -137,6 +137,8 @@ class FolderWatcher:
                     self._lose(sight.prefix)
                 elif isinstance(sight, Unreadable):
                     self._tell_unreadable(sight)
+                elif isinstance(sight, Special):
+                    self._watched.special(sight.path, sight.mode)
             if events := [sight for sight in chunk if isinstance(sight, ObjectEvent)]:
                 await self.deliver(await self._judged(events))
 

@@ -31,6 +31,7 @@ class Watched:
     bucket: str  # its name in events
     key_of: Callable[[str], str]  # path in the folder (a/b) -> key; raises InvalidKey
     path_of: Callable[[str], str]  # the inverse; raises InvalidKey
+    special: Callable[[str, int], None] = lambda path, mode: None  # hears of links, pipes, sockets and devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,15 @@ class Unreadable:
     message: str
 
 
-Sight = ObjectEvent | Unfinished | GoneFolder | Unreadable
+@dataclass(frozen=True, slots=True)
+class Special:
+    """What is neither a file nor a folder."""
+
+    path: str  # in the bucket
+    mode: int  # as `stat` gives it
+
+
+Sight = ObjectEvent | Unfinished | GoneFolder | Unreadable | Special
 
 
 def event_of(change: Change, source: ObjectRef, version: str, position: Position, size: int | None) -> ObjectEvent:
@@ -142,7 +151,7 @@ class Looker:
             elif stat.S_ISREG(info.st_mode):
                 yield from self._file(path, info, before, now)
             else:  # it may have taken the name of an object, which is no delete
-                yield Unreadable(path, "it is a link, a pipe, a socket or a device, and no object")
+                yield Special(self._relative(path).encode(errors="backslashreplace").decode(), info.st_mode)
         except (FileNotFoundError, NotADirectoryError):
             if path not in self._folders:
                 yield from self._event(path, Change.DELETED, "", now, None)

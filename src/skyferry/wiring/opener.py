@@ -20,6 +20,7 @@ from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue
 from skyferry.queues.sqlite import SqliteQueue
 from skyferry.stores.local import LocalStore
+from skyferry.stores.local_special import SpecialFiles
 from skyferry.stores.memory import MemoryStore
 from skyferry.stores.simulator import SimulatedStore
 from skyferry.wiring.clouds import Identities, cloud_queue, cloud_store
@@ -39,6 +40,9 @@ class Opener:
     owner: str = field(default_factory=owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
+    on_special: Callable[[str, str, str], None] = lambda store, path, kind: (
+        None
+    )  # hears of what is no file, nor a folder
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
@@ -78,7 +82,8 @@ class Opener:
         if not url.on_disk:
             return MemoryStore(name, self.clock)
         folder = url.path(self.settings.workspace)
-        local = LocalStore(name, folder, on_unreadable=lambda path: self.on_unreadable(name, path))
+        special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
+        local = LocalStore(name, folder, on_unreadable=partial(self.on_unreadable, name), on_special=special.found)
         if url.scheme == "sim":
             return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
         return local

@@ -49,6 +49,7 @@ from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.identities import moved
 from skyferry.wiring.marks import marks
 from skyferry.wiring.opener import Opener
+from skyferry.wiring.special import SpecialReports
 
 FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
 BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a part of 8 (`bench/memory.py`)
@@ -80,6 +81,7 @@ class Parts:
     stores: Mapping[str, ObjectStore]  # as the engine uses them
     queue: EventQueue  # takes events
     folders: Mapping[str, KnownFolder]  # those that are watched, by store
+    specials: SpecialReports  # hears of what is neither a file nor a folder
 
 
 @asynccontextmanager
@@ -97,10 +99,12 @@ async def build(
     `ledger` takes the place of the configured one.
     """
     clock, health = SystemClock(), Health(observer)
+    specials = SpecialReports(observer)
     opener = Opener(
         settings,
         clock,
         on_unreadable=partial(_unreadable, observer),
+        on_special=specials.found,
         on_refused=partial(_refused, observer),
         on_health=health.hear,
     )
@@ -133,7 +137,7 @@ async def build(
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=(find or watchers)(Parts(settings, routes, world, stores, queues[0], folders)),
+            sources=(find or watchers)(Parts(settings, routes, world, stores, queues[0], folders, specials)),
             waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
             sampled=sampled,
             keep=settings.ledger.keep,
@@ -168,7 +172,7 @@ def watchers(parts: Parts) -> Sequence[Source]:
     sources: list[Source] = [ApprovedDeletes(world.ledger, send, world.clock, world.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = address(settings.stores[name])
-        watched = Watched(folder.path, name, bucket, key_of, path_of)
+        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
         reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
         guarded = Guarded(name, provider, bucket, routes, world.ledger, world.clock, world.observer)
         guard = DeleteGuard(guarded, folder)

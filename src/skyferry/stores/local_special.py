@@ -1,0 +1,24 @@
+"""Links, pipes, sockets and devices in a local bucket, which are no objects: reported and skipped, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skyferry.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialFiles:
+    """What a store does about those that a listing finds."""
+
+    store: str
+    policy: str  # skip or fail
+    report: Callable[[str, str], None]  # hears the path and the kind: symlink, fifo, socket or device
+
+    def found(self, path: str, kind: str) -> None:
+        """Report it. Raises Unsupported where the policy is to fail."""
+        self.report(path, kind)
+        if self.policy == "fail":
+            hint = "Remove it, put the file itself there, or set special_files: skip for this store."
+            raise Unsupported(f"{path} is a {kind}, and special_files is fail", where=self.store, hint=hint)
