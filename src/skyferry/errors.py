@@ -22,6 +22,7 @@
     │   ├── OutOfResources          this process has no descriptors left outage      retry
     │   ├── PermissionDenied        our identity may not                             permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
+    │   │   └── FolderMissing       a local one: maybe not mounted       outage      retry
     │   └── Unsupported             the store cannot do what the route needs         permanent
     ├── LedgerError
     │   ├── LedgerDamaged           its file is damaged                      outage  retry
@@ -196,6 +197,13 @@ class BucketNotFound(StoreError):
     """The bucket does not exist."""
 
     disposition = Disposition.PERMANENT
+
+
+class FolderMissing(BucketNotFound):
+    """The folder does not exist: its disk may not be mounted, so the work waits."""
+
+    disposition = Disposition.RETRY
+    outage = True
 
 
 class Unsupported(StoreError):

@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from skyferry.errors import InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
+from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
@@ -71,12 +71,13 @@ class LocalStore:
         threads: int = 4,
         on_unreadable: Callable[[str], None] = lambda path: None,
         on_special: Callable[[str, str], None] = lambda path, kind: None,
+        missing: type[BucketNotFound] = BucketNotFound,
     ) -> None:
         """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
         no key can be so named, or we may not read the folder. `on_special` hears those of links, pipes, sockets and
-        devices, and their kind; what it raises ends the listing."""
+        devices, and their kind; what it raises ends the listing. `missing` is raised while the folder does not exist."""
         self.name = name
-        self._bucket, self._on_unreadable, self._on_special = Bucket(folder), on_unreadable, on_special
+        self._bucket, self._on_unreadable, self._on_special = Bucket(folder, missing), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
         self._closed = False

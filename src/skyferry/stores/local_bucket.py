@@ -34,8 +34,9 @@ class _Held:
 class Bucket:
     """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, missing: type[BucketNotFound] = BucketNotFound) -> None:
+        """`missing` is raised where the folder does not exist."""
+        self.folder, self._missing = folder, missing
         self._held: list[_Held] = []  # the last is the bucket; file descriptors of the others may still be in use
         self._stale: list[int] = []
         self._opening = threading.Lock()
@@ -97,7 +98,7 @@ class Bucket:
             stat = os.stat(self.folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "create the folder, or see that its disk is mounted"
-            raise BucketNotFound("the folder does not exist", where=str(self.folder), hint=hint) from error
+            raise self._missing("the folder does not exist", where=str(self.folder), hint=hint) from error
         ident = (stat.st_dev, stat.st_ino)
         if self._held and (held := self._held[-1]).ident == ident:
             return held
@@ -107,7 +108,7 @@ class Bucket:
         try:
             root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise BucketNotFound("the folder does not exist", where=str(self.folder)) from error
+            raise self._missing("the folder does not exist", where=str(self.folder)) from error
         stat = os.fstat(root)
         with self._opening:
             self._held.append(_Held((stat.st_dev, stat.st_ino), root))

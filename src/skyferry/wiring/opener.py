@@ -12,7 +12,7 @@ from functools import partial
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
-from skyferry.errors import ConfigError, SkyferryError
+from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.identity.build import Surroundings
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ledgers.sqlite import SqliteLedger
@@ -43,6 +43,7 @@ class Opener:
     on_special: Callable[[str, str, str], None] = lambda store, path, kind: (
         None
     )  # hears of what is no file, nor a folder
+    missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
@@ -83,7 +84,8 @@ class Opener:
             return MemoryStore(name, self.clock)
         folder = url.path(self.settings.workspace)
         special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
-        local = LocalStore(name, folder, on_unreadable=partial(self.on_unreadable, name), on_special=special.found)
+        hear = partial(self.on_unreadable, name)
+        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, missing=self.missing)
         if url.scheme == "sim":
             return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
         return local

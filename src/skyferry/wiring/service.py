@@ -29,7 +29,7 @@ from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
-from skyferry.errors import SkyferryError
+from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.model import ObjectEvent, Transfer
@@ -105,6 +105,7 @@ async def build(
         clock,
         on_unreadable=partial(_unreadable, observer),
         on_special=specials.found,
+        missing=BucketNotFound if find else FolderMissing,  # a command that a person waits for ends; a service waits
         on_refused=partial(_refused, observer),
         on_health=health.hear,
     )
