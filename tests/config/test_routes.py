@@ -152,3 +152,23 @@ def test_a_route_is_found_by_name() -> None:
 def test_routes_that_cannot_work_are_a_config_error(fault: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="r0"):
         routes(fault)
+
+
+@pytest.mark.parametrize(
+    ("url", "account", "mine"),
+    [
+        ("az://ours/images", "ours", True),
+        ("az://ours/images", "", True),
+        ("az://ours/images", "theirs", False),
+        ("az://ours/images?endpoint=https://photos.example.org", "theirs", True),
+        ("az://devstoreaccount1/images?endpoint=http://127.0.0.1:10000/devstoreaccount1", "theirs", True),
+    ],
+)
+def test_an_event_of_another_account_is_of_another_container(url: str, account: str, mine: bool) -> None:
+    """Behind a domain of one's own, events may call the account otherwise."""
+    compiled = routes({}, stores={"source": {"url": url}, "destination": {"url": "file://destination"}})
+    event = created(source=ObjectRef(Provider.AZURE_BLOB, "images", "cat.jpg", account=account))
+    assert bool(compiled.match(event)) is mine
+    assert (compiled.untaken(event).known, compiled.untaken(event).account) == (mine, "" if mine else account)
+    one_of_ours = compiled.match(replace(event, source=replace(event.source, account="")))[0]
+    assert compiled.leads(replace(one_of_ours, source=event.source)) is mine

@@ -288,3 +288,22 @@ async def test_what_waits_for_a_route_that_is_there_is_left_alone(scene: Scene) 
     await scene.ledger.settle([Settlement(claim, Released(scene.clock.time()))])  # type: ignore[arg-type]  # it is one
     await scene.clock.advance(1000)
     assert [await scene.leftovers.look() for _ in range(3)] == [0, 0, 0]
+
+
+async def test_an_event_of_another_account_becomes_a_letter_that_names_it(scene: Scene) -> None:
+    """Though a store has a container of that name."""
+    topic = "/subscriptions/1/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/theirs"
+    event = {
+        "topic": topic,
+        "subject": "/blobServices/default/containers/images/blobs/cat.jpg",
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "eventTime": "2026-11-18T11:06:40Z",
+        "id": IDS[1],
+        "data": {"api": "PutBlob", "eTag": "0x1", "contentLength": 4, "sequencer": "FF"},
+    }
+    await scene.queue.send([Outgoing(orjson.dumps(event))])
+    stores = {"source": {"url": "az://ours/images"}, "destination": {"url": "memory://destination"}}
+    await scene.run(route(), stores=stores)
+    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    assert (letter.reason, letter.source) == ("unrouted_bucket", "azure_blob://theirs:images/cat.jpg")
+    assert await scene.ledger.unrouted() == [("azure_blob://theirs:images", 1)]

@@ -20,7 +20,7 @@ One = Callable[[object], ObjectEvent]
 def test_a_created_blob_says_all_that_event_grid_said(sample: Json, one: One) -> None:
     event = one(sample("azure-created"))
     assert event.source == ObjectRef(
-        Provider.AZURE_BLOB, "test-container", "dir/new+file %41.txt", version="0x8D4BCC2E4835CD0"
+        Provider.AZURE_BLOB, "test-container", "dir/new+file %41.txt", version="0x8D4BCC2E4835CD0", account="acct"
     )
     assert event.position == Position("azure-sequencer", "00000000000004420000000000028963")
     assert (event.change, event.size, event.content_type) == (Change.CREATED, 524288, "text/plain")
@@ -94,3 +94,23 @@ def test_what_is_no_change_of_content_is_ignored(sample: Json, name: str) -> Non
     body = sample("azure-created")
     body[0]["eventType"] = f"Microsoft.Storage.{name}"
     assert parse(json.dumps(body).encode(), {}).ignored == (name,)
+
+
+@pytest.mark.parametrize(
+    ("topic", "url", "account"),
+    [
+        ("/subscriptions/1/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/Acct", "", "acct"),
+        ("/x", "https://acct.blob.core.windows.net/c/k", "acct"),
+        ("/x", "https://acct-secondary.dfs.core.chinacloudapi.cn/c/k", "acct"),
+        ("/x", "http://127.0.0.1:10000/devstoreaccount1/c/k", ""),
+        ("/x", "https://photos.example.org/c/k", ""),
+        ("/x", "", ""),
+    ],
+)
+def test_the_account_is_known_where_the_event_tells_it(
+    sample: Json, one: One, topic: str, url: str, account: str
+) -> None:
+    body = sample("azure-created")
+    body = body[0] if isinstance(body, list) else body
+    body["topic"], body["data"]["url"] = topic, url
+    assert one([body]).source.account == account

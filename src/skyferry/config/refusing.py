@@ -31,6 +31,7 @@ class Untaken:
 
     known: bool  # a store of the configuration is its bucket
     rules: tuple[Refused, ...] = ()
+    account: str = ""  # that the event names, where a store has the bucket's name in another
 
 
 def rules_of(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:

@@ -16,7 +16,7 @@ from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.patterns import Template, glob
 from skyferry.config.refusing import Refused, Rule, Untaken, refusal, rules_of
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
-from skyferry.config.urls import address
+from skyferry.config.urls import address, own_account
 from skyferry.config.whereabouts import Whereabouts
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
@@ -96,6 +96,7 @@ class Routes:
         for route in self.by_name.values():
             self._by_source.setdefault(route.source, []).append(route)
         self._known = {address(store) for store in settings.stores.values()}
+        self._accounts = {address(store): own_account(store) for store in settings.stores.values()}
 
     def __iter__(self) -> Iterator[Route]:
         """In the order of the configuration."""
@@ -115,6 +116,8 @@ class Routes:
         """
         event = self._recognised(event)
         source = event.source
+        if self._foreign(source):
+            return []
         routes = self._by_source.get((source.provider, source.bucket), [])
         if event.overwritten and event.change is Change.DELETED:
             return []
@@ -129,6 +132,8 @@ class Routes:
         source = event.source
         if (source.provider, source.bucket) not in self._known:
             return Untaken(known=False)
+        if self._foreign(source):
+            return Untaken(known=False, account=source.account)
         if event.overwritten and event.change is Change.DELETED:
             return Untaken(True, (Refused("", "the delete is half of an overwrite: the new object has its own event"),))
         routes = self._by_source.get((source.provider, source.bucket), [])
@@ -143,9 +148,15 @@ class Routes:
             route is not None
             and (route.source_store, route.store) == (transfer.source_store, transfer.store)
             and route.source == (source.provider, source.bucket)
+            and not self._foreign(source)
             and route.takes(source.key)
             and (transfer.change is Change.CREATED or route.deletes == "propagate")
         )
+
+    def _foreign(self, source: ObjectRef) -> bool:
+        """Whether it is in another account than the store that its bucket's name is, as far as both are known."""
+        mine = self._accounts.get((source.provider, source.bucket), "")
+        return bool(mine and source.account and mine != source.account)
 
     def _recognised(self, event: ObjectEvent) -> ObjectEvent:
         """Many servers that speak S3 say in their notifications that they are Amazon's. No bucket of Amazon's is meant where

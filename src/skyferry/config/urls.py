@@ -286,6 +286,14 @@ def address(store: StoreSettings) -> tuple[Provider, str]:
     return provider, store.bucket or url.bucket
 
 
+def own_account(store: StoreSettings) -> str:
+    """Azure's account where the store is reached at Azure's own host, else "": events may call it otherwise. Raises ValueError."""
+    if StoreUrl.parse(store.url).scheme != "az":
+        return ""
+    name, _, rest = (urlsplit(resolved(store).endpoint).hostname or "").partition(".")
+    return name if rest.startswith(("blob.core.", "dfs.core.")) else ""
+
+
 def loopback(host: str) -> bool:
     """Whether a host is this machine, by its name alone."""
     try:

@@ -92,7 +92,9 @@ class Intake:
         if why.known:
             self._refused(held, event, why, piece, found)
         else:
-            self._foreign(held, event, piece, found)
+            source = event.source
+            named = f"{why.account}:{source.bucket}" if why.account else source.bucket
+            self._foreign(held, replace(event, source=replace(source, bucket=named)), piece, found)
 
     def _refused(self, held: Held, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""

@@ -29,6 +29,8 @@ _IGNORED = frozenset(
 )
 _BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit tells when its content is there
 _SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
+_ACCOUNT = re.compile(r"/providers/Microsoft\.Storage/storageAccounts/([^/]+)/*", re.IGNORECASE)
+_HOST = re.compile(r"https?://([a-z0-9]+)(?:-secondary)?\.(?:blob|dfs)\.core\.[^/]+/", re.IGNORECASE)
 _SEQUENCER = re.compile(r"[!-~]{1,128}")
 
 
@@ -39,6 +41,7 @@ class _Envelope:
     name: str  # without Microsoft.Storage.
     id: str
     time: float
+    account: str  # "" where it is not told
     bucket: str
     key: str
     data: Fields
@@ -68,6 +71,7 @@ def parse(fields: Fields) -> Parsed:
         name=name,
         id=given_id(fields.text("id"), "azure", origin),
         time=fields.time(when),
+        account=_account(origin, data.optional("url")),
         bucket=bucket,
         key=key,
         data=data,
@@ -99,12 +103,20 @@ def _subject(fields: Fields) -> tuple[str, str]:
     return checked_bucket(match[1], where), checked_key(match[2], where)
 
 
+def _account(origin: str, url: str) -> str:
+    """The storage account, by the resource that sent the event, else by the blob's URL where its host is Azure's own."""
+    found = _ACCOUNT.search(origin) or _HOST.match(url)
+    return found[1].lower() if found else ""
+
+
 def _event(e: _Envelope) -> ObjectEvent:
     data, text = e.data, e.data.optional("sequencer")
     return ObjectEvent(
         event_id=e.id,
         change=Change.DELETED if e.name == "BlobDeleted" else Change.CREATED,
-        source=ObjectRef(Provider.AZURE_BLOB, e.bucket, e.key, version=data.optional("eTag").strip('"')),
+        source=ObjectRef(
+            Provider.AZURE_BLOB, e.bucket, e.key, version=data.optional("eTag").strip('"'), account=e.account
+        ),
         occurred_at=e.time,
         correlation_id=e.id,
         position=Position("azure-sequencer", text) if _SEQUENCER.fullmatch(text) else None,
@@ -120,7 +132,7 @@ def _renamed(e: _Envelope) -> tuple[ObjectEvent, ...]:
     gone = ObjectEvent(
         event_id=derived_id("azure-renamed", e.id),
         change=Change.DELETED,
-        source=ObjectRef(Provider.AZURE_BLOB, bucket, key),
+        source=ObjectRef(Provider.AZURE_BLOB, bucket, key, account=e.account),
         occurred_at=e.time,
         correlation_id=e.id,
         format=e.format,
