@@ -181,10 +181,8 @@ class Traits:
     copy_exact: bool = False  # `copy_from` can demand what write can
     copy_limit: int = 5 * 2**30  # bytes that one `copy_from` may carry
     copy_parts_attest: frozenset[str] = frozenset()  # the same of uploads made by `copy_part`; none = no such verb
-    order: Literal["bytes", "plain", "none"] = (
-        "bytes"  # in which listings come: that of the keys' bytes (UTF-8); the same
-    )
-    # as far as keys are `plain`, with no character beyond U+D7FF; or any
+    # of listings: that of the keys' bytes (UTF-8); the same as far as keys are `plain`, with no character beyond U+D7FF; or any
+    order: Literal["bytes", "plain", "none"] = "bytes"
     lossy: tuple[str, ...] = ()  # what it cannot carry, in words, said once at start per route
 
 
@@ -208,6 +206,7 @@ class ObjectEvent:
     overwritten: bool = False  # a delete that is only half of an overwrite (Cloud Storage): never propagated
     expired: bool = False  # a delete by lifecycle
     format: str = "native"  # which parser read it: native, s3, eventbridge, gcs, azure, cloudevents
+    created_at: float | None = None  # when the object's version was, where the event tells it: seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,3 +133,12 @@ def test_a_template_that_cannot_be_rendered_is_refused_at_once(template: str) ->
 def test_a_template_knows_whether_the_day_changes_it() -> None:
     assert Template.compile("{yyyy}/{key}").dated
     assert not Template.compile("{dir}/{name}").dated
+
+
+def test_the_day_is_the_object_s_own_where_the_event_tells_it() -> None:
+    """A second event of one version, on another day, names the same key."""
+    source = ObjectRef(Provider.GCP_GCS, "in", "k")
+    days = [
+        ObjectEvent("e", Change.CREATED, source, at, created_at=1_767_139_200.0) for at in (1_767_139_200.0, 1_795e6)
+    ]
+    assert {Template.compile("{yyyy}/{mm}/{dd}/{key}").render(event) for event in days} == {"2025/12/31/k"}

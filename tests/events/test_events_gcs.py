@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from skyferry.errors import EventError, InvalidKey
@@ -103,3 +104,12 @@ def test_a_number_for_an_attribute_is_refused(sample: Json, one: One) -> None:
     body["message"]["attributes"]["objectGeneration"] = 1610674215009182
     with pytest.raises(EventError, match="must be a string"):
         one(body)
+
+
+def test_the_time_of_the_object_is_that_of_its_payload(sample: Json, one: One) -> None:
+    """A change of its metadata does not move it; without a payload it is not known."""
+    message = sample("gcs-metadata-update")["message"]
+    payload = {"timeCreated": "2021-01-15T01:30:15.010Z"}
+    message["data"] = base64.b64encode(orjson.dumps(payload)).decode()
+    assert one({"message": message, "subscription": "s"}).created_at == 1610674215.01
+    assert one(sample("gcs-metadata-update-attributes-only")).created_at is None

@@ -13,7 +13,7 @@ A template renders a destination key from an event:
 | `{stem}` | `photo.tar` |
 | `{ext}` | `.gz`, with its dot, so that `{stem}{ext}` is `{name}` |
 | `{bucket}` | `in` |
-| `{yyyy}` `{mm}` `{dd}` | the day the event occurred, UTC |
+| `{yyyy}` `{mm}` `{dd}` | the day the object was made, where its event tells (Cloud Storage), else the day of the event, UTC |
 
 `{{` and `}}` are braces.
 """
@@ -154,7 +154,9 @@ def _ext(event: ObjectEvent) -> str:
 
 
 def _day(form: str) -> Callable[[ObjectEvent], str]:
-    return lambda event: time.strftime(form, time.gmtime(event.occurred_at))
+    return lambda event: time.strftime(
+        form, time.gmtime(event.occurred_at if event.created_at is None else event.created_at)
+    )
 
 
 PLACEHOLDERS: dict[str, Callable[[ObjectEvent], str]] = {

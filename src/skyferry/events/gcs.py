@@ -72,6 +72,7 @@ def _event(name: str, fields: Fields, payload: Fields) -> ObjectEvent:
         content_type=payload.optional("contentType"),
         overwritten=name in _DELETED and "overwrittenByGeneration" in fields,
         format="gcs",
+        created_at=payload.time("timeCreated") if payload.optional("timeCreated") else None,
     )
 
 
