@@ -13,7 +13,7 @@ A template renders a destination key from an event:
 | `{stem}` | `photo.tar` |
 | `{ext}` | `.gz`, with its dot, so that `{stem}{ext}` is `{name}` |
 | `{bucket}` | `in` |
-| `{yyyy}` `{mm}` `{dd}` | the day the object was made, where its event tells (Cloud Storage), else the day of the event, UTC |
+| `{yyyy}` `{mm}` `{dd}` | the day the object was made, UTC; where it is gone, the day of the event |
 
 `{{` and `}}` are braces.
 """

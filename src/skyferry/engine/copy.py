@@ -53,7 +53,7 @@ class Copier:
     ) -> None:
         """`same` tells whether a source is what it was when it had a key; if not, that is away, and not gone."""
         self._same = same
-        self._stores, self._budget, self._offload, self._clock, self._limits = stores, budget, offload, clock, limits
+        self.stores, self._budget, self._offload, self._clock, self._limits = stores, budget, offload, clock, limits
         self._parts = PartCopier(budget, offload, limits)
 
     async def run(self, attempt: Attempt, route: Route) -> Done | Skipped | Released:
@@ -62,7 +62,7 @@ class Copier:
         if skipped := decide.before(attempt.claim):
             return skipped
         started = self._clock.monotonic()
-        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
+        source, store = self.stores[transfer.source_store], self.stores[transfer.store]
         if transfer.change is Change.DELETED or reaches(source, store):
             return await self._by_size(attempt, route, started)
         hint = transfer.size
@@ -73,7 +73,7 @@ class Copier:
 
     async def give_up(self, transfer: Transfer, uploads: OpenUploads) -> None:
         """Abort the uploads to its destination key that are still open: it is settled, nobody will go on with them."""
-        if (store := self._stores.get(transfer.store)) is None:
+        if (store := self.stores.get(transfer.store)) is None:
             return  # its route is gone, and the store with it: `skyferry gc` says what is left there
         for progress in list(uploads.known.values()):
             await large.give_up(store, uploads, progress)
@@ -81,7 +81,7 @@ class Copier:
     async def _by_size(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
         """Look at the source before any of it is read: it may be gone, or the provider may copy it by itself."""
         transfer = attempt.claim.transfer
-        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
+        source, store = self.stores[transfer.source_store], self.stores[transfer.store]
         found = await proof.head(source, transfer.source.key)
         if found is None:
             return await self._settle_gone(attempt, route, started)
@@ -99,7 +99,7 @@ class Copier:
 
     async def _copy(self, attempt: Attempt, route: Route, started: float, first: int) -> Done | Skipped | Released:
         """Read at most `first` bytes. If that was all, write them; if not, start again knowing the size."""
-        source = self._stores[attempt.claim.transfer.source_store]
+        source = self.stores[attempt.claim.transfer.source_store]
         key = attempt.claim.transfer.source.key
         async with self._budget.reserve(max(first, 1)):
             try:
@@ -121,7 +121,7 @@ class Copier:
     ) -> _Due | Released | Skipped:
         claim = attempt.claim
         decision = decide.looked(claim, route, found, self._clock.time())
-        store = self._stores[claim.transfer.store]
+        store = self.stores[claim.transfer.store]
         if isinstance(decision, decide.Copy) and not proof.honoured(decision.when, store.traits):
             decision = decide.CheckDestination()
         if isinstance(decision, decide.CheckDestination):
@@ -139,7 +139,7 @@ class Copier:
 
     async def _write_whole(self, due: _Due, got: ObjectData) -> Done | Skipped:
         transfer = due.attempt.claim.transfer
-        store = self._stores[transfer.store]
+        store = self.stores[transfer.store]
         asked = proof.needed(got.meta.checksums, transfer.checksums) | proof.provable(store.traits)
         computed = await digest(got.data, self._offload, asked)
         declared = proof.verify_source(transfer, got.meta, computed)
@@ -153,7 +153,7 @@ class Copier:
     async def _copy_whole(self, due: _Due) -> Done | Skipped:
         """No byte passes through us: the destination attests what the source declares."""
         transfer, found = due.attempt.claim.transfer, due.found
-        store, reach = self._stores[transfer.store], self._stores[transfer.source_store].reach
+        store, reach = self.stores[transfer.store], self.stores[transfer.source_store].reach
         assert reach is not None  # else the destination does not reach it
         declared = proof.verify_source(transfer, found, found.checksums)
         attributes = stamp.stamped(transfer, due.route, found, found.checksums)
@@ -165,7 +165,7 @@ class Copier:
 
     async def _write_parts(self, due: _Due, *, by_provider: bool) -> Done | Skipped:
         attempt, transfer, found = due.attempt, due.attempt.claim.transfer, due.found
-        store, task = self._stores[transfer.store], self._large(due, by_provider)
+        store, task = self.stores[transfer.store], self._large(due, by_provider)
         if old := task.resumable(attempt):  # it may be finished, and its worker died before it could say so
             known = found.checksums if by_provider else large.whole(old) or found.checksums
             verdict = await self._race(due, known)
@@ -184,9 +184,9 @@ class Copier:
 
     def _large(self, due: _Due, by_provider: bool) -> large.Large:
         transfer, found = due.attempt.claim.transfer, due.found
-        store, wanted = self._stores[transfer.store], self._limits.copied if by_provider else self._limits.size
+        store, wanted = self.stores[transfer.store], self._limits.copied if by_provider else self._limits.size
         return large.Large(
-            source=self._stores[transfer.source_store],
+            source=self.stores[transfer.source_store],
             ref=replace(transfer.source, version=found.version),
             found=found,
             store=store,
@@ -203,7 +203,7 @@ class Copier:
         Where this kind of write cannot demand anything (`exact` False), the destination is looked at just before.
         """
         attempt, transfer, when = due.attempt, due.attempt.claim.transfer, due.when
-        store = self._stores[transfer.store]
+        store = self.stores[transfer.store]
         for _ in range(RACES):
             attempt.still_ours()
             with suppress(PreconditionFailed):
@@ -220,7 +220,7 @@ class Copier:
     async def _race(self, due: _Due, computed: Checksums) -> Skipped | ObjectMeta | Precondition:
         """The destination was not as expected: it is ours already (its meta), or newer (Skipped), or to be replaced."""
         claim, source = due.attempt.claim, due.found
-        store = self._stores[claim.transfer.store]
+        store = self.stores[claim.transfer.store]
         found = await proof.head(store, claim.transfer.key)
         verdict = decide.conflict(claim, due.route, source, found)
         if isinstance(verdict, Skipped):
@@ -242,7 +242,7 @@ class Copier:
         if due.route.after_copy != "keep":
             due.attempt.still_ours()
             with suppress(PreconditionFailed):  # it changed meanwhile: that version has an event of its own
-                await proof.delete_version(self._stores[transfer.source_store], transfer.source.key, due.found.version)
+                await proof.delete_version(self.stores[transfer.source_store], transfer.source.key, due.found.version)
         return self._done(due.attempt, due.started, due.found, written, computed, declared)
 
     async def _settle_gone(self, attempt: Attempt, route: Route, started: float) -> Done | Skipped | Released:
@@ -250,7 +250,7 @@ class Copier:
         if not await self._same(transfer.source_store, transfer.source.key):
             return Released(self._clock.time() + AWAY)
         decision = decide.looked(claim, route, None, self._clock.time())
-        source, store = self._stores[transfer.source_store], self._stores[transfer.store]
+        source, store = self.stores[transfer.source_store], self.stores[transfer.store]
         for _ in range(RACES):
             if isinstance(decision, decide.CheckDestination):
                 decision = decide.conflict_on_delete(claim, await proof.head(store, transfer.key))
@@ -275,12 +275,12 @@ class Copier:
         Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed.
         """
         placed = done.placement
-        newest = await proof.head(self._stores[transfer.source_store], transfer.source.key)
+        newest = await proof.head(self.stores[transfer.source_store], transfer.source.key)
         if newest is None and not await self._same(transfer.source_store, transfer.source.key):
             return
         if newest is None or newest.version != placed.source.version:
             with suppress(PreconditionFailed):  # somebody has replaced it already
-                await proof.delete_version(self._stores[placed.store], placed.key, placed.version)
+                await proof.delete_version(self.stores[placed.store], placed.key, placed.version)
 
     def _done(
         self,

@@ -28,6 +28,7 @@ class Held:
     unburned: int = 0  # failures in that time that did not count as attempts
     foreign: bool = False  # it is another deployment's: it does not wait in hand
     until: float = 0.0  # monotonic seconds until which its lease was renewed
+    made: dict[str, float] = field(default_factory=dict)  # when the objects of its events were, by event id, if asked
 
     def reopen(self) -> None:
         """Begin with it again as if it had just come."""

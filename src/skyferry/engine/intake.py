@@ -78,6 +78,8 @@ class Intake:
 
     def _event(self, held: Held, event: ObjectEvent, piece: bytes, found: Read) -> None:
         """`piece` is a message with this event alone, where its own has more; else b""."""
+        if (made := held.made.get(event.event_id)) is not None:
+            event = replace(event, created_at=made)
         try:
             transfers = self._reader.match(event)
         except EventError as error:

@@ -14,6 +14,7 @@ from skyferry.engine.admission import Breaker, BreakerState
 from skyferry.engine.chains import ChainPolicy, Chains
 from skyferry.engine.closing import Closer
 from skyferry.engine.copy import Copier
+from skyferry.engine.dates import Dates
 from skyferry.engine.hold import Chain, Held, Hold, Job
 from skyferry.engine.intake import Intake, Read, Reader
 from skyferry.engine.leftovers import end_redriven
@@ -53,6 +54,7 @@ class Worker:
         self._tell = world.teller
         self._intake = Intake(reader, self._tell, world.clock, policy.unknown_buckets)
         self._reread = Intake(reader, Teller(Deaf(), world.clock), world.clock, policy.unknown_buckets)
+        self._dates = Dates(reader, world.routes, copier.stores)
         self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
         self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
         self._stop, self._late = asyncio.Event(), asyncio.Event()
@@ -227,6 +229,9 @@ class Worker:
 
     async def _begin(self, batch: list[Held], tasks: asyncio.TaskGroup) -> None:
         """Parse, match, claim as one batch; what is to be done starts, what is done is closed. Raises LedgerError."""
+        if late := await self._dates.look(batch):
+            self._abandon(late, [])
+            batch = [held for held in batch if held not in late]
         reads = [(held, (self._reread if held.waits else self._intake).read(held)) for held in batch]
         fresh: list[Job] = []
         now = self._w.clock.time()
@@ -299,7 +304,7 @@ class Worker:
             self._hold.end(chain)
 
     def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
-        """The ledger did not answer: nothing of this batch was begun, and it comes again."""
+        """The ledger or a source did not answer: nothing of this was begun, and it comes again."""
         now, backoff = self._w.clock.time(), self._policy.chains.backoff
         for held in empty:
             held.again = now + backoff.delay(held.waits + 1, self._w.random.random())

@@ -1,0 +1,62 @@
+"""When objects were made, for destination keys that tell the day.
+
+An event may come again on another day, and a second one of the same version later still: the day of the message would give the
+same version a second key. Where the event does not tell when its object was made, the source is asked before the key is chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from skyferry.config.routes import Route
+from skyferry.engine.hold import Held
+from skyferry.engine.intake import Reader
+from skyferry.errors import ObjectNotFound, SkyferryError
+from skyferry.model import Change, ObjectEvent
+from skyferry.ports import ObjectStore, letters
+
+AT_ONCE = 32  # requests for one batch of messages
+
+
+class Dates:
+    """Notes the times in messages. Costs one request for each event of a route whose key tells the day, and nothing elsewhere."""
+
+    def __init__(self, reader: Reader, routes: Mapping[str, Route], stores: Mapping[str, ObjectStore]) -> None:
+        self._reader, self._stores = reader, stores
+        self._dated = {name for name, route in routes.items() if route.template.dated}
+
+    async def look(self, batch: Sequence[Held]) -> list[Held]:
+        """Note when the objects of all events were made. Return the messages whose source does not answer: they have to wait."""
+        if not self._dated:
+            return []
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(held: Held, event: ObjectEvent, store: ObjectStore) -> Held | None:
+            async with places:
+                try:
+                    held.made[event.event_id] = (await store.head(event.source.key)).modified
+                except ObjectNotFound:
+                    pass  # it is gone under any key
+                except SkyferryError as error:
+                    return held if error.outage else None  # any other is met again by the attempt, which reports it
+                except Exception:  # noqa: BLE001 - as above: one object must not stop the others
+                    return None
+                return None
+
+        asked = [ask(held, event, store) for held in batch for event, store in self._wanted(held)]
+        late = await asyncio.gather(*asked)
+        return list({held: None for held in late if held is not None})
+
+    def _wanted(self, held: Held) -> list[tuple[ObjectEvent, ObjectStore]]:
+        """Events that do not tell their object's time, and where to ask."""
+        found = []
+        try:
+            parsed = self._reader.parse(held.message.body, dict(letters.without(held.message.attributes)))
+            for event in parsed.events:
+                if event.created_at is None and event.change is Change.CREATED:
+                    routed = (t for t in self._reader.match(event) if t.route in self._dated)
+                    found += [(event, self._stores[transfer.source_store]) for transfer in routed][:1]
+        except Exception:  # noqa: BLE001 - an event that is none, or a bug: the intake makes a dead letter of it
+            return []
+        return found
