@@ -34,4 +34,4 @@ def test_a_store_that_is_down_is_told_and_nothing_else(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     [line] = done.stderr.splitlines()
     assert line.startswith("error: store: Cannot connect to host 127.0.0.1:9")
-    assert done.returncode == ExitCode.FAILED
+    assert done.returncode == ExitCode.UNREACHABLE

@@ -15,6 +15,7 @@ from skyferry.engine.guarded import GuardedStore, Guards
 from skyferry.errors import (
     BucketNotFound,
     ConnectionLost,
+    IdentityRefused,
     OutOfResources,
     StoreError,
     StoreTimeout,
@@ -268,3 +269,27 @@ async def test_what_a_listing_leaves_of_a_promise(promised: Any, keys: list[str]
     store.keys, guarded.traits = keys, replace(store.traits, order=promised)
     assert [found.key async for found in guarded.list()] == keys
     assert guarded.traits.order == left
+
+
+class Hurried(ManualClock):
+    """Time passes as it is slept."""
+
+    async def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
+async def test_an_outage_is_waited_out_as_long_as_patience_says() -> None:
+    """However many tries that takes, whatever the store asks for. A refused identity is not waited for."""
+    store, shaky = paged(*[(0, StoreUnavailable())] * 9, *[(2, Throttled(retry_after=100.0))] * 9)
+    clock = Hurried()
+    guards = replace(shaky.guards, clock=clock, breaker=Breaker(BreakerPolicy(), clock))
+    patient = GuardedStore(store, replace(guards, patience=1000.0))
+    assert [found.key async for found in patient.list()] == ["b", "a", "d", "c"]
+    assert clock.monotonic() == 900.0
+    store.plan = [(0, Throttled(retry_after=100.0))] * 9
+    with pytest.raises(Throttled):
+        await anext(GuardedStore(store, replace(guards, patience=50.0)).list())
+    assert clock.monotonic() == 950.0
+    store.plan = [(0, IdentityRefused())] * 9
+    with pytest.raises(IdentityRefused):
+        await anext(patient.list())

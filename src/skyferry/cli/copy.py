@@ -15,7 +15,7 @@ import typer
 
 from skyferry.cli import access, output, places
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.cli.options import ConfigFile, Json, Workspace, span_of
 from skyferry.errors import ConfigError, InvalidKey, NotFound
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ def copy(
     storage_class: Annotated[
         str, typer.Option("--storage-class", metavar="NAME", help="Of what is written; keep = the source's.")
     ] = "",
+    retry_for: Annotated[
+        str,
+        typer.Option(
+            "--retry-for",
+            metavar="DURATION",
+            help="How long a store may be down while it is looked at or listed, as in 30s.",
+        ),
+    ] = "5m",
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
@@ -58,6 +66,10 @@ def copy(
     in the workspace: a second run skips what has not changed and is still there, by name and size. Exit code 0 says that
     everything listed has arrived, 3 that something has not.
 
+    A store that is down or throttles is waited for, and standard error says so. A listing waits for --retry-for at most; then the
+    exit code is 4. What is listed already waits until the store answers. Ctrl-C ends it. What waiting cannot mend (a bucket that
+    does not exist, a denial, credentials that are refused) ends it at once.
+
     In a URL, what is special is percent-encoded (%3F for ?), and options follow the key:
     s3://BUCKET/KEY?endpoint=…&identity=static. A bucket that is in the configuration is reached as it says there. A path, and
     what follows file://, is relative to the current folder.
@@ -69,6 +81,7 @@ def copy(
     (what the destination cannot carry), and the first
     `failures`, each with `key`, `error`, `message` and `hint`.
     """
+    patience = span_of(retry_for)
     settings = access.load_settings(config, workspace)
     try:
         origin = places.named(source, settings)
@@ -77,7 +90,7 @@ def copy(
         raise ConfigError(str(error)) from error
     _prepare(origin, target)
     raise typer.Exit(
-        asyncio.run(_copy(origin, target, _settings(origin, target, settings, storage_class, again), json))
+        asyncio.run(_copy(origin, target, _settings(origin, target, settings, storage_class, again), patience, json))
     )
 
 
@@ -118,12 +131,12 @@ def _ends(source: Named, destination: Named) -> Ends:
     return Ends(source.ref, destination.ref, one_store=source.identity == destination.identity)
 
 
-async def _copy(source: Named, destination: Named, settings: Settings, json: bool) -> ExitCode:
+async def _copy(source: Named, destination: Named, settings: Settings, patience: float, json: bool) -> ExitCode:
     from skyferry.cli.copying import Tally, bar
 
     tally = Tally()
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(_service(settings, _ends(source, destination), tally))
+        service = await stack.enter_async_context(_service(settings, _ends(source, destination), tally, patience))
         interrupted = stack.enter_context(_interruptible(service))
         await stack.enter_async_context(bar(tally, sys.stderr.isatty() and not json))
         await service.run(until_idle=True)
@@ -137,12 +150,12 @@ async def _copy(source: Named, destination: Named, settings: Settings, json: boo
     return ExitCode.OK if tally.complete else ExitCode.DEAD_LETTERS
 
 
-def _service(settings: Settings, ends: Ends, tally: Tally) -> AbstractAsyncContextManager[Service]:
+def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> AbstractAsyncContextManager[Service]:
     from skyferry.clock import SystemClock
     from skyferry.config.urls import LedgerUrl
     from skyferry.events.native import encode
     from skyferry.watch.listing import Between, ListingSource
-    from skyferry.wiring import DoubtingLedger, build, owner
+    from skyferry.wiring import DoubtingLedger, build, owner, patient
 
     url = LedgerUrl.parse(settings.ledger.url)
     kept = DoubtingLedger(url.path(settings.workspace), owner(), SystemClock()) if url.on_disk else None
@@ -150,8 +163,8 @@ def _service(settings: Settings, ends: Ends, tally: Tally) -> AbstractAsyncConte
     def find(parts: Parts) -> Sequence[ListingSource]:
         ledger = parts.world.ledger
         between = Between(
-            source=parts.stores["source"],
-            destination=parts.stores["destination"],
+            source=patient(parts.stores["source"], patience),
+            destination=patient(parts.stores["destination"], patience),
             ledger=ledger,
             queue=parts.queue,
             clock=parts.world.clock,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # failures that are told
 WRITES = ("write", "write_part", "copy_from", "copy_part")
+BREAKER = "breaker"  # why a store is waited for, in place of the kind of an error
 THERE = ("current", "superseded")  # the destination holds this version, or a newer one
 
 
@@ -40,6 +41,7 @@ class Tally:
     failures: list[dict[str, str]] = field(default_factory=list)
     lossy: str = ""
     began: float = field(default_factory=time.monotonic)
+    waiting: dict[str, str] = field(default_factory=dict)  # stores that do not answer, and the kind of their last error
 
     def on(self, record: Record) -> None:
         """Count."""
@@ -57,12 +59,38 @@ class Tally:
                 self._fail(record)
             case "watch.unreadable" if record.store == "source":  # the listing leaves it out
                 self._fail(record)
-            case "store.special_file" if record.store == "source":
-                self.special += 1
-            case "store.request" if not record.error and record.operation in WRITES:
-                self.moved += record.bytes or 0
             case "route.lossy":
                 self.lossy = record.message
+            case _:
+                self._hear(record)
+
+    def _hear(self, record: Record) -> None:
+        """Count what a store does, and say when it is waited for."""
+        match record.event:
+            case "store.special_file" if record.store == "source":
+                self.special += 1
+            case "store.request" if not record.error:
+                self.moved += (record.bytes or 0) if record.operation in WRITES else 0
+                if self.waiting.get(record.store, BREAKER) != BREAKER:
+                    self._go_on(record.store)
+            case "store.retry" if record.message:
+                self._wait(
+                    record.store, record.error, f"{record.message} ({record.hint})" if record.hint else record.message
+                )
+            case "breaker.changed" if record.reason == "open" and record.store not in self.waiting:
+                self._wait(record.store, BREAKER, "several requests in a row have failed")
+            case "breaker.changed" if record.reason == "closed" and record.store in self.waiting:
+                self._go_on(record.store)
+
+    def _wait(self, store: str, error: str, message: str) -> None:
+        """Say that it waits, once for each kind of error."""
+        if self.waiting.get(store) != error:
+            self.waiting[store] = error
+            print(output.safe(f"waiting for the {store}: {message}"), file=sys.stderr, flush=True)
+
+    def _go_on(self, store: str) -> None:
+        del self.waiting[store]
+        print(f"the {store} answers again", file=sys.stderr, flush=True)
 
     def refused(self, key: str, error: SkyferryError) -> None:
         """Count an object that was not tried."""

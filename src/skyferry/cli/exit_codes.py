@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from skyferry.errors import CannotSend, ConfigError, LedgerError, QueueError, ServiceUnreachable, SkyferryError
+from skyferry.errors import (
+    CannotSend,
+    ConfigError,
+    ConnectionLost,
+    LedgerError,
+    QueueError,
+    ServiceUnreachable,
+    SkyferryError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+)
+
+AWAY = ConnectionLost | StoreTimeout | StoreUnavailable | Throttled  # a store that may answer later
 
 
 class ExitCode(IntEnum):
@@ -29,7 +42,11 @@ class ExitCode(IntEnum):
         "`run --until-idle` has finished, and there are dead letters: `skyferry dead-letters list`. `copy` has finished, and not "
         "everything has arrived.",
     )
-    UNREACHABLE = 4, "The service, the ledger or the queue could not be reached; the same command may work later."
+    UNREACHABLE = (
+        4,
+        "The service, the ledger, the queue or a store could not be reached, or asks for fewer requests; the same command may work "
+        "later.",
+    )
     INTERRUPTED = (
         130,
         "Interrupted: `run` by a second signal, every other command by the first. Leases are freed by the next start.",
@@ -44,6 +61,6 @@ def of(error: SkyferryError) -> ExitCode:
     """The code for an error that ends a command."""
     if isinstance(error, ConfigError | CannotSend):
         return ExitCode.USAGE
-    if isinstance(error, LedgerError | QueueError | ServiceUnreachable):
+    if isinstance(error, LedgerError | QueueError | ServiceUnreachable | AWAY):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED

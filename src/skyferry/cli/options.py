@@ -39,6 +39,16 @@ def moment(text: str) -> float | None:
         raise typer.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
 
 
+def span_of(text: str) -> float:
+    """Parse a duration such as "5m"; the result is in seconds."""
+    from skyferry.config.units import duration
+
+    try:
+        return float(str(duration(text)))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error
+
+
 Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only of this route.")]
 Prefix = Annotated[
     str, typer.Option("--prefix", metavar="TEXT", help="Only where the destination key begins with this.")

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TypeVar
 
 from skyferry.engine.admission import Breaker, RateLimiter
@@ -17,6 +18,7 @@ from skyferry.errors import (
     ConnectionLost,
     Disposition,
     Fenced,
+    IdentityRefused,
     SkyferryError,
     StoreError,
     StoreTimeout,
@@ -46,6 +48,9 @@ class Guards:
     timeout: float = 60.0  # seconds, for one try of one request
     tries: int = 4
     backoff: Backoff = field(default_factory=lambda: Backoff(0.1, 2.0))
+    patience: float = (
+        0.0  # seconds from its first failure that an outage is waited out, however many `tries` that takes
+    )
 
 
 class GuardedStore:
@@ -130,7 +135,7 @@ class GuardedStore:
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         """After a failure that passes it begins again, without what it has given: they may come in another order."""
         given: set[tuple[str, str]] = set()
-        tries = 0
+        tries, since = 0, 0.0
         while True:
             try:
                 async for upload in self.inner.uploads(prefix):
@@ -141,7 +146,8 @@ class GuardedStore:
                 return
             except SkyferryError as error:
                 tries += 1
-                delay = self._again("uploads", error, tries)
+                since = since if tries > 1 else self.guards.clock.monotonic()
+                delay = self._again("uploads", error, tries, since)
             await self.guards.clock.sleep(delay)
 
     async def copy_from(
@@ -174,7 +180,7 @@ class GuardedStore:
 
         `traits.order` is taken back when a key does not come in order, which is told once.
         """
-        last, tries = "", 0
+        last, tries, since = "", 0, 0.0
         failed: SkyferryError | None = None
         while True:
             passing = bool(last)
@@ -188,7 +194,8 @@ class GuardedStore:
                     passing = passing and found.key != last
             except SkyferryError as error:
                 failed, tries = error, tries + 1
-                delay = self._again("list", error, tries)
+                since = since if tries > 1 else self.guards.clock.monotonic()
+                delay = self._again("list", error, tries, since)
             else:
                 if passing and failed:  # the last one was deleted meanwhile: where to go on is not known
                     raise failed
@@ -213,24 +220,33 @@ class GuardedStore:
         """One request, tried again while it fails for reasons that pass; it may take `slow` seconds longer than others."""
         g = self.guards
         since = g.clock.monotonic()
-        for attempt in range(1, g.tries + 1):
+        for attempt in count(1):
             try:
                 return await self._try(operation, side, key, size, call, self.guards.timeout + slow)
             except SkyferryError as error:
                 error.store, error.side, error.since = self.name, side, since
-                delay = self._again(operation, error, attempt)
+                delay = self._again(operation, error, attempt, since)
             await g.clock.sleep(delay)
         raise Fenced  # not reached: the last try returns or raises
 
-    def _again(self, operation: str, error: SkyferryError, attempt: int) -> float:
-        """Seconds until the next try. Raises the error if there is none, or none soon: nobody holds memory as long as that."""
+    def _again(self, operation: str, error: SkyferryError, attempt: int, since: float) -> float:
+        """Seconds until the next try. Raises the error if there is none, or none soon: nobody holds memory as long as that.
+
+        With `patience` an outage that began at `since` (monotonic seconds) is waited out, and the record says why.
+        """
         g = self.guards
-        late = (error.retry_after or 0.0) > g.timeout
-        last = attempt >= g.tries or not error.outage or g.breaker.admits() > 0 or late
-        if last or error.disposition is not Disposition.RETRY:
+        if error.disposition is not Disposition.RETRY or not error.outage:
             raise error
-        delay = g.backoff.delay(attempt, g.random.random(), error.retry_after)
-        g.observer.on(Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay))
+        shut = g.breaker.admits()
+        last = attempt >= g.tries or shut > 0 or (error.retry_after or 0.0) > g.timeout
+        delay = max(g.backoff.delay(attempt, g.random.random(), error.retry_after), shut)
+        if last:
+            left = since + g.patience - g.clock.monotonic()
+            if left <= 0 or isinstance(error, IdentityRefused):
+                raise error
+            delay = min(delay, left)
+        record = Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay)
+        g.observer.on(replace(record, message=error.message, hint=error.hint) if last else record)
         return delay
 
     async def _try(

@@ -48,7 +48,7 @@ MEANING: Mapping[str, str] = {
     "dead_letter.foreign": "What another ledger sent on as a dead letter has died here too. The letter stays in this ledger and is "
     "not sent on again.",
     "store.request": "One request to a store was answered or failed with `error`.",
-    "store.retry": "One request failed with `error` and is tried again within the attempt.",
+    "store.retry": "One request failed with `error` and is tried again within the attempt. `message`: `copy` waits for the store.",
     "store.disordered": "A store lists keys in another order than that of their bytes. It costs requests, and nothing is missed.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",

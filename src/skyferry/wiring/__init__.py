@@ -1,7 +1,7 @@
 """Settings to a running service: the only package that names adapters. A new one is one branch in `opener`."""
 
 from skyferry.wiring.doubting import DoubtingLedger
-from skyferry.wiring.guards import guarded
+from skyferry.wiring.guards import guarded, patient
 from skyferry.wiring.opener import Opener, open_ledger, open_queue, owner
 from skyferry.wiring.service import Parts, Reader, build, lossy, watchers
 
@@ -16,5 +16,6 @@ __all__ = [
     "open_ledger",
     "open_queue",
     "owner",
+    "patient",
     "watchers",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from skyferry.config.settings import Settings
 from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
@@ -33,6 +34,13 @@ def guards_of(settings: Settings, store: str, breaker: Breaker, observer: Observ
         tries=retry.request_tries,
         backoff=Backoff(retry.request_base, min(retry.cap, 5.0)),
     )
+
+
+def patient(store: ObjectStore, patience: float) -> ObjectStore:
+    """The same guarded store, for looks and listings that wait out an outage of so many seconds."""
+    if not isinstance(store, GuardedStore):
+        return store
+    return GuardedStore(store.inner, replace(store.guards, patience=patience))
 
 
 def guarded(opener: Opener, store: ObjectStore) -> ObjectStore:
