@@ -18,12 +18,13 @@ import typer
 from skyferry.cli import access, output, streams
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.options import ConfigFile, Workspace
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
     from skyferry.cli.show import Show
     from skyferry.config.settings import Settings
     from skyferry.engine.service import Service
+    from skyferry.ports import Ledger
 
 
 def run(
@@ -87,10 +88,20 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
         await stack.enter_async_context(show.running(url, folders(settings)))
         gc.freeze()  # what was made up to here stays: looking through it again and again took a tenth of each decision
         await service.run(until_idle)
-        letters = sum(count for _, _, count in await service.ledger.causes())
+        letters = await _letters(service.ledger, drained=stop.asked or not until_idle)
     if letters:
         print(f"{output.count(letters, 'dead letter')}: skyferry dead-letters list", file=sys.stderr)
     return ExitCode.DEAD_LETTERS if until_idle and letters and not stop.asked else ExitCode.OK
+
+
+async def _letters(ledger: Ledger, *, drained: bool) -> int:
+    """Count the dead letters; 0 where a ledger that fails must not change how a drain ends. Raises LedgerError otherwise."""
+    try:
+        return sum(count for _, _, count in await ledger.causes())
+    except LedgerError:
+        if not drained:
+            raise
+        return 0
 
 
 @asynccontextmanager
