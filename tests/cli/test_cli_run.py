@@ -99,7 +99,7 @@ def test_dead_letters_have_an_exit_code_of_their_own(start: Start, tmp_path: Pat
     assert err.splitlines()[-1] == "1 dead letter: skyferry dead-letters list"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_and_the_exit_code_is_0(start: Start, number: signal.Signals) -> None:
     process = start()
     url = until(process.stdout, "open ").split()[1]
