@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+from skyferry.stores.local_names import key_of, path_of
 from skyferry.watch import look
 from skyferry.watch.look import ADDED, DELETED, MODIFIED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
 from skyferry.watch.wholeness import Wholeness
@@ -255,3 +257,15 @@ def test_an_event_survives_the_queue(looker: Looker, folder: Path) -> None:
             event.size,
         )
         assert read.occurred_at == pytest.approx(event.occurred_at)
+
+
+@pytest.mark.parametrize(("follow", "expected"), [(True, ["created link"]), (False, [])])
+def test_a_link_is_looked_at_where_links_are_followed(tmp_path: Path, follow: bool, expected: list[str]) -> None:
+    """Whether it is an object, the store finds out."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("file")
+    watched = Watched(tmp_path, "s", "s", key_of, path_of, follow=follow)
+    looker = Looker(watched, time.time, 0.0)
+    looker.learn()
+    sights = looker.changes({str(tmp_path / "link"): {ADDED}})
+    assert [f"{each.change} {each.source.key}" for each in sights if isinstance(each, ObjectEvent)] == expected

@@ -95,7 +95,7 @@ def _local(text: str, path: str, folder: bool, settings: Settings) -> Named:
     return Named(text, store, key_of(whole.name), whole.parent)
 
 
-def _special_files(path: Path, settings: Settings) -> Literal["skip", "fail"]:
+def _special_files(path: Path, settings: Settings) -> Literal["skip", "follow", "fail"]:
     """Return the policy of the configured store whose folder this is, or lies in."""
     from skyferry.config.urls import StoreUrl
 

@@ -80,9 +80,10 @@ class StoreSettings(Section):
     requests_per_second: float = Field(0.0, ge=0, description="Rate limit; 0 = none.")
     bytes_per_second: Bytes = Field(0, description="Bandwidth limit, read and written together; 0 = none.")
     watch: bool = Field(True, description="Notice changes of a local folder that is the source of a route.")
-    special_files: Literal["skip", "fail"] = Field(
+    special_files: Literal["skip", "follow", "fail"] = Field(
         "skip",
-        description="Folders: symbolic links, FIFOs, sockets and devices are skipped and reported, or fail the listing.",
+        description="Folders: symbolic links, FIFOs, sockets and devices are skipped and reported, or fail the listing. "
+        "follow = a link to a file inside the folder is that file; others are skipped.",
     )
     simulator: SimulatorSettings = Field(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
 

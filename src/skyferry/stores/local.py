@@ -20,9 +20,10 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
@@ -33,6 +34,7 @@ from skyferry.stores.local_errors import translate
 from skyferry.stores.local_files import existing, read_range, special
 from skyferry.stores.local_inspect import inspect
 from skyferry.stores.local_lane import Lane, Steps, stepless, through
+from skyferry.stores.local_links import target
 from skyferry.stores.local_meta import describe, version_of
 from skyferry.stores.local_names import LONGEST_NAME, names_of
 from skyferry.stores.local_threads import Threads
@@ -41,6 +43,7 @@ from skyferry.stores.local_walk import Listeners, walk
 from skyferry.stores.local_write import LocalWriter
 
 T = TypeVar("T")
+Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
 PAGE = 500  # objects listed at a time
 SMALL = 256 * 2**10  # bytes: so much is read or written in a fraction of a millisecond
 
@@ -72,11 +75,13 @@ class LocalStore:
         on_unreadable: Callable[[str], None] = lambda path: None,
         on_special: Callable[[str, str], None] = lambda path, kind: None,
         missing: type[BucketNotFound] = BucketNotFound,
+        follow: bool = False,
     ) -> None:
         """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
         no key can be so named, or we may not read the folder. `on_special` hears those of links, pipes, sockets and
-        devices, and their kind; what it raises ends the listing. `missing` is raised while the folder does not exist."""
-        self.name = name
+        devices, and their kind; what it raises ends the listing. `missing` is raised while the folder does not exist.
+        With `follow`, a link to a file of this folder is that object, to be read and listed."""
+        self.name, self._follow = name, follow
         self._bucket, self._on_unreadable, self._on_special = Bucket(folder, missing), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
@@ -132,9 +137,8 @@ class LocalStore:
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         unreadable: list[str] = []
         special: list[tuple[str, str]] = []
-        found = walk(
-            self._bucket, prefix, after, Listeners(unreadable.append, lambda path, kind: special.append((path, kind)))
-        )
+        listeners = Listeners(unreadable.append, lambda path, kind: special.append((path, kind)))
+        found = walk(self._bucket, prefix, after, listeners, follow=self._follow)
         more = True
         while more:
             page = await self._run(prefix, _next, found)
@@ -185,16 +189,21 @@ class LocalStore:
         """What a link or device hides is not known to be gone: InvalidKey, as for a write there."""
         root, names, where = self._bucket.root(), names_of(key), f"{self.name} {key}"
         try:
-            with existing(root, names, where) as (file, stat, modes):
+            with self._existing(root, names, where) as (file, stat, modes):
                 return describe(self._bucket, file, key, stat, modes)
         except ObjectNotFound as absent:
             if special(root, names):
-                hint = "links are not followed: put the file itself there, or remove the link if the object is gone"
+                hint = "put the file itself there, or remove the link if the object is gone"
                 raise InvalidKey("a link or device stands there", where=where, hint=hint) from absent
             raise
 
+    def _existing(self, root: int, names: Sequence[str], where: str) -> AbstractContextManager[Found]:
+        """`existing`, of the file that a link leads to where this store follows links."""
+        led = target(root, names, os.path.realpath(self._bucket.folder)) if self._follow else None
+        return existing(root, led or names, where)
+
     def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
-        with existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
+        with self._existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
             found = version_of(stat)
             if version and version != found:
                 raise VersionChanged(where=f"{self.name} {key}")

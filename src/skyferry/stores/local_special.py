@@ -13,7 +13,7 @@ class SpecialFiles:
     """What a store does about those that a listing finds."""
 
     store: str
-    policy: str  # skip or fail
+    policy: str  # skip, follow or fail
     report: Callable[[str, str], None]  # hears the path and the kind: symlink, fifo, socket or device
 
     def found(self, path: str, kind: str) -> None:

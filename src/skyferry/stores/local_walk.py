@@ -14,6 +14,7 @@ from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.model import ObjectMeta
 from skyferry.stores.local_bucket import Bucket
 from skyferry.stores.local_files import DIRECTORY, opened, parent, special_kind
+from skyferry.stores.local_links import target
 from skyferry.stores.local_meta import summary
 from skyferry.stores.local_names import is_private, key_of
 
@@ -33,14 +34,18 @@ class Listeners:
     special: Callable[[str, str], None]  # paths, and their kind: symlink, fifo, socket or device; it may raise
 
 
-def walk(bucket: Bucket, prefix: str, after: str, listeners: Listeners) -> Iterator[ObjectMeta]:
+def walk(
+    bucket: Bucket, prefix: str, after: str, listeners: Listeners, *, follow: bool = False
+) -> Iterator[ObjectMeta]:
     """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
 
     `unreadable` hears the paths of files and folders whose name cannot be a key, and of folders that we may not read: they
-    hide nothing else. `special` hears of what is neither a file nor a folder. Code points sort as UTF-8 does.
+    hide nothing else. `special` hears of what is neither a file nor a folder, but for links to files of the bucket where the
+    store is to `follow` them: those are objects. Code points sort as UTF-8 does.
     """
     root = bucket.root()
-    yield from _Walk(root, prefix, after, listeners).below([])
+    folder = os.path.realpath(bucket.folder) if follow else ""
+    yield from _Walk(root, prefix, after, listeners, folder).below([])
     if bucket.root() != root:  # what was not found in it may still be in the one that took its place
         raise StoreUnavailable("the folder was replaced while it was listed", where=str(bucket.folder))
 
@@ -51,6 +56,7 @@ class _Walk:
     prefix: str
     after: str
     listeners: Listeners
+    folder: str  # of the bucket, for links that are followed; "" = none is
 
     def below(self, names: list[str]) -> Iterator[ObjectMeta]:
         for is_folder, group in groupby(self._entries(names), attrgetter("is_folder")):
@@ -68,8 +74,9 @@ class _Walk:
                         stat = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    if S_ISREG(stat.st_mode):
-                        yield summary(entry.key, stat)
+                    found = stat if S_ISREG(stat.st_mode) else self._followed([*names, entry.name])
+                    if found is not None:
+                        yield summary(entry.key, found)
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
 
@@ -86,7 +93,8 @@ class _Walk:
                     is_folder = each.is_dir(follow_symlinks=False)
                     if not is_private(each.name):
                         path = "/".join([*names, each.name])
-                        if not (is_folder or each.is_file(follow_symlinks=False)):
+                        is_file = each.is_file(follow_symlinks=False)
+                        if not (is_folder or is_file or self._followed([*names, each.name])):
                             self._special(path, each)
                             continue
                         try:
@@ -104,6 +112,17 @@ class _Walk:
                 raise
             self._tell("/".join(names))
         return sorted(found, key=attrgetter("key"))
+
+    def _followed(self, names: list[str]) -> os.stat_result | None:
+        """The file that a link leads to; None where it is none, or the store does not follow."""
+        if not self.folder or (found := target(self.root, names, self.folder)) is None:
+            return None
+        try:
+            with parent(self.root, found) as above:
+                stat = os.stat(found[-1], dir_fd=above, follow_symlinks=False)
+        except OSError:
+            return None
+        return stat if S_ISREG(stat.st_mode) else None
 
     def _tell(self, path: str) -> None:
         self.listeners.unreadable(_shown(path))

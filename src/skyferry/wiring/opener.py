@@ -85,7 +85,10 @@ class Opener:
         folder = url.path(self.settings.workspace)
         special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
         hear = partial(self.on_unreadable, name)
-        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, missing=self.missing)
+        follow = wanted.special_files == "follow"
+        local = LocalStore(
+            name, folder, on_unreadable=hear, on_special=special.found, missing=self.missing, follow=follow
+        )
         if url.scheme == "sim":
             return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
         return local

@@ -173,7 +173,8 @@ def watchers(parts: Parts) -> Sequence[Source]:
     sources: list[Source] = [ApprovedDeletes(world.ledger, send, world.clock, world.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = address(settings.stores[name])
-        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
+        follow = settings.stores[name].special_files == "follow"
+        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name), follow)
         reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
         guarded = Guarded(name, provider, bucket, routes, world.ledger, world.clock, world.observer)
         guard = DeleteGuard(guarded, folder)

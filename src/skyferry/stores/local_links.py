@@ -1,0 +1,52 @@
+"""Symbolic links to files of the same bucket, where a store follows them. Blocking: runs in the store's threads.
+
+A link is never handed to the system to follow: it is read, its target is joined to where it stands, and the names that come of
+it are opened one by one below the bucket's own descriptor, of which none may be a link. So nothing leads out of the folder,
+whoever changes a link meanwhile; the worst that comes of a race is that there is no object.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from skyferry.stores.local_files import parent
+from skyferry.stores.local_names import is_private
+
+HOPS = 8  # links to links
+
+
+def target(root: int, names: Sequence[str], folder: str) -> list[str] | None:
+    """Return the names below `root` of what a link leads to; None where it leads out, nowhere, in a ring, or to what is private.
+
+    `names` are those of the link, `folder` is the absolute path of `root`, for links that are absolute. What is behind a folder
+    that is itself a link is not followed.
+    """
+    here: list[str] | None = list(names)
+    for hop in range(HOPS + 1):
+        if not here or any(map(is_private, here)):
+            return None
+        try:
+            with parent(root, here) as above:
+                text = os.readlink(here[-1], dir_fd=above)
+        except OSError:  # no link any more: the target, or nothing at all
+            return here if hop else None
+        here = joined(here[:-1], text, folder)
+    return None
+
+
+def joined(base: Sequence[str], text: str, folder: str) -> list[str] | None:
+    """Return the names of a link's text below the folder, seen from `base`; None if it leads out."""
+    names = list(base)
+    if text.startswith("/"):
+        if not text.startswith(f"{folder}/"):
+            return None
+        names, text = [], text.removeprefix(f"{folder}/")
+    for part in text.split("/"):
+        if part == "..":
+            if not names:
+                return None
+            names.pop()
+        elif part not in ("", "."):
+            names.append(part)
+    return names
