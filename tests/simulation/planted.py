@@ -41,7 +41,7 @@ def no_fence(worker: Any) -> None:
 
 def unconditional_writes(worker: Any) -> None:
     """A write that replaces whatever is there."""
-    store = worker._chains._copier._stores["destination"].inner
+    store = worker._chains._copier.stores["destination"].inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.write(key, data, attributes, checksums, ANY)
@@ -49,18 +49,18 @@ def unconditional_writes(worker: Any) -> None:
     async def finish(upload: Any, parts: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.finish_upload(upload, parts, checksums, ANY)
 
-    worker._chains._copier._stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
+    worker._chains._copier.stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
 
 
 def unverified_reads(worker: Any) -> None:
     """Bytes taken as they come, whatever the source declares."""
-    store = worker._chains._copier._stores["source"].inner
+    store = worker._chains._copier.stores["source"].inner
 
     async def read(*args: Any, **kwargs: Any) -> ObjectData:
         got: ObjectData = await store.read(*args, **kwargs)
         return replace(got, meta=replace(got.meta, checksums=type(got.meta.checksums)()))
 
-    worker._chains._copier._stores["source"].inner = _Override(store, read=read)
+    worker._chains._copier.stores["source"].inner = _Override(store, read=read)
 
 
 def deletes_without_a_look(worker: Any) -> None:
@@ -70,7 +70,7 @@ def deletes_without_a_look(worker: Any) -> None:
 
     async def trusting(attempt: Any, route: Any) -> Any:
         if attempt.claim.transfer.change is Change.DELETED:
-            await copier._stores["destination"].delete(attempt.claim.transfer.key)
+            await copier.stores["destination"].delete(attempt.claim.transfer.key)
             return copier._done(attempt, 0.0, None, None, *[type(attempt.claim.transfer.checksums)()] * 2)
         return await run(attempt, route)
 
@@ -116,7 +116,7 @@ def boundless_memory(worker: Any) -> None:
 
 def lost_races_win(worker: Any) -> None:
     """A refused write tried again without the condition."""
-    store = worker._chains._copier._stores["destination"].inner
+    store = worker._chains._copier.stores["destination"].inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         try:
@@ -124,7 +124,7 @@ def lost_races_win(worker: Any) -> None:
         except PreconditionFailed:
             return await store.write(key, data, attributes, checksums, ANY)
 
-    worker._chains._copier._stores["destination"].inner = _Override(store, write=write)
+    worker._chains._copier.stores["destination"].inner = _Override(store, write=write)
 
 
 def uploads_of_any_version(worker: Any) -> None:
