@@ -46,7 +46,7 @@ async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
     for queue in queues:
         await queue.send([Outgoing(b"x")])
         (message,) = await queue.receive(1, 0)
-        worker._hold.messages.add(Held(queue, message))
+        worker._hold.messages[Held(queue, message)] = None
     return worker
 
 

@@ -108,7 +108,8 @@ async def test_one_that_hangs_ends_no_lease_of_another() -> None:
     clock = ManualClock()
     hung, kept = Hung("hung", clock), Kept("kept", clock, lease=30.0)
     worker = idle(clock, hung, kept)
-    worker._hold.messages |= {Held(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept)}
+    in_hand = (Held(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept))
+    worker._hold.messages.update(dict.fromkeys(in_hand))
     running = asyncio.create_task(worker.run())
     await clock.advance(61)
     assert kept.extended == 6
@@ -140,7 +141,7 @@ async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
 
     worker = idle(clock, queue)
     held = Held(queue, Message("m", b"", "r", 1, 0.0, 30.0), again=0.0)
-    worker._hold.messages.add(held)
+    worker._hold.messages[held] = None
     worker._closer.close([held])
     running = asyncio.create_task(worker.run())
     worker.drain()

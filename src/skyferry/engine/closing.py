@@ -59,7 +59,8 @@ class Closer:
                     await (self._ack(queue, batch) if ack else self._release(queue, batch))
                 except QueueError as error:
                     self._teller.queue_failed(queue.name, error)
-                self._hold.messages.difference_update(batch)
+                for held in batch:
+                    self._hold.messages.pop(held, None)
                 self.changed.set()
                 return [None] * len(batch)
 

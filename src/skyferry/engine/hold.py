@@ -103,7 +103,7 @@ class Hold:
     def __init__(self, limit: int, waiting: WaitingRoom | None = None) -> None:
         self.limit = limit
         self.waiting = WaitingRoom() if waiting is None else waiting  # of `messages`, those that wait
-        self.messages: set[Held] = set()
+        self.messages: dict[Held, None] = {}  # in the order in which they came
         self.jobs: dict[str, Job] = {}  # by transfer id
         self.chains: dict[Key, Chain] = {}
         self.claiming: dict[Key, int] = {}  # keys with a claim under way

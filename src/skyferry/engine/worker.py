@@ -224,7 +224,7 @@ class Worker:
     async def _accept(self, queue: EventQueue, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
         self._tell.received(queue.name, len(messages))
         batch = [Held(queue, m) for m in messages]
-        self._hold.messages.update(batch)
+        self._hold.messages.update(dict.fromkeys(batch))
         await self._begin(batch, tasks)
 
     async def _begin(self, batch: list[Held], tasks: asyncio.TaskGroup) -> None:
@@ -342,7 +342,7 @@ class Worker:
             held.until = now + seconds
             if held.message.receipt in lost and held in self._hold.waiting:  # it comes again
                 self._hold.waiting.leave(held)
-                self._hold.messages.discard(held)
+                self._hold.messages.pop(held, None)
 
     async def _keep_claims(self) -> None:
         async for _ in self._rounds(self._w.ledger.lease):
