@@ -84,7 +84,7 @@ def _line(stream: BinaryIO, number: int) -> tuple[int, bytes]:
 
 
 def _unfinished(first: bytes, stream: BinaryIO) -> Iterator[Placed]:
-    """What does not end with its first line: an array, an object on several lines, or lines that are no JSON."""
+    """Read events that do not end with their first line: an array, an object on several lines, or lines that are no JSON."""
     begin = first.lstrip()[:1]
     if begin == b"[":
         yield from _Elements(first, stream)

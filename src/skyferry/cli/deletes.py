@@ -26,7 +26,7 @@ app = typer.Typer(
 
 
 class Decided(StrEnum):
-    """Where a held delete stands."""
+    """The states of a held delete."""
 
     HELD = "held"
     APPROVED = "approved"

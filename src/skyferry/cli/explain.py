@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one route makes of an object that no event has told of."""
+    """The answer of one route for an object without an event."""
 
     source: str  # provider://bucket/key
     route: str = ""  # "" = it is not one route's
@@ -149,7 +149,7 @@ def _of(refusal: Refusal) -> tuple[tuple[Provider, str], str]:
 
 
 def _tried(wanted: list[Sought], settings: Settings) -> Iterator[Tried]:
-    """What the routes make of these objects, if they are created now."""
+    """Try the routes for these objects, as if they were created now."""
     import time
 
     from skyferry.cli.sought import events_of

@@ -31,7 +31,7 @@ class Sought:
     bucket: Bucket | None = None  # None = any
 
     def is_at(self, bucket: Bucket, key: str) -> bool:
-        """Whether it is this one."""
+        """Return True for this object."""
         return key == self.key and self.bucket in (None, bucket)
 
 

@@ -63,7 +63,7 @@ def placement(placed: Placement) -> Iterator[str]:
 
 
 def elsewhere(placed: Placement) -> Iterator[str]:
-    """What another store held that had the name of this one."""
+    """List what another store held under the same name of a store."""
     what = "was deleted" if placed.deleted else f"was written as version {placed.version}"
     yield f"{placed.store}: {placed.key} {what}"
     yield f"  in {placed.identity or 'the store that had this name first'}, at {when(placed.settled_at)}"

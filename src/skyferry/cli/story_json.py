@@ -53,7 +53,7 @@ class RefusalView(View):
 
 
 class TriedView(View):
-    """What a route makes of an object that no event has told of."""
+    """The answer of one route for an object without an event."""
 
     source: str
     route: str

@@ -113,7 +113,7 @@ def _encoded(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
 
 
 def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
-    """Where each event stands, and its body. Raises EventError."""
+    """Yield the place of each event, and its body. Raises EventError."""
     from skyferry.cli.bodies import read_bodies
 
     try:
