@@ -20,7 +20,7 @@ from typing import Any
 
 from skyferry.engine.digest import whole
 from skyferry.model import Attributes
-from skyferry.stores.s3_wire import S3Options
+from skyferry.stores.s3.client import S3Options
 from skyferry.testing.servers import Missing, localstack
 from skyferry.testing.servers.s3 import S3Place
 

@@ -10,7 +10,7 @@ import pytest
 from skyferry.config.settings import SimulatorSettings, StoreSettings
 from skyferry.config.urls import EXACT_DELETES, LedgerUrl, QueueUrl, StoreUrl, address, resolved
 from skyferry.model import Provider
-from skyferry.stores.s3_services import SERVICES
+from skyferry.stores.s3.services import SERVICES
 
 WORKSPACE = Path("/w")
 

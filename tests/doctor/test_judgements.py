@@ -19,7 +19,7 @@ from skyferry.doctor.pace import Pace
 from skyferry.model import ObjectMeta
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
 from skyferry.queues.sqs_inspect import senders
-from skyferry.stores.s3_inspect import notices as s3_notices
+from skyferry.stores.s3.inspection import notices as s3_notices
 
 NOBODY = Unknown("nobody tells")
 BUCKET = BucketFacts("https://x", "me", "here", "off", "none", (), 0.0, NOBODY)

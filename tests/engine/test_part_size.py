@@ -9,7 +9,7 @@ from skyferry.errors import Unsupported
 from skyferry.model import Traits, Upload
 from skyferry.stores.azure_wire import AzureOptions
 from skyferry.stores.gcs import TRAITS as GCS
-from skyferry.stores.s3_services import SERVICES
+from skyferry.stores.s3.services import SERVICES
 
 MIB, TIB = 2**20, 2**40
 AZURE = AzureOptions("https://a.blob.core.windows.net").traits()

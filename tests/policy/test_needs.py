@@ -12,7 +12,7 @@ from skyferry.config.patterns import Template
 from skyferry.policy import google
 from skyferry.policy.needs import TAGLESS, Needs, StoreNeeds, needs, shortest
 from skyferry.stores.gcs_upload import SCRATCH
-from skyferry.stores.s3_services import SERVICES
+from skyferry.stores.s3.services import SERVICES
 
 STORES = {
     "s3": {"url": "s3://photos?region=eu-west-1"},

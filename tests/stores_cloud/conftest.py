@@ -13,8 +13,8 @@ from tests.absent import absent
 from skyferry.credentials import fixed
 from skyferry.stores.gcs import GcsStore
 from skyferry.stores.gcs_wire import GcsOptions
-from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_wire import S3Options
+from skyferry.stores.s3.client import S3Options
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices, token_services
 from skyferry.testing.identity.clouds import ENTRA_AUDIENCE, KUBERNETES, POD, RESOURCE

@@ -10,7 +10,7 @@ from skyferry.ports.inspection import Notice, Unknown
 from skyferry.stores.azure_inspect import namespace
 from skyferry.stores.azure_wire import AzureOptions
 from skyferry.stores.gcs_wire import GcsWire
-from skyferry.stores.s3_wire import S3Wire
+from skyferry.stores.s3.client import S3Wire
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.servers.gcs import GcsPlace

@@ -20,10 +20,10 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Part, Precondition, Upload
-from skyferry.stores import s3_wire
-from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_services import COMPOSITE, SERVICES
-from skyferry.stores.s3_wire import S3Options, root
+from skyferry.stores.s3 import client as s3_wire
+from skyferry.stores.s3.client import S3Options, root
+from skyferry.stores.s3.services import COMPOSITE, SERVICES
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.servers.s3 import S3Place
 
 PART = 5 * 2**20

@@ -10,7 +10,7 @@ import pytest
 from skyferry.engine import proof
 from skyferry.errors import ConnectionLost, ObjectNotFound, PreconditionFailed, Unsupported
 from skyferry.ports import Precondition
-from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.servers.s3 import S3Place
 from skyferry.testing.store_cases.place import BARE, digests
 

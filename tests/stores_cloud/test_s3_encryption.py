@@ -11,7 +11,7 @@ import pytest
 from awscrt.checksums import crc32c
 
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.servers.s3 import S3Place
 
 PART = 5 * 2**20

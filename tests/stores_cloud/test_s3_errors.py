@@ -22,7 +22,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.stores.s3_errors import CODES, Refusal, translate
+from skyferry.stores.s3.errors import CODES, Refusal, translate
 
 CASES = [
     (404, "NoSuchKey", ObjectNotFound, ""),

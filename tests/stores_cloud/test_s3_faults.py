@@ -25,9 +25,9 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part, Precondition, Upload
-from skyferry.stores import s3_wire
-from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_services import COMPOSITE, SERVICES
+from skyferry.stores.s3 import client as s3_wire
+from skyferry.stores.s3.services import COMPOSITE, SERVICES
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
 

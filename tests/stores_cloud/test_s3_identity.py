@@ -15,7 +15,7 @@ from skyferry.credentials import S3Credentials
 from skyferry.errors import IdentityRefused, PermissionDenied
 from skyferry.identity.build import Surroundings, aws_credentials
 from skyferry.identity.renewing import Renewing
-from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices
 from skyferry.testing.identity.clouds import ROLE

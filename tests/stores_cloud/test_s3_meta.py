@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skyferry.errors import Unsupported
 from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.s3_meta import Pin, attributes, checksums, content_range, decode, encode, write_headers
+from skyferry.stores.s3.metadata import Pin, attributes, checksums, content_range, decode, encode, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"
 

@@ -22,7 +22,7 @@ from skyferry.stores.azure_proof import demand, digest
 from skyferry.stores.azure_upload import AzureUploads
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
 from skyferry.stores.common import check_key, replacing
-from skyferry.stores.s3_meta import content_range, from_base64
+from skyferry.stores.s3.metadata import content_range, from_base64
 
 SEGMENTS_MAX = 254
 # "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. A backslash would become a slash, and

@@ -16,7 +16,7 @@ from skyferry.ports import Reach
 from skyferry.stores.azure_meta import Pin, written
 from skyferry.stores.azure_upload import AzureUploads
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
-from skyferry.stores.s3_meta import from_base64, to_base64
+from skyferry.stores.s3.metadata import from_base64, to_base64
 
 
 class AzureCopies:

@@ -12,7 +12,7 @@ from skyferry.model import UNPLAIN, Checksums, ObjectMeta, Position
 from skyferry.stores.azure_meta import quoted
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
 from skyferry.stores.common import Pages
-from skyferry.stores.s3_meta import from_base64
+from skyferry.stores.s3.metadata import from_base64
 
 
 class Listing:

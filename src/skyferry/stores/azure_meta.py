@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from skyferry.errors import Unsupported
 from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
-from skyferry.stores.s3_meta import decode, encode, from_base64, text
+from skyferry.stores.s3.metadata import decode, encode, from_base64, text
 
 META = "x-ms-meta-"
 TIER = "x-ms-access-tier"

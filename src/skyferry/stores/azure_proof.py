@@ -15,7 +15,7 @@ from awscrt import checksums as crt
 
 from skyferry.errors import ChecksumMismatch
 from skyferry.model import Checksums, Part
-from skyferry.stores.s3_meta import to_base64
+from skyferry.stores.s3.metadata import to_base64
 
 INLINE = 64 * 2**10  # bytes; a smaller body is digested faster than a thread is woken
 CRC64 = "x-ms-content-crc64"

@@ -27,7 +27,7 @@ from skyferry.stores.azure_listing import Listing
 from skyferry.stores.azure_meta import Pin, write_headers, written
 from skyferry.stores.azure_proof import CRC64, combined, crc64, demand, digest
 from skyferry.stores.azure_wire import AzureOptions, AzureWire
-from skyferry.stores.s3_meta import to_base64
+from skyferry.stores.s3.metadata import to_base64
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _BLOCK = re.compile(r"skyferry-([0-9a-f]{24})-([0-9]{5})-([0-9a-f]{8})")

@@ -72,9 +72,9 @@ def cloud_store(settings: StoreSettings, around: Surroundings, identities: Ident
 def _s3(
     url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
 ) -> ObjectStore:
-    from skyferry.stores.s3 import S3Store
-    from skyferry.stores.s3_services import AMAZON
-    from skyferry.stores.s3_wire import S3Options
+    from skyferry.stores.s3.client import S3Options
+    from skyferry.stores.s3.services import AMAZON
+    from skyferry.stores.s3.store import S3Store
 
     options = S3Options(
         service=settings.service,

@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass, replace
 
 from skyferry.credentials import S3Credentials
-from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_wire import S3Options, S3Wire
+from skyferry.stores.s3.client import S3Options, S3Wire
+from skyferry.stores.s3.store import S3Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import Pages, check_key, replacing
-from skyferry.stores.s3_copy import S3Copies
-from skyferry.stores.s3_delete import delete_kept
-from skyferry.stores.s3_errors import InvalidArgument
-from skyferry.stores.s3_inspect import inspect
-from skyferry.stores.s3_meta import CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
-from skyferry.stores.s3_upload import S3Uploads
-from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, following, key_of
+from skyferry.stores.s3.client import Answer, S3Options, S3Wire, following, key_of
+from skyferry.stores.s3.copy import S3Copies
+from skyferry.stores.s3.delete import delete_kept
+from skyferry.stores.s3.errors import InvalidArgument
+from skyferry.stores.s3.inspection import inspect
+from skyferry.stores.s3.metadata import CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
+from skyferry.stores.s3.upload import S3Uploads
 
 
 class S3Store:

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
 from skyferry.ports import Part, Reach
-from skyferry.stores.s3_errors import InvalidArgument, translate
-from skyferry.stores.s3_meta import CHECKSUMS, Pin, from_base64, write_headers, written
-from skyferry.stores.s3_services import Service
-from skyferry.stores.s3_wire import Answer, S3Wire, refusal
+from skyferry.stores.s3.client import Answer, S3Wire, refusal
+from skyferry.stores.s3.errors import InvalidArgument, translate
+from skyferry.stores.s3.metadata import CHECKSUMS, Pin, from_base64, write_headers, written
+from skyferry.stores.s3.services import Service
 
 _SAID = {  # element of the answer -> the header that says the same elsewhere
     "ETag": "etag",

@@ -17,8 +17,9 @@ from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.common import Pages
-from skyferry.stores.s3_errors import translate
-from skyferry.stores.s3_meta import (
+from skyferry.stores.s3.client import S3Wire, following, key_of, refusal
+from skyferry.stores.s3.errors import translate
+from skyferry.stores.s3.metadata import (
     CHECKSUMS,
     Pin,
     from_base64,
@@ -27,9 +28,8 @@ from skyferry.stores.s3_meta import (
     write_headers,
     written,
 )
-from skyferry.stores.s3_meta import checksums as attested_by
-from skyferry.stores.s3_services import FULL_OBJECT, Service
-from skyferry.stores.s3_wire import S3Wire, following, key_of, refusal
+from skyferry.stores.s3.metadata import checksums as attested_by
+from skyferry.stores.s3.services import FULL_OBJECT, Service
 
 CRC32C = CHECKSUMS["crc32c"]
 QUOTE = '"'

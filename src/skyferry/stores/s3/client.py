@@ -18,8 +18,8 @@ from skyferry.aws import EXPIRED, Signer
 from skyferry.credentials import S3Credentials, S3Provider
 from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
 from skyferry.http import DOCUMENT, Http, Limits, parse_xml, retry_after
-from skyferry.stores.s3_errors import Refusal, translate
-from skyferry.stores.s3_services import AMAZON, SERVICES, Service
+from skyferry.stores.s3.errors import Refusal, translate
+from skyferry.stores.s3.services import AMAZON, SERVICES, Service
 
 DIRECTORY = "--x-s3"  # ends the name of a bucket that wants sessions, lists in no order and keeps no versions
 ROTATED = "InvalidAccessKeyId"  # what is said of a key that somebody has replaced by another

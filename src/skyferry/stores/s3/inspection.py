@@ -11,7 +11,7 @@ from skyferry.callers import aws_caller, skew
 from skyferry.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, looked
-from skyferry.stores.s3_wire import Answer, S3Options, S3Wire, refusal
+from skyferry.stores.s3.client import Answer, S3Options, S3Wire, refusal
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
 DELETED = ("Delete", "DeleteMarkerCreated")

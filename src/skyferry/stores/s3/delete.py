@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.errors import PreconditionFailed, SkyferryError
-from skyferry.stores.s3_wire import S3Wire, key_of
+from skyferry.stores.s3.client import S3Wire, key_of
 
 LOOK = "10"  # entries of a key that are looked at: the marker is the first, and what it hid comes next
 
