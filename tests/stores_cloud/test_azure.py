@@ -25,8 +25,8 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, Part, Upload
 from skyferry.ports import Precondition
-from skyferry.stores.azure import AzureStore
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.store_cases.place import EVERYTHING, digests, pieces

@@ -24,8 +24,8 @@ from skyferry.errors import (
     VersionChanged,
 )
 from skyferry.http import Answer
-from skyferry.stores.azure_errors import CODES, Refusal, translate
-from skyferry.stores.azure_wire import refusal
+from skyferry.stores.azure.client import refusal
+from skyferry.stores.azure.errors import CODES, Refusal, translate
 
 CASES = [
     (404, "BlobNotFound", ObjectNotFound, ""),

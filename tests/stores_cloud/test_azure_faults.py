@@ -20,7 +20,7 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, Part, Upload
 from skyferry.ports import ANY, Precondition
-from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.servers.proxy import Fault, FaultProxy

@@ -13,7 +13,7 @@ from skyferry.azure_auth import SharedKey, authorization
 from skyferry.config.identity import IdentitySettings
 from skyferry.identity.build import Surroundings, azure_token
 from skyferry.identity.renewing import Renewing
-from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices
 from skyferry.testing.identity.clouds import CLIENT, TENANT

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skyferry.azure_auth import SharedKey, _place, authorization, string_to_sign
 from skyferry.errors import ConfigError, Unsupported
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.azure_meta import Pin, attributes, checksums, escape, meta, unescape, write_headers
+from skyferry.stores.azure.metadata import Pin, attributes, checksums, escape, meta, unescape, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"
 ETAG = "0x8DC0FFEE"

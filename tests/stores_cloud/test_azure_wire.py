@@ -13,10 +13,10 @@ from skyferry.credentials import Provider, fixed
 from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, StoreError, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Precondition, Reach
-from skyferry.stores.azure import AzureStore
-from skyferry.stores.azure_proof import CRC64, crc64
-from skyferry.stores.azure_upload import ALIVE
-from skyferry.stores.azure_wire import OLDER, AzureOptions
+from skyferry.stores.azure.checksums import CRC64, crc64
+from skyferry.stores.azure.client import OLDER, AzureOptions
+from skyferry.stores.azure.store import AzureStore
+from skyferry.stores.azure.upload import ALIVE
 
 OLD, NEW = "2026-11-23T10:00:00.0000001Z", "2026-11-23T10:00:00.0000002Z"
 TAG = '"0x8DC0FFEE"'

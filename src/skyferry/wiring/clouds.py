@@ -106,8 +106,8 @@ def _gcs(
 def _azure(
     url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
 ) -> ObjectStore:
-    from skyferry.stores.azure import AzureStore
-    from skyferry.stores.azure_wire import AzureOptions
+    from skyferry.stores.azure.client import AzureOptions
+    from skyferry.stores.azure.store import AzureStore
 
     options = AzureOptions(settings.endpoint, settings.encryption_scope, settings.hierarchical)
     credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)

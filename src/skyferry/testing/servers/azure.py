@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from skyferry.azure_auth import AzureProvider, SharedKey
 from skyferry.credentials import fixed
-from skyferry.stores.azure import AzureStore
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers.azurite import Azurite
 
 

@@ -23,10 +23,10 @@ from dataclasses import dataclass, replace
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, StoreError, Unsupported, UploadGone
 from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.stores.azure_listing import Listing
-from skyferry.stores.azure_meta import Pin, write_headers, written
-from skyferry.stores.azure_proof import CRC64, combined, crc64, demand, digest
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.checksums import CRC64, combined, crc64, demand, digest
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.listing import Listing
+from skyferry.stores.azure.metadata import Pin, write_headers, written
 from skyferry.stores.s3.metadata import to_base64
 
 _ID = re.compile(r"[0-9a-f]{24}")

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 from skyferry.errors import StoreError
 from skyferry.model import UNPLAIN, Checksums, ObjectMeta, Position
-from skyferry.stores.azure_meta import quoted
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.metadata import quoted
 from skyferry.stores.common import Pages
 from skyferry.stores.s3.metadata import from_base64
 

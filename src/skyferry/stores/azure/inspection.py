@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from skyferry.azure_auth import AzureProvider
 from skyferry.callers import azure_caller, skew
 from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, looked
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureOptions, AzureWire
 
 MANAGEMENT = Unknown("Azure's management interface tells it, and Blob Storage not")
 LOOK = "Storage Blob Data Reader"

@@ -13,7 +13,7 @@ from skyferry.azure_auth import AzureProvider, SharedKey, authorization, copy_so
 from skyferry.errors import ConfigError, StoreError
 from skyferry.http import DOCUMENT, Answer, Http, Limits, retry_after
 from skyferry.model import FILE_MODES, Traits
-from skyferry.stores.azure_errors import Refusal, translate
+from skyferry.stores.azure.errors import Refusal, translate
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
 STARTS = "2026-02-06"  # the API version since which a listing may start anywhere

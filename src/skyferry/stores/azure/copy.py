@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.ports import Reach
-from skyferry.stores.azure_meta import Pin, written
-from skyferry.stores.azure_upload import AzureUploads
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.metadata import Pin, written
+from skyferry.stores.azure.upload import AzureUploads
 from skyferry.stores.s3.metadata import from_base64, to_base64
 
 

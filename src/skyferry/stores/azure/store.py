@@ -14,13 +14,13 @@ from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.azure_copy import AzureCopies
-from skyferry.stores.azure_inspect import inspect
-from skyferry.stores.azure_listing import Listing
-from skyferry.stores.azure_meta import Pin, meta, write_headers, written
-from skyferry.stores.azure_proof import demand, digest
-from skyferry.stores.azure_upload import AzureUploads
-from skyferry.stores.azure_wire import AzureOptions, AzureWire
+from skyferry.stores.azure.checksums import demand, digest
+from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.copy import AzureCopies
+from skyferry.stores.azure.inspection import inspect
+from skyferry.stores.azure.listing import Listing
+from skyferry.stores.azure.metadata import Pin, meta, write_headers, written
+from skyferry.stores.azure.upload import AzureUploads
 from skyferry.stores.common import check_key, replacing
 from skyferry.stores.s3.metadata import content_range, from_base64
 
