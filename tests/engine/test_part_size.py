@@ -8,7 +8,7 @@ from skyferry.engine.large import lengths, part_size
 from skyferry.errors import Unsupported
 from skyferry.model import Traits, Upload
 from skyferry.stores.azure.client import AzureOptions
-from skyferry.stores.gcs import TRAITS as GCS
+from skyferry.stores.gcs.store import TRAITS as GCS
 from skyferry.stores.s3.services import SERVICES
 
 MIB, TIB = 2**20, 2**40

@@ -11,7 +11,7 @@ from tests.policy.lab import settings
 from skyferry.config.patterns import Template
 from skyferry.policy import google
 from skyferry.policy.needs import TAGLESS, Needs, StoreNeeds, needs, shortest
-from skyferry.stores.gcs_upload import SCRATCH
+from skyferry.stores.gcs.upload import SCRATCH
 from skyferry.stores.s3.services import SERVICES
 
 STORES = {

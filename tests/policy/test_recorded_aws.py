@@ -15,7 +15,7 @@ from skyferry.credentials import fixed
 from skyferry.model import Attributes, Checksums
 from skyferry.policy import aws as policy
 from skyferry.policy.needs import needs
-from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.local import LocalStore
 from skyferry.testing.permissions import Unknown
 from skyferry.testing.permissions.aws import asks

@@ -18,7 +18,7 @@ from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import azure as policy
 from skyferry.policy.needs import needs
 from skyferry.ports import Outgoing
-from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.stores.gcs.client import GcsOptions
 from skyferry.testing.permissions import Ask, Unknown
 from skyferry.testing.permissions import azure as permissions
 from skyferry.testing.servers import Azurite, GcsFake

@@ -20,8 +20,8 @@ from skyferry.policy import google as policy
 from skyferry.policy.needs import needs
 from skyferry.ports import Outgoing
 from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
-from skyferry.stores.gcs import GcsStore
-from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.stores.gcs.client import GcsOptions
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.permissions import Ask, Unknown
 from skyferry.testing.permissions.google import asks, rpc
 from skyferry.testing.servers import GcsFake

@@ -11,8 +11,8 @@ import pytest
 from tests.absent import absent
 
 from skyferry.credentials import fixed
-from skyferry.stores.gcs import GcsStore
-from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.stores.gcs.client import GcsOptions
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.stores.s3.client import S3Options
 from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock

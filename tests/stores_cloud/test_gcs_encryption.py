@@ -14,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage  # type: ignore[import-untyped]  # no stubs are published with it
 
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 
 KEY = "projects/p/locations/eu/keyRings/r/cryptoKeys/k"

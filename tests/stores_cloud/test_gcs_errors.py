@@ -18,7 +18,7 @@ from skyferry.errors import (
     Throttled,
 )
 from skyferry.http import Answer
-from skyferry.stores.gcs_errors import refusal, translate
+from skyferry.stores.gcs.errors import refusal, translate
 
 CASES = [
     (404, "notFound", "No such object: b/o", ObjectNotFound, ""),

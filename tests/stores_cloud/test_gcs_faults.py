@@ -19,7 +19,7 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Part, Upload
 from skyferry.ports import ANY, Precondition
-from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.store_cases.place import digests

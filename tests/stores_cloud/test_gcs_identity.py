@@ -14,8 +14,8 @@ from skyferry.credentials import fixed
 from skyferry.errors import IdentityRefused, InternalError
 from skyferry.identity.build import Surroundings, google_token
 from skyferry.identity.renewing import Renewing
-from skyferry.stores.gcs import GcsStore
-from skyferry.stores.gcs_wire import GcsOptions
+from skyferry.stores.gcs.client import GcsOptions
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices
 from skyferry.testing.identity.clouds import ACCOUNT, POOL, PROJECT, PROVIDER

@@ -26,8 +26,8 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, Precondition
-from skyferry.stores.gcs import GcsStore
-from skyferry.stores.gcs_resumable import STEP
+from skyferry.stores.gcs.resumable import STEP
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
 from skyferry.testing.store_cases.place import BARE, digests, noise

@@ -30,7 +30,7 @@ from skyferry.model import (
 )
 from skyferry.ports import Filter, Outgoing
 from skyferry.records import Record
-from skyferry.stores.gcs import GcsStore
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
 from skyferry.testing.store_cases.place import noise

@@ -9,7 +9,7 @@ from skyferry.errors import BucketNotFound
 from skyferry.ports.inspection import Notice, Unknown
 from skyferry.stores.azure.client import AzureOptions
 from skyferry.stores.azure.inspection import namespace
-from skyferry.stores.gcs_wire import GcsWire
+from skyferry.stores.gcs.client import GcsWire
 from skyferry.stores.s3.client import S3Wire
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace

@@ -94,8 +94,8 @@ def _s3(
 def _gcs(
     url: StoreUrl, settings: StoreSettings, around: Surroundings, identities: Identities, quiet: float
 ) -> ObjectStore:
-    from skyferry.stores.gcs import GcsStore
-    from skyferry.stores.gcs_wire import GcsOptions
+    from skyferry.stores.gcs.client import GcsOptions
+    from skyferry.stores.gcs.store import GcsStore
 
     options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project, settings.uploads)
     who = settings.identity

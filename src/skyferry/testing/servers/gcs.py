@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from skyferry.credentials import TokenProvider
-from skyferry.stores.gcs import GcsStore
-from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+from skyferry.stores.gcs.client import GcsOptions, GcsWire
+from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.proxy import Exchange, Fault
 
 

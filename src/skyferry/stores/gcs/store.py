@@ -28,11 +28,11 @@ from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, 
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import check_key, replacing
-from skyferry.stores.gcs_inspect import inspect
-from skyferry.stores.gcs_meta import FIELDS, conditions, is_generation, meta, ranged, resource
-from skyferry.stores.gcs_resumable import STEP, GcsResumable
-from skyferry.stores.gcs_upload import MOST, SCRATCH, GcsUploads
-from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+from skyferry.stores.gcs.client import GcsOptions, GcsWire
+from skyferry.stores.gcs.inspection import inspect
+from skyferry.stores.gcs.metadata import FIELDS, conditions, is_generation, meta, ranged, resource
+from skyferry.stores.gcs.resumable import STEP, GcsResumable
+from skyferry.stores.gcs.upload import MOST, SCRATCH, GcsUploads
 
 # "About Cloud Storage objects", object names
 _FORBIDDEN = re.compile(r"[\0\r\n]")

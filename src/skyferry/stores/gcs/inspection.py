@@ -11,7 +11,7 @@ from urllib.parse import quote
 from skyferry.callers import google_caller, skew
 from skyferry.credentials import TokenProvider
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, looked
-from skyferry.stores.gcs_wire import GcsOptions, GcsWire
+from skyferry.stores.gcs.client import GcsOptions, GcsWire
 
 PERMISSIONS = {
     "storage.objects.get": READ,

@@ -23,8 +23,8 @@ from awscrt.checksums import combine_crc32c
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.common import Pages
-from skyferry.stores.gcs_meta import FIELDS, STANDARD, attributes, meta, resource, to_hex
-from skyferry.stores.gcs_wire import GcsWire
+from skyferry.stores.gcs.client import GcsWire
+from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
 
 SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this store shows it
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)

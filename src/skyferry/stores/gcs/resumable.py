@@ -30,10 +30,10 @@ from skyferry.errors import (
 from skyferry.frozen import dataclass
 from skyferry.http import Answer, seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.stores.gcs_errors import refusal, translate
-from skyferry.stores.gcs_meta import FIELDS, meta, resource, to_base64
-from skyferry.stores.gcs_upload import proven
-from skyferry.stores.gcs_wire import GcsWire
+from skyferry.stores.gcs.client import GcsWire
+from skyferry.stores.gcs.errors import refusal, translate
+from skyferry.stores.gcs.metadata import FIELDS, meta, resource, to_base64
+from skyferry.stores.gcs.upload import proven
 
 STEP = 256 * 2**10  # bytes: what a session keeps before its end is a multiple of it
 TURNS = 10  # tries to begin an upload to a key that is overwritten again and again

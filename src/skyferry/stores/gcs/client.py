@@ -13,8 +13,8 @@ import orjson
 from skyferry.credentials import TokenProvider
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
 from skyferry.http import DOCUMENT, Answer, Http, Limits
-from skyferry.stores.gcs_errors import CREATE, ambiguous, refusal, translate
-from skyferry.stores.gcs_meta import FIELDS
+from skyferry.stores.gcs.errors import CREATE, ambiguous, refusal, translate
+from skyferry.stores.gcs.metadata import FIELDS
 
 GOOGLE = "https://storage.googleapis.com"
 
