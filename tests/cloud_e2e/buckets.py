@@ -14,7 +14,7 @@ from botocore.config import Config  # type: ignore[import-untyped]  # as boto3
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage  # type: ignore[import-untyped]  # as boto3
 
-from skyferry.stores.local_names import key_of, path_of
+from skyferry.stores.local.names import key_of, path_of
 
 
 @dataclass(frozen=True)

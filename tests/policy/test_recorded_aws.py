@@ -16,7 +16,7 @@ from skyferry.model import Attributes, Checksums
 from skyferry.policy import aws as policy
 from skyferry.policy.needs import needs
 from skyferry.stores.gcs.client import GcsOptions
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.permissions import Unknown
 from skyferry.testing.permissions.aws import asks
 from skyferry.testing.servers import GcsFake, LocalStack

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Attributes
 from skyferry.ports import Precondition
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import digests
 
 KEYS, TURNS = 40, 25

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skyferry.model import ObjectMeta
 from skyferry.ports import ANY, Precondition
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import EVERYTHING, digests
 
 

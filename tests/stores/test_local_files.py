@@ -28,11 +28,11 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Precondition
-from skyferry.stores import local_write
-from skyferry.stores.local import LocalStore
-from skyferry.stores.local_errors import _ROWS as ROWS
-from skyferry.stores.local_errors import TABLE, translate
-from skyferry.stores.local_files import write_all
+from skyferry.stores.local.blocking import writing as local_write
+from skyferry.stores.local.blocking.files import write_all
+from skyferry.stores.local.errors import _ROWS as ROWS
+from skyferry.stores.local.errors import TABLE, translate
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import EVERYTHING, digests
 
 OLD = local_write.ABANDONED + 60  # seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyferry.stores.local_inspect import CASELESS, inspect
+from skyferry.stores.local.blocking.inspection import CASELESS, inspect
 
 
 def test_a_folder_that_ignores_case_says_so(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import StoreUnavailable
-from skyferry.stores.local import LocalStore
-from skyferry.stores.local_lane import HELPERS, Lane, Steps, stepless, through
+from skyferry.stores.local.io_thread import HELPERS, Lane, Steps, stepless, through
+from skyferry.stores.local.store import LocalStore
 
 
 @pytest.fixture

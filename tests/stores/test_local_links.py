@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import InvalidKey, ObjectNotFound, SkyferryError
-from skyferry.stores.local import LocalStore
-from skyferry.stores.local_links import joined
+from skyferry.stores.local.blocking.links import joined
+from skyferry.stores.local.store import LocalStore
 
 
 @pytest.fixture

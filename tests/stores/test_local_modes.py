@@ -11,8 +11,8 @@ import pytest
 
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part
-from skyferry.stores.local import LocalStore
-from skyferry.stores.local_files import BY_UMASK, folder_modes, umask
+from skyferry.stores.local.blocking.files import BY_UMASK, folder_modes, umask
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import digests
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyferry.errors import InvalidKey
-from skyferry.stores.local_names import PRIVATE, is_private, key_of, names_of, path_of
+from skyferry.stores.local.names import PRIVATE, is_private, key_of, names_of, path_of
 
 COMPONENT = st.one_of(
     st.sampled_from(

@@ -22,8 +22,8 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Precondition
-from skyferry.stores import local_write
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.blocking import writing as local_write
+from skyferry.stores.local.store import LocalStore
 
 OLD = local_write.ABANDONED + 60  # seconds
 
@@ -193,7 +193,7 @@ async def test_a_listing_does_not_end_quietly_in_a_bucket_that_is_gone(
     store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was not found would look like deletes."""
-    monkeypatch.setattr("skyferry.stores.local.PAGE", 1)
+    monkeypatch.setattr("skyferry.stores.local.store.PAGE", 1)
     for n in range(3):
         await put(store, f"d{n}/k")
     listing = store.list()

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from skyferry.model import Attributes
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import digests
 
 CONTENDER = Path(__file__).with_name("contender.py")

@@ -13,7 +13,7 @@ import pytest
 from skyferry.errors import InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Precondition
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 
 SECRET = b"outside"
 EVIL = ("../secret", "../outside/secret", "a/../../secret", "/etc/passwd", "..", "a/..", "./../secret", "//etc/passwd")

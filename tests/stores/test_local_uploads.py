@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from skyferry.model import Attributes, Upload
-from skyferry.stores import local_uploads
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local import uploads as local_uploads
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store_cases.place import digests
 
 

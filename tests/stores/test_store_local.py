@@ -11,7 +11,7 @@ from typing import ClassVar, NoReturn
 
 import pytest
 
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.testing.store import Place, StoreConformance
 
 BELOW = "scratch area/1/"

@@ -17,7 +17,7 @@ from skyferry.clock import SystemClock
 from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed, SkyferryError
 from skyferry.model import Attributes
 from skyferry.ports import Precondition
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.store_cases.place import digests, pieces
 

@@ -13,7 +13,7 @@ from skyferry.clock import SystemClock
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
 from skyferry.records import Record
-from skyferry.stores.local_names import key_of, path_of
+from skyferry.stores.local.names import key_of, path_of
 from skyferry.watch.folder import FolderWatcher
 from skyferry.watch.look import Watched
 

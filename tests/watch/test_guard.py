@@ -16,7 +16,7 @@ from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, ObjectRef, Placement, Position, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.records import Record
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.watch import guard
 from skyferry.watch.approved import ApprovedDeletes
 from skyferry.watch.guard import DeleteGuard, Guarded

@@ -12,7 +12,7 @@ import pytest
 
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
-from skyferry.stores.local_names import key_of, path_of
+from skyferry.stores.local.names import key_of, path_of
 from skyferry.watch import look
 from skyferry.watch.look import ADDED, DELETED, MODIFIED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
 from skyferry.watch.wholeness import Wholeness

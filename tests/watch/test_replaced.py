@@ -15,7 +15,7 @@ from skyferry.config.settings import Settings
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, Placement, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
-from skyferry.stores.local import LocalStore
+from skyferry.stores.local.store import LocalStore
 from skyferry.watch.guard import DeleteGuard, Guarded
 from skyferry.watch.known import KnownFolder
 from skyferry.watch.look import Watched

@@ -83,7 +83,7 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> Named:
 
 def _local(text: str, path: str, folder: bool, settings: Settings) -> Named:
     from skyferry.config.settings import StoreSettings
-    from skyferry.stores.local_names import key_of
+    from skyferry.stores.local.names import key_of
 
     whole = Path(os.path.abspath(path or "."))
     special = _special_files(whole, settings)

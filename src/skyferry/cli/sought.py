@@ -86,7 +86,7 @@ def _by_path(text: str, settings: Settings) -> Iterator[Sought]:
     """A file in the folder of a store, by path or file:// URL."""
     from skyferry.config.urls import StoreUrl
     from skyferry.errors import InvalidKey
-    from skyferry.stores.local_names import key_of
+    from skyferry.stores.local.names import key_of
 
     scheme, colon, rest = text.partition("://")
     paths = [text] if not colon else [rest, unquote(rest)] if scheme == "file" else []

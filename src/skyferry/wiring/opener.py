@@ -19,8 +19,8 @@ from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue
 from skyferry.queues.sqlite import SqliteQueue
-from skyferry.stores.local import LocalStore
-from skyferry.stores.local_special import SpecialFiles
+from skyferry.stores.local.special import SpecialFiles
+from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
 from skyferry.stores.simulator import SimulatedStore
 from skyferry.wiring.clouds import Identities, cloud_queue, cloud_store

@@ -38,7 +38,7 @@ from skyferry.queues.dead import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.status import Status
-from skyferry.stores.local_names import key_of, path_of
+from skyferry.stores.local.names import key_of, path_of
 from skyferry.watch.approved import ApprovedDeletes
 from skyferry.watch.guard import DeleteGuard, Guarded
 from skyferry.watch.known import KnownFolder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyferry.ports import Observer
 from skyferry.records import Record
-from skyferry.stores.local_files import special_kind
+from skyferry.stores.local.blocking.files import special_kind
 
 KNOWN = 100_000  # paths that are remembered; what is found beyond them is not reported
 

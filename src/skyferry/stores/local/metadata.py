@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from skyferry.model import EMPTY, Attributes, Checksums, ObjectMeta, Position
-from skyferry.stores.local_bucket import Bucket
-from skyferry.stores.local_files import opened, write_all
+from skyferry.stores.local.blocking.bucket import Bucket
+from skyferry.stores.local.blocking.files import opened, write_all
 
 XATTR = "user.skyferry"
 BESIDE = b'{"beside":true}'  # the attribute of a file whose metadata did not fit into it

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from skyferry.model import Part, Upload
-from skyferry.stores.local_bucket import UPLOADS, Bucket
-from skyferry.stores.local_files import opened
+from skyferry.stores.local.blocking.bucket import UPLOADS, Bucket
+from skyferry.stores.local.blocking.files import opened
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _APPEND = os.O_WRONLY | os.O_APPEND

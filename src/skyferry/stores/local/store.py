@@ -29,18 +29,18 @@ from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, StoreUna
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.local_bucket import Bucket
-from skyferry.stores.local_errors import translate
-from skyferry.stores.local_files import existing, read_range, special
-from skyferry.stores.local_inspect import inspect
-from skyferry.stores.local_lane import Lane, Steps, stepless, through
-from skyferry.stores.local_links import target
-from skyferry.stores.local_meta import describe, version_of
-from skyferry.stores.local_names import LONGEST_NAME, names_of
-from skyferry.stores.local_threads import Threads
-from skyferry.stores.local_uploads import under_way
-from skyferry.stores.local_walk import Listeners, walk
-from skyferry.stores.local_write import LocalWriter
+from skyferry.stores.local.blocking.bucket import Bucket
+from skyferry.stores.local.blocking.files import existing, read_range, special
+from skyferry.stores.local.blocking.inspection import inspect
+from skyferry.stores.local.blocking.links import target
+from skyferry.stores.local.blocking.listing import Listeners, walk
+from skyferry.stores.local.blocking.writing import LocalWriter
+from skyferry.stores.local.errors import translate
+from skyferry.stores.local.io_thread import Lane, Steps, stepless, through
+from skyferry.stores.local.metadata import describe, version_of
+from skyferry.stores.local.names import LONGEST_NAME, names_of
+from skyferry.stores.local.threads import Threads
+from skyferry.stores.local.uploads import under_way
 
 T = TypeVar("T")
 Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Unknown
-from skyferry.stores.local_names import PRIVATE
+from skyferry.stores.local.names import PRIVATE
 
 FOLDER = Unknown("it is a folder")
 CASELESS = ", and it ignores case: keys that differ in case alone replace each other"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyferry.errors import BucketNotFound
-from skyferry.stores.local_files import DIRECTORY, close_to_others, descend, opened
-from skyferry.stores.local_names import PRIVATE
+from skyferry.stores.local.blocking.files import DIRECTORY, close_to_others, descend, opened
+from skyferry.stores.local.names import PRIVATE
 
 TMP = "tmp"  # the folder of ours with what is being written
 UPLOADS = "uploads"  # and that with what is known of uploads under way

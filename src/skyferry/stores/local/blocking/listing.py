@@ -12,11 +12,11 @@ from stat import S_ISREG
 
 from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.model import ObjectMeta
-from skyferry.stores.local_bucket import Bucket
-from skyferry.stores.local_files import DIRECTORY, opened, parent, special_kind
-from skyferry.stores.local_links import target
-from skyferry.stores.local_meta import summary
-from skyferry.stores.local_names import is_private, key_of
+from skyferry.stores.local.blocking.bucket import Bucket
+from skyferry.stores.local.blocking.files import DIRECTORY, opened, parent, special_kind
+from skyferry.stores.local.blocking.links import target
+from skyferry.stores.local.metadata import summary
+from skyferry.stores.local.names import is_private, key_of
 
 
 @dataclass(frozen=True, slots=True)

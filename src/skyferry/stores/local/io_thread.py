@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from skyferry.stores.local_threads import Results, joined, started
+from skyferry.stores.local.threads import Results, joined, started
 
 T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors, each of which is flushed before it goes on

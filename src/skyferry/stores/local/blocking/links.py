@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from skyferry.stores.local_files import parent
-from skyferry.stores.local_names import is_private
+from skyferry.stores.local.blocking.files import parent
+from skyferry.stores.local.names import is_private
 
 HOPS = 8  # links to links
 

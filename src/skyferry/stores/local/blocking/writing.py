@@ -17,12 +17,12 @@ from awscrt import checksums as crt
 from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Precondition, Upload
-from skyferry.stores import local_uploads
-from skyferry.stores.local_bucket import TMP, Bucket
-from skyferry.stores.local_files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
-from skyferry.stores.local_lane import Steps, through
-from skyferry.stores.local_meta import attach, detach, summary, version_of
-from skyferry.stores.local_names import names_of
+from skyferry.stores.local import uploads as local_uploads
+from skyferry.stores.local.blocking.bucket import TMP, Bucket
+from skyferry.stores.local.blocking.files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
+from skyferry.stores.local.io_thread import Steps, through
+from skyferry.stores.local.metadata import attach, detach, summary, version_of
+from skyferry.stores.local.names import names_of
 
 ABANDONED = 7 * 86400.0  # seconds after which nobody goes on with a temporary file
 PRUNED = 50  # times that a folder may be removed by deletes just before a write takes its name
