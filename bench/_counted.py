@@ -20,7 +20,7 @@ from google.pubsub_v1.types import (
 )
 
 from skyferry.credentials import fixed
-from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.testing.servers.proxy import Exchange, FaultProxy
 from skyferry.testing.servers.pubsub import PubSubEmulator
 

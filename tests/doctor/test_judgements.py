@@ -18,7 +18,7 @@ from skyferry.doctor.needs import Needs, Shape, shapes
 from skyferry.doctor.pace import Pace
 from skyferry.model import ObjectMeta
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
-from skyferry.queues.sqs_inspect import senders
+from skyferry.queues.sqs.inspection import senders
 from skyferry.stores.s3.inspection import notices as s3_notices
 
 NOBODY = Unknown("nobody tells")

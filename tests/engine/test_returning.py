@@ -14,7 +14,7 @@ from skyferry.engine.tell import Teller
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letters
-from skyferry.queues.dead import QueueDeadLetters
+from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock

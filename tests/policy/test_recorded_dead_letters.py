@@ -24,7 +24,7 @@ from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google
 from skyferry.policy.needs import needs
 from skyferry.ports import Filter, Outgoing
-from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.testing.permissions import azure as azure_permissions
 from skyferry.testing.permissions.google import rpc
 from skyferry.testing.servers import Azurite, LocalStack

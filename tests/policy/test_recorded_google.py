@@ -19,7 +19,7 @@ from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import google as policy
 from skyferry.policy.needs import needs
 from skyferry.ports import Outgoing
-from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.permissions import Ask, Unknown

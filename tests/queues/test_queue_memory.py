@@ -8,7 +8,7 @@ import pytest
 
 from skyferry.ports import EventQueue, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
-from skyferry.queues.waiting import Bell
+from skyferry.queues.notifier import Bell
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
 

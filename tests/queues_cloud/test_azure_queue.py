@@ -10,7 +10,7 @@ from tests.queues_cloud.test_azure_queue_conformance import AzureHarness
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
-from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.proxy import Fault, FaultProxy

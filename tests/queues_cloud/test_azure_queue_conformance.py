@@ -11,7 +11,7 @@ import pytest
 from skyferry.azure_auth import SharedKey
 from skyferry.credentials import fixed
 from skyferry.ports import EventQueue, Message, Outgoing
-from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers import Azurite
 

@@ -11,7 +11,7 @@ from tests.queues_cloud.test_sqs_conformance import SqsHarness, created
 
 from skyferry.model import Failure
 from skyferry.ports import DeadLetter, EventQueue, letters
-from skyferry.queues.dead import QueueDeadLetters
+from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 

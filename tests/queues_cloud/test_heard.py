@@ -11,9 +11,9 @@ from skyferry.clock import SystemClock
 from skyferry.credentials import fixed
 from skyferry.engine.heard import NOT_YET, HeardQueue
 from skyferry.errors import QueueError
-from skyferry.queues.pubsub import PubSubQueue
-from skyferry.queues.pubsub_wire import PubSubOptions
-from skyferry.queues.sqs import SqsQueue
+from skyferry.queues.pubsub.client import PubSubOptions
+from skyferry.queues.pubsub.queue import PubSubQueue
+from skyferry.queues.sqs.queue import SqsQueue
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 

@@ -19,8 +19,8 @@ from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untype
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Message
-from skyferry.queues.pubsub import HEARTBEAT, TRIES, PubSubQueue
-from skyferry.queues.pubsub_wire import PubSubOptions
+from skyferry.queues.pubsub.client import PubSubOptions
+from skyferry.queues.pubsub.queue import HEARTBEAT, TRIES, PubSubQueue
 from skyferry.testing.clock import ManualClock
 
 FOR_GOOD, FOR_THE_MOMENT = "PERMANENT_FAILURE_INVALID_ACK_ID", "TRANSIENT_FAILURE_UNORDERED_ACK_ID"

@@ -16,8 +16,8 @@ from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.pubsub import CHUNK, PubSubQueue
-from skyferry.queues.pubsub_wire import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.queue import CHUNK, PubSubQueue
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers.pubsub import PubSubEmulator

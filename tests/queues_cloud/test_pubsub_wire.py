@@ -14,8 +14,8 @@ from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPull
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.credentials import fixed
 from skyferry.errors import QueueError
-from skyferry.queues.pubsub import PubSubQueue
-from skyferry.queues.pubsub_wire import PubSubOptions
+from skyferry.queues.pubsub.client import PubSubOptions
+from skyferry.queues.pubsub.queue import PubSubQueue
 from skyferry.wiring import Opener
 
 LARGE = 9 * 2**20  # bytes; a message may have up to 10 MB

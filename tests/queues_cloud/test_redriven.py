@@ -21,7 +21,7 @@ from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
 
 from skyferry.cli import main
-from skyferry.queues.plain import unwrap
+from skyferry.queues.text_envelope import unwrap
 from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 

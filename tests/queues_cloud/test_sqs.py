@@ -13,8 +13,8 @@ from skyferry.errors import QueueError
 from skyferry.http import Answer
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.sqs import LONGEST_HOLD, REST, SqsQueue
-from skyferry.queues.sqs_wire import SqsOptions, SqsWire, code, refused
+from skyferry.queues.sqs.client import SqsOptions, SqsWire, code, refused
+from skyferry.queues.sqs.queue import LONGEST_HOLD, REST, SqsQueue
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Fault, FaultProxy

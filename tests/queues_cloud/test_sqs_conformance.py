@@ -10,8 +10,8 @@ import pytest
 
 from skyferry.credentials import S3Credentials, fixed
 from skyferry.ports import EventQueue
-from skyferry.queues.sqs import SqsQueue
-from skyferry.queues.sqs_wire import SqsOptions, SqsWire
+from skyferry.queues.sqs.client import SqsOptions, SqsWire
+from skyferry.queues.sqs.queue import SqsQueue
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers import LocalStack
 

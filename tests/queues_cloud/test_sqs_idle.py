@@ -9,8 +9,8 @@ import pytest
 from tests.queues_cloud.test_sqs_conformance import ANY, created
 
 from skyferry.ports import Outgoing
-from skyferry.queues import sqs
-from skyferry.queues.sqs import SqsQueue
+from skyferry.queues.sqs import queue as sqs
+from skyferry.queues.sqs.queue import SqsQueue
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Exchange, FaultProxy
 

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.queues.waiting import HEAD_START, Bell
+from skyferry.queues.notifier import HEAD_START, Bell
 
 
 class _Place(Enum):

@@ -24,7 +24,7 @@ import orjson
 from skyferry.errors import QueueError, SkyferryError
 from skyferry.model import Priority
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.queues.waiting import HEAD_START, Bell
+from skyferry.queues.notifier import HEAD_START, Bell
 from skyferry.sqlite import Presence, SqliteFile
 
 POLL = 0.2  # seconds between looks at what other processes have sent; one look costs about 0.1 ms

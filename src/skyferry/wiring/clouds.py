@@ -143,8 +143,8 @@ def cloud_queue(settings: QueueAddress, around: Surroundings, identities: Identi
 
 
 def _sqs(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
-    from skyferry.queues.sqs import SqsQueue
-    from skyferry.queues.sqs_wire import SqsOptions
+    from skyferry.queues.sqs.client import SqsOptions
+    from skyferry.queues.sqs.queue import SqsQueue
 
     region = settings.region or region_of(around.env) or "us-east-1"
     options = SqsOptions(settings.endpoint, region, url.account, max(1, round(settings.lease)))
@@ -154,8 +154,8 @@ def _sqs(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities
 
 
 def _pubsub(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
-    from skyferry.queues.pubsub import PubSubQueue
-    from skyferry.queues.pubsub_wire import PubSubOptions
+    from skyferry.queues.pubsub.client import PubSubOptions
+    from skyferry.queues.pubsub.queue import PubSubQueue
 
     topic = url.topic(settings.topic) if settings.topic else ""
     options = PubSubOptions(topic=topic, endpoint=settings.endpoint, lease=settings.lease)
@@ -166,7 +166,7 @@ def _pubsub(url: QueueUrl, settings: QueueAddress, around: Surroundings, identit
 
 
 def _azq(url: QueueUrl, settings: QueueAddress, around: Surroundings, identities: Identities) -> EventQueue:
-    from skyferry.queues.azure_queue import AzureQueue, AzureQueueOptions
+    from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
 
     credential = _at_azure(url.account or account_of(settings.endpoint), settings.identity, around, identities)
     options = AzureQueueOptions(settings.endpoint, settings.lease)

@@ -34,7 +34,7 @@ from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing
-from skyferry.queues.dead import QueueDeadLetters
+from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.status import Status

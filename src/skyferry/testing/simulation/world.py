@@ -28,7 +28,7 @@ from skyferry.events.native import encode
 from skyferry.ledgers.memory import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
-from skyferry.queues.dead import QueueDeadLetters
+from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
 from skyferry.retry import Backoff

@@ -13,7 +13,7 @@ from skyferry.callers import google_caller
 from skyferry.credentials import TokenProvider
 from skyferry.errors import QueueError, StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
-from skyferry.queues.pubsub_wire import SERVICE, Metadata, PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import SERVICE, Metadata, PubSubOptions, PubSubWire
 
 CONSUME, PUBLISH = "pubsub.subscriptions.consume", "pubsub.topics.publish"
 LOOK = Unknown("may not look (pubsub.subscriptions.get)")

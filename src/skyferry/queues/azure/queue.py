@@ -27,10 +27,10 @@ from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.http import Answer, Http, Limits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues.azure_queue_inspect import inspect
-from skyferry.queues.plain import unwrap, wrap
-from skyferry.queues.together import PARALLEL, each, more
-from skyferry.queues.waiting import Bell
+from skyferry.queues.azure.inspection import inspect
+from skyferry.queues.concurrency import PARALLEL, each, more
+from skyferry.queues.notifier import Bell
+from skyferry.queues.text_envelope import unwrap, wrap
 
 BATCH = 32  # messages in one answer
 LONGEST = 7 * 24 * 3600  # seconds that a message may be hidden

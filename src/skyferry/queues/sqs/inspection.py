@@ -11,7 +11,7 @@ from skyferry.callers import aws_caller
 from skyferry.credentials import S3Provider
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
-from skyferry.queues.sqs_wire import SqsOptions, SqsWire
+from skyferry.queues.sqs.client import SqsOptions, SqsWire
 
 OWN_KEY = (
     "alias/aws/sqs"  # no service of Amazon's may use it, and nobody can let it ("Key management", SQS Developer Guide)

@@ -26,10 +26,10 @@ from skyferry.credentials import TokenProvider
 from skyferry.errors import CannotSend, QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues import together
-from skyferry.queues.pubsub_inspect import PUBLISH, allowed, inspect
-from skyferry.queues.pubsub_wire import Metadata, PubSubOptions, PubSubWire
-from skyferry.queues.waiting import Bell
+from skyferry.queues import concurrency as together
+from skyferry.queues.notifier import Bell
+from skyferry.queues.pubsub.client import Metadata, PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.inspection import PUBLISH, allowed, inspect
 
 CHUNK = 1000  # messages in one request
 LONGEST_DELAY = 600  # seconds

@@ -27,10 +27,10 @@ from skyferry.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues.plain import Pairs, text_of, unwrap, wrap
-from skyferry.queues.sqs_inspect import inspect
-from skyferry.queues.sqs_wire import SqsOptions, SqsWire
-from skyferry.queues.together import each, more
+from skyferry.queues.concurrency import each, more
+from skyferry.queues.sqs.client import SqsOptions, SqsWire
+from skyferry.queues.sqs.inspection import inspect
+from skyferry.queues.text_envelope import Pairs, text_of, unwrap, wrap
 
 BATCH = 10  # messages in one request
 BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
