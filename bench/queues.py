@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from skyferry.clock import SystemClock
 from skyferry.ports import Message, Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 BATCH = 256
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from skyferry.errors import QueueError
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, Priority
 from skyferry.ports import Message, Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli

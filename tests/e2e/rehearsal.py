@@ -16,7 +16,7 @@ import yaml
 
 from skyferry.clock import SystemClock
 from skyferry.ports import Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 
 class Rehearsal:

@@ -25,7 +25,7 @@ from skyferry.model import ObjectRef, Provider
 from skyferry.observe import MetricsObserver
 from skyferry.ports import Outgoing
 from skyferry.ports.held import HeldDelete
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.wiring import build
 from skyferry.wiring import service as wiring
 

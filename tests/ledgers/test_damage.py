@@ -16,7 +16,7 @@ from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
 from skyferry.ledgers.sqlite import SWEEP, SqliteLedger
 from skyferry.model import Claim
 from skyferry.ports import Outgoing, Settlement, Wait
-from skyferry.queues.sqlite import REAP, SqliteQueue
+from skyferry.queues.sqlite.queue import REAP, SqliteQueue
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import claim, done, transfer
 

@@ -14,7 +14,7 @@ import pytest
 from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.ports import Outgoing, Settlement
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.sqlite import SqliteFile
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import claim, done, transfer

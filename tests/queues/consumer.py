@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skyferry.clock import SystemClock
 from skyferry.ports import Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 
 async def work(queue: SqliteQueue) -> None:

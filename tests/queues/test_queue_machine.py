@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from skyferry.model import Priority
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.testing.clock import ManualClock
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import pytest
 
 from skyferry.clock import SystemClock
 from skyferry.ports import Outgoing
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 CONSUMER = Path(__file__).with_name("consumer.py")
 SENT = [b"%d" % number for number in range(2000)]

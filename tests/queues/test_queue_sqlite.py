@@ -12,7 +12,7 @@ import pytest
 
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.queues.sqlite import SQL, SqliteQueue
+from skyferry.queues.sqlite.queue import SQL, SqliteQueue
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
 

@@ -18,7 +18,7 @@ from skyferry.ledgers.memory import MemoryLedger
 from skyferry.ledgers.sqlite import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.stores.local.special import SpecialFiles
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore

@@ -32,12 +32,12 @@ REAP = 1.0  # seconds between looks for processes that died
 
 
 def _text(name: str) -> str:
-    return resources.files("skyferry.queues").joinpath(name).read_text("utf-8")
+    return resources.files("skyferry.queues.sqlite").joinpath(name).read_text("utf-8")
 
 
 def _statements() -> Mapping[str, str]:
     """By name: each begins with a line `-- name` or `-- name: what it does`."""
-    _, *parts = re.split(r"^-- (\w+)(?:: .*)?\n(?=[A-Z])", _text("sqlite.sql"), flags=re.MULTILINE)
+    _, *parts = re.split(r"^-- (\w+)(?:: .*)?\n(?=[A-Z])", _text("statements.sql"), flags=re.MULTILINE)
     return MappingProxyType(dict(zip(parts[::2], parts[1::2], strict=True)))
 
 
