@@ -16,7 +16,7 @@ import pytest
 
 from skyferry.cli import main
 from skyferry.clock import SystemClock
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import (
     Change,
     Checksums,

@@ -14,7 +14,7 @@ from tests.ledgers.test_damage import scratch, written
 
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.observe import Fanout
 from skyferry.wiring import build
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Provider
 from skyferry.server.models import TransferPage, TransferSummary, TransferView
 from skyferry.testing.ledger.refusals import FIRST, UNROUTED

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import ObjectRef, Provider
 from skyferry.observe import MetricsObserver
 from skyferry.ports import Outgoing

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.rehearsal import Rehearsal
 
 from skyferry.clock import SystemClock
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import State
 from skyferry.ports import Filter
 

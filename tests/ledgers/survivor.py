@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from skyferry.clock import SystemClock
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim
 from skyferry.ports import Settlement
 from skyferry.testing.ledger.harness import dead, done, transfer

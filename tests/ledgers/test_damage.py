@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
-from skyferry.ledgers.sqlite import SWEEP, SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SWEEP, SqliteLedger
 from skyferry.model import Claim
 from skyferry.ports import Outgoing, Settlement, Wait
 from skyferry.queues.sqlite.queue import REAP, SqliteQueue

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Outgoing, Settlement
 from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.sqlite import SqliteFile

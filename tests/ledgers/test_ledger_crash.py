@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, State
 from skyferry.ports import Filter, Wait
 from skyferry.testing.clock import ManualClock

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers import listing
-from skyferry.ledgers.batches import SQL
-from skyferry.ledgers.sqlite import SqliteLedger
-from skyferry.ledgers.statements import text
+from skyferry.ledgers.sqlite import listing
+from skyferry.ledgers.sqlite.batches import SQL
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.statements import text
 from skyferry.model import State
 from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock

@@ -12,8 +12,8 @@ from pathlib import Path
 from skyferry.config.settings import Settings
 from skyferry.config.urls import LedgerUrl
 from skyferry.errors import ConfigError, LedgerError, SkyferryError
-from skyferry.ledgers.maintenance import backup, check, holds_anything, salvage
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.maintenance import backup, check, holds_anything, salvage
 from skyferry.ports import Ledger
 from skyferry.sqlite import users
 from skyferry.wiring.opener import Opener

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import orjson
 
-from skyferry.ledgers import codec, rules
-from skyferry.ledgers.codec import pack
-from skyferry.ledgers.statements import named, write
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.statements import named, write
 from skyferry.model import Change
 from skyferry.ports import Refusal
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import batches, codec, rules
-from skyferry.ledgers.codec import NUMBER, STATES, pack
-from skyferry.ledgers.statements import named
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import batches, codec
+from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
+from skyferry.ledgers.sqlite.statements import named
 from skyferry.model import Receipt, State
 from skyferry.ports import DeadLetter, Filter, Page, TransferRow
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import codec, rules
-from skyferry.ledgers.codec import pack
-from skyferry.ledgers.statements import named, write
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.statements import named, write
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
 from skyferry.ports.held import Decision, HeldDelete, HeldFilter

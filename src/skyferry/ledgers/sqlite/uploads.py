@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import codec, rules
-from skyferry.ledgers.codec import pack
-from skyferry.ledgers.statements import named, read, write
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.statements import named, read, write
 from skyferry.model import Attributes, Claim, Part, Progress, Upload
 
 SQL = named("uploads.sql")

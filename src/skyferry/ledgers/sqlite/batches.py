@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import codec, rules, uploads
-from skyferry.ledgers.codec import NUMBER, STATES, pack
-from skyferry.ledgers.statements import named, read, write
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import codec, uploads
+from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
+from skyferry.ledgers.sqlite.statements import named, read, write
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Done, Outcome, Settled, Settlement, Skipped, Wait
 

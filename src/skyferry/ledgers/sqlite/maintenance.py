@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers import codec
-from skyferry.ledgers.codec import STATES
+from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers.sqlite.codec import STATES
 from skyferry.ports import DeadLetter
 from skyferry.sqlite import connect_readonly, examine
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import batches, codec, listing, rules
-from skyferry.ledgers.codec import NUMBER, pack
-from skyferry.ledgers.statements import write
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import batches, codec, listing
+from skyferry.ledgers.sqlite.codec import NUMBER, pack
+from skyferry.ledgers.sqlite.statements import write
 from skyferry.model import State
 from skyferry.ports import DeadLetter, Filter
 from skyferry.ports.letters import Death

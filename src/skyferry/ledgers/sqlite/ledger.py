@@ -15,10 +15,14 @@ from pathlib import Path
 import orjson
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers import batches, codec, held, listing, redriving, refusing, rules, uploads
-from skyferry.ledgers.codec import NUMBER, pack
-from skyferry.ledgers.held import SqliteHeld
-from skyferry.ledgers.statements import read, text
+from skyferry.ledgers import rules
+from skyferry.ledgers.sqlite import batches, codec, listing, uploads
+from skyferry.ledgers.sqlite import dead_letters as redriving
+from skyferry.ledgers.sqlite import held_deletes as held
+from skyferry.ledgers.sqlite import refusals as refusing
+from skyferry.ledgers.sqlite.codec import NUMBER, pack
+from skyferry.ledgers.sqlite.held_deletes import SqliteHeld
+from skyferry.ledgers.sqlite.statements import read, text
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Refusal, Settled, Settlement, TransferRow, Wait
 from skyferry.ports.letters import Death
