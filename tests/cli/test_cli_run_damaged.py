@@ -6,7 +6,7 @@ import pytest
 
 from skyferry.cli.run import _letters
 from skyferry.errors import LedgerDamaged
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.testing.clock import ManualClock
 
 

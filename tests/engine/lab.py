@@ -21,7 +21,7 @@ from skyferry.engine.parts import PartLimits
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.events.native import encode
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState

@@ -13,7 +13,7 @@ from skyferry.engine.copy import Attempt, Copier
 from skyferry.engine.digest import InlineOffload
 from skyferry.engine.gc import collect
 from skyferry.engine.parts import PartLimits
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload
 from skyferry.stores.memory import MemoryBucket, MemoryProvider, MemoryStore

@@ -17,7 +17,7 @@ from skyferry.engine.hold import Held
 from skyferry.engine.parts import PartLimits
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue
 

@@ -20,7 +20,7 @@ from skyferry.engine.world import World
 from skyferry.errors import ConnectionLost
 from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Part, Provider, Transfer, Upload
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.memory import MemoryQueue

@@ -12,7 +12,7 @@ from skyferry.engine import monitor
 from skyferry.engine.heard import NOT_YET, Heard, HeardQueue, judge
 from skyferry.engine.monitor import Changes, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import State
 from skyferry.ports import Depth, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue

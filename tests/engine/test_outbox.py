@@ -10,7 +10,7 @@ from dataclasses import replace
 from skyferry.engine.outbox import LEASE, Outbox
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.ports import DeadLetter
 from skyferry.records import Record
 from skyferry.retry import Backoff

@@ -18,7 +18,7 @@ from skyferry.engine.parts import PartLimits
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record

@@ -12,7 +12,7 @@ from skyferry.engine import rebuild as rebuilding
 from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
 from skyferry.engine.stamp import origin
 from skyferry.errors import ObjectNotFound
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock

@@ -17,7 +17,7 @@ from skyferry.engine.digest import InlineOffload
 from skyferry.engine.gc import collect
 from skyferry.engine.parts import PartLimits
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, Claim
 from skyferry.ports import Done, ObjectData, Settled, Skipped
 from skyferry.stores.memory import MemoryStore

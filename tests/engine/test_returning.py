@@ -12,7 +12,7 @@ from skyferry.engine.redrive import RedriveQueue
 from skyferry.engine.returning import Fetcher, ReturningQueue, Tally
 from skyferry.engine.tell import Teller
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letters
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue

@@ -23,7 +23,7 @@ from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, State
 from skyferry.ports import EventQueue, Filter, Outgoing, Released, Settlement
 from skyferry.queues.memory import MemoryQueue

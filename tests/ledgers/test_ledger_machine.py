@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped

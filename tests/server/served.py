@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from skyferry.clock import SystemClock
 from skyferry.config.settings import ServerSettings
 from skyferry.events import native
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
     Change,
     Checksums,

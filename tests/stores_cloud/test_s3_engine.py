@@ -18,7 +18,7 @@ from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.gc import collect
 from skyferry.engine.parts import PartLimits
 from skyferry.errors import ConnectionLost
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer
 from skyferry.ports import Done, ObjectStore, Released, Settlement
 from skyferry.testing.servers.s3 import S3Place

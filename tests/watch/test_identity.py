@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import StoreUnavailable
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock
 from skyferry.watch import identity
 from skyferry.watch.identity import Identity, look, mark

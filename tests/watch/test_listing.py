@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from skyferry.events.native import encode
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
     Attributes,
     Change,

@@ -10,7 +10,7 @@ import pytest
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, PermissionDenied, StoreTimeout
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
     Attributes,
     Change,

@@ -12,7 +12,7 @@ import pytest
 
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, Placement, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.stores.local.store import LocalStore

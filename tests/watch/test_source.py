@@ -13,7 +13,7 @@ import pytest
 from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import StoreUnavailable
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, Provider
 from skyferry.ports import Clock
 from skyferry.stores.memory import MemoryStore

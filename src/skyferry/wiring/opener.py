@@ -14,7 +14,7 @@ from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.identity.build import Surroundings
-from skyferry.ledgers.memory import MemoryLedger
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue

@@ -25,7 +25,7 @@ from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode
-from skyferry.ledgers.memory import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
 from skyferry.queues.dead_letter_sink import QueueDeadLetters

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
-from skyferry.ledgers.memory_finding import letter_matches, matches
-from skyferry.ledgers.memory_held import Held, MemoryHeld
-from skyferry.ledgers.memory_refusals import Refusals, unrouted
-from skyferry.ledgers.memory_uploads import Uploads
+from skyferry.ledgers.memory.held_deletes import Held, MemoryHeld
+from skyferry.ledgers.memory.listing import letter_matches, matches
+from skyferry.ledgers.memory.refusals import Refusals, unrouted
+from skyferry.ledgers.memory.uploads import Uploads
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
 from skyferry.ports import (
     Clock,
