@@ -19,7 +19,7 @@ from google.pubsub_v1.types import (
     StreamingPullResponse,
 )
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.testing.servers.proxy import Exchange, FaultProxy
 from skyferry.testing.servers.pubsub import PubSubEmulator

@@ -2,7 +2,7 @@
 
 A server may repeat what it was sent (a proxy that shows a request's headers, S3's list of what should have been signed), and an
 SDK's exception may hold a request. Errors go to logs, into the ledger, to the API and to terminals, so what is secret is taken
-out where an error is made: `SkyferryError` takes it out of its message by form, `skyferry.http` out of answers by value.
+out where an error is made: `SkyferryError` takes it out of its message by form, `skyferry.clouds.http` out of answers by value.
 """
 
 from __future__ import annotations

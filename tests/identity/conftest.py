@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from skyferry.clouds.identity.build import Surroundings
 from skyferry.config.identity import IdentitySettings
-from skyferry.identity.build import Surroundings
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices, token_services
 from skyferry.testing.identity.clouds import CLIENT, KUBERNETES, POD, POOL, PROJECT, PROVIDER, ROLE, TENANT

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from skyferry.azure_auth import SharedKey
-from skyferry.callers import aws_caller, azure_caller, google_caller, skew
-from skyferry.credentials import S3Credentials, fixed
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.callers import aws_caller, azure_caller, google_caller, skew
+from skyferry.clouds.credentials import S3Credentials, fixed
 from skyferry.ports.inspection import Unknown
 from skyferry.testing.identity import TokenServices
 from skyferry.testing.identity.clouds import ROLE

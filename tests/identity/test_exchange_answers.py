@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from skyferry.clouds.identity.exchange import ANSWER, Request, ask
 from skyferry.errors import StoreUnavailable
-from skyferry.identity.exchange import ANSWER, Request, ask
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.identity.conftest import Federated
 
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_token, google_token
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, SkyferryError, StoreUnavailable, Throttled
-from skyferry.identity.build import Surroundings, aws_credentials, azure_token, google_token
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices
 from skyferry.testing.identity.aws import environment

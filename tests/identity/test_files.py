@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.azure_auth import SharedKey
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.identity import files
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key
+from skyferry.clouds.identity.files import FileSecret, FileWatch
 from skyferry.config.identity import IdentitySettings
-from skyferry.credentials import S3Credentials
 from skyferry.errors import ConfigError, SkyferryError
-from skyferry.identity import files
-from skyferry.identity.build import Surroundings, aws_credentials, azure_key
-from skyferry.identity.files import FileSecret, FileWatch
 from skyferry.testing.clock import ManualClock
 
 OLD = 1_600_000_000  # seconds since 1970: long enough ago that no other change bears the same time

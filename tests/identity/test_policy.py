@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 from tests.identity.conftest import Federated
 
-from skyferry.azure_auth import SharedKey
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
-from skyferry.credentials import S3Credentials
 from skyferry.errors import ConfigError, IdentityRefused
-from skyferry.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
-from skyferry.identity.policy import require_tls
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import TokenServices
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.regions import region_of, sts
+from skyferry.clouds.regions import region_of, sts
 
 
 @pytest.mark.parametrize(

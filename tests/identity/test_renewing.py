@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from skyferry.clouds.identity.refreshing import AHEAD, Fresh, Renewing
 from skyferry.errors import ConfigError, ConnectionLost, IdentityRefused, InternalError, SkyferryError, StoreTimeout
-from skyferry.identity.renewing import AHEAD, Fresh, Renewing
 from skyferry.retry import Backoff
 from skyferry.testing.clock import ManualClock
 

@@ -11,8 +11,8 @@ import pytest
 from tests.policy.granted import Grant, missing, of_aws, of_google, spare
 from tests.policy.lab import settings
 
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_token, google_token
 from skyferry.config.identity import IdentitySettings
-from skyferry.identity.build import Surroundings, aws_credentials, azure_token, google_token
 from skyferry.policy import aws, google
 from skyferry.policy.needs import Needs, needs
 from skyferry.testing.identity import TokenServices

@@ -11,7 +11,7 @@ from tests.policy.amazon import Amazon, held, story
 from tests.policy.granted import missing, of_aws, spare
 from tests.policy.lab import settings
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.model import Attributes, Checksums
 from skyferry.policy import aws as policy
 from skyferry.policy.needs import needs

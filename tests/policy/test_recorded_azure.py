@@ -12,8 +12,8 @@ from azure.storage.queue import QueueServiceClient
 from tests.policy.granted import missing, of_azure, spare
 from tests.policy.lab import MIB, event, look_after, run, settings
 
+from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
-from skyferry.credentials import fixed
 from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import azure as policy
 from skyferry.policy.needs import needs

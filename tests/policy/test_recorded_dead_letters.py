@@ -17,8 +17,8 @@ from tests.policy.lab import run, settings
 from tests.policy.test_recorded_google import Heard
 
 from skyferry.cli.from_queue import redrive_from_queue
+from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
-from skyferry.credentials import fixed
 from skyferry.engine import returning
 from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google

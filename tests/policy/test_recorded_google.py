@@ -13,8 +13,8 @@ from google.pubsub_v1.types import PubsubMessage
 from tests.policy.granted import missing, of_google, spare
 from tests.policy.lab import MIB, event, look_after, run, settings
 
+from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
-from skyferry.credentials import fixed
 from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import google as policy
 from skyferry.policy.needs import needs

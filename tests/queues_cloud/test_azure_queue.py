@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.queues_cloud.test_azure_queue_conformance import AzureHarness
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skyferry.azure_auth import SharedKey
-from skyferry.credentials import fixed
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import fixed
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits

@@ -8,7 +8,7 @@ from tests.queues_cloud.test_pubsub_conformance import PubSubHarness
 from tests.queues_cloud.test_sqs_conformance import created
 
 from skyferry.clock import SystemClock
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.engine.heard import NOT_YET, HeardQueue
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions

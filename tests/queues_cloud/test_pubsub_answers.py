@@ -16,7 +16,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it ships no types
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import Message
 from skyferry.queues.pubsub.client import PubSubOptions

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.ports.inspection import Redrive

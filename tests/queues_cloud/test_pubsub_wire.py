@@ -11,8 +11,8 @@ import grpc.aio  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest, StreamingPullResponse
 
+from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import QueueSettings, Settings
-from skyferry.credentials import fixed
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions
 from skyferry.queues.pubsub.queue import PubSubQueue

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from tests.queues_cloud.test_sqs_conformance import ANY, created
 
-from skyferry.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed
+from skyferry.clouds.http import Answer
 from skyferry.errors import QueueError
-from skyferry.http import Answer
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
 from skyferry.queues.sqs.client import SqsOptions, SqsWire, code, refused

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skyferry.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed
 from skyferry.ports import EventQueue
 from skyferry.queues.sqs.client import SqsOptions, SqsWire
 from skyferry.queues.sqs.queue import SqsQueue

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from tests.server.problem import problem
 from tests.server.served import Service, connect
 
+from skyferry.clouds.identity import files
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
-from skyferry.identity import files
 from skyferry.server import check_listen
 from skyferry.server.app import routes
 from skyferry.server.gate import PUSH

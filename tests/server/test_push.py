@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry
 from tests.server.problem import problem
 from tests.server.served import Service
 
+from skyferry.clouds.identity.exchange import Request
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import QueueError
-from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_tokens
 from skyferry.server.push_doors import Doors
 from skyferry.testing.clock import ManualClock

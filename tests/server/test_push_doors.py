@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from tests.server.served import Service
 
+from skyferry.clouds.identity import files
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.identity import files
 from skyferry.server import create_app
 from skyferry.server.push_doors import Doors
 

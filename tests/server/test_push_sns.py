@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 from tests.server.problem import problem
 from tests.server.served import Service
 
+from skyferry.clouds.identity.exchange import Request
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
 from skyferry.events import parse
-from skyferry.identity.exchange import Request
 from skyferry.server import create_app, push_sns
 from skyferry.server.push_doors import Doors
 from skyferry.testing.clock import ManualClock

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 from tests.absent import absent
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.stores.s3.client import S3Options

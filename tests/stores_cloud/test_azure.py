@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import pytest
 from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient, ContentSettings
 
-from skyferry.azure_auth import SharedKey
-from skyferry.credentials import fixed
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import fixed
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,

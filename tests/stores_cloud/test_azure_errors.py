@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from skyferry.clouds.http import Answer
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -23,7 +24,6 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
-from skyferry.http import Answer
 from skyferry.stores.azure.client import refusal
 from skyferry.stores.azure.errors import CODES, Refusal, translate
 

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 from tests.stores_cloud.doors import ENDS, Door, carry
 
-from skyferry.azure_auth import SharedKey, authorization
+from skyferry.clouds.azure import SharedKey, authorization
+from skyferry.clouds.identity.build import Surroundings, azure_token
+from skyferry.clouds.identity.refreshing import Renewing
 from skyferry.config.identity import IdentitySettings
-from skyferry.identity.build import Surroundings, azure_token
-from skyferry.identity.renewing import Renewing
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices

@@ -7,7 +7,7 @@ from azure.storage.blob._shared.authentication import _storage_header_sort
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyferry.azure_auth import SharedKey, _place, authorization, string_to_sign
+from skyferry.clouds.azure import SharedKey, _place, authorization, string_to_sign
 from skyferry.errors import ConfigError, Unsupported
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.azure.metadata import Pin, attributes, checksums, escape, meta, unescape, write_headers

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from awscrt import checksums as crt
 
-from skyferry.credentials import Provider, fixed
+from skyferry.clouds.credentials import Provider, fixed
 from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, StoreError, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Precondition, Reach

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from skyferry.clouds.http import Answer
 from skyferry.errors import (
     BucketNotFound,
     IdentityRefused,
@@ -17,7 +18,6 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
 )
-from skyferry.http import Answer
 from skyferry.stores.gcs.errors import refusal, translate
 
 CASES = [

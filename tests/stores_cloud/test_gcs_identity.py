@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from tests.stores_cloud.doors import ENDS, LIFE, Door, carry
 
+from skyferry.clouds.credentials import fixed
+from skyferry.clouds.identity.build import Surroundings, google_token
+from skyferry.clouds.identity.refreshing import Renewing
 from skyferry.config.identity import IdentitySettings
-from skyferry.credentials import fixed
 from skyferry.errors import IdentityRefused, InternalError
-from skyferry.identity.build import Surroundings, google_token
-from skyferry.identity.renewing import Renewing
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.clock import ManualClock

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from skyferry.clouds.http import Http, Limits, retry_after
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
-from skyferry.http import Http, Limits, retry_after
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LARGE = bytes(32 * 2**20)  # more than any socket buffers

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from awscrt import checksums as crt
 
-from skyferry.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from awscrt import checksums as crt
 
-from skyferry.credentials import fixed
+from skyferry.clouds.credentials import fixed
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from skyferry.clock import SystemClock
+from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.identity.build import Surroundings, aws_credentials
+from skyferry.clouds.identity.refreshing import Renewing
 from skyferry.config.identity import IdentitySettings
-from skyferry.credentials import S3Credentials
 from skyferry.errors import IdentityRefused, PermissionDenied
-from skyferry.identity.build import Surroundings, aws_credentials
-from skyferry.identity.renewing import Renewing
 from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Failure, TokenServices

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
-from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.s3.metadata import Pin, attributes, checksums, content_range, decode, encode, write_headers
 

@@ -10,9 +10,9 @@ import pytest
 from tests.stores_cloud.test_http import LARGE, server
 
 from skyferry.clock import SystemClock
+from skyferry.clouds.http import Http, Limits
 from skyferry.config.settings import Settings
 from skyferry.errors import StoreTimeout
-from skyferry.http import Http, Limits
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectStore
 from skyferry.wiring.opener import Opener

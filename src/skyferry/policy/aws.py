@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from skyferry.clouds.regions import partition
 from skyferry.policy.aws_commands import OUTBOUND, made, told
 from skyferry.policy.aws_trust import trust, who
 from skyferry.policy.document import Json, Policy
 from skyferry.policy.needs import TAGLESS, Needs, QueueNeeds, Share, StoreNeeds
-from skyferry.regions import partition
 
 READ = ("s3:GetObject", "s3:GetObjectVersion")  # the latter where the bucket keeps versions
 READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # answers tell of tags only to who may read them

@@ -7,11 +7,11 @@ from shlex import quote
 
 import orjson
 
+from skyferry.clouds.regions import endpoint
 from skyferry.config.identity import IdentitySettings
 from skyferry.policy.aws_trust import audience, issuer
 from skyferry.policy.document import Json, argument
 from skyferry.policy.needs import QueueNeeds
-from skyferry.regions import endpoint
 
 NAME = "skyferry"  # of the policy, among those of the role
 OUTBOUND = "aws iam enable-outbound-web-identity-federation"  # once per account, that STS gives tokens for elsewhere

@@ -9,9 +9,9 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from skyferry.clouds.identity.files import FileSecret
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.identity.files import FileSecret
 from skyferry.server.problems import ApiError
 
 OPEN = frozenset({"/health", "/ready"})  # need no token: probes have none

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import orjson
 
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.files import FileSecret
+from skyferry.clouds.identity.policy import require_tls, secret
 from skyferry.config.push import EVENT_GRID, SECRET_MIN, PushSettings
 from skyferry.errors import ConfigError, StoreUnavailable
-from skyferry.identity.extras import needs
-from skyferry.identity.files import FileSecret
-from skyferry.identity.policy import require_tls, secret
 from skyferry.server.problems import ApiError
 
 GOOGLE = ("https://accounts.google.com", "accounts.google.com")

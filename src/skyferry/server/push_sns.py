@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
+from skyferry.clouds.identity.exchange import Request, ask
+from skyferry.clouds.regions import endpoint
 from skyferry.config.push import PushSettings
 from skyferry.errors import IdentityRefused, StoreUnavailable
-from skyferry.identity.exchange import Request, ask
-from skyferry.regions import endpoint
 from skyferry.server.push_doors import Admitted, Knock, refused
 from skyferry.server.quota import Quota
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jwt
 
+from skyferry.clouds.identity.exchange import Request, ask
 from skyferry.errors import SkyferryError, StoreUnavailable
-from skyferry.identity.exchange import Request, ask
 from skyferry.server.push_doors import refused
 from skyferry.server.quota import Quota
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
-from skyferry.azure_auth import SharedKey
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import Provider, fixed
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.policy import require_tls
+from skyferry.clouds.regions import region_of
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import QueueAddress, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, resolved, resolved_queue
-from skyferry.credentials import Provider, fixed
 from skyferry.errors import ConfigError
-from skyferry.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
-from skyferry.identity.extras import needs
-from skyferry.identity.policy import require_tls
 from skyferry.ports import EventQueue, ObjectStore
-from skyferry.regions import region_of
 
 
 @runtime_checkable

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from skyferry.clock import SystemClock
+from skyferry.clouds.identity.build import Surroundings
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
-from skyferry.identity.build import Surroundings
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skyferry.azure_auth import AzureProvider
-from skyferry.callers import azure_caller
+from skyferry.clouds.azure import AzureProvider
+from skyferry.clouds.callers import azure_caller
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import QueueFacts, Unknown
 

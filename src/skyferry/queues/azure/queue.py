@@ -21,10 +21,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from skyferry.azure_auth import AzureProvider, SharedKey, authorization
 from skyferry.clock import SystemClock
+from skyferry.clouds.azure import AzureProvider, SharedKey, authorization
+from skyferry.clouds.http import Answer, Http, Limits
 from skyferry.errors import ConfigError, QueueError, StoreError
-from skyferry.http import Answer, Http, Limits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure.inspection import inspect

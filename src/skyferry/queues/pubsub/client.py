@@ -14,7 +14,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import QueueError, StoreError
 
 T = TypeVar("T")

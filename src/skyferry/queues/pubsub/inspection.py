@@ -9,8 +9,8 @@ from google.pubsub_v1.services.publisher import PublisherAsyncClient
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.types import Subscription
 
-from skyferry.callers import google_caller
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.callers import google_caller
+from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import QueueError, StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.pubsub.client import SERVICE, Metadata, PubSubOptions, PubSubWire

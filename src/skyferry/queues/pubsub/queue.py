@@ -22,7 +22,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest
 
 from skyferry.clock import SystemClock
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import CannotSend, QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown

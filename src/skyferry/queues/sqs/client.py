@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from skyferry.aws import EXPIRED, Signer
-from skyferry.credentials import S3Credentials, S3Provider
+from skyferry.clouds.aws import EXPIRED, Signer
+from skyferry.clouds.credentials import S3Credentials, S3Provider
+from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits
+from skyferry.clouds.regions import endpoint
 from skyferry.errors import ConfigError, QueueError, StoreError
-from skyferry.http import DOCUMENT, Answer, Http, Limits
-from skyferry.regions import endpoint
 
 HINTS = {
     "QueueDoesNotExist": "create it, or correct its name, region and account",

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from skyferry.callers import aws_caller
-from skyferry.credentials import S3Provider
+from skyferry.clouds.callers import aws_caller
+from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.sqs.client import SqsOptions, SqsWire

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from skyferry.clock import SystemClock
-from skyferry.credentials import S3Provider
+from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown

@@ -9,9 +9,9 @@ from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
-from skyferry.azure_auth import AzureProvider, SharedKey, authorization, copy_source
+from skyferry.clouds.azure import AzureProvider, SharedKey, authorization, copy_source
+from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits, retry_after
 from skyferry.errors import ConfigError, StoreError
-from skyferry.http import DOCUMENT, Answer, Http, Limits, retry_after
 from skyferry.model import FILE_MODES, Traits
 from skyferry.stores.azure.errors import Refusal, translate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from skyferry.clouds.http import described
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -24,7 +25,6 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
-from skyferry.http import described
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skyferry.azure_auth import AzureProvider
-from skyferry.callers import azure_caller, skew
+from skyferry.clouds.azure import AzureProvider
+from skyferry.clouds.callers import azure_caller, skew
 from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, looked
 from skyferry.stores.azure.client import AzureOptions, AzureWire
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
+from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
-from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.stores.s3.metadata import decode, encode, from_base64, text
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
-from skyferry.azure_auth import AzureProvider
+from skyferry.clouds.azure import AzureProvider
+from skyferry.clouds.http import Answer
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
-from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts

@@ -20,8 +20,8 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from skyferry.clouds.http import Answer
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, StoreError, Unsupported, UploadGone
-from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.azure.checksums import CRC64, combined, crc64, demand, digest
 from skyferry.stores.azure.client import AzureOptions, AzureWire

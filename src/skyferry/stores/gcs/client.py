@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
-from skyferry.http import DOCUMENT, Answer, Http, Limits
 from skyferry.stores.gcs.errors import CREATE, ambiguous, refusal, translate
 from skyferry.stores.gcs.metadata import FIELDS
 

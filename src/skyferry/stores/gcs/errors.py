@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from skyferry.clouds.http import Answer, described, retry_after
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -22,7 +23,6 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.http import Answer, described, retry_after
 
 
 @dataclass(frozen=True, slots=True)

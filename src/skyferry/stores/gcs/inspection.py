@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from skyferry.callers import google_caller, skew
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.callers import google_caller, skew
+from skyferry.clouds.credentials import TokenProvider
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, looked
 from skyferry.stores.gcs.client import GcsOptions, GcsWire
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from skyferry.clouds.http import Answer
 from skyferry.errors import PreconditionFailed, StoreError, Unsupported
-from skyferry.http import Answer
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import Precondition
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import orjson
 
+from skyferry.clouds.http import Answer, seconds
 from skyferry.errors import (
     ChecksumMismatch,
     ObjectNotFound,
@@ -28,7 +29,6 @@ from skyferry.errors import (
     UploadGone,
 )
 from skyferry.frozen import dataclass
-from skyferry.http import Answer, seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs.client import GcsWire
 from skyferry.stores.gcs.errors import refusal, translate

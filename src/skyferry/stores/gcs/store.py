@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.http import Answer
 from skyferry.errors import (
     ConnectionLost,
     InvalidKey,
@@ -23,7 +24,6 @@ from skyferry.errors import (
     Unsupported,
     VersionChanged,
 )
-from skyferry.http import Answer
 from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, ObjectData, Precondition, Reach
 from skyferry.ports.inspection import BucketFacts

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from skyferry import http, regions
-from skyferry.aws import EXPIRED, Signer
-from skyferry.credentials import S3Credentials, S3Provider
+from skyferry.clouds import http, regions
+from skyferry.clouds.aws import EXPIRED, Signer
+from skyferry.clouds.credentials import S3Credentials, S3Provider
+from skyferry.clouds.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
-from skyferry.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.stores.s3.errors import Refusal, translate
 from skyferry.stores.s3.services import AMAZON, SERVICES, Service
 

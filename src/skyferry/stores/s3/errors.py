@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from skyferry.clouds.http import described
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -23,7 +24,6 @@ from skyferry.errors import (
     Unsupported,
     UploadGone,
 )
-from skyferry.http import described
 
 
 class InvalidArgument(StoreError):

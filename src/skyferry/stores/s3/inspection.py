@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from skyferry.callers import aws_caller, skew
-from skyferry.credentials import S3Provider
+from skyferry.clouds.callers import aws_caller, skew
+from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, looked
 from skyferry.stores.s3.client import Answer, S3Options, S3Wire, refusal

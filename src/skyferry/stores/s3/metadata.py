@@ -11,8 +11,8 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from urllib.parse import quote, urlencode
 
+from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
-from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 
 META = "x-amz-meta-"

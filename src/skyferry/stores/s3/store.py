@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from skyferry.credentials import S3Provider
+from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload

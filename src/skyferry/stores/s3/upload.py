@@ -12,8 +12,8 @@ from html import escape
 
 from awscrt.checksums import crc32c as crc32c_of
 
+from skyferry.clouds.http import seconds
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
-from skyferry.http import seconds
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.common import Pages

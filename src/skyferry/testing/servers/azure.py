@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 
-from skyferry.azure_auth import AzureProvider, SharedKey
-from skyferry.credentials import fixed
+from skyferry.clouds.azure import AzureProvider, SharedKey
+from skyferry.clouds.credentials import fixed
 from skyferry.stores.azure.client import AzureOptions, AzureWire
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers.azurite import Azurite

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from skyferry.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider
 from skyferry.stores.gcs.client import GcsOptions, GcsWire
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.proxy import Exchange, Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
-from skyferry.credentials import S3Credentials
+from skyferry.clouds.credentials import S3Credentials
 from skyferry.stores.s3.client import S3Options, S3Wire
 from skyferry.stores.s3.store import S3Store
 

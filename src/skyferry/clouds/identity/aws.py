@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from skyferry.credentials import S3Credentials
+from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.identity.exchange import Request, ask, refused
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.policy import long_lived
+from skyferry.clouds.identity.refreshing import Fresh, Obtain
+from skyferry.clouds.identity.token_sources import Source
+from skyferry.clouds.regions import sts
 from skyferry.errors import ConnectionLost, StoreUnavailable
-from skyferry.identity.exchange import Request, ask, refused
-from skyferry.identity.extras import needs
-from skyferry.identity.policy import long_lived
-from skyferry.identity.renewing import Fresh, Obtain
-from skyferry.identity.sources import Source
-from skyferry.regions import sts
 
 STS = "AWS STS"
 GOOGLE_HEADER = "x-goog-cloud-target-resource"

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import orjson
 
+from skyferry.clouds.identity.exchange import Request, ask, document, life, refused, text
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.policy import long_lived
+from skyferry.clouds.identity.refreshing import Fresh, Obtain
+from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, Source, google_metadata
 from skyferry.errors import ConfigError, ConnectionLost
-from skyferry.identity.exchange import Request, ask, document, life, refused, text
-from skyferry.identity.extras import needs
-from skyferry.identity.policy import long_lived
-from skyferry.identity.renewing import Fresh, Obtain
-from skyferry.identity.sources import METADATA_FLAVOR, Source, google_metadata
 
 STS = "Google STS"
 STS_URL = "https://sts.googleapis.com"

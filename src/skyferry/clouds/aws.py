@@ -14,7 +14,7 @@ from awscrt.auth import (
 )
 from awscrt.http import HttpHeaders, HttpRequest
 
-from skyferry.credentials import S3Credentials
+from skyferry.clouds.credentials import S3Credentials
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
-from skyferry.credentials import Provider
+from skyferry.clouds.credentials import Provider
 from skyferry.errors import ConfigError
 
 SIGNED = (

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skyferry.clouds.identity.exchange import Request, ask, document, life, refused, text
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.refreshing import Fresh, Obtain
+from skyferry.clouds.identity.token_sources import Source, from_file
 from skyferry.errors import ConfigError
-from skyferry.identity.exchange import Request, ask, document, life, refused, text
-from skyferry.identity.extras import needs
-from skyferry.identity.renewing import Fresh, Obtain
-from skyferry.identity.sources import Source, from_file
 
 ENTRA = "Microsoft Entra"
 LOGIN = "https://login.microsoftonline.com"

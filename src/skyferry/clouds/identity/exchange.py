@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from skyferry.clouds.identity.extras import needs
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
-from skyferry.identity.extras import needs
 from skyferry.redaction import without
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def ask(request: Request) -> bytes:
     with needs("s3", request.who):  # here, because who stays on local disks has no need of it
         import aiohttp
 
-        from skyferry.http import proxy_of, retry_after
+        from skyferry.clouds.http import proxy_of, retry_after
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:
         async with (

@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from skyferry.azure_auth import SharedKey
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.identity import aws, azure, google
+from skyferry.clouds.identity import token_sources as sources
+from skyferry.clouds.identity.files import FileWatch
+from skyferry.clouds.identity.policy import require_tls, secret
+from skyferry.clouds.identity.refreshing import Fresh, Obtain, Renewing
+from skyferry.clouds.regions import region_of
 from skyferry.config.identity import IdentitySettings
-from skyferry.credentials import S3Credentials
 from skyferry.errors import ConfigError, SkyferryError
-from skyferry.identity import aws, azure, google, sources
-from skyferry.identity.files import FileWatch
-from skyferry.identity.policy import require_tls, secret
-from skyferry.identity.renewing import Fresh, Obtain, Renewing
 from skyferry.ports import Clock
-from skyferry.regions import region_of
 
 T = TypeVar("T")
 

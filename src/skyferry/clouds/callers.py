@@ -13,13 +13,13 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from skyferry.aws import Signer
-from skyferry.azure_auth import AzureProvider, SharedKey
-from skyferry.credentials import S3Provider, TokenProvider
+from skyferry.clouds.aws import Signer
+from skyferry.clouds.azure import AzureProvider, SharedKey
+from skyferry.clouds.credentials import S3Provider, TokenProvider
+from skyferry.clouds.http import Answer, Http, Limits
+from skyferry.clouds.regions import sts
 from skyferry.errors import StoreError
-from skyferry.http import Answer, Http, Limits
 from skyferry.ports.inspection import Unknown
-from skyferry.regions import sts
 
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105 - no secret
 FORM = "application/x-www-form-urlencoded; charset=utf-8"

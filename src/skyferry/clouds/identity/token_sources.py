@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from skyferry.clouds.identity.exchange import Request, ask
 from skyferry.errors import IdentityRefused
-from skyferry.identity.exchange import Request, ask
 
 Source = Callable[[], Awaitable[str]]  # asked for each exchange; raises as a `Provider` does
 
