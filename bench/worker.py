@@ -33,7 +33,6 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from skyferry.config.load import load
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.events.native import encode
 from skyferry.model import (
@@ -50,6 +49,7 @@ from skyferry.model import (
 from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import Done, Observer, Outgoing, Settlement
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
 from skyferry.wiring import Reader, build, open_ledger, open_queue
 
 SIZE = 4096

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Position, Provider
+from skyferry.routing.routes import Routes
 
 MINIO = "s3://photos?endpoint=https://minio.example.org&service=minio"
 SEQUENCER = Position("s3-sequencer", "0055AED6DCD90281E5")

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 from skyferry.config.load import check, load
-from skyferry.config.patterns import PLACEHOLDERS
 from skyferry.config.reference import render
 from skyferry.config.urls import DATABASES, STORES
+from skyferry.routing.patterns import PLACEHOLDERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyferry.config.patterns import Template, glob
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
+from skyferry.routing.patterns import Template, glob
 
 NEW_YEAR = 1767225599.0  # 2025-12-31T23:59:59Z
 

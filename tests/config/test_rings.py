@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from skyferry.config.checks.routes import RINGS_MAX
 from skyferry.config.load import Checked, check
-from skyferry.config.route_checks import RINGS_MAX
 
 FOLDERS = {name: {"url": f"file:///srv/{name}"} for name in "abcd"}
 

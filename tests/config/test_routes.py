@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Priority, Provider, transfer_id
+from skyferry.routing.routes import Routes
 
 
 def routes(*given: dict[str, Any], **settings: Any) -> Routes:

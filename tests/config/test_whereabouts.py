@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings, StoreSettings
-from skyferry.config.whereabouts import Whereabouts
+from skyferry.routing.locations import Whereabouts
 from skyferry.wiring.marks import marks
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from tests.engine.test_large_worker import SETTINGS, Reader
 
-from skyferry.config.routes import Routes
 from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import InlineOffload
@@ -26,6 +25,7 @@ from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.clock import ManualClock
 

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.attempt import OpenUploads
 from skyferry.engine.copy import Attempt, Copier
@@ -16,6 +15,7 @@ from skyferry.engine.parts import PartLimits
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload
+from skyferry.routing.routes import Route
 from skyferry.stores.memory import MemoryBucket, MemoryProvider, MemoryStore
 from skyferry.testing.clock import ManualClock
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.copy import AWAY, Attempt, Copier
 from skyferry.engine.digest import ThreadOffload
 from skyferry.engine.parts import PartLimits
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, Released, Skipped
+from skyferry.routing.routes import Route
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Breaker, BreakerPolicy, Lane, MemoryBudget, RateLimiter, Slot
 from skyferry.engine.copy import Attempt, Copier
 from skyferry.engine.digest import ThreadOffload
@@ -21,6 +20,7 @@ from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeo
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
 from skyferry.records import Record
+from skyferry.routing.routes import Route
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.engine.dates import Dates
 from skyferry.engine.hold import Held
@@ -22,6 +21,7 @@ from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.observe import Fanout
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
+from skyferry.routing.routes import Routes
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring import Reader, build
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.config.routes import Route
 from skyferry.engine import decide, stamp
 from skyferry.engine.decide import Adopt, CheckDestination, Copy, Later, Remove
 from skyferry.model import (
@@ -22,6 +21,7 @@ from skyferry.model import (
     Transfer,
 )
 from skyferry.ports import Precondition, Skipped
+from skyferry.routing.routes import Route
 
 ROUTE = Route(name="r", source_store="s", store="d", deletes="propagate")
 SOURCE = ObjectRef(Provider.FILE, "source", "k")

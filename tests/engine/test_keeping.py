@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 
 from skyferry.clock import SystemClock
-from skyferry.config.routes import Routes
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import InlineOffload
@@ -20,6 +19,7 @@ from skyferry.engine.world import World
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue
+from skyferry.routing.routes import Routes
 
 
 class Hanging(MemoryQueue):

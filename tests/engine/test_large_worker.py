@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from skyferry.clock import SystemClock
-from skyferry.config.refusing import Untaken
-from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.copy import Copier
@@ -25,6 +23,8 @@ from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
+from skyferry.routing.rules import Untaken
 from skyferry.stores.memory import MemoryStore
 
 SETTINGS = Settings(

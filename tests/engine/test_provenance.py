@@ -7,9 +7,9 @@ from itertools import cycle, islice
 
 import pytest
 
-from skyferry.config.routes import Route
 from skyferry.engine import stamp
 from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Transfer
+from skyferry.routing.routes import Route
 
 MARKS = {name: name * 12 for name in "abcdefghijklm"}
 NEW = ObjectMeta("k", 1, "v1", 1000.0)

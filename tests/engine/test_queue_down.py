@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from tests.engine.test_large_worker import SETTINGS, Reader
 
-from skyferry.config.routes import Routes
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.copy import Copier
 from skyferry.engine.digest import InlineOffload
@@ -22,6 +21,7 @@ from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
 from skyferry.testing.clock import ManualClock
 
 

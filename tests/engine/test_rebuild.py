@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from tests.engine.test_large_worker import SETTINGS
 
-from skyferry.config.routes import Route, Routes
 from skyferry.engine import rebuild as rebuilding
 from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
 from skyferry.engine.stamp import origin
 from skyferry.errors import ObjectNotFound
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State
+from skyferry.routing.routes import Route, Routes
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 

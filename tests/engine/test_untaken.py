@@ -11,7 +11,6 @@ import orjson
 import pytest
 from tests.engine.test_large_worker import Reader
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.copy import Copier
@@ -28,6 +27,7 @@ from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMet
 from skyferry.ports import EventQueue, Filter, Outgoing, Released, Settlement
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 

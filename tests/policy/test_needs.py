@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.policy.lab import settings
 
-from skyferry.config.patterns import Template
 from skyferry.policy import google
 from skyferry.policy.needs import TAGLESS, Needs, StoreNeeds, needs, shortest
+from skyferry.routing.patterns import Template
 from skyferry.stores.gcs.upload import SCRATCH
 from skyferry.stores.s3.services import SERVICES
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.attempt import OpenUploads
 from skyferry.engine.copy import Attempt, Copier
@@ -21,6 +20,7 @@ from skyferry.errors import ConnectionLost
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer
 from skyferry.ports import Done, ObjectStore, Released, Settlement
+from skyferry.routing.routes import Route
 from skyferry.testing.servers.s3 import S3Place
 from skyferry.testing.store_cases.place import EVERYTHING, digests
 

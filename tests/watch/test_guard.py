@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import ObjectNotFound, StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, ObjectRef, Placement, Position, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.records import Record
+from skyferry.routing.routes import Routes
 from skyferry.stores.local.store import LocalStore
 from skyferry.watch import guard
 from skyferry.watch.approved import ApprovedDeletes

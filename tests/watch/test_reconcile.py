@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, PermissionDenied, StoreTimeout
 from skyferry.ledgers.memory.ledger import MemoryLedger
@@ -25,6 +24,7 @@ from skyferry.model import (
     Transfer,
 )
 from skyferry.ports import Clock, Done, Settlement
+from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.watch import reconcile
 from skyferry.watch.reconcile import Reconciler

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, Placement, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
+from skyferry.routing.routes import Routes
 from skyferry.stores.local.store import LocalStore
 from skyferry.watch.guard import DeleteGuard, Guarded
 from skyferry.watch.known import KnownFolder

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.errors import StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, Provider
 from skyferry.ports import Clock
+from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryStore
 from skyferry.watch.guard import DeleteGuard, Guarded
 from skyferry.watch.known import KnownFolder

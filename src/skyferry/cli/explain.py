@@ -153,8 +153,8 @@ def _tried(wanted: list[Sought], settings: Settings) -> Iterator[Tried]:
     import time
 
     from skyferry.cli.sought import events_of
-    from skyferry.config.routes import Routes
     from skyferry.model import Change, ObjectEvent
+    from skyferry.routing.routes import Routes
 
     routes = Routes(settings)
     found: list[Tried] = []

@@ -108,8 +108,8 @@ def _existing(settings: Settings) -> Path:
 
 
 async def _rebuilt(settings: Settings, add: bool) -> list[Rebuilt]:
-    from skyferry.config.routes import Routes
     from skyferry.engine.rebuild import rebuild
+    from skyferry.routing.routes import Routes
     from skyferry.wiring import Opener, guarded
     from skyferry.wiring.ledger_file import rebuilding
 

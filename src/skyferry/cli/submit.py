@@ -125,8 +125,8 @@ def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
 
 def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spool, *, remote: bool) -> None:
     """Keep all of them aside. Raises EventError for the first that is none, with where it stands."""
-    from skyferry.config.routes import Routes
     from skyferry.events import native
+    from skyferry.routing.routes import Routes
     from skyferry.wiring import Reader
 
     reader = Reader(Routes(settings))
@@ -165,8 +165,8 @@ def _posted(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]
 
 def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
     """One event loop for all of them, which runs while a batch is sent."""
-    from skyferry.config.routes import Routes
     from skyferry.engine.submission import take
+    from skyferry.routing.routes import Routes
     from skyferry.server.models import Submissions
     from skyferry.wiring import Reader
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.config import checks, secret_checks
+from skyferry.config.checks import secrets as secret_checks
+from skyferry.config.checks import settings as checks
+from skyferry.config.checks.validate import validate
 from skyferry.config.document import Document
 from skyferry.config.faults import ConfigFaults, Fault
 from skyferry.config.settings import Settings, StoreSettings
-from skyferry.config.validate import validate
 
 EMBEDDED = ("source", "destination")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyferry.clock import SystemClock
-from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
 from skyferry.doctor import facts as bucket_facts
@@ -25,6 +24,7 @@ from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectRef
 from skyferry.ports import Clock
 from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Notice, QueueFacts, Unknown
+from skyferry.routing.routes import Routes
 from skyferry.wiring import Opener
 
 REMOVE = "--events writes and deletes a canary at the source"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from skyferry.config.routes import key_filter
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.model import ObjectMeta
+from skyferry.routing.routes import key_filter
 
 _WILD = re.compile(r"[*?\[\]{}\\]")
 

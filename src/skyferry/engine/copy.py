@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.config.routes import Route
 from skyferry.engine import decide, large, proof, stamp
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.attempt import Attempt, OpenUploads
@@ -16,6 +15,7 @@ from skyferry.engine.ways import Way, choose, reaches
 from skyferry.errors import ObjectNotFound, PreconditionFailed
 from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped
+from skyferry.routing.routes import Route
 
 __all__ = ["Attempt", "Copier"]
 RACES = 8  # how often a lost race is decided again within one attempt

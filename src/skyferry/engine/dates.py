@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from skyferry.config.routes import Route
 from skyferry.engine.hold import Held
 from skyferry.engine.intake import Reader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import ObjectStore, letters
+from skyferry.routing.routes import Route
 
 AT_ONCE = 32  # requests for one batch of messages
 

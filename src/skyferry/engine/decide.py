@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyferry.config.routes import Route
 from skyferry.engine import stamp
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
+from skyferry.routing.routes import Route
 
 FILLING = 10.0  # seconds between looks at a source that its provider is filling
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from skyferry.config.refusing import Untaken
 from skyferry.engine.hold import Held
 from skyferry.engine.tell import Teller
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letters
+from skyferry.routing.rules import Untaken
 
 BUG = "report it with this message; after an update, redrive the letter"
 LONGEST = 300.0  # seconds for which a message is released to another deployment

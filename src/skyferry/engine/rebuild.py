@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from skyferry.config.routes import Route
 from skyferry.engine import stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import (
@@ -25,6 +24,7 @@ from skyferry.model import (
     Transfer,
 )
 from skyferry.ports import Clock, Done, Ledger, ObjectStore, Settlement
+from skyferry.routing.routes import Route
 
 PAGE = 500  # objects at once: what bounds the memory
 HEADS = 16  # requests at the same time

@@ -17,8 +17,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from skyferry.config.routes import Route
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Transfer
+from skyferry.routing.routes import Route
 
 PREFIX = "skyferry-"
 LONGEST = 512  # characters of a source that is written out

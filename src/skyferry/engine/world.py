@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skyferry.config.routes import Route
 from skyferry.engine.admission import Breaker
 from skyferry.engine.tell import Teller
 from skyferry.ports import Clock, Ledger, Observer
+from skyferry.routing.routes import Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.patterns import Template
 from skyferry.config.settings import QueueAddress, RouteSettings, Settings, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, address, resolved, resolved_queue
+from skyferry.routing.patterns import Template
 
 MACHINE = IdentitySettings()  # what the machine has at a cloud
 ENTRA_AUDIENCE = (

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from skyferry.config.routes import Route, Routes
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldFilter, Ledger, Observer, held_id
 from skyferry.ports.held import Why
 from skyferry.records import Record
+from skyferry.routing.routes import Route, Routes
 from skyferry.watch.known import KnownFolder
 from skyferry.watch.limits import Missing, enough, reason
 

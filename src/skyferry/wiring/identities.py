@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.config.settings import Settings
-from skyferry.config.whereabouts import Whereabouts
 from skyferry.errors import LedgerError
 from skyferry.ports import Ledger
+from skyferry.routing.locations import Whereabouts
 
 
 def identities(settings: Settings) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skyferry.config.settings import Settings
-from skyferry.config.whereabouts import Whereabouts
+from skyferry.routing.locations import Whereabouts
 
 IDS = (
     Path("/etc/machine-id"),

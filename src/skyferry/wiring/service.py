@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from skyferry.clock import SystemClock
-from skyferry.config.refusing import Untaken
-from skyferry.config.routes import Routes
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, StoreUrl, address
 from skyferry.engine.admission import MemoryBudget
@@ -37,6 +35,8 @@ from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Out
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
+from skyferry.routing.routes import Routes
+from skyferry.routing.rules import Untaken
 from skyferry.status import Status
 from skyferry.stores.local.names import key_of, path_of
 from skyferry.watch.approved import ApprovedDeletes

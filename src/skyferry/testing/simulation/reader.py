@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from skyferry.config.refusing import Untaken
-from skyferry.config.routes import Routes
 from skyferry.events.detect import Parsed, parse
 from skyferry.model import ObjectEvent, Transfer
+from skyferry.routing.routes import Routes
+from skyferry.routing.rules import Untaken
 
 
 class Reader:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from skyferry.config.routes import Routes
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.chains import ChainPolicy
@@ -32,6 +31,7 @@ from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
 from skyferry.retry import Backoff
+from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from skyferry.config.patterns import Template
-from skyferry.config.routes import key_filter
-from skyferry.config.samples import examples, fill, rendered
 from skyferry.config.settings import RouteSettings
-from skyferry.config.whereabouts import Whereabouts
+from skyferry.routing.locations import Whereabouts
+from skyferry.routing.patterns import Template
+from skyferry.routing.routes import key_filter
+from skyferry.routing.samples import examples, fill, rendered
 
 STEPS = 20_000  # copies that are followed, of all routes of one group together
 LEAST = 100  # of each, however many there are

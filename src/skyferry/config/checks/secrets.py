@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.push import SECRET_MIN
 from skyferry.config.settings import ServerSettings
 from skyferry.config.urls import loopback
-from skyferry.config.validate import Valid
 
 _FILES = ("token_file", "key_file", "secret_file")
 _ENDPOINTS = {"aws": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), "azure": ("AZURE_AUTHORITY_HOST",)}

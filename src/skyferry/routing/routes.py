@@ -13,13 +13,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from skyferry.config.max_deletes import MaxDeletes
-from skyferry.config.patterns import Template, glob
-from skyferry.config.refusing import Refused, Rule, Untaken, refusal, rules_of
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import address, own_account
-from skyferry.config.whereabouts import Whereabouts
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
+from skyferry.routing.locations import Whereabouts
+from skyferry.routing.patterns import Template, glob
+from skyferry.routing.rules import Refused, Rule, Untaken, refusal, rules_of
 
 Address = tuple[Provider, str]  # provider and bucket
 NO_MARKS: Mapping[str, str] = MappingProxyType({})

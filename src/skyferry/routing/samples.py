@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from skyferry.config.patterns import Template
 from skyferry.config.settings import FilterSettings
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
+from skyferry.routing.patterns import Template
 
 
 def examples(accepts: FilterSettings, takes: Callable[[str], bool]) -> list[str]:

@@ -10,13 +10,15 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from skyferry.config import cloud_checks, route_checks, telling
+from skyferry.config.checks import clouds as cloud_checks
+from skyferry.config.checks import notifications as telling
+from skyferry.config.checks import routes as route_checks
+from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, loopback, resolved, resolved_queue
-from skyferry.config.validate import Valid
 
 U = TypeVar("U", bound=Url)
 STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are multiples of it

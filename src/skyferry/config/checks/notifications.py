@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import QueueSettings
 from skyferry.config.urls import QUEUES, QueueUrl, StoreUrl, address, resolved_queue
-from skyferry.config.validate import Valid
 from skyferry.model import Provider
 
 NATURAL = {  # the queues and push endpoints that a provider can notify; any of them for other services that speak S3

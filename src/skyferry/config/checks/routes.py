@@ -9,16 +9,16 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
+from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place, dotted, near
-from skyferry.config.patterns import PLACEHOLDERS, Template, glob
-from skyferry.config.rings import rings
-from skyferry.config.routes import key_filter
-from skyferry.config.samples import examples, rendered
 from skyferry.config.settings import FilterSettings, RouteSettings
 from skyferry.config.urls import StoreUrl, deletes_exactly
-from skyferry.config.validate import Valid
-from skyferry.config.whereabouts import Whereabouts
+from skyferry.routing.locations import Whereabouts
+from skyferry.routing.patterns import PLACEHOLDERS, Template, glob
+from skyferry.routing.rings import rings
+from skyferry.routing.routes import key_filter
+from skyferry.routing.samples import examples, rendered
 
 TAGS_MAX = 10
 RINGS_MAX = 10  # of those that are told
