@@ -18,7 +18,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from skyferry.engine.digest import whole
+from skyferry.engine.copy.digests import whole
 from skyferry.model import Attributes
 from skyferry.stores.s3.client import S3Options
 from skyferry.testing.servers import Missing, localstack

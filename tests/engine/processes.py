@@ -8,10 +8,10 @@ from typing import Any
 
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.attempt import OpenUploads
-from skyferry.engine.copy import Attempt, Copier
-from skyferry.engine.digest import InlineOffload
+from skyferry.engine.copy.copier import Attempt, Copier
+from skyferry.engine.copy.digests import InlineOffload
+from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.gc import collect
-from skyferry.engine.parts import PartLimits
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload

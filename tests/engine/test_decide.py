@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine import decide, stamp
-from skyferry.engine.decide import Adopt, CheckDestination, Copy, Later, Remove
+from skyferry.engine.copy import decisions as decide
+from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy.decisions import Adopt, CheckDestination, Copy, Later, Remove
 from skyferry.model import (
     Attributes,
     Change,

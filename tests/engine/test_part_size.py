@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.engine.large import lengths, part_size
+from skyferry.engine.copy.resuming import lengths, part_size
 from skyferry.errors import Unsupported
 from skyferry.model import Traits, Upload
 from skyferry.stores.azure.client import AzureOptions

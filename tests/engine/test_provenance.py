@@ -7,7 +7,7 @@ from itertools import cycle, islice
 
 import pytest
 
-from skyferry.engine import stamp
+from skyferry.engine.copy import provenance as stamp
 from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.routing.routes import Route
 

@@ -8,8 +8,8 @@ import pytest
 from tests.engine.test_large_worker import SETTINGS
 
 from skyferry.engine import rebuild as rebuilding
+from skyferry.engine.copy.provenance import origin
 from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
-from skyferry.engine.stamp import origin
 from skyferry.errors import ObjectNotFound
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State

@@ -12,10 +12,10 @@ from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER,
 
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.attempt import OpenUploads
-from skyferry.engine.copy import Attempt, Copier
-from skyferry.engine.digest import InlineOffload
+from skyferry.engine.copy.copier import Attempt, Copier
+from skyferry.engine.copy.digests import InlineOffload
+from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.gc import collect
-from skyferry.engine.parts import PartLimits
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, Claim

@@ -13,10 +13,10 @@ from tests.engine.test_large_worker import Reader
 
 from skyferry.config.settings import Settings
 from skyferry.engine.admission import MemoryBudget
-from skyferry.engine.copy import Copier
-from skyferry.engine.digest import InlineOffload
+from skyferry.engine.copy.copier import Copier
+from skyferry.engine.copy.digests import InlineOffload
+from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.leftovers import Here, Leftovers
-from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
 from skyferry.engine.worker import Worker, WorkerPolicy
 from skyferry.engine.world import World

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from types import MethodType
 from typing import Any
 
-from skyferry.engine.large import Large
+from skyferry.engine.copy.resuming import Large
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Change, Progress
 from skyferry.ports import ANY, Message, ObjectData, Retry, Settlement

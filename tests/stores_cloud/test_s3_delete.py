@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.engine import proof
+from skyferry.engine.copy import verify as proof
 from skyferry.errors import ConnectionLost, ObjectNotFound, PreconditionFailed, Unsupported
 from skyferry.ports import Precondition
 from skyferry.stores.s3.store import S3Store

@@ -10,7 +10,7 @@ from skyferry.doctor.check import Check, Place
 from skyferry.doctor.facts import clock, judged, untried
 from skyferry.doctor.needs import Needs
 from skyferry.doctor.pace import Pace, largest, timed
-from skyferry.engine.digest import whole
+from skyferry.engine.copy.digests import whole
 from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import Clock, ObjectStore

@@ -6,11 +6,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from skyferry import retry
-from skyferry.engine import decide
 from skyferry.engine.admission import Lane, Slot
 from skyferry.engine.batch import Batcher
 from skyferry.engine.closing import Closer
-from skyferry.engine.copy import Attempt, Copier
+from skyferry.engine.copy import decisions as decide
+from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.hold import Chain, Hold, Job
 from skyferry.engine.world import World
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError

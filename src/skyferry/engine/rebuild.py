@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from skyferry.engine import stamp
+from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import (
     Change,

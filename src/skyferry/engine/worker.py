@@ -13,7 +13,7 @@ from typing import Any
 from skyferry.engine.admission import Breaker, BreakerState
 from skyferry.engine.chains import ChainPolicy, Chains
 from skyferry.engine.closing import Closer
-from skyferry.engine.copy import Copier
+from skyferry.engine.copy.copier import Copier
 from skyferry.engine.dates import Dates
 from skyferry.engine.hold import Chain, Held, Hold, Job
 from skyferry.engine.intake import Intake, Read, Reader

@@ -1,7 +1,7 @@
 """Rings of routes: a copy that a route makes is taken by another, and so on, until the first one takes it again. Pure.
 
 Rings are found by following keys that the filters take through filters and templates, over any number of stores, also where one
-folder lies within another. A ring that no such key shows is ended by provenance all the same (`engine/stamp.py`).
+folder lies within another. A ring that no such key shows is ended by provenance all the same (`engine/copy/provenance.py`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.engine import gc, stamp
+from skyferry.engine import gc
+from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta
 from skyferry.ports import Clock, DeadLetter, Done, Filter, Ledger, Message, ObjectStore, Settlement

@@ -13,11 +13,11 @@ from typing import Any
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.chains import ChainPolicy
-from skyferry.engine.copy import Copier
-from skyferry.engine.digest import InlineOffload
+from skyferry.engine.copy.copier import Copier
+from skyferry.engine.copy.digests import InlineOffload
+from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.guarded import GuardedStore, Guards
 from skyferry.engine.outbox import Outbox
-from skyferry.engine.parts import PartLimits
 from skyferry.engine.redrive import RedriveQueue
 from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.worker import Worker, WorkerPolicy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from skyferry.engine.parts import PartLimits
-from skyferry.engine.proof import kinds
+from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.verify import kinds
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Precondition
 

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.engine import decide, large, proof, stamp
 from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.attempt import Attempt, OpenUploads
-from skyferry.engine.digest import digest
-from skyferry.engine.parts import PartCopier, PartLimits
-from skyferry.engine.ways import Way, choose, reaches
+from skyferry.engine.copy import decisions as decide
+from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy import resuming as large
+from skyferry.engine.copy import verify as proof
+from skyferry.engine.copy.digests import digest
+from skyferry.engine.copy.multipart import PartCopier, PartLimits
+from skyferry.engine.copy.strategy import Way, choose, reaches
 from skyferry.errors import ObjectNotFound, PreconditionFailed
 from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped

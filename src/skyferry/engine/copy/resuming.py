@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.engine import digest, stamp
 from skyferry.engine.attempt import Attempt, OpenUploads
+from skyferry.engine.copy import digests as digest
+from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import SkyferryError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Part, Progress, Traits, Upload
 from skyferry.ports import ObjectStore

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyferry.engine import stamp
+from skyferry.engine.copy import provenance as stamp
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 from skyferry.routing.routes import Route
