@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
-from skyferry.engine.attempt import OpenUploads
+from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits

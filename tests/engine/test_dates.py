@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
-from skyferry.engine.dates import Dates
-from skyferry.engine.hold import Held
+from skyferry.engine.consume.dates import Dates
+from skyferry.engine.consume.in_flight import Held
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
 from skyferry.events.native import encode
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.test_decide import SOURCE, placement, transfer
 
-from skyferry.engine.looks import Looks
+from skyferry.engine.consume.looks import Looks
 from skyferry.model import Change, Checksums, Receipt, Transfer
 from skyferry.ports import Done, Outcome, Released, Skipped
 

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER, TWO, Terse, World
 
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
-from skyferry.engine.attempt import OpenUploads
+from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits

@@ -11,8 +11,8 @@ from tests.engine.lab import Gated, Lab
 from tests.engine.test_large_worker import SETTINGS
 
 from skyferry.config.settings import RouteSettings
-from skyferry.engine.waiting import DISMISSED, WaitingRoom, busy_pause, weight
-from skyferry.engine.worker import Worker, WorkerPolicy
+from skyferry.engine.consume.waiting import DISMISSED, WaitingRoom, busy_pause, weight
+from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.errors import LedgerError, SkyferryError, StoreUnavailable, Throttled
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue, QueueState
@@ -256,7 +256,7 @@ async def test_an_event_that_comes_while_its_transfer_is_settled_waits_in_hand()
 
 def test_the_room_is_bounded_by_bytes_too() -> None:
     """What was given back twice has a place in any case."""
-    from skyferry.engine.hold import Held
+    from skyferry.engine.consume.in_flight import Held
 
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
     queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from tests.simulation.planted import BUGS
 
-from skyferry.engine.worker import Worker
+from skyferry.engine.consume.worker import Worker
 from skyferry.records import Record
 from skyferry.testing.simulation.world import Simulation, plan_for
 

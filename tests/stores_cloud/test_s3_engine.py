@@ -11,7 +11,7 @@ import pytest
 
 from skyferry.clock import SystemClock
 from skyferry.engine.admission import Lane, MemoryBudget, Slot
-from skyferry.engine.attempt import OpenUploads
+from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from skyferry.doctor.check import Check, Place
 from skyferry.doctor.pace import FIRST, Pace
-from skyferry.engine.waiting import DISMISSED
+from skyferry.engine.consume.waiting import DISMISSED
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 
 MARGIN = 10  # leases are renewed three times within their length, and each renewal may have to be sent again

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from skyferry.engine.attempt import OpenUploads
-from skyferry.engine.hold import Held
-from skyferry.engine.intake import Read, left_behind
+from skyferry.engine.consume.attempt import OpenUploads
+from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.intake import Read, left_behind
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from skyferry import __version__
+from skyferry.engine.consume.intake import Reader
+from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
+from skyferry.engine.consume.worker import Worker
 from skyferry.engine.health import Health
-from skyferry.engine.heard import NOT_YET, HeardQueue
-from skyferry.engine.intake import Reader
 from skyferry.engine.leftovers import Leftovers
 from skyferry.engine.monitor import Changes, Monitor, Probe
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.submission import take
-from skyferry.engine.worker import Worker
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import ObjectStore, Outgoing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skyferry.engine.intake import Reader
+from skyferry.engine.consume.intake import Reader
 from skyferry.model import Priority
 from skyferry.ports import EventQueue, Outgoing, letters
 from skyferry.status import Submission

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from skyferry.engine.admission import MemoryBudget
-from skyferry.engine.attempt import Attempt, OpenUploads
+from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy import provenance as stamp
 from skyferry.engine.copy import resuming as large

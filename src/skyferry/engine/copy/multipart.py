@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from skyferry.engine.admission import MemoryBudget
-from skyferry.engine.attempt import Attempt
+from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import PartDigests
 from skyferry.engine.copy.resuming import Large, agreed, give_up, lengths

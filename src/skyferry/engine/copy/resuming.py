@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.engine.attempt import Attempt, OpenUploads
+from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy import digests as digest
 from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import SkyferryError, Unsupported

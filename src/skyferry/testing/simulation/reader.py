@@ -11,7 +11,7 @@ from skyferry.routing.rules import Untaken
 
 
 class Reader:
-    """See `skyferry.engine.intake.Reader`."""
+    """See `skyferry.engine.consume.intake.Reader`."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes

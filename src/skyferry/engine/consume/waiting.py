@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from skyferry.ports import Message
 
 if TYPE_CHECKING:
-    from skyferry.engine.hold import Held
+    from skyferry.engine.consume.in_flight import Held
 
 DISMISSED = (
     120.0,

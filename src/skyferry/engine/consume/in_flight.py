@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from skyferry.engine.attempt import Attempt, OpenUploads
-from skyferry.engine.looks import Looks
-from skyferry.engine.waiting import WaitingRoom
+from skyferry.engine.consume.attempt import Attempt, OpenUploads
+from skyferry.engine.consume.looks import Looks
+from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.model import Claim, Placement, Priority, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letters
 

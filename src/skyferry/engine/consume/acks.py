@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from skyferry.engine.batch import Batcher
-from skyferry.engine.hold import Held, Hold
+from skyferry.engine.consume.batch import Batcher
+from skyferry.engine.consume.in_flight import Held, Hold
 from skyferry.engine.tell import Teller
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, EventQueue

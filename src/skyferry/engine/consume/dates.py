@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from skyferry.engine.hold import Held
-from skyferry.engine.intake import Reader
+from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.intake import Reader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import ObjectStore, letters

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from skyferry.engine.hold import Held
+from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.tell import Teller
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from skyferry import retry
 from skyferry.engine.admission import Lane, Slot
-from skyferry.engine.batch import Batcher
-from skyferry.engine.closing import Closer
+from skyferry.engine.consume.acks import Closer
+from skyferry.engine.consume.batch import Batcher
+from skyferry.engine.consume.in_flight import Chain, Hold, Job
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
-from skyferry.engine.hold import Chain, Hold, Job
 from skyferry.engine.world import World
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest

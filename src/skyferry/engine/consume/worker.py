@@ -11,15 +11,15 @@ from math import inf
 from typing import Any
 
 from skyferry.engine.admission import Breaker, BreakerState
-from skyferry.engine.chains import ChainPolicy, Chains
-from skyferry.engine.closing import Closer
+from skyferry.engine.consume.acks import Closer
+from skyferry.engine.consume.dates import Dates
+from skyferry.engine.consume.in_flight import Chain, Held, Hold, Job
+from skyferry.engine.consume.intake import Intake, Read, Reader
+from skyferry.engine.consume.key_queues import ChainPolicy, Chains
+from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.copy.copier import Copier
-from skyferry.engine.dates import Dates
-from skyferry.engine.hold import Chain, Held, Hold, Job
-from skyferry.engine.intake import Intake, Read, Reader
 from skyferry.engine.leftovers import end_redriven
 from skyferry.engine.tell import Deaf, Teller
-from skyferry.engine.waiting import WaitingRoom, busy_pause
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
