@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from skyferry.engine.admission import Breaker, BreakerPolicy, BreakerState, Lane, MemoryBudget, RateLimiter, Slot
+from skyferry.engine.resilience.admission import (
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    Lane,
+    MemoryBudget,
+    RateLimiter,
+    Slot,
+)
 from skyferry.errors import Unsupported
 from skyferry.testing.clock import ManualClock
 

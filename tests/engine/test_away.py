@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine.admission import Lane, MemoryBudget, Slot
 from skyferry.engine.copy.copier import AWAY, Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, Released, Skipped
 from skyferry.routing.routes import Route

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from skyferry.engine.admission import Breaker, BreakerPolicy, Lane, MemoryBudget, RateLimiter, Slot
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, Lane, MemoryBudget, RateLimiter, Slot
+from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped

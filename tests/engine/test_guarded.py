@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
-from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, RateLimiter
+from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.errors import (
     BucketNotFound,
     ConnectionLost,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from skyferry.engine.health import Health
+from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
 from skyferry.records import Record
 from skyferry.status import Check

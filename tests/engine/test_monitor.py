@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skyferry.engine import monitor
 from skyferry.engine.consume.queue_health import NOT_YET, Heard, HeardQueue, judge
-from skyferry.engine.monitor import Changes, Monitor, Probe
+from skyferry.engine.resilience import monitor
+from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import State

@@ -12,13 +12,13 @@ import pytest
 from tests.engine.test_large_worker import Reader
 
 from skyferry.config.settings import Settings
-from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.leftovers import Here, Leftovers
 from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
-from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, RateLimiter
+from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.errors import VersionChanged
 from skyferry.model import Attributes
 from skyferry.ports import Clock, ObjectStore

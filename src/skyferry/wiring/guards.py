@@ -6,8 +6,8 @@ import random
 from dataclasses import replace
 
 from skyferry.config.settings import Settings
-from skyferry.engine.admission import Breaker, BreakerPolicy, RateLimiter
-from skyferry.engine.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, RateLimiter
+from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.observe import Fanout
 from skyferry.ports import Clock, ObjectStore, Observer
 from skyferry.retry import Backoff

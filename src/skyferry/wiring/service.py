@@ -12,18 +12,18 @@ from functools import partial
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, StoreUrl, address
-from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.guarded import GuardedStore
-from skyferry.engine.health import Health
 from skyferry.engine.leftovers import Here, Leftovers
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.guarded import GuardedStore
+from skyferry.engine.resilience.health import Health
 from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.engine.world import World

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from skyferry.engine.admission import Breaker, BreakerState
 from skyferry.engine.consume.acks import Closer
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import Chain, Held, Hold, Job
@@ -19,6 +18,7 @@ from skyferry.engine.consume.key_queues import ChainPolicy, Chains
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.leftovers import end_redriven
+from skyferry.engine.resilience.admission import Breaker, BreakerState
 from skyferry.engine.tell import Deaf, Teller
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.engine.admission import MemoryBudget
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy import provenance as stamp
@@ -15,6 +14,7 @@ from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import digest
 from skyferry.engine.copy.multipart import PartCopier, PartLimits
 from skyferry.engine.copy.strategy import Way, choose, reaches
+from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.errors import ObjectNotFound, PreconditionFailed
 from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped

@@ -11,15 +11,15 @@ from math import inf
 from typing import Any
 
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
-from skyferry.engine.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.guarded import GuardedStore, Guards
 from skyferry.engine.outbox import Outbox
 from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
+from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied

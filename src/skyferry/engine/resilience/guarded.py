@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeVar
 
-from skyferry.engine.admission import Breaker, RateLimiter
+from skyferry.engine.resilience.admission import Breaker, RateLimiter
 from skyferry.errors import (
     ConnectionLost,
     Disposition,
