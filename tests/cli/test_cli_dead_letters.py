@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skyferry.engine import returning
+from skyferry.engine.dead_letters import intercept as returning
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli

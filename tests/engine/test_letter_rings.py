@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import DeadLetterSettings, QueueSettings, Settings
-from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.ports import DeadLetter, Filter, Outgoing, letters
 from skyferry.records import Record
 from skyferry.server import Doors, create_app

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skyferry.engine.outbox import LEASE, Outbox
+from skyferry.engine.dead_letters.outbox import LEASE, Outbox
 from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine.redrive import RedriveQueue
-from skyferry.engine.returning import Fetcher, ReturningQueue, Tally
+from skyferry.engine.dead_letters.intercept import Fetcher, ReturningQueue, Tally
+from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.tell import Teller
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger

@@ -16,8 +16,8 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.leftovers import Here, Leftovers
-from skyferry.engine.redrive import RedriveQueue
 from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied

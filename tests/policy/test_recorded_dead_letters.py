@@ -19,7 +19,7 @@ from tests.policy.test_recorded_google import Heard
 from skyferry.cli.from_queue import redrive_from_queue
 from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
-from skyferry.engine import returning
+from skyferry.engine.dead_letters import intercept as returning
 from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google
 from skyferry.policy.needs import needs

@@ -30,7 +30,7 @@ from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.engine.returning import Tally
+    from skyferry.engine.dead_letters.intercept import Tally
     from skyferry.ports import DeadLetter, Ledger, Page
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from skyferry.ports import Filter, Message, Outgoing, letters
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
-    from skyferry.engine.returning import Tally
+    from skyferry.engine.dead_letters.intercept import Tally
     from skyferry.ports import EventQueue
 
 
@@ -22,7 +22,7 @@ async def redrive_from_queue(
     config: Path | None, workspace: Path | None, where: Filter, ids: Collection[str] | None, limit: int
 ) -> Tally:
     """At most `limit` of those that match. Raises ConfigError, QueueError or LedgerError."""
-    from skyferry.engine.returning import Fetcher
+    from skyferry.engine.dead_letters.intercept import Fetcher
     from skyferry.wiring import Opener
 
     settings = access.load_settings(config, workspace)

@@ -12,8 +12,8 @@ from skyferry import __version__
 from skyferry.engine.consume.intake import Reader
 from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
 from skyferry.engine.consume.worker import Worker
+from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.leftovers import Leftovers
-from skyferry.engine.outbox import Outbox
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.engine.submission import take

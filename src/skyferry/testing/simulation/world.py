@@ -16,11 +16,11 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.outbox import Outbox
-from skyferry.engine.redrive import RedriveQueue
+from skyferry.engine.dead_letters.intercept import ReturningQueue
+from skyferry.engine.dead_letters.outbox import Outbox
+from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.resilience.guarded import GuardedStore, Guards
-from skyferry.engine.returning import ReturningQueue
 from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode
