@@ -13,12 +13,12 @@ from typing import Any
 from tests.engine.test_large_worker import SETTINGS, Reader
 
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.resilience.guarded import GuardedStore, Guards
-from skyferry.engine.world import World
 from skyferry.events.native import encode
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider

@@ -6,11 +6,11 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from skyferry.engine.abandoned_uploads import collect
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.gc import collect
 from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer

@@ -11,11 +11,11 @@ from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 from skyferry.clock import SystemClock
 from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.admission import MemoryBudget
-from skyferry.engine.world import World
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue

@@ -10,11 +10,11 @@ from typing import Any
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.admission import MemoryBudget
-from skyferry.engine.world import World
 from skyferry.errors import ConnectionLost
 from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skyferry.engine.context import World
 from skyferry.engine.dead_letters.outbox import LEASE, Outbox
-from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.ports import DeadLetter

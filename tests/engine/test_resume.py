@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER, TWO, Terse, World
 
+from skyferry.engine.abandoned_uploads import collect
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.gc import collect
 from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
 from skyferry.ledgers.memory.ledger import MemoryLedger

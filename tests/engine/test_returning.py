@@ -10,7 +10,7 @@ import pytest
 
 from skyferry.engine.dead_letters.intercept import Fetcher, ReturningQueue, Tally
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.tell import Teller
+from skyferry.engine.telemetry import Teller
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letters

@@ -13,13 +13,13 @@ from tests.engine.test_large_worker import Reader
 
 from skyferry.config.settings import Settings
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.leftovers import Here, Leftovers
+from skyferry.engine.orphans import Here, Leftovers
 from skyferry.engine.resilience.admission import MemoryBudget
-from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode
 from skyferry.ledgers.memory.ledger import MemoryLedger

@@ -13,7 +13,7 @@ import yaml
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
 from skyferry.config.urls import address
-from skyferry.engine.gc import collect
+from skyferry.engine.abandoned_uploads import collect
 from skyferry.events.native import encode
 from skyferry.model import Change, ObjectEvent, ObjectRef
 from skyferry.records import Record

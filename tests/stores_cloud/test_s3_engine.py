@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from skyferry.clock import SystemClock
+from skyferry.engine.abandoned_uploads import collect
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.gc import collect
 from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
 from skyferry.errors import ConnectionLost
 from skyferry.ledgers.memory.ledger import MemoryLedger

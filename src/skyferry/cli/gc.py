@@ -13,7 +13,7 @@ from skyferry.cli.options import ConfigFile, Json, Workspace
 if TYPE_CHECKING:
     from skyferry.cli.places import Named
     from skyferry.config.settings import Settings
-    from skyferry.engine.gc import Orphan
+    from skyferry.engine.abandoned_uploads import Orphan
 
 
 def gc(
@@ -70,7 +70,7 @@ def _seconds(text: str) -> float:
 
 
 async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
-    from skyferry.engine.gc import collect
+    from skyferry.engine.abandoned_uploads import collect
     from skyferry.wiring import Opener, guarded
 
     opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
@@ -88,7 +88,7 @@ async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_r
     """By the ledgers of the pairs of stores that were copied between; none of them tells where its stores are."""
     from skyferry.cli.copy import LEDGERS
     from skyferry.config.settings import LedgerSettings
-    from skyferry.engine.gc import collect_listed
+    from skyferry.engine.abandoned_uploads import collect_listed
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))

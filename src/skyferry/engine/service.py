@@ -12,12 +12,12 @@ from skyferry import __version__
 from skyferry.engine.consume.intake import Reader
 from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
 from skyferry.engine.consume.worker import Worker
+from skyferry.engine.context import World
 from skyferry.engine.dead_letters.outbox import Outbox
-from skyferry.engine.leftovers import Leftovers
+from skyferry.engine.orphans import Leftovers
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.engine.submission import take
-from skyferry.engine.world import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record

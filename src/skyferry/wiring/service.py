@@ -15,18 +15,18 @@ from skyferry.config.urls import QueueUrl, StoreUrl, address
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.dead_letters.intercept import ReturningQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.leftovers import Here, Leftovers
+from skyferry.engine.orphans import Here, Leftovers
 from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.engine.resilience.guarded import GuardedStore
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.service import Assembly, Service, Source
-from skyferry.engine.world import World
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.detect import Parsed, parse
 from skyferry.events.native import encode

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import Held, Hold
-from skyferry.engine.tell import Teller
+from skyferry.engine.telemetry import Teller
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, EventQueue
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from skyferry.engine.consume.in_flight import Held
-from skyferry.engine.tell import Teller
+from skyferry.engine.telemetry import Teller
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed
 from skyferry.model import ObjectEvent, Transfer

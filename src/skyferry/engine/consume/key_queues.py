@@ -9,10 +9,10 @@ from skyferry import retry
 from skyferry.engine.consume.acks import Closer
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import Chain, Hold, Job
+from skyferry.engine.context import World
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.admission import Lane, Slot
-from skyferry.engine.world import World
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters

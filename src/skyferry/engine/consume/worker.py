@@ -16,11 +16,11 @@ from skyferry.engine.consume.in_flight import Chain, Held, Hold, Job
 from skyferry.engine.consume.intake import Intake, Read, Reader
 from skyferry.engine.consume.key_queues import ChainPolicy, Chains
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
-from skyferry.engine.leftovers import end_redriven
+from skyferry.engine.orphans import end_redriven
 from skyferry.engine.resilience.admission import Breaker, BreakerState
-from skyferry.engine.tell import Deaf, Teller
-from skyferry.engine.world import World
+from skyferry.engine.telemetry import Deaf, Teller
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait

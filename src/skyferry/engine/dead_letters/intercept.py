@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from skyferry.engine.tell import Teller
+from skyferry.engine.telemetry import Teller
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
 from skyferry.ports import Depth, EventQueue, Filter, Ledger, Message, Outgoing, letters

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from skyferry.engine.world import World
+from skyferry.engine.context import World
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink
 from skyferry.ports.letters import is_foreign

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.engine import gc
+from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta

@@ -13,6 +13,7 @@ from typing import Any
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import World
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -21,7 +22,6 @@ from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.resilience.guarded import GuardedStore, Guards
-from skyferry.engine.world import World
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.consume.intake import Read, left_behind
-from skyferry.engine.world import World
+from skyferry.engine.context import World
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letters

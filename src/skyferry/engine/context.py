@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skyferry.engine.resilience.admission import Breaker
-from skyferry.engine.tell import Teller
+from skyferry.engine.telemetry import Teller
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.routing.routes import Route
 
