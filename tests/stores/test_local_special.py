@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from skyferry.config.settings import Settings
+from skyferry.discovery.folder.look import ADDED, DELETED, Looker, Special, Watched
 from skyferry.errors import Unsupported
 from skyferry.observe import MetricsObserver
 from skyferry.ports import ObjectStore
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
-from skyferry.watch.look import ADDED, DELETED, Looker, Special, Watched
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.special import KNOWN, SpecialReports
 

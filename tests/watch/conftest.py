@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from skyferry.clock import SystemClock
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
 from skyferry.records import Record
 from skyferry.stores.local.names import key_of, path_of
-from skyferry.watch.folder import FolderWatcher
-from skyferry.watch.look import Watched
 
 PATIENCE = 20.0  # seconds that a test waits for what should take a fraction of one
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from skyferry.discovery.folder import notify
+from skyferry.discovery.folder import watcher as watch_folder
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.errors import LedgerError, QueueError, StoreUnavailable
 from skyferry.model import Change
 from skyferry.ports import Clock
-from skyferry.watch import folder as watch_folder
-from skyferry.watch import notify
-from skyferry.watch.folder import FolderWatcher
-from skyferry.watch.look import Watched
 
 if TYPE_CHECKING:
     from tests.watch.conftest import Heard

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.discovery.absences import guard
+from skyferry.discovery.absences.approved import ApprovedDeletes
+from skyferry.discovery.absences.guard import DeleteGuard, Guarded
+from skyferry.discovery.folder.look import event_of
+from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.reconcile import Reconciler
 from skyferry.errors import ObjectNotFound, StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, ObjectRef, Placement, Position, Provider, Receipt
@@ -17,12 +23,6 @@ from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
 from skyferry.stores.local.store import LocalStore
-from skyferry.watch import guard
-from skyferry.watch.approved import ApprovedDeletes
-from skyferry.watch.guard import DeleteGuard, Guarded
-from skyferry.watch.known import KnownFolder
-from skyferry.watch.look import event_of
-from skyferry.watch.reconcile import Reconciler
 
 MIRROR: dict[str, Any] = {"name": "mirror", "from": "in", "to": "out", "deletes": "propagate"}
 REJECTED, HELD = HeldFilter("rejected"), HeldFilter()
@@ -318,7 +318,7 @@ async def test_more_than_memory_takes_are_held_until_the_look_is_over(
     folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, share: str, deleted: int
 ) -> None:
     monkeypatch.setattr(guard, "MOST", 5)
-    monkeypatch.setattr("skyferry.watch.reconcile.PAGE", 3)
+    monkeypatch.setattr("skyferry.discovery.reconcile.PAGE", 3)
     world = World(folder, clock, MIRROR | {"max_deletes": share})
     keys = [f"{n:02}" for n in range(20)]
     world.put(*keys)
@@ -368,7 +368,7 @@ async def test_what_lies_below_a_disk_that_is_not_mounted_is_held_whatever_the_l
 ) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(f"36 35 98:0 / {folder}/d rw - ext4 /dev/x rw\n")
-    monkeypatch.setattr("skyferry.watch.identity.MOUNTS", str(table))
+    monkeypatch.setattr("skyferry.discovery.absences.identity.MOUNTS", str(table))
     world = World(folder, clock, MIRROR | {"max_deletes": "none"})
     world.put("a", "b", "d/c", "d/e")
     await world.look()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from skyferry.discovery.absences import identity
+from skyferry.discovery.absences.identity import Identity, look, mark
+from skyferry.discovery.known import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock
-from skyferry.watch import identity
-from skyferry.watch.identity import Identity, look, mark
-from skyferry.watch.known import KnownFolder
 
 SOURCE = "file://bucket"
 
@@ -142,6 +142,6 @@ async def test_a_folder_that_cannot_be_looked_at_is_not_another_one(
     def refuse(*arguments: object, **options: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("skyferry.watch.identity.os.open", refuse)
+    monkeypatch.setattr("skyferry.discovery.absences.identity.os.open", refuse)
     with pytest.raises(StoreUnavailable, match="Too many open files"):
         await known.is_same()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from skyferry.discovery.listing import Between, Ends, ListingSource
 from skyferry.events.native import encode
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
@@ -24,7 +25,6 @@ from skyferry.ports import Done, Settlement
 from skyferry.queues.memory import MemoryQueue
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
-from skyferry.watch.listing import Between, Ends, ListingSource
 
 BYTES = ["a", "a-b", "a/b", "a0", "b"]
 HIERARCHY = ["a", "a/b", "a-b", "a0", "b"]

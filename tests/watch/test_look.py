@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from skyferry.discovery.folder import look
+from skyferry.discovery.folder.look import (
+    ADDED,
+    DELETED,
+    MODIFIED,
+    GoneFolder,
+    Looker,
+    Sight,
+    Unfinished,
+    Unreadable,
+    Watched,
+)
+from skyferry.discovery.folder.wholeness import Wholeness
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 from skyferry.stores.local.names import key_of, path_of
-from skyferry.watch import look
-from skyferry.watch.look import ADDED, DELETED, MODIFIED, GoneFolder, Looker, Sight, Unfinished, Unreadable, Watched
-from skyferry.watch.wholeness import Wholeness
 
 NOW = 2_000_000_000.0
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.discovery import reconcile
+from skyferry.discovery.reconcile import Reconciler
 from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, PermissionDenied, StoreTimeout
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
@@ -26,8 +28,6 @@ from skyferry.model import (
 from skyferry.ports import Clock, Done, Settlement
 from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
-from skyferry.watch import reconcile
-from skyferry.watch.reconcile import Reconciler
 
 MIRROR = {"name": "mirror", "from": "in", "to": "out", "deletes": "propagate"}
 ARCHIVE = {"name": "archive", "from": "in", "to": "out", "key": "old/{name}/{dir}", "deletes": "propagate"}

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.discovery.absences.guard import DeleteGuard, Guarded
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.reconcile import Reconciler
+from skyferry.discovery.source import FolderSource
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, Placement, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.routing.routes import Routes
 from skyferry.stores.local.store import LocalStore
-from skyferry.watch.guard import DeleteGuard, Guarded
-from skyferry.watch.known import KnownFolder
-from skyferry.watch.look import Watched
-from skyferry.watch.reconcile import Reconciler
-from skyferry.watch.source import FolderSource
 
 if TYPE_CHECKING:
     from tests.watch.conftest import Heard

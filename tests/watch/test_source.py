@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.discovery.absences.guard import DeleteGuard, Guarded
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.reconcile import Reconciler
+from skyferry.discovery.source import FolderSource
 from skyferry.errors import StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, Provider
 from skyferry.ports import Clock
 from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryStore
-from skyferry.watch.guard import DeleteGuard, Guarded
-from skyferry.watch.known import KnownFolder
-from skyferry.watch.look import Watched
-from skyferry.watch.reconcile import Reconciler
-from skyferry.watch.source import FolderSource
 
 if TYPE_CHECKING:
     from tests.watch.conftest import Heard

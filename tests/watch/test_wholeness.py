@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.watch.wholeness import Wholeness, tells, wholeness
+from skyferry.discovery.folder.wholeness import Wholeness, tells, wholeness
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has leases")
 

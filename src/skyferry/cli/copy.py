@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from skyferry.cli.copying import Tally
     from skyferry.cli.places import Named
     from skyferry.config.settings import Settings
+    from skyferry.discovery.listing import Ends, ListingSource
     from skyferry.engine.service import Service
-    from skyferry.watch.listing import Ends, ListingSource
     from skyferry.wiring import Parts
 
 ROUTE = "copy"
@@ -126,7 +126,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
 
 
 def _ends(source: Named, destination: Named) -> Ends:
-    from skyferry.watch.listing import Ends
+    from skyferry.discovery.listing import Ends
 
     return Ends(source.ref, destination.ref, one_store=source.identity == destination.identity)
 
@@ -153,8 +153,8 @@ async def _copy(source: Named, destination: Named, settings: Settings, patience:
 def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> AbstractAsyncContextManager[Service]:
     from skyferry.clock import SystemClock
     from skyferry.config.urls import LedgerUrl
+    from skyferry.discovery.listing import Between, ListingSource
     from skyferry.events.native import encode
-    from skyferry.watch.listing import Between, ListingSource
     from skyferry.wiring import DoubtingLedger, build, owner, patient
 
     url = LedgerUrl.parse(settings.ledger.url)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skyferry.cli import output
-from skyferry.watch.listing import Found
+from skyferry.discovery.listing import Found
 
 if TYPE_CHECKING:
     from rich.progress import Progress

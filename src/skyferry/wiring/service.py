@@ -12,6 +12,12 @@ from functools import partial
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, StoreUrl, address
+from skyferry.discovery.absences.approved import ApprovedDeletes
+from skyferry.discovery.absences.guard import DeleteGuard, Guarded
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.reconcile import Reconciler
+from skyferry.discovery.source import FolderSource
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
@@ -39,12 +45,6 @@ from skyferry.routing.routes import Routes
 from skyferry.routing.rules import Untaken
 from skyferry.status import Status
 from skyferry.stores.local.names import key_of, path_of
-from skyferry.watch.approved import ApprovedDeletes
-from skyferry.watch.guard import DeleteGuard, Guarded
-from skyferry.watch.known import KnownFolder
-from skyferry.watch.look import Watched
-from skyferry.watch.reconcile import Reconciler
-from skyferry.watch.source import FolderSource
 from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.identities import moved
 from skyferry.wiring.marks import marks

@@ -14,8 +14,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from skyferry.discovery.folder.look import OWN
 from skyferry.frozen import dataclass
-from skyferry.watch.look import OWN
 
 MOUNTS = "/proc/self/mountinfo"
 MOST = 1000  # mounts remembered

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from skyferry.discovery.absences.identity import Identity, look, mark
 from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.ports import Ledger
-from skyferry.watch.identity import Identity, look, mark
 
 
 class KnownFolder:

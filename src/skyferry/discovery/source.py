@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from skyferry.discovery.absences.guard import DeleteGuard
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.watcher import FolderWatcher
+from skyferry.discovery.reconcile import Reconciler
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock, Observer
-from skyferry.watch.folder import FolderWatcher
-from skyferry.watch.guard import DeleteGuard
-from skyferry.watch.look import Watched
-from skyferry.watch.reconcile import Reconciler
 
 
 class FolderSource:

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from skyferry.discovery.absences.limits import Missing, enough, reason
+from skyferry.discovery.known import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldFilter, Ledger, Observer, held_id
 from skyferry.ports.held import Why
 from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
-from skyferry.watch.known import KnownFolder
-from skyferry.watch.limits import Missing, enough, reason
 
 PAGE = 500  # held deletes looked at, at once
 MOST = 2000  # deletes of one look in memory: more are held, and let go once the look is over

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from skyferry.discovery.folder.wholeness import Wholeness, tells, wholeness
 from skyferry.errors import InvalidKey
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
-from skyferry.watch.wholeness import Wholeness, tells, wholeness
 
 OWN = ".skyferry"  # our own folder in a bucket, never an object
 ADDED, MODIFIED, DELETED = 1, 2, 3  # as watchfiles numbers them

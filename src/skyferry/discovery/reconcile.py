@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from typing import TypeVar
 
+from skyferry.discovery.folder.look import event_of
 from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied, SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider, Transfer
 from skyferry.ports import Ledger, ObjectStore
 from skyferry.routing.routes import Route, Routes
-from skyferry.watch.look import event_of
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
+from skyferry.discovery.failures import Failures
+from skyferry.discovery.folder.look import DELETED, GoneFolder, Looker, Sight, Special, Unfinished, Unreadable, Watched
+from skyferry.discovery.folder.notify import Broken, Notifications
 from skyferry.errors import QueueError, SkyferryError, StoreUnavailable
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
-from skyferry.watch.failures import Failures
-from skyferry.watch.look import DELETED, GoneFolder, Looker, Sight, Special, Unfinished, Unreadable, Watched
-from skyferry.watch.notify import Broken, Notifications
 
 BATCH = 500  # events handed over at once
 MANY = 2000  # changes at once after which the system's queue may have overflowed, which it does not tell

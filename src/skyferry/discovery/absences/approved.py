@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from skyferry.discovery.folder.look import event_of
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, Position
 from skyferry.ports import Clock, HeldDelete, Ledger, Observer
 from skyferry.records import Record
-from skyferry.watch.look import event_of
 
 PAGE = 500  # deletes sent at once
 EVERY = 1.0  # seconds between looks
