@@ -10,8 +10,8 @@ from contextlib import closing
 import orjson
 import pytest
 
-from skyferry.cli import bodies
-from skyferry.cli.bodies import LONGEST, Spool, read_bodies
+from skyferry.cli.arguments import event_bodies as bodies
+from skyferry.cli.arguments.event_bodies import LONGEST, Spool, read_bodies
 from skyferry.errors import EventError
 
 A, B = b'{"a": "\xc3\xa9 ]}"}', b'{"b": [1, {"c": "\\ud800"}]}'

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli
 
+from skyferry.cli.arguments.object_urls import named
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.places import named
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.errors import ConfigError
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from skyferry.cli.copy import _interruptible
+from skyferry.cli.commands.objects.copy import _interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from skyferry.cli.live import LAST, LiveView, Tail
+from skyferry.cli.render.live import LAST, LiveView, Tail
 from skyferry.model import State
 from skyferry.ports import Depth
 from skyferry.records import Record

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
-from skyferry.cli.samples import SAMPLES
+from skyferry.cli.commands.service.samples import SAMPLES
 
 SKYFERRY = (sys.executable, "-c", "from skyferry.cli import main; main()")
 PATIENCE = 60  # seconds: a bound for hangs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.cli.run import _letters
+from skyferry.cli.commands.service.run import _letters
 from skyferry.errors import LedgerDamaged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.testing.clock import ManualClock

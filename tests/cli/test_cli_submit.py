@@ -134,7 +134,9 @@ def test_a_queue_in_memory_can_only_be_asked_over_http(cli: Cli) -> None:
 
 def test_events_on_either_side_of_a_failure_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how many were taken, and the JSON which."""
-    monkeypatch.setattr(sys.modules["skyferry.cli.submit"], "QUEUED", 2)  # its function has the same name
+    monkeypatch.setattr(
+        sys.modules["skyferry.cli.commands.service.submit"], "QUEUED", 2
+    )  # its function has the same name
     send, sent = SqliteQueue.send, list[Outgoing]()
 
     async def failing(self: SqliteQueue, messages: Sequence[Outgoing]) -> list[str]:

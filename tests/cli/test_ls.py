@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.cli import places
+from skyferry.cli.arguments import object_urls as places
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.model import ObjectMeta
 from skyferry.stores.memory import MemoryStore
@@ -41,7 +41,7 @@ def test_page_by_page_each_key_is_shown_once(
     monkeypatch.setattr(places, "guarded", lambda wanted, opener: store)
     wanted = places.Named("s3://b", StoreSettings(url="memory://b"), "")
     shown: list[str] = []
-    module = importlib.import_module("skyferry.cli.ls")  # the package's own `ls` is the command
+    module = importlib.import_module("skyferry.cli.commands.objects.ls")  # the package's own `ls` is the command
     while True:
         found = asyncio.run(module._list(wanted, Settings(), limit, shown[-1] if shown else ""))
         shown += [meta.key for meta in found[:limit]]

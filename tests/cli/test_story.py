@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.cli.conftest import AT, DONE, transfer
 
-from skyferry.cli import story
+from skyferry.cli.render import story
 from skyferry.model import Change, Checksums, Receipt, State
 from skyferry.ports import TransferRow
 

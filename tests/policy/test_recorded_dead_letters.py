@@ -16,7 +16,7 @@ from tests.policy.granted import missing, of_aws, of_azure, of_google, spare
 from tests.policy.lab import run, settings
 from tests.policy.test_recorded_google import Heard
 
-from skyferry.cli.from_queue import redrive_from_queue
+from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
 from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
 from skyferry.engine.dead_letters import intercept as returning

@@ -9,26 +9,27 @@ from typing import TypeVar
 
 import typer
 
-from skyferry.cli import exit_codes, output, streams
-from skyferry.cli.check_config import check_config
-from skyferry.cli.conformance import conformance
-from skyferry.cli.copy import copy
-from skyferry.cli.dead_letters import app as dead_letters
-from skyferry.cli.deletes import app as deletes
-from skyferry.cli.doctor import doctor
-from skyferry.cli.explain import explain
-from skyferry.cli.gc import gc
-from skyferry.cli.head import head
-from skyferry.cli.ledger import app as ledger
-from skyferry.cli.ls import ls
-from skyferry.cli.policy import policy
-from skyferry.cli.run import run
-from skyferry.cli.schema import schema
-from skyferry.cli.status import status
+from skyferry.cli import exit_codes, streams
+from skyferry.cli.commands.ledger.dead_letters import app as dead_letters
+from skyferry.cli.commands.ledger.deletes import app as deletes
+from skyferry.cli.commands.ledger.explain import explain
+from skyferry.cli.commands.ledger.ledger import app as ledger
+from skyferry.cli.commands.ledger.transfers import transfers
+from skyferry.cli.commands.objects.conformance import conformance
+from skyferry.cli.commands.objects.copy import copy
+from skyferry.cli.commands.objects.gc import gc
+from skyferry.cli.commands.objects.head import head
+from skyferry.cli.commands.objects.ls import ls
+from skyferry.cli.commands.service.check_config import check_config
+from skyferry.cli.commands.service.doctor import doctor
+from skyferry.cli.commands.service.policy import policy
+from skyferry.cli.commands.service.run import run
+from skyferry.cli.commands.service.schema import schema
+from skyferry.cli.commands.service.status import status
+from skyferry.cli.commands.service.submit import submit
+from skyferry.cli.commands.service.version import version
+from skyferry.cli.render import output
 from skyferry.cli.streams import OutputLost
-from skyferry.cli.submit import submit
-from skyferry.cli.transfers import transfers
-from skyferry.cli.version import version
 from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=BaseException)

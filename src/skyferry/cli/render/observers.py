@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from skyferry.cli import output
-from skyferry.cli.live import LiveView, Tail
+from skyferry.cli.render import output
+from skyferry.cli.render.live import LiveView, Tail
 from skyferry.config.settings import Settings
 from skyferry.observe import Fanout, LogObserver, MetricsObserver, capture_stdlib
 from skyferry.ports import Observer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from skyferry.cli.run import folders
+from skyferry.cli.commands.service.run import folders
 from skyferry.config.settings import Settings
 
 _LINE = b"Skyferry copies this line to another store, proves that it arrived, and remembers it.\n"

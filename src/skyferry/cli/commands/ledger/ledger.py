@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
+from skyferry.cli import access
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.cli.render import output
 from skyferry.errors import NotFound
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output, streams
+from skyferry.cli import access, streams
+from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Workspace
+from skyferry.cli.render import output
 from skyferry.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
-    from skyferry.cli.show import Show
+    from skyferry.cli.render.observers import Show
     from skyferry.config.settings import Settings
     from skyferry.engine.service import Service
     from skyferry.ports import Ledger
@@ -71,13 +72,13 @@ def _prepare(settings: Settings, samples: bool) -> None:
         elif url.on_disk and not folder.is_dir():
             raise ConfigError("the folder does not exist", where=str(folder), hint="create it, or mount its disk")
     if samples:
-        from skyferry.cli.samples import put
+        from skyferry.cli.commands.service.samples import put
 
         put(settings)
 
 
 async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
-    from skyferry.cli.show import shown
+    from skyferry.cli.render.observers import shown
     from skyferry.wiring import build
 
     async with AsyncExitStack() as stack:

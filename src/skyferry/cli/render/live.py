@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from skyferry.cli.output import safe, size, span
+from skyferry.cli.render.output import safe, size, span
 from skyferry.records import Record
 from skyferry.status import Status
 

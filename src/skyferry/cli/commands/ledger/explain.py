@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
-from skyferry.cli.options import ConfigFile, Json, Limit, Workspace
+from skyferry.cli import access
+from skyferry.cli.arguments.options import ConfigFile, Json, Limit, Workspace
+from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.cli.sought import Sought
+    from skyferry.cli.arguments.object_keys import Sought
     from skyferry.config.settings import Settings
     from skyferry.model import Placement, Provider
     from skyferry.ports import DeadLetter, Ledger, Refusal, TransferRow
@@ -68,7 +69,7 @@ def explain(
     `at` and `rules` (route and rule); `routes`, each with `source`, `route`, `to` ("" if it is refused) and `rule`, where the
     ledger knows nothing.
     """
-    from skyferry.cli.sought import sought
+    from skyferry.cli.arguments.object_keys import sought
 
     settings = access.load_settings(config, workspace)
     wanted = sought(key, settings)
@@ -81,7 +82,7 @@ def explain(
         story = Story(tried=list(_tried(wanted, settings)))
         unknown = unknown or NotFound("the ledger knows nothing of it", where=key, hint="was there an event?")
     if json:
-        from skyferry.cli.story_json import StoryView
+        from skyferry.cli.render.story_json import StoryView
 
         output.emit_model(StoryView.of(key, story))
     else:
@@ -152,7 +153,7 @@ def _tried(wanted: list[Sought], settings: Settings) -> Iterator[Tried]:
     """Try the routes for these objects, as if they were created now."""
     import time
 
-    from skyferry.cli.sought import events_of
+    from skyferry.cli.arguments.object_keys import events_of
     from skyferry.model import Change, ObjectEvent
     from skyferry.routing.routes import Routes
 
@@ -175,7 +176,7 @@ def _takes(taken: Sequence[Tried], route: str) -> bool:
 
 
 def _tell(story: Story) -> None:
-    from skyferry.cli import story as words
+    from skyferry.cli.render import story as words
 
     if not story.known:
         output.lines(*map(_attempt, story.tried))

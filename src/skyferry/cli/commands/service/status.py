@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from skyferry.cli import access, client, output
-from skyferry.cli.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli import access, client
+from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli.render import output
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError, SkyferryError
 from skyferry.ports.held import by_store

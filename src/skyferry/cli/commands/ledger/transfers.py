@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
-from skyferry.cli.options import (
+from skyferry.cli import access
+from skyferry.cli.arguments.options import (
     ConfigFile,
     Cursor,
     Json,
@@ -22,6 +22,7 @@ from skyferry.cli.options import (
     Workspace,
     moment,
 )
+from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.model import State
 from skyferry.ports import Filter
@@ -80,7 +81,7 @@ def _show_one(row: TransferRow, json: bool) -> None:
 
         output.emit_model(TransferView.of(row))
         return
-    from skyferry.cli.story import transfer
+    from skyferry.cli.render.story import transfer
 
     output.lines(*transfer(row))
 

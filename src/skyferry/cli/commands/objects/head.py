@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output, places
-from skyferry.cli.options import ConfigFile, Json
+from skyferry.cli import access
+from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments.options import ConfigFile, Json
+from skyferry.cli.render import output
 from skyferry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from skyferry.cli.places import Named
+    from skyferry.cli.arguments.object_urls import Named
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectMeta
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output, places
-from skyferry.cli.options import ConfigFile, Json, Limit
+from skyferry.cli import access
+from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments.options import ConfigFile, Json, Limit
+from skyferry.cli.render import output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from skyferry.cli.places import Named
+    from skyferry.cli.arguments.object_urls import Named
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectMeta
 

@@ -6,9 +6,9 @@ import os
 
 import typer
 
-from skyferry.cli import output
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.cli.render import output
 
 
 def check_config(config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skyferry.cli import output
+from skyferry.cli.render import output
 from skyferry.discovery.listing import Found
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from skyferry.cli import access, output
-from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import (
+from skyferry.cli import access
+from skyferry.cli.arguments.options import (
     ConfigFile,
     Cursor,
     Json,
@@ -26,6 +25,8 @@ from skyferry.cli.options import (
     Workspace,
     moment,
 )
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
@@ -109,7 +110,7 @@ def show(
 
         output.emit_model(DeadLetterView.of(found))
     else:
-        from skyferry.cli.story import letter
+        from skyferry.cli.render.story import letter
 
         output.lines(*letter(found))
 
@@ -141,7 +142,7 @@ def redrive(
     what was redriven before, removed) and `left` (that stay there). Exit code 1 if there were none.
     """
     if from_queue:
-        from skyferry.cli.from_queue import redrive_from_queue
+        from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
 
         if prefix:
             raise typer.BadParameter("--prefix cannot be used with --from-queue")

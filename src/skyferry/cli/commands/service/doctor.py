@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output
+from skyferry.cli import access
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.cli.render import output
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings

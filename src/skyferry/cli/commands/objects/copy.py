@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output, places
+from skyferry.cli import access
+from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, span_of
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json, Workspace, span_of
+from skyferry.cli.render import output
 from skyferry.errors import ConfigError, InvalidKey, NotFound
 
 if TYPE_CHECKING:
-    from skyferry.cli.copying import Tally
-    from skyferry.cli.places import Named
+    from skyferry.cli.arguments.object_urls import Named
+    from skyferry.cli.render.copy_progress import Tally
     from skyferry.config.settings import Settings
     from skyferry.discovery.listing import Ends, ListingSource
     from skyferry.engine.service import Service
@@ -132,7 +134,7 @@ def _ends(source: Named, destination: Named) -> Ends:
 
 
 async def _copy(source: Named, destination: Named, settings: Settings, patience: float, json: bool) -> ExitCode:
-    from skyferry.cli.copying import Tally, bar
+    from skyferry.cli.render.copy_progress import Tally, bar
 
     tally = Tally()
     async with AsyncExitStack() as stack:

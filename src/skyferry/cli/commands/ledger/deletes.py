@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from skyferry.cli import access, output
+from skyferry.cli import access
+from skyferry.cli.arguments.options import ConfigFile, Cursor, Json, Limit, Workspace
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Cursor, Json, Limit, Workspace
+from skyferry.cli.render import output
 from skyferry.ports import HeldFilter
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skyferry.cli.output import size, span, when
+from skyferry.cli.render.output import size, span, when
 from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest
 from skyferry.ports import DeadLetter, Refusal, TransferRow
 

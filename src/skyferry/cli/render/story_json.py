@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from skyferry.cli.explain import Story
+from skyferry.cli.commands.ledger.explain import Story
 from skyferry.model import Change
 from skyferry.ports import Refusal
 from skyferry.server.models import DeadLetterView, ObjectView, Place, Time, TransferView, View

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 
 from skyferry import __version__
-from skyferry.cli import output
-from skyferry.cli.options import Json
+from skyferry.cli.arguments.options import Json
+from skyferry.cli.render import output
 
 
 def version(json: Json = False) -> None:

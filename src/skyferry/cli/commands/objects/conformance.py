@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skyferry.cli import access, output, places
+from skyferry.cli import access
+from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.options import ConfigFile, Json
+from skyferry.cli.render import output
 
 if TYPE_CHECKING:
-    from skyferry.cli.places import Named
+    from skyferry.cli.arguments.object_urls import Named
     from skyferry.config.settings import Settings, StoreSettings
     from skyferry.model import Attributes, Traits
     from skyferry.ports import ObjectStore

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, client, output
-from skyferry.cli.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli import access, client
+from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli.render import output
 from skyferry.errors import EventError, SkyferryError
 from skyferry.model import Priority
 
 if TYPE_CHECKING:
-    from skyferry.cli.bodies import Spool
+    from skyferry.cli.arguments.event_bodies import Spool
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectEvent, ObjectRef
     from skyferry.server.models import Submissions
@@ -64,7 +65,7 @@ def submit(
     """
     if (objects is None) == (file is None):
         raise typer.BadParameter("give objects or --file, one of the two")
-    from skyferry.cli.bodies import Spool
+    from skyferry.cli.arguments.event_bodies import Spool
 
     events = [_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
     settings = access.load_settings(config, workspace)
@@ -114,7 +115,7 @@ def _encoded(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
 
 def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the place of each event, and its body. Raises EventError."""
-    from skyferry.cli.bodies import read_bodies
+    from skyferry.cli.arguments.event_bodies import read_bodies
 
     try:
         with closing(sys.stdin.buffer if str(file) == "-" else file.open("rb")) as stream:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, output, places
-from skyferry.cli.options import ConfigFile, Json, Workspace
+from skyferry.cli import access
+from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
+from skyferry.cli.render import output
 
 if TYPE_CHECKING:
-    from skyferry.cli.places import Named
+    from skyferry.cli.arguments.object_urls import Named
     from skyferry.config.settings import Settings
     from skyferry.engine.abandoned_uploads import Orphan
 
@@ -86,7 +88,7 @@ async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list
 
 async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
     """By the ledgers of the pairs of stores that were copied between; none of them tells where its stores are."""
-    from skyferry.cli.copy import LEDGERS
+    from skyferry.cli.commands.objects.copy import LEDGERS
     from skyferry.config.settings import LedgerSettings
     from skyferry.engine.abandoned_uploads import collect_listed
     from skyferry.wiring import Opener
