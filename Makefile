@@ -36,7 +36,7 @@ docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/cli.md $(DOCS)/exit-codes.md
 	$(BIN)/python -m skyferry.config.reference > $(DOCS)/configuration.md
 	$(BIN)/python -m skyferry.observe.reference $(DOCS)/observability.md
-	$(BIN)/python -m skyferry.server.reference $(DOCS)/openapi.json
+	$(BIN)/python -m skyferry.server.openapi.reference $(DOCS)/openapi.json
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs

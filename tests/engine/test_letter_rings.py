@@ -17,7 +17,7 @@ from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.ports import DeadLetter, Filter, Outgoing, letters
 from skyferry.records import Record
 from skyferry.server import Doors, create_app
-from skyferry.server.push_letters import carried
+from skyferry.server.push.dead_letters import carried
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring import build, open_queue
 

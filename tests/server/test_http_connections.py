@@ -19,7 +19,8 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.server import Doors, acceptor, connection, create_app, gate, serve
+from skyferry.server import Doors, create_app, gate, serve
+from skyferry.server.connections import acceptor, connection
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import Submission
 

@@ -21,7 +21,8 @@ from skyferry.config.load import check
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.ports import Filter
-from skyferry.server import create_app, gate, own_token, peer, serve
+from skyferry.server import create_app, gate, own_token, serve
+from skyferry.server.connections import peer
 from skyferry.server.routers.events import EXAMPLE
 
 TOKEN = "t" * 43

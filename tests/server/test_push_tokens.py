@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from skyferry.errors import StoreUnavailable
-from skyferry.server import push_tokens
 from skyferry.server.problems import ApiError
-from skyferry.server.push_tokens import Tokens
+from skyferry.server.push import tokens as push_tokens
+from skyferry.server.push.tokens import Tokens
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
 from skyferry.testing.identity.clouds import GOOGLE

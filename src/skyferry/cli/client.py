@@ -71,8 +71,8 @@ def _own_token(url: str, workspace: Path) -> str:
     import os
     import socket
 
+    from skyferry.server.connections.peer import listeners_user
     from skyferry.server.own_token import find_token
-    from skyferry.server.peer import listeners_user
 
     parts = urlsplit(url)
     try:

@@ -17,8 +17,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skyferry.server.auth import Access
-from skyferry.server.connection import PEER
-from skyferry.server.peer import is_our_user
+from skyferry.server.connections.connection import PEER
+from skyferry.server.connections.peer import is_our_user
 from skyferry.server.problems import CORRELATION, SCOPE, ApiError, respond
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.server.acceptor import Acceptor, bound
-from skyferry.server.connection import Connection
+from skyferry.server.connections.acceptor import Acceptor, bound
+from skyferry.server.connections.connection import Connection
 
 GRACE = 5  # seconds for requests under way when it stops
 DEFAULTS = ServerSettings()

@@ -12,7 +12,7 @@ import resource
 import socket
 from collections.abc import Callable, Collection
 
-from skyferry.server.connection import Connection
+from skyferry.server.connections.connection import Connection
 
 SHARE = 4  # the part of the descriptors that connections may have: a quarter
 MOST = 256  # connections, however many descriptors there are: each may have 128 KiB in memory

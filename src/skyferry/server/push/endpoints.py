@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 
 from skyferry.ports import Outgoing
 from skyferry.server.problems import ApiError
-from skyferry.server.push_doors import Doors, Knock
-from skyferry.server.push_letters import carried
+from skyferry.server.push.authenticators import Doors, Knock
+from skyferry.server.push.dead_letters import carried
 from skyferry.server.view import Service
 
 router = APIRouter(prefix="/v1/push", tags=["push"])

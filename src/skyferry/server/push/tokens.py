@@ -9,8 +9,8 @@ import jwt
 
 from skyferry.clouds.identity.exchange import Request, ask
 from skyferry.errors import SkyferryError, StoreUnavailable
-from skyferry.server.push_doors import refused
-from skyferry.server.quota import Quota
+from skyferry.server.push.authenticators import refused
+from skyferry.server.push.quota import Quota
 
 KEEP = 6 * 3600.0  # seconds that keys are used before they are fetched again
 PAUSE = 60.0  # seconds between fetches for keys that we do not have: anybody may name one

@@ -1,4 +1,4 @@
-"""docs/openapi.json, from the code: `python -m skyferry.server.reference docs/openapi.json`."""
+"""docs/openapi.json, from the code: `python -m skyferry.server.openapi.reference docs/openapi.json`."""
 
 from __future__ import annotations
 

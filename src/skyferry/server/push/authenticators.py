@@ -88,8 +88,8 @@ def door(settings: PushSettings, env: Mapping[str, str], clock: Callable[[], flo
     if settings.kind == "eventgrid" and not settings.tenant_id:
         return EventGridDoor(SecretDoor(_secret(settings, env)))
     with needs("push", f"push endpoint {settings.name}"):
-        from skyferry.server.push_sns import SnsDoor
-        from skyferry.server.push_tokens import Tokens
+        from skyferry.server.push.sns import SnsDoor
+        from skyferry.server.push.tokens import Tokens
     if settings.kind == "sns":
         return SnsDoor(settings, clock)
     if settings.kind == "pubsub":
