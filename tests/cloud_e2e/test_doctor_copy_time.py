@@ -14,7 +14,7 @@ from tests.cloud_e2e.test_events import configured, emulator, subscribed
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.doctor import Check, Scope, State, examine
-from skyferry.doctor.pace import SAMPLE
+from skyferry.doctor.copy_time import SAMPLE
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 __all__ = ["emulator"]  # a fixture

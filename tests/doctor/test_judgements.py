@@ -11,11 +11,13 @@ import pytest
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import FilterSettings, RouteSettings
-from skyferry.doctor import State, facts, holds, notices
+from skyferry.doctor import State, facts
+from skyferry.doctor import leases as holds
 from skyferry.doctor.check import WHAT, Check, Place
-from skyferry.doctor.hearing import Hearing, hearing, may_listen
-from skyferry.doctor.needs import Needs, Shape, shapes
-from skyferry.doctor.pace import Pace
+from skyferry.doctor.copy_time import Pace
+from skyferry.doctor.events import notifications as notices
+from skyferry.doctor.events.listening import Hearing, hearing, may_listen
+from skyferry.doctor.requirements import Needs, Shape, shapes
 from skyferry.model import ObjectMeta
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
 from skyferry.queues.sqs.inspection import senders

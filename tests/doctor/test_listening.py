@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from skyferry.clock import SystemClock
-from skyferry.doctor.canary import Copy, Errand, Found, sent
 from skyferry.doctor.check import Place, State
-from skyferry.doctor.events import MOST, Subject
+from skyferry.doctor.events.canary import MOST, Subject
+from skyferry.doctor.events.verdict import Copy, Errand, Found, sent
 from skyferry.doctor.stores import put
 from skyferry.errors import ConnectionLost, PermissionDenied, QueueError
 from skyferry.model import Attributes, Checksums, ObjectMeta

@@ -11,14 +11,16 @@ from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
 from skyferry.doctor import facts as bucket_facts
-from skyferry.doctor import files, holds, notices, unrouted
-from skyferry.doctor.canary import Copy, Errand, Found, sent
+from skyferry.doctor import leases as holds
 from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.events import Subject
-from skyferry.doctor.hearing import Hearing, hearing, may_listen
-from skyferry.doctor.held import held
-from skyferry.doctor.needs import Needs, needs
-from skyferry.doctor.pace import Pace
+from skyferry.doctor.copy_time import Pace
+from skyferry.doctor.events import notifications as notices
+from skyferry.doctor.events.canary import Subject
+from skyferry.doctor.events.listening import Hearing, hearing, may_listen
+from skyferry.doctor.events.verdict import Copy, Errand, Found, sent
+from skyferry.doctor.ledger import files, unrouted
+from skyferry.doctor.ledger.held_deletes import held
+from skyferry.doctor.requirements import Needs, needs
 from skyferry.doctor.stores import NOTHING, Examination, canary_key
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectRef

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.needs import Needs
+from skyferry.doctor.requirements import Needs
 from skyferry.ports.inspection import BucketFacts, Unknown
 
 SKEW = 60.0  # seconds that a store's clock may differ from ours: positions in time would not compare

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from skyferry.doctor.check import Check, Place
+from skyferry.doctor.copy_time import Pace, largest, timed
 from skyferry.doctor.facts import clock, judged, untried
-from skyferry.doctor.needs import Needs
-from skyferry.doctor.pace import Pace, largest, timed
+from skyferry.doctor.requirements import Needs
 from skyferry.engine.copy.digests import whole
 from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta

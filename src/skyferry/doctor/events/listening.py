@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skyferry.config.settings import RouteSettings
-from skyferry.doctor.holds import receives
-from skyferry.doctor.needs import Shape, shapes
-from skyferry.doctor.notices import hears
+from skyferry.doctor.events.notifications import hears
+from skyferry.doctor.leases import receives
+from skyferry.doctor.requirements import Shape, shapes
 from skyferry.ports.inspection import Notice, QueueFacts, Redrive, Unknown
 
 

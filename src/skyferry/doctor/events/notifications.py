@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from skyferry.config.settings import RouteSettings
 from skyferry.doctor.check import Check, Place
-from skyferry.doctor.needs import Shape, shapes
+from skyferry.doctor.requirements import Shape, shapes
 from skyferry.ports.inspection import Notice, QueueFacts, Unknown
 
 Queues = Mapping[str, QueueFacts | Unknown]  # those of clouds by name; Unknown = it was not reached

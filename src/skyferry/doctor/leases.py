@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from skyferry.doctor.check import Check, Place
-from skyferry.doctor.pace import FIRST, Pace
+from skyferry.doctor.copy_time import FIRST, Pace
 from skyferry.engine.consume.waiting import DISMISSED
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 

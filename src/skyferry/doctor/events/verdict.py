@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.events import Ear, Ears, Subject, listening
+from skyferry.doctor.events.canary import Ear, Ears, Subject, listening
 from skyferry.doctor.stores import CANARY, put
 from skyferry.errors import SkyferryError
 from skyferry.model import Change
