@@ -33,10 +33,10 @@ bench: .venv/dev ## Measure, one after the other
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done
 
 docs: .venv/dev ## Write the generated pages again
-	$(BIN)/python -m skyferry.cli.reference $(DOCS)/cli.md $(DOCS)/exit-codes.md
-	$(BIN)/python -m skyferry.config.reference > $(DOCS)/configuration.md
-	$(BIN)/python -m skyferry.observe.reference $(DOCS)/observability.md
-	$(BIN)/python -m skyferry.server.openapi.reference $(DOCS)/openapi.json
+	$(BIN)/python -m skyferry.cli.reference $(DOCS)/reference/cli.md $(DOCS)/reference/exit-codes.md
+	$(BIN)/python -m skyferry.config.reference > $(DOCS)/reference/configuration.md
+	$(BIN)/python -m skyferry.observe.reference $(DOCS)/reference/observability.md
+	$(BIN)/python -m skyferry.server.openapi.reference $(DOCS)/reference/openapi.json
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs

@@ -1,4 +1,4 @@
-"""The nouns of Skyferry, frozen. `docs/glossary.md` explains the words."""
+"""The nouns of Skyferry, frozen. `docs/concepts/glossary.md` explains the words."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the engine tells its observers: one frozen record per step.
 
-`Record.event` is a stable dotted name; `docs/observability.md` lists them all. Its fields carry the same names in logs,
+`Record.event` is a stable dotted name; `docs/reference/observability.md` lists them all. Its fields carry the same names in logs,
 metrics (where they are labels) and traces. "" and None mean: does not apply to this step.
 """
 

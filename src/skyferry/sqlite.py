@@ -34,11 +34,11 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DAMAGE: Mapping[type[SkyferryError], tuple[type[SkyferryError], str]] = {
     LedgerError: (
         LedgerDamaged,
-        "stop the service, then run `skyferry ledger rebuild` or put a backup in its place; docs/ledger.md says what each keeps",
+        "stop the service, then run `skyferry ledger rebuild` or put a backup in its place: see docs/operations/ledger.md",
     ),
     QueueError: (
         QueueDamaged,
-        "stop the service, then move the file away with its -wal and -shm files; docs/ledger.md says what comes back by itself",
+        "stop the service, then move the file away with its -wal and -shm files: see docs/operations/ledger.md",
     ),
 }
 _HINTS: Mapping[int, str] = {

@@ -1,4 +1,4 @@
-"""`docs/cli.md` and `docs/exit-codes.md` say what the program does."""
+"""`docs/reference/cli.md` and `docs/reference/exit-codes.md` say what the program does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skyferry.cli import app, exit_codes
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.reference import cli_page, exit_codes_page
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
 @pytest.mark.parametrize(("name", "page"), [("cli.md", cli_page), ("exit-codes.md", exit_codes_page)])

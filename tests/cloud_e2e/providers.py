@@ -1,4 +1,4 @@
-"""Writes the table of docs/providers.md from what `skyferry conformance` prints on each server that runs here.
+"""Print the table of docs/reference/providers/index.md from the output of `skyferry conformance` on each server.
 
     python -m tests.cloud_e2e.providers
 

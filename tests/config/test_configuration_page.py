@@ -13,11 +13,11 @@ from skyferry.config.urls import DATABASES, STORES
 from skyferry.routing.patterns import PLACEHOLDERS
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "configuration.md"
+PAGE = ROOT / "docs" / "reference" / "configuration.md"
 
 
 def test_the_page_is_what_the_settings_say() -> None:
-    assert PAGE.read_text("utf-8") == render(), "python -m skyferry.config.reference > docs/configuration.md"
+    assert PAGE.read_text("utf-8") == render(), "python -m skyferry.config.reference > docs/reference/configuration.md"
 
 
 def test_the_page_shows_the_embedded_default_as_it_is(tmp_path: Path) -> None:

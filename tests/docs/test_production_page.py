@@ -1,4 +1,4 @@
-"""docs/production.md and docs/push.md do what they say: their configurations load, their commands of AWS run in order.
+"""The how-to pages of clouds and push work: their configurations load, their AWS commands run in order.
 
 Those of gcloud and az are not run here: no server that can be had for a test answers IAM and Azure's management interface.
 """
@@ -32,7 +32,7 @@ def account(aws_server: LocalStack, reader: Reader) -> Amazon:
 
 def configured(heading: str, reader: Reader, folder: Path) -> Path:
     """The direction's configuration, in a file."""
-    (text,) = reader.blocks(section("production.md", heading), "yaml")
+    (text,) = reader.blocks(section("how-to/s3-to-cloud-storage.md", heading), "yaml")
     file = folder / "skyferry.yaml"
     file.write_text(text)
     return file
@@ -49,7 +49,8 @@ def script(heading: str, reader: Reader, folder: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["policy", "--config", str(configured(heading, reader, folder))])
     grants = reader.replaced(capsys.readouterr().out)
-    before, _, after = "".join(reader.blocks(section("production.md", heading), "sh")).partition("sh grant.sh\n")
+    page = section("how-to/s3-to-cloud-storage.md", heading)
+    before, _, after = "".join(reader.blocks(page, "sh")).partition("sh grant.sh\n")
     return f"{before}\n{grants}\n{after}"
 
 
@@ -90,8 +91,9 @@ def test_the_queue_of_the_page_hears_of_its_bucket(
 
 def test_sns_is_set_up_for_push(reader: Reader, account: Amazon, tmp_path: Path) -> None:
     """The topic lets the bucket publish, and has the door for its subscriber."""
+    page = (DOCS / "how-to/push.md").read_text("utf-8")
     account.run(["s3", "mb", f"s3://{reader.words['PHOTOS']}"])
-    for words in commands("".join(reader.blocks((DOCS / "push.md").read_text("utf-8"), "sh")), "aws", tmp_path):
+    for words in commands("".join(reader.blocks(page, "sh")), "aws", tmp_path):
         account.run(words)
     (made,) = account.client("sns").list_subscriptions()["Subscriptions"]
     assert (made["Protocol"], made["Endpoint"]) == ("https", "https://ferry.example.org/v1/push/photos")

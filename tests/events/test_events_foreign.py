@@ -39,7 +39,7 @@ STORAGE_OBJECT = {"kind": "storage#object", "selfLink": "https://x", "bucket": "
             {},
             "CloudTrail",
         ),
-        ({"something": "else"}, {}, "docs/event-format.md"),
+        ({"something": "else"}, {}, "docs/reference/events.md"),
     ],
 )
 def test_it_is_named(body: Any, attributes: dict[str, str], said: str) -> None:

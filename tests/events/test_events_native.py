@@ -37,14 +37,14 @@ def test_every_field_arrives(sample: Json, one: One) -> None:
 
 
 def test_the_documented_examples_are_read() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "event-format.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text()
     first, second = (parse(block.encode(), {}).events[0] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
     assert (first.priority, second.change) == (Priority.HIGH, Change.DELETED)
 
 
 def test_every_field_is_documented() -> None:
     """In the table of the fields, or in the lines about an object."""
-    text = (Path(__file__).parents[2] / "docs" / "event-format.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text()
     schema: Any = native.json_schema()
     objects = [schema["$defs"]["NativeObject"], schema["$defs"]["NativeMetadata"], schema]
     for name in (name for part in objects for name in part["properties"]):

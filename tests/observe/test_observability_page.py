@@ -1,4 +1,4 @@
-"""docs/observability.md tells what the code does."""
+"""docs/reference/observability.md tells what the code does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from skyferry.observe.metrics import Catalog
 from skyferry.observe.reference import MEANING, fill
 from skyferry.records import EVENTS
 
-PAGE = Path(__file__).parents[2] / "docs" / "observability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "observability.md"
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    """Regenerate: python -m skyferry.observe.reference docs/observability.md"""
+    """Regenerate: python -m skyferry.observe.reference docs/reference/observability.md"""
     text = PAGE.read_text("utf-8")
     assert fill(text) == text
 

@@ -29,12 +29,12 @@ def check(response: httpx.Response, path: str) -> None:
 
 
 def test_the_document_is_the_one_in_the_documentation() -> None:
-    """Regenerate: python -m skyferry.server.openapi.reference docs/openapi.json"""
-    assert (DOCS / "openapi.json").read_bytes() == document()
+    """Regenerate: python -m skyferry.server.openapi.reference docs/reference/openapi.json"""
+    assert (DOCS / "reference" / "openapi.json").read_bytes() == document()
 
 
 def test_every_operation_is_on_the_api_page() -> None:
-    page = (DOCS / "api.md").read_text("utf-8")
+    page = (DOCS / "reference" / "api.md").read_text("utf-8")
     operations = [f"| `{m.upper()} {p}` |" for p, found in DOCUMENT["paths"].items() for m in found]
     assert [operation for operation in operations if operation not in page] == []
 

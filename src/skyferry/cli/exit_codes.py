@@ -1,4 +1,4 @@
-"""Every exit code, in this one place. `docs/exit-codes.md` is made of it."""
+"""Every exit code, in this one place. `docs/reference/exit-codes.md` is made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docs/cli.md` and `docs/exit-codes.md`, from the program: `python -m skyferry.cli.reference docs/cli.md docs/exit-codes.md`."""
+"""`docs/reference/cli.md` and `exit-codes.md`, from the program: `python -m skyferry.cli.reference CLI_PAGE EXIT_CODES_PAGE`."""
 
 from __future__ import annotations
 

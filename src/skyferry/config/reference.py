@@ -1,4 +1,4 @@
-"""`docs/configuration.md`, from the settings themselves: `python -m skyferry.config.reference > docs/configuration.md`."""
+"""`docs/reference/configuration.md`, from the settings: `python -m skyferry.config.reference > PAGE`."""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def _record(fields: Fields, body: bytes) -> Parsed:
         return s3.parse_eventbridge(fields)
     if azure.is_event(fields):
         return azure.parse(fields)
-    raise UnknownFormat("the message has no known notification format", hint="docs/event-format.md lists what is read")
+    raise UnknownFormat(
+        "the message has no known notification format", hint="docs/reference/events.md lists what is read"
+    )
 
 
 def _native(body: bytes) -> Parsed | None:

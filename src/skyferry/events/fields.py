@@ -210,7 +210,7 @@ def load(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UnknownFormat(
-            f"the message is not JSON: {error}", hint="docs/event-format.md lists what is read"
+            f"the message is not JSON: {error}", hint="docs/reference/events.md lists what is read"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The native event, version 1: what Skyferry's own tools and anybody without a cloud write. `docs/event-format.md` explains it.
+"""The native event, version 1: what Skyferry's own tools and anybody without a cloud write. `docs/reference/events.md` explains it.
 
 `NativeEvent` is the single source of the validation and of the JSON Schema.
 """

@@ -1,4 +1,4 @@
-"""The tables of docs/observability.md, from the code: `python -m skyferry.observe.reference docs/observability.md`."""
+"""The tables of docs/reference/observability.md, from the code: `python -m skyferry.observe.reference PAGE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP API: health, readiness, metrics, and the resources under /v1. `docs/api.md` explains it."""
+"""The HTTP API: health, readiness, metrics, and the resources under /v1. `docs/reference/api.md` explains it."""
 
 from skyferry.server.app import create_app
 from skyferry.server.auth import check_listen

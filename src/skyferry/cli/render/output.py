@@ -25,7 +25,7 @@ def emit(document: object) -> None:
 
 
 def emit_model(document: BaseModel) -> None:
-    """The same for what the HTTP API would answer: `--json` and the API are one contract, that of docs/openapi.json."""
+    """The same for what the HTTP API would answer: `--json` and the API are one contract, that of docs/reference/openapi.json."""
     sys.stdout.write(document.model_dump_json() + "\n")
 
 

@@ -119,7 +119,7 @@ def _found() -> Fresh[S3Credentials]:
 
 FIND = (
     "give the machine a role (and its metadata a hop limit of 2, if this is a container), or set identity: {kind: federated, ...}: "
-    "see docs/identity.md"
+    "see docs/how-to/identity.md"
 )
 
 

@@ -81,7 +81,7 @@ def machine(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
             async with ChainedTokenCredential(managed, AzureCliCredential(), AzureDeveloperCliCredential()) as chain:
                 found = await asyncio.wait_for(chain.get_token(scope), 30)
         except (AzureError, ValueError, TimeoutError) as error:
-            hint = "give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/identity.md"
+            hint = "give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
             raise refused(str(error) or type(error).__name__, ENTRA, hint=hint) from None
         return Fresh(found.token, found.token, float(found.expires_on))
 

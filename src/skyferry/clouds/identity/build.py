@@ -172,7 +172,7 @@ async def _anonymous() -> Fresh[str]:
 
 def _pool(settings: IdentitySettings, name: str) -> google.Pool:
     if not (settings.project and settings.pool and settings.provider):
-        hint = "they name a workload identity pool's provider: see docs/identity.md"
+        hint = "they name a workload identity pool's provider: see docs/how-to/identity.md"
         raise ConfigError(
             "a federated identity at Google needs identity.project, pool and provider", where=name, hint=hint
         )

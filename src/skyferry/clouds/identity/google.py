@@ -143,7 +143,7 @@ async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> Fresh[str]
     try:
         answer = document(await ask(Request(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA)
     except ConnectionLost as nobody:
-        nobody.hint = "this machine has no identity at Google: see docs/identity.md"
+        nobody.hint = "this machine has no identity at Google: see docs/how-to/identity.md"
         raise
     given = text(answer, "access_token", METADATA)
     return Fresh(given, given, life=life(answer))

@@ -1,4 +1,4 @@
-"""docs/openapi.json, from the code: `python -m skyferry.server.openapi.reference docs/openapi.json`."""
+"""docs/reference/openapi.json, from the code: `python -m skyferry.server.openapi.reference FILE`."""
 
 from __future__ import annotations
 

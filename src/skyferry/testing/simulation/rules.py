@@ -33,7 +33,7 @@ class Rules:
         self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink has: letter id and time
 
     def breach(self, rule: int, what: str) -> None:
-        """Rule `rule` of docs/glossary.md was broken."""
+        """Rule `rule` of docs/concepts/glossary.md was broken."""
         self.breaches.append(f"rule {rule}: {what}")
 
     # --- watched --------------------------------------------------------------------------------------------------
