@@ -12,7 +12,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check lines clean
+.PHONY: help run test check bench lock docs docs-check docs-site lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -43,13 +43,20 @@ docs-check: .venv/dev
 	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs
 	@diff -ru docs .venv/docs || { echo "generated pages are stale: make docs"; exit 1; }
 
+docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site, and check its links
+	@SOURCE_DATE_EPOCH=0 NO_MKDOCS_2_WARNING=1 .venv/mkdocs/bin/mkdocs build --strict 2>.venv/mkdocs/log || { cat .venv/mkdocs/log; exit 1; }
+	@! grep -rnoE '<(script|link|img|iframe)[^>]* (src|href)="?(https?:)?//[^ >]*' .venv/site --include=*.html \
+		|| { echo "the site must not need the network"; exit 1; }
+	@echo "open .venv/site/index.html"
+
 lines:
 	@find src tests bench -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
 
 lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
-	@rm -f requirements/run.txt requirements/dev.txt requirements/uv.txt
+	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt
 	$(LOCK) --group build -o requirements/run.txt pyproject.toml
 	$(LOCK) --group build --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(LOCK) --group docs -o requirements/docs.txt
 	echo uv | $(LOCK) -o requirements/uv.txt -
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
@@ -70,4 +77,9 @@ clean: ## Remove the environment and all caches; the workspace stays
 
 .venv/dev: .venv/run requirements/dev.txt
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/mkdocs/done: .venv/env requirements/docs.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv/mkdocs
+	@$(UV) pip install --quiet --python .venv/mkdocs/bin/python --require-hashes -r requirements/docs.txt
 	@touch $@
