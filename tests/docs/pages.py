@@ -22,12 +22,6 @@ WORDS = {
 }
 
 
-def section(page: str, heading: str) -> str:
-    """What stands under it."""
-    text = (DOCS / page).read_text("utf-8")
-    return re.split(r"^## ", text.partition(f"## {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-
-
 class Reader:
     """Who replaces the words in capitals."""
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from tests.docs.amazon import Amazon
-from tests.docs.pages import DOCS, WORDS, Reader, commands, section
+from tests.docs.pages import DOCS, WORDS, Reader, commands
 
 from skyferry.cli import main
 from skyferry.config.load import check
 from skyferry.testing.servers import LocalStack
 
-DIRECTIONS = ("S3 to Cloud Storage", "Cloud Storage to S3", "Azure")
+PAGES = ("s3-to-cloud-storage.md", "cloud-storage-to-s3.md", "azure-to-s3.md")
 
 
 @pytest.fixture
@@ -30,43 +30,43 @@ def account(aws_server: LocalStack, reader: Reader) -> Amazon:
     return Amazon(aws_server, reader.account, WORDS["REGION"])
 
 
-def configured(heading: str, reader: Reader, folder: Path) -> Path:
+def configured(page: str, reader: Reader, folder: Path) -> Path:
     """The direction's configuration, in a file."""
-    (text,) = reader.blocks(section("how-to/s3-to-cloud-storage.md", heading), "yaml")
+    (text,) = reader.blocks((DOCS / "how-to" / page).read_text("utf-8"), "yaml")
     file = folder / "skyferry.yaml"
     file.write_text(text)
     return file
 
 
-@pytest.mark.parametrize("heading", DIRECTIONS)
-def test_a_configuration_has_no_faults(heading: str, reader: Reader, tmp_path: Path) -> None:
-    found = check(configured(heading, reader, tmp_path), {})
+@pytest.mark.parametrize("page", PAGES)
+def test_a_configuration_has_no_faults(page: str, reader: Reader, tmp_path: Path) -> None:
+    found = check(configured(page, reader, tmp_path), {})
     assert (found.faults, found.warnings) == ((), ())
 
 
-def script(heading: str, reader: Reader, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def script(page: str, reader: Reader, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """All of one direction, in the page's order: what `skyferry policy` prints stands where the page runs it, or last."""
     with pytest.raises(SystemExit):
-        main(["policy", "--config", str(configured(heading, reader, folder))])
+        main(["policy", "--config", str(configured(page, reader, folder))])
     grants = reader.replaced(capsys.readouterr().out)
-    page = section("how-to/s3-to-cloud-storage.md", heading)
-    before, _, after = "".join(reader.blocks(page, "sh")).partition("sh grant.sh\n")
+    text = (DOCS / "how-to" / page).read_text("utf-8")
+    before, _, after = "".join(reader.blocks(text, "sh")).partition("sh grant.sh\n")
     return f"{before}\n{grants}\n{after}"
 
 
 @pytest.mark.parametrize(
-    ("heading", "trusted"),
+    ("page", "trusted"),
     [
-        (DIRECTIONS[0], "ec2.amazonaws.com"),
-        (DIRECTIONS[1], "accounts.google.com"),
-        (DIRECTIONS[2], f"oidc-provider/sts.windows.net/{WORDS['TENANT_ID']}/"),
+        (PAGES[0], "ec2.amazonaws.com"),
+        (PAGES[1], "accounts.google.com"),
+        (PAGES[2], f"oidc-provider/sts.windows.net/{WORDS['TENANT_ID']}/"),
     ],
 )
 def test_the_commands_of_aws_run_in_order(
-    heading: str, trusted: str, reader: Reader, account: Amazon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    page: str, trusted: str, reader: Reader, account: Amazon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In an account that has nothing. The role is there, and trusts whom it should."""
-    for words in commands(script(heading, reader, tmp_path, capsys), "aws", tmp_path):
+    for words in commands(script(page, reader, tmp_path, capsys), "aws", tmp_path):
         account.run(words)
     role: Any = account.client("iam").get_role(RoleName="skyferry")["Role"]
     (who,) = role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"].values()
@@ -76,7 +76,7 @@ def test_the_commands_of_aws_run_in_order(
 def test_the_queue_of_the_page_hears_of_its_bucket(
     reader: Reader, account: Amazon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in commands(script(DIRECTIONS[0], reader, tmp_path, capsys), "aws", tmp_path):
+    for words in commands(script(PAGES[0], reader, tmp_path, capsys), "aws", tmp_path):
         account.run(words)
     account.client("s3").put_object(Bucket=reader.words["PHOTOS"], Key="a.txt", Body=b"x")
     queue = account.client("sqs").get_queue_url(QueueName="photos-events")["QueueUrl"]

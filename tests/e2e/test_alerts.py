@@ -40,7 +40,7 @@ BEHIND = 3600.0  # seconds
 def alerts() -> list[Alert]:
     found = [
         each
-        for page in ("reference/observability.md", "how-to/s3-to-cloud-storage.md")
+        for page in ("operations/observability.md", "how-to/s3-to-cloud-storage.md")
         for each in ALERT.findall((DOCS / page).read_text("utf-8"))
     ]
     return sorted(set(found))

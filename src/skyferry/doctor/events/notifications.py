@@ -11,7 +11,7 @@ from skyferry.ports.inspection import Notice, QueueFacts, Unknown
 
 Queues = Mapping[str, QueueFacts | Unknown]  # those of clouds by name; Unknown = it was not reached
 
-HOW = "docs/how-to/s3-to-cloud-storage.md has the command"
+HOW = "docs/how-to/notifications.md has the command"
 ANYBODY = ("*", "s3.amazonaws.com")
 TRY = "--events finds out by a canary"
 

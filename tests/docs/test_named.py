@@ -1,0 +1,60 @@
+"""Settings and commands that the pages name exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+from tests.docs.pages import DOCS
+from typer.main import get_command
+
+from skyferry.cli import app
+from skyferry.config.settings import Settings
+from skyferry.records import EVENTS
+
+TEXT = "\n".join(page.read_text("utf-8") for page in [DOCS.parent / "README.md", *DOCS.rglob("*.md")])
+
+
+def settings(model: type[BaseModel], place: str = "") -> Iterator[str]:
+    """Yield every setting by its place, such as `routes[].filter.glob`."""
+    for field, info in model.model_fields.items():
+        name = place + (info.alias or field)
+        yield name
+        kinds = [info.annotation, *get_args(info.annotation)]
+        for below in (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)):
+            for step in ("", "[]", ".NAME"):
+                yield from settings(below, f"{name}{step}.")
+
+
+def test_settings_exist() -> None:
+    known = set(settings(Settings))
+    sections = "|".join(sorted({name.split(".")[0].removesuffix("[]") for name in known}))
+    files = {"server.token", "ledger.db", "ledger.db.rebuilt"}
+    named = set(re.findall(rf"`((?:{sections})(?:\[\]|\.NAME)?\.[a-z_.]+)`", TEXT)) - files - set(EVENTS)
+    assert len(named) > 20
+    assert sorted(named - known) == []
+
+
+def commands() -> dict[str, set[str]]:
+    """Return the options of each command by its name."""
+    found: dict[str, set[str]] = {}
+    for name, command in vars(get_command(app))["commands"].items():
+        for below, inner in {"": command, **getattr(command, "commands", {})}.items():
+            options = {o for p in getattr(inner, "params", ()) for o in [*p.opts, *p.secondary_opts]}
+            found[f"{name} {below}".strip()] = options
+    return found
+
+
+COMMANDS = commands()
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"(?:`|^\$ |^)skyferry ([a-z][^`\n]*)", TEXT, re.MULTILINE))))
+def test_commands_and_options_exist(line: str) -> None:
+    words = line.split("#")[0].split()
+    name = " ".join(words[:2]).rstrip(",") if " ".join(words[:2]).rstrip(",") in COMMANDS else words[0]
+    assert name in COMMANDS
+    options = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert options <= COMMANDS[name], line

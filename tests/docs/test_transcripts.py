@@ -1,0 +1,27 @@
+"""The transcripts in the documentation are true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.docs import transcripts
+from tests.docs.pages import DOCS
+from tests.docs.transcripts import run, steps
+
+PAGES = [
+    "getting-started.md",
+    "how-to/dead-letters.md",
+    "how-to/routes.md",
+    "operations/from-rclone.md",
+    "operations/ledger.md",
+    "operations/troubleshooting.md",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_print_what_the_page_shows(page: str, tmp_path: Path) -> None:
+    """Mended by: python -m tests.docs.transcripts docs/PAGE"""
+    for step in steps((DOCS / page).read_text("utf-8")):
+        printed = run(step, tmp_path)
+        assert transcripts.agree(step.shown, printed), f"$ {step.command}\n" + "\n".join(printed)
