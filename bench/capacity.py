@@ -21,10 +21,10 @@ from pathlib import Path
 from bench.ledger import BATCH, done, transfer
 
 from skyferry.clock import SystemClock
-from skyferry.ledgers.sqlite import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim
 from skyferry.ports import Outgoing, Settlement
-from skyferry.queues.sqlite import SqliteQueue
+from skyferry.queues.sqlite.queue import SqliteQueue
 
 BODY = (
     b'{"schemaVersion":"1.0.0","eventId":"%032d","correlationId":"636c0810-0b4d-52fc-93c3-a46369b64470",'
