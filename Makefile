@@ -12,7 +12,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check docs-site lines clean
+.PHONY: help run test check bench lock docs docs-check docs-site figures lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -49,8 +49,11 @@ docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site,
 		|| { echo "the site must not need the network"; exit 1; }
 	@echo "open .venv/site/index.html"
 
+figures: ## Measure layout, names and prose (ARGS="--list --under src/skyferry/engine" …)
+	@$(PYTHON) -m tools.figures $(ARGS)
+
 lines:
-	@find src tests bench -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
+	@find src tests bench tools -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
 
 lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
 	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt
