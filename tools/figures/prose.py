@@ -75,10 +75,9 @@ def measure(tree: Tree, report: Report) -> None:
     _words(_passages(tree.src, tree.pages), report)
     found = [(Place(source.path, line), text) for source in tree.src for line, text in _docstrings(source)]
     begun = [f"{place}  {text.strip().splitlines()[0]}" for place, text in found if _opens_badly(text)]
-    report.table(
-        "Docstrings", ("what", "count"), [("all", len(found)), (f"begin with {'/'.join(OPENINGS)}", len(begun))]
-    )
-    report.finding(f"docstrings that begin with {'/'.join(OPENINGS)}", begun, limit=0)
+    title = f"docstrings that begin with {'/'.join(OPENINGS)}"
+    report.table("Docstrings", ("", "count"), [("all", len(found)), (title, len(begun))] if found else [])
+    report.finding(title, begun, limit=0)
 
 
 def _words(passages: Passages, report: Report) -> None:
