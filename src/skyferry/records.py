@@ -15,7 +15,7 @@ Event = Literal[
     "service.draining",
     "service.stopped",
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
-    "route.lossy",  # message: what the destination cannot carry, said once at the start
+    "route.metadata_lost",  # message: what the destination cannot carry, said once at the start
     "queue.received",  # count
     "queue.failed",  # error
     "health.failing",  # queue ("" = the ledger), error, hint: it does not work
@@ -37,9 +37,9 @@ Event = Literal[
     "transfer.retry",  # error, delay
     "transfer.dead",  # error
     "transfer.released",  # reason: shutdown, breaker, lost
-    "transfer.fenced",  # the claim was lost, the result is not recorded
+    "transfer.lease_lost",  # the claim was lost, the result is not recorded
     "dead_letter.published",  # count
-    "dead_letter.unpublished",  # error: they stay in the ledger, and are sent later
+    "dead_letter.publish_failed",  # error: they stay in the ledger, and are sent later
     "dead_letter.returned",  # queue, reason: redriven, stale; transfer_id: the letter's id
     "dead_letter.foreign",  # queue, transfer_id: the id of the letter, error: of what died: it is not sent on again
     "store.request",  # store, operation, duration, bytes, error

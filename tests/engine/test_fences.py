@@ -33,4 +33,4 @@ async def test_what_comes_while_a_key_is_given_back_is_not_fenced(first: str) ->
         ledger.gate.set()
         await lab.clock.advance(5)
         assert await lab.left() == 0
-    assert lab.told("transfer.fenced") == lab.told("message.released") == 0
+    assert lab.told("transfer.lease_lost") == lab.told("message.released") == 0

@@ -109,7 +109,7 @@ async def test_while_the_sink_is_down_letters_wait() -> None:
         await outbox.flush()
         await scene.clock.advance(5)
     assert scene.sink.sent == []
-    assert {(r.event, r.error) for r in scene.records} == {("dead_letter.unpublished", "queue_error")}
+    assert {(r.event, r.error) for r in scene.records} == {("dead_letter.publish_failed", "queue_error")}
     scene.sink.down = False
     await outbox.flush()
     assert sorted(scene.sink.sent, key=int) == [f"{n}" for n in range(10)]

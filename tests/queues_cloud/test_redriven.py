@@ -318,7 +318,7 @@ def test_a_service_that_is_killed_before_it_could_send_a_letter_sends_it_after(
     skyferry.works(False)
     skyferry("submit", "file://source/a.txt")
     with service():
-        eventually(lambda: b"dead_letter.unpublished" in Path("log").read_bytes())
+        eventually(lambda: b"dead_letter.publish_failed" in Path("log").read_bytes())
     skyferry.dead = there
     skyferry.works(False)
     (letter,) = skyferry.letters()

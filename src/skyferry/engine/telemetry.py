@@ -115,7 +115,7 @@ class Teller:
 
     def not_published(self, error: SkyferryError) -> None:
         """Dead letters could not be sent on; they wait in the ledger."""
-        self._on(Record("dead_letter.unpublished", error=error.kind, message=str(error), hint=error.hint))
+        self._on(Record("dead_letter.publish_failed", error=error.kind, message=str(error), hint=error.hint))
 
     def returned(self, queue: str, reason: str, messages: Sequence[Message]) -> None:
         """Messages that tell of dead letters came, and were redriven, or are stale."""
@@ -135,7 +135,7 @@ class Teller:
 
     def fenced(self, transfer: Transfer) -> None:
         """The claim was lost; the result is not recorded."""
-        self._step("transfer.fenced", transfer)
+        self._step("transfer.lease_lost", transfer)
 
     def outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
         """What was recorded of an attempt."""

@@ -96,7 +96,7 @@ class Catalog:
         self.published = counter(
             "dead_letters_published_total", "Dead letters sent on to the queue named by dead_letters."
         )
-        self.unpublished = counter(
+        self.publish_failures = counter(
             "dead_letter_publish_failures_total", "Failures to send dead letters on, by error.", "error"
         )
         self.returned = counter(
@@ -239,9 +239,9 @@ class MetricsObserver(Collector):
             "transfer.retry": self._retry,
             "transfer.dead": self._dead,
             "transfer.released": lambda r: m.transfers.add(1, r.route, "released"),
-            "transfer.fenced": lambda r: m.transfers.add(1, r.route, "fenced"),
+            "transfer.lease_lost": lambda r: m.transfers.add(1, r.route, "lease_lost"),
             "dead_letter.published": lambda r: m.published.add(_count(r)),
-            "dead_letter.unpublished": lambda r: m.unpublished.add(1, r.error),
+            "dead_letter.publish_failed": lambda r: m.publish_failures.add(1, r.error),
             "dead_letter.returned": lambda r: m.returned.add(1, r.queue, r.reason),
             "store.special_file": lambda r: m.special_files.add(1, r.store, r.reason),
             "dead_letter.foreign": lambda r: m.foreign.add(1, r.queue),

@@ -17,7 +17,7 @@ MEANING: Mapping[str, str] = {
     "service.stopped": "Everything is finished or given back.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or what waits) is now `reason`: "
     "ok, degraded or down; said once per change. The same is in the answer of `GET /ready`.",
-    "route.lossy": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
+    "route.metadata_lost": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
     "queue.received": "`count` messages came in one batch.",
     "queue.failed": "A queue could not be reached; it is tried again.",
     "health.failing": "The ledger, or the queue that `queue` names, does not work. `/ready` answers 503 until it does; if its "
@@ -40,9 +40,9 @@ MEANING: Mapping[str, str] = {
     "transfer.retry": "An attempt failed with `error`; the next one comes after `delay`.",
     "transfer.dead": "Given up on: a dead letter with the story of its attempts.",
     "transfer.released": "Given back untouched, for `reason`: shutdown, breaker, lost. No attempt is burned.",
-    "transfer.fenced": "Another worker took over meanwhile; this result is not recorded.",
+    "transfer.lease_lost": "Another worker took over meanwhile; this result is not recorded.",
     "dead_letter.published": "`count` dead letters are in the queue that `dead_letters` names.",
-    "dead_letter.unpublished": "Dead letters could not be sent there; they wait in the ledger and are sent later.",
+    "dead_letter.publish_failed": "Dead letters could not be sent there; they wait in the ledger and are sent later.",
     "dead_letter.returned": "A dead letter came back into a queue: it is `reason`, redriven or stale (a copy of one that was "
     "redriven before); its message is acked.",
     "dead_letter.foreign": "What another ledger sent on as a dead letter has died here too. The letter stays in this ledger and is "

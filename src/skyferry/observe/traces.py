@@ -30,7 +30,7 @@ OUTCOMES: dict[str, str] = {
     "transfer.retry": "retry",
     "transfer.dead": "dead",
     "transfer.released": "released",
-    "transfer.fenced": "fenced",
+    "transfer.lease_lost": "lease_lost",
     "ledger.failed": "unrecorded",
 }
 _NAMES = tuple(f.name for f in fields(Record) if f.name not in ("event", "traceparent"))

@@ -151,7 +151,7 @@ async def build(
     )
     for route in routes:
         if lost := lossy(stores[route.source_store], stores[route.store]):
-            observer.on(Record("route.lossy", route=route.name, store=route.store, message="; ".join(lost)))
+            observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
     try:
         yield service
     finally:

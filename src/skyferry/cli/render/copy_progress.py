@@ -59,7 +59,7 @@ class Tally:
                 self._fail(record)
             case "watch.unreadable" if record.store == "source":  # the listing leaves it out
                 self._fail(record)
-            case "route.lossy":
+            case "route.metadata_lost":
                 self.lossy = record.message
             case _:
                 self._hear(record)

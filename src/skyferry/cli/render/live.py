@@ -46,7 +46,7 @@ _ENDED = (
     "transfer.retry",
     "transfer.dead",
     "transfer.released",
-    "transfer.fenced",
+    "transfer.lease_lost",
 )
 
 
