@@ -1,4 +1,4 @@
-"""The clock of the real world."""
+"""The system's clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class SystemClock:
-    """A `Clock` on the system's own."""
+    """The `Clock` port on the system's clock."""
 
     def time(self) -> float:
         return time.time()

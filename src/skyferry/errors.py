@@ -1,43 +1,43 @@
-"""Every error that Skyferry raises on purpose.
+"""The errors that Skyferry raises on purpose.
 
     SkyferryError
     ├── ConfigError                 the configuration cannot work; exit code 2
-    ├── EventError                  a message that is not an event we read           permanent
+    ├── EventError                  the message is not an event that Skyferry reads  permanent
     │   ├── UnknownFormat
-    │   ├── UnroutedBucket          no store of the configuration is the event's bucket
-    │   ├── NoRoute                 a redriven letter that no route takes any more
-    │   └── InvalidKey              a key that the store cannot hold, or that leaves its bucket
+    │   ├── UnroutedBucket          no configured store matches the event's bucket
+    │   ├── NoRoute                 no route takes a redriven dead letter any more
+    │   └── InvalidKey              the store cannot keep the key, or it leaves its bucket
     ├── StoreError                  a store refused or failed
     │   ├── ObjectNotFound          the object (or the pinned version) is not there  skip
-    │   ├── PreconditionFailed      somebody else wrote first: a decision, no fault  retry
+    │   ├── PreconditionFailed      another writer was first: expected, not a fault  retry
     │   ├── VersionChanged          the source changed while it was read             retry
     │   ├── ChecksumMismatch        bytes differ from what was declared              retry
     │   ├── UploadGone              the upload was finished, aborted or has expired  retry
     │   ├── Throttled               the store asks for fewer requests    outage      retry
     │   ├── StoreTimeout            no answer in time                    outage      retry
     │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
-    │   ├── StoreUnavailable        the store says it is down            outage      retry
-    │   ├── IdentityRefused         no credential, or none that is taken outage      retry
+    │   ├── StoreUnavailable        the store reports that it is down    outage      retry
+    │   ├── IdentityRefused         credentials missing or rejected      outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
-    │   ├── OutOfResources          this process has no descriptors left outage      retry
-    │   ├── PermissionDenied        our identity may not                             permanent
+    │   ├── OutOfResources          no file descriptors or memory left   outage      retry
+    │   ├── PermissionDenied        the identity lacks a permission                  permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
-    │   │   └── FolderMissing       a local one: maybe not mounted       outage      retry
+    │   │   └── FolderMissing       a local folder: perhaps not mounted  outage      retry
     │   └── Unsupported             the store cannot do what the route needs         permanent
     ├── LedgerError
     │   ├── LedgerDamaged           its file is damaged                      outage  retry
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
     │   ├── QueueDamaged            its file is damaged                      outage  retry
-    │   └── CannotSend              it is only received from                        permanent
+    │   └── CannotSend              the queue is receive-only                        permanent
     ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
-    └── InternalError               a bug of ours, wrapped so that the object is not lost        retry
+    └── InternalError               a bug in Skyferry, wrapped so that the object is not lost    retry
 
-`disposition` says what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
-at once), `skip` (settled with a reason). `outage` marks errors which say more about the store than about the object:
-they feed its circuit breaker, and they burn an attempt only while the store serves others; `Throttled` burns none. `local`
-marks those that say something about this process alone: no breaker hears of them, and they burn no attempt.
+`disposition` is what the worker does: `retry` (with back-off, up to the event's maximum), `permanent` (a dead letter
+at once) or `skip` (settled with a reason). `outage` marks errors that concern the store rather than the object. They feed
+its circuit breaker, and count as an attempt only while the store serves other requests; `Throttled` never counts. `local`
+marks errors that concern this process alone. They neither feed a breaker nor count as an attempt.
 """
 
 from __future__ import annotations
@@ -61,26 +61,25 @@ class SkyferryError(Exception):
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
     outage: ClassVar[bool] = False
-    local: ClassVar[bool] = False  # of this process, neither of the store nor of the object
-    kind: ClassVar[str] = (
-        "skyferry_error"  # its stable name in logs, metrics and dead letters, e.g. `checksum_mismatch`
-    )
+    local: ClassVar[bool] = False  # concerns this process, neither the store nor the object
+    kind: ClassVar[str] = "skyferry_error"  # stable name in logs, metrics and dead letters: `checksum_mismatch`
 
     def __init_subclass__(cls) -> None:
         cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))
 
     def __init__(self, message: str = "", *, where: str = "", hint: str = "", retry_after: float | None = None) -> None:
-        """`where` names the store, key, file or line; `hint` tells the operator what to do; `retry_after` is in seconds.
+        """Take the store, key, file or line as `where`, the next step for the operator as `hint`, seconds as `retry_after`.
 
-        A message may repeat what a server said: what has the form of a secret is taken out of it.
+        A message may repeat a server's answer, so whatever looks like a secret is redacted.
         """
         self.message = redacted(message) if message else (type(self).__doc__ or "").splitlines()[0]
         self.where = where
         self.hint = hint
         self.retry_after = retry_after
-        self.store = ""  # which store failed,
-        self.side = ""  # what it was asked for ("read" or "write"),
-        self.since = 0.0  # and when first (monotonic seconds): set where the request is guarded
+        # Set by the decorator of the failing store:
+        self.store = ""  # its name
+        self.side = ""  # "read" or "write"
+        self.since = 0.0  # when the request began, monotonic seconds
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -105,7 +104,7 @@ class UnknownFormat(EventError):
 
 
 class UnroutedBucket(EventError):
-    """No store of the configuration is the event's bucket."""
+    """No configured store matches the event's bucket."""
 
 
 class NoRoute(EventError):
@@ -113,13 +112,13 @@ class NoRoute(EventError):
 
 
 class InvalidKey(EventError):
-    """The store cannot hold this key."""
+    """The store cannot keep this key."""
 
 
 class StoreError(SkyferryError):
     """The store failed."""
 
-    partial: bytes = b""  # of a range, what had come when the answer broke off
+    partial: bytes = b""  # the beginning of a range, received before the connection broke
 
 
 class ObjectNotFound(StoreError):
@@ -129,7 +128,7 @@ class ObjectNotFound(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """The object at the destination is not the one that was expected."""
+    """The destination object is not the expected one."""
 
 
 class VersionChanged(StoreError):
@@ -137,7 +136,7 @@ class VersionChanged(StoreError):
 
 
 class ChecksumMismatch(StoreError):
-    """The bytes are not the ones that were declared."""
+    """The bytes do not match their declared checksum."""
 
 
 class UploadGone(StoreError):
@@ -163,15 +162,15 @@ class ConnectionLost(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store says that it is not available."""
+    """The store reports that it is unavailable."""
 
     outage = True
 
 
 class IdentityRefused(StoreError):
-    """No credential was given to us."""
+    """No credentials were granted."""
 
-    outage = True  # whatever the object: its work waits until the identity is put right
+    outage = True  # concerns every object: work waits until the identity is corrected
 
 
 class QuotaExceeded(StoreError):
@@ -188,7 +187,7 @@ class OutOfResources(StoreError):
 
 
 class PermissionDenied(StoreError):
-    """This identity may not do that."""
+    """The identity lacks a permission."""
 
     disposition = Disposition.PERMANENT
 
@@ -200,7 +199,7 @@ class BucketNotFound(StoreError):
 
 
 class FolderMissing(BucketNotFound):
-    """The folder does not exist: its disk may not be mounted, so the work waits."""
+    """The folder does not exist. Its disk may not be mounted, so the work waits."""
 
     disposition = Disposition.RETRY
     outage = True
@@ -219,7 +218,7 @@ class LedgerError(SkyferryError):
 
 
 class LedgerDamaged(LedgerError):
-    """The file of the ledger is damaged."""
+    """The ledger file is damaged."""
 
 
 class Fenced(LedgerError):
@@ -236,11 +235,11 @@ class QueueError(SkyferryError):
 
 
 class QueueDamaged(QueueError):
-    """The file of the queue is damaged."""
+    """The queue file is damaged."""
 
 
 class CannotSend(QueueError):
-    """Nothing can be sent to this queue."""
+    """This queue is receive-only."""
 
     disposition = Disposition.PERMANENT
     outage = False
@@ -251,7 +250,7 @@ class ServiceUnreachable(SkyferryError):
 
 
 class NotFound(SkyferryError):
-    """There is no such thing."""
+    """No such transfer, dead letter or route exists."""
 
     disposition = Disposition.PERMANENT
 

@@ -1,7 +1,7 @@
-"""`dataclass` for the nouns that are made many times for each event.
+"""A faster `dataclass` for records that are created many times per event.
 
-A frozen dataclass assigns every field through `object.__setattr__`, which takes four times as long as `self.x = x`. So
-the type checker sees a frozen one, and Python runs a plain one with the same equality and hash.
+A frozen dataclass assigns each field through `object.__setattr__`, which takes four times as long as `self.x = x`. The type
+checker therefore sees a frozen dataclass, and Python runs a plain one with the same equality and hash.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(*, frozen: bool, slots: bool) -> Callable[[type[T]], type[T]]:
-        """As `dataclasses.dataclass`."""
+        """Act as `dataclasses.dataclass`, without freezing."""
         return dataclasses.dataclass(slots=slots, unsafe_hash=frozen)

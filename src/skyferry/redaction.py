@@ -1,8 +1,8 @@
-"""Secrets out of texts that came from elsewhere: by the values that were sent, and by the forms that secrets have. Pure.
+"""Redact secrets in texts of other systems, by the values sent and by the shapes of secrets. Pure.
 
-A server may repeat what it was sent (a proxy that shows a request's headers, S3's list of what should have been signed), and an
-SDK's exception may hold a request. Errors go to logs, into the ledger, to the API and to terminals, so what is secret is taken
-out where an error is made: `SkyferryError` takes it out of its message by form, `skyferry.clouds.http` out of answers by value.
+A server may echo a request: a proxy shows its headers, S3 lists the text to sign. An SDK's exception may contain a request.
+Errors reach logs, the ledger, the API and terminals, so secrets are redacted where an error is made: by shape in the message of
+`SkyferryError`, by value in the HTTP client's responses.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-SECRET = "[secret]"  # noqa: S105 - stands where one was
-LEAST = 8  # characters: a shorter text would take common words out
-SEEN = 16  # characters of the beginning by which one that was cut is recognised
+SECRET = "[secret]"  # noqa: S105 - the replacement
+LEAST = 8  # characters: shorter secrets could match common words
+SEEN = 16  # characters at the beginning of a secret that identify a truncated one
 
-LONGEST = 4096  # characters of a text that came from elsewhere
-# What a secret is called, by itself or at the end of a longer name: x-amz-security-token, aws_secret_access_key, AccountKey.
+LONGEST = 4096  # characters of a redacted text
+# Names of secrets, alone or at the end of a longer name: x-amz-security-token, aws_secret_access_key, AccountKey.
 _NAMES = (
     r"(?:credentials?|pass(?:word|wd|phrase)|pwd|secret|token|sig|signature|upload[_-]?id|assertion"
     r"|(?:api|access|account|private|customer|encryption|session|shared|signing|storage|subscription|secret|master)[_-]?key)"
 )
 _VALUE = r"[^\s\\\"'<>&;,()\[\]{}]"
-_QUOTE = r"(?:\\{0,3}[\"'])?"  # also as it stands in a text in a text
-_MIXED = rf"(?={_VALUE}{{0,512}}(?:\d|(?-i:[a-z][A-Z])))"  # as no word of a sentence is
+_QUOTE = r"(?:\\{0,3}[\"'])?"  # escaped too, as in JSON inside JSON
+_MIXED = rf"(?={_VALUE}{{0,512}}(?:\d|(?-i:[a-z][A-Z])))"  # unlike any word of a sentence
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
     r"|eyJ[\w-]{4,}+\.[\w.-]+"  # a JSON web token, RFC 7519
     r"|ya29\.[\w.-]{4,}|1//[\w-]{8,}|GOCSPX-[\w-]{8,}|AIza[\w-]{20,}"  # Google
-    r"|(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{12,}"  # AWS: names of keys, which lead to their owners
+    r"|(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{12,}"  # AWS: key ids, which identify their owners
     r"|(?:FwoG|IQoJ|AQoD|FQoG)[\w+/=%-]{6,}"  # AWS: session tokens
     r"|(?<![\w+/])[\w+/]{86}=="  # Azure: keys of accounts, 64 bytes
     r"|(?<![\w~.-])[\w~.-]{3}[78]Q~[\w~.-]{31,}"  # Entra: client secrets
     r"|(?:gh[oprsu]_|github_pat_|glpat-|npm_|pypi-|hf_|dop_v1_|hv[sbr]\.|dapi|shpat_|lin_api_|sq0csp-)[\w.-]{8,}"
     r"|xox[abeoprs]-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|SG\.[\w-]{8,}\.[\w-]{8,}|(?<!\w)sk-[\w-]{16,}|AGE-SECRET-KEY-\w+"
 )
-_BEGINNINGS = (  # of the shapes: to look for these first is cheap, and most texts have none
+_BEGINNINGS = (  # of the shapes: a cheap test, since most texts have none
     *(
         "-----BEGIN",
         "eyJ",
@@ -119,7 +119,7 @@ _QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]
 
 
 def redacted(text: str) -> str:
-    """Return the text with what has the form of a secret replaced, and no longer than LONGEST; names of secrets stay."""
+    """Replace whatever looks like a secret and truncate the text to LONGEST. Names of secrets stay."""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     if any(each in text for each in _BEGINNINGS):
         text = _SHAPES.sub(SECRET, text)
@@ -135,7 +135,7 @@ def _kept(match: re.Match[str]) -> str:
 
 
 def sent(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
-    """Return the secrets that a request carries: the values of telling headers, and of telling parts of its query."""
+    """Return the secrets in a request: the values of sensitive headers and query parameters."""
     values = [value for name, value in headers if _HEADERS.search(name)]
     values += _QUERY.findall(url)
     parts = [part for value in values for part in (value, *value.split(" ")[1:])]
@@ -144,7 +144,7 @@ def sent(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
 
 
 def without(body: bytes, secrets: Iterable[bytes]) -> bytes:
-    """Return the body with those secrets replaced, also where only the beginning of one is repeated."""
+    """Replace the secrets in a body, truncated ones too."""
     for secret in secrets:
         start = secret[:SEEN]
         at = body.find(start)

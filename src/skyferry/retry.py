@@ -1,4 +1,4 @@
-"""When to try again. Pure: an error and the attempt that it ended in, and out comes a delay, or the decision to give up.
+"""Decide about the next attempt: a delay, or a dead letter. Pure.
 
 Exponential back-off with full jitter, after Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015):
 delay = uniform(0, min(cap, base * 2**(attempt - 1))). A server's `Retry-After` is a lower bound.
@@ -13,28 +13,28 @@ from skyferry.errors import Disposition, SkyferryError, Throttled
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait between tries."""
+    """Exponential back-off with full jitter."""
 
-    base: float = 1.0  # seconds, before the first retry at most
-    cap: float = 60.0  # seconds, never more (but for Retry-After)
+    base: float = 1.0  # seconds, upper bound of the first delay
+    cap: float = 60.0  # seconds, upper bound of every delay; only Retry-After may exceed it
 
     def delay(self, attempt: int, random: float, retry_after: float | None = None) -> float:
-        """Seconds to wait after failed attempt `attempt` (from 1); `random` is uniform in [0, 1)."""
+        """Return the seconds to wait after failed attempt `attempt` (from 1). `random` is uniform in [0, 1)."""
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, 62))
         return max(random * ceiling, retry_after or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again after `delay` seconds. `burned` = False: this failure does not count as an attempt."""
+    """Retry after `delay` seconds."""
 
     delay: float
-    burned: bool
+    burned: bool  # the failure counts as an attempt
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """A dead letter."""
+    """Make a dead letter."""
 
 
 def decide(
@@ -47,12 +47,12 @@ def decide(
     random: float,
     unburned: int = 0,
 ) -> Again | GiveUp:
-    """What to do after `error` ended attempt `attempt` (from 1).
+    """Decide what follows when `error` ended attempt `attempt` (from 1).
 
-    `healthy`: the store has answered somebody since the request that failed began. While it has not, an outage error
-    says nothing about this object, so it burns no attempt and never gives up. Nor does a refusal of the rate, ever, nor what
-    this process alone is the cause of.
-    `unburned` failures that were no attempts came before: the delay grows with them, too.
+    `healthy` means that the store has answered another request since the failed one began. While it has not, an outage error
+    says nothing about this object: it does not count as an attempt and never makes a dead letter. The same is always true of
+    throttling and of errors caused by this process alone. `unburned` is the number of earlier failures that did not count; the
+    delay grows with them too.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()

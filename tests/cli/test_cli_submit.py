@@ -103,7 +103,7 @@ def test_the_same_event_twice_is_one_message(cli: Cli) -> None:
 def test_one_event_that_is_none_and_nothing_is_taken(cli: Cli) -> None:
     result = cli("submit", "--file", "-", stdin=orjson.dumps(EVENT) + b'\n{"schemaVersion": "2.0.0"}')
     assert result.code == 1
-    assert result.err.startswith("error: line 2: schemaVersion: is not a version that is read here; no event was taken")
+    assert result.err.startswith("error: line 2: schemaVersion: is not a supported version; no event was taken")
     assert queued() == []
 
 

@@ -25,13 +25,17 @@ STORAGE_OBJECT = {"kind": "storage#object", "selfLink": "https://x", "bucket": "
 @pytest.mark.parametrize(
     ("body", "attributes", "said"),
     [
-        (POINTER, {}, "Amazon's extended client: the message itself is s3://big/m-1"),
+        (POINTER, {}, "Amazon's extended client to s3://big/m-1"),
         (["com.amazon.sqs.javamessaging.MessageS3Pointer", {}], {}, "extended client"),
         (EVENTARC, {}, "an event of Eventarc"),
         (STORAGE_OBJECT, {"ce-type": "google.cloud.storage.object.v1.finalized"}, "an event of Eventarc"),
         (STORAGE_OBJECT, {}, "a Cloud Storage object without the attributes"),
-        ({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}, {}, "SQS records as Lambda gets them"),
-        ({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}, {}, "SNS records as Lambda gets them"),
+        ({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}, {}, "SQS records as Lambda receives them"),
+        (
+            {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]},
+            {},
+            "SNS records as Lambda receives them",
+        ),
         ({"account": "a", "action": "PutObject", "bucket": "b", "object": {}}, {}, "Cloudflare R2"),
         ({"events": [{"eventType": "b2:ObjectCreated:Upload"}]}, {}, "Backblaze B2"),
         (

@@ -152,7 +152,7 @@ async def test_the_end_of_a_subscription_is_told_and_not_undone(
     message = topic.message("UnsubscribeConfirmation", Token="t", SubscribeURL="u")
     assert (await post(client, message)).status_code == 200
     [(_, queued)] = service.accepted
-    with pytest.raises(UnknownFormat, match="nothing more comes"):
+    with pytest.raises(UnknownFormat, match="sends nothing more"):
         parse(queued.body, {})
     assert set(topic.calls) == {"certificate"}
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
-from skyferry.events.fields import checked_key
+from skyferry.events.fields import validate_key
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
 
@@ -129,7 +129,7 @@ class ListingSource:
                     continue
                 self._b.doubt(to.key)
             try:
-                checked_key(to.key, f"the key that it would have, {to.key[:40]}…")
+                validate_key(to.key, f"the key that it would have, {to.key[:40]}…")
             except InvalidKey as error:
                 self._b.refuse(meta.key, error)
             else:

@@ -1,4 +1,4 @@
-"""PURE. Bytes and attributes of a message to events; every format is recognised by itself."""
+"""Parse the bytes and attributes of messages into events. Each format is recognised by its content. Pure."""
 
 from skyferry.events.detect import parse
 from skyferry.events.fields import MAX_BODY, Parsed

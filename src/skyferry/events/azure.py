@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
-from skyferry.events.fields import Fields, Parsed, checked_bucket, checked_key, derived_id, given_id
+from skyferry.events.fields import Fields, Parsed, derive_id, normalise_id, validate_bucket, validate_key
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _STORAGE = "Microsoft.Storage."
@@ -27,7 +27,7 @@ _IGNORED = frozenset(
         "StorageTaskAssignmentCompleted",
     }
 )
-_BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit tells when its content is there
+_BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit announces its content
 _SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
 _ACCOUNT = re.compile(r"/providers/Microsoft\.Storage/storageAccounts/([^/]+)/*", re.IGNORECASE)
 _HOST = re.compile(r"https?://([a-z0-9]+)(?:-secondary)?\.(?:blob|dfs)\.core\.[^/]+/", re.IGNORECASE)
@@ -36,12 +36,12 @@ _SEQUENCER = re.compile(r"[!-~]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class _Envelope:
-    """What the two schemas say in different words."""
+    """The fields that both schemas have under different names."""
 
     name: str  # without Microsoft.Storage.
     id: str
     time: float
-    account: str  # "" where it is not told
+    account: str  # "" = unknown
     bucket: str
     key: str
     data: Fields
@@ -49,12 +49,12 @@ class _Envelope:
 
 
 def is_event(fields: Fields) -> bool:
-    """Whether this may be an event of Event Grid."""
+    """Return True if the object may be an event of Event Grid."""
     return "specversion" in fields or "eventType" in fields
 
 
 def parse(fields: Fields) -> Parsed:
-    """One event."""
+    """Parse one event."""
     cloud = "specversion" in fields
     if cloud:
         fields.major("specversion", "1")
@@ -69,7 +69,7 @@ def parse(fields: Fields) -> Parsed:
     origin = fields.optional("source" if cloud else "topic")
     envelope = _Envelope(
         name=name,
-        id=given_id(fields.text("id"), "azure", origin),
+        id=normalise_id(fields.text("id"), "azure", origin),
         time=fields.time(when),
         account=_account(origin, data.optional("url")),
         bucket=bucket,
@@ -81,10 +81,13 @@ def parse(fields: Fields) -> Parsed:
 
 
 def _ignored(name: str, data: Fields, where: str) -> str:
-    """The name of a notification that does not concern content. Raises for one whose objects it does not name."""
+    """Return the name of a notification that does not concern content, or "".
+
+    Raises EventError for a change of many objects that the notification does not list.
+    """
     if name == "DirectoryRenamed" or (name == "DirectoryDeleted" and str(data.raw.get("recursive")).lower() == "true"):
         raise EventError(
-            f"{name} concerns all blobs below, and names none", where=where, hint="submit an event for each of them"
+            f"{name} concerns all blobs below, but lists none", where=where, hint="submit an event for each of them"
         )
     if name in _IGNORED or name == "DirectoryDeleted":
         return name
@@ -95,16 +98,16 @@ def _ignored(name: str, data: Fields, where: str) -> str:
 
 
 def _subject(fields: Fields) -> tuple[str, str]:
-    """Container and name, which is not encoded."""
+    """Return container and blob name. Neither is percent-encoded."""
     where = fields.at("subject")
     match = _SUBJECT.fullmatch(fields.text("subject"))
     if not match:
         raise EventError("must be /blobServices/default/containers/CONTAINER/blobs/NAME", where=where)
-    return checked_bucket(match[1], where), checked_key(match[2], where)
+    return validate_bucket(match[1], where), validate_key(match[2], where)
 
 
 def _account(origin: str, url: str) -> str:
-    """The storage account, by the resource that sent the event, else by the blob's URL where its host is Azure's own."""
+    """Return the storage account of the sending resource, or else of the blob's URL if its host is Azure's, or ""."""
     found = _ACCOUNT.search(origin) or _HOST.match(url)
     return found[1].lower() if found else ""
 
@@ -127,10 +130,10 @@ def _event(e: _Envelope) -> ObjectEvent:
 
 
 def _renamed(e: _Envelope) -> tuple[ObjectEvent, ...]:
-    """A delete under the old name and a create under the new. The sequencer counts for the new one, which is the subject."""
+    """Return a delete under the old name and a create under the new, to which the sequencer belongs."""
     bucket, key = _old_name(e)
     gone = ObjectEvent(
-        event_id=derived_id("azure-renamed", e.id),
+        event_id=derive_id("azure-renamed", e.id),
         change=Change.DELETED,
         source=ObjectRef(Provider.AZURE_BLOB, bucket, key, account=e.account),
         occurred_at=e.time,
@@ -143,14 +146,14 @@ def _renamed(e: _Envelope) -> tuple[ObjectEvent, ...]:
 def _old_name(e: _Envelope) -> tuple[str, str]:
     where = e.data.at("sourceUrl")
     path = _path(e.data.text("sourceUrl"))
-    # Whether these URLs are percent-encoded is told by the new one, which has to spell the subject.
+    # The URLs are percent-encoded if the new one differs from the subject, which is not.
     if _path(e.data.optional("destinationUrl")) != f"{e.bucket}/{e.key}":
         try:
             path = unquote(path, errors="strict")
         except UnicodeDecodeError as error:
             raise InvalidKey("is not UTF-8 after decoding", where=where) from error
     bucket, _, key = path.partition("/")
-    return checked_bucket(bucket, where), checked_key(key, where)
+    return validate_bucket(bucket, where), validate_key(key, where)
 
 
 def _path(url: str) -> str:

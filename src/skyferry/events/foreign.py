@@ -1,4 +1,4 @@
-"""What is no event that is read here, but is known: the hint names it and the way that works. Pure."""
+"""Recognise messages that Skyferry does not read, and hint at the way that works. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping
 POINTER = "S3Pointer"  # in the class names of the extended clients for SQS and SNS
 EVENTARC = ("google.cloud.storage.object.", "google.cloud.audit.log.")
 RECORDS = {  # eventSource of records that are not S3's
-    "aws:sqs": "SQS records as Lambda gets them: the events are in their `body`; let the queue itself be read",
+    "aws:sqs": "SQS records as Lambda receives them: the events are in their `body`; connect the queue itself",
     "aws:kinesis": "Kinesis records: let the bucket notify SQS",
     "aws:dynamodb": "DynamoDB stream records: let the bucket notify SQS",
     "aws:ses": "SES records: let the bucket notify SQS",
 }
-SNS_RECORDS = "SNS records as Lambda gets them: subscribe the queue to the topic"
-OTHERS = (  # members that together are found in nothing else, and what it is
+SNS_RECORDS = "SNS records as Lambda receives them: subscribe the queue to the topic"
+OTHERS = (  # combinations of members that identify a message, and its description
     (("account", "action", "bucket", "object"), "an event notification of Cloudflare R2: send it on as a native event"),
     (("events", "accountId"), "an event notification of Backblaze B2: send it on as a native event"),
     (("eventType", "cloudEventsVersion"), "an event of Oracle Cloud: send it on as a native event"),
     (("kind", "selfLink", "bucket"), "a Cloud Storage object without the attributes of its notification: pull the "
-     "subscription that the bucket notifies, or do not unwrap what Pub/Sub pushes"),
+     "subscription that the bucket notifies, or turn off payload unwrapping of the push subscription"),
     (("mail", "notificationType"), "a notification of SES about mail"),
     (("AlarmName", "NewStateValue"), "an alarm of CloudWatch"),
     (("protoPayload", "logName"), "an audit log of Google Cloud: let the bucket notify Pub/Sub"),
 )  # fmt: skip
 
 
-def hint(data: object, attributes: Mapping[str, str]) -> str:
-    """What the message is, and what to do; "" if it is not known."""
+def explain(data: object, attributes: Mapping[str, str]) -> str:
+    """Return a description of the message and the way that works, or "" if the message is unknown."""
     if isinstance(data, list):
         return _pointer(data)
     kind = attributes.get("ce-type") or (data.get("type") if isinstance(data, dict) else "")
@@ -41,9 +41,9 @@ def hint(data: object, attributes: Mapping[str, str]) -> str:
     records = data.get("Records")
     first = records[0] if isinstance(records, list) and records else None
     if isinstance(first, dict):
-        told = SNS_RECORDS if "Sns" in first else RECORDS.get(str(first.get("eventSource")), "")
-        return f"These are {told}." if told else ""
-    found = next((told for names, told in OTHERS if all(name in data for name in names)), "")
+        those = SNS_RECORDS if "Sns" in first else RECORDS.get(str(first.get("eventSource")), "")
+        return f"These are {those}." if those else ""
+    found = next((text for names, text in OTHERS if all(name in data for name in names)), "")
     if not found and isinstance(nested := data.get("events"), list) and nested and isinstance(nested[0], dict):
         b2 = str(nested[0].get("eventType")).startswith("b2:")
         found = OTHERS[1][1] if b2 else ""
@@ -51,11 +51,11 @@ def hint(data: object, attributes: Mapping[str, str]) -> str:
 
 
 def _pointer(data: list[object]) -> str:
-    """["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": …, "s3Key": …}]"""
+    """Recognise ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": …, "s3Key": …}]."""
     if len(data) == 2 and isinstance(data[0], str) and POINTER in data[0] and isinstance(data[1], dict):
         bucket, key = (str(data[1].get(name, "?"))[:200] for name in ("s3BucketName", "s3Key"))
         return (
-            f"This is a pointer of Amazon's extended client: the message itself is s3://{bucket}/{key}. Pointers are not followed; "
-            "send notifications by SQS itself, which takes 1 MiB, or submit what is in that object."
+            f"This is a pointer of Amazon's extended client to s3://{bucket}/{key}. Pointers are not followed: send "
+            "notifications through SQS itself, which accepts 1 MiB, or submit the content of that object."
         )
     return ""

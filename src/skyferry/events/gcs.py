@@ -10,30 +10,30 @@ import binascii
 from collections.abc import Mapping
 
 from skyferry.errors import EventError, UnknownFormat
-from skyferry.events.fields import Fields, Parsed, as_fields, derived_id, load
+from skyferry.events.fields import Fields, Parsed, as_fields, derive_id, load_json
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _CREATED = ("OBJECT_FINALIZE", "OBJECT_METADATA_UPDATE")  # a new metageneration is a change: metadata converge too
 _DELETED = ("OBJECT_DELETE", "OBJECT_ARCHIVE")
-_IGNORED = ("OBJECT_INITIALIZE",)  # an appendable object was begun; its FINALIZE follows
+_IGNORED = ("OBJECT_INITIALIZE",)  # the beginning of an appendable object; its FINALIZE follows
 _PAYLOADS = ("JSON_API_V1", "NONE")
-_LAST = "9" * 20  # stands after every metageneration
+_LAST = "9" * 20  # sorts after every metageneration
 
 
-def recognises(attributes: Mapping[str, str]) -> bool:
-    """Whether these are the attributes that Cloud Storage sends with every notification."""
+def is_notification(attributes: Mapping[str, str]) -> bool:
+    """Return True for the attributes that Cloud Storage sends with every notification."""
     return "eventType" in attributes and ("bucketId" in attributes or "notificationConfig" in attributes)
 
 
 def is_push(fields: Fields) -> bool:
-    """Whether this is the envelope in which Pub/Sub pushes."""
+    """Return True for the envelope of a Pub/Sub push."""
     return isinstance(fields.raw.get("message"), dict) and (
         "subscription" in fields or "messageId" in fields.child("message")
     )
 
 
-def unwrap(fields: Fields) -> tuple[bytes, Mapping[str, str]]:
-    """Data and attributes of the message inside."""
+def unwrap_push(fields: Fields) -> tuple[bytes, Mapping[str, str]]:
+    """Return data and attributes of the message in the envelope."""
     message = fields.child("message")
     attributes = message.child("attributes") if "attributes" in message else Fields({}, "message.attributes")
     texts = {name: attributes.optional(name) for name in attributes.raw}
@@ -44,7 +44,7 @@ def unwrap(fields: Fields) -> tuple[bytes, Mapping[str, str]]:
 
 
 def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
-    """One notification."""
+    """Parse one notification."""
     fields = Fields(attributes, "attributes")
     name = fields.text("eventType")
     if name in _IGNORED:
@@ -58,9 +58,9 @@ def _event(name: str, fields: Fields, payload: Fields) -> ObjectEvent:
     bucket, key, when = fields.bucket("bucketId"), fields.key("objectId"), fields.text("eventTime")
     generation, metageneration = _generation(fields), payload.whole("metageneration")
     position = _position(name, generation, metageneration)
-    # Without a position of its own (an update whose payload was not sent) it must not pass for the generation's creation.
+    # An update without its payload has no position: with the generation as version, it would pass for the creation.
     version = str(generation) if position else ""
-    event_id = derived_id("gcs", bucket, key, generation, metageneration, name, when)
+    event_id = derive_id("gcs", bucket, key, generation, metageneration, name, when)
     return ObjectEvent(
         event_id=event_id,
         change=Change.CREATED if name in _CREATED else Change.DELETED,
@@ -84,7 +84,7 @@ def _generation(fields: Fields) -> int:
 
 
 def _position(name: str, generation: int, metageneration: int | None) -> Position | None:
-    """The end of a generation stands after all its metagenerations and before the next generation."""
+    """Place the end of a generation after all its metagenerations and before the next generation."""
     if name in _DELETED:
         return Position("gcs-generation", f"{generation:020d}.{_LAST}")
     if metageneration is None and name == "OBJECT_FINALIZE":
@@ -93,16 +93,16 @@ def _position(name: str, generation: int, metageneration: int | None) -> Positio
 
 
 def _payload(body: bytes, fields: Fields) -> Fields:
-    """The object resource, empty if it was not asked for.
+    """Return the object resource, or an empty one if the notification has none.
 
-    Its checksums are left to the look at the object: the event's generation may have been replaced by then.
+    Its checksums are not used: by the time of the copy, another generation may have replaced the event's.
     """
     form = fields.text("payloadFormat")
     if form not in _PAYLOADS:
         raise UnknownFormat(f"{form[:60]!r} is not a known payload", where=fields.at("payloadFormat"))
     if form == "NONE" or not body:
         return Fields({}, "payload")
-    payload = as_fields(load(body), "payload")
+    payload = as_fields(load_json(body), "payload")
     for mine, theirs in (("bucket", "bucketId"), ("name", "objectId"), ("generation", "objectGeneration")):
         if mine in payload and str(payload.raw[mine]) != fields.optional(theirs):
             raise EventError(f"contradicts the attribute {theirs}", where=payload.at(mine))

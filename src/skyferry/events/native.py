@@ -1,4 +1,4 @@
-"""The native event, version 1: what Skyferry's own tools and anybody without a cloud write. `docs/reference/events.md` explains it.
+"""The native event, version 1, written by Skyferry's tools and by senders without a cloud. See `docs/reference/events.md`.
 
 `NativeEvent` is the single source of the validation and of the JSON Schema.
 """
@@ -15,11 +15,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
-from skyferry.events.fields import BUCKET, MAX_KEY, MAX_SIZE, TIMESTAMP, UUID, checked_key, seconds, sequencer
+from skyferry.events.fields import (
+    BUCKET,
+    MAX_KEY,
+    MAX_SIZE,
+    TIMESTAMP,
+    UUID,
+    parse_sequencer,
+    parse_timestamp,
+    validate_key,
+)
 from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
 
 MARK = b'"schemaVersion"'
-MAX_EVENT = 64 * 1024  # bytes; known fields have at most half of it, unknown ones cost a hundred times their length
+MAX_EVENT = 64 * 1024  # bytes; known fields need at most half, and validating unknown ones takes 100 times their length
 _POSITION = (
     r"^(s3-sequencer:[0-9A-Fa-f]{1,64}|gcs-generation:[0-9]{1,20}\.[0-9]{1,20}"
     r"|azure-sequencer:[!-~]{1,128}|time:[0-9]{1,20})$"
@@ -29,9 +38,8 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 def _whole(value: object) -> object:
-    return (
-        int(value) if isinstance(value, float) and value.is_integer() else value
-    )  # JSON Schema counts 3.0 as an integer
+    """Convert 3.0 to 3, as JSON Schema counts it as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _Text = Annotated[str, Field(max_length=1024)]
@@ -48,58 +56,58 @@ class _Part(BaseModel):
 class NativeObject(_Part):
     """One object, or one version of it."""
 
-    provider: Annotated[Provider, Field(strict=False, description="Who keeps the bucket.")]
+    provider: Annotated[Provider, Field(strict=False, description="The kind of service that keeps the bucket.")]
     bucket: str = Field(pattern=BUCKET, max_length=255, description="The bucket's, container's or folder's name.")
     key: _Key = Field(description="At most 1,024 bytes of UTF-8, not percent-encoded.")
     region: _Text | None = None
-    version_id: _Text | None = Field(None, description="Version id or generation; left out: the newest.")
+    version_id: _Text | None = Field(None, description="Version id or generation; default: the newest.")
 
 
 class NativeMetadata(_Part):
-    """What is known about the object or wished for its transfer."""
+    """Properties of the object and wishes for its transfer."""
 
     content_type: _Text | None = None
     checksum_sha256: str | None = Field(
-        None, alias="checksumSHA256", pattern=_SHA256, description="Of the whole content; hexadecimal or Base64."
+        None, alias="checksumSHA256", pattern=_SHA256, description="Digest of the whole content, hexadecimal or Base64."
     )
     max_retries: Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)] | None = Field(
-        None, description="Attempts after the first; left out: as configured (3)."
+        None, description="Attempts after the first; default: as configured (3)."
     )
-    priority: Annotated[Priority, Field(strict=False)] | None = Field(None, description="Left out: the route's.")
-    traceparent: str | None = Field(None, description="W3C trace context; one that is malformed is ignored.")
+    priority: Annotated[Priority, Field(strict=False)] | None = Field(None, description="Default: the route's.")
+    traceparent: str | None = Field(None, description="W3C trace context; ignored if malformed.")
 
 
 class NativeEvent(_Part):
-    """Something happened to an object. Unknown fields are ignored."""
+    """One change of an object. Unknown fields are ignored."""
 
     schema_version: str = Field(pattern=r"^1\.[0-9]{1,9}(\.[0-9]{1,9})?$", max_length=24, description="1.x")
-    event_id: _Uuid = Field(description="The same for every delivery of the same event.")
-    correlation_id: _Uuid = Field(description="Ties together what belongs to one request of yours.")
+    event_id: _Uuid = Field(description="Identifies the event; every delivery of it repeats the id.")
+    correlation_id: _Uuid = Field(description="Connects everything that belongs to one request of the sender.")
     timestamp: str = Field(
         pattern=TIMESTAMP,
         max_length=35,
-        description="When it happened, RFC 3339.",
+        description="Time of the change, RFC 3339.",
         json_schema_extra={"format": "date-time"},
     )
     source: NativeObject
-    destination: NativeObject | None = Field(None, description="Left out: the routes decide.")
+    destination: NativeObject | None = Field(None, description="Default: decided by the routes.")
     metadata: NativeMetadata | None = None
     event_type: Literal["created", "deleted"] = Field("created", description="A replaced object counts as created.")
     position: str | None = Field(
         None,
         pattern=_POSITION,
-        description="Where this event stands among those of the same key: a claim, which no look is left out for.",
+        description="The event's place in the order of its key. Unverified: the source is always looked at.",
     )
     size: Annotated[int, Field(ge=0, le=MAX_SIZE), BeforeValidator(_whole)] | None = Field(
-        None, description="Bytes, as far as known; a hint."
+        None, description="Size in bytes, if known; a hint."
     )
 
 
 def json_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of a native event.
+    """Return the JSON Schema (2020-12) of a native event.
 
-    It says all that `parse` demands but two formats and the length of 64 KiB: `object-key` is at most 1,024 bytes of UTF-8,
-    `date-time` is RFC 3339 in the years 2 to 9998.
+    It expresses all that `parse` demands, except the limit of 64 KiB and two formats: `object-key` is at most 1,024 bytes of
+    UTF-8, `date-time` is RFC 3339 in the years 2 to 9998.
     """
     schema = NativeEvent.model_json_schema()
     _untitle(schema)
@@ -107,9 +115,9 @@ def json_schema() -> dict[str, object]:
 
 
 def parse(body: bytes) -> ObjectEvent:
-    """The event in this JSON. Raises UnknownFormat for another major version, InvalidKey, or EventError naming the field."""
+    """Parse one event. Raises UnknownFormat for another major version, InvalidKey, or EventError with the field's path."""
     if len(body) > MAX_EVENT and len(body := body.strip()) > MAX_EVENT:
-        raise EventError(f"the event has {len(body):,} bytes", hint=f"at most {MAX_EVENT:,} are read")
+        raise EventError(f"the event has {len(body):,} bytes", hint=f"send at most {MAX_EVENT:,}")
     try:
         native = NativeEvent.model_validate_json(body)
     except ValidationError as error:
@@ -120,7 +128,7 @@ def parse(body: bytes) -> ObjectEvent:
         event_id=native.event_id.lower(),
         change=_CHANGES[native.event_type],
         source=_ref(native.source, "source.key"),
-        occurred_at=seconds(native.timestamp, "timestamp"),
+        occurred_at=parse_timestamp(native.timestamp, "timestamp"),
         correlation_id=native.correlation_id.lower(),
         position=_position(position, native.source.provider) if position else None,
         destination=_ref(destination, "destination.key") if destination else None,
@@ -134,7 +142,7 @@ def parse(body: bytes) -> ObjectEvent:
 
 
 def encode(event: ObjectEvent) -> bytes:
-    """The inverse of `parse`, to the microsecond. Raises EventError for an event of another format, which it cannot say."""
+    """Invert `parse`, to the microsecond. Raises EventError for an event of another format."""
     if event.format != "native":
         raise EventError("only a native event can be written as one", where="format")
     source, to, position = event.source, event.destination, event.position
@@ -165,7 +173,7 @@ _NO_METADATA, _NO_CHECKSUMS = NativeMetadata(), Checksums()
 
 
 def _untitle(schema: dict[str, Any]) -> None:
-    """Take away the titles that only repeat the names."""
+    """Remove the titles, which only repeat the names."""
     schema.pop("title", None)
     for part in schema.values():
         if isinstance(part, dict):
@@ -173,7 +181,7 @@ def _untitle(schema: dict[str, Any]) -> None:
 
 
 def _ref(native: NativeObject, where: str) -> ObjectRef:
-    key = checked_key(native.key, where)
+    key = validate_key(native.key, where)
     return ObjectRef(native.provider, native.bucket, key, native.region or "", native.version_id or "")
 
 
@@ -186,7 +194,7 @@ def _filled(fields: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
-_KINDS = {  # of the positions that a provider gives
+_KINDS = {  # scheme of each provider's positions
     Provider.AWS_S3: "s3-sequencer",
     Provider.S3_COMPATIBLE: "s3-sequencer",
     Provider.GCP_GCS: "gcs-generation",
@@ -199,41 +207,39 @@ def _position(text: str, provider: Provider) -> Position | None:
     scheme, _, value = text.partition(":")
     if scheme == "time":
         return Position(scheme, value.zfill(20))
-    if provider not in _KINDS:  # folders number nothing: it says no more than the event itself
+    if provider not in _KINDS:  # folders do not number versions, so the position adds nothing
         return None
     if scheme != _KINDS[provider]:
-        hint = f"give {_KINDS[provider]}: or time:, or leave it out"
-        raise EventError(f"{scheme} is no kind of position that {provider} has", where="position", hint=hint)
+        hint = f"use {_KINDS[provider]}: or time:, or omit the position"
+        raise EventError(f"{provider} has no positions of scheme {scheme}", where="position", hint=hint)
     if scheme == "gcs-generation":
         return Position(scheme, ".".join(part.zfill(20) for part in value.split(".")))
-    return sequencer(value) if scheme == "s3-sequencer" else Position(scheme, value)
+    return parse_sequencer(value) if scheme == "s3-sequencer" else Position(scheme, value)
 
 
 def _hexadecimal(digest: str) -> str:
     return digest.lower() if len(digest) == 64 else base64.b64decode(digest).hex()
 
 
-_FORMS = {  # what a pattern means
+_FORMS = {  # complaints in place of a pattern
     "eventId": "must be a UUID",
     "correlationId": "must be a UUID",
     "timestamp": "must be an RFC 3339 timestamp with its offset",
     "bucket": "is not a bucket name",
     "checksumSHA256": "must be a SHA-256, hexadecimal or Base64",
-    "position": "must be scheme:value, with a scheme and a value that are known",
+    "position": "must be scheme:value, with a known scheme and a valid value",
 }
 
 
 def _translated(error: ValidationError) -> EventError:
-    """The first complaint, in our words."""
+    """Translate the first complaint."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     path, name, missing = ".".join(map(str, first["loc"])), first["loc"][-1:], first["type"] == "missing"
     complaint = _FORMS.get(str(*name), first["msg"]) if first["type"].startswith("string_") else first["msg"]
     if first["type"] == "json_invalid":
         return UnknownFormat(f"the message is not JSON: {complaint}")
     if path == "schemaVersion" and not missing:
-        return UnknownFormat(
-            "is not a version that is read here", where=path, hint="1.x is; a newer Skyferry may read it"
-        )
+        return UnknownFormat("is not a supported version", where=path, hint="send version 1.x, or upgrade Skyferry")
     if name == ("key",) and not missing:
         return InvalidKey("must be 1 to 1,024 bytes of UTF-8 without NUL", where=path)
-    return EventError(complaint, where=path, hint="`skyferry schema` prints what is expected")
+    return EventError(complaint, where=path, hint="run `skyferry schema` for the expected form")

@@ -1,4 +1,4 @@
-"""Amazon S3 notifications: direct, in an SNS envelope, through EventBridge; and those of MinIO, Ceph and the like.
+"""S3 notifications: Amazon's, direct, in an SNS envelope or through EventBridge, and those of MinIO, Ceph and others.
 
 Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event message structure"; SNS developer guide,
 "HTTP/HTTPS notification JSON format"; MinIO `internal/event`; Ceph `rgw_notify`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import unquote_plus
 
 from skyferry.errors import InvalidKey, UnknownFormat
-from skyferry.events.fields import Fields, Parsed, derived_id, given_id, parse_each, sequencer
+from skyferry.events.fields import Fields, Parsed, derive_id, normalise_id, parse_records, parse_sequencer
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _CREATED = ("ObjectCreated:", "ObjectSynced:Create", "Replication:Create")  # the last two: Ceph, from another zone
@@ -25,7 +25,7 @@ _IGNORED = (
     "ObjectRetention:",
     "ObjectAccessed:",
     "ObjectTransition:",
-    "Replication:Operation",  # what became of an object's copy elsewhere
+    "Replication:Operation",  # the outcome of replicating an object
     "LifecycleTransition",
     "LifecycleDelMarkerExpiration:",
     "IntelligentTiering",
@@ -50,39 +50,39 @@ _BRIDGE_IGNORED = frozenset(
 
 
 def is_sns(fields: Fields) -> bool:
-    """Whether this is the envelope that SNS adds unless raw delivery is on."""
+    """Return True for the envelope that SNS adds unless raw message delivery is on."""
     return fields.raw.get("Type") in ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
-def unwrap(fields: Fields) -> bytes:
-    """The message inside. Raises UnknownFormat for one that only asks to confirm a subscription."""
+def unwrap_sns(fields: Fields) -> bytes:
+    """Return the message in the envelope. Raises UnknownFormat for a confirmation of a subscription or of its end."""
     kind = fields.raw["Type"]
     if kind != "Notification":
-        ended = "nothing more comes from its topic; its SubscribeURL subscribes again, if that was not meant"
-        hint = ended if kind == "UnsubscribeConfirmation" else "confirm it where SNS delivers to"
+        ended = "the topic sends nothing more; if that was not intended, open its SubscribeURL to subscribe again"
+        hint = ended if kind == "UnsubscribeConfirmation" else "confirm the subscription at its endpoint"
         raise UnknownFormat(f"{kind} is not an event", where="Type", hint=hint)
     return fields.text("Message").encode()
 
 
 def is_records(fields: Fields) -> bool:
-    """Whether these are S3's records, or the test message that S3 sends when a notification is configured."""
+    """Return True for S3's records, and for the test message that S3 sends when a notification is configured."""
     return "Records" in fields or fields.raw.get("Event") == "s3:TestEvent"
 
 
 def parse(fields: Fields) -> Parsed:
-    """A direct notification."""
+    """Parse a direct notification."""
     if "Records" not in fields:
         return Parsed(test=True)
-    return parse_each(fields.raw["Records"], fields.at("Records"), _record, "Records")
+    return parse_records(fields.raw["Records"], fields.at("Records"), _record, "Records")
 
 
 def is_eventbridge(fields: Fields) -> bool:
-    """Whether EventBridge sent this."""
+    """Return True for an event of EventBridge."""
     return "detail-type" in fields
 
 
 def parse_eventbridge(fields: Fields) -> Parsed:
-    """An event of EventBridge. Its keys are not encoded."""
+    """Parse an event of EventBridge, whose keys are not percent-encoded."""
     if fields.text("source") != "aws.s3":
         raise UnknownFormat("is not aws.s3", where="source", hint="narrow the rule of the event bus")
     fields.major("version", "0")
@@ -93,7 +93,7 @@ def parse_eventbridge(fields: Fields) -> Parsed:
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where="detail-type")
     if "event-version" in detail:
         detail.major("event-version", "1")
-    item, event_id = detail.child("object"), given_id(fields.text("id"), "eventbridge")
+    item, event_id = detail.child("object"), normalise_id(fields.text("id"), "eventbridge")
     ref = ObjectRef(
         Provider.AWS_S3,
         detail.child("bucket").bucket("name"),
@@ -107,7 +107,7 @@ def parse_eventbridge(fields: Fields) -> Parsed:
         source=ref,
         occurred_at=fields.time("time"),
         correlation_id=event_id,
-        position=sequencer(item.optional("sequencer")),
+        position=parse_sequencer(item.optional("sequencer")),
         size=item.whole("size"),
         expired=detail.optional("reason") == "Lifecycle Expiration",
         format="eventbridge",
@@ -144,7 +144,7 @@ def _ref(record: Fields) -> ObjectRef:
     item = body.child("object")
     source = record.optional("eventSource")
     key = item.text("key")
-    if source != "ceph:s3":  # all others send it as in a form: a space is +, a plus %2B
+    if source != "ceph:s3":  # all others encode keys as in a form: a space is +, a plus %2B
         try:
             key = unquote_plus(key, errors="strict")
         except UnicodeDecodeError as error:
@@ -159,29 +159,29 @@ def _ref(record: Fields) -> ObjectRef:
 
 
 def _id(record: Fields, name: str, ref: ObjectRef, item: Fields) -> str:
-    """Derived from what a repeated delivery repeats, and another change of the same key does not."""
+    """Derive the event id from fields that repeat in duplicate deliveries but differ between changes of a key."""
     request = record.child("responseElements").optional("x-amz-request-id") if "responseElements" in record else ""
     etag = item.optional("eTag") or item.optional("etag")  # older Ceph
     when, sequence = record.text("eventTime"), item.optional("sequencer")
-    return derived_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, sequence, etag, request)
+    return derive_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, sequence, etag, request)
 
 
 def _version(text: str) -> str:
-    """ "null" is the version of a bucket that keeps none: it is overwritten, so it names no content."""
+    """Return the version, or "" for "null": buckets without versioning overwrite it, so it identifies no content."""
     return "" if text == "null" else text
 
 
 def _position(record: Fields, item: Fields) -> Position | None:
-    """Amazon's sequencers are exact. What MinIO and Ceph put there is the clock of whichever server wrote."""
+    """Return Amazon's exact sequencer, or the position on the clock that MinIO and Ceph send instead."""
     text = item.optional("sequencer")
     if record.raw.get("eventSource") == "aws:s3":
-        return sequencer(text)
+        return parse_sequencer(text)
     try:
         raw = bytes.fromhex(text)
     except ValueError:
         return None
     if len(raw) != 8:
         return None
-    if record.raw.get("eventSource") == "ceph:s3":  # utime_t as it lies in memory: seconds, nanoseconds, little-endian
+    if record.raw.get("eventSource") == "ceph:s3":  # utime_t in memory: seconds, nanoseconds, little-endian
         return Position.at(int.from_bytes(raw[:4], "little") * 10**9 + int.from_bytes(raw[4:], "little"))
     return Position.at(int.from_bytes(raw, "big"))  # MinIO: nanoseconds

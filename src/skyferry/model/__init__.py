@@ -1,4 +1,4 @@
-"""The nouns of Skyferry, frozen. `docs/concepts/glossary.md` explains the words."""
+"""The nouns of Skyferry, as frozen records. `docs/concepts/glossary.md` explains the words."""
 
 from skyferry.model.objects import (
     EMPTY,

@@ -1,4 +1,4 @@
-"""Events, transfers, and what the ledger remembers of them."""
+"""Events, transfers, and the records that the ledger keeps of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skyferry.model.objects import Checksums, ObjectRef, Part, Position, Upload
 
 
 class Priority(StrEnum):
-    """How urgent an event is. A high one overtakes, a low one yields; neither waits for ever."""
+    """Urgency of an event. High overtakes, low yields; neither waits for ever."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -19,7 +19,7 @@ class Priority(StrEnum):
 
 
 class Change(StrEnum):
-    """What happened to the object."""
+    """The kind of change that an event reports."""
 
     CREATED = "created"
     DELETED = "deleted"
@@ -27,7 +27,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """What a cloud said about one object: a hint to look at its key."""
+    """A notification about one object: a hint to look at its key."""
 
     event_id: str
     change: Change
@@ -35,17 +35,17 @@ class ObjectEvent:
     occurred_at: float  # seconds since 1970
     correlation_id: str = ""
     position: Position | None = None
-    destination: ObjectRef | None = None  # only a native event names one; otherwise the routes decide
+    destination: ObjectRef | None = None  # only in native events; otherwise the routes decide
     size: int | None = None  # bytes, as declared
     checksums: Checksums = field(default_factory=Checksums)  # as declared by the event
     content_type: str = ""
     max_retries: int | None = None  # 0 to 10; None = the configured default
     priority: Priority | None = None  # None = the route's
     traceparent: str = ""  # W3C trace context
-    overwritten: bool = False  # a delete that is only half of an overwrite (Cloud Storage): never propagated
+    overwritten: bool = False  # a delete that is part of an overwrite (Cloud Storage): never propagated
     expired: bool = False  # a delete by lifecycle
-    format: str = "native"  # which parser read it: native, s3, eventbridge, gcs, azure, cloudevents
-    created_at: float | None = None  # when the object's version was, where the event tells it: seconds since 1970
+    format: str = "native"  # or s3, eventbridge, gcs, azure, cloudevents
+    created_at: float | None = None  # creation of the object's version, seconds since 1970; None = unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,16 @@ class Transfer:
     max_retries: int = 3
     priority: Priority = Priority.NORMAL
     traceparent: str = ""
-    asked: bool = False  # by a person, who wants the destination itself looked at; not kept in the ledger
-    identities: tuple[str, ...] = ()  # by which placements know the destination store; () = any. Not kept either
+    asked: bool = False  # requested by a person: look at the destination itself. Not kept in the ledger
+    identities: tuple[str, ...] = ()  # of the destination store in placements; () = any. Not kept in the ledger
 
 
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
-    """The same work always has the same id: BLAKE2b-128 over route, change, source, version and destination.
+    """Return the id of a transfer: BLAKE2b-128 over route, change, source, version and destination.
 
-    The version is the event's exact position where it has one, else its version id, else the event's own id. A delete's version id
-    does not do: S3 names a delete marker when it is set, and again when it is taken away. A native event is known by its id as
-    well: its sender may claim the position of an event that is still to come.
+    The same work always has the same id. The version is the event's exact position, or else its version id, or else the
+    event's id. The version id of a delete is not used, because S3 names the same delete marker when it is created and when it
+    is removed. The id of a native event is included, because its sender may claim the position of a future event.
     """
     src = event.source
     named = src.version if event.change is Change.CREATED else ""
@@ -91,28 +91,28 @@ def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What the ledger knows of one destination key: which source version it holds, or that it was deleted."""
+    """The source version that a destination key has according to the ledger, or its tombstone."""
 
     store: str
     key: str
-    source: ObjectRef  # with the version that was applied
+    source: ObjectRef  # with the applied version
     deleted: bool  # a tombstone
-    positions: tuple[Position, ...]  # the newest that a look at the source has shown, one per scheme
-    occurred_at: float  # when the version applied was last modified, as its store says, but never after it was seen
-    version: str  # of the destination object, as its store gave it; "" when deleted
+    positions: tuple[Position, ...]  # the newest observed at the source, one per scheme
+    occurred_at: float  # last modification of the applied version by its store's clock, capped at when it was observed
+    version: str  # of the destination object; "" when deleted
     transfer_id: str
     settled_at: float
-    identity: str = ""  # of the destination store, see `Whereabouts.identity`; "" in a ledger older than that
+    identity: str = ""  # of the destination store, see `Whereabouts.identity`; "" if written by an older version
 
     @property
     def since(self) -> float:
-        """When what it holds came into being: no later than it was settled, whatever its source says."""
+        """The time of the applied change, capped at its settlement if the source's clock is ahead."""
         return min(self.occurred_at, self.settled_at)
 
     def passed(self, position: Position | None, change: Change = Change.CREATED) -> bool:
-        """Whether a change at this exact position has been applied already, itself or by a newer one.
+        """Return True if the change at this exact position, or a newer one, was applied.
 
-        Cloud Storage gives a delete the generation of what it deletes: a live object at that position has not seen it.
+        Cloud Storage gives a delete the generation of the deleted object, so a live object at that position is still older.
         """
         if position is None or not position.exact:
             return False
@@ -123,22 +123,22 @@ class Placement:
         )
 
     def lies_in(self, identities: tuple[str, ...]) -> bool:
-        """Whether it is in the store that these name, or was when the ledger kept no identities."""
+        """Return True if one of the identities is the placement's, or if no identities are given."""
         return not identities or self.identity in identities
 
     def about(self, source: ObjectRef) -> bool:
-        """Whether it came from this source key; positions of other keys do not compare."""
+        """Return True if it came from this source key. Positions of different keys do not compare."""
         mine = self.source
         same = (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
         return same and (mine.account == source.account or not (mine.account and source.account))
 
     def advance(self, positions: tuple[Position, ...]) -> Placement:
-        """The same placement, having seen these positions too."""
+        """Return the placement with these positions merged in."""
         return replace(self, positions=newest(self.positions, positions))
 
 
 def newest(*groups: tuple[Position, ...]) -> tuple[Position, ...]:
-    """The newest position per scheme."""
+    """Return the newest position of each scheme."""
     best: dict[str, Position] = {}
     for position in (p for group in groups for p in group):
         known = best.get(position.scheme)
@@ -154,7 +154,7 @@ class Receipt:
     source_version: str
     destination_version: str
     size: int  # bytes
-    computed: Checksums  # over the bytes that passed
+    computed: Checksums  # over the copied bytes
     declared: Checksums  # by the source store and the event
     attested: Checksums  # by the destination store
     position: Position | None
@@ -164,28 +164,28 @@ class Receipt:
 
 
 class State(StrEnum):
-    """Where a transfer stands. The last four are settled."""
+    """State of a transfer. The last four are settled."""
 
-    CLAIMED = "claimed"  # a worker holds it
+    CLAIMED = "claimed"  # a worker has a lease on it
     RETRY = "retry"  # waits for its next attempt
     DONE = "done"
     SKIPPED = "skipped"  # with a reason
-    DEAD = "dead"  # in the dead letters
-    DISCARDED = "discarded"  # was a dead letter, somebody discarded it
+    DEAD = "dead"  # a dead letter
+    DISCARDED = "discarded"  # a dead letter that was discarded
 
     @property
     def settled(self) -> bool:
-        """Whether a message about this transfer may be acked."""
+        """True if messages about this transfer may be acknowledged."""
         return self not in (State.CLAIMED, State.RETRY)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an upload has come, as the ledger keeps it. A hint: the store knows what it has."""
+    """The ledger's record of an unfinished upload. A hint: the store decides which parts exist."""
 
     store: str  # the destination's name
     upload: Upload
-    source: ObjectRef  # with the version that every part was read from
+    source: ObjectRef  # with the version of every part
     parts: tuple[Part, ...] = ()  # in the order of their numbers
     saved_at: float = 0.0  # seconds since 1970, by the ledger's clock
 
@@ -197,18 +197,18 @@ class Claim:
     transfer: Transfer
     fence: int
     attempt: int  # 1 = the first
-    lost: int  # how often a worker died or lost its lease holding this transfer
+    lost: int  # number of workers that died or lost their lease during this transfer
     placement: Placement | None
     lease_until: float  # seconds since 1970
-    uploads: tuple[Progress, ...] = ()  # to the same key that nobody has closed, the latest last
+    uploads: tuple[Progress, ...] = ()  # unfinished uploads to the same key, the latest last
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt, as the story of a transfer keeps it."""
+    """One failed attempt in the history of a transfer."""
 
     attempt: int
     at: float  # seconds since 1970
     kind: str  # SkyferryError.kind
     message: str
-    burned: bool  # False = an outage, which is not an attempt
+    burned: bool  # counts as an attempt; False for an outage
