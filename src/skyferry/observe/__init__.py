@@ -1,4 +1,4 @@
-"""Adapters of the Observer port: logs, metrics, traces. `traces` is imported by name, for it needs an extra."""
+"""Adapters of the Observer port: logs, metrics, traces. Import `traces` by name, since it needs an extra."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Fanout", "LogObserver", "MetricsObserver", "capture_stdlib"]
 
 
 class Fanout:
-    """Tells several observers, in order."""
+    """Passes each record to several observers, in order."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._hear = tuple(observer.on for observer in observers)
+        self._handlers = tuple(observer.on for observer in observers)
 
     def on(self, record: Record) -> None:
-        """Tell each of them."""
-        for hear in self._hear:
-            hear(record)
+        """Pass one record on."""
+        for handle in self._handlers:
+            handle(record)

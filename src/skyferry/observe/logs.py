@@ -1,6 +1,6 @@
 """Logs: one line per record, JSON for machines or text for people.
 
-Keys equal the names of `Record`'s fields; empty ones are left out. Nothing in a record can break its line or add another.
+Keys are the names of `Record`'s fields; empty fields are omitted. No value can break its line or add another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "text"]
 
 RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-DEFAULT: Level = "debug"  # of events that LEVELS does not name: the chatter of every step
+DEFAULT: Level = "debug"  # of frequent events, which LEVELS does not list
 LEVELS: dict[str, Level] = {
     "service.started": "info",
     "service.draining": "info",
@@ -60,7 +60,7 @@ LEVELS: dict[str, Level] = {
 NAMES = tuple(f.name for f in fields(Record))
 _values = attrgetter(*NAMES)
 
-# What JSON leaves as it is, but which ends a line for some readers or turns text around on a terminal.
+# Characters that JSON does not escape, but that end a line for some readers or reverse text on a terminal.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SECRET = re.compile(
     r"""(?ix) ( \b(?:authorization|x-amz-security-token)\b ["']? \s* [:=] \s* ["']? (?:(?:bearer|basic)\s+)?
@@ -72,16 +72,16 @@ _SECRET = re.compile(
 )
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 _COLOURS = {n: (f"\x1b[{c}m", "\x1b[0m") for n, c in {"debug": 2, "info": 32, "warning": 33, "error": 31}.items()}
-_HIDDEN = frozenset({"correlation_id", "event_id", "transfer_id", "traceparent"})  # in text; JSON has them
+_HIDDEN = frozenset({"correlation_id", "event_id", "transfer_id", "traceparent"})  # omitted in text, not in JSON
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a credential: passwords in URLs, signatures, bearer tokens, keys."""
+    """Replace whatever looks like credentials: passwords in URLs, signatures, bearer tokens, keys."""
     return _SECRET.sub(r"\1***", text)
 
 
 def dumps(value: object) -> str:
-    """JSON in one line, whatever the strings hold; lone surrogates (unreadable file names) are written as escapes."""
+    """Encode JSON in one line, whatever the strings contain. Lone surrogates (unreadable file names) are escaped."""
     try:
         line = orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
@@ -98,10 +98,10 @@ def _plain(value: object) -> object:
 
 
 class LogObserver:
-    """Writes a line per record at or above `level`, at once, to a binary stream such as `sys.stderr.buffer`.
+    """Writes one line per record at or above `level`, unbuffered, to a binary stream such as `sys.stderr.buffer`.
 
-    `auto` is text on a terminal, JSON elsewhere. Colours are used on a terminal only. A stream that cannot be written
-    to loses lines rather than stopping transfers; `lost` counts them.
+    `auto` is text on a terminal and JSON elsewhere. Colours are used on a terminal only. If the stream cannot be written to,
+    lines are lost and transfers go on; `lost` counts these lines.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ class LogObserver:
         try:
             self._write(line)
             self._flush()
-        except (OSError, ValueError):  # the reader went away, or the stream is closed
+        except (OSError, ValueError):  # the reader is gone, or the stream is closed
             self.lost += 1
 
     def _text(self, at: datetime, level: Level, event: str, values: Mapping[str, object]) -> bytes:
         colour, plain = self._colours.get(level, ("", ""))
-        hidden = _HIDDEN if RANK[level] < RANK["warning"] else _HIDDEN - {"transfer_id"}  # the id to redrive by
+        hidden = _HIDDEN if RANK[level] < RANK["warning"] else _HIDDEN - {"transfer_id"}  # the id for a redrive
         shown = " ".join(_field(n, values[n]) for n in sorted(values, key=_key_first) if n not in hidden)
         head = f"{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03d} {colour}{level:<7} {event:<18}{plain}"
         return f"{head} {shown}".rstrip().encode() + b"\n"

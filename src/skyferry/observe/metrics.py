@@ -1,7 +1,7 @@
-"""Prometheus metrics over records.
+"""Prometheus metrics, counted from records.
 
-Counts are plain numbers in dicts that a collector turns into families when somebody scrapes: a record costs about a
-microsecond. Labels come from the configuration and from closed sets (errors, operations, outcomes), never from keys.
+Counts are plain numbers in dicts; a scrape converts them to metric families. Counting a record takes about a microsecond.
+Labels come from the configuration and from closed sets (errors, operations, outcomes), never from keys.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from skyferry.status import Status
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
-BUCKETS, OTHERS = 50, "(others)"  # foreign names that become label values: anybody may send any number of them
+BUCKETS, OTHERS = 50, "(others)"  # limit of unknown buckets as label values: senders can name any number of them
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 CONDITION = {"ok": 0, "degraded": 1, "down": 2}
 
 
 @dataclass(slots=True)
 class Series:
-    """One metric: its definition and the numbers by label values."""
+    """One metric: its definition and its numbers by label values."""
 
     kind: Literal["counter", "gauge", "histogram"]
     name: str  # as scraped, without the suffixes of a histogram
@@ -40,11 +40,11 @@ class Series:
     counts: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # per bucket, +Inf last; `values` is the sum
 
     def add(self, amount: float, *labels: str) -> None:
-        """Count."""
+        """Add to the number of these labels."""
         self.values[labels] = self.values.get(labels, 0) + amount
 
     def observe(self, amount: float, *labels: str) -> None:
-        """Put one measurement into its bucket; what is below nothing (clocks differ) counts as 0."""
+        """Count one measurement in its bucket. Negative ones, due to differing clocks, count as 0."""
         counts = self.counts.get(labels)
         if counts is None:
             counts = self.counts[labels] = [0] * (len(self.buckets) + 1)
@@ -53,11 +53,11 @@ class Series:
         self.values[labels] = self.values.get(labels, 0.0) + amount
 
     def set(self, values: Mapping[tuple[str, ...], float]) -> None:
-        """What there is now; label values that are gone disappear."""
+        """Replace all numbers. Labels without one disappear."""
         self.values = dict(values)
 
     def family(self) -> Metric:
-        """What a scrape sees."""
+        """Convert to a metric family for a scrape."""
         if self.kind == "histogram":
             return self._histogram()
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
@@ -79,43 +79,45 @@ class Series:
 
 
 class Catalog:
-    """Every metric of Skyferry, in the order of the documentation."""
+    """All metrics of Skyferry, in the order of the documentation."""
 
     def __init__(self) -> None:
         self.transfers = counter(
-            "transfers_total", "What became of transfers; done, skipped and dead are final.", "route", "outcome"
+            "transfers_total", "Transfers by outcome; done, skipped and dead are final.", "route", "outcome"
         )
-        self.skips = counter("skips_total", "Transfers with nothing to do, by reason.", "route", "reason")
+        self.skips = counter("skips_total", "Transfers without anything to do, by reason.", "route", "reason")
         self.duration = histogram(
-            "transfer_duration_seconds", "From claim to settled, of transfers done.", LONG, "route"
+            "transfer_duration_seconds", "Time from claim to settlement of transfers done.", LONG, "route"
         )
         self.bytes = counter("transfer_bytes_total", "Bytes of transfers done.", "route")
-        self.lag = histogram("replication_lag_seconds", "From the event's time to its settlement.", LAG, "route")
-        self.retries = counter("retries_total", "Attempts that failed and come again, by error.", "route", "error")
-        self.dead = counter("dead_letters_total", "Transfers and messages given up on, by error.", "reason")
+        self.lag = histogram("replication_lag_seconds", "Time from the event to its settlement.", LAG, "route")
+        self.retries = counter("retries_total", "Failed attempts that are retried, by error.", "route", "error")
+        self.dead = counter(
+            "dead_letters_total", "Transfers and messages that became dead letters, by error.", "reason"
+        )
         self.published = counter(
-            "dead_letters_published_total", "Dead letters sent on to the queue named by dead_letters."
+            "dead_letters_published_total", "Dead letters sent to the queue named by dead_letters."
         )
         self.publish_failures = counter(
-            "dead_letter_publish_failures_total", "Failures to send dead letters on, by error.", "error"
+            "dead_letter_publish_failures_total", "Failures to send dead letters, by error.", "error"
         )
         self.returned = counter(
             "dead_letters_returned_total",
-            "Dead letters that came back into a queue, by what became of them: redriven, stale.",
+            "Dead letters that came back through a queue, by outcome: redriven, stale.",
             "queue",
             "outcome",
         )
         self.foreign = counter(
             "dead_letters_foreign_total",
-            "Dead letters that were dead letters of another ledger before, and so are not sent on.",
+            "Dead letters of another ledger that failed here too, and so are not sent again.",
             "queue",
         )
-        self.events = counter("events_total", "Events read from messages, by the format they came in.", "format")
+        self.events = counter("events_total", "Events read from messages, by format.", "format")
         self.unrouted = counter("events_unrouted_total", "Events of known buckets that no route takes.")
         self.unknown = counter(
             "events_unknown_bucket_total",
-            "Events of buckets that no store is, by what became of them: kept (as dead letters), released, ignored. The first "
-            "50 buckets by name, then (others).",
+            "Events of buckets that match no store, by outcome: kept (as dead letters), released, ignored. The first 50 "
+            "buckets by name, then (others).",
             "queue",
             "bucket",
             "outcome",
@@ -123,98 +125,98 @@ class Catalog:
         self.ignored = counter("events_ignored_total", "Notifications that do not concern content.", "queue")
         self.messages = counter(
             "messages_total",
-            "Messages by what became of them: received, acked, released, test, dead.",
+            "Messages by outcome: received, acked, released, test, dead.",
             "queue",
             "outcome",
         )
-        self.queue_failures = counter("queue_failures_total", "Calls to a queue that failed.", "queue", "error")
+        self.queue_failures = counter("queue_failures_total", "Failed calls to a queue.", "queue", "error")
         self.ledger_failures = counter(
             "ledger_failures_total",
-            "Claims that the ledger could not give, and outcomes that it could not record.",
+            "Claims that the ledger failed to grant, and outcomes that it failed to record.",
             "error",
         )
-        self.ledger_failing = gauge("ledger_failing", "1 while the ledger does not work, or its file is damaged.")
+        self.ledger_failing = gauge("ledger_failing", "1 while the ledger does not work or its file is damaged.")
         self.ledger_failing.set({(): 0})
         self.queue_failing = gauge(
-            "queue_failing", "1 while a queue in a file does not work, or its file is damaged.", "queue"
+            "queue_failing", "1 while a queue in a file does not work or its file is damaged.", "queue"
         )
         self.watch_failures = counter(
             "watch_failures_total",
-            "Failures to pass on or to look for changes of a folder, by error.",
+            "Failures to find or send changes of a folder, by error.",
             "store",
             "error",
         )
         self.requests = counter(
             "store_requests_total",
-            "Requests to a store; error is empty for those that succeeded.",
+            "Requests to a store; error is empty if they succeeded.",
             "store",
             "operation",
             "error",
         )
         self.request_duration = histogram(
             "store_request_duration_seconds",
-            "Time of requests to a store, failed ones too.",
+            "Duration of requests to a store, including failed ones.",
             SHORT,
             "store",
             "operation",
         )
         self.special_files = counter(
             "special_files_total",
-            "Links, FIFOs, sockets and devices in folders, which are no objects: symlink, fifo, socket, device.",
+            "Files in folders that are not objects, by kind: symlink, fifo, socket, device.",
             "store",
             "kind",
         )
         self.request_retries = counter(
-            "store_request_retries_total", "Requests tried again within an attempt.", "store", "operation", "error"
+            "store_request_retries_total", "Requests retried within an attempt.", "store", "operation", "error"
         )
         self.breaker = gauge("breaker_state", "Circuit breaker: 0 closed, 1 half open, 2 open.", "store")
         self.waits = counter(
-            "limiter_wait_seconds_total", "Time that requests waited for a store's rate limit.", "store"
+            "limiter_wait_seconds_total", "Time that requests have waited for a store's rate limit.", "store"
         )
-        self.waiting = gauge("limiter_waiting", "Requests that wait for a store's rate limit now.", "store")
-        self.in_flight = gauge("in_flight", "Transfers being worked on by this process.")
+        self.waiting = gauge("limiter_waiting", "Requests waiting for a store's rate limit.", "store")
+        self.in_flight = gauge("in_flight", "Transfers in progress in this process.")
         self.queue = gauge(
             "queue_messages",
-            "Messages in a queue: ready, leased, delayed; absent where the provider does not tell.",
+            "Messages in a queue: ready, leased, delayed; absent if the provider does not report them.",
             "queue",
             "state",
         )
         self.oldest = gauge(
             "queue_oldest_age_seconds",
-            "Age of the oldest message that is not acked; 0 = empty. Only of queues that tell it: not SQS, Pub/Sub, Azure.",
+            "Age of the oldest unacknowledged message; 0 = empty. SQS, Pub/Sub and Azure queues do not report it.",
             "queue",
         )
         self.received = gauge(
-            "queue_receive_age_seconds", "Time since a receive last succeeded, or the start.", "queue"
+            "queue_receive_age_seconds", "Time since the last successful receive, or since the start.", "queue"
         )
         self.unsettled = gauge(
             "oldest_unsettled_age_seconds",
-            "Age of the oldest event that is known and not settled: in hand, waiting, or to be tried again; 0 = none.",
+            "Age of the oldest known event that is not settled: in progress, waiting, or to be retried; 0 = none.",
             "route",
         )
-        self.ledger = gauge("ledger_transfers", "Transfers that the ledger remembers.", "state")
+        self.ledger = gauge("ledger_transfers", "Transfers in the ledger.", "state")
         self.letters = gauge("dead_letters_waiting", "Dead letters to be redriven or discarded.")
         self.checks = gauge(
             "check_state", "Condition of each part, as /ready answers: 0 ok, 1 degraded, 2 down.", "part", "name"
         )
-        self.held = gauge("held_deletes", "Deletes that wait for a person's decision, by the source's name.", "store")
-        self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
+        self.held = gauge("held_deletes", "Held deletes that await a decision, by the source's name.", "store")
+        self.build = gauge("build_info", "Always 1; the label is the version.", "version")
         self.build.set({(__version__,): 1})
 
     def all(self) -> Iterable[Series]:
-        """Every metric."""
+        """Return all metrics."""
         return vars(self).values()
 
 
 class MetricsObserver(Collector):
-    """Counts records, and registers itself and the process's own metrics with `registry`.
+    """Counts records, and registers itself and the metrics of the process with `registry`.
 
-    The gauges that need asking (queues, ledger, in flight) are those of the last `update`.
+    Gauges of queues, ledger and transfers in flight have the values of the last `update`.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._metrics = m = Catalog()
-        self._buckets: set[str] = set()  # told of by name
+        self._buckets: set[str] = set()  # unknown buckets that are label values
         registry.register(self)
         ProcessCollector(registry=registry)
         self._handlers: dict[str, Callable[[Record], None]] = {
@@ -258,7 +260,7 @@ class MetricsObserver(Collector):
             handler(record)
 
     def update(self, now: Status) -> None:
-        """Set the gauges that are asked for rather than counted; those not known now are gone. Cheap: call it every second."""
+        """Set the gauges that are not counted; unknown values disappear. It is cheap enough to be called every second."""
         m = self._metrics
         m.in_flight.set({(): now.in_flight})
         m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
@@ -275,16 +277,16 @@ class MetricsObserver(Collector):
                 (name, state): count
                 for name, depth in now.queues.items()
                 for state, count in (("ready", depth.ready), ("leased", depth.leased), ("delayed", depth.delayed))
-                if count >= 0  # the provider tells
+                if count >= 0  # negative: the provider does not report it
             }
         )
 
     def collect(self) -> Iterable[Metric]:
-        """What a scrape sees."""
+        """Return all metric families for a scrape."""
         return [series.family() for series in self._metrics.all()]
 
     def describe(self) -> Iterable[Metric]:
-        """The names, so that a second observer on one registry is refused."""
+        """Return the same, so that the registry rejects a second observer."""
         return self.collect()
 
     def _health(self, r: Record, value: int) -> None:
@@ -344,15 +346,15 @@ def _count(record: Record) -> int:
 
 
 def counter(name: str, help: str, *labels: str) -> Series:
-    """A count that only grows; one without labels is there from the start, so that a first increase is seen as one."""
+    """Make a counter. One without labels exists from the start, so that its first increase is visible."""
     return Series("counter", f"skyferry_{name}", help, labels, values={} if labels else {(): 0.0})
 
 
 def gauge(name: str, help: str, *labels: str) -> Series:
-    """A number that goes up and down."""
+    """Make a gauge."""
     return Series("gauge", f"skyferry_{name}", help, labels)
 
 
 def histogram(name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Series:
-    """Measurements, counted by size."""
+    """Make a histogram with these upper bounds."""
     return Series("histogram", f"skyferry_{name}", help, labels, buckets)

@@ -1,4 +1,4 @@
-"""The tables of docs/reference/observability.md, from the code: `python -m skyferry.observe.reference PAGE`."""
+"""Write the tables of docs/reference/observability.md: `python -m skyferry.observe.reference PAGE`."""
 
 from __future__ import annotations
 
@@ -13,67 +13,66 @@ from skyferry.records import EVENTS
 
 MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events.",
-    "service.draining": "A stop was asked for: nothing new is taken, what is in flight may finish.",
-    "service.stopped": "Everything is finished or given back.",
-    "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or what waits) is now `reason`: "
-    "ok, degraded or down; said once per change. The same is in the answer of `GET /ready`.",
-    "route.metadata_lost": "What the destination of a route cannot carry that its source can, in words; said once at the start.",
-    "queue.received": "`count` messages came in one batch.",
-    "queue.failed": "A queue could not be reached; it is tried again.",
-    "health.failing": "The ledger, or the queue that `queue` names, does not work. `/ready` answers 503 until it does; if its "
+    "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
+    "service.stopped": "All transfers are finished or released.",
+    "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
+    "ok, degraded or down. `GET /ready` returns the same.",
+    "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
+    "queue.received": "`count` messages were received in one batch.",
+    "queue.failed": "A queue could not be reached. The call is retried.",
+    "health.failing": "The ledger, or the queue named by `queue`, does not work. `/ready` answers 503 until it does; if the "
     "file is damaged, until the service is restarted.",
-    "health.restored": "The ledger, or the queue that `queue` names, works again.",
-    "ledger.failed": "The ledger could not be written. Nothing is acked, so the message comes again.",
-    "message.acked": "Everything that `count` messages asked for is settled in the ledger; they are gone from their queue.",
-    "message.released": "`count` messages went back to their queue; they come again after `delay`.",
-    "message.test": "A provider's test message, acked.",
-    "message.dead": "A message that no parser reads: kept as a dead letter.",
-    "event.received": "An event was read; `reason` is the format it came in.",
-    "event.unrouted": "No route takes this event, as `message` says; recorded for `skyferry explain`, and its message is acked.",
-    "event.unknown_bucket": "No store of the configuration is the `bucket` of this event: kept as a dead letter.",
-    "event.passed_over": "The same where `unknown_buckets` of the queue says so: `reason` is released or ignored.",
-    "event.ignored": "A notification that does not concern content; `reason` is the provider's name for it. Its message is acked.",
+    "health.restored": "The ledger, or the queue named by `queue`, works again.",
+    "ledger.failed": "The ledger could not be written. The message is not acknowledged, so it is delivered again.",
+    "message.acked": "All transfers of `count` messages are settled in the ledger; the messages are removed from their queue.",
+    "message.released": "`count` messages were returned to their queue and are delivered again after `delay`.",
+    "message.test": "A provider's test message was acknowledged.",
+    "message.dead": "No parser can read the message. It is kept as a dead letter.",
+    "event.received": "An event was read; `reason` is its format.",
+    "event.unrouted": "No route takes the event, as `message` explains. It is recorded for `skyferry explain` and acknowledged.",
+    "event.unknown_bucket": "The event's `bucket` matches no configured store. The event is kept as a dead letter.",
+    "event.passed_over": "The same if `unknown_buckets` of the queue is set: `reason` is released or ignored.",
+    "event.ignored": "The notification does not concern content; `reason` is the provider's name for it. It is acknowledged.",
     "transfer.claimed": "An attempt begins.",
-    "transfer.duplicate": "This transfer was settled before; nothing is done.",
-    "transfer.done": "Copied, verified, recorded. `lag` is the time from the event to now.",
-    "transfer.skipped": "Nothing to do, for `reason`; recorded.",
-    "transfer.retry": "An attempt failed with `error`; the next one comes after `delay`.",
-    "transfer.dead": "Given up on: a dead letter with the story of its attempts.",
-    "transfer.released": "Given back untouched, for `reason`: shutdown, breaker, lost. No attempt is burned.",
-    "transfer.lease_lost": "Another worker took over meanwhile; this result is not recorded.",
-    "dead_letter.published": "`count` dead letters are in the queue that `dead_letters` names.",
-    "dead_letter.publish_failed": "Dead letters could not be sent there; they wait in the ledger and are sent later.",
-    "dead_letter.returned": "A dead letter came back into a queue: it is `reason`, redriven or stale (a copy of one that was "
-    "redriven before); its message is acked.",
-    "dead_letter.foreign": "What another ledger sent on as a dead letter has died here too. The letter stays in this ledger and is "
-    "not sent on again.",
-    "store.request": "One request to a store was answered or failed with `error`.",
-    "store.retry": "One request failed with `error` and is tried again within the attempt. `message`: `copy` waits for the store.",
-    "store.disordered": "A store lists keys in another order than that of their bytes. It costs requests, and nothing is missed.",
+    "transfer.duplicate": "The transfer was settled before. Nothing is done.",
+    "transfer.done": "The object is copied, verified and recorded. `lag` is the time since the event.",
+    "transfer.skipped": "There is nothing to do, for `reason`. The transfer is recorded.",
+    "transfer.retry": "An attempt failed with `error`. The next one follows after `delay`.",
+    "transfer.dead": "The transfer failed for good. It is kept as a dead letter with its attempts.",
+    "transfer.released": "The transfer was released untouched, for `reason`: shutdown, breaker, lost. No attempt is counted.",
+    "transfer.lease_lost": "Another worker took over the transfer. This worker's result is not recorded.",
+    "dead_letter.published": "`count` dead letters were sent to the queue named by `dead_letters`.",
+    "dead_letter.publish_failed": "Dead letters could not be sent. They stay in the ledger and are sent later.",
+    "dead_letter.returned": "A dead letter came back through a queue and was acknowledged. `reason` is redriven, or stale for a "
+    "copy of a letter that was redriven before.",
+    "dead_letter.foreign": "A dead letter of another ledger failed here too. It stays in this ledger and is not sent again.",
+    "store.request": "A store answered one request, or the request failed with `error`.",
+    "store.retry": "One request failed with `error` and is retried within the attempt. With `message`, `copy` waits for the store.",
+    "store.disordered": "A store does not list keys in the order of their bytes. Nothing is missed, but it costs requests.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
-    "deletes.held": "`count` objects are missing at a watched source, and their deletes wait for a person, for `reason`: more "
-    "than `max_deletes` (limit), none is left (empty), or the folder is another one (replaced). Said once.",
-    "deletes.back": "`count` objects whose deletes were held or rejected are at the source again; that is forgotten.",
-    "deletes.approved": "`count` held deletes that a person approved went to the queue.",
+    "deletes.held": "`count` objects are missing at a watched source, and their deletes wait for a decision. `reason`: more "
+    "than `max_deletes` (limit), no object is left (empty), or the folder is a different one (replaced). Logged once.",
+    "deletes.back": "`count` objects with held or rejected deletes are at the source again. The decision is cleared.",
+    "deletes.approved": "`count` approved deletes were sent to the queue.",
     "watch.noticed": "A local file changed.",
-    "identity.failed": "No new credential was given to us; the old one serves to its end, then the work waits.",
-    "watch.failed": "Changes of a folder could not be passed on, or looked for, because of `error`; this is tried again after "
-    "`delay`. Of a series of failures the 1st, 2nd, 4th, 8th … are reported.",
-    "store.special_file": "A folder has what is neither a file nor a folder: `reason` is symlink, fifo, socket or device. It is "
-    "no object (see `special_files`). Each path is reported once.",
-    "watch.unreadable": "A local file or folder has a name that cannot be a key, or may not be read.",
+    "identity.failed": "Credentials could not be renewed. The old ones are used until they expire; then work waits.",
+    "watch.failed": "Changes of a folder could not be found or sent because of `error`. The watcher retries after `delay`. "
+    "The 1st, 2nd, 4th, 8th … failure of a series are logged.",
+    "store.special_file": "A folder contains something that is not an object: `reason` is symlink, fifo, socket or device. See "
+    "`special_files`. Each path is logged once.",
+    "watch.unreadable": "The name of a local file or folder cannot be a key, or its permissions forbid reading.",
 }
 
 
 def events_table() -> str:
-    """Every event with its level."""
+    """Return the table of events with their levels."""
     rows = (f"| `{event}` | {LEVELS.get(event, DEFAULT)} | {MEANING[event]} |" for event in EVENTS)
     return "\n".join(("| event | level | means |", "|---|---|---|", *rows))
 
 
 def metrics_table() -> str:
-    """Every metric with its labels."""
+    """Return the table of metrics with their labels."""
     rows = (
         f"| `{m.name}` | {m.kind} | {', '.join(f'`{label}`' for label in m.labels)} | {m.help} |"
         for m in Catalog().all()
@@ -82,7 +81,7 @@ def metrics_table() -> str:
 
 
 def fill(text: str) -> str:
-    """`text` with its generated parts as the code has them now."""
+    """Replace the generated parts of a page."""
     for name, table in (("events", events_table()), ("metrics", metrics_table())):
         mark = rf"(<!-- {name}: generated -->\n).*?(\n<!-- /{name} -->)"
         text = re.sub(mark, lambda m, t=table: f"{m[1]}{t}{m[2]}", text, flags=re.S)  # type: ignore[misc]  # bound default

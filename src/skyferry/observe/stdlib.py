@@ -1,4 +1,4 @@
-"""The logs of libraries (uvicorn, watchfiles, asyncio, warnings) in the lines of our own."""
+"""Write the logs of libraries (uvicorn, watchfiles, asyncio, warnings) in Skyferry's own format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Handler(logging.Handler):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - a library's faulty format string must not stop us
+    except Exception:  # noqa: BLE001 - a library's faulty format string must not stop the service
         return str(record.msg)
 
 
@@ -42,9 +42,9 @@ def _level(number: int) -> Level:
 
 @contextmanager
 def capture_stdlib(lines: LogObserver) -> Iterator[None]:
-    """While inside, the standard library's logging and warnings go to `lines` as event `library.log`.
+    """Send the standard library's logging and warnings to `lines` as event `library.log` inside the context.
 
-    Libraries speak from `warning` upwards; from `info` where our own level is `debug`.
+    Records below `warning` are dropped; if the level of `lines` is `debug`, records below `info`.
     """
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

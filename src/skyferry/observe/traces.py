@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span per attempt, from `transfer.claimed` to its outcome, in the trace that the event came with.
+"""OpenTelemetry: a span per attempt, from `transfer.claimed` to its outcome, in the trace of the event.
 
 Needs the extra `otel`; importing this module without it raises ConfigError.
 """
@@ -38,9 +38,9 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class TraceObserver:
-    """Sends spans by OTLP over HTTP, in batches, from a thread of its own.
+    """Sends spans by OTLP over HTTP, in batches, from a separate thread.
 
-    Attributes carry the names of `Record`'s fields. A collector that does not answer loses spans, never transfers.
+    Attributes have the names of `Record`'s fields. If the collector does not answer, spans are lost and transfers go on.
     """
 
     def __init__(self, settings: TracingSettings) -> None:
@@ -55,14 +55,14 @@ class TraceObserver:
         self._open: dict[str, Span] = {}  # by transfer id; as many as there are attempts in flight
 
     def on(self, record: Record) -> None:
-        """Open a span at a claim, end it at the outcome."""
+        """Open a span at a claim and end it at the outcome."""
         if record.event == "transfer.claimed":
             self._start(record)
         elif record.event in OUTCOMES:
             self._end(record)
 
     def close(self) -> None:
-        """End what is open and send what is left. Blocks for seconds where the collector does not answer: use a thread."""
+        """End open spans and send the rest. Blocks for seconds if the collector does not answer: call it in a thread."""
         for span in self._open.values():
             span.end()
         self._open.clear()
