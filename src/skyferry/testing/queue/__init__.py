@@ -1,0 +1,25 @@
+"""The conformance suite of the `EventQueue` port. An adapter's test module is a fixture and a class line:
+
+    class TestMyQueue(QueueConformance):
+        @pytest.fixture
+        async def harness(self) -> AsyncIterator[QueueHarness]: ...
+
+What a provider promises less is data: `QueueTraits` for what it never does, `deviations` (test -> reason) for a single
+sentence that it breaks; such a test MUST fail, so that the list stays true.
+"""
+
+from __future__ import annotations
+
+from skyferry.testing.queue.closing import ClosingCases
+from skyferry.testing.queue.delivery import DeliveryCases
+from skyferry.testing.queue.depth import DepthCases
+from skyferry.testing.queue.harness import QueueHarness, QueueTraits
+from skyferry.testing.queue.leases import LeaseCases
+from skyferry.testing.queue.priorities import PriorityCases
+from skyferry.testing.queue.waiting import WaitingCases
+
+__all__ = ["QueueConformance", "QueueHarness", "QueueTraits"]
+
+
+class QueueConformance(DeliveryCases, WaitingCases, LeaseCases, PriorityCases, DepthCases, ClosingCases):
+    """Every sentence of the `EventQueue` contract."""

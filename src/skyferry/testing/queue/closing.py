@@ -1,0 +1,46 @@
+"""The end of a client."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from skyferry.errors import QueueError
+from skyferry.ports import EventQueue, Outgoing
+from skyferry.testing.queue.harness import Cases, QueueHarness, bodies, soon
+
+
+class ClosingCases(Cases):
+    """The sentences about `close`."""
+
+    async def test_close_frees_what_it_held_and_nothing_else(
+        self, one: EventQueue, two: EventQueue, harness: QueueHarness
+    ) -> None:
+        """Others get its messages at once; the leases of others go on; what is delayed stays so."""
+        self.needs(harness.traits.frees, "lets leases run out")
+        await one.send([Outgoing(b"mine"), Outgoing(b"later", delay=100)])
+        held = await self.get(one, harness)
+        await one.send([Outgoing(b"yours")])
+        assert bodies(await self.get(two, harness)) == [b"yours"]
+        await one.close()
+        (again,) = await self.get(two, harness)
+        assert (again.id, again.attempt) == (held[0].id, 2)
+
+    async def test_after_close_it_is_closed(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """Closing again is no error, using it is; other clients go on."""
+        for _ in range(2):
+            await one.close()
+        with pytest.raises(QueueError):
+            await one.send([Outgoing(b"x")])
+        with pytest.raises(QueueError):
+            await one.receive(1, 0)
+        await two.send([Outgoing(b"x")])
+        assert bodies(await self.get(two, harness)) == [b"x"]
+
+    async def test_close_ends_a_wait(self, one: EventQueue, harness: QueueHarness) -> None:
+        """A receiver that waits gets []."""
+        call = asyncio.create_task(one.receive(1, 600))
+        await harness.pass_time(1)
+        await one.close()
+        assert await soon(call) == []

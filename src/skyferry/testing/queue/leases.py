@@ -1,0 +1,125 @@
+"""Leases: extended, lost, ended by an acknowledgement or a release."""
+
+from __future__ import annotations
+
+from skyferry.ports import EventQueue, Message, Outgoing
+from skyferry.testing.queue.harness import Cases, QueueHarness, bodies
+
+
+class LeaseCases(Cases):
+    """The sentences about `extend`, `ack` and `release`."""
+
+    async def test_a_lease_that_ends_brings_the_message_again(
+        self, one: EventQueue, two: EventQueue, harness: QueueHarness
+    ) -> None:
+        """Not before, then once more, with the same id and the attempts counted."""
+        await one.send([Outgoing(b"x")])
+        (first,) = await self.get(one, harness)
+        assert await self.get(two, harness) == []
+        await harness.pass_time(one.lease + harness.traits.slack)
+        (again,) = await self.get(two, harness)
+        assert (again.id, again.body, again.attempt) == (first.id, b"x", 2)
+        assert again.receipt != first.receipt
+
+    async def test_extend_keeps_the_message(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """From now, for `lease` seconds, as often as asked."""
+        await one.send([Outgoing(b"x")])
+        held = await self.get(one, harness)
+        for _ in range(3):
+            await harness.pass_time(one.lease * 0.6)
+            assert await one.extend(held) == []
+        assert await self.get(two, harness) == []
+        await harness.pass_time(one.lease + harness.traits.slack)
+        assert bodies(await self.get(two, harness)) == [b"x"]
+
+    async def test_extend_tells_what_is_lost(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """A stale receipt is returned, and does not touch the lease of whoever has the message now."""
+        await one.send([Outgoing(b"x"), Outgoing(b"y")])
+        held = await self.get(one, harness)
+        await one.ack([m for m in held if m.body == b"y"])
+        await harness.pass_time(one.lease + harness.traits.slack)
+        await self.get(two, harness)
+        await harness.pass_time(one.lease * 0.6)
+        assert sorted(bodies(await one.extend(held))) == [b"x", b"y"]
+        await harness.pass_time(one.lease * 0.4 + harness.traits.slack)
+        assert bodies(await self.get(one, harness)) == [b"x"]
+
+    async def test_extend_for_longer_than_the_lease(
+        self, one: EventQueue, two: EventQueue, harness: QueueHarness
+    ) -> None:
+        """Many at once, for `seconds` from now; messages that were acknowledged do not fail the others."""
+        sent = [b"%d" % number for number in range(12)]
+        await one.send([Outgoing(body) for body in sent])
+        held: list[Message] = []
+        while len(held) < len(sent):
+            held += await self.get(one, harness)
+        await one.ack(held[:2])
+        seconds = 2 * (one.lease + harness.traits.slack)
+        lost = await one.extend(held, seconds)
+        assert {message.id for message in lost} <= {message.id for message in held[:2]}
+        await harness.pass_time(one.lease + harness.traits.slack)
+        assert await self.get(two, harness) == []
+        await one.ack(held[2:4])
+        await harness.pass_time(seconds - one.lease)
+        again: list[bytes] = []
+        while len(again) < 8:
+            batch = await self.get(two, harness)
+            assert batch, "a message did not come back when its longer lease ended"
+            again += bodies(batch)
+        assert sorted(again) == sorted(bodies(held[4:]))
+
+    async def test_an_ack_is_for_ever(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """An acked message never comes again; what was not acked does; acking again is no error."""
+        await one.send([Outgoing(b"x"), Outgoing(b"y")])
+        held = await self.get(one, harness)
+        for _ in range(2):
+            await one.ack([m for m in held if m.body == b"x"])
+        await harness.pass_time(one.lease + harness.traits.slack)
+        assert bodies(await self.get(two, harness)) == [b"y"]
+
+    async def test_a_stale_ack_removes_nothing(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """Nor is it an error."""
+        await one.send([Outgoing(b"x")])
+        stale = await self.get(one, harness)
+        await harness.pass_time(one.lease + harness.traits.slack)
+        await self.get(two, harness)
+        await one.ack(stale)
+        await harness.pass_time(one.lease + harness.traits.slack)
+        assert bodies(await self.get(one, harness)) == [b"x"]
+
+    async def test_release_gives_back_at_once(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
+        """Without a delay, anybody gets it, long before the lease would have ended."""
+        await one.send([Outgoing(b"x")])
+        await one.release(await self.get(one, harness), 0)
+        (again,) = await self.get(two, harness)
+        assert (again.body, again.attempt) == (b"x", 2)
+
+    async def test_release_waits_for_the_delay(self, one: EventQueue, harness: QueueHarness) -> None:
+        """Also one longer than the lease."""
+        delay = one.lease + harness.traits.delay
+        await one.send([Outgoing(b"x")])
+        await one.release(await self.get(one, harness), delay)
+        await harness.pass_time(delay * 0.9 - harness.traits.slack)
+        assert await self.get(one, harness) == []
+        await harness.pass_time(delay * 0.1 + 2 * harness.traits.slack)
+        assert bodies(await self.get(one, harness)) == [b"x"]
+
+    async def test_a_stale_release_gives_nothing_back(
+        self, one: EventQueue, two: EventQueue, harness: QueueHarness
+    ) -> None:
+        """What another holds stays with it."""
+        await one.send([Outgoing(b"x")])
+        stale = await self.get(one, harness)
+        await harness.pass_time(one.lease + harness.traits.slack)
+        held = await self.get(two, harness)
+        await one.release(stale, 0)
+        assert await self.get(one, harness) == []
+        assert await two.extend(held) == []
+
+    async def test_a_delayed_message_comes_when_it_is_due(self, one: EventQueue, harness: QueueHarness) -> None:
+        """Not before."""
+        delay = harness.traits.delay
+        await one.send([Outgoing(b"late", delay=delay), Outgoing(b"now")])
+        assert bodies(await self.get(one, harness)) == [b"now"]
+        await harness.pass_time(delay + harness.traits.slack)
+        assert bodies(await self.get(one, harness)) == [b"late"]

@@ -1,0 +1,62 @@
+"""Receivers wait, and are woken."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from skyferry.ports import EventQueue, Outgoing
+from skyferry.testing.queue.harness import Cases, QueueHarness, bodies, soon
+
+
+class WaitingCases(Cases):
+    """The sentences about the wait of `receive`."""
+
+    async def test_an_empty_queue_answers_after_the_wait(self, one: EventQueue, harness: QueueHarness) -> None:
+        """`receive` waits at most `wait` seconds, then returns []."""
+        call = asyncio.create_task(one.receive(1, harness.traits.idle))
+        await harness.pass_time(harness.traits.idle + harness.traits.slack)
+        assert await soon(call) == []
+
+    async def test_a_send_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
+        """At once, and it does not wait for more until `limit`."""
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(1)
+        await one.send([Outgoing(b"x")])
+        assert bodies(await soon(call)) == [b"x"]
+
+    async def test_a_send_elsewhere_wakes_a_receiver(
+        self, one: EventQueue, two: EventQueue, harness: QueueHarness
+    ) -> None:
+        """Another client's message is seen within the time the adapter states."""
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(1)
+        await two.send([Outgoing(b"x")])
+        await harness.pass_time(harness.traits.poll)
+        assert bodies(await soon(call)) == [b"x"]
+
+    async def test_a_delay_that_ends_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
+        """A receiver that waits gets what becomes ready meanwhile."""
+        await one.send([Outgoing(b"x", delay=harness.traits.delay)])
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(harness.traits.delay + harness.traits.slack)
+        assert bodies(await soon(call)) == [b"x"]
+
+    async def test_a_release_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
+        """At once, like a send."""
+        await one.send([Outgoing(b"x")])
+        held = await self.get(one, harness)
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(1)
+        await one.release(held, 0)
+        assert bodies(await soon(call)) == [b"x"]
+
+    async def test_a_cancelled_wait_takes_nothing(self, one: EventQueue, harness: QueueHarness) -> None:
+        """A receiver that is cancelled while it waits does not swallow what comes later."""
+        call = asyncio.create_task(one.receive(10, 600))
+        await harness.pass_time(1)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        await one.send([Outgoing(b"x")])
+        assert bodies(await self.get(one, harness)) == [b"x"]
