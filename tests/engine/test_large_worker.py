@@ -43,11 +43,11 @@ class Reader:
     def parse(self, body: bytes, attributes: Any) -> Parsed:
         return parse(body, attributes)
 
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        return self.routes.match(event)
+    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
+        return self.routes.match(event, queue)
 
-    def untaken(self, event: ObjectEvent) -> Untaken:
-        return self.routes.untaken(event)
+    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
+        return self.routes.untaken(event, queue)
 
 
 class Silence:

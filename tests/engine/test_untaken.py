@@ -63,17 +63,17 @@ class Scene:
         return ObjectEvent(IDS[number], change, source, self.clock.time(), IDS[0])
 
     async def run(
-        self, *routes: dict[str, Any], unknown: str = "keep", seconds: float = 5, stores: Any = None
+        self, *routes: dict[str, Any], unknown: str = "keep", seconds: float = 5, stores: Any = None, queues: Any = ()
     ) -> Routes:
         """Everything in the queues, by a worker with these routes."""
         urls = stores or {name: {"url": f"memory://{name}"} for name in self.stores}
-        settings = Settings.model_validate({"stores": urls, "routes": routes, "queues": []})
+        settings = Settings.model_validate({"stores": urls, "routes": routes, "queues": queues})
         compiled = Routes(settings)
         world = World(self.ledger, compiled.by_name, {}, self.clock, random.Random(1), self)
         copier = Copier(self.stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
-        queues: list[EventQueue] = [self.queue, RedriveQueue(self.ledger, self.clock)]
+        taken: list[EventQueue] = [self.queue, RedriveQueue(self.ledger, self.clock)]
         policy = WorkerPolicy(16, 8, drain=0.0, unknown_buckets={"events": unknown})
-        worker = Worker(world, Reader(compiled), copier, queues, policy)
+        worker = Worker(world, Reader(compiled), copier, taken, policy)
         running = asyncio.create_task(worker.run())
         await self.clock.advance(seconds)
         worker.drain()
@@ -307,3 +307,22 @@ async def test_an_event_of_another_account_becomes_a_letter_that_names_it(scene:
     (letter,) = (await scene.ledger.dead_letters(ALL)).items
     assert (letter.reason, letter.source) == ("unrouted_bucket", "azure_blob://theirs:images/cat.jpg")
     assert await scene.ledger.unrouted() == [("azure_blob://theirs:images", 1)]
+
+
+async def test_an_event_that_may_be_of_two_stores_is_a_letter_until_its_queue_says_whose(scene: Scene) -> None:
+    """Redriven, it is judged by the queue that brought it first."""
+    stores = {name: {"url": "memory://photos"} for name in ("source", "second")} | {
+        "destination": {"url": "memory://d"}
+    }
+    routes = [route(), {"name": "s", "from": "second", "to": "destination", "key": "second/{key}"}]
+    await put(scene, "k", "second")
+    await scene.queue.send([Outgoing(encode(scene.event("k", "photos")))])
+    await scene.run(*routes, stores=stores)
+    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    assert (letter.reason, letter.source, letter.queue) == ("unrouted_bucket", "memory://photos/k", "events")
+    assert letter.message == "it is not known which store is memory://photos"
+    assert "source or second" in letter.hint
+    await scene.ledger.redrive(ALL)
+    await scene.run(*routes, stores=stores, queues=[{"name": "events", "url": "memory://events", "stores": "second"}])
+    assert scene.keys() == ["second/k"]
+    assert await scene.ledger.causes() == []

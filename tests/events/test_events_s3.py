@@ -150,6 +150,14 @@ def test_minio_is_a_compatible_store_whose_sequencer_is_its_clock(sample: Json, 
     assert event.content_type == "image/jpeg"
 
 
+def test_minio_names_the_endpoint_by_which_it_knows_itself(sample: Json, one: One) -> None:
+    body = sample("minio-put")
+    assert one(body).source.endpoint == ""
+    record = body["Records"][0]
+    record["responseElements"] = {"x-minio-origin-endpoint": "http://172.17.0.2:9000", "x-amz-request-id": "R"}
+    assert one(body).source.endpoint == "http://172.17.0.2:9000"
+
+
 def test_ceph_sends_plain_keys_sizes_as_text_and_a_little_endian_clock(sample: Json, one: One) -> None:
     event = one(sample("ceph-put"))
     assert event.source == ObjectRef(Provider.S3_COMPATIBLE, "mybucket", "a+b %41.jpg", "us-west-2")

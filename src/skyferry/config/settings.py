@@ -171,6 +171,11 @@ class QueueAddress(Section):
 class QueueSettings(QueueAddress):
     """Where events come from."""
 
+    stores: Texts = Field(
+        (),
+        description="Names of the stores that providers notify it of, where two stores have one bucket name and the events do not "
+        "say which; an event of another store is one of an unknown bucket. Empty = all.",
+    )
     unknown_buckets: Literal["keep", "release", "ignore"] = Field(
         "keep",
         description="An event of a bucket that no store here is: keep it as a dead letter, release it for another deployment "

@@ -23,9 +23,10 @@ from skyferry.doctor.ledger.held_deletes import held
 from skyferry.doctor.requirements import Needs, needs
 from skyferry.doctor.stores import NOTHING, Examination, canary_key
 from skyferry.errors import SkyferryError
-from skyferry.model import Change, ObjectEvent, ObjectRef
+from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
 from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Notice, QueueFacts, Unknown
+from skyferry.routing.origins import Origin
 from skyferry.routing.routes import Routes
 from skyferry.wiring import Opener
 
@@ -230,8 +231,7 @@ class _Doctor:
     def _copies(self, source: str, subject: Subject) -> list[Copy]:
         """Where a service that runs would copy the canary to, from this source."""
         settings = self.opener.settings
-        provider, _ = address(settings.stores[source])
-        ref = ObjectRef(provider, subject.bucket, subject.key)
+        ref = Origin.of(source, settings.stores[source]).ref(subject.key)
         event = ObjectEvent("doctor", Change.CREATED, ref, self.opener.clock.time())
         found = [transfer for transfer in Routes(settings).match(event) if transfer.source_store == source]
         return [Copy(self.opener.store(transfer.store), transfer.key) for transfer in found]

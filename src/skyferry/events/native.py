@@ -61,6 +61,10 @@ class NativeObject(_Part):
     key: _Key = Field(description="At most 1,024 bytes of UTF-8, not percent-encoded.")
     region: _Text | None = None
     version_id: _Text | None = Field(None, description="Version id or generation; default: the newest.")
+    account: _Text | None = Field(
+        None,
+        description="Where two stores have one bucket name: the storage account, or host and port of the S3 endpoint.",
+    )
 
 
 class NativeMetadata(_Part):
@@ -182,12 +186,14 @@ def _untitle(schema: dict[str, Any]) -> None:
 
 def _ref(native: NativeObject, where: str) -> ObjectRef:
     key = validate_key(native.key, where)
-    return ObjectRef(native.provider, native.bucket, key, native.region or "", native.version_id or "")
+    return ObjectRef(
+        native.provider, native.bucket, key, native.region or "", native.version_id or "", native.account or ""
+    )
 
 
 def _object(ref: ObjectRef) -> dict[str, object]:
     fields = {"provider": ref.provider, "bucket": ref.bucket, "key": ref.key}
-    return fields | _filled({"region": ref.region, "versionId": ref.version})
+    return fields | _filled({"region": ref.region, "versionId": ref.version, "account": ref.account})
 
 
 def _filled(fields: dict[str, object]) -> dict[str, object]:

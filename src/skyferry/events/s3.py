@@ -155,7 +155,14 @@ def _ref(record: Fields) -> ObjectRef:
         Fields({"key": key}, item.path).key("key"),
         record.optional("awsRegion"),
         _version(item.optional("versionId")),
+        endpoint=_endpoint(record),
     )
+
+
+def _endpoint(record: Fields) -> str:
+    """The URL by which MinIO's server knows itself; no other service names any."""
+    name = "responseElements"
+    return record.child(name).optional("x-minio-origin-endpoint") if name in record else ""
 
 
 def _id(record: Fields, name: str, ref: ObjectRef, item: Fields) -> str:

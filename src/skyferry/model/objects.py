@@ -86,6 +86,7 @@ class ObjectRef:
     region: str = ""
     version: str = ""  # version id, generation or local version; "" = the newest
     account: str = ""  # owner of a bucket whose name is not unique: an Azure account, the host of an S3 endpoint
+    endpoint: str = field(default="", compare=False)  # the URL of its server, as an event names it; not kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skyferry.clouds.regions import partition
 from skyferry.config.settings import StoreSettings
 from skyferry.config.urls import StoreUrl, loopback, resolved
 
@@ -35,7 +36,8 @@ class Whereabouts:
         endpoint = urlsplit(store.endpoint)
         host = endpoint.hostname or ""
         if url.scheme == "s3" and store.service == "aws":  # names are unique in each partition
-            there = host.rpartition("amazonaws")[2] if "amazonaws" in host else ".com"
+            domain = host or partition(store.region)[1]
+            there = domain.rpartition("amazonaws")[2] if "amazonaws" in domain else ".com"
         else:
             there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
         bucket = url.location.rpartition("/")[2] if url.scheme == "az" else url.location

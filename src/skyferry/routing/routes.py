@@ -14,14 +14,14 @@ from typing import Literal
 
 from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
-from skyferry.config.urls import address, own_account
+from skyferry.config.urls import address
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 from skyferry.routing.locations import Whereabouts
+from skyferry.routing.origins import Address, Origins
 from skyferry.routing.patterns import Template, glob
 from skyferry.routing.rules import Refused, Rule, Untaken, refusal, rules_of
 
-Address = tuple[Provider, str]  # provider and bucket
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
 _EVERYTHING = Template.compile("{key}")
 
@@ -92,11 +92,10 @@ class Routes:
         """
         self.by_name = {r.name: _compiled(r, settings, marks, moved) for r in settings.routes}
         self._max_retries = settings.retry.max_retries
-        self._by_source: dict[Address, list[Route]] = {}
+        self._by_source: dict[str, list[Route]] = {}  # by the name of the store
         for route in self.by_name.values():
-            self._by_source.setdefault(route.source, []).append(route)
-        self._known = {address(store) for store in settings.stores.values()}
-        self._accounts = {address(store): own_account(store) for store in settings.stores.values()}
+            self._by_source.setdefault(route.source_store, []).append(route)
+        self._origins = Origins.of(settings)
 
     def __iter__(self) -> Iterator[Route]:
         """In the order of the configuration."""
@@ -108,35 +107,32 @@ class Routes:
             raise NotFound(f"there is no route {name!r}", hint=f"routes: {', '.join(self.by_name) or 'none'}")
         return self.by_name[name]
 
-    def match(self, event: ObjectEvent) -> list[Transfer]:
+    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
         """One transfer per route that takes the event, in the order of the configuration; [] for an unknown bucket.
+
+        `queue` is the name of the queue that brought it, whose settings may say which stores it brings events of.
 
         An event that names its destination goes there, under the key it gives, by the first route between the two that
         grants it. Raises EventError if none does.
         """
-        event = self._recognised(event)
-        source = event.source
-        if self._foreign(source):
-            return []
-        routes = self._by_source.get((source.provider, source.bucket), [])
-        if event.overwritten and event.change is Change.DELETED:
+        found = self._origins.find(event, queue)
+        event, routes = found.event, self._by_source.get(found.store, [])
+        if found.doubtful or (event.overwritten and event.change is Change.DELETED):
             return []
         if event.destination is not None:
             return self._directed(event, event.destination, routes)
-        key = source.key
+        key = event.source.key
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
 
-    def untaken(self, event: ObjectEvent) -> Untaken:
+    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
         """Why `match` gave nothing for this event: no store is its bucket, or every route from there refuses it."""
-        event = self._recognised(event)
-        source = event.source
-        if (source.provider, source.bucket) not in self._known:
-            return Untaken(known=False)
-        if self._foreign(source):
-            return Untaken(known=False, account=source.account)
+        found = self._origins.find(event, queue)
+        event, source = found.event, found.event.source
+        if not found.store:
+            return Untaken(known=False, account=found.contradicted, hint=found.hint)
         if event.overwritten and event.change is Change.DELETED:
             return Untaken(True, (Refused("", "the delete is half of an overwrite: the new object has its own event"),))
-        routes = self._by_source.get((source.provider, source.bucket), [])
+        routes = self._by_source.get(found.store, [])
         if not routes:
             return Untaken(True, (Refused("", f"no route reads from {source.provider}://{source.bucket}"),))
         return Untaken(True, tuple(Refused(r.name, refusal(r.rules, source.key) or "deletes: ignore") for r in routes))
@@ -148,27 +144,10 @@ class Routes:
             route is not None
             and (route.source_store, route.store) == (transfer.source_store, transfer.store)
             and route.source == (source.provider, source.bucket)
-            and not self._foreign(source)
+            and not self._origins.refuse(route.source_store, source)
             and route.takes(source.key)
             and (transfer.change is Change.CREATED or route.deletes == "propagate")
         )
-
-    def _foreign(self, source: ObjectRef) -> bool:
-        """Whether it is in another account than the store that its bucket's name is, as far as both are known."""
-        mine = self._accounts.get((source.provider, source.bucket), "")
-        return bool(mine and source.account and mine != source.account)
-
-    def _recognised(self, event: ObjectEvent) -> ObjectEvent:
-        """Many servers that speak S3 say in their notifications that they are Amazon's. No bucket of Amazon's is meant where
-        none of that name is configured but one of another service is; and no sequencer of Amazon's is in it, which are exact.
-        """
-        source = event.source
-        other = (Provider.S3_COMPATIBLE, source.bucket)
-        if source.provider is not Provider.AWS_S3 or (Provider.AWS_S3, source.bucket) in self._known:
-            return event
-        if other not in self._known:
-            return event
-        return replace(event, source=replace(source, provider=Provider.S3_COMPATIBLE), position=None)
 
     def _directed(self, event: ObjectEvent, wanted: ObjectRef, routes: list[Route]) -> list[Transfer]:
         there = [r for r in routes if r.destination == (wanted.provider, wanted.bucket)]

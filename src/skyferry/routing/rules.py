@@ -31,7 +31,8 @@ class Untaken:
 
     known: bool  # a store of the configuration is its bucket
     rules: tuple[Refused, ...] = ()
-    account: str = ""  # that the event names, where a store has the bucket's name in another
+    account: str = ""  # or endpoint or region, that the event names, where a store has the bucket's name in another
+    hint: str = ""  # what to do, where only settings can say which store it is of
 
 
 def rules_of(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:

@@ -64,11 +64,11 @@ class Reader:
     def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
         return parse(body, attributes)
 
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        return self._routes.match(event)
+    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
+        return self._routes.match(event, queue)
 
-    def untaken(self, event: ObjectEvent) -> Untaken:
-        return self._routes.untaken(event)
+    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
+        return self._routes.untaken(event, queue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,18 @@ def sought(text: str, settings: Settings) -> list[Sought]:
 
 def events_of(found: list[Sought], settings: Settings) -> Iterator[ObjectRef]:
     """The objects at sources that these may be, to be tried by the routes."""
-    known = {_address(settings, route.source) for route in settings.routes} - {None}
+    from skyferry.routing.origins import Origin
+
+    sources: dict[Bucket, list[Origin]] = {}
+    for name in dict.fromkeys(route.source for route in settings.routes):
+        if (bucket := _address(settings, name)) is not None:
+            sources.setdefault(bucket, []).append(Origin.of(name, settings.stores[name]))
     for each in found:
         if each.bucket is not None:
-            yield ObjectRef(*each.bucket, each.key)
+            named = sources.get(each.bucket, [])
+            yield from [origin.ref(each.key) for origin in named] or [ObjectRef(*each.bucket, each.key)]
         elif "://" not in each.key:
-            yield from (ObjectRef(*bucket, each.key) for bucket in sorted(b for b in known if b))
+            yield from (origin.ref(each.key) for bucket in sorted(sources) for origin in sources[bucket])
 
 
 def _by_scheme(form: str) -> Iterator[Sought]:

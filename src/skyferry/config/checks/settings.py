@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from skyferry.config.checks import clouds as cloud_checks
+from skyferry.config.checks import namesakes
 from skyferry.config.checks import notifications as telling
 from skyferry.config.checks import routes as route_checks
 from skyferry.config.checks.validate import Valid
@@ -19,6 +20,7 @@ from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, loopback, resolved, resolved_queue
+from skyferry.routing.locations import Whereabouts
 
 U = TypeVar("U", bound=Url)
 STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are multiples of it
@@ -27,6 +29,7 @@ STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are mul
 def check(valid: Valid, document: Document) -> None:
     """Tell the document every fault and warning."""
     _stores(valid, document)
+    namesakes.check(valid, document)
     _databases(valid, document)
     _server(valid.settings.server, document)
     _push(valid, document)
@@ -95,8 +98,9 @@ def _stated(name: str, valid: Valid) -> Place:
 
 
 def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:
-    """What no two stores may share."""
-    yield address(store), "provider and bucket"
+    """What no two stores may share. Buckets of one name may lie in different accounts or at different endpoints."""
+    there = Whereabouts.of(store, workspace).parts if url.known.extra else ()
+    yield (*address(store), *there), "provider and bucket"
     if url.on_disk:
         yield os.path.realpath(url.path(workspace)), "folder"
 

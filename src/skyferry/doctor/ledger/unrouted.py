@@ -38,9 +38,16 @@ def judged(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Che
         with suppress(ValueError):
             known[address(store)[1]] = name
     for bucket, count in found:
-        close = get_close_matches(bucket.partition("://")[2], known, 1)
+        name = bucket.partition("://")[2]
+        close = get_close_matches(name, known, 1)
         meant = (
-            f"Correct `stores.{known[close[0]]}.url` if {close[0]} is meant" if close else "Add its store and a route"
+            f"Set `stores` of its queue to {known[name]} if that is meant"
+            if name in known
+            else (
+                f"Correct `stores.{known[close[0]]}.url` if {close[0]} is meant"
+                if close
+                else "Add its store and a route"
+            )
         )
         detail = f"{count:,} kept of {bucket}, which none is"
         hint = f"{meant}, then `skyferry dead-letters redrive --reason unrouted_bucket`; if others take them, see unknown_buckets"

@@ -55,7 +55,7 @@ class Dates:
             parsed = self._reader.parse(held.message.body, dict(letters.without(held.message.attributes)))
             for event in parsed.events:
                 if event.created_at is None and event.change is Change.CREATED:
-                    routed = (t for t in self._reader.match(event) if t.route in self._dated)
+                    routed = (t for t in self._reader.match(event, held.origin) if t.route in self._dated)
                     found += [(event, self._stores[transfer.source_store]) for transfer in routed][:1]
         except Exception:  # noqa: BLE001 - an event that is none, or a bug: the intake makes a dead letter of it
             return []

@@ -25,10 +25,10 @@ class Reader(Protocol):
     def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
         """The events of a message. Raises EventError."""
 
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        """What the routes make of an event. Raises EventError."""
+    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
+        """What the routes make of an event that the queue of this name brought. Raises EventError."""
 
-    def untaken(self, event: ObjectEvent) -> Untaken:
+    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
         """Why `match` gave nothing for an event."""
 
 
@@ -81,7 +81,7 @@ class Intake:
         if (made := held.made.get(event.event_id)) is not None:
             event = replace(event, created_at=made)
         try:
-            transfers = self._reader.match(event)
+            transfers = self._reader.match(event, held.origin)
         except EventError as error:
             name = _piece_id(held, event.event_id) if piece else _message_id(held)
             found.letters.append(self._unreadable(held, error, piece or held.message.body, name))
@@ -90,13 +90,13 @@ class Intake:
             self._tell.event(held.queue.name, event)
             found.transfers += [replace(t, asked=True) for t in transfers] if held.asked else transfers
             return
-        why = self._reader.untaken(event)
+        why = self._reader.untaken(event, held.origin)
         if why.known:
             self._refused(held, event, why, piece, found)
         else:
             source = event.source
             named = f"{why.account}:{source.bucket}" if why.account else source.bucket
-            self._foreign(held, replace(event, source=replace(source, bucket=named)), piece, found)
+            self._foreign(held, replace(event, source=replace(source, bucket=named)), why.hint, piece, found)
 
     def _refused(self, held: Held, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""
@@ -107,7 +107,8 @@ class Intake:
         if held.letter:
             found.letters.append(self._letter(held, event, left_behind(why), piece, held.letter))
 
-    def _foreign(self, held: Held, event: ObjectEvent, piece: bytes, found: Read) -> None:
+    def _foreign(self, held: Held, event: ObjectEvent, hint: str, piece: bytes, found: Read) -> None:
+        """`hint` is for an event of a bucket that some store is, where it is not known which."""
         wanted = self._unknown.get(held.origin, "keep")
         if wanted == "release" and not held.letter:
             found.release = min(2.0**held.message.attempt, LONGEST)
@@ -117,8 +118,10 @@ class Intake:
         else:
             source = event.source
             error = UnroutedBucket(
-                f"no store of the configuration is {source.provider}://{source.bucket}",
-                hint="Correct the URL of the store that is meant, or add a store and a route; then redrive. "
+                f"{'it is not known which store' if hint else 'no store of the configuration'} is "
+                f"{source.provider}://{source.bucket}",
+                hint=hint
+                or "Correct the URL of the store that is meant, or add a store and a route; then redrive. "
                 "If the bucket is another deployment's, see unknown_buckets.",
             )
             parts = ("unrouted", source.provider, source.bucket, source.key, event.change, event.event_id)

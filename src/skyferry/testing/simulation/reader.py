@@ -19,8 +19,8 @@ class Reader:
     def parse(self, body: bytes, attributes: Any) -> Parsed:
         return parse(body, attributes)
 
-    def match(self, event: ObjectEvent) -> list[Transfer]:
-        return self._routes.match(event)
+    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
+        return self._routes.match(event, queue)
 
-    def untaken(self, event: ObjectEvent) -> Untaken:
-        return self._routes.untaken(event)
+    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
+        return self._routes.untaken(event, queue)

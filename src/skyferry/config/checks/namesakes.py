@@ -1,0 +1,57 @@
+"""Stores with one bucket name: allowed where their events can be told apart, by what they name or by their queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import combinations
+
+from skyferry.config.checks.validate import Valid
+from skyferry.config.document import Document
+from skyferry.config.faults import Place
+from skyferry.config.urls import QueueUrl
+from skyferry.routing.origins import Origin
+
+HINT = "Give each its own queue, and set `stores` of both queues"
+
+
+def check(valid: Valid, document: Document) -> None:
+    """Tell the document of queues that name no store, and of sources whose events could be of either."""
+    settings = valid.settings
+    for index, queue in zip(valid.queues, settings.queues, strict=True):
+        for name in queue.stores:
+            if name not in settings.stores:
+                document.fault(("queues", index, "stores"), f"there is no store {name!r}", "see stores")
+    if any(place[0] in ("queues", "push") for place in valid.impaired):
+        return
+    for one, other, place in _namesakes(valid):
+        if not one.differs(other) and (shared := _shared(valid, {one.store, other.store})):
+            why = f"has the bucket name of {one.store}, and queue {shared} may bring events of both that do not name the store"
+            document.fault(place, why, HINT)
+
+
+def _namesakes(valid: Valid) -> Iterator[tuple[Origin, Origin, Place]]:
+    """Two sources of one bucket name each, and where the second is stated. A store that no route reads is never meant."""
+    settings, places = valid.settings, dict[str, Place]()
+    for index, route in zip(valid.routes, settings.routes, strict=True):
+        name = route.source
+        places.setdefault(name, ("routes", index, "from") if "://" in name else ("stores", name, "url"))
+    origins = []
+    for name, store in settings.stores.items():
+        with suppress(ValueError):  # which is told elsewhere
+            origins += [Origin.of(name, store)] if name in places else []
+    for one, other in combinations(origins, 2):
+        if one.address == other.address:
+            yield one, other, places[other.store]
+
+
+def _shared(valid: Valid, stores: set[str]) -> str:
+    """The first queue that may bring notifications of all these stores; "" if there is none."""
+    settings = valid.settings
+    pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
+    for queue in settings.queues:
+        with suppress(ValueError):
+            cloud = bool(QueueUrl.parse(queue.url).known.extra) or queue.name in pushed
+            if cloud and (not queue.stores or stores <= set(queue.stores)):
+                return queue.name
+    return ""
