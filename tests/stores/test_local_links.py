@@ -83,6 +83,16 @@ async def test_a_chain_without_end_is_no_object(following: LocalStore, outside: 
     assert "l11" in await listed(following)
 
 
+async def test_a_link_to_a_folder_around_it_ends(
+    following: LocalStore, outside: Path, folder: Path, reported: list[str]
+) -> None:
+    """Links to folders are reported, not followed, so no ring of them has to be noticed."""
+    for name, leads in (("up", ".."), ("same", "."), ("self", "self"), ("down", "../d")):
+        (folder / "d" / name).symlink_to(leads)
+    assert await listed(following) == ["d/file"]
+    assert sorted(reported) == ["d/down", "d/same", "d/self", "d/up"]
+
+
 async def test_a_delete_does_not_follow(following: LocalStore, outside: Path, folder: Path) -> None:
     (folder / "link").symlink_to("d/file")
     with suppress(SkyferryError):

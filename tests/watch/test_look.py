@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from skyferry.discovery.folder.look import (
     GoneFolder,
     Looker,
     Sight,
+    Special,
     Unfinished,
     Unreadable,
     Watched,
@@ -25,6 +27,7 @@ from skyferry.discovery.folder.look import (
 from skyferry.discovery.folder.wholeness import Wholeness
 from skyferry.events import native
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
+from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
 
 NOW = 2_000_000_000.0
@@ -269,13 +272,35 @@ def test_an_event_survives_the_queue(looker: Looker, folder: Path) -> None:
         assert read.occurred_at == pytest.approx(event.occurred_at)
 
 
-@pytest.mark.parametrize(("follow", "expected"), [(True, ["created link"]), (False, [])])
-def test_a_link_is_looked_at_where_links_are_followed(tmp_path: Path, follow: bool, expected: list[str]) -> None:
-    """Whether it is an object, the store finds out."""
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "link").symlink_to("file")
-    watched = Watched(tmp_path, "s", "s", key_of, path_of, follow=follow)
+@pytest.mark.parametrize(
+    ("leads", "follow", "expected"),
+    [
+        ("file", True, "created link"),
+        ("file", False, "link is no object"),
+        ("d", True, "link is no object"),
+        (".", True, "link is no object"),
+        ("gone", True, "link is no object"),
+        ("../outside", True, "link is no object"),
+        ("round/inner", True, "link is no object"),
+    ],
+)
+def test_a_link_is_an_object_where_it_leads_to_a_file_that_is_followed(
+    tmp_path: Path, leads: str, follow: bool, expected: str
+) -> None:
+    """To a folder, to the folder that it is in, nowhere, outside, or by a folder that is a link: it is reported."""
+    folder = tmp_path / "s"
+    (folder / "d").mkdir(parents=True)
+    for path in (folder / "file", folder / "d" / "inner", tmp_path / "outside"):
+        path.write_text("x")
+    (folder / "round").symlink_to("d")
+    watched = Watched(folder, "s", "s", key_of, path_of, follows=partial(is_followed, folder) if follow else no_link)
     looker = Looker(watched, time.time, 0.0)
     looker.learn()
-    sights = looker.changes({str(tmp_path / "link"): {ADDED}})
-    assert [f"{each.change} {each.source.key}" for each in sights if isinstance(each, ObjectEvent)] == expected
+    (folder / "link").symlink_to(leads)
+    sights = list(looker.changes({str(folder / "link"): {ADDED}}))
+    events = [f"{each.change} {each.source.key}" for each in sights if isinstance(each, ObjectEvent)]
+    assert [*events, *(f"{each.path} is no object" for each in sights if isinstance(each, Special))] == [expected]
+
+
+def no_link(path: str) -> bool:
+    return False

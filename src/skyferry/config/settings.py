@@ -83,7 +83,7 @@ class StoreSettings(Section):
     special_files: Literal["skip", "follow", "fail"] = Field(
         "skip",
         description="Folders: symbolic links, FIFOs, sockets and devices are skipped and reported, or fail the listing. "
-        "follow = a link to a file inside the folder is that file; others are skipped.",
+        "follow = a link to a file inside the folder is that file; others, and all links to folders, are skipped and reported.",
     )
     simulator: SimulatorSettings = Field(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
 

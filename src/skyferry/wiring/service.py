@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from skyferry.clock import SystemClock
@@ -44,6 +44,7 @@ from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.routing.rules import Untaken
 from skyferry.status import Status
+from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
 from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.identities import moved
@@ -173,8 +174,9 @@ def watchers(parts: Parts) -> Sequence[Source]:
     sources: list[Source] = [ApprovedDeletes(world.ledger, send, world.clock, world.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = address(settings.stores[name])
-        follow = settings.stores[name].special_files == "follow"
-        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name), follow)
+        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
+        if settings.stores[name].special_files == "follow":
+            watched = replace(watched, follows=partial(is_followed, folder.path))
         reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
         guarded = Guarded(name, provider, bucket, routes, world.ledger, world.clock, world.observer)
         guard = DeleteGuard(guarded, folder)

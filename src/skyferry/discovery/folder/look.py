@@ -32,7 +32,7 @@ class Watched:
     key_of: Callable[[str], str]  # path in the folder (a/b) -> key; raises InvalidKey
     path_of: Callable[[str], str]  # the inverse; raises InvalidKey
     special: Callable[[str, int], None] = lambda path, mode: None  # hears of links, pipes, sockets and devices
-    follow: bool = False  # a link may be an object
+    follows: Callable[[str], bool] = lambda path: False  # whether the link at this path is an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Looker:
                     yield Unfinished(path, since=now - _SLACK)  # files made before we got to watch it
             elif stat.S_ISREG(info.st_mode):
                 yield from self._file(path, info, before, now)
-            elif self._watched.follow and stat.S_ISLNK(info.st_mode):  # whether it is an object, the store finds out
+            elif stat.S_ISLNK(info.st_mode) and self._watched.follows(self._relative(path)):
                 yield from self._event(path, Change.CREATED, "", info.st_ctime_ns, None)
             else:  # it may have taken the name of an object, which is no delete
                 yield Special(self._relative(path).encode(errors="backslashreplace").decode(), info.st_mode)

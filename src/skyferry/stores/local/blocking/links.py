@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from stat import S_ISREG
 
 from skyferry.stores.local.blocking.files import parent
 from skyferry.stores.local.names import is_private
@@ -33,6 +35,27 @@ def target(root: int, names: Sequence[str], folder: str) -> list[str] | None:
             return here if hop else None
         here = joined(here[:-1], text, folder)
     return None
+
+
+def file_behind(root: int, names: Sequence[str], folder: str) -> os.stat_result | None:
+    """Return the file that a link leads to; None where `target` finds none, or what it finds is no file."""
+    if (found := target(root, names, folder)) is None:
+        return None
+    try:
+        with parent(root, found) as above:
+            stat = os.stat(found[-1], dir_fd=above, follow_symlinks=False)
+    except OSError:
+        return None
+    return stat if S_ISREG(stat.st_mode) else None
+
+
+def is_followed(folder: Path, path: str) -> bool:
+    """Return True if the link at this path below the folder leads to a file of it. Raises OSError if the folder is gone."""
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return file_behind(root, path.split("/"), os.path.realpath(folder)) is not None
+    finally:
+        os.close(root)
 
 
 def joined(base: Sequence[str], text: str, folder: str) -> list[str] | None:

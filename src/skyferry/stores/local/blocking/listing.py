@@ -14,7 +14,7 @@ from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.model import ObjectMeta
 from skyferry.stores.local.blocking.bucket import Bucket
 from skyferry.stores.local.blocking.files import DIRECTORY, opened, parent, special_kind
-from skyferry.stores.local.blocking.links import target
+from skyferry.stores.local.blocking.links import file_behind
 from skyferry.stores.local.metadata import summary
 from skyferry.stores.local.names import is_private, key_of
 
@@ -115,14 +115,7 @@ class _Walk:
 
     def _followed(self, names: list[str]) -> os.stat_result | None:
         """The file that a link leads to; None where it is none, or the store does not follow."""
-        if not self.folder or (found := target(self.root, names, self.folder)) is None:
-            return None
-        try:
-            with parent(self.root, found) as above:
-                stat = os.stat(found[-1], dir_fd=above, follow_symlinks=False)
-        except OSError:
-            return None
-        return stat if S_ISREG(stat.st_mode) else None
+        return file_behind(self.root, names, self.folder) if self.folder else None
 
     def _tell(self, path: str) -> None:
         self.listeners.unreadable(_shown(path))
