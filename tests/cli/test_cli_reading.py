@@ -177,7 +177,7 @@ def test_explain_tells_the_rule_that_refused_an_event(filled: Cli) -> None:
     told = filled("explain", FIRST.source.key, "--json").json()
     assert told["refusals"][0]["rules"] == [{"route": "r", "rule": "filter.prefix: b/"}]
     assert "dead letter u1, unrouted_bucket" in filled("explain", "s3://nc/k/1").out
-    assert "unrouted   1 event of aws_s3://nc, which no store" in filled("status").out
+    assert "unrouted   1 event of aws_s3://nc matches no configured store" in filled("status").out
     assert filled("status", "--json").json()["unrouted"] == {"aws_s3://nc": 1}
     assert filled("dead-letters", "list", "--json").json()["buckets"] == [{"bucket": "aws_s3://nc", "count": 1}]
 
