@@ -36,7 +36,7 @@ docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/reference/cli.md $(DOCS)/reference/exit-codes.md
 	$(BIN)/python -m skyferry.config.reference > $(DOCS)/reference/configuration.md
 	$(BIN)/python -m skyferry.observe.reference $(DOCS)/reference/observability.md
-	$(BIN)/python -m skyferry.server.openapi.reference $(DOCS)/reference/openapi.json
+	$(BIN)/python -m skyferry.server.reference $(DOCS)/reference/openapi.json
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs

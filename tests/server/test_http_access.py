@@ -15,7 +15,7 @@ from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
 from skyferry.server import check_listen
 from skyferry.server.app import routes
-from skyferry.server.gate import PUSH
+from skyferry.server.middleware import PUSH
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import Check
 

@@ -19,7 +19,7 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.server import Doors, create_app, gate, serve
+from skyferry.server import Doors, create_app, middleware, serve
 from skyferry.server.connections import acceptor, connection
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import Submission
@@ -156,8 +156,8 @@ async def test_a_push_without_its_secret_is_refused_before_its_body_comes(secret
 
 
 async def test_large_bodies_wait_for_their_turn(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LARGE", 1)
-    monkeypatch.setattr(gate, "TURN", 0.05)
+    monkeypatch.setattr(middleware, "LARGE", 1)
+    monkeypatch.setattr(middleware, "TURN", 0.05)
     head = BODY.replace(b"Content-Length: 10", b"Content-Length: 100000")
     async with served(service) as url, said(url, head) as first, httpx.AsyncClient() as client:
         while not (await client.get(f"{url}/health")).is_success:  # so that the first has its turn

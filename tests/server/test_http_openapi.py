@@ -10,7 +10,7 @@ import pytest
 from tests.server.served import Service, connect, transfer
 
 from skyferry.server.app import routes
-from skyferry.server.openapi.reference import document
+from skyferry.server.reference import document
 from skyferry.server.routers.events import EXAMPLE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -29,7 +29,7 @@ def check(response: httpx.Response, path: str) -> None:
 
 
 def test_the_document_is_the_one_in_the_documentation() -> None:
-    """Regenerate: python -m skyferry.server.openapi.reference docs/reference/openapi.json"""
+    """Regenerate: python -m skyferry.server.reference docs/reference/openapi.json"""
     assert (DOCS / "reference" / "openapi.json").read_bytes() == document()
 
 

@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 from tests.server.problem import problem
 from tests.server.served import Service
 
-from skyferry.cli import access, client
+from skyferry.cli import client, resources
 from skyferry.config.load import check
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.ports import Filter
-from skyferry.server import create_app, gate, own_token, serve
+from skyferry.server import create_app, middleware, serve, workspace_token
 from skyferry.server.connections import peer
 from skyferry.server.routers.events import EXAMPLE
 
@@ -45,7 +45,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(theirs[1])
         return False
 
-    monkeypatch.setattr(gate, "is_our_user", is_our_user)
+    monkeypatch.setattr(middleware, "is_our_user", is_our_user)
     return calls
 
 
@@ -95,7 +95,7 @@ async def test_with_or_without_it_no_web_page_is(service: Service) -> None:
 
 
 async def test_commands_find_the_workspaces_token(service: Service, foreign: list[int], tmp_path: Path) -> None:
-    async with asked(service, own_token.make_token(tmp_path)) as asking:
+    async with asked(service, workspace_token.make_token(tmp_path)) as asking:
         url, server = str(asking.base_url), ServerSettings()
         found = await asyncio.to_thread(client.get, url, "/v1/status", server, 5.0, tmp_path)
         assert found["state"] == "running"
@@ -107,7 +107,7 @@ async def test_commands_give_it_to_no_program_of_another_user(
     service: Service, foreign: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody may listen there while no service does."""
-    async with asked(service, own_token.make_token(tmp_path)) as asking:
+    async with asked(service, workspace_token.make_token(tmp_path)) as asking:
         monkeypatch.setattr(peer, "listeners_user", lambda address: 4711)
         with pytest.raises(ConfigError, match="A bearer token is needed"):
             await asyncio.to_thread(client.get, str(asking.base_url), "/v1/status", ServerSettings(), 5.0, tmp_path)
@@ -160,35 +160,35 @@ def test_where_the_kernel_does_not_say_it_is_not_ours(monkeypatch: pytest.Monkey
 def test_the_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     workspace = tmp_path / "new"
     with ThreadPoolExecutor(8) as threads:
-        (token,) = set(threads.map(own_token.make_token, [workspace] * 8))
+        (token,) = set(threads.map(workspace_token.make_token, [workspace] * 8))
     assert len(token) >= 32
-    assert (workspace / own_token.FILE).stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in workspace.iterdir()] == [own_token.FILE]
-    assert own_token.find_token(workspace) == own_token.make_token(workspace) == token
+    assert (workspace / workspace_token.FILE).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in workspace.iterdir()] == [workspace_token.FILE]
+    assert workspace_token.find_token(workspace) == workspace_token.make_token(workspace) == token
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o622, 0o666])
 def test_a_token_that_others_could_read_or_write_is_replaced(mode: int, tmp_path: Path) -> None:
-    first = own_token.make_token(tmp_path)
-    (tmp_path / own_token.FILE).chmod(mode)
-    assert own_token.find_token(tmp_path) == ""
-    assert own_token.make_token(tmp_path) not in ("", first)
+    first = workspace_token.make_token(tmp_path)
+    (tmp_path / workspace_token.FILE).chmod(mode)
+    assert workspace_token.find_token(tmp_path) == ""
+    assert workspace_token.make_token(tmp_path) not in ("", first)
 
 
 def test_a_token_that_is_a_link_or_short_is_replaced(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("x" * 40)
     elsewhere.chmod(0o600)
-    (tmp_path / own_token.FILE).symlink_to(elsewhere)
-    assert own_token.make_token(tmp_path) not in ("", "x" * 40)
+    (tmp_path / workspace_token.FILE).symlink_to(elsewhere)
+    assert workspace_token.make_token(tmp_path) not in ("", "x" * 40)
     assert elsewhere.read_text() == "x" * 40
-    (tmp_path / own_token.FILE).write_text("short")
-    assert len(own_token.make_token(tmp_path)) > 32
+    (tmp_path / workspace_token.FILE).write_text("short")
+    assert len(workspace_token.make_token(tmp_path)) > 32
 
 
 def test_where_nothing_can_be_written_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert own_token.make_token(tmp_path / "file") == ""
+    assert workspace_token.make_token(tmp_path / "file") == ""
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,6 @@ def test_where_nothing_can_be_written_there_is_none(tmp_path: Path) -> None:
 def test_the_service_makes_it_where_it_is_needed(
     environ: dict[str, str], made: bool, expected: type, tmp_path: Path
 ) -> None:
-    token = access.own_token(check(None, environ, tmp_path).settings)
+    token = resources.own_token(check(None, environ, tmp_path).settings)
     assert isinstance(token, expected)
-    assert (tmp_path / own_token.FILE).exists() == made == bool(token)
+    assert (tmp_path / workspace_token.FILE).exists() == made == bool(token)

@@ -16,7 +16,7 @@ from tests.server.served import Service
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.server import create_app, run, serve
+from skyferry.server import create_app, http_server, serve
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import Readiness
 
@@ -106,7 +106,7 @@ async def test_a_body_of_two_lengths_is_refused_and_brings_no_second_request(ser
 
 async def test_the_listener_is_known_to_be_tcp() -> None:
     """Else asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for the client's delayed acknowledgement."""
-    with await run._listen("127.0.0.1", 0) as listener:
+    with await http_server._listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

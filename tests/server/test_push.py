@@ -24,7 +24,7 @@ from skyferry.config.settings import ServerSettings
 from skyferry.errors import QueueError
 from skyferry.server import create_app
 from skyferry.server.push import tokens as push_tokens
-from skyferry.server.push.authenticators import Doors
+from skyferry.server.push.endpoints import Doors
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
 from skyferry.testing.identity.clouds import ACCOUNT, ACCOUNT_ID, ENTRA, GOOGLE, TENANT

@@ -16,7 +16,7 @@ from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server import create_app
-from skyferry.server.push.authenticators import Doors
+from skyferry.server.push.endpoints import Doors
 
 SECRET = "a-long-and-random-secret"
 

@@ -21,7 +21,7 @@ from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
 from skyferry.events import parse
 from skyferry.server import create_app
 from skyferry.server.push import sns as push_sns
-from skyferry.server.push.authenticators import Doors
+from skyferry.server.push.endpoints import Doors
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity.topic import ARN, PATH, Topic, sns
 

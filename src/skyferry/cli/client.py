@@ -48,7 +48,7 @@ def _join(url: str, path: str) -> str:
 def _ask(request: Request, server: ServerSettings, patience: float, workspace: Path | None) -> Any:
     import orjson
 
-    from skyferry.server.auth import is_loopback, read_token
+    from skyferry.server.access_control import is_loopback, read_token
 
     own = is_loopback(urlsplit(request.full_url).hostname or "")  # then no proxy is asked, nor told the token
     opener = build_opener(ProxyHandler({})) if own else build_opener()
@@ -72,7 +72,7 @@ def _own_token(url: str, workspace: Path) -> str:
     import socket
 
     from skyferry.server.connections.peer import listeners_user
-    from skyferry.server.own_token import find_token
+    from skyferry.server.workspace_token import find_token
 
     parts = urlsplit(url)
     try:

@@ -10,14 +10,13 @@ from prometheus_client import CollectorRegistry
 from skyferry import __version__
 from skyferry.config.settings import ServerSettings
 from skyferry.server import problems
-from skyferry.server.auth import Access, token_of
-from skyferry.server.gate import Gate
+from skyferry.server.access_control import Access, token_of
+from skyferry.server.middleware import Gate
 from skyferry.server.openapi import document as openapi
 from skyferry.server.openapi import page as pages
-from skyferry.server.push import endpoints as push
-from skyferry.server.push.authenticators import Doors
-from skyferry.server.routers import dead_letters, deletes, events, system, transfers
-from skyferry.server.view import ServiceView
+from skyferry.server.push.endpoints import Doors
+from skyferry.server.routers import dead_letters, deletes, events, push, system, transfers
+from skyferry.server.service_port import ServiceView
 
 CLOSED = Doors({}, {}, {})
 

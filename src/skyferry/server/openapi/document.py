@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from skyferry.events.native import NativeEvent
-from skyferry.server.auth import OPEN
-from skyferry.server.gate import PUSH
+from skyferry.server.access_control import OPEN
+from skyferry.server.middleware import PUSH
 from skyferry.server.problems import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"

@@ -25,7 +25,7 @@ from skyferry.clouds.identity.exchange import Request, ask
 from skyferry.clouds.regions import endpoint
 from skyferry.config.push import PushSettings
 from skyferry.errors import IdentityRefused, StoreUnavailable
-from skyferry.server.push.authenticators import Admitted, Knock, refused
+from skyferry.server.push.endpoints import Admitted, Knock, refused
 from skyferry.server.push.quota import Quota
 
 HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - version 1 is what topics have by default

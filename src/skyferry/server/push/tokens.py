@@ -9,7 +9,7 @@ import jwt
 
 from skyferry.clouds.identity.exchange import Request, ask
 from skyferry.errors import SkyferryError, StoreUnavailable
-from skyferry.server.push.authenticators import refused
+from skyferry.server.push.endpoints import refused
 from skyferry.server.push.quota import Quota
 
 KEEP = 6 * 3600.0  # seconds that keys are used before they are fetched again

@@ -11,7 +11,7 @@ from skyferry.errors import NotFound
 from skyferry.ports import DeadLetter, Filter
 from skyferry.server.models import Count, DeadLetterPage, DeadLetterSummary, DeadLetterView
 from skyferry.server.queries import DeadLetterListing, Selection
-from skyferry.server.view import Service
+from skyferry.server.service_port import Service
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from skyferry.server.models import Count, HeldDeletePage, HeldDeleteView
 from skyferry.server.queries import HeldListing, HeldSelection
-from skyferry.server.view import Service
+from skyferry.server.service_port import Service
 
 router = APIRouter(prefix="/v1/deletes", tags=["held deletes"])
 

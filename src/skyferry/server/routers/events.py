@@ -15,7 +15,7 @@ from skyferry.errors import EventError
 from skyferry.events import native
 from skyferry.server.models import Submissions
 from skyferry.server.problems import MAX_FAULTS, ApiError, Fault
-from skyferry.server.view import Service
+from skyferry.server.service_port import Service
 
 router = APIRouter(prefix="/v1", tags=["events"])
 LARGE = 64 * 2**10  # bytes; longer bodies are read in a thread, one at a time: objects take forty times the memory

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from skyferry.server.gate import KNOWN
+from skyferry.server.middleware import KNOWN
 from skyferry.server.models import Answer, CheckView, ReadyView, StatusView
 from skyferry.server.problems import ApiError, Fault
-from skyferry.server.view import Service
+from skyferry.server.service_port import Service
 from skyferry.status import Check
 
 router = APIRouter(tags=["system"])

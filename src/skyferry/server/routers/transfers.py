@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from skyferry.errors import NotFound
 from skyferry.server.models import TransferPage, TransferSummary, TransferView
 from skyferry.server.queries import TransferListing
-from skyferry.server.view import Service
+from skyferry.server.service_port import Service
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 

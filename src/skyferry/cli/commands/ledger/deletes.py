@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Cursor, Json, Limit, Workspace
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
@@ -130,7 +130,7 @@ def reject(
 
 def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[Ledger], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with access.opened_ledger(access.load_settings(config, workspace)) as ledger:
+        async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
             return await ask(ledger)
 
     return asyncio.run(run())

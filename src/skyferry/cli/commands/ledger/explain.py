@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit, Workspace
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
@@ -71,7 +71,7 @@ def explain(
     """
     from skyferry.cli.arguments.object_keys import sought
 
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     wanted = sought(key, settings)
     unknown: NotFound | None = None
     try:
@@ -96,7 +96,7 @@ async def _story(settings: Settings, wanted: list[Sought], limit: int) -> Story:
     from skyferry.wiring.identities import identities, moved
 
     ends = {name: address(store) for name, store in settings.stores.items()}
-    async with access.opened_ledger(settings) as ledger:
+    async with resources.opened_ledger(settings) as ledger:
         found = await _transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}

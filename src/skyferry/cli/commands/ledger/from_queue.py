@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.errors import ConfigError
 from skyferry.ledgers.rules import source_key
 from skyferry.ports import Filter, Message, Outgoing, letters
@@ -25,14 +25,14 @@ async def redrive_from_queue(
     from skyferry.engine.dead_letters.intercept import Fetcher
     from skyferry.wiring import Opener
 
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     opener = Opener(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(opener.close)
         if (source := opener.dead_letters(read=True)) is None:
             raise ConfigError("no queue is configured that dead letters are sent to", hint="see dead_letters")
         stack.push_async_callback(source.close)
-        ledger = await stack.enter_async_context(access.opened_ledger(settings, create=True))
+        ledger = await stack.enter_async_context(resources.opened_ledger(settings, create=True))
         fetcher = Fetcher(ledger, source, Sender(settings, stack).send, limit)
         return await fetcher.run(lambda message: matches(message, where, ids))
 
@@ -48,7 +48,7 @@ class Sender:
         """To the queue of that name; to the first if there is none. Raises ConfigError or QueueError."""
         known = next((queue.name for queue in self._settings.queues if queue.name == name), "")
         if known not in self._opened:
-            queue = access.opened_queue(self._settings, known or None)
+            queue = resources.opened_queue(self._settings, known or None)
             self._opened[known] = await self._stack.enter_async_context(queue)
         await self._opened[known].send(messages)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
@@ -32,7 +32,7 @@ def check(config: ConfigFile = None, workspace: Workspace = None, json: Json = F
     """
     from skyferry.wiring import ledger_file as files
 
-    file = _existing(access.load_settings(config, workspace))
+    file = _existing(resources.load_settings(config, workspace))
     problems = files.check(file)
     if json:
         output.emit({"file": str(file), "ok": not problems, "problems": problems})
@@ -57,7 +57,7 @@ def backup(
     """
     from skyferry.wiring import ledger_file as files
 
-    file = _existing(access.load_settings(config, workspace))
+    file = _existing(resources.load_settings(config, workspace))
     if target.is_dir():
         target /= f"{file.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     size = files.backup(file, target)
@@ -88,7 +88,7 @@ def rebuild(
     """
     from skyferry.wiring import ledger_file as files
 
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     found = asyncio.run(_rebuilt(settings, add))
     if json:
         output.emit({"file": str(files.ledger_file(settings)), "stores": [asdict(each) for each in found]})

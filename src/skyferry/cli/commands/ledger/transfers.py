@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import (
     ConfigFile,
     Cursor,
@@ -60,7 +60,7 @@ def transfers(
 
 
 async def _one(config: Path | None, workspace: Path | None, transfer_id: str) -> TransferRow:
-    async with access.opened_ledger(access.load_settings(config, workspace)) as ledger:
+    async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
         if (row := await ledger.transfer(transfer_id)) is None:
             raise NotFound(
                 "there is no such transfer", where=transfer_id, hint="settled ones are forgotten after ledger.keep"
@@ -71,7 +71,7 @@ async def _one(config: Path | None, workspace: Path | None, transfer_id: str) ->
 async def _page(
     config: Path | None, workspace: Path | None, where: Filter, cursor: str, limit: int
 ) -> Page[TransferRow]:
-    async with access.opened_ledger(access.load_settings(config, workspace)) as ledger:
+    async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
         return await ledger.transfers(where, cursor, limit)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.exit_codes import ExitCode
@@ -48,7 +48,7 @@ def conformance(
     JSON: `url`, `prefix`, `traits` (what Skyferry believes of this provider), and `results`, each with `name`, `claim`, `outcome`
     (passed, failed, skipped), `detail` and `seconds`. Exit code 1 says that a sentence is not true there.
     """
-    settings = access.load_settings(config, None)
+    settings = resources.load_settings(config, None)
     wanted = places.named(url, settings, folder=True)
     scratch = f"{wanted.key}{'' if wanted.folder else '/'}skyferry-conformance-{secrets.token_hex(4)}/"
     told: Callable[[Result], None] = (lambda result: None) if json else _tell

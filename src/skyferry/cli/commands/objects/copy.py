@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, span_of
 from skyferry.cli.exit_codes import ExitCode
@@ -84,7 +84,7 @@ def copy(
     `failures`, each with `key`, `error`, `message` and `hint`.
     """
     patience = span_of(retry_for)
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     try:
         origin = places.named(source, settings)
         target = places.named(destination, settings, folder=origin.folder)

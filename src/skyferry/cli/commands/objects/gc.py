@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.render import output
@@ -46,7 +46,7 @@ def gc(
     JSON: `aborted` (false with --dry-run) and `uploads`, each with `store`, `key`, `id`, `started_at` (null if unknown) and
     `remembered` (by the ledger; else found at the store alone).
     """
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     age = _seconds(older_than)
     wanted = places.named(url, settings, folder=True) if url else None
     found = asyncio.run(_of_copies(wanted, settings, age, dry_run) if wanted else _collect(settings, age, dry_run))
@@ -78,7 +78,7 @@ async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list
     opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
     stores = {name: guarded(opener, opener.store(name)) for name in names}
     try:
-        async with access.opened_ledger(settings) as ledger:
+        async with resources.opened_ledger(settings) as ledger:
             return await collect(ledger, stores, older_than, opener.clock, dry_run=dry_run)
     finally:
         for store in stores.values():
@@ -99,7 +99,7 @@ async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_r
     try:
         for file in sorted((settings.workspace / LEDGERS).glob("*.db")):
             kept = settings.model_copy(update={"ledger": LedgerSettings(url=f"sqlite://{LEDGERS}/{file.name}")})
-            async with access.opened_ledger(kept) as ledger:
+            async with resources.opened_ledger(kept) as ledger:
                 found += await collect_listed(ledger, "destination", store, older_than, opener.clock, dry_run=dry_run)
     finally:
         await store.close()

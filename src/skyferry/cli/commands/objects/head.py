@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.render import output
@@ -32,7 +32,7 @@ def head(
     by name) and `attributes` (`content_type`, `content_encoding`, `content_language`, `content_disposition`, `cache_control`,
     `storage_class`, `metadata`, `tags`).
     """
-    settings = access.load_settings(config, None)
+    settings = resources.load_settings(config, None)
     wanted = places.named(url, settings)
     if wanted.folder:
         raise ConfigError("names no object", where=url, hint="skyferry ls lists what is below")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit
 from skyferry.cli.render import output
@@ -32,7 +32,7 @@ def ls(
 
     JSON: `objects`, each with `key`, `size`, `version` and `modified`; and `after`, which asks for the next ones, "" at the end.
     """
-    settings = access.load_settings(config, None)
+    settings = resources.load_settings(config, None)
     wanted = places.named(url, settings)
     found = asyncio.run(_list(wanted, settings, limit, after))
     more = found[limit - 1].key if len(found) > limit else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
@@ -58,7 +58,7 @@ def doctor(
     """
     from skyferry.doctor import Scope, State
 
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     found = asyncio.run(_examined(settings, Scope(write, events, prefix, wait)))
     ok = all(check.state is not State.WRONG for check in found)
     if json:

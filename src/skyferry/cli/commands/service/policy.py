@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access
+from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.render import output
 
@@ -51,7 +51,7 @@ def policy(
     JSON: `policies`, each with `cloud`, `identity` (in words), `users` (the stores and queues), `documents` (by what each is, in
     the cloud's own form), `commands` (that put them into effect), `placeholders` (what words in capitals stand for) and `notes`.
     """
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     found = _policies(settings, cloud, submit=submit, doctor=doctor)
     if json:
         output.emit({"policies": [each.contract() for each in found]})

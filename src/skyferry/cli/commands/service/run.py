@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, streams
+from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
@@ -55,7 +55,7 @@ def run(
     untouched, and the exit code is 0. The second one ends the process at once.
     """
     streams.lose()
-    settings = access.load_settings(config, workspace, listen)
+    settings = resources.load_settings(config, workspace, listen)
     _prepare(settings, samples)
     raise typer.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
 
@@ -111,7 +111,7 @@ async def _served(service: Service, settings: Settings, show: Show) -> AsyncIter
 
     host, port = check_listen(settings.server)
     doors = Doors.of(settings.push, os.environ, time.time)
-    app = create_app(service, settings.server, show.registry, doors, access.own_token(settings))
+    app = create_app(service, settings.server, show.registry, doors, resources.own_token(settings))
     async with serve(app, host, port, settings.server) as url:
         yield url
 

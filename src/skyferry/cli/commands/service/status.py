@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from skyferry.cli import access, client
+from skyferry.cli import client, resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
 from skyferry.cli.render import output
 from skyferry.clock import SystemClock
@@ -30,7 +30,7 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
     the answer of `GET /v1/status`; `unknown`, the reason for each queue that cannot be asked; and that answer itself as
     `service`, null if none answers.
     """
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     if url:
         service = client.get(url, "/v1/status", settings.server, workspace=settings.workspace)
         names = ("transfers", "dead_letters", "unrouted", "held_deletes", "queues", "oldest")
@@ -46,7 +46,7 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 async def _look(settings: Settings) -> dict[str, Any]:
     from skyferry.server.models import DepthView
 
-    async with access.opened_ledger(settings) as ledger:
+    async with resources.opened_ledger(settings) as ledger:
         counts = await ledger.counts()
         letters = sum(count for _, _, count in await ledger.causes())
         buckets, held = dict(await ledger.unrouted()), by_store(await ledger.held_counts())
@@ -56,7 +56,7 @@ async def _look(settings: Settings) -> dict[str, Any]:
     queues, unknown = {}, {}
     for each in settings.queues:
         try:
-            async with access.opened_queue(settings, each.name) as queue:
+            async with resources.opened_queue(settings, each.name) as queue:
                 queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
         except QueueError as error:
             unknown[each.name] = str(error)

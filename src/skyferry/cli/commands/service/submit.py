@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import access, client
+from skyferry.cli import client, resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
 from skyferry.cli.render import output
 from skyferry.errors import EventError, SkyferryError
@@ -68,7 +68,7 @@ def submit(
     from skyferry.cli.arguments.event_bodies import Spool
 
     events = [_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
-    settings = access.load_settings(config, workspace)
+    settings = resources.load_settings(config, workspace)
     with closing(Spool()) as spool:
         _look_at(_bodies(file) if file else _encoded(events), settings, spool, remote=bool(url))
         _send(settings, spool, url, _Printer(json))
@@ -173,7 +173,7 @@ def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
 
     reader = Reader(Routes(settings))
     with asyncio.Runner() as runner:
-        opened = access.opened_queue(settings)
+        opened = resources.opened_queue(settings)
         queue = runner.run(opened.__aenter__())
         try:
             for batch in spool.batches(QUEUED, SIZE):

@@ -25,7 +25,7 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
 def own_token(settings: Settings) -> str | None:
     """Return the workspace's token for the server, made if need be; "" where it cannot be kept, None where all are let in."""
     from skyferry.config.urls import StoreUrl
-    from skyferry.server.own_token import make_token
+    from skyferry.server.workspace_token import make_token
 
     if settings.server.local_access == "machine":
         return None

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from skyferry.server.auth import Access
+from skyferry.server.access_control import Access
 from skyferry.server.connections.connection import PEER
 from skyferry.server.connections.peer import is_our_user
 from skyferry.server.problems import CORRELATION, SCOPE, ApiError, respond

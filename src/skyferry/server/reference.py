@@ -1,4 +1,4 @@
-"""docs/reference/openapi.json, from the code: `python -m skyferry.server.openapi.reference FILE`."""
+"""docs/reference/openapi.json, from the code: `python -m skyferry.server.reference FILE`."""
 
 from __future__ import annotations
 
