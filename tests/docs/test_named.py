@@ -38,6 +38,13 @@ def test_settings_exist() -> None:
     assert sorted(named - known) == []
 
 
+def test_log_events_exist() -> None:
+    kinds = "|".join(sorted({name.split(".")[0] for name in EVENTS} - {"ledger", "route", "server"}))
+    named = set(re.findall(rf"`((?:{kinds})\.[a-z_]+)`", TEXT)) - set(settings(Settings))
+    assert len(named) > 20
+    assert sorted(named - set(EVENTS)) == []
+
+
 def commands() -> dict[str, set[str]]:
     """Return the options of each command by its name."""
     found: dict[str, set[str]] = {}
