@@ -21,7 +21,7 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_print_what_the_page_shows(page: str, tmp_path: Path) -> None:
-    """Mended by: python -m tests.docs.transcripts docs/PAGE"""
+    mend = f"if this is right: python -m tests.docs.transcripts docs/{page}"
     for step in steps((DOCS / page).read_text("utf-8")):
         printed = run(step, tmp_path)
-        assert transcripts.agree(step.shown, printed), f"$ {step.command}\n" + "\n".join(printed)
+        assert transcripts.agree(step.shown, printed), "\n".join([mend, f"$ {step.command}", *printed])
