@@ -24,7 +24,7 @@ from skyferry.testing.servers import azurite, gcs_fake, localstack, radosgw
 from skyferry.testing.store_cases import Result
 
 HEAD = """\
-| provider, server | preconditions | attests | copies by itself | goes on after a crash | one request | parts | metadata |
+| provider, server | preconditions | checksums | copies by itself | resumes after a crash | one request | parts | metadata |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -77,9 +77,9 @@ def row(name: str, said: dict[str, Any]) -> str:
         "finish": "finish_exact",
     }
     holds = ", ".join(word for word, trait in conditions.items() if t[trait]) or "none"
-    copies = ", ".join(t["copy_attests"]) or "no"
+    copies = ", ".join(t["copy_checksums"]) or "no"
     parts = f"{binary(t['min_part'])} to {binary(t['max_part'])}, {t['max_parts']:,}"
-    cells = [name, holds, ", ".join(t["attests"]), copies, "yes" if t["resumable"] else "no"]
+    cells = [name, holds, ", ".join(t["checksums_returned"]), copies, "yes" if t["resumable"] else "no"]
     return "| " + " | ".join([*cells, binary(t["single_put_limit"]), parts, binary(t["metadata_limit"])]) + " |"
 
 

@@ -68,27 +68,27 @@ class Shaky(MemoryStore):
 
 
 async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> None:
-    """Once each, and then they work; the reach and the traits are those of the store inside."""
+    """Once each, and then they work; the copy source and the traits are those of the store inside."""
     clock, trace = ManualClock(), Trace()
     store = Shaky("d", clock, None, MemoryProvider())
     breaker, unlimited = Breaker(BreakerPolicy(failures=2), clock), RateLimiter(0.0, clock)
     guards = Guards(breaker, unlimited, unlimited, clock, trace, random.Random(1), backoff=Backoff(0.0, 0.0))
     guarded = GuardedStore(store, guards)
-    assert (guarded.reach, guarded.traits) == (store.reach, store.traits)
-    assert store.reach is not None
+    assert (guarded.copy_source, guarded.traits) == (store.copy_source, store.traits)
+    assert store.copy_source is not None
     found = await store.write("k", b"x" * 25, Attributes(), Checksums())
     upload = await guarded.start_upload("new", 25, 10, Attributes())
-    parts = [await guarded.copy_part(upload, n, store.reach, found) for n in (1, 2, 3)]
+    parts = [await guarded.copy_part(upload, n, store.copy_source, found) for n in (1, 2, 3)]
     assert await guarded.uploaded_parts(upload) == parts
     assert [u.id async for u in guarded.uploads("n")] == [upload.id]
     await guarded.finish_upload(upload, parts, found.checksums)
-    await guarded.copy_from(store.reach, found, "other", Attributes())
+    await guarded.copy_from(store.copy_source, found, "other", Attributes())
     failed = [operation for operation, error in trace.told if error]
     assert failed == ["copy_part", "uploaded_parts", "copy_from"]
     breaker.failed("write", None)
     breaker.failed("write", None)
     with pytest.raises(StoreUnavailable):
-        await guarded.copy_from(store.reach, found, "third", Attributes())
+        await guarded.copy_from(store.copy_source, found, "third", Attributes())
 
 
 class Exhausted(MemoryStore):

@@ -254,16 +254,16 @@ async def test_a_copy_keeps_the_md5_and_goes_to_another_container(both: Both) ->
     await both.put("source key/ü", data)
     found = await both.store.head("source key/ü")
     there = both.place.store(await both.place.container())
-    reach = both.store.reach
-    assert reach is not None
-    assert there.reach is not None
-    assert there.reach.domain == reach.domain
-    made = await there.copy_from(reach, found, "k", EVERYTHING)
+    copy_source = both.store.copy_source
+    assert copy_source is not None
+    assert there.copy_source is not None
+    assert there.copy_source.scope == copy_source.scope
+    made = await there.copy_from(copy_source, found, "k", EVERYTHING)
     assert made.checksums == Checksums(md5=digests(data).md5)
     assert (await there.head("k")).checksums == made.checksums
     wrong = replace(found, checksums=Checksums(md5="0" * 32))
     with pytest.raises(ChecksumMismatch):
-        await there.copy_from(reach, wrong, "wrong", EVERYTHING)
+        await there.copy_from(copy_source, wrong, "wrong", EVERYTHING)
     assert [meta.key async for meta in there.list()] == ["k"]
     await there.close()
 
@@ -271,9 +271,9 @@ async def test_a_copy_keeps_the_md5_and_goes_to_another_container(both: Both) ->
 def test_only_stores_with_one_credential_copy_from_each_other() -> None:
     options = AzureOptions("https://a.blob.core.windows.net")
     one, two = AzureStore("1", "c", options, fixed("t")), AzureStore("2", "c", options, fixed("t"))
-    assert one.reach is not None
-    assert two.reach is not None
-    assert one.reach.domain != two.reach.domain
+    assert one.copy_source is not None
+    assert two.copy_source is not None
+    assert one.copy_source.scope != two.copy_source.scope
 
 
 def test_where_a_container_is() -> None:

@@ -12,7 +12,7 @@ from awscrt import checksums as crt
 from skyferry.clouds.credentials import Provider, fixed
 from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, StoreError, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
-from skyferry.ports import Precondition, Reach
+from skyferry.ports import CopySource, Precondition
 from skyferry.stores.azure.checksums import CRC64, crc64
 from skyferry.stores.azure.client import OLDER, AzureOptions
 from skyferry.stores.azure.store import AzureStore
@@ -113,7 +113,7 @@ async def test_every_write_names_the_encryption_scope_and_the_version_of_the_api
         script.plan(201, BLOB)
     await store.finish_upload(upload, [part], Checksums())
     await store.write("k", b"x", Attributes(), Checksums())
-    await store.copy_from(Reach("", "from"), ObjectMeta("k", 4, TAG, 0.0), "k", Attributes())
+    await store.copy_from(CopySource("", "from"), ObjectMeta("k", 4, TAG, 0.0), "k", Attributes())
     writes = [request for request in script.seen if request.method != "HEAD"]
     assert len(writes) == 6
     for request in writes:
@@ -151,10 +151,10 @@ async def test_a_copy_reads_the_source_with_our_own_token(script: Script, store:
     found = ObjectMeta("k ü", 3, TAG, 0.0, checksums=Checksums(md5="0" * 32))
     script.plan(*refused(412, "SourceConditionNotMet"))
     with pytest.raises(VersionChanged):
-        await store.copy_from(Reach("", "from"), found, "k", Attributes())
+        await store.copy_from(CopySource("", "from"), found, "k", Attributes())
     script.plan(*refused(404, "CannotVerifyCopySource"))
     with pytest.raises(VersionChanged):
-        await store.copy_from(Reach("", "from"), found, "k", Attributes())
+        await store.copy_from(CopySource("", "from"), found, "k", Attributes())
     said = script.seen[0].headers
     assert said["x-ms-copy-source"] == f"{script.url}/from/k%20%C3%BC"
     assert said["x-ms-copy-source-authorization"] == "Bearer token"
@@ -165,7 +165,7 @@ async def test_a_copy_reads_the_source_with_our_own_token(script: Script, store:
 async def test_an_empty_blob_that_changed_is_not_copied(script: Script, store: AzureStore) -> None:
     script.plan(*refused(412, "ConditionNotMet"))
     with pytest.raises(VersionChanged):
-        await store.copy_from(Reach("", "from"), ObjectMeta("k", 0, TAG, 0.0), "k", Attributes())
+        await store.copy_from(CopySource("", "from"), ObjectMeta("k", 0, TAG, 0.0), "k", Attributes())
     assert [(request.method, request.path) for request in script.seen] == [("HEAD", "/from/k")]
 
 

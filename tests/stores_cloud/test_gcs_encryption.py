@@ -33,8 +33,8 @@ async def in_parts(store: GcsStore, source: GcsStore) -> None:
 
 
 async def by_the_provider(store: GcsStore, source: GcsStore) -> None:
-    assert source.reach is not None
-    await store.copy_from(source.reach, await source.head("from"), "k", Attributes())
+    assert source.copy_source is not None
+    await store.copy_from(source.copy_source, await source.head("from"), "k", Attributes())
 
 
 @pytest.mark.parametrize("way", [whole, in_parts, by_the_provider])

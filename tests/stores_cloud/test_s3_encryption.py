@@ -31,15 +31,15 @@ async def in_parts(store: S3Store, source: S3Store) -> None:
 
 
 async def by_the_provider(store: S3Store, source: S3Store) -> None:
-    assert source.reach is not None
-    await store.copy_from(source.reach, await source.head("from"), "k", Attributes())
+    assert source.copy_source is not None
+    await store.copy_from(source.copy_source, await source.head("from"), "k", Attributes())
 
 
 async def by_the_provider_in_parts(store: S3Store, source: S3Store) -> None:
-    assert source.reach is not None
+    assert source.copy_source is not None
     found = await source.head("from")
     upload = await store.start_upload("k", len(BODY), PART, Attributes())
-    parts = [await store.copy_part(upload, n + 1, source.reach, found) for n in range(2)]
+    parts = [await store.copy_part(upload, n + 1, source.copy_source, found) for n in range(2)]
     await store.finish_upload(upload, parts, found.checksums)
 
 

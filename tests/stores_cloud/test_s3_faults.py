@@ -206,11 +206,11 @@ async def test_an_answer_that_was_kept_alive_by_blanks_is_read(broken: Broken) -
     """S3 sends them while it works, before the document or within."""
     await broken.write()
     found = await broken.store.head("k")
-    assert broken.store.reach is not None
+    assert broken.store.copy_source is not None
     upload = await broken.store.start_upload("copied", len(DATA), PART, MARKED)
     said = b' \n <?xml version="1.0" encoding="UTF-8"?> \n <CopyPartResult><ETag>"1"</ETag></CopyPartResult>'
     broken.proxy.plan(Fault("PUT", "partNumber", status=200, body=said))
-    assert (await broken.store.copy_part(upload, 1, broken.store.reach, found)).tag == '"1"'
+    assert (await broken.store.copy_part(upload, 1, broken.store.copy_source, found)).tag == '"1"'
 
 
 @pytest.mark.parametrize("said", [ERROR, b"", b"<html>", b" \n<CopyObjectResult>"])
@@ -218,18 +218,18 @@ async def test_a_copy_that_says_200_and_then_no_copy_is_an_error(broken: Broken,
     """Of a whole object, and of a part: it is tried again, and then it is there."""
     await broken.write()
     found = await broken.store.head("k")
-    assert broken.store.reach is not None
+    assert broken.store.copy_source is not None
     broken.proxy.plan(Fault("PUT", "copied", status=200, body=said))
     with pytest.raises(StoreError) as whole:
-        await broken.store.copy_from(broken.store.reach, found, "copied", MARKED)
+        await broken.store.copy_from(broken.store.copy_source, found, "copied", MARKED)
     upload = await broken.store.start_upload("copied", len(DATA), PART, MARKED)
     broken.proxy.plan(Fault("PUT", "partNumber", status=200, body=said))
     with pytest.raises(StoreError) as part:
-        await broken.store.copy_part(upload, 1, broken.store.reach, found)
+        await broken.store.copy_part(upload, 1, broken.store.copy_source, found)
     assert {whole.value.disposition, part.value.disposition} == {Disposition.RETRY}
     with pytest.raises(ObjectNotFound):
         await broken.store.head("copied")
-    again = await broken.store.copy_part(upload, 1, broken.store.reach, found)
+    again = await broken.store.copy_part(upload, 1, broken.store.copy_source, found)
     assert (await broken.store.finish_upload(upload, [again], crc(DATA))).size == len(DATA)
 
 
@@ -381,6 +381,6 @@ async def test_where_the_requester_pays_every_request_says_so(broken: Broken) ->
     assert [meta.key async for meta in store.list()] == ["k"]
     await store.delete("k")
     assert {x.headers.get("x-amz-request-payer") for x in broken.proxy.exchanges} == {"requester"}
-    assert store.reach == S3Store("other", broken.bucket, who, options).reach
-    assert store.reach != S3Store("other", broken.bucket, who, replace(options, requester_pays=False)).reach
+    assert store.copy_source == S3Store("other", broken.bucket, who, options).copy_source
+    assert store.copy_source != S3Store("other", broken.bucket, who, replace(options, requester_pays=False)).copy_source
     await store.close()

@@ -30,7 +30,7 @@ async def put(store: ObjectStore, key: str) -> ObjectMeta:
     """Write a canary. Raises SkyferryError; then it is deleted, as it may be there and only the answer was lost."""
     try:
         return await store.write(
-            key, CANARY, Attributes(content_type="text/plain"), whole(CANARY, store.traits.attests)
+            key, CANARY, Attributes(content_type="text/plain"), whole(CANARY, store.traits.checksums_returned)
         )
     except BaseException:  # an interrupt too
         with suppress(SkyferryError):

@@ -155,7 +155,7 @@ class Traits:
     replace_exact: bool = True  # a write can demand that the key has exactly this version
     delete_exact: bool = True  # a delete can demand it; a delete of a `kept` version always can
     finish_exact: bool = True  # `finish_upload` can demand the same as a write
-    attests: frozenset[str] = frozenset({"crc32c"})  # digests that the store computes itself
+    checksums_returned: frozenset[str] = frozenset({"crc32c"})  # digests that the store computes itself
     metadata: bool = True  # it keeps user metadata, so the position can be stamped
     metadata_limit: int = 2048  # bytes of user metadata, keys and values together
     single_put_limit: int = 5 * 2**30  # bytes that one write may carry
@@ -165,10 +165,10 @@ class Traits:
     parallel_parts: bool = True
     resumable: bool = False  # another process can continue an upload
     listed_uploads: Literal["", "own", "all"] = ""  # `uploads` lists none, those that Skyferry began, or all
-    copy_attests: frozenset[str] = frozenset()  # digests it computes for `copy_from`; empty = not supported
+    copy_checksums: frozenset[str] = frozenset()  # digests it computes for `copy_from`; empty = not supported
     copy_exact: bool = False  # `copy_from` can demand the same as a write
     copy_limit: int = 5 * 2**30  # bytes that one `copy_from` may copy
-    copy_parts_attest: frozenset[str] = frozenset()  # digests it computes for `copy_part`; empty = not supported
+    part_copy_checksums: frozenset[str] = frozenset()  # digests it computes for `copy_part`; empty = not supported
     # Order of listings: by the UTF-8 bytes of keys, by them only for keys without characters beyond U+D7FF, or undefined.
     order: Literal["bytes", "plain", "none"] = "bytes"
     lossy: tuple[str, ...] = ()  # metadata that it cannot keep, in words; reported once per route at the start

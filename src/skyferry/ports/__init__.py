@@ -36,10 +36,10 @@ from skyferry.ports.queue import (
 from skyferry.ports.refusals import Refusal
 from skyferry.ports.store import (
     ANY,
+    CopySource,
     ObjectData,
     ObjectStore,
     Precondition,
-    Reach,
 )
 from skyferry.ports.world import (
     Clock,
@@ -50,6 +50,7 @@ from skyferry.ports.world import (
 __all__ = [
     "ANY",
     "Clock",
+    "CopySource",
     "Dead",
     "DeadLetter",
     "DeadLetterSink",
@@ -71,7 +72,6 @@ __all__ = [
     "Page",
     "Part",
     "Precondition",
-    "Reach",
     "Refusal",
     "Released",
     "Retry",

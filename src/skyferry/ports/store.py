@@ -11,7 +11,7 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Uplo
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What MUST hold at the destination, atomically with the write. Neither given: write whatever is there."""
+    """A condition on the destination, checked atomically with the write. With neither field set the write is unconditional."""
 
     create_only: bool = False  # the key does not exist
     replace: str = ""  # the key holds exactly this version
@@ -22,118 +22,118 @@ ANY = Precondition()
 
 @dataclass(frozen=True, slots=True)
 class ObjectData:
-    """The answer of one ranged read."""
+    """The result of one ranged read."""
 
     meta: ObjectMeta  # of the whole object
     data: bytes  # the range
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """Where a bucket is, for another store that is to copy from it by itself."""
+class CopySource:
+    """The location of a bucket, from which another store can copy server-side."""
 
-    domain: Hashable  # stores of equal domains can: same provider, same endpoint, same credential
-    bucket: str  # its name there
+    scope: Hashable  # stores of equal scopes can copy: same provider, endpoint and credentials
+    bucket: str  # its name at the provider
 
 
 class ObjectStore(Protocol):
     """One bucket (or folder) on one provider.
 
-    Keys are checked by the store before any effect: one it cannot hold raises `InvalidKey`.
+    The store checks each key before any effect: a key that it does not support raises `InvalidKey`.
     A write is atomic (readers see the old object or the whole new one) and durable when the call returns.
-    A missing bucket is `BucketNotFound`, never `ObjectNotFound`: an unreachable source must not look like deletes.
+    A missing bucket raises `BucketNotFound`, never `ObjectNotFound`: an unreachable source must not look like deletes.
     """
 
-    name: str  # as the configuration and the ledger know it
+    name: str  # in the configuration and the ledger
     traits: Traits
-    reach: Reach | None  # None: no store copies from it by itself
+    copy_source: CopySource | None  # None: no store can copy from it server-side
 
     async def head(self, key: str) -> ObjectMeta:
-        """The newest version. Raises ObjectNotFound."""
+        """Return the metadata of the newest version. Raises ObjectNotFound."""
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        """Exactly the bytes [start, min(start + length, size)) of one version, raw as stored, in one request.
+        """Read exactly the bytes [start, min(start + length, size)) of one version, raw as stored, in one request.
 
-        `version` pins the read: if the key does not hold that version any more (and the store keeps no old ones), raises
-        VersionChanged. Without it, the newest version. A start at or past the end gives b"". A short or broken body
-        MUST raise, never return fewer bytes; `StoreError.partial` MAY hold the first bytes of a pinned range, so that only
-        the rest is asked for again. If the content changes during the call: VersionChanged. Raises ObjectNotFound.
+        `version` pins the read to one version; without it the newest is read. The read raises VersionChanged if that version
+        is no longer available, or if the content changes during the call. A start at or past the end returns b"".
+        A short or broken body MUST raise, never return fewer bytes. `StoreError.partial` MAY carry the first bytes of a
+        pinned range, so that a retry requests only the rest. Raises ObjectNotFound.
         """
 
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        """Write a whole object in one request; the returned meta carries the store's own attested checksums.
+        """Write a whole object in one request. The returned metadata carries the checksums that the store itself computed.
 
-        A store that can, refuses a body that does not match `checksums` (ChecksumMismatch), and then keeps the old object.
-        Raises PreconditionFailed if `when` does not hold; `traits` tell which preconditions it honours, and one that it
-        does not honour MUST raise Unsupported rather than be ignored.
+        A store that can check the body MUST refuse one that does not match `checksums` (ChecksumMismatch) and keep the
+        old object. A write raises PreconditionFailed if `when` does not hold. `traits` says which preconditions the store
+        supports; any other MUST raise Unsupported rather than be ignored.
         """
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
-        """Begin a multipart write. Parts are `part_size` long, but for the last."""
+        """Begin a multipart write. Every part but the last is `part_size` bytes long."""
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        """Write part `number` (from 1; offset = (number - 1) * part_size). May be repeated; the last one counts.
+        """Write part `number` (from 1; offset = (number - 1) * part_size). A part MAY be written again; the last write counts.
 
-        Parts may come in any order and at the same time where `traits.parallel_parts`, else in order, one at a time.
+        With `traits.parallel_parts` parts may be written in any order and concurrently, else in order, one at a time.
         """
 
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        """Make the object visible, as `write` would have. After an error the upload is still there to be aborted.
+        """Complete the upload and make the object visible, as `write` does. After an error the upload can still be aborted.
 
-        Like `write_part` it raises UploadGone for an upload that was finished, aborted or has expired; one that this very
-        upload finished before, whose answer was lost, it MAY answer as then.
+        Like `write_part` it raises UploadGone for an upload that was completed, aborted or has expired. It MAY instead
+        return the earlier result, if this same upload was completed and only the response was lost.
         """
 
     async def abort_upload(self, upload: Upload) -> None:
-        """Give the upload up and free its parts. Idempotent; an unknown upload is no error."""
+        """Abort the upload and free its parts. Idempotent; an unknown upload is no error."""
 
     async def uploaded_parts(self, upload: Upload) -> list[Part]:
-        """The whole parts that the store has of an upload, which another process may have begun, in order.
+        """Return the complete parts that the store has of an upload, in order. Another process may have begun it.
 
-        `crc32c` is what the store attests of the part, or its adapter has proven; "" where neither is the case. `tag` is
-        that of `write_part`, "" where the store does not tell it. Of an upload that was finished or aborted: UploadGone,
-        or [] where the provider cannot tell. Where not `traits.resumable`: Unsupported.
+        `crc32c` is the checksum that the store returns for the part, or that the adapter has verified; else "". `tag` is
+        the one that `write_part` returned, or "" if the store does not report it. A completed or aborted upload raises
+        UploadGone, or gives [] where the provider cannot know. Without `traits.resumable` the call raises Unsupported.
         """
 
     def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        """Uploads under way whose key starts with `prefix`, in any order: `traits.listed_uploads` says whose.
+        """List open uploads whose key starts with `prefix`, in any order; `traits.listed_uploads` says which are listed.
 
-        Of each, `id`, `key` and `started_at` are known, the rest may be 0 or empty.
+        `id`, `key` and `started_at` are set; the other fields may be 0 or empty.
         """
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
-        """Like `write`, with the bytes of one version of a source object (`found`), carried by the provider itself.
+        """Copy one version of a source object (`found`) server-side in one request; otherwise like `write`.
 
-        Asked only where `traits.copy_attests` is not empty, the domains are equal, and `found.size` is within
-        `traits.copy_limit`. The object gets these attributes and none of the source's. If the source does not hold
-        that version any more: VersionChanged. A precondition where not `traits.copy_exact`: Unsupported.
+        Called only if `traits.copy_checksums` is not empty, the scopes are equal, and `found.size` is within
+        `traits.copy_limit`. The object gets `attributes` and none of the source's. The call raises VersionChanged if the
+        source no longer has that version. Without `traits.copy_exact`, a precondition raises Unsupported.
         """
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
-        """Like `write_part`, with those bytes of one version of a source object that the part stands for.
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
+        """Copy the bytes of one part from one version of a source object server-side; otherwise like `write_part`.
 
-        Asked only where `traits.copy_parts_attest` is not empty. Raises as `copy_from`.
+        Called only if `traits.part_copy_checksums` is not empty. It raises the errors of `copy_from`.
         """
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed).
 
-        Where not `traits.delete_exact`, `when.replace` MUST be honoured for a version that is `kept`, and is Unsupported for
-        any other. It MAY then hide a newer version for an instant, and MUST bring it back.
+        Without `traits.delete_exact`, the store MUST still support `when.replace` for a version that is `kept`, and MUST
+        raise Unsupported for any other. It MAY then hide a newer version for an instant, and MUST restore it.
         """
 
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
-        """Objects whose key starts with `prefix` and sorts after `after`; attributes may be empty.
+        """List objects whose key starts with `prefix` and sorts after `after`; attributes may be empty.
 
-        They come in the order that `traits.order` tells; `after` means that of the bytes, whichever it is.
-        A listing that does not reach its end MUST raise, and one whose pages repeat MUST too. Memory is bounded by a page.
-        What changes meanwhile may or may not be seen; what does not change is seen once.
+        The order is that of `traits.order`; `after` always compares by the bytes of the keys. A listing that is
+        incomplete, or whose pages repeat, MUST raise. Memory is bounded by one page. An object that changes during the
+        listing may or may not be listed; one that does not change is listed once.
         """
 
     async def close(self) -> None:

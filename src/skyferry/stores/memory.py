@@ -19,7 +19,7 @@ from skyferry.errors import (
     VersionChanged,
 )
 from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Position, Traits
-from skyferry.ports import ANY, Clock, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.ports import ANY, Clock, CopySource, ObjectData, Part, Precondition, Upload
 
 COPYABLE = frozenset({"crc32c"})
 
@@ -56,11 +56,11 @@ class MemoryStore:
         """Stores of one `provider` copy from each other by themselves; without one, none does."""
         self.name, self._clock, self._provider = name, clock, provider
         self.bucket = bucket or MemoryBucket(name)
-        self.reach: Reach | None = None
+        self.copy_source: CopySource | None = None
         if provider is not None:
             provider.buckets[name] = self.bucket
-            self.reach = Reach(id(provider), name)
-            self.traits = replace(self.traits, copy_attests=COPYABLE, copy_exact=True, copy_parts_attest=COPYABLE)
+            self.copy_source = CopySource(id(provider), name)
+            self.traits = replace(self.traits, copy_checksums=COPYABLE, copy_exact=True, part_copy_checksums=COPYABLE)
 
     async def head(self, key: str) -> ObjectMeta:
         return self._get(key)[0]
@@ -122,11 +122,11 @@ class MemoryStore:
                 yield upload
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self.write(key, await self._fetch(source, found, 0, found.size), attributes, Checksums(), when)
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         data = await self._fetch(source, found, (number - 1) * upload.part_size, upload.part_size)
         return await self.write_part(upload, number, data, "")
 
@@ -164,7 +164,7 @@ class MemoryStore:
             raise UploadGone(where=f"{self.name} {upload.key}")
         return self.bucket.uploads[upload.id]
 
-    async def _fetch(self, source: Reach, found: ObjectMeta, start: int, length: int) -> bytes:
+    async def _fetch(self, source: CopySource, found: ObjectMeta, start: int, length: int) -> bytes:
         if self._provider is None:
             raise Unsupported(where=self.name)
         there = MemoryStore(source.bucket, self._clock, self._provider.buckets[source.bucket])

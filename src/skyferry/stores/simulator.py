@@ -32,7 +32,7 @@ from skyferry.errors import (
     Unsupported,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta
-from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Part, Precondition, Reach, Upload
+from skyferry.ports import ANY, Clock, CopySource, ObjectData, ObjectStore, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts, InspectableStore
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class SimulatedStore:
         self, inner: ObjectStore, settings: SimulatorSettings, clock: Clock, script: Sequence[Planned] = ()
     ) -> None:
         """The first line of `script` that fits a request decides its fault; the settings' rates where none does."""
-        self.name, self.traits, self.reach = inner.name, inner.traits, inner.reach
+        self.name, self.traits, self.copy_source = inner.name, inner.traits, inner.copy_source
         self._inner, self._settings, self._clock, self._script = inner, settings, clock, tuple(script)
         self._dice = random.Random(settings.seed)  # noqa: S311 - repeatable on purpose
         self._counts: Counter[str] = Counter()
@@ -172,7 +172,7 @@ class SimulatedStore:
             yield upload
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         request = self._next("copy_from", key)
 
@@ -183,7 +183,7 @@ class SimulatedStore:
 
         return await self._do(request, 0, copy)
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         request = self._next("copy_part", upload.key)
         return await self._do(request, 0, lambda: self._inner.copy_part(upload, number, source, found))
 

@@ -13,7 +13,7 @@ from skyferry.engine.copy import resuming as large
 from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import digest
 from skyferry.engine.copy.multipart import PartCopier, PartLimits
-from skyferry.engine.copy.strategy import Way, choose, reaches
+from skyferry.engine.copy.strategy import Way, can_copy_server_side, choose
 from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.errors import ObjectNotFound, PreconditionFailed
 from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
@@ -66,7 +66,7 @@ class Copier:
             return skipped
         started = self._clock.monotonic()
         source, store = self.stores[transfer.source_store], self.stores[transfer.store]
-        if transfer.change is Change.DELETED or reaches(source, store):
+        if transfer.change is Change.DELETED or can_copy_server_side(source, store):
             return await self._by_size(attempt, route, started)
         hint = transfer.size
         known = hint is not None and hint <= self._limits.size
@@ -88,7 +88,7 @@ class Copier:
         found = await proof.head(source, transfer.source.key)
         if found is None:
             return await self._settle_gone(attempt, route, started)
-        if reaches(source, store):
+        if can_copy_server_side(source, store):
             due = await self._look(attempt, route, started, found)
             if not isinstance(due, _Due):
                 return due
@@ -156,13 +156,13 @@ class Copier:
     async def _copy_whole(self, due: _Due) -> Done | Skipped:
         """No byte passes through us: the destination attests what the source declares."""
         transfer, found = due.attempt.claim.transfer, due.found
-        store, reach = self.stores[transfer.store], self.stores[transfer.source_store].reach
-        assert reach is not None  # else the destination does not reach it
+        store, copy_source = self.stores[transfer.store], self.stores[transfer.source_store].copy_source
+        assert copy_source is not None  # or this strategy is not chosen
         declared = proof.verify_source(transfer, found, found.checksums)
         attributes = stamp.stamped(transfer, due.route, found, found.checksums)
 
         async def copy(when: Precondition) -> ObjectMeta:
-            return await store.copy_from(reach, found, transfer.key, attributes, when)
+            return await store.copy_from(copy_source, found, transfer.key, attributes, when)
 
         return await self._finished(due, await self._apply(due, found.checksums, copy), Checksums(), declared)
 

@@ -150,9 +150,9 @@ class _Sending:
             self._parts[number] = replace(old, crc32c=crc)
 
     async def _copy(self, number: int) -> None:
-        assert self._large.source.reach is not None  # asked for only where there is one
+        assert self._large.source.copy_source is not None  # asked for only where there is one
         self._attempt.still_ours()
-        copied = self._large.store.copy_part(self._upload, number, self._large.source.reach, self._large.found)
+        copied = self._large.store.copy_part(self._upload, number, self._large.source.copy_source, self._large.found)
         await self._took(await copied)
 
     async def _took(self, part: Part) -> None:

@@ -18,11 +18,11 @@ class Way(Enum):
     PARTS = auto()  # by the provider, part by part
 
 
-def reaches(source: ObjectStore, store: ObjectStore) -> bool:
+def can_copy_server_side(source: ObjectStore, store: ObjectStore) -> bool:
     """Whether `store` may copy from `source` by itself."""
-    able = store.traits.copy_attests | store.traits.copy_parts_attest
-    there, here = source.reach, store.reach
-    return bool(able) and there is not None and here is not None and there.domain == here.domain
+    able = store.traits.copy_checksums | store.traits.part_copy_checksums
+    there, here = source.copy_source, store.copy_source
+    return bool(able) and there is not None and here is not None and there.scope == here.scope
 
 
 def choose(store: ObjectStore, found: ObjectMeta, event: Checksums, when: Precondition, limits: PartLimits) -> Way:
@@ -34,9 +34,9 @@ def choose(store: ObjectStore, found: ObjectMeta, event: Checksums, when: Precon
     declared, traits = kinds(found.checksums), store.traits
     if kinds(event) and not event.shares(found.checksums):
         return Way.THROUGH_US
-    whole = bool(declared & traits.copy_attests) and found.size <= traits.copy_limit
+    whole = bool(declared & traits.copy_checksums) and found.size <= traits.copy_limit
     whole = whole and (when == ANY or traits.copy_exact)
-    parts = bool(declared & traits.copy_parts_attest) and found.size > 0
+    parts = bool(declared & traits.part_copy_checksums) and found.size > 0
     parts = parts and (when == ANY or traits.finish_exact or found.size > limits.size)
     if whole and (found.size <= limits.copied or not parts):
         return Way.WHOLE

@@ -22,8 +22,8 @@ def needed(*declared: Checksums) -> frozenset[str]:
 
 
 def provable(traits: Traits) -> frozenset[str]:
-    """The digest to compute, so that the destination can be believed: the cheapest that it attests."""
-    return frozenset([n for n in DIGESTS if n in traits.attests][:1])
+    """Return the cheapest digest that the destination returns for what it stores."""
+    return frozenset([n for n in DIGESTS if n in traits.checksums_returned][:1])
 
 
 def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Checksums:

@@ -25,7 +25,7 @@ from skyferry.errors import (
     StoreUnavailable,
 )
 from skyferry.model import UNPLAIN, Attributes, Checksums, ObjectMeta
-from skyferry.ports import ANY, Clock, ObjectData, ObjectStore, Observer, Part, Precondition, Reach, Upload
+from skyferry.ports import ANY, Clock, CopySource, ObjectData, ObjectStore, Observer, Part, Precondition, Upload
 from skyferry.records import Record
 from skyferry.retry import Backoff
 
@@ -58,7 +58,7 @@ class GuardedStore:
 
     def __init__(self, inner: ObjectStore, guards: Guards) -> None:
         self.inner, self.guards = inner, guards
-        self.name, self.traits, self.reach = inner.name, inner.traits, inner.reach
+        self.name, self.traits, self.copy_source = inner.name, inner.traits, inner.copy_source
         self._due: dict[object, float] = {}  # when each request under way ought to have an answer; monotonic
 
     def overdue(self) -> float:
@@ -151,7 +151,7 @@ class GuardedStore:
             await self.guards.clock.sleep(delay)
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self._ask(
             "copy_from",
@@ -162,7 +162,7 @@ class GuardedStore:
             slow=found.size / COPIED,
         )
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         return await self._ask(
             "copy_part",
             "write",

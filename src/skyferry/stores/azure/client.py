@@ -49,14 +49,14 @@ class AzureOptions:
         Azure checks the CRC64 or MD5 of every body it takes. The CRC32C is our own, of the same bytes (`azure_proof`).
         """
         return Traits(
-            attests=frozenset({"crc32c", "crc64nvme", "md5"}),
+            checksums_returned=frozenset({"crc32c", "crc64nvme", "md5"}),
             metadata_limit=8192,
             single_put_limit=5000 * 2**20,
             max_part=4000 * 2**20,
             max_parts=50_000,
             resumable=True,
             listed_uploads="own",
-            copy_attests=frozenset({"md5"}),
+            copy_checksums=frozenset({"md5"}),
             copy_exact=True,
             copy_limit=COPY_MAX,
             lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), FILE_MODES),

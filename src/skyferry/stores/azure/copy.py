@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
-from skyferry.ports import Reach
+from skyferry.ports import CopySource
 from skyferry.stores.azure.client import AzureOptions, AzureWire
 from skyferry.stores.azure.metadata import Pin, written
 from skyferry.stores.azure.upload import AzureUploads
@@ -26,7 +26,7 @@ class AzureCopies:
         self._wire, self._options, self._uploads = wire, options, uploads
 
     async def copy(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, conditions: Mapping[str, str]
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, conditions: Mapping[str, str]
     ) -> ObjectMeta:
         """Raises VersionChanged."""
         upload = Upload(secrets.token_hex(12), key, found.size, found.size, attributes)
@@ -38,7 +38,7 @@ class AzureCopies:
         answer = await self._uploads.commit(upload, tags, md5, conditions)
         return await self._uploads.seen(written(key, answer.headers, found.size, attributes, Checksums(md5=md5)))
 
-    async def _take(self, source: Reach, found: ObjectMeta, upload: Upload) -> str:
+    async def _take(self, source: CopySource, found: ObjectMeta, upload: Upload) -> str:
         """Put Block From URL; the MD5 of what Azure took."""
         said = {"x-ms-source-if-match": Pin.parse(found.version).etag, **self._options.encryption_headers}
         if found.checksums.md5:
@@ -48,7 +48,7 @@ class AzureCopies:
         answer = await self._wire.send("PUT", upload.key, query=query, headers=said, origin=origin)
         return from_base64(answer.headers.get("content-md5", ""))
 
-    async def _still_empty(self, source: Reach, found: ObjectMeta) -> str:
+    async def _still_empty(self, source: CopySource, found: ObjectMeta) -> str:
         """The MD5 of nothing."""
         there = self._wire.beside(source.bucket)
         try:

@@ -12,7 +12,7 @@ from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.http import Answer
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.azure.checksums import demand, digest
 from skyferry.stores.azure.client import AzureOptions, AzureWire
@@ -41,7 +41,7 @@ class AzureStore:
         self._uploads = AzureUploads(self._wire, options)
         self._copies = AzureCopies(self._wire, options, self._uploads)
         self._inspected = partial(inspect, self._wire, credential, options)
-        self.reach: Reach | None = Reach(("azure", self._wire.account, credential), container)
+        self.copy_source: CopySource | None = CopySource(("azure", self._wire.account, credential), container)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
@@ -104,13 +104,13 @@ class AzureStore:
         return self._uploads.uploads(prefix)
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key)
         with replacing(when):
             return await self._copies.copy(source, found, key, attributes, _conditions(when))
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Azure attests a part by MD5, which proves nothing of a whole."""
         raise Unsupported(where=self._wire.where(upload.key))
 

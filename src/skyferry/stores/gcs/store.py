@@ -25,7 +25,7 @@ from skyferry.errors import (
     VersionChanged,
 )
 from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, Traits, Upload
-from skyferry.ports import ANY, ObjectData, Precondition, Reach
+from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import check_key, replacing
 from skyferry.stores.gcs.client import GcsOptions, GcsWire
@@ -40,14 +40,14 @@ _RESERVED = ".well-known/acme-challenge/"
 TURNS = 10  # tries to read an object that is overwritten again and again
 
 TRAITS = Traits(
-    attests=frozenset({"crc32c", "md5"}),
+    checksums_returned=frozenset({"crc32c", "md5"}),
     metadata_limit=8 * 2**10,
     single_put_limit=5 * 2**40,
     max_part=5 * 2**40,
     max_parts=MOST**3,
     resumable=True,
     listed_uploads="own",
-    copy_attests=frozenset({"crc32c"}),
+    copy_checksums=frozenset({"crc32c"}),
     copy_exact=True,
     copy_limit=5 * 2**40,
     lossy=("tags", "the MD5 of large objects", FILE_MODES),
@@ -65,7 +65,7 @@ class GcsStore:
         self._composed, self._sessions = GcsUploads(self._wire), GcsResumable(self._wire)
         self._uploads: GcsUploads | GcsResumable = self._sessions if resumable else self._composed
         self._inspected = partial(inspect, self._wire, tokens, options)
-        self.reach: Reach | None = Reach(("gcs", options.endpoint, tokens), bucket)
+        self.copy_source: CopySource | None = CopySource(("gcs", options.endpoint, tokens), bucket)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
@@ -118,7 +118,7 @@ class GcsStore:
         return self._composed.uploads(prefix)
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key, ours=False)
         target, demand = resource(key, attributes, Checksums()), self._conditions(key, when)
@@ -127,7 +127,7 @@ class GcsStore:
         except ObjectNotFound as gone:
             raise VersionChanged(where=gone.where) from gone
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Cloud Storage copies objects of any size, but not parts of them."""
         raise Unsupported(where=self._wire.where(upload.key))
 

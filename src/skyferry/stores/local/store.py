@@ -27,7 +27,7 @@ from typing import TypeAlias, TypeVar
 
 from skyferry.errors import BucketNotFound, InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
-from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.local.blocking.bucket import Bucket
 from skyferry.stores.local.blocking.files import existing, read_range, special
@@ -64,7 +64,7 @@ class LocalStore:
         lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
     )
 
-    reach: Reach | None = None
+    copy_source: CopySource | None = None
 
     def __init__(
         self,
@@ -124,11 +124,11 @@ class LocalStore:
             yield upload
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
-from skyferry.ports import Part, Reach
+from skyferry.ports import CopySource, Part
 from skyferry.stores.s3.client import Answer, S3Wire, refusal
 from skyferry.stores.s3.errors import InvalidArgument, translate
 from skyferry.stores.s3.metadata import CHECKSUMS, Pin, from_base64, write_headers, written
@@ -29,7 +29,7 @@ class S3Copies:
         self._wire, self._service, self._encryption = wire, service, encryption
 
     async def copy(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
     ) -> ObjectMeta:
         """Nothing of the source's attributes stays. Raises VersionChanged, PreconditionFailed."""
         headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption, **when}
@@ -47,7 +47,7 @@ class S3Copies:
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _SAID.items()}
         return written(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Raises VersionChanged, UploadGone."""
         start = (number - 1) * upload.part_size
         length = min(upload.part_size, found.size - start)
@@ -68,7 +68,7 @@ class S3Copies:
             raise translate(refusal(answer), self._wire.where(key))
         return document
 
-    async def _still_there(self, source: Reach, found: ObjectMeta) -> None:
+    async def _still_there(self, source: CopySource, found: ObjectMeta) -> None:
         """Raises VersionChanged if the source does not hold that version any more."""
         pin, there = Pin.parse(found.version), self._wire.beside(source.bucket)
         try:
@@ -79,7 +79,7 @@ class S3Copies:
             raise VersionChanged(where=there.where(found.key))
 
 
-def _origin(source: Reach, found: ObjectMeta) -> dict[str, str]:
+def _origin(source: CopySource, found: ObjectMeta) -> dict[str, str]:
     """The headers that name one version of the source, and demand it."""
     pin = Pin.parse(found.version)
     query = f"?{urlencode(pin.query)}" if pin.query else ""

@@ -11,7 +11,7 @@ from functools import partial
 from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
-from skyferry.ports import ANY, ObjectData, Part, Precondition, Reach, Upload
+from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.common import Pages, check_key, replacing
 from skyferry.stores.s3.client import Answer, S3Options, S3Wire, following, key_of
@@ -29,7 +29,7 @@ class S3Store:
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name, self.traits = name, options.row.traits()
         place = (options.service, options.endpoint) if options.endpoint else (options.service,)
-        self.reach: Reach | None = Reach((*place, options.requester_pays, credentials), bucket)
+        self.copy_source: CopySource | None = CopySource((*place, options.requester_pays, credentials), bucket)
         self._service, self._encryption = options.row, options.encryption_headers
         self._wire = S3Wire(name, bucket, credentials, options)
         self._uploads = S3Uploads(self._wire, self._service, self._encryption)
@@ -108,14 +108,14 @@ class S3Store:
         return self._uploads.uploads(prefix)
 
     async def copy_from(
-        self, source: Reach, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key)
         if when != ANY and not self._service.copy_exact:
             raise Unsupported("this service copies unconditionally", where=self._wire.where(key))
         return await self._copies.copy(source, found, key, attributes, self._conditions(when))
 
-    async def copy_part(self, upload: Upload, number: int, source: Reach, found: ObjectMeta) -> Part:
+    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         return await self._copies.copy_part(upload, number, source, found)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:

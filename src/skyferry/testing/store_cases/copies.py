@@ -6,17 +6,17 @@ from unittest import SkipTest
 
 from skyferry.errors import ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes
-from skyferry.ports import Precondition, Reach
+from skyferry.ports import CopySource, Precondition
 from skyferry.testing.store_cases.place import Place, digests, noise, refused
 
 OLD = Attributes(content_type="text/html", metadata={"of-the-source": "1"}, tags={"of-the-source": "1"})
 
 
-def here(place: Place, attests: frozenset[str]) -> Reach:
+def here(place: Place, returned: frozenset[str]) -> CopySource:
     """The bucket as a source for itself."""
-    if place.store.reach is None or not attests:
+    if place.store.copy_source is None or not returned:
         raise SkipTest("the store has no such verb")
-    return place.store.reach
+    return place.store.copy_source
 
 
 class CopyCases:
@@ -24,45 +24,48 @@ class CopyCases:
 
     async def test_the_provider_copies(self, place: Place) -> None:
         """The bytes of the source, the attributes that are given and none of the source's; attested."""
-        reach, attests = here(place, place.store.traits.copy_attests), place.store.traits.copy_attests
+        copy_source, returned = (
+            here(place, place.store.traits.copy_checksums),
+            place.store.traits.copy_checksums,
+        )
         for data in (b"", noise(5000)):
             await place.put("source", data, Attributes(OLD.content_type, metadata=OLD.metadata))
             found = await place.store.head(place.key("source"))
-            made = await place.store.copy_from(reach, found, place.key("k"), place.attributes)
+            made = await place.store.copy_from(copy_source, found, place.key("k"), place.attributes)
             got = await place.store.read(place.key("k"), 0, 5000, version=made.version)
             assert got.data == data
             assert (made.key, made.size, made.attributes) == (place.key("k"), len(data), place.attributes)
             assert got.meta.attributes == place.attributes
             assert not made.checksums.conflict(digests(data))
-            assert all(getattr(made.checksums, n) for n in attests if getattr(found.checksums, n))
+            assert all(getattr(made.checksums, n) for n in returned if getattr(found.checksums, n))
 
     async def test_no_attribute_of_the_source_is_left(self, place: Place) -> None:
         """Not its metadata, not its tags."""
-        reach = here(place, place.store.traits.copy_attests)
+        copy_source = here(place, place.store.traits.copy_checksums)
         await place.put("source", b"x", place.attributes)
         found = await place.store.head(place.key("source"))
-        await place.store.copy_from(reach, found, place.key("k"), Attributes(content_type="text/html"))
+        await place.store.copy_from(copy_source, found, place.key("k"), Attributes(content_type="text/html"))
         assert (await place.store.head(place.key("k"))).attributes == Attributes(content_type="text/html")
 
     async def test_awkward_keys_are_copied(self, place: Place) -> None:
         """Whatever has to be escaped on the way."""
-        reach = here(place, place.store.traits.copy_attests)
+        copy_source = here(place, place.store.traits.copy_checksums)
         for key in ("a b+c%2Fd?e&f=g#h", "\u00fc/\U0001f680 \u2603", "//a//", "x" * (1000 - len(place.prefix))):
             await place.put(key, key.encode())
             found = await place.store.head(place.key(key))
-            await place.store.copy_from(reach, found, place.key("k"), Attributes())
+            await place.store.copy_from(copy_source, found, place.key("k"), Attributes())
             assert await place.get("k") == key.encode()
 
     async def test_a_copy_is_of_one_version(self, place: Place) -> None:
         """Another one in its place is refused (or the old one is still there to be copied), and the old object stays."""
-        reach = here(place, place.store.traits.copy_attests)
+        copy_source = here(place, place.store.traits.copy_checksums)
         await place.put("source", b"one")
         found = await place.store.head(place.key("source"))
         for change in ("replaced", "deleted"):
             kept = await place.put("k", change.encode())
             await (place.put("source", b"two") if change == "replaced" else place.store.delete(place.key("source")))
             try:
-                await place.store.copy_from(reach, found, place.key("k"), Attributes())
+                await place.store.copy_from(copy_source, found, place.key("k"), Attributes())
             except VersionChanged:
                 assert (await place.store.head(place.key("k"))).version == kept.version
             else:
@@ -78,30 +81,32 @@ class CopyCases:
         await self._conditional(place, Precondition(replace=old.version), place.store.traits.replace_exact)
 
     async def _conditional(self, place: Place, when: Precondition, honoured: bool) -> None:
-        reach = here(place, place.store.traits.copy_attests)
+        copy_source = here(place, place.store.traits.copy_checksums)
         await place.put("source", b"new")
         found = await place.store.head(place.key("source"))
         kept = await place.put("k", b"kept")
         exact = honoured and place.store.traits.copy_exact
         with refused(PreconditionFailed if exact else Unsupported):
-            await place.store.copy_from(reach, found, place.key("k"), Attributes(), when)
+            await place.store.copy_from(copy_source, found, place.key("k"), Attributes(), when)
         assert (await place.store.head(place.key("k"))).version == kept.version
         if exact and place.store.traits.replace_exact:
             again = Precondition(replace=kept.version)
-            await place.store.copy_from(reach, found, place.key("k"), Attributes(), again)
+            await place.store.copy_from(copy_source, found, place.key("k"), Attributes(), again)
             assert await place.get("k") == b"new"
         if exact and place.store.traits.create_only:
-            await place.store.copy_from(reach, found, place.key("fresh"), Attributes(), Precondition(create_only=True))
+            await place.store.copy_from(
+                copy_source, found, place.key("fresh"), Attributes(), Precondition(create_only=True)
+            )
             assert await place.get("fresh") == b"new"
 
     async def test_the_provider_copies_parts(self, place: Place) -> None:
         """They make the object that the source is."""
-        reach = here(place, place.store.traits.copy_parts_attest)
+        copy_source = here(place, place.store.traits.part_copy_checksums)
         data = noise(2 * place.part_size + 1000)
         await place.put("source", data, OLD if place.attributes.tags else Attributes(metadata=OLD.metadata))
         found = await place.store.head(place.key("source"))
         upload = await place.start("k", data, place.attributes)
-        parts = [await place.store.copy_part(upload, number, reach, found) for number in (3, 1, 2)]
+        parts = [await place.store.copy_part(upload, number, copy_source, found) for number in (3, 1, 2)]
         parts.sort(key=lambda part: part.number)
         size = place.part_size
         assert [(p.number, p.offset, p.size) for p in parts] == [(1, 0, size), (2, size, size), (3, 2 * size, 1000)]
@@ -110,20 +115,20 @@ class CopyCases:
         assert got.data == data
         assert got.meta.attributes == place.attributes
         assert not made.checksums.conflict(digests(data))
-        declared = [n for n in place.store.traits.copy_parts_attest if getattr(found.checksums, n)]
+        declared = [n for n in place.store.traits.part_copy_checksums if getattr(found.checksums, n)]
         assert all(getattr(made.checksums, n) for n in declared)
 
     async def test_parts_are_of_one_version(self, place: Place) -> None:
         """One of another version is refused (or the old one is still there to be copied): nothing is mixed."""
-        reach = here(place, place.store.traits.copy_parts_attest)
+        copy_source = here(place, place.store.traits.part_copy_checksums)
         one, two = noise(2 * place.part_size, 1), noise(2 * place.part_size, 2)
         await place.put("source", one)
         found = await place.store.head(place.key("source"))
         upload = await place.start("k", one)
-        parts = [await place.store.copy_part(upload, 1, reach, found)]
+        parts = [await place.store.copy_part(upload, 1, copy_source, found)]
         await place.put("source", two)
         try:
-            parts.append(await place.store.copy_part(upload, 2, reach, found))
+            parts.append(await place.store.copy_part(upload, 2, copy_source, found))
         except VersionChanged:
             await place.store.abort_upload(upload)
             with refused(ObjectNotFound):

@@ -168,13 +168,13 @@ class ObjectCases:
             written = await place.put("k", data)
             for meta in (written, await place.store.head(place.key("k"))):
                 assert not meta.checksums.conflict(digests(data))
-            for name in place.store.traits.attests:
+            for name in place.store.traits.checksums_returned:
                 assert getattr(written.checksums, name) == getattr(digests(data), name)
 
     async def test_a_body_that_differs_is_refused(self, place: Place) -> None:
         """By each digest that the store attests; the old object stays, and nothing appears where nothing was."""
         kept = await place.put("k", b"old")
-        for name in sorted(place.store.traits.attests):
+        for name in sorted(place.store.traits.checksums_returned):
             wrong = only(name, digests(b"other"))
             for key in ("k", "absent"):
                 with refused(ChecksumMismatch, what=name):
