@@ -13,7 +13,7 @@ from typing import Any
 from tests.engine.test_large_worker import SETTINGS, Reader
 
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -90,7 +90,7 @@ class Lab:
         clock, dice = self.clock, random.Random(1)
         stores = {"source": self.source, "destination": self.destination}
         breakers = {name: Breaker(BreakerPolicy(), clock) for name in stores}
-        world = World(ledger or self.ledger(), self.routes.by_name, breakers, clock, dice, self)
+        context = EngineContext(ledger or self.ledger(), self.routes.by_name, breakers, clock, dice, self)
         free = RateLimiter(0.0, clock)
         guarded = {
             name: GuardedStore(store, Guards(breakers[name], free, free, clock, self, dice))
@@ -99,7 +99,7 @@ class Lab:
         copier = Copier(guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100))
         queue = Counted(clock, self.lease, self.queue_state, self.received)
         return Worker(
-            world, Reader(self.routes), copier, [queue], policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0)
+            context, Reader(self.routes), copier, [queue], policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0)
         )
 
     async def left(self) -> int:

@@ -11,7 +11,7 @@ from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 from skyferry.clock import SystemClock
 from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -40,9 +40,9 @@ class Hanging(MemoryQueue):
 async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
     """A worker that has a message of each queue in hand, and does not get done with it."""
     routes = Routes(SETTINGS)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, random.Random(1), Silence())
+    context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, random.Random(1), Silence())
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(world, Reader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
+    worker = Worker(context, Reader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
     for queue in queues:
         await queue.send([Outgoing(b"x")])
         (message,) = await queue.receive(1, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -85,11 +85,11 @@ class Lab:
         await self.queue.send([Outgoing(encode(event))])
 
     def worker(self) -> Worker:
-        world = World(self.ledger, self.routes.by_name, {}, self.clock, random.Random(1), Silence())
+        context = EngineContext(self.ledger, self.routes.by_name, {}, self.clock, random.Random(1), Silence())
         stores = {"source": self.source, "destination": self.destination}
         copier = Copier(stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
         return Worker(
-            world, Reader(self.routes), copier, [self.queue], WorkerPolicy(held_messages=16, batch=8, drain=0.0)
+            context, Reader(self.routes), copier, [self.queue], WorkerPolicy(held_messages=16, batch=8, drain=0.0)
         )
 
     async def until(self, worker: Worker, reached: Callable[[], Any]) -> None:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import LEASE, Outbox
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
@@ -57,8 +57,8 @@ class Scene:
     def outbox(self, kind: type[MemoryLedger] = MemoryLedger) -> Outbox:
         """That of a new process."""
         ledger = kind("one", self.clock, state=self.state)
-        world = World(ledger, {}, {}, self.clock, random.Random(1), self)
-        return Outbox(world, self.sink, Backoff(1.0, 60.0))
+        context = EngineContext(ledger, {}, {}, self.clock, random.Random(1), self)
+        return Outbox(context, self.sink, Backoff(1.0, 60.0))
 
     async def bury(self, *names: str) -> None:
         await self.ledger.bury([replace(LETTER, id=name) for name in names])

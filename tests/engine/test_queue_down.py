@@ -11,7 +11,7 @@ from tests.engine.test_large_worker import SETTINGS, Reader
 
 from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -70,9 +70,9 @@ class Longest:
 def idle(clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = None) -> Worker:
     """One that has nothing to copy; what it tells is in `heard`."""
     routes, observer = Routes(SETTINGS), SimpleNamespace(on=[].append if heard is None else heard.append)
-    world = World(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
+    context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    return Worker(world, Reader(routes), copier, queues, WorkerPolicy())
+    return Worker(context, Reader(routes), copier, queues, WorkerPolicy())
 
 
 async def test_it_is_asked_ever_more_seldom() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from skyferry.engine.dead_letters.intercept import Fetcher, ReturningQueue, Tally
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.telemetry import Teller
+from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letters
@@ -40,7 +40,7 @@ class Scene:
         self.ledger = MemoryLedger("one", self.clock)
         self.events, self.dead = MemoryQueue("events", self.clock), MemoryQueue("dead", self.clock)
         self.records: list[Record] = []
-        self.queue = ReturningQueue(self.events, self.ledger, Teller(self, self.clock))
+        self.queue = ReturningQueue(self.events, self.ledger, Reporter(self, self.clock))
         self.sent: list[tuple[str, Outgoing]] = []
 
     def on(self, record: Record) -> None:

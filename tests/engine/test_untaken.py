@@ -13,7 +13,7 @@ from tests.engine.test_large_worker import Reader
 
 from skyferry.config.settings import Settings
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -69,17 +69,17 @@ class Scene:
         urls = stores or {name: {"url": f"memory://{name}"} for name in self.stores}
         settings = Settings.model_validate({"stores": urls, "routes": routes, "queues": queues})
         compiled = Routes(settings)
-        world = World(self.ledger, compiled.by_name, {}, self.clock, random.Random(1), self)
+        context = EngineContext(self.ledger, compiled.by_name, {}, self.clock, random.Random(1), self)
         copier = Copier(self.stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
         taken: list[EventQueue] = [self.queue, RedriveQueue(self.ledger, self.clock)]
         policy = WorkerPolicy(16, 8, drain=0.0, unknown_buckets={"events": unknown})
-        worker = Worker(world, Reader(compiled), copier, taken, policy)
+        worker = Worker(context, Reader(compiled), copier, taken, policy)
         running = asyncio.create_task(worker.run())
         await self.clock.advance(seconds)
         worker.drain()
         await self.clock.advance(2)
         await running
-        self.leftovers = Leftovers(world, Here(compiled.leads, worker.has, self.stores, copier.give_up))
+        self.leftovers = Leftovers(context, Here(compiled.leads, worker.has, self.stores, copier.give_up))
         return compiled
 
     async def waiting(self) -> int:

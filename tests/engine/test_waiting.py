@@ -51,7 +51,7 @@ def keys(count: int, prefix: str = "k") -> list[str]:
 
 def unbroken(worker: Worker) -> Worker:
     """Its breakers stay closed."""
-    for breaker in worker._w.breakers.values():
+    for breaker in worker._context.breakers.values():
         breaker.failed = lambda side, retry_after: None  # type: ignore[method-assign]  # what is meant
     return worker
 
@@ -229,7 +229,7 @@ async def test_each_refusal_of_the_rate_is_waited_for_longer() -> None:
     lab.destination = Store(lab.destination, Throttled())
     await announced(lab, "k")
     worker = unbroken(lab.worker())
-    worker._w.random.random = lambda: 0.999  # type: ignore[method-assign]  # each delay is as long as it can be
+    worker._context.random.random = lambda: 0.999  # type: ignore[method-assign]  # each delay is as long as it can be
     async with lab.running(worker):
         await lab.clock.advance(200)
     delays = [round(record.delay or 0) for record in heard if record.event == "transfer.retry"]

@@ -28,7 +28,7 @@ def ack_before_settle(worker: Any) -> None:
 
 def no_fence(worker: Any) -> None:
     """A ledger that takes a settlement whatever its fence."""
-    ledger = worker._w.ledger
+    ledger = worker._context.ledger
     state = ledger._port._port._state
 
     async def careless(settlements: Sequence[Settlement]) -> list[bool]:
@@ -91,7 +91,7 @@ def retries_are_forgotten(worker: Any) -> None:
 
 def outages_burn_attempts(worker: Any) -> None:
     """An outage counted against the object."""
-    for breaker in worker._w.breakers.values():
+    for breaker in worker._context.breakers.values():
         breaker.healthy = lambda side, since: True
 
 
@@ -101,7 +101,7 @@ def poison_is_dropped(worker: Any) -> None:
     async def bury(letters: Any) -> None:
         return None
 
-    object.__setattr__(worker._w, "ledger", _Override(worker._w.ledger, bury=bury))
+    object.__setattr__(worker._context, "ledger", _Override(worker._context.ledger, bury=bury))
 
 
 def boundless_memory(worker: Any) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skyferry.engine.resilience.admission import Breaker
-from skyferry.engine.telemetry import Teller
+from skyferry.engine.telemetry import Reporter
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.routing.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class EngineContext:
     """The ports and the state that the parts of one engine have in common."""
 
     ledger: Ledger
@@ -24,6 +24,6 @@ class World:
     observer: Observer
 
     @property
-    def teller(self) -> Teller:
+    def reporter(self) -> Reporter:
         """Tells the observer."""
-        return Teller(self.observer, self.clock)
+        return Reporter(self.observer, self.clock)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.consume.in_flight import Held
 from skyferry.engine.consume.intake import Read, left_behind
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letters
@@ -64,8 +64,8 @@ class Here:
 class Leftovers:
     """Ends what waits for routes that are gone."""
 
-    def __init__(self, world: World, here: Here) -> None:
-        self._w, self._here = world, here
+    def __init__(self, context: EngineContext, here: Here) -> None:
+        self._context, self._here = context, here
         self._state, self._cursor = WAITING[0], ""
 
     async def run(self) -> None:
@@ -73,26 +73,26 @@ class Leftovers:
         while True:
             with suppress(LedgerError):  # the next round goes on there
                 await self.look()
-            await self._w.clock.sleep(PAUSE)
+            await self._context.clock.sleep(PAUSE)
 
     async def look(self) -> int:
         """End those of one page; how many. Raises LedgerError."""
-        now = self._w.clock.time()
+        now = self._context.clock.time()
         where = Filter(state=self._state, until=now - UNTOUCHED)
-        page = await self._w.ledger.transfers(where, self._cursor, PAGE)
+        page = await self._context.ledger.transfers(where, self._cursor, PAGE)
         self._cursor = page.cursor
         if not page.cursor:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
         left = [
             row.transfer for row in page.items if (row.due_at or 0.0) <= now - UNTOUCHED and self._left(row.transfer)
         ]
-        answers = await self._w.ledger.claim(left) if left else []
+        answers = await self._context.ledger.claim(left) if left else []
         claims = [answer for answer in answers if isinstance(answer, Claim) and self._left(answer.transfer)]
         settlements = [await self._end(claim) for claim in claims]
-        recorded = await self._w.ledger.settle(settlements) if settlements else []
+        recorded = await self._context.ledger.settle(settlements) if settlements else []
         for claim, done in zip(claims, recorded, strict=True):
             if done:
-                self._w.teller.outcome(claim.transfer, claim.attempt, ENDED)
+                self._context.reporter.report_outcome(claim.transfer, claim.attempt, ENDED)
         return sum(recorded)
 
     def _left(self, transfer: Transfer) -> bool:

@@ -12,7 +12,7 @@ from skyferry import __version__
 from skyferry.engine.consume.intake import Reader
 from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
 from skyferry.engine.consume.worker import Worker
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.orphans import Leftovers
 from skyferry.engine.resilience.health import Health
@@ -45,7 +45,7 @@ class Source(Protocol):
 class Assembly:
     """What wiring puts together."""
 
-    world: World
+    context: EngineContext
     worker: Worker
     reader: Reader
     queues: Sequence[HeardQueue]  # the first takes submitted events
@@ -67,16 +67,16 @@ class Service:
 
     def __init__(self, assembly: Assembly) -> None:
         self._a = assembly
-        self.ledger = assembly.world.ledger
-        self._started_at = assembly.world.clock.time()
+        self.ledger = assembly.context.ledger
+        self._started_at = assembly.context.clock.time()
         self._patience = 2 * LOOK  # seconds that it must be idle to count as finished
-        self._monitor = Monitor(self.ledger, assembly.world.clock, assembly.queues, assembly.paces, assembly.probes)
-        self._changes = Changes(assembly.world.observer)
+        self._monitor = Monitor(self.ledger, assembly.context.clock, assembly.queues, assembly.paces, assembly.probes)
+        self._changes = Changes(assembly.context.observer)
         self._working = False
 
     async def run(self, until_idle: bool = False) -> None:
         """Work until `drain`, or until there is nothing left to do."""
-        tell = self._a.world.observer.on
+        tell = self._a.context.observer.on
         tell(Record("service.started"))
         self._working = True
         async with asyncio.TaskGroup() as tasks:
@@ -98,7 +98,7 @@ class Service:
     def drain(self) -> None:
         """Take no more work and end. Idempotent."""
         if not self._a.worker.draining:
-            self._a.world.observer.on(Record("service.draining"))
+            self._a.context.observer.on(Record("service.draining"))
         self._a.worker.drain()
 
     async def close(self) -> None:
@@ -135,7 +135,7 @@ class Service:
         return self._status()
 
     def _status(self) -> Status:
-        facts, clock, known = self._monitor.facts, self._a.world.clock, {}
+        facts, clock, known = self._monitor.facts, self._a.context.clock, {}
         now = clock.monotonic()
         for queue in self._a.queues:
             if (depth := queue.heard.depth) is not None:
@@ -148,8 +148,8 @@ class Service:
             queues=known,
             transfers=facts.transfers or {},
             dead_letters=facts.letters,
-            breakers={name: str(breaker.state) for name, breaker in self._a.world.breakers.items()},
-            routes=tuple(self._a.world.routes),
+            breakers={name: str(breaker.state) for name, breaker in self._a.context.breakers.items()},
+            routes=tuple(self._a.context.routes),
             unrouted=facts.unrouted,
             held_deletes=facts.held,
             limiter_waiting=self._a.waiting(),
@@ -162,7 +162,7 @@ class Service:
         """By route, the seconds since its oldest event that is not settled: in hand, or in the ledger."""
         if (told := self._monitor.facts.oldest) is None:
             return None
-        now, ages = self._a.world.clock.time(), dict.fromkeys(self._a.world.routes, 0.0)
+        now, ages = self._a.context.clock.time(), dict.fromkeys(self._a.context.routes, 0.0)
         for known in (told, self._a.worker.oldest()):
             ages.update({route: max(ages.get(route, 0.0), now - at) for route, at in known.items()})
         return ages
@@ -171,7 +171,7 @@ class Service:
         yield Check("worker", "worker", *self._worker_state())
         yield from (self._a.health.seen(check) if self._a.health else check for check in self._monitor.checks())
         overdue = self._a.overdue()
-        for store, breaker in self._a.world.breakers.items():
+        for store, breaker in self._a.context.breakers.items():
             late = overdue.get(store, 0.0)
             if breaker.state == "open":
                 yield Check("store", store, "down", "its circuit breaker is open: work for it waits")
@@ -196,10 +196,10 @@ class Service:
         while True:
             self._changes.tell(list(self._checks()))
             self._a.sampled(self._status())
-            await self._a.world.clock.sleep(SAMPLE)
+            await self._a.context.clock.sleep(SAMPLE)
 
     async def _prune(self) -> None:
-        clock = self._a.world.clock
+        clock = self._a.context.clock
         while True:
             with suppress(LedgerError):  # the next round does it
                 while await self.ledger.prune(clock.time() - self._a.keep):
@@ -213,7 +213,7 @@ class Service:
         """
         quiet = 0.0
         while quiet < self._patience:
-            await self._a.world.clock.sleep(LOOK)
+            await self._a.context.clock.sleep(LOOK)
             if self._a.health and (damage := self._a.health.damage()):
                 raise damage
             quiet = quiet + LOOK if await self._is_idle() else 0.0

@@ -24,49 +24,49 @@ from skyferry.records import Event, Record
 NAME = 100  # characters of what somebody else names
 
 
-class Deaf:
+class NullObserver:
     """An observer that hears nothing: of what was told before."""
 
     def on(self, record: Record) -> None:
         """Nothing."""
 
 
-class Teller:
+class Reporter:
     """One method per step."""
 
     def __init__(self, observer: Observer, clock: Clock) -> None:
         self._on, self._clock = observer.on, clock
 
-    def received(self, queue: str, count: int) -> None:
+    def report_receive(self, queue: str, count: int) -> None:
         """Messages came."""
         self._on(Record("queue.received", queue=queue, count=count))
 
-    def queue_failed(self, queue: str, error: SkyferryError) -> None:
+    def report_queue_failure(self, queue: str, error: SkyferryError) -> None:
         """The queue did not do what it was asked, or the ledger could not be asked about its messages."""
         event: Event = "ledger.failed" if isinstance(error, LedgerError) else "queue.failed"
         self._on(Record(event, queue=queue, error=error.kind, message=str(error)))
 
-    def ledger_failed(self, transfer: Transfer, error: SkyferryError) -> None:
+    def report_ledger_failure(self, transfer: Transfer, error: SkyferryError) -> None:
         """The ledger could not be written; nothing is acked."""
         self._step("ledger.failed", transfer, error=error.kind, message=str(error))
 
-    def acked(self, queue: str, count: int) -> None:
+    def report_acks(self, queue: str, count: int) -> None:
         """Messages are gone from their queue."""
         self._on(Record("message.acked", queue=queue, count=count))
 
-    def released(self, queue: str, count: int, delay: float) -> None:
+    def report_releases(self, queue: str, count: int, delay: float) -> None:
         """Messages were given back."""
         self._on(Record("message.released", queue=queue, count=count, delay=delay))
 
-    def unreadable(self, queue: str, error: SkyferryError) -> None:
+    def report_unreadable(self, queue: str, error: SkyferryError) -> None:
         """A message became a dead letter."""
         self._on(Record("message.dead", queue=queue, error=error.kind, message=str(error), hint=error.hint))
 
-    def test_message(self, queue: str) -> None:
+    def report_test_message(self, queue: str) -> None:
         """A provider's test message."""
         self._on(Record("message.test", queue=queue))
 
-    def unknown_bucket(self, queue: str, event: ObjectEvent, outcome: str) -> None:
+    def report_unknown_bucket(self, queue: str, event: ObjectEvent, outcome: str) -> None:
         """An event of a bucket that no store is was kept, released or ignored."""
         self._on(
             Record(
@@ -82,7 +82,7 @@ class Teller:
             )
         )
 
-    def event(self, queue: str, event: ObjectEvent, why: str = "") -> None:
+    def report_event(self, queue: str, event: ObjectEvent, why: str = "") -> None:
         """An event was read; `why` says which rules refused it, where no route takes it."""
         self._on(
             Record(
@@ -98,26 +98,26 @@ class Teller:
             )
         )
 
-    def ignored(self, queue: str, name: str) -> None:
+    def report_ignored(self, queue: str, name: str) -> None:
         """A notification that does not concern content, by the provider's name for it."""
         self._on(Record("event.ignored", queue=queue, reason=name[:NAME]))
 
-    def published(self, published: Sequence[DeadLetter]) -> None:
+    def report_published(self, published: Sequence[DeadLetter]) -> None:
         """Dead letters were sent on."""
         self._on(Record("dead_letter.published", count=len(published)))
 
-    def foreign_letters(self, kept: Sequence[DeadLetter]) -> None:
+    def report_foreign_letters(self, kept: Sequence[DeadLetter]) -> None:
         """Dead letters were not sent on, because they were sent here as dead letters."""
         for letter in kept:
             self._on(
                 Record("dead_letter.foreign", queue=letter.queue, transfer_id=letter.id, error=letter.reason, count=1)
             )
 
-    def not_published(self, error: SkyferryError) -> None:
+    def report_publish_failure(self, error: SkyferryError) -> None:
         """Dead letters could not be sent on; they wait in the ledger."""
         self._on(Record("dead_letter.publish_failed", error=error.kind, message=str(error), hint=error.hint))
 
-    def returned(self, queue: str, reason: str, messages: Sequence[Message]) -> None:
+    def report_redelivery(self, queue: str, reason: str, messages: Sequence[Message]) -> None:
         """Messages that tell of dead letters came, and were redriven, or are stale."""
         for message in messages:
             told = dict(message.attributes)
@@ -125,19 +125,19 @@ class Teller:
                 Record("dead_letter.returned", queue=queue, reason=reason, transfer_id=told.get(letters.LETTER, ""))
             )
 
-    def claimed(self, transfer: Transfer, attempt: int) -> None:
+    def report_claim(self, transfer: Transfer, attempt: int) -> None:
         """Work on a transfer begins."""
         self._step("transfer.claimed", transfer, attempt=attempt)
 
-    def duplicate(self, transfer: Transfer, settled: Settled) -> None:
+    def report_duplicate(self, transfer: Transfer, settled: Settled) -> None:
         """It was settled before."""
         self._step("transfer.duplicate", transfer, reason=settled.state)
 
-    def fenced(self, transfer: Transfer) -> None:
+    def report_lease_lost(self, transfer: Transfer) -> None:
         """The claim was lost; the result is not recorded."""
         self._step("transfer.lease_lost", transfer)
 
-    def outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
+    def report_outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
         """What was recorded of an attempt."""
         now = self._clock.time()
         lag = max(0.0, now - transfer.occurred_at)

@@ -21,7 +21,7 @@ from skyferry.discovery.source import FolderSource
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -78,7 +78,7 @@ class Parts:
 
     settings: Settings
     routes: Routes
-    world: World
+    context: EngineContext
     stores: Mapping[str, ObjectStore]  # as the engine uses them
     queue: EventQueue  # takes events
     folders: Mapping[str, KnownFolder]  # those that are watched, by store
@@ -115,7 +115,7 @@ async def build(
     routes = Routes(settings, {} if find else marks(settings), known)
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
-    world = World(
+    context = EngineContext(
         ledger=memory,
         routes=routes.by_name,
         breakers={s: breaker_of(settings, clock) for s in used},
@@ -123,31 +123,31 @@ async def build(
         random=random.SystemRandom(),
         observer=observer,
     )
-    folders = {} if find else _folders(settings, routes, world.ledger)
-    guards = {s: guards_of(settings, s, world.breakers[s], observer, clock) for s in used}
+    folders = {} if find else _folders(settings, routes, context.ledger)
+    guards = {s: guards_of(settings, s, context.breakers[s], observer, clock) for s in used}
     stores = {s: GuardedStore(inner[s], guards[s]) for s in used}
     queues = [HeardQueue(opener.queue(q.name), clock) for q in settings.queues]
     reader = Reader(routes)
-    redrive = RedriveQueue(world.ledger, clock, settings.ledger.lease)
-    taken: list[EventQueue] = [*(ReturningQueue(queue, world.ledger, world.teller) for queue in queues), redrive]
+    redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
+    taken: list[EventQueue] = [*(ReturningQueue(queue, context.ledger, context.reporter) for queue in queues), redrive]
     copier = _copier(settings, stores, clock, folders)
-    worker = Worker(world, reader, copier, taken, _worker_policy(settings))
+    worker = Worker(context, reader, copier, taken, _worker_policy(settings))
     service = Service(
         Assembly(
-            world=world,
+            context=context,
             worker=worker,
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=(find or watchers)(Parts(settings, routes, world, stores, queues[0], folders, specials)),
+            sources=(find or watchers)(Parts(settings, routes, context, stores, queues[0], folders, specials)),
             waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
             sampled=sampled,
             keep=settings.ledger.keep,
-            outbox=_outbox(settings, opener, world),
+            outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
             overdue=lambda: {s: store.overdue() for s, store in stores.items()},
-            leftovers=Leftovers(world, Here(routes.leads, worker.has, stores, copier.give_up)),
+            leftovers=Leftovers(context, Here(routes.leads, worker.has, stores, copier.give_up)),
         )
     )
     for route in routes:
@@ -170,17 +170,17 @@ def watchers(parts: Parts) -> Sequence[Source]:
     async def send(events: list[ObjectEvent]) -> None:
         await parts.queue.send([Outgoing(encode(e)) for e in events])
 
-    settings, routes, world = parts.settings, parts.routes, parts.world
-    sources: list[Source] = [ApprovedDeletes(world.ledger, send, world.clock, world.observer)]
+    settings, routes, context = parts.settings, parts.routes, parts.context
+    sources: list[Source] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = address(settings.stores[name])
         watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
         if settings.stores[name].special_files == "follow":
             watched = replace(watched, follows=partial(is_followed, folder.path))
-        reconciler = Reconciler(parts.stores[name], provider, bucket, routes, world.ledger, world.clock.time)
-        guarded = Guarded(name, provider, bucket, routes, world.ledger, world.clock, world.observer)
+        reconciler = Reconciler(parts.stores[name], provider, bucket, routes, context.ledger, context.clock.time)
+        guarded = Guarded(name, provider, bucket, routes, context.ledger, context.clock, context.observer)
         guard = DeleteGuard(guarded, folder)
-        sources.append(FolderSource(watched, reconciler, guard, send, world.clock, world.observer))
+        sources.append(FolderSource(watched, reconciler, guard, send, context.clock, context.observer))
     return sources
 
 
@@ -215,9 +215,9 @@ def _copier(
     return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts, same)
 
 
-def _outbox(settings: Settings, opener: Opener, world: World) -> Outbox | None:
+def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
     queue = opener.dead_letters()
-    return Outbox(world, QueueDeadLetters(queue), Backoff(settings.retry.base, settings.retry.cap)) if queue else None
+    return Outbox(context, QueueDeadLetters(queue), Backoff(settings.retry.base, settings.retry.cap)) if queue else None
 
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:

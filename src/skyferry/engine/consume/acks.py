@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import Held, Hold
-from skyferry.engine.telemetry import Teller
+from skyferry.engine.telemetry import Reporter
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, EventQueue
 
@@ -15,8 +15,8 @@ from skyferry.ports import Clock, EventQueue
 class Closer:
     """Acks and releases in batches, one task per queue and kind. A failed ack is no loss: the message comes again, settled."""
 
-    def __init__(self, hold: Hold, clock: Clock, teller: Teller, batch: int) -> None:
-        self._hold, self._clock, self._teller, self._batch = hold, clock, teller, batch
+    def __init__(self, hold: Hold, clock: Clock, reporter: Reporter, batch: int) -> None:
+        self._hold, self._clock, self._reporter, self._batch = hold, clock, reporter, batch
         self._batchers: dict[tuple[str, bool], Batcher[Held, None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()  # set whenever there is more room
@@ -58,7 +58,7 @@ class Closer:
                 try:
                     await (self._ack(queue, batch) if ack else self._release(queue, batch))
                 except QueueError as error:
-                    self._teller.queue_failed(queue.name, error)
+                    self._reporter.report_queue_failure(queue.name, error)
                 for held in batch:
                     self._hold.messages.pop(held, None)
                 self.changed.set()
@@ -69,7 +69,7 @@ class Closer:
 
     async def _ack(self, queue: EventQueue, batch: Sequence[Held]) -> None:
         await queue.ack([held.message for held in batch])
-        self._teller.acked(queue.name, len(batch))
+        self._reporter.report_acks(queue.name, len(batch))
 
     async def _release(self, queue: EventQueue, batch: Sequence[Held]) -> None:
         """Grouped by the tenth of a second, so that a store's outage costs few calls."""
@@ -79,4 +79,4 @@ class Closer:
             delays.setdefault(round(max(0.0, (held.again or now) - now), 1), []).append(held)
         for delay, group in delays.items():
             await queue.release([held.message for held in group], delay)
-            self._teller.released(queue.name, len(group), delay)
+            self._reporter.report_releases(queue.name, len(group), delay)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from skyferry.engine.consume.in_flight import Held
-from skyferry.engine.telemetry import Teller
+from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed
 from skyferry.model import ObjectEvent, Transfer
@@ -46,9 +46,9 @@ class Read:
 class Intake:
     """Reads messages. Nothing is dropped: what becomes no transfer is in the answer, or counted."""
 
-    def __init__(self, reader: Reader, tell: Teller, clock: Clock, unknown: Mapping[str, str]) -> None:
+    def __init__(self, reader: Reader, tell: Reporter, clock: Clock, unknown: Mapping[str, str]) -> None:
         """`unknown` has `unknown_buckets` by the name of the queue; of queues that it does not have, it is keep."""
-        self._reader, self._tell, self._clock, self._unknown = reader, tell, clock, unknown
+        self._reader, self._reporter, self._clock, self._unknown = reader, tell, clock, unknown
 
     def read(self, held: Held) -> Read:
         """Everything in one message. Raises nothing for what it is: a bug that one message meets must not stop the others."""
@@ -66,9 +66,9 @@ class Intake:
             found.letters.append(self._unreadable(held, error, message.body, _message_id(held)))
             return found
         if parsed.test:
-            self._tell.test_message(held.queue.name)
+            self._reporter.report_test_message(held.queue.name)
         for name in parsed.ignored:
-            self._tell.ignored(held.queue.name, name)
+            self._reporter.report_ignored(held.queue.name, name)
         for number, faulty in enumerate(parsed.faulty):
             body = faulty.piece.body() or message.body
             found.letters.append(self._unreadable(held, faulty.error, body, _piece_id(held, f"record {number}")))
@@ -87,7 +87,7 @@ class Intake:
             found.letters.append(self._unreadable(held, error, piece or held.message.body, name))
             return
         if transfers:
-            self._tell.event(held.queue.name, event)
+            self._reporter.report_event(held.queue.name, event)
             found.transfers += [replace(t, asked=True) for t in transfers] if held.asked else transfers
             return
         why = self._reader.untaken(event, held.origin)
@@ -101,7 +101,7 @@ class Intake:
     def _refused(self, held: Held, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""
         rules = tuple((each.route, each.rule) for each in why.rules)
-        self._tell.event(held.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
+        self._reporter.report_event(held.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
         now = self._clock.time()
         found.refusals.append(Refusal(event.source, event.change, event.event_id, event.occurred_at, now, rules))
         if held.letter:
@@ -112,9 +112,9 @@ class Intake:
         wanted = self._unknown.get(held.origin, "keep")
         if wanted == "release" and not held.letter:
             found.release = min(2.0**held.message.attempt, LONGEST)
-            self._tell.unknown_bucket(held.queue.name, event, "released")
+            self._reporter.report_unknown_bucket(held.queue.name, event, "released")
         elif wanted == "ignore":
-            self._tell.unknown_bucket(held.queue.name, event, "ignored")
+            self._reporter.report_unknown_bucket(held.queue.name, event, "ignored")
         else:
             source = event.source
             error = UnroutedBucket(
@@ -126,10 +126,10 @@ class Intake:
             )
             parts = ("unrouted", source.provider, source.bucket, source.key, event.change, event.event_id)
             found.letters.append(self._letter(held, event, error, piece, _digest(*parts)))
-            self._tell.unknown_bucket(held.queue.name, event, "kept")
+            self._reporter.report_unknown_bucket(held.queue.name, event, "kept")
 
     def _unreadable(self, held: Held, error: SkyferryError, body: bytes, name: str) -> DeadLetter:
-        self._tell.unreadable(held.queue.name, error)
+        self._reporter.report_unreadable(held.queue.name, error)
         return DeadLetter(
             id=name,
             at=self._clock.time(),

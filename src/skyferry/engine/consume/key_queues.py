@@ -9,7 +9,7 @@ from skyferry import retry
 from skyferry.engine.consume.acks import Closer
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import Chain, Hold, Job
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.admission import Lane, Slot
@@ -32,12 +32,12 @@ class ChainPolicy:
 class Chains:
     """Runs the transfers in hand."""
 
-    def __init__(self, world: World, copier: Copier, policy: ChainPolicy, hold: Hold, closer: Closer) -> None:
-        self._w, self._copier, self._policy, self._hold, self._closer = world, copier, policy, hold, closer
-        self._tell = world.teller
+    def __init__(self, context: EngineContext, copier: Copier, policy: ChainPolicy, hold: Hold, closer: Closer) -> None:
+        self._context, self._copier, self._policy, self._hold, self._closer = context, copier, policy, hold, closer
+        self._reporter = context.reporter
         self._small, self._large = Lane(policy.transfers), Lane(policy.large_transfers)
-        self.settler: Batcher[Settlement, bool] = Batcher(world.ledger.settle, policy.batch, "settle")
-        self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(world.ledger.save, policy.batch, "save")
+        self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
+        self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save, policy.batch, "save")
         self.stopping = False  # begin nothing new
 
     async def run(self, chain: Chain) -> None:
@@ -68,18 +68,20 @@ class Chains:
     async def _attempt(self, chain: Chain, job: Job, slot: Slot) -> Outcome:
         """One attempt; every failure becomes an outcome."""
         if job.claim is None or self.stopping:
-            return Released(self._w.clock.time())
+            return Released(self._context.clock.time())
         if job.ended is not None:
             return job.ended
         claim = _claim(chain, job)
         if claim.lost >= self._policy.lost_leases:
-            return self._dead(job, Failure(claim.attempt, self._w.clock.time(), "worker_lost", _LOST, burned=True))
-        route = self._w.routes[job.transfer.route]
-        breakers = [self._w.breakers[s] for s in {route.source_store, route.store} if s in self._w.breakers]
+            return self._dead(
+                job, Failure(claim.attempt, self._context.clock.time(), "worker_lost", _LOST, burned=True)
+            )
+        route = self._context.routes[job.transfer.route]
+        breakers = [self._context.breakers[s] for s in {route.source_store, route.store} if s in self._context.breakers]
         if wait := max((b.wait() for b in breakers), default=0.0):
-            return Released(self._w.clock.time() + wait * (1 + self._w.random.random() / 4))
+            return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
         job.attempt, job.looked = Attempt(claim, slot, chain.uploads, self.saver.put), self._hold.came
-        self._tell.claimed(job.transfer, claim.attempt)
+        self._reporter.report_claim(job.transfer, claim.attempt)
         with ExitStack() as probes:
             for breaker in breakers:
                 if breaker.enter():
@@ -89,25 +91,25 @@ class Chains:
             except LedgerError as error:  # an upload could not be remembered: says nothing about the object
                 if isinstance(error, Fenced):
                     return self._failed(job, claim, error)
-                self._tell.ledger_failed(job.transfer, error)
-                return Released(self._w.clock.time() + 1.0)
+                self._reporter.report_ledger_failure(job.transfer, error)
+                return Released(self._context.clock.time() + 1.0)
             except SkyferryError as error:
                 return self._failed(job, claim, error)
             except Exception as bug:  # noqa: BLE001 - the object must not be lost by it: it is told, and tried again
                 return self._failed(job, claim, InternalError(f"{type(bug).__name__}: {bug}"))
 
     def _failed(self, job: Job, claim: Claim, error: SkyferryError) -> Outcome:
-        breaker, held = self._w.breakers.get(error.store), job.holders[0]
+        breaker, held = self._context.breakers.get(error.store), job.holders[0]
         decision = retry.decide(
             error,
             claim.attempt,
             job.transfer.max_retries,
             healthy=breaker is None or breaker.healthy(error.side, error.since),
             backoff=self._policy.backoff,
-            random=self._w.random.random(),
+            random=self._context.random.random(),
             unburned=held.unburned,
         )
-        now = self._w.clock.time()
+        now = self._context.clock.time()
         burned = not isinstance(decision, retry.Again) or decision.burned
         held.unburned += not burned
         failure = Failure(claim.attempt, now, error.kind, str(error), burned)
@@ -131,7 +133,7 @@ class Chains:
         last = not chain.jobs and chain.key not in self._hold.claiming
         again: float | None = None
         if job.claim is None:
-            again = self._w.clock.time() + 1.0
+            again = self._context.clock.time() + 1.0
         else:
             if last:
                 self._hold.free(chain, job.claim.fence)
@@ -139,17 +141,17 @@ class Chains:
                 if await self.settler.put(Settlement(job.claim, outcome, last, tuple(chain.uploads.closed))):
                     again = self._recorded(chain, job, outcome)
                 else:
-                    again = self._w.clock.time() + self._w.random.random()
-                    self._tell.fenced(job.transfer)
+                    again = self._context.clock.time() + self._context.random.random()
+                    self._reporter.report_lease_lost(job.transfer)
                     await self._undo(job, outcome)
             except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
-                again = self._w.clock.time() + self._policy.backoff.delay(3, self._w.random.random())
-                self._tell.ledger_failed(job.transfer, error)
+                again = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
+                self._reporter.report_ledger_failure(job.transfer, error)
                 await self._undo(job, outcome)  # or it may not come to us: the lease may have ended, too
         self._closer.close(self._hold.finish(job, again))
 
     def _recorded(self, chain: Chain, job: Job, outcome: Outcome) -> float | None:
-        self._tell.outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
+        self._reporter.report_outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
         chain.looks.remember(job.transfer, job.looked, outcome)
         if isinstance(outcome, Done):
             old = chain.placement or (job.claim.placement if job.claim else None)
@@ -170,13 +172,13 @@ class Chains:
         """The key was given back while these jobs came in: they need claims of its next lease."""
         jobs = [job, *(each for each in chain.jobs if each.claim and each.claim.fence <= chain.freed)]
         try:
-            answers = await self._w.ledger.claim([each.transfer for each in jobs])
+            answers = await self._context.ledger.claim([each.transfer for each in jobs])
         except LedgerError:
             answers = [Wait(each.transfer.id, 0.0, busy=True) for each in jobs]
         for each, answer in zip(jobs, answers, strict=True):
             each.claim = answer if isinstance(answer, Claim) else None
             if isinstance(answer, Settled):
-                self._tell.duplicate(each.transfer, answer)
+                self._reporter.report_duplicate(each.transfer, answer)
 
 
 def _claim(chain: Chain, job: Job) -> Claim:

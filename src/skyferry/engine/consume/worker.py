@@ -16,11 +16,11 @@ from skyferry.engine.consume.in_flight import Chain, Held, Hold, Job
 from skyferry.engine.consume.intake import Intake, Read, Reader
 from skyferry.engine.consume.key_queues import ChainPolicy, Chains
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.orphans import end_redriven
 from skyferry.engine.resilience.admission import Breaker, BreakerState
-from skyferry.engine.telemetry import Deaf, Teller
+from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
@@ -47,16 +47,16 @@ class Worker:
     """Runs until `drain` is called. One per process; many may share queues and ledger."""
 
     def __init__(
-        self, world: World, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
+        self, context: EngineContext, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
     ) -> None:
-        self._w, self._queues, self._policy = world, queues, policy
+        self._context, self._queues, self._policy = context, queues, policy
         self._hold = Hold(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
-        self._tell = world.teller
-        self._intake = Intake(reader, self._tell, world.clock, policy.unknown_buckets)
-        self._reread = Intake(reader, Teller(Deaf(), world.clock), world.clock, policy.unknown_buckets)
-        self._dates = Dates(reader, world.routes, copier.stores)
-        self._closer = Closer(self._hold, world.clock, self._tell, policy.batch)
-        self._chains = Chains(world, copier, policy.chains, self._hold, self._closer)
+        self._reporter = context.reporter
+        self._intake = Intake(reader, self._reporter, context.clock, policy.unknown_buckets)
+        self._reread = Intake(reader, Reporter(NullObserver(), context.clock), context.clock, policy.unknown_buckets)
+        self._dates = Dates(reader, context.routes, copier.stores)
+        self._closer = Closer(self._hold, context.clock, self._reporter, policy.batch)
+        self._chains = Chains(context, copier, policy.chains, self._hold, self._closer)
         self._stop, self._late = asyncio.Event(), asyncio.Event()
         self._running: dict[asyncio.Task[None], Chain] = {}
 
@@ -125,9 +125,9 @@ class Worker:
                     await self._accept(queue, messages, tasks)
             except (QueueError, LedgerError) as error:
                 failures += 1
-                self._tell.queue_failed(queue.name, error)
+                self._reporter.report_queue_failure(queue.name, error)
                 await self._rest(
-                    self._policy.chains.backoff.delay(failures, self._w.random.random(), error.retry_after)
+                    self._policy.chains.backoff.delay(failures, self._context.random.random(), error.retry_after)
                 )
             finally:
                 self._hold.reserve(-count)
@@ -145,33 +145,33 @@ class Worker:
 
     async def _hurry(self) -> None:
         await self._stop.wait()
-        await self._w.clock.sleep(self._policy.poll + FAREWELL)
+        await self._context.clock.sleep(self._policy.poll + FAREWELL)
         self._late.set()
 
     def _pause(self) -> float:
         """Seconds for which nothing should be received: there is no room for what waits, or nothing could be worked on."""
         if self._hold.waiting.overfull:
             return TURN
-        return min(map(self._unwanted, self._w.routes), default=0.0)
+        return min(map(self._unwanted, self._context.routes), default=0.0)
 
     def _unwanted(self, route: str) -> float:
         """The same of one route. A store that was down is tried with what waits for it, if any of it is due soon."""
         if (wait := self._blocked([route])) > 0 or all(b.state is BreakerState.CLOSED for b in self._breakers(route)):
             return wait
-        return TURN if self._hold.waiting.soon(route, self._w.clock.monotonic() + 2 * TURN) else 0.0
+        return TURN if self._hold.waiting.soon(route, self._context.clock.monotonic() + 2 * TURN) else 0.0
 
     def _blocked(self, routes: Iterable[str]) -> float:
         """Seconds until the first of these routes may be tried; 0 also where none of them is known."""
         return min((max((b.wait() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
 
     def _breakers(self, route: str) -> list[Breaker]:
-        known = self._w.routes.get(route)
+        known = self._context.routes.get(route)
         stores = dict.fromkeys((known.source_store, known.store)) if known else {}
-        return [self._w.breakers[store] for store in stores if store in self._w.breakers]
+        return [self._context.breakers[store] for store in stores if store in self._context.breakers]
 
     async def _resume(self, tasks: asyncio.TaskGroup) -> None:
         """Begin again with the messages that have waited long enough."""
-        waiting, clock = self._hold.waiting, self._w.clock
+        waiting, clock = self._hold.waiting, self._context.clock
         while not self._stop.is_set():
             count = min(self._policy.batch, self._hold.slack)
             if not (batch := waiting.take(clock.monotonic(), count, self._one_each())):
@@ -183,25 +183,25 @@ class Worker:
             try:
                 await self._begin(batch, tasks)
             except LedgerError as error:
-                self._tell.queue_failed(batch[0].queue.name, error)
+                self._reporter.report_queue_failure(batch[0].queue.name, error)
 
     def _one_each(self) -> Callable[[Iterable[str]], float]:
         """`_blocked`, for one look at the waiting room: a store that is tried again gets as many messages as it has probes."""
-        probed: Counter[str] = Counter()
+        probed, random = Counter[str](), self._context.random.random
 
         def blocked(routes: Iterable[str]) -> float:
             if (wait := self._blocked(routes)) > 0:
-                return wait * (1 + self._w.random.random() / 4)
+                return wait * (1 + random() / 4)
             half_open = [r for r in routes if any(b.state is not BreakerState.CLOSED for b in self._breakers(r))]
             probed.update(half_open)
-            return TURN * (1 + self._w.random.random()) if half_open and max(probed[r] for r in half_open) > 1 else 0.0
+            return TURN * (1 + random()) if half_open and max(probed[r] for r in half_open) > 1 else 0.0
 
         return blocked
 
     async def _rest(self, seconds: float) -> None:
         """For as long as this, or until a drain."""
-        end = self._w.clock.monotonic() + seconds
-        while not self._stop.is_set() and (left := end - self._w.clock.monotonic()) > 0:
+        end = self._context.clock.monotonic() + seconds
+        while not self._stop.is_set() and (left := end - self._context.clock.monotonic()) > 0:
             await self._wait(left)
 
     async def _wait(self, seconds: float) -> None:
@@ -214,7 +214,7 @@ class Worker:
         if not self._stop.is_set():
             waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait())]
             if seconds < inf:
-                waits.append(asyncio.ensure_future(self._w.clock.sleep(seconds)))
+                waits.append(asyncio.ensure_future(self._context.clock.sleep(seconds)))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -222,7 +222,7 @@ class Worker:
                     each.cancel()
 
     async def _accept(self, queue: EventQueue, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
-        self._tell.received(queue.name, len(messages))
+        self._reporter.report_receive(queue.name, len(messages))
         batch = [Held(queue, m) for m in messages]
         self._hold.messages.update(dict.fromkeys(batch))
         await self._begin(batch, tasks)
@@ -234,11 +234,11 @@ class Worker:
             batch = [held for held in batch if held not in late]
         reads = [(held, (self._reread if held.waits else self._intake).read(held)) for held in batch]
         fresh: list[Job] = []
-        now = self._w.clock.time()
+        now = self._context.clock.time()
         try:
             for held, read in reads:
                 if held.letter:
-                    await end_redriven(self._w.ledger, held, read, now)
+                    await end_redriven(self._context.ledger, held, read, now)
         except LedgerError:
             self._abandon(batch, fresh)
             raise
@@ -262,15 +262,15 @@ class Worker:
         buried = [letter for read in reads for letter in read.letters]
         refusals = [refusal for read in reads for refusal in read.refusals]
         if buried:
-            await self._w.ledger.bury(buried)
+            await self._context.ledger.bury(buried)
         if refusals:
-            await self._w.ledger.refuse(refusals)
+            await self._context.ledger.refuse(refusals)
 
     async def _claim(self, fresh: list[Job], tasks: asyncio.TaskGroup) -> None:
         keys = [job.key for job in fresh]
         self._hold.begin_claim(keys)
         try:
-            answers = await self._w.ledger.claim([job.transfer for job in fresh]) if fresh else []
+            answers = await self._context.ledger.claim([job.transfer for job in fresh]) if fresh else []
             for job, answer in zip(fresh, answers, strict=True):
                 self._answered(job, answer, tasks)
         finally:
@@ -281,10 +281,10 @@ class Worker:
             job.claim = answer
             self._start(job, tasks)
         elif isinstance(answer, Settled):
-            self._tell.duplicate(job.transfer, answer)
+            self._reporter.report_duplicate(job.transfer, answer)
             self._closer.close(self._hold.finish(job))
         else:  # the owner of a busy key tells nobody when it is done: ask again, ever more seldom
-            soon = self._w.clock.time() + busy_pause(job.holders[0].waits, self._w.random.random())
+            soon = self._context.clock.time() + busy_pause(job.holders[0].waits, self._context.random.random())
             self._closer.close(self._hold.finish(job, min(answer.until, soon) if answer.busy else answer.until))
 
     def _start(self, job: Job, tasks: asyncio.TaskGroup) -> None:
@@ -305,13 +305,13 @@ class Worker:
 
     def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
         """The ledger or a source did not answer: nothing of this was begun, and it comes again."""
-        now, backoff = self._w.clock.time(), self._policy.chains.backoff
+        now, backoff = self._context.clock.time(), self._policy.chains.backoff
         for held in empty:
-            held.again = now + backoff.delay(held.waits + 1, self._w.random.random())
+            held.again = now + backoff.delay(held.waits + 1, self._context.random.random())
         self._closer.close(empty)
         for job in fresh:
             waits = job.holders[0].waits
-            self._closer.close(self._hold.finish(job, now + backoff.delay(waits + 1, self._w.random.random())))
+            self._closer.close(self._hold.finish(job, now + backoff.delay(waits + 1, self._context.random.random())))
 
     async def _keep(self) -> None:
         """Renew every lease in hand, those still waiting for their turn too; a queue that hangs holds up no other."""
@@ -323,7 +323,7 @@ class Worker:
     async def _keep_messages(self, queue: EventQueue) -> None:
         async for _ in self._rounds(queue.lease):
             groups: dict[float, list[Held]] = {}
-            now = self._w.clock.monotonic()
+            now = self._context.clock.monotonic()
             for held in self._hold.messages:
                 if held.queue is queue and held.until < now + 0.9 * queue.lease:
                     groups.setdefault(self._hold.waiting.lease(held, queue.lease, now), []).append(held)
@@ -345,10 +345,10 @@ class Worker:
                 self._hold.messages.pop(held, None)
 
     async def _keep_claims(self) -> None:
-        async for _ in self._rounds(self._w.ledger.lease):
+        async for _ in self._rounds(self._context.ledger.lease):
             jobs = [job for job in self._hold.jobs.values() if job.claim is not None]
             with suppress(LedgerError):
-                lost = await self._w.ledger.renew([job.claim for job in jobs if job.claim]) if jobs else []
+                lost = await self._context.ledger.renew([job.claim for job in jobs if job.claim]) if jobs else []
                 gone = {claim.transfer.id for claim in lost}
                 for job in jobs:
                     if job.attempt and job.transfer.id in gone:
@@ -356,7 +356,7 @@ class Worker:
 
     async def _rounds(self, lease: float) -> AsyncIterator[None]:
         """Three within a lease, however long each takes."""
-        clock, due = self._w.clock, self._w.clock.monotonic()
+        clock, due = self._context.clock, self._context.clock.monotonic()
         while True:
             due = max(due + lease / 3, clock.monotonic())
             await clock.sleep(due - clock.monotonic())
@@ -366,14 +366,15 @@ class Worker:
         """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
         self._closer.give_back()
         await self._give_back([t for t, chain in self._running.items() if not self._begun(chain)])
-        deadline = self._w.clock.monotonic() + self._policy.drain
-        while self._running and self._w.clock.monotonic() < deadline:
-            await self._w.clock.sleep(0.05)
+        clock = self._context.clock
+        deadline = clock.monotonic() + self._policy.drain
+        while self._running and clock.monotonic() < deadline:
+            await clock.sleep(0.05)
         await self._give_back([t for t, chain in self._running.items() if not self._concluding(chain)])
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._chains.drained()
         closed = asyncio.ensure_future(self._closer.drained())  # a queue may hang: then what is settled comes again
-        patience = asyncio.ensure_future(self._w.clock.sleep(max(FAREWELL, deadline - self._w.clock.monotonic())))
+        patience = asyncio.ensure_future(clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
         await asyncio.wait({closed, patience}, return_when=asyncio.FIRST_COMPLETED)
         closed.cancel()
         patience.cancel()
@@ -383,10 +384,10 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        now = self._w.clock.time()
+        now = self._context.clock.time()
         left = [job for job in self._hold.jobs.values() if job.key in keys]
         with suppress(LedgerError):  # then the leases run out by themselves
-            await self._w.ledger.settle([Settlement(job.claim, Released(now)) for job in left if job.claim])
+            await self._context.ledger.settle([Settlement(job.claim, Released(now)) for job in left if job.claim])
         for job in left:
             self._closer.close(self._hold.finish(job, now))
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from skyferry.engine.telemetry import Teller
+from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
 from skyferry.ports import Depth, EventQueue, Filter, Ledger, Message, Outgoing, letters
@@ -64,9 +64,9 @@ class ReturningQueue:
     the ledger does not have is marked with `letters.FOREIGN`; if it dies here too, that letter is not sent on again.
     """
 
-    def __init__(self, queue: EventQueue, ledger: Ledger, teller: Teller) -> None:
+    def __init__(self, queue: EventQueue, ledger: Ledger, reporter: Reporter) -> None:
         self.name, self.lease = queue.name, queue.lease
-        self._queue, self._ledger, self._tell = queue, ledger, teller
+        self._queue, self._ledger, self._reporter = queue, ledger, reporter
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """Raises LedgerError too."""
@@ -86,12 +86,12 @@ class ReturningQueue:
     async def _ack(self, found: Returned) -> None:
         if not (done := [*found.redriven, *found.stale]):
             return
-        self._tell.returned(self.name, "redriven", found.redriven)
-        self._tell.returned(self.name, "stale", found.stale)
+        self._reporter.report_redelivery(self.name, "redriven", found.redriven)
+        self._reporter.report_redelivery(self.name, "stale", found.stale)
         try:
             await self._queue.ack(done)
         except QueueError as error:  # they come again, and are stale
-            self._tell.queue_failed(self.name, error)
+            self._reporter.report_queue_failure(self.name, error)
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         return await self._queue.extend(messages, seconds)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink
 from skyferry.ports.letters import is_foreign
@@ -26,9 +26,9 @@ LEASE = 30.0  # seconds that a letter is ours to send; then it comes again, to w
 class Outbox:
     """Sends on what the ledger has, batch by batch. Of several processes, each letter is in the hands of one."""
 
-    def __init__(self, world: World, sink: DeadLetterSink, backoff: Backoff) -> None:
-        self._w, self._sink, self._backoff = world, sink, backoff
-        self._tell = world.teller
+    def __init__(self, context: EngineContext, sink: DeadLetterSink, backoff: Backoff) -> None:
+        self._context, self._sink, self._backoff = context, sink, backoff
+        self._reporter = context.reporter
         self._size = BATCH
         self._failures = 0
         self._turn = asyncio.Lock()
@@ -37,8 +37,8 @@ class Outbox:
         """Until cancelled."""
         while True:
             await self.flush()
-            pause = self._backoff.delay(self._failures, self._w.random.random()) if self._failures else 0.0
-            await self._w.clock.sleep(max(POLL, pause))
+            pause = self._backoff.delay(self._failures, self._context.random.random()) if self._failures else 0.0
+            await self._context.clock.sleep(max(POLL, pause))
 
     async def flush(self) -> None:
         """Send what is ready now, up to the first failure; what failed waits for the next time, behind the others."""
@@ -54,23 +54,23 @@ class Outbox:
         """Whether there may be more. After a failure they go one by one, so that one that is refused holds up no other."""
         letters: list[DeadLetter] = []
         try:
-            letters = await self._w.ledger.take_unpublished(self._size, LEASE)
+            letters = await self._context.ledger.take_unpublished(self._size, LEASE)
             if not letters:
                 return False
             foreign = [letter for letter in letters if is_foreign(letter.attributes)]
             if own := [letter for letter in letters if not is_foreign(letter.attributes)]:
                 await self._sink.publish(own)
-            await self._w.ledger.published(letters)
+            await self._context.ledger.published(letters)
         except (QueueError, LedgerError) as error:
             self._failures, self._size = self._failures + 1, 1
-            self._tell.not_published(error)
+            self._reporter.report_publish_failure(error)
             if isinstance(error, QueueError):
                 with suppress(LedgerError):  # then their lease runs out
-                    await self._w.ledger.published(letters, self._w.clock.time())
+                    await self._context.ledger.published(letters, self._context.clock.time())
             return False
         self._failures, self._size = 0, min(BATCH, 2 * self._size)
         if own:
-            self._tell.published(own)
+            self._reporter.report_published(own)
         if foreign:
-            self._tell.foreign_letters(foreign)
+            self._reporter.report_foreign_letters(foreign)
         return True

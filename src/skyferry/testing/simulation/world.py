@@ -13,7 +13,7 @@ from typing import Any
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
 from skyferry.engine.consume.key_queues import ChainPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
-from skyferry.engine.context import World
+from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
@@ -280,7 +280,7 @@ class Simulation:
         stormy = self._plan.weather
         fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)
         chaotic = Chaos(ledger, fair, dice, self.clock, LEDGER_ERRORS)
-        world = World(
+        context = EngineContext(
             ledger=chaotic,
             routes=self._routes.by_name,
             breakers={name: Breaker(BreakerPolicy(), self.clock) for name in ("source", "destination")},
@@ -294,25 +294,25 @@ class Simulation:
         destination = _Metered(Chaos(inner, stormy, dice, self.clock, STORE_ERRORS), self)
         budget = MemoryBudget(MEMORY)
         stores = {
-            name: GuardedStore(store, self._guards(world, name))
+            name: GuardedStore(store, self._guards(context, name))
             for name, store in (("source", source), ("destination", destination))
         }
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
         chains = ChainPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, chains=chains)
-        events = ReturningQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, world.teller)
+        events = ReturningQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, context.reporter)
         queues: list[EventQueue] = [events, RedriveQueue(chaotic, self.clock)]
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
-        outbox = Outbox(world, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
+        outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
-        return Worker(world, Reader(self._routes), copier, queues, policy)
+        return Worker(context, Reader(self._routes), copier, queues, policy)
 
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
 
-    def _guards(self, world: World, name: str) -> Guards:
+    def _guards(self, context: EngineContext, name: str) -> Guards:
         unlimited = RateLimiter(0.0, self.clock)
-        return Guards(world.breakers[name], unlimited, unlimited, self.clock, world.observer, world.random)
+        return Guards(context.breakers[name], unlimited, unlimited, self.clock, context.observer, context.random)
 
     def peak(self, used: int) -> None:
         """One worker has so many bytes in memory."""

@@ -163,13 +163,13 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
     kept = DoubtingLedger(url.path(settings.workspace), owner(), SystemClock()) if url.on_disk else None
 
     def find(parts: Parts) -> Sequence[ListingSource]:
-        ledger = parts.world.ledger
+        ledger = parts.context.ledger
         between = Between(
             source=patient(parts.stores["source"], patience),
             destination=patient(parts.stores["destination"], patience),
             ledger=ledger,
             queue=parts.queue,
-            clock=parts.world.clock,
+            clock=parts.context.clock,
             encode=encode,
             doubt=kept.doubted.add if kept else lambda key: None,
             refuse=tally.refused,
