@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +83,8 @@ async def test_another_folder_behind_the_name_gets_everything(home: Home) -> Non
     """By looking alone; and so does the first one when the name means it again. Nothing is looked for twice."""
     assert await home.run("one") == KEYS
     assert await home.run("two") == KEYS
-    shutil.rmtree(home.path / "one")
+    for key in KEYS:
+        (home.path / "one" / key).unlink()
     assert await home.run("one") == KEYS
     ledger = open_ledger(home.settings("one"))
     try:

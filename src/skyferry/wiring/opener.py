@@ -19,11 +19,13 @@ from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue
 from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.stores.local.blocking.bucket import Presence
 from skyferry.stores.local.special import SpecialFiles
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
 from skyferry.stores.simulator import SimulatedStore
 from skyferry.wiring.clouds import Identities, cloud_queue, cloud_store
+from skyferry.wiring.destinations import KnownDestination
 
 
 def owner() -> str:
@@ -44,6 +46,7 @@ class Opener:
         None
     )  # hears of what is no file, nor a folder
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
+    destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
@@ -86,9 +89,8 @@ class Opener:
         special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
         hear = partial(self.on_unreadable, name)
         follow = wanted.special_files == "follow"
-        local = LocalStore(
-            name, folder, on_unreadable=hear, on_special=special.found, missing=self.missing, follow=follow
-        )
+        presence = self.destinations[name].presence() if name in self.destinations else Presence(self.missing)
+        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, presence=presence, follow=follow)
         if url.scheme == "sim":
             return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
         return local

@@ -46,6 +46,7 @@ from skyferry.routing.rules import Untaken
 from skyferry.status import Status
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
+from skyferry.wiring.destinations import known_destinations, probes
 from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.identities import moved
 from skyferry.wiring.marks import marks
@@ -93,11 +94,12 @@ async def build(
     *,
     find: Callable[[Parts], Sequence[Source]] | None = None,
     ledger: Ledger | None = None,
+    create: bool = False,
 ) -> AsyncIterator[Service]:
     """A service, ready to run; closed at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
     `find` gives the sources of events in place of watched folders, for what a person asks for: provenance begins anew.
-    `ledger` takes the place of the configured one.
+    `ledger` takes the place of the configured one. `create` makes destination folders that nothing is known of.
     """
     clock, health = SystemClock(), Health(observer)
     specials = SpecialReports(observer)
@@ -113,6 +115,8 @@ async def build(
     memory = ledger or opener.ledger()
     known = await moved(memory, settings, remember=True)
     routes = Routes(settings, {} if find else marks(settings), known)
+    filled = {} if find else await known_destinations(memory, settings, routes, create=create)
+    opener = replace(opener, destinations=filled)
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = {s: opener.store(s) for s in used}
     context = EngineContext(
@@ -146,6 +150,7 @@ async def build(
             outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
+            probes=probes(filled),
             overdue=lambda: {s: store.overdue() for s, store in stores.items()},
             leftovers=Leftovers(context, Here(routes.leads, worker.has, stores, copier.give_up)),
         )

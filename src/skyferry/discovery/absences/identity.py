@@ -73,11 +73,11 @@ def _open(folder: Path, *, write: bool) -> Identity | None:
         return None
     try:
         info = os.fstat(root)
-        marker = _read(root)
+        marker = read_marker(root)
         if write and not marker:
             with suppress(OSError):  # it may be read only
                 _write(root)
-            marker = _read(root)
+            marker = read_marker(root)
         return Identity(marker, info.st_dev, info.st_ino, _mounts(folder))
     finally:
         os.close(root)
@@ -95,7 +95,8 @@ def _mounts(folder: Path) -> tuple[str, ...]:
     return tuple(found[:MOST])
 
 
-def _read(root: int) -> str:
+def read_marker(root: int) -> str:
+    """Return the marker of an open folder; "" = it has none. Raises OSError if that cannot be known."""
     try:
         own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     except OSError as error:

@@ -19,7 +19,7 @@ from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
-from skyferry.errors import ConfigError, LedgerError
+from skyferry.errors import LedgerError
 
 if TYPE_CHECKING:
     from skyferry.cli.render.observers import Show
@@ -61,16 +61,18 @@ def run(
 
 
 def _prepare(settings: Settings, samples: bool) -> None:
-    """Make the folders that are inside the workspace. Others must be there: a disk that is not mounted is no empty store."""
-    from skyferry.config.urls import StoreUrl
+    """Make the source folders that are inside the workspace. Others must be there: a disk that is not mounted is no empty store.
 
-    for name in dict.fromkeys(end for route in settings.routes for end in (route.source, route.destination)):
+    Destinations are made once the ledger has said that it does not know them.
+    """
+    from skyferry.config.urls import StoreUrl
+    from skyferry.wiring.destinations import make
+
+    destinations = {route.destination for route in settings.routes}
+    for name in dict.fromkeys(route.source for route in settings.routes if route.source not in destinations):
         url = StoreUrl.parse(settings.stores[name].url)
-        folder = url.path(settings.workspace)
-        if url.on_disk and not Path(url.location).is_absolute():
-            folder.mkdir(parents=True, exist_ok=True)
-        elif url.on_disk and not folder.is_dir():
-            raise ConfigError("the folder does not exist", where=str(folder), hint="create it, or mount its disk")
+        if url.on_disk:
+            make(url.path(settings.workspace), url)
     if samples:
         from skyferry.cli.commands.service.samples import put
 
@@ -83,7 +85,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
 
     async with AsyncExitStack() as stack:
         show = stack.enter_context(shown(settings, live))
-        service = await stack.enter_async_context(build(settings, show.observer, show.sampled))
+        service = await stack.enter_async_context(build(settings, show.observer, show.sampled, create=True))
         url = await stack.enter_async_context(_served(service, settings, show))
         stop = stack.enter_context(_Stop(service.drain, show.close))
         await stack.enter_async_context(show.running(url, folders(settings)))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,15 @@ OWN = 0o700  # the permissions of our folders: another user of the machine could
 STRIPES = 64  # locks per bucket
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Which folder at the path is the bucket, and what it means that there is none."""
+
+    missing: type[BucketNotFound] = BucketNotFound  # raised then
+    is_same: Callable[[int], bool] = lambda root: True  # whether a folder is the bucket, by its file descriptor
+    hint: str = "create the folder, or see that its disk is mounted"
+
+
 @dataclass(slots=True)
 class _Held:
     """A directory that was the bucket when it was opened, and those of ours in it."""
@@ -34,9 +43,8 @@ class _Held:
 class Bucket:
     """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
 
-    def __init__(self, folder: Path, missing: type[BucketNotFound] = BucketNotFound) -> None:
-        """`missing` is raised where the folder does not exist."""
-        self.folder, self._missing = folder, missing
+    def __init__(self, folder: Path, presence: Presence) -> None:
+        self.folder, self._presence = folder, presence
         self._held: list[_Held] = []  # the last is the bucket; file descriptors of the others may still be in use
         self._stale: list[int] = []
         self._opening = threading.Lock()
@@ -97,8 +105,7 @@ class Bucket:
         try:
             stat = os.stat(self.folder)
         except (FileNotFoundError, NotADirectoryError) as error:
-            hint = "create the folder, or see that its disk is mounted"
-            raise self._missing("the folder does not exist", where=str(self.folder), hint=hint) from error
+            raise self._absent("the folder does not exist") from error
         ident = (stat.st_dev, stat.st_ino)
         if self._held and (held := self._held[-1]).ident == ident:
             return held
@@ -108,11 +115,22 @@ class Bucket:
         try:
             root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._missing("the folder does not exist", where=str(self.folder)) from error
+            raise self._absent("the folder does not exist") from error
+        try:
+            same = self._presence.is_same(root)
+        except OSError:
+            os.close(root)
+            raise
+        if not same:
+            os.close(root)
+            raise self._absent("the folder is not the one that was filled before")
         stat = os.fstat(root)
         with self._opening:
             self._held.append(_Held((stat.st_dev, stat.st_ino), root))
             return self._held[-1]
+
+    def _absent(self, message: str) -> BucketNotFound:
+        return self._presence.missing(message, where=str(self.folder), hint=self._presence.hint)
 
     def _open_own(self, held: _Held, name: str, create: bool) -> int:
         with self._opening:

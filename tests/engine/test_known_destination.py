@@ -1,0 +1,176 @@
+"""A local destination that the ledger knows is never made anew: while it is missing, or another folder is there, work waits."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from skyferry.config.settings import Settings
+from skyferry.engine.service import Service
+from skyferry.errors import ConfigError
+from skyferry.ports import Filter
+from skyferry.records import Record
+from skyferry.wiring import build, destinations
+
+PATIENCE = 20.0  # seconds
+
+
+class Ear:
+    """Remembers records."""
+
+    def __init__(self) -> None:
+        self.heard: list[Record] = []
+
+    def on(self, record: Record) -> None:
+        """See `Observer`."""
+        self.heard.append(record)
+
+    def changes(self) -> list[Record]:
+        """Of what waits for an operator."""
+        return [r for r in self.heard if r.event == "check.changed" and r.operation == "folder_missing"]
+
+
+class Disk:
+    """A configuration whose destination is a folder that can be away."""
+
+    def __init__(self, folder: Path, destination: str = "file://destination") -> None:
+        self.folder, self.source, self.destination = folder, folder / "source", folder / "destination"
+        self.source.mkdir()
+        given = {
+            "workspace": folder,
+            "stores": {"src": {"url": "file://source"}, "dst": {"url": destination}},
+            "routes": [{"name": "r", "from": "src", "to": "dst"}],
+            "queues": [{"name": "main", "url": "sqlite://main.db"}],
+            "breaker": {"cooldown": 0.1, "max_cooldown": 0.1},
+            "retry": {"cap": 0.1, "request_tries": 1},
+        }
+        self.settings = Settings.model_validate(given)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[tuple[Service, Ear]]:
+        """A service, as `run` starts it."""
+        ear = Ear()
+        async with build(self.settings, ear, create=True) as service:
+            running = asyncio.create_task(service.run())
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    yield service, ear
+            finally:
+                running.cancel()
+                with suppress(asyncio.CancelledError):
+                    await running
+
+    async def copied(self, name: str) -> None:
+        """Drop a file, and wait for its copy."""
+        (self.source / name).write_text(name)
+        async with self.running():
+            await until(lambda: (self.destination / name).exists())
+
+    def unmount(self) -> Path:
+        """Take the folder away, with what is in it; where it is."""
+        away = self.folder / "away"
+        shutil.move(self.destination, away)
+        return away
+
+    def mount(self, away: Path) -> None:
+        """Put it back over what is there."""
+        shutil.rmtree(self.destination, ignore_errors=True)
+        shutil.move(away, self.destination)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    while not reached():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    monkeypatch.setattr(destinations, "EVERY", 0.05)
+    return Disk(tmp_path)
+
+
+async def test_a_first_start_makes_the_folder(disk: Disk) -> None:
+    """And one that was not filled, too, may be made again."""
+    async with disk.running():
+        assert disk.destination.is_dir()
+    await disk.copied("a")
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["missing", "an empty mount point"])
+async def test_work_waits_for_a_folder_that_is_not_what_it_was(disk: Disk, empty: bool) -> None:
+    """Nothing is written below the mount point; /ready, and one line of the log, say what to do; mounted, all is copied."""
+    await disk.copied("a")
+    away = disk.unmount()
+    if empty:
+        disk.destination.mkdir()
+    (disk.source / "b").write_text("b")
+    async with disk.running() as (service, ear):
+        await until(lambda: any(r.event == "transfer.retry" and r.error == "folder_missing" for r in ear.heard))
+        await until(lambda: bool(ear.changes()))
+        (check,) = [c for c in (await service.ready()).checks if c.name == "folder_missing"]
+        assert (check.state, (await service.ready()).ready) == ("degraded", True)
+        assert "mount its disk; or let this folder take its place: mkdir -p" in check.message
+        assert list(disk.destination.glob("*")) == []
+        assert disk.destination.exists() is empty
+        disk.mount(away)
+        await until(lambda: (disk.destination / "b").exists())
+        assert not (await service.ledger.dead_letters(Filter())).items
+        await until(lambda: [r.reason for r in ear.changes()] == ["degraded", "ok"])
+    assert sorted(path.name for path in disk.destination.glob("[!.]*")) == ["a", "b"]
+
+
+async def test_a_folder_that_goes_away_while_it_runs_is_not_filled_below_its_mount_point(disk: Disk) -> None:
+    await disk.copied("a")
+    async with disk.running() as (_, ear):
+        away = disk.unmount()
+        disk.destination.mkdir()
+        (disk.source / "b").write_text("b")
+        await until(lambda: any(r.event == "transfer.retry" and r.error == "folder_missing" for r in ear.heard))
+        assert list(disk.destination.glob("*")) == []
+        disk.mount(away)
+        await until(lambda: (disk.destination / "b").exists())
+
+
+async def test_another_folder_takes_its_place_as_the_hint_says(disk: Disk) -> None:
+    await disk.copied("a")
+    disk.unmount()
+    (disk.source / "b").write_text("b")
+    async with disk.running() as (_, ear):
+        await until(lambda: bool(ear.changes()))
+        command = ear.changes()[0].message.partition("take its place: ")[2].removesuffix(")")
+        process = await asyncio.create_subprocess_shell(command)
+        assert await process.wait() == 0
+        await until(lambda: (disk.destination / "b").exists())
+
+
+async def test_a_folder_that_lost_its_marker_is_known_by_its_place(disk: Disk) -> None:
+    """Somebody has cleaned up."""
+    await disk.copied("a")
+    shutil.rmtree(disk.destination / ".skyferry")
+    await disk.copied("b")
+
+
+async def test_a_ledger_that_knows_no_marker_yet_knows_by_its_copies(disk: Disk) -> None:
+    """One of an earlier version."""
+    await disk.copied("a")
+    away = disk.unmount()
+    async with build(disk.settings, Ear()) as service:
+        await service.ledger.identify(f"folder file {disk.destination.name}", "")
+    async with disk.running() as (_, ear):
+        await until(lambda: bool(ear.changes()))
+        assert not disk.destination.exists()
+        disk.mount(away)
+        await until(lambda: ear.changes()[-1].reason == "ok")
+
+
+async def test_a_folder_outside_the_workspace_that_nothing_is_known_of_must_be_there(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, f"file://{tmp_path}/nowhere")
+    with pytest.raises(ConfigError, match="does not exist"):
+        async with disk.running():
+            pass
+    assert not (tmp_path / "nowhere").exists()
