@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from skyferry import __version__
 from skyferry.model import State
 from skyferry.observe import MetricsObserver
-from skyferry.observe.metrics import Catalog
+from skyferry.observe.catalog import Catalog
 from skyferry.ports import Depth
 from skyferry.records import EVENTS, Record
 from skyferry.status import Check, Status

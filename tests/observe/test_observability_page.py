@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyferry.observe.metrics import Catalog
+from skyferry.observe.catalog import Catalog
 from skyferry.observe.reference import MEANING, fill
 from skyferry.records import EVENTS
 

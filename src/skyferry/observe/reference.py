@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from skyferry.observe.catalog import Catalog
 from skyferry.observe.logs import DEFAULT, LEVELS
-from skyferry.observe.metrics import Catalog
 from skyferry.records import EVENTS
 
 MEANING: Mapping[str, str] = {
