@@ -20,15 +20,15 @@ class Submission:
     unrouted: bool = False  # no route takes it: nothing is copied
 
 
-Part = Literal["worker", "ledger", "queue", "store", "work"]
+CheckedPart = Literal["worker", "ledger", "queue", "store", "work"]
 Condition = Literal["ok", "degraded", "down"]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """The last known condition of one part of the service."""
 
-    part: Part  # "work": waits for an operator, such as held deletes
+    part: CheckedPart  # "work": waits for an operator, such as held deletes
     name: str  # of the queue or store; otherwise the part, or for "work" the kind of work
     state: Condition
     message: str = ""
@@ -38,7 +38,7 @@ class Check:
 class Readiness:
     """All checks and their verdict."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[HealthCheck, ...]
 
     @property
     def ready(self) -> bool:
@@ -77,10 +77,10 @@ class Status:
         default_factory=dict
     )  # queue name -> seconds since the last successful receive
     oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = unknown
-    checks: tuple[Check, ...] = ()
+    checks: tuple[HealthCheck, ...] = ()
 
 
-def unrouted(bucket: str, count: int) -> str:
+def describe_unrouted(bucket: str, count: int) -> str:
     """Describe the dead letters of a bucket that matches no configured store."""
     matches = f"1 event of {bucket} matches" if count == 1 else f"{count:,} events of {bucket} match"
     return f"{matches} no configured store: kept as dead letters (unrouted_bucket)"

@@ -9,7 +9,7 @@ import pytest
 from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
 from skyferry.records import Record
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def health(heard: list[Record]) -> Health:
     return Health(SimpleNamespace(on=heard.append))
 
 
-LEDGER, EVENTS = Check("ledger", "ledger", "ok"), Check("queue", "events", "ok")
+LEDGER, EVENTS = HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "events", "ok")
 
 
 def seen(health: Health) -> list[str]:
     """What fails in checks that found nothing."""
-    checks = [health.seen(check) for check in (LEDGER, EVENTS, Check("store", "events", "ok"))]
+    checks = [health.seen(check) for check in (LEDGER, EVENTS, HealthCheck("store", "events", "ok"))]
     return [check.message for check in checks if check.state == "down"]
 
 

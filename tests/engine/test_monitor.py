@@ -17,7 +17,7 @@ from skyferry.model import State
 from skyferry.ports import Depth, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import bring, transfer
 
@@ -230,10 +230,10 @@ async def test_a_ledger_that_hangs_is_down(ledger: Ill, clock: ManualClock) -> N
 async def test_a_probe_names_what_waits_and_its_failure_hides_nothing(ledger: Ill, clock: ManualClock) -> None:
     fails = False
 
-    async def look() -> list[Check]:
+    async def look() -> list[HealthCheck]:
         if fails:
             raise LedgerError("locked")
-        return [Check("work", "deletes", "degraded", "3 deletes are held back")]
+        return [HealthCheck("work", "deletes", "degraded", "3 deletes are held back")]
 
     async with watching(ledger, clock, probes=[Probe("deletes", look)]) as found:
         await until(lambda: "deletes" in states(found), clock)
@@ -251,12 +251,12 @@ def test_a_change_is_told_once() -> None:
             told.append(record)
 
     changes = Changes(Ears())
-    full = Check("ledger", "ledger", "down", "disk is full")
-    changes.tell([Check("ledger", "ledger", "down", NOT_YET), Check("queue", "q", "ok")])
+    full = HealthCheck("ledger", "ledger", "down", "disk is full")
+    changes.tell([HealthCheck("ledger", "ledger", "down", NOT_YET), HealthCheck("queue", "q", "ok")])
     for _ in range(3):
-        changes.tell([full, Check("queue", "q", "down", "gone")])
-    changes.tell([Check("worker", "worker", "down", "it is draining")])
-    changes.tell([Check("ledger", "ledger", "ok"), Check("queue", "q", "down", "gone for good")])
+        changes.tell([full, HealthCheck("queue", "q", "down", "gone")])
+    changes.tell([HealthCheck("worker", "worker", "down", "it is draining")])
+    changes.tell([HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "down", "gone for good")])
     assert [(r.operation, r.queue, r.reason, r.message) for r in told] == [
         ("ledger", "", "down", "disk is full"),
         ("", "q", "down", "gone"),

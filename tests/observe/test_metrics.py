@@ -16,7 +16,7 @@ from skyferry.observe import MetricsObserver
 from skyferry.observe.catalog import Catalog
 from skyferry.ports import Depth
 from skyferry.records import EVENTS, Record
-from skyferry.status import Check, Status
+from skyferry.status import HealthCheck, Status
 
 NOW = Status(
     version="1",
@@ -31,7 +31,7 @@ NOW = Status(
     limiter_waiting={"dst": 9},
     receives={"main": 3.5},
     oldest={"photos": 400.0, "videos": 0.0},
-    checks=(Check("queue", "main", "degraded", "…"),),
+    checks=(HealthCheck("queue", "main", "degraded", "…"),),
 )
 
 

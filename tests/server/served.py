@@ -27,7 +27,7 @@ from skyferry.model import (
 )
 from skyferry.ports import Dead, Depth, Done, Outcome, Outgoing, Settlement
 from skyferry.server import create_app
-from skyferry.status import Check, Readiness, Status, Submission
+from skyferry.status import HealthCheck, Readiness, Status, Submission
 
 FAILURE = Failure(attempt=1, at=1795418175.5, kind="permission_denied", message="no", burned=True)
 RECEIPT = Receipt("v1", "w1", 9, Checksums(crc32c="aa"), Checksums(), Checksums(crc32c="aa"), None, 1.0, 2.5, 1)
@@ -62,7 +62,7 @@ NOW = Status(
     routes=("photos",),
     receives={"main": 1.5},
     oldest={"photos": 61.0},
-    checks=(Check("ledger", "ledger", "ok"),),
+    checks=(HealthCheck("ledger", "ledger", "ok"),),
 )
 
 
@@ -73,7 +73,7 @@ class Service:
     ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger("me", SystemClock()))
     sent: list[bytes] = field(default_factory=list)
     accepted: list[tuple[str, Outgoing]] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+    checks: list[HealthCheck] = field(default_factory=list)
     fails: Exception | None = None
     now: Status = NOW
 

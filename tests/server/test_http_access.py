@@ -17,7 +17,7 @@ from skyferry.server import check_listen
 from skyferry.server.app import routes
 from skyferry.server.middleware import PUSH
 from skyferry.server.routers.events import EXAMPLE
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 
 TOKEN = ServerSettings(token=SecretStr("hunter2"))
 PATHS = sorted(
@@ -60,7 +60,7 @@ async def test_the_right_token_is_let_in_from_any_host(service: Service) -> None
 async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service) -> None:
     """Anybody may ask whether it is; the reasons name files, hosts and accounts."""
     why = "sqs: AccessDenied: User: arn:aws:sts::111122223333:assumed-role/skyferry may not"
-    service.checks = [Check("queue", "photos", "down", why)]
+    service.checks = [HealthCheck("queue", "photos", "down", why)]
     async with connect(service, TOKEN) as client:
         for header in ("", "Bearer hunter22"):
             response = await client.get("/ready", headers={"authorization": header})
@@ -71,7 +71,7 @@ async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service
 
 
 async def test_what_is_degraded_is_named_to_who_has_the_token(service: Service) -> None:
-    service.checks = [Check("store", "archive", "down", "arn:aws:s3:::archive")]
+    service.checks = [HealthCheck("store", "archive", "down", "arn:aws:s3:::archive")]
     async with connect(service, TOKEN) as client:
         assert (await client.get("/ready")).json() == {"status": "degraded", "checks": []}
         answer = await client.get("/ready", headers={"authorization": "Bearer hunter2"})

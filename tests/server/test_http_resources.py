@@ -13,7 +13,7 @@ from skyferry.model import State
 from skyferry.observe import MetricsObserver
 from skyferry.ports import DeadLetter, Filter, Retry
 from skyferry.records import Record
-from skyferry.status import Check, Condition, Readiness
+from skyferry.status import Condition, HealthCheck, Readiness
 
 
 async def test_a_transfer_done_is_shown_with_its_receipt(client: httpx.AsyncClient, service: Service) -> None:
@@ -215,9 +215,9 @@ async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None
 async def test_it_is_healthy_even_where_it_is_not_ready(client: httpx.AsyncClient, service: Service) -> None:
     assert (await client.get("/ready")).json() == {"status": "ready", "checks": []}
     service.checks = [
-        Check("worker", "worker", "down", "it is draining"),
-        Check("ledger", "ledger", "ok"),
-        Check("queue", "main", "degraded", "its depth is not known"),
+        HealthCheck("worker", "worker", "down", "it is draining"),
+        HealthCheck("ledger", "ledger", "ok"),
+        HealthCheck("queue", "main", "degraded", "its depth is not known"),
     ]
     found = problem(await client.get("/ready"), 503, "not-ready")
     assert found["errors"] == [
@@ -228,7 +228,7 @@ async def test_it_is_healthy_even_where_it_is_not_ready(client: httpx.AsyncClien
 
 
 async def test_what_is_down_is_named_also_where_it_can_work(client: httpx.AsyncClient, service: Service) -> None:
-    service.checks = [Check("queue", "a", "down", "no such queue"), Check("queue", "b", "ok")]
+    service.checks = [HealthCheck("queue", "a", "down", "no such queue"), HealthCheck("queue", "b", "ok")]
     answer = await client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["checks"][0] == {"part": "queue", "name": "a", "state": "down", "message": "no such queue"}
@@ -255,9 +255,9 @@ def test_it_is_ready_with_a_ledger_and_a_queue(
     worker: Condition, ledger: Condition, queues: list[Condition], others: list[Condition], ready: bool, degraded: bool
 ) -> None:
     """What a store lacks keeps no event from being taken in."""
-    checks = [Check("worker", "worker", worker), Check("ledger", "ledger", ledger)]
-    checks += [Check("queue", f"{n}", state) for n, state in enumerate(queues)]
-    checks += [Check("store", f"{n}", state) for n, state in enumerate(others)]
+    checks = [HealthCheck("worker", "worker", worker), HealthCheck("ledger", "ledger", ledger)]
+    checks += [HealthCheck("queue", f"{n}", state) for n, state in enumerate(queues)]
+    checks += [HealthCheck("store", f"{n}", state) for n, state in enumerate(others)]
     found = Readiness(tuple(checks))
     assert (found.ready, found.degraded) == (ready, degraded)
 

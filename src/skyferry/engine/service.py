@@ -21,7 +21,7 @@ from skyferry.engine.submission import take
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
-from skyferry.status import Check, Condition, Readiness, Status, Submission, unrouted
+from skyferry.status import Condition, HealthCheck, Readiness, Status, Submission, describe_unrouted
 
 SAMPLE = 1.0  # seconds between samples of what is known, for the metrics
 OVERDUE = 10.0  # seconds behind its time after which a request to a store is a sign that the store stands still
@@ -167,25 +167,27 @@ class Service:
             ages.update({route: max(ages.get(route, 0.0), now - at) for route, at in known.items()})
         return ages
 
-    def _checks(self) -> Iterator[Check]:
-        yield Check("worker", "worker", *self._worker_state())
+    def _checks(self) -> Iterator[HealthCheck]:
+        yield HealthCheck("worker", "worker", *self._worker_state())
         yield from (self._a.health.seen(check) if self._a.health else check for check in self._monitor.checks())
         overdue = self._a.overdue()
         for store, breaker in self._a.context.breakers.items():
             late = overdue.get(store, 0.0)
             if breaker.state == "open":
-                yield Check("store", store, "down", "its circuit breaker is open: work for it waits")
+                yield HealthCheck("store", store, "down", "its circuit breaker is open: work for it waits")
             elif late > OVERDUE:
-                yield Check("store", store, "down", f"a request has been without an answer for {late:.0f} s too long")
+                yield HealthCheck(
+                    "store", store, "down", f"a request has been without an answer for {late:.0f} s too long"
+                )
             else:
-                yield Check("store", store, "ok")
+                yield HealthCheck("store", store, "ok")
 
         if buckets := self._monitor.facts.unrouted:
-            told = "; ".join(unrouted(bucket, count) for bucket, count in buckets.items())
-            yield Check("work", "unrouted_bucket", "degraded", told)
+            told = "; ".join(describe_unrouted(bucket, count) for bucket, count in buckets.items())
+            yield HealthCheck("work", "unrouted_bucket", "degraded", told)
         if held := self._monitor.facts.held:
             told = "; ".join(f"{count:,} deletes of {store} are held" for store, count in held.items())
-            yield Check("work", "held_deletes", "degraded", f"{told}: skyferry deletes list")
+            yield HealthCheck("work", "held_deletes", "degraded", f"{told}: skyferry deletes list")
 
     def _worker_state(self) -> tuple[Condition, str]:
         if self._a.worker.draining:

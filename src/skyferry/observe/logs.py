@@ -80,7 +80,7 @@ def redact(text: str) -> str:
     return _SECRET.sub(r"\1***", text)
 
 
-def dumps(value: object) -> str:
+def encode_json(value: object) -> str:
     """Encode JSON in one line, whatever the strings contain. Lone surrogates (unreadable file names) are escaped."""
     try:
         line = orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
@@ -149,7 +149,7 @@ class LogObserver:
 
 
 def _json(at: datetime, level: Level, event: str, values: Mapping[str, object]) -> bytes:
-    return dumps({"time": at, "level": level, "event": event, **values}).encode() + b"\n"
+    return encode_json({"time": at, "level": level, "event": event, **values}).encode() + b"\n"
 
 
 def _key_first(name: str) -> bool:
@@ -159,6 +159,6 @@ def _key_first(name: str) -> bool:
 def _field(name: str, value: object) -> str:
     if isinstance(value, float):
         return f"{name}={value:.3f}s"
-    text = dumps(value)
+    text = encode_json(value)
     plain = isinstance(value, str) and _PLAIN.fullmatch(text[1:-1])
     return f"{name}={text[1:-1] if plain else text}"

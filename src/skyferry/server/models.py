@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from skyferry.model import Change, Position, Priority, Provider, State
 from skyferry.ports import DeadLetter, TransferRow
-from skyferry.status import Condition, Part, Status, Submission
+from skyferry.status import CheckedPart, Condition, Status, Submission
 
 Time = Annotated[datetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(seconds, UTC))]
 Place = Annotated[str, BeforeValidator(lambda position: str(position) if isinstance(position, Position) else position)]
@@ -225,7 +225,7 @@ class Answer(BaseModel):
 class CheckView(View):
     """The condition of one part."""
 
-    part: Part = Field(description="`work` is something that waits for an operator.")
+    part: CheckedPart = Field(description="`work` is something that waits for an operator.")
     name: str = Field(description="Of the queue or store; else the part or the kind of work.")
     state: Condition
     message: str = Field(description='"" where there is nothing to say.')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 
 OVERDUE = 10.0  # seconds that a receive may take longer than it was asked to wait
 FRESH = 60.0  # seconds after a receive in which a depth that cannot be asked does not count as an outage
@@ -31,20 +31,20 @@ class Heard:
     sent: float = 0.0  # the end of the last send
 
 
-def judge(name: str, heard: Heard, now: float) -> Check:
+def judge(name: str, heard: Heard, now: float) -> HealthCheck:
     """The condition of the queue, from what is remembered. Pure."""
     fresh = heard.answered is not None and now - heard.answered < FRESH
     if heard.failure:
-        return Check("queue", name, "down", heard.failure)
+        return HealthCheck("queue", name, "down", heard.failure)
     if heard.due is not None and now > heard.due + OVERDUE:
-        return Check("queue", name, "down", f"a receive is overdue by {now - heard.due:.0f} s")
+        return HealthCheck("queue", name, "down", f"a receive is overdue by {now - heard.due:.0f} s")
     if heard.unsampled:
-        return Check("queue", name, "degraded" if fresh else "down", heard.unsampled)
+        return HealthCheck("queue", name, "degraded" if fresh else "down", heard.unsampled)
     if heard.unsent and now - heard.sent < RECENT:
-        return Check("queue", name, "degraded", f"a send failed: {heard.unsent}")
+        return HealthCheck("queue", name, "degraded", f"a send failed: {heard.unsent}")
     if heard.answered is None and (heard.depth is None or heard.depth.ready < 0):
-        return Check("queue", name, "down", NOT_YET)
-    return Check("queue", name, "ok")
+        return HealthCheck("queue", name, "down", NOT_YET)
+    return HealthCheck("queue", name, "ok")
 
 
 class HeardQueue:
@@ -56,7 +56,7 @@ class HeardQueue:
         self.heard = Heard(clock.monotonic())
 
     @property
-    def check(self) -> Check:
+    def check(self) -> HealthCheck:
         """Its condition now."""
         return judge(self.name, self.heard, self._clock.monotonic())
 

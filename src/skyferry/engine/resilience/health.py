@@ -7,7 +7,7 @@ from dataclasses import replace
 from skyferry.errors import LedgerDamaged, QueueDamaged, SkyferryError
 from skyferry.ports import Observer
 from skyferry.records import Record
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 
 LASTING = (LedgerDamaged, QueueDamaged)  # pages that are read next may be whole, and the file is damaged all the same
 
@@ -41,7 +41,7 @@ class Health:
         """What no waiting mends."""
         return next((error for error in self._errors.values() if isinstance(error, LASTING)), None)
 
-    def seen(self, check: Check) -> Check:
+    def seen(self, check: HealthCheck) -> HealthCheck:
         """Return the check of a ledger or queue with what fails there: a question may pass where work does not."""
         error = self._errors.get("" if check.part == "ledger" else check.name)
         if error is None or check.part not in ("ledger", "queue"):

@@ -16,7 +16,7 @@ from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.ports.held import by_store
 from skyferry.records import Record
-from skyferry.status import Check, Condition
+from skyferry.status import Condition, HealthCheck
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for one answer
@@ -34,7 +34,7 @@ class Probe:
     """A look at something else that /ready and the status are to name."""
 
     name: str
-    look: Callable[[], Awaitable[Sequence[Check]]]  # may raise SkyferryError: what was known is forgotten then
+    look: Callable[[], Awaitable[Sequence[HealthCheck]]]  # may raise SkyferryError: what was known is forgotten then
     every: float = 5.0  # seconds
 
 
@@ -47,7 +47,7 @@ class Facts:
     unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.unrouted`
     held: Mapping[str, int] = field(default_factory=dict)  # deletes that wait for a decision, by source
     oldest: Mapping[str, float] | None = None  # see `Ledger.oldest_unsettled`
-    check: Check = Check("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
+    check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
 
 
 class Monitor:
@@ -64,7 +64,7 @@ class Monitor:
         """`paces` are seconds between questions for the depth, by queue; without one it is asked as one that is near."""
         self.facts = Facts()
         self._ledger, self._clock, self._queues, self._paces, self._probes = ledger, clock, queues, paces, probes
-        self._found: dict[str, Sequence[Check]] = {}  # by probe
+        self._found: dict[str, Sequence[HealthCheck]] = {}  # by probe
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -76,7 +76,7 @@ class Monitor:
             for each in (self._write, self._read, self._ages):
                 tasks.create_task(each(), name=f"ledger{each.__name__}")
 
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[HealthCheck]:
         """The conditions of ledger, queues, and what the probes have found."""
         found = [check for probe in self._probes for check in self._found.get(probe.name, ())]
         return [self.facts.check, *(queue.check for queue in self._queues), *found]
@@ -114,13 +114,13 @@ class Monitor:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._ledger.check()
-                self.facts.check = Check("ledger", "ledger", "ok")
+                self.facts.check = HealthCheck("ledger", "ledger", "ok")
             except TimeoutError:
                 why = f"it could not be written within {PATIENCE:g} s: another process may hold its lock"
-                self.facts.check = Check("ledger", "ledger", "down", why)
+                self.facts.check = HealthCheck("ledger", "ledger", "down", why)
                 self.facts.oldest = None  # the look at it may hang as well
             except LedgerError as error:
-                self.facts.check = Check("ledger", "ledger", "down", str(error))
+                self.facts.check = HealthCheck("ledger", "ledger", "down", str(error))
             await self._clock.sleep(WRITE)
 
     async def _read(self) -> None:
@@ -145,7 +145,7 @@ class Monitor:
                 async with asyncio.timeout(PATIENCE):
                     self._found[probe.name] = await probe.look()
             except (SkyferryError, TimeoutError) as error:
-                self._found[probe.name] = [Check("work", probe.name, "degraded", f"it is not known: {error}")]
+                self._found[probe.name] = [HealthCheck("work", probe.name, "degraded", f"it is not known: {error}")]
             await self._clock.sleep(probe.every)
 
 
@@ -156,7 +156,7 @@ class Changes:
         self._on = observer.on
         self._states: dict[tuple[str, str], Condition] = {}
 
-    def tell(self, checks: Sequence[Check]) -> None:
+    def tell(self, checks: Sequence[HealthCheck]) -> None:
         """Once per change, however often it is called; the worker tells by itself that it drains."""
         for check in (each for each in checks if each.part != "worker"):
             key = (check.part, check.name)

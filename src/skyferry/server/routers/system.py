@@ -14,7 +14,7 @@ from skyferry.server.middleware import KNOWN
 from skyferry.server.models import Answer, CheckView, ReadyView, StatusView
 from skyferry.server.problems import ApiError, Fault
 from skyferry.server.service_port import Service
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 
 router = APIRouter(tags=["system"])
 
@@ -45,7 +45,7 @@ async def ready(service: Service, request: Request) -> ReadyView:
     return ReadyView(status="degraded" if found.degraded else "ready", checks=checks)
 
 
-def _place(check: Check) -> str:
+def _place(check: HealthCheck) -> str:
     return check.part if check.name == check.part else f"{check.part} {check.name}"
 
 

@@ -13,7 +13,7 @@ from skyferry.cli.render import output
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError, SkyferryError
 from skyferry.ports.held import by_store
-from skyferry.status import unrouted
+from skyferry.status import describe_unrouted
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -97,7 +97,9 @@ def _show(document: Mapping[str, Any]) -> None:
     else:
         hint = ": skyferry dead-letters list" if letters else ""
         output.lines(f"given up   {output.count(letters, 'dead letter')}{hint}")
-    output.lines(*(f"unrouted   {unrouted(bucket, count)}" for bucket, count in (document["unrouted"] or {}).items()))
+    output.lines(
+        *(f"unrouted   {describe_unrouted(bucket, count)}" for bucket, count in (document["unrouted"] or {}).items())
+    )
     for store, count in (document["held_deletes"] or {}).items():
         output.lines(f"held       {output.count(count, 'delete')} of {store}: skyferry deletes list")
 
