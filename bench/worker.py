@@ -34,7 +34,7 @@ from prometheus_client import CollectorRegistry
 
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.model import (
     Change,
     Checksums,
@@ -83,7 +83,7 @@ def events(provider: Provider, count: int, position: Position | None = None) -> 
     now = time.time()
     refs = [ObjectRef(provider, "source", f"{n % 100:02d}/{n}.bin") for n in range(count)]
     made = [ObjectEvent(str(uuid.uuid4()), Change.CREATED, ref, now, position=position, size=SIZE) for ref in refs]
-    return [Outgoing(encode(event)) for event in made]
+    return [Outgoing(encode_event(event)) for event in made]
 
 
 async def place(chosen: Settings, messages: list[Outgoing]) -> None:

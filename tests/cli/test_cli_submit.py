@@ -50,14 +50,14 @@ def queued() -> list[Message]:
 
 
 def events() -> list[ObjectEvent]:
-    return [native.parse(message.body) for message in queued()]
+    return [native.parse_event(message.body) for message in queued()]
 
 
 def test_an_object_from_the_command_line(cli: Cli) -> None:
     result = cli("submit", "file://source/dir/a b.txt", "--deleted", "--priority", "high", "--max-retries", "7")
     assert result.code == 0
     [message] = queued()
-    event = native.parse(message.body)
+    event = native.parse_event(message.body)
     assert (event.source.bucket, event.source.key, event.change) == ("source", "dir/a b.txt", Change.DELETED)
     assert (event.max_retries, message.priority) == (7, Priority.HIGH)
     assert event.event_id in result.out

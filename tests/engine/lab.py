@@ -19,7 +19,7 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.resilience.guarded import GuardedStore, Guards
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Message, Outgoing
@@ -73,7 +73,7 @@ class Lab:
     async def send(self, *keys: str, **changes: Any) -> list[str]:
         """Announce keys; the ids of the messages."""
         queue = MemoryQueue("events", self.clock, self.lease, self.queue_state)
-        return await queue.send([Outgoing(encode(replace(self.event(key), **changes))) for key in keys])
+        return await queue.send([Outgoing(encode_event(replace(self.event(key), **changes))) for key in keys])
 
     def event(self, key: str) -> ObjectEvent:
         """A new event of a key."""

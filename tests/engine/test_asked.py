@@ -8,7 +8,7 @@ from tests.engine.test_large_worker import Reader
 
 from skyferry.engine.submission import take
 from skyferry.errors import ObjectNotFound
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.ports import letters
 from skyferry.queues.memory import MemoryQueue
 
@@ -37,10 +37,10 @@ async def test_a_copy_that_was_removed_by_hand_is_made_again_when_a_person_submi
         with pytest.raises(ObjectNotFound):
             await lab.destination.head("k")
         queue = MemoryQueue("events", lab.clock, lab.lease, lab.queue_state)
-        await take(Reader(lab.routes), queue, [encode(lab.event("k"))])
+        await take(Reader(lab.routes), queue, [encode_event(lab.event("k"))])
         await settled(lab)
         assert (await lab.destination.head("k")).size == 4
-        await take(Reader(lab.routes), queue, [encode(lab.event("k"))])
+        await take(Reader(lab.routes), queue, [encode_event(lab.event("k"))])
         await settled(lab)
     assert [record.reason for record in lab.heard if record.event == "transfer.skipped"] == ["current", "current"]
     assert lab.told("transfer.done") == 2

@@ -16,7 +16,7 @@ from skyferry.config.settings import Settings
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import Held
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.observe import Fanout
 from skyferry.ports import Message
@@ -46,7 +46,7 @@ def settings(folder: Path, key: str = "{yyyy}/{mm}/{dd}/{name}") -> Settings:
 
 def event(key: str, at: datetime) -> bytes:
     source = ObjectRef(Provider.FILE, "source", key)
-    return encode(ObjectEvent(str(uuid.uuid4()), Change.CREATED, source, at.timestamp(), str(uuid.uuid4())))
+    return encode_event(ObjectEvent(str(uuid.uuid4()), Change.CREATED, source, at.timestamp(), str(uuid.uuid4())))
 
 
 async def test_a_second_event_on_another_day_makes_no_second_copy(tmp_path: Path) -> None:

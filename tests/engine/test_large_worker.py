@@ -16,8 +16,8 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.errors import ConnectionLost
-from skyferry.events.detect import Parsed, parse
-from skyferry.events.native import encode
+from skyferry.events.detect import Parsed, parse_message
+from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Part, Provider, Transfer, Upload
 from skyferry.ports import Filter, Outgoing
@@ -41,7 +41,7 @@ class Reader:
         self.routes = routes
 
     def parse(self, body: bytes, attributes: Any) -> Parsed:
-        return parse(body, attributes)
+        return parse_message(body, attributes)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
         return self.routes.match(event, queue)
@@ -82,7 +82,7 @@ class Lab:
         source = ObjectRef(Provider.MEMORY, "source", "k")
         ids = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
         event = ObjectEvent(ids[0], Change.CREATED, source, self.clock.time(), ids[1], max_retries=retries)
-        await self.queue.send([Outgoing(encode(event))])
+        await self.queue.send([Outgoing(encode_event(event))])
 
     def worker(self) -> Worker:
         context = EngineContext(self.ledger, self.routes.by_name, {}, self.clock, random.Random(1), Silence())

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from skyferry.config.settings import Settings
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider, State
 from skyferry.ports import Filter
 from skyferry.records import Record
@@ -71,7 +71,7 @@ class Home:
 
 def event(key: str, change: Change = Change.CREATED, about: str = "") -> bytes:
     ident = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{key} {change} {about}"))
-    return encode(ObjectEvent(ident, change, ObjectRef(Provider.FILE, "source", key), 1_795_000_000.0, ident))
+    return encode_event(ObjectEvent(ident, change, ObjectRef(Provider.FILE, "source", key), 1_795_000_000.0, ident))
 
 
 @pytest.fixture

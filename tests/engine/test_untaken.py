@@ -21,7 +21,7 @@ from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.orphans import Here, Leftovers
 from skyferry.engine.resilience.admission import MemoryBudget
 from skyferry.errors import PermissionDenied
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider, State
 from skyferry.ports import EventQueue, Filter, Outgoing, Released, Settlement
@@ -114,7 +114,7 @@ async def put(scene: Scene, key: str, bucket: str = "source") -> None:
 async def test_an_event_of_an_unknown_bucket_is_a_letter(scene: Scene) -> None:
     """A duplicate makes no second one; redriven under the corrected configuration, its object is copied."""
     await put(scene, "k", "second")
-    body = encode(scene.event("k", "second"))
+    body = encode_event(scene.event("k", "second"))
     await scene.queue.send([Outgoing(body), Outgoing(body)])
     misspelt = {"source": {"url": "memory://sekond"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(), stores=misspelt)
@@ -137,7 +137,7 @@ async def test_an_unknown_bucket_is_passed_over_on_request(
     scene: Scene, unknown: str, outcome: str, times: int
 ) -> None:
     """Released it stays in the queue for others, after ever longer pauses; ignored it is counted."""
-    await scene.queue.send([Outgoing(encode(scene.event("k", "elsewhere")))])
+    await scene.queue.send([Outgoing(encode_event(scene.event("k", "elsewhere")))])
     await scene.run(route(), unknown=unknown, seconds=25)
     assert (await scene.ledger.causes(), await scene.waiting()) == ([], times > 1)
     assert scene.told("event.passed_over") == [("event.passed_over", outcome)] * times  # after 2, 4, 8 seconds
@@ -146,7 +146,7 @@ async def test_an_unknown_bucket_is_passed_over_on_request(
 async def test_a_refused_event_is_remembered_with_its_rule(scene: Scene) -> None:
     """One step of the ledger for all of a batch."""
     refused = [scene.event("b/k", number=1), scene.event("a/k", change=Change.DELETED, number=2)]
-    await scene.queue.send([Outgoing(encode(event)) for event in refused])
+    await scene.queue.send([Outgoing(encode_event(event)) for event in refused])
     await scene.run(route(filter={"prefix": "a/"}))
     (one,), (two,) = [await scene.ledger.refusals(key) for key in ("b/k", "a/k")]
     assert (one.event_id, one.rules) == (IDS[1], (("r", "filter.prefix: a/"),))
@@ -193,7 +193,7 @@ async def dead(scene: Scene) -> str:
     """The id of a transfer of route r that is a dead letter."""
     await put(scene, "k")
     scene.stores["destination"].open = False
-    await scene.queue.send([Outgoing(encode(scene.event("k")))])
+    await scene.queue.send([Outgoing(encode_event(scene.event("k")))])
     await scene.run(route())
     scene.stores["destination"].open = True
     (letter,) = (await scene.ledger.dead_letters(ALL)).items
@@ -239,7 +239,7 @@ async def test_another_route_is_no_end_of_a_letter_whose_own_is_gone(scene: Scen
 
 async def test_a_letter_that_could_not_be_read_does_not_vanish_by_a_filter(scene: Scene) -> None:
     """Once it can be read, and no route takes it, it is a letter still."""
-    await scene.queue.send([Outgoing(encode(scene.event("k", "elsewhere")))])
+    await scene.queue.send([Outgoing(encode_event(scene.event("k", "elsewhere")))])
     await scene.run(route())
     await scene.ledger.redrive(ALL)
     stores = {"source": {"url": "memory://elsewhere"}, "destination": {"url": "memory://destination"}}
@@ -275,7 +275,7 @@ async def test_what_waits_for_a_route_that_is_gone_ends(scene: Scene, how: str) 
     assert (row.state, row.reason) == (State.SKIPPED, "no_route")
     assert ("transfer.skipped", "no_route") in scene.told("transfer.skipped")
     await put(scene, "k")
-    await scene.queue.send([Outgoing(encode(scene.event("k")))])
+    await scene.queue.send([Outgoing(encode_event(scene.event("k")))])
     await scene.run(route())
     assert scene.keys() == ["k"]
 
@@ -316,7 +316,7 @@ async def test_an_event_that_may_be_of_two_stores_is_a_letter_until_its_queue_sa
     }
     routes = [route(), {"name": "s", "from": "second", "to": "destination", "key": "second/{key}"}]
     await put(scene, "k", "second")
-    await scene.queue.send([Outgoing(encode(scene.event("k", "photos")))])
+    await scene.queue.send([Outgoing(encode_event(scene.event("k", "photos")))])
     await scene.run(*routes, stores=stores)
     (letter,) = (await scene.ledger.dead_letters(ALL)).items
     assert (letter.reason, letter.source, letter.queue) == ("unrouted_bucket", "memory://photos/k", "events")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.events import parse
+from skyferry.events import parse_message
 from skyferry.model import ObjectEvent
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -29,7 +29,7 @@ def one() -> One:
     """The only event in this JSON."""
 
     def read(body: object) -> ObjectEvent:
-        (event,) = parse(json.dumps(body).encode(), {}).events
+        (event,) = parse_message(json.dumps(body).encode(), {}).events
         return event
 
     return read

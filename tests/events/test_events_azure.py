@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse
+from skyferry.events import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]
@@ -32,30 +32,30 @@ def test_array_single_base64_and_cloudevents_say_the_same(sample: Json, one: One
     event = one(sample("azure-created"))
     body = json.dumps(sample("azure-created")).encode()
     assert one(sample("azure-created-single")) == event
-    assert parse(base64.b64encode(body), {}).events == (event,)
-    assert parse(base64.encodebytes(body).replace(b"\n", b"") + b"\r\n", {}).events == (event,)
+    assert parse_message(base64.b64encode(body), {}).events == (event,)
+    assert parse_message(base64.encodebytes(body).replace(b"\n", b"") + b"\r\n", {}).events == (event,)
     cloud = one(sample("cloudevents-created"))
     assert (cloud.format, cloud.event_id, cloud.source) == ("cloudevents", event.event_id, event.source)
 
 
 def test_ids_that_are_no_uuid_become_one(sample: Json) -> None:
     """Unique together with the source, as CloudEvents promises."""
-    events = parse(json.dumps(sample("cloudevents-several")).encode(), {}).events
+    events = parse_message(json.dumps(sample("cloudevents-several")).encode(), {}).events
     other = sample("cloudevents-several")
     other[0]["source"] = "/subscriptions/y"
-    ids = [e.event_id for e in (*events, *parse(json.dumps(other).encode(), {}).events)]
+    ids = [e.event_id for e in (*events, *parse_message(json.dumps(other).encode(), {}).events)]
     assert len(set(ids)) == 3
     assert ids[1] == ids[3]
 
 
 def test_a_file_just_begun_is_not_copied_but_once_it_is_flushed(sample: Json, one: One) -> None:
     body = sample("azure-create-file")
-    assert parse(json.dumps(body).encode(), {}).events == ()
+    assert parse_message(json.dumps(body).encode(), {}).events == ()
     assert one(sample("azure-flush-with-close")).size == 524288
 
 
 def test_a_rename_is_a_delete_of_the_old_and_a_create_of_the_new_name(sample: Json) -> None:
-    old, new = parse(json.dumps(sample("azure-renamed")).encode(), {}).events
+    old, new = parse_message(json.dumps(sample("azure-renamed")).encode(), {}).events
     assert (old.change, old.source.bucket, old.source.key) == (Change.DELETED, "fs", "old %41.txt")
     assert (new.change, new.source.bucket, new.source.key) == (Change.CREATED, "fs", "new name.txt")
     assert old.position is None, "the sequencer is comparable for the new name only"
@@ -69,7 +69,7 @@ def test_a_rename_whose_urls_are_not_encoded_is_not_decoded(sample: Json) -> Non
         "sourceUrl": "https://acct.dfs.core.windows.net/fs/old %41.txt",
         "destinationUrl": "https://acct.dfs.core.windows.net/fs/new name.txt",
     }
-    assert parse(json.dumps(body).encode(), {}).events[0].source.key == "old %41.txt"
+    assert parse_message(json.dumps(body).encode(), {}).events[0].source.key == "old %41.txt"
 
 
 def test_a_rename_that_names_no_old_name_is_refused(sample: Json, one: One) -> None:
@@ -85,7 +85,7 @@ def test_a_directory_deleted_empty_concerns_no_blob(sample: Json) -> None:
     body = sample("azure-created")
     body[0] |= {"eventType": "Microsoft.Storage.DirectoryDeleted"}
     body[0]["data"] |= {"recursive": "false"}
-    assert parse(json.dumps(body).encode(), {}).ignored == ("DirectoryDeleted",)
+    assert parse_message(json.dumps(body).encode(), {}).ignored == ("DirectoryDeleted",)
 
 
 @pytest.mark.parametrize("name", ["BlobTierChanged", "LifecyclePolicyCompleted", "StorageTaskAssignmentCompleted"])
@@ -93,7 +93,7 @@ def test_what_is_no_change_of_content_is_ignored(sample: Json, name: str) -> Non
     """A subscription without a filter delivers it, too."""
     body = sample("azure-created")
     body[0]["eventType"] = f"Microsoft.Storage.{name}"
-    assert parse(json.dumps(body).encode(), {}).ignored == (name,)
+    assert parse_message(json.dumps(body).encode(), {}).ignored == (name,)
 
 
 @pytest.mark.parametrize(

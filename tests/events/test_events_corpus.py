@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse
+from skyferry.events import parse_message
 
 CORPUS = Path(__file__).parent / "corpus"
 VALID = sorted((CORPUS / "valid").iterdir())
@@ -125,7 +125,7 @@ def test_no_file_is_left_out() -> None:
 
 @pytest.mark.parametrize("path", VALID, ids=lambda p: p.name)
 def test_a_valid_body_is_read(path: Path) -> None:
-    parsed = parse(path.read_bytes(), {})
+    parsed = parse_message(path.read_bytes(), {})
     events = [f"{e.format} {e.change} {e.source.key}" for e in parsed.events]
     assert [*events, *parsed.ignored, *(["test"] if parsed.test else [])] == READ[path.name]
 
@@ -133,8 +133,8 @@ def test_a_valid_body_is_read(path: Path) -> None:
 @pytest.mark.parametrize("path", VALID, ids=lambda p: p.name)
 def test_reading_twice_says_the_same(path: Path) -> None:
     """So a duplicate delivery has the same event ids, given or derived; and several events of one message differ."""
-    events = parse(path.read_bytes(), {}).events
-    assert parse(path.read_bytes(), {}).events == events
+    events = parse_message(path.read_bytes(), {}).events
+    assert parse_message(path.read_bytes(), {}).events == events
     assert len({e.event_id for e in events}) == len(events)
     assert all(e.correlation_id for e in events)
 
@@ -142,7 +142,7 @@ def test_reading_twice_says_the_same(path: Path) -> None:
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda p: p.name)
 def test_a_malformed_body_is_refused_with_the_field_and_the_problem(path: Path) -> None:
     with pytest.raises(EventError) as caught:
-        parse(path.read_bytes(), {})
+        parse_message(path.read_bytes(), {})
     assert (caught.value.kind, caught.value.where) == REFUSED[path.name]
     assert caught.value.message
     assert len(str(caught.value)) < 300

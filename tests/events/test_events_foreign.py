@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse
+from skyferry.events import parse_message
 
 POINTER = ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "big", "s3Key": "m-1"}]
 EVENTARC = {
@@ -52,5 +52,5 @@ def test_it_is_named(body: Any, attributes: dict[str, str], said: str) -> None:
     bodies = [raw.encode()] + ([] if attributes else [json.dumps({"Type": "Notification", "Message": raw}).encode()])
     for each in bodies:
         with pytest.raises(EventError) as caught:
-            parse(each, attributes)
+            parse_message(each, attributes)
         assert said in caught.value.hint

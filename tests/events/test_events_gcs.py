@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from skyferry.errors import EventError, InvalidKey
-from skyferry.events import parse
+from skyferry.events import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]
@@ -21,7 +21,7 @@ GENERATION = "00001610674215009182"
 def test_pulled_and_pushed_say_the_same(sample: Json, one: One) -> None:
     """Pulled: attributes beside the data. Pushed: both in an envelope."""
     message = sample("gcs-finalize")["message"]
-    pulled = parse(base64.b64decode(message["data"]), message["attributes"])
+    pulled = parse_message(base64.b64decode(message["data"]), message["attributes"])
     assert pulled.events == (one(sample("gcs-finalize")),)
 
 
@@ -96,7 +96,7 @@ def test_checksums_are_left_to_the_object(sample: Json, one: One) -> None:
 def test_a_lone_surrogate_in_an_attribute_is_a_bad_key(sample: Json) -> None:
     attributes = sample("gcs-archive")["message"]["attributes"] | {"objectId": "a\ud800"}
     with pytest.raises(InvalidKey):
-        parse(b"", attributes)
+        parse_message(b"", attributes)
 
 
 def test_a_number_for_an_attribute_is_refused(sample: Json, one: One) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyferry.errors import Disposition, EventError
-from skyferry.events import MAX_BODY, Parsed, parse
+from skyferry.events import MAX_BODY, Parsed, parse_message
 
 VALID = [p.read_bytes() for p in sorted((Path(__file__).parent / "corpus" / "valid").iterdir())]
 PULLED: Mapping[str, str] = json.loads((Path(__file__).parent / "corpus" / "valid" / "gcs-finalize.json").read_bytes())[
@@ -30,7 +30,7 @@ def survives(body: bytes, attributes: Mapping[str, str]) -> Parsed | None:
     """Reads it, or is refused in the way that is promised."""
     refused: EventError | None = None
     try:
-        parsed = parse(body, attributes)
+        parsed = parse_message(body, attributes)
     except EventError as error:
         refused = error
     if refused is not None:
@@ -121,7 +121,7 @@ def test_the_largest_body_is_read_and_a_larger_one_refused() -> None:
     native = next(b for b in VALID if b"maxRetries" in b)
     assert survives(native.ljust(MAX_BODY), {}) is not None
     with pytest.raises(EventError, match="1,048,577 bytes"):
-        parse(native.ljust(MAX_BODY + 1), {})
+        parse_message(native.ljust(MAX_BODY + 1), {})
 
 
 def test_envelopes_cannot_be_nested_without_end() -> None:
@@ -141,21 +141,21 @@ def test_one_bad_record_is_told_beside_the_good_ones() -> None:
         records: list[Any] = (value if isinstance(value, list) else (value or {}).get("Records")) or []
         for bad in (None, 7, {}, {"eventVersion": "2.1"}) if records else ():
             mixed = [bad, *records]
-            alone = parse(body, {})
-            said = parse(
+            alone = parse_message(body, {})
+            said = parse_message(
                 json.dumps(mixed if isinstance(value, list) else {**(value or {}), "Records": mixed}).encode(), {}
             )
             assert (said.events, said.ignored) == (alone.events, alone.ignored)
             assert len(said.faulty) == len(alone.faulty) + 1
             assert survives(said.faulty[0].piece.body(), {}) is None
-            again = {e.event_id for piece in said.pieces for e in parse(piece.body(), {}).events}
+            again = {e.event_id for piece in said.pieces for e in parse_message(piece.body(), {}).events}
             assert again == {e.event_id for e in said.events}
 
 
 def test_many_bad_records_are_told_in_a_bounded_number_of_errors() -> None:
     """The last has all the rest, and nothing is lost."""
     good = json.loads((Path(__file__).parent / "corpus" / "valid" / "s3-put.json").read_bytes())["Records"]
-    said = parse(json.dumps({"Records": [*good, *range(1000)]}).encode(), {})
+    said = parse_message(json.dumps({"Records": [*good, *range(1000)]}).encode(), {})
     assert len(said.faulty) == 100
     assert [record for fault in said.faulty for record in fault.piece.records] == list(range(1000))
     assert survives(json.dumps({"Records": [*good, *([0] * 10_000)]}).encode(), {}) is None
@@ -166,7 +166,7 @@ def test_a_long_event_and_a_long_list_are_refused_before_they_are_looked_through
     native = next(b for b in VALID if b"maxRetries" in b).rstrip()[:-1]
     assert survives(native + b',"unknown":"' + b"x" * 60_000 + b'"}', {}) is not None
     with pytest.raises(EventError, match="the event has"):
-        parse(native + b',"unknown":"' + b"x" * 66_000 + b'"}', {})
+        parse_message(native + b',"unknown":"' + b"x" * 66_000 + b'"}', {})
     for body in (b'{"Records":[%s]}', b"[%s]"):
         with pytest.raises(EventError, match="has 10,001 items"):
-            parse(body % b",".join([b"{}"] * 10_001), {})
+            parse_message(body % b",".join([b"{}"] * 10_001), {})

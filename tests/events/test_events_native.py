@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
-from skyferry.events import native, parse
+from skyferry.events import native, parse_message
 from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
 
 Json = Callable[[str], Any]
@@ -38,7 +38,9 @@ def test_every_field_arrives(sample: Json, one: One) -> None:
 
 def test_the_documented_examples_are_read() -> None:
     text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text()
-    first, second = (parse(block.encode(), {}).events[0] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    first, second = (
+        parse_message(block.encode(), {}).events[0] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    )
     assert (first.priority, second.change) == (Priority.HIGH, Change.DELETED)
 
 
@@ -217,10 +219,10 @@ def possible(event: ObjectEvent) -> bool:
 
 @given(events.filter(possible))
 def test_what_is_encoded_is_read_back_the_same(event: ObjectEvent) -> None:
-    assert parse(native.encode(event), {}).events == (event,)
+    assert parse_message(native.encode_event(event), {}).events == (event,)
 
 
 def test_an_event_of_another_format_is_not_encoded(sample: Json, one: One) -> None:
     """A native event cannot say that a delete is only half of an overwrite."""
     with pytest.raises(EventError):
-        native.encode(one(sample("gcs-delete-overwritten")))
+        native.encode_event(one(sample("gcs-delete-overwritten")))

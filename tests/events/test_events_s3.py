@@ -10,7 +10,7 @@ import botocore.session  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse
+from skyferry.events import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]
@@ -196,7 +196,7 @@ def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
     """By the model of its own SDK: what is not read as a change is ignored, and nothing of it is a dead letter."""
     names = botocore.session.get_session().get_service_model("s3").shape_for("Event").enum
     for name in (each.removeprefix("s3:") for each in names if "*" not in each):
-        parsed = parse(named(sample, name), {})
+        parsed = parse_message(named(sample, name), {})
         assert parsed.events or parsed.ignored == (name,), name
 
 
@@ -212,4 +212,4 @@ def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
 )
 def test_what_others_tell_besides_changes_is_ignored(sample: Json, name: str) -> None:
     """MinIO and Ceph."""
-    assert parse(named(sample, f"s3:{name}"), {}).ignored == (name,)
+    assert parse_message(named(sample, f"s3:{name}"), {}).ignored == (name,)

@@ -43,7 +43,7 @@ VALIDATOR = Draft202012Validator(STRICT, format_checker=_formats())
 
 def accepted(body: bytes) -> bool:
     try:
-        native.parse(body)
+        native.parse_event(body)
     except EventError:
         return False
     return True

@@ -14,7 +14,7 @@ from skyferry.config.load import load
 from skyferry.config.settings import Settings
 from skyferry.config.urls import address
 from skyferry.engine.abandoned_uploads import collect
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef
 from skyferry.records import Record
 from skyferry.wiring import Opener, build
@@ -45,7 +45,7 @@ def event(configured: Settings, store: str, key: str, change: Change = Change.CR
     """What says that something happened to a key."""
     provider, bucket = address(configured.stores[store])
     source = ObjectRef(provider, bucket, key)
-    return encode(ObjectEvent(str(uuid.uuid4()), change, source, time.time(), str(uuid.uuid4())))
+    return encode_event(ObjectEvent(str(uuid.uuid4()), change, source, time.time(), str(uuid.uuid4())))
 
 
 async def run(configured: Settings) -> None:

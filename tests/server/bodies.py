@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.server.served import Service, connect
 
 from skyferry.errors import EventError
-from skyferry.events import MAX_BODY, parse
+from skyferry.events import MAX_BODY, parse_message
 from skyferry.server.routers.events import EXAMPLE
 
 EVENTS, REDRIVE, QUEUE = "/v1/events", "/v1/dead-letters/redrive", "queue"
@@ -82,7 +82,7 @@ def memory(name: str) -> int:
 def said(body: bytes) -> str:
     """Read a message of a queue."""
     try:
-        return f"{len(parse(body, {}).events)} events"
+        return f"{len(parse_message(body, {}).events)} events"
     except EventError as error:
         return error.kind
 

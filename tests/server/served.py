@@ -81,7 +81,7 @@ class Service:
         if self.fails:
             raise self.fails
         self.sent += bodies
-        events = [native.parse(body) for body in bodies]
+        events = [native.parse_event(body) for body in bodies]
         return [Submission(e.event_id, e.correlation_id, (f"t-{e.source.key}",)) for e in events]
 
     async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:

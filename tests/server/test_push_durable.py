@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.errors import QueueError
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.records import Record
@@ -81,7 +81,7 @@ async def test_a_message_of_sns_that_comes_again_is_let_in_again_and_copied_once
     (tmp_path / "source" / "a.txt").write_text("x")
     event = ObjectEvent(str(uuid.uuid4()), Change.CREATED, ObjectRef(Provider.FILE, "source", "a.txt"), time.time())
     async with sns(time.time) as topic:
-        message = topic.message(text=encode(replace(event, correlation_id=event.event_id)).decode())
+        message = topic.message(text=encode_event(replace(event, correlation_id=event.event_id)).decode())
         push = PushSettings(name="s3", kind="sns", topics=(ARN,), endpoint=topic.url)
         for expected in (["transfer.done"], ["transfer.done", "transfer.duplicate"]):
             async with build(settings, Ear()) as service:

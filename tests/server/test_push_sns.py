@@ -18,7 +18,7 @@ from skyferry.clouds.identity.exchange import Request
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
-from skyferry.events import parse
+from skyferry.events import parse_message
 from skyferry.server import create_app
 from skyferry.server.push import sns as push_sns
 from skyferry.server.push.endpoints import Doors
@@ -91,7 +91,7 @@ async def test_what_is_added_to_a_signed_message_is_not_heard(
     seen = topic.message(text=(Path(__file__).parents[1] / "events/corpus/valid/s3-put.json").read_text())
     forged = json.loads((Path(__file__).parents[1] / "events/corpus/valid/native-deleted.json").read_text())
     assert (await post(client, {**forged, **seen})).status_code == 200
-    assert [event.format for event in parse(service.accepted[0][1].body, {}).events] == ["s3"]
+    assert [event.format for event in parse_message(service.accepted[0][1].body, {}).events] == ["s3"]
 
 
 async def test_a_forged_message_is_refused(client: httpx.AsyncClient, service: Service, topic: Topic) -> None:
@@ -153,7 +153,7 @@ async def test_the_end_of_a_subscription_is_told_and_not_undone(
     assert (await post(client, message)).status_code == 200
     [(_, queued)] = service.accepted
     with pytest.raises(UnknownFormat, match="sends nothing more"):
-        parse(queued.body, {})
+        parse_message(queued.body, {})
     assert set(topic.calls) == {"certificate"}
 
 

@@ -15,7 +15,7 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.events.detect import parse
+from skyferry.events.detect import parse_message
 from skyferry.model import Change, Provider
 from skyferry.server import Doors, create_app, serve
 from skyferry.testing.servers import LocalStack, RadosGateway
@@ -75,7 +75,7 @@ async def test_ceph_pushes_what_lands_in_a_bucket(form: str, radosgw_server: Rad
 
         await asyncio.to_thread(land)
         (body,) = await arrived(service, 1)
-    (event,) = parse(body, {}).events
+    (event,) = parse_message(body, {}).events
     assert (event.source.bucket, event.source.key) == (bucket, "in/a b+c.txt")
     assert event.change is Change.CREATED
 
@@ -117,5 +117,5 @@ async def test_sns_subscribes_signs_and_pushes(localstack_server: LocalStack, lo
 
         await asyncio.to_thread(land)
         bodies = await arrived(service, 2)  # a test message, and the event
-    events = [event for body in bodies for event in parse(body, {}).events]
+    events = [event for body in bodies for event in parse_message(body, {}).events]
     assert [(e.source.provider, e.source.key) for e in events] == [(Provider.AWS_S3, "in/a.txt")]

@@ -262,7 +262,7 @@ def test_events_of_a_listing_are_let_in_only_when_the_file_is_whole(looker: Look
 def test_an_event_survives_the_queue(looker: Looker, folder: Path) -> None:
     for event in looker.changes({put(folder / "a b"): {ADDED}, str(folder / "gone"): {DELETED}}):
         assert isinstance(event, ObjectEvent)
-        read = native.parse(native.encode(event))
+        read = native.parse_event(native.encode_event(event))
         assert (read.event_id, read.change, read.source, read.size) == (
             event.event_id,
             event.change,

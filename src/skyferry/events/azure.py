@@ -53,7 +53,7 @@ def is_event(fields: Fields) -> bool:
     return "specversion" in fields or "eventType" in fields
 
 
-def parse(fields: Fields) -> Parsed:
+def parse_event(fields: Fields) -> Parsed:
     """Parse one event."""
     cloud = "specversion" in fields
     if cloud:

@@ -10,13 +10,13 @@ from skyferry.errors import EventError, UnknownFormat
 from skyferry.events import azure, foreign, gcs, native, s3
 from skyferry.events.fields import MAX_BODY, Fields, Parsed, load_json, parse_records
 
-__all__ = ["MAX_BODY", "Parsed", "parse"]
+__all__ = ["MAX_BODY", "Parsed", "parse_message"]
 
 _JSON = (b"{", b"[")  # beginnings of JSON that may contain events
 _WRAPS = 3  # envelopes around an event, such as Base64 of an SNS envelope
 
 
-def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
+def parse_message(body: bytes, attributes: Mapping[str, str]) -> Parsed:
     """Parse all events of one message. Pure.
 
     Raises EventError (UnknownFormat, InvalidKey), and nothing else, if the message is not an event that Skyferry reads. If only
@@ -29,7 +29,7 @@ def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
 
 def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
     if gcs.is_notification(attributes):
-        return gcs.parse(body, attributes)
+        return gcs.parse_notification(body, attributes)
     if native.MARK in body and (found := _native(body)):
         return found
     if wraps and (inner := _from_base64(body)):
@@ -43,7 +43,7 @@ def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
     if wraps and gcs.is_push(fields):
         return _parse(*gcs.unwrap_push(fields), wraps - 1)
     try:
-        return parse_records(data, "", azure.parse) if isinstance(data, list) else _record(fields, body)
+        return parse_records(data, "", azure.parse_event) if isinstance(data, list) else _record(fields, body)
     except EventError as error:
         if hint := foreign.explain(data, attributes):
             raise type(error)(error.message, where=error.where, hint=hint) from error
@@ -52,13 +52,13 @@ def _parse(body: bytes, attributes: Mapping[str, str], wraps: int) -> Parsed:
 
 def _record(fields: Fields, body: bytes) -> Parsed:
     if "schemaVersion" in fields:
-        return Parsed((native.parse(body),))
+        return Parsed((native.parse_event(body),))
     if s3.is_records(fields):
-        return s3.parse(fields)
+        return s3.parse_notification(fields)
     if s3.is_eventbridge(fields):
         return s3.parse_eventbridge(fields)
     if azure.is_event(fields):
-        return azure.parse(fields)
+        return azure.parse_event(fields)
     raise UnknownFormat(
         "the message has no known notification format", hint="docs/reference/events.md lists the formats"
     )
@@ -67,7 +67,7 @@ def _record(fields: Fields, body: bytes) -> Parsed:
 def _native(body: bytes) -> Parsed | None:
     """Parse the most frequent format by one validation, without reading the top-level fields first."""
     try:
-        return Parsed((native.parse(body),))
+        return Parsed((native.parse_event(body),))
     except EventError:
         data = load_json(body)
         if isinstance(data, dict) and "schemaVersion" in data:

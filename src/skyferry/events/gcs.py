@@ -43,7 +43,7 @@ def unwrap_push(fields: Fields) -> tuple[bytes, Mapping[str, str]]:
         raise EventError("is not Base64", where="message.data") from error
 
 
-def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
+def parse_notification(body: bytes, attributes: Mapping[str, str]) -> Parsed:
     """Parse one notification."""
     fields = Fields(attributes, "attributes")
     name = fields.text("eventType")

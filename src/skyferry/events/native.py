@@ -110,7 +110,7 @@ class NativeEvent(_Part):
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema (2020-12) of a native event.
 
-    It expresses all that `parse` demands, except the limit of 64 KiB and two formats: `object-key` is at most 1,024 bytes of
+    It expresses all that `parse_event` demands, except the limit of 64 KiB and two formats: `object-key` is at most 1,024 bytes of
     UTF-8, `date-time` is RFC 3339 in the years 2 to 9998.
     """
     schema = NativeEvent.model_json_schema()
@@ -118,7 +118,7 @@ def json_schema() -> dict[str, object]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Skyferry event, version 1"} | schema
 
 
-def parse(body: bytes) -> ObjectEvent:
+def parse_event(body: bytes) -> ObjectEvent:
     """Parse one event. Raises UnknownFormat for another major version, InvalidKey, or EventError with the field's path."""
     if len(body) > MAX_EVENT and len(body := body.strip()) > MAX_EVENT:
         raise EventError(f"the event has {len(body):,} bytes", hint=f"send at most {MAX_EVENT:,}")
@@ -145,8 +145,8 @@ def parse(body: bytes) -> ObjectEvent:
     )
 
 
-def encode(event: ObjectEvent) -> bytes:
-    """Invert `parse`, to the microsecond. Raises EventError for an event of another format."""
+def encode_event(event: ObjectEvent) -> bytes:
+    """Invert `parse_event`, to the microsecond. Raises EventError for an event of another format."""
     if event.format != "native":
         raise EventError("only a native event can be written as one", where="format")
     source, to, position = event.source, event.destination, event.position

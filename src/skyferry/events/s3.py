@@ -69,7 +69,7 @@ def is_records(fields: Fields) -> bool:
     return "Records" in fields or fields.raw.get("Event") == "s3:TestEvent"
 
 
-def parse(fields: Fields) -> Parsed:
+def parse_notification(fields: Fields) -> Parsed:
     """Parse a direct notification."""
     if "Records" not in fields:
         return Parsed(test=True)

@@ -17,7 +17,7 @@ from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
 from skyferry.ports import Ledger
 from skyferry.routing.routes import Routes
-from skyferry.status import Check
+from skyferry.status import HealthCheck
 from skyferry.stores.local.blocking.bucket import Presence
 from skyferry.wiring.identities import identities
 
@@ -109,14 +109,14 @@ def probes(destinations: Mapping[str, KnownDestination]) -> Sequence[Probe]:
     """For /ready, the status and the log: nothing is said until one is missing."""
     missed = False
 
-    async def look_at_all() -> Sequence[Check]:
+    async def look_at_all() -> Sequence[HealthCheck]:
         nonlocal missed
         faults = {name: await asyncio.to_thread(known.fault) for name, known in destinations.items()}
         told = [
             f"{n}: {destinations[n].folder}: {fault} ({destinations[n].hint})" for n, fault in faults.items() if fault
         ]
         missed = missed or bool(told)
-        return [Check("work", "folder_missing", "degraded" if told else "ok", "; ".join(told))] if missed else []
+        return [HealthCheck("work", "folder_missing", "degraded" if told else "ok", "; ".join(told))] if missed else []
 
     return [Probe("folder_missing", look_at_all, EVERY)] if destinations else []
 

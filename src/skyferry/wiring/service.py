@@ -34,8 +34,8 @@ from skyferry.engine.resilience.guarded import GuardedStore
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
-from skyferry.events.detect import Parsed, parse
-from skyferry.events.native import encode
+from skyferry.events.detect import Parsed, parse_message
+from skyferry.events.native import encode_event
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
@@ -64,7 +64,7 @@ class Reader:
         self._routes = routes
 
     def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
-        return parse(body, attributes)
+        return parse_message(body, attributes)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
         return self._routes.match(event, queue)
@@ -173,7 +173,7 @@ def watchers(parts: Parts) -> Sequence[Source]:
     """A watcher for every local folder that is the source of a route, and who sends the deletes that a person approved."""
 
     async def send(events: list[ObjectEvent]) -> None:
-        await parts.queue.send([Outgoing(encode(e)) for e in events])
+        await parts.queue.send([Outgoing(encode_event(e)) for e in events])
 
     settings, routes, context = parts.settings, parts.routes, parts.context
     sources: list[Source] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]

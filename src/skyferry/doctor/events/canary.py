@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from skyferry.errors import EventError, SkyferryError
-from skyferry.events.detect import parse
+from skyferry.events.detect import parse_message
 from skyferry.model import Change
 from skyferry.ports import Clock, EventQueue, Message
 
@@ -33,7 +33,7 @@ class Subject:
     def all_of(self, message: Message) -> set[Change]:
         """What a message says of the canary; nothing if it says anything else besides."""
         try:
-            said = parse(message.body, dict(message.attributes))
+            said = parse_message(message.body, dict(message.attributes))
         except EventError:
             return set()
         ours = all((event.source.bucket, event.source.key) == (self.bucket, self.key) for event in said.events)

@@ -88,7 +88,7 @@ def _faults(items: Iterable[object], bodies: list[bytes]) -> Iterator[Fault]:
 
 def _fault_of(body: bytes, at: str) -> list[Fault]:
     try:
-        native.parse(body)
+        native.parse_event(body)
     except EventError as error:
         pointer = at + "".join(f"/{part}" for part in error.where.split(".") if part)
         return [_fault(pointer, f"{error.message} ({error.hint})" if error.hint else error.message)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skyferry.events.detect import Parsed, parse
+from skyferry.events.detect import Parsed, parse_message
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.routing.routes import Routes
 from skyferry.routing.rules import Untaken
@@ -17,7 +17,7 @@ class Reader:
         self._routes = routes
 
     def parse(self, body: bytes, attributes: Any) -> Parsed:
-        return parse(body, attributes)
+        return parse_message(body, attributes)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
         return self._routes.match(event, queue)

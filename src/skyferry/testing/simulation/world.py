@@ -23,7 +23,7 @@ from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
 from skyferry.engine.resilience.guarded import GuardedStore, Guards
 from skyferry.errors import PermissionDenied
-from skyferry.events.native import encode
+from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
@@ -210,7 +210,7 @@ class Simulation:
         )
         ids = [t.id for t in self._routes.match(event)]
         for _ in range(self._dice.choice((1, 1, 1, 2, 3))):
-            await self._send(encode(event), ids)
+            await self._send(encode_event(event), ids)
 
     async def _send(self, body: bytes, transfers: list[str] | None = None, poison: bool = False) -> None:
         late = self._dice.random() * self._dice.choice((0.0, 1.0, 60.0))

@@ -156,7 +156,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
     from skyferry.clock import SystemClock
     from skyferry.config.urls import LedgerUrl
     from skyferry.discovery.listing import Between, ListingSource
-    from skyferry.events.native import encode
+    from skyferry.events.native import encode_event
     from skyferry.wiring import DoubtingLedger, build, owner, patient
 
     url = LedgerUrl.parse(settings.ledger.url)
@@ -170,7 +170,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
             ledger=ledger,
             queue=parts.queue,
             clock=parts.context.clock,
-            encode=encode,
+            encode=encode_event,
             doubt=kept.doubted.add if kept else lambda key: None,
             refuse=tally.refused,
         )

@@ -108,9 +108,9 @@ def _ref(text: str) -> ObjectRef:
 
 
 def _encoded(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
-    from skyferry.events.native import encode
+    from skyferry.events.native import encode_event
 
-    return (("", encode(event)) for event in events)
+    return (("", encode_event(event)) for event in events)
 
 
 def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -134,7 +134,7 @@ def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spo
     for where, body in bodies:
         try:
             if remote:
-                native.parse(body)  # which routes take it is the service's to say
+                native.parse_event(body)  # which routes take it is the service's to say
             else:
                 for event in reader.parse(body, {}).events:
                     reader.match(event)
