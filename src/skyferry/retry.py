@@ -29,7 +29,7 @@ class Again:
     """Retry after `delay` seconds."""
 
     delay: float
-    burned: bool  # the failure counts as an attempt
+    counts_as_attempt: bool  # the failure counts as an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ def decide(
     healthy: bool,
     backoff: Backoff,
     random: float,
-    unburned: int = 0,
+    uncounted: int = 0,
 ) -> Again | GiveUp:
     """Decide what follows when `error` ended attempt `attempt` (from 1).
 
     `healthy` means that the store has answered another request since the failed one began. While it has not, an outage error
     says nothing about this object: it does not count as an attempt and never makes a dead letter. The same is always true of
-    throttling and of errors caused by this process alone. `unburned` is the number of earlier failures that did not count; the
+    throttling and of errors caused by this process alone. `uncounted` is the number of earlier failures that did not count; the
     delay grows with them too.
     """
     if error.disposition is Disposition.PERMANENT:
         return GiveUp()
-    burned = not error.outage or (healthy and not error.local and not isinstance(error, Throttled))
-    if burned and attempt > max_retries:
+    counts_as_attempt = not error.outage or (healthy and not error.local and not isinstance(error, Throttled))
+    if counts_as_attempt and attempt > max_retries:
         return GiveUp()
-    return Again(backoff.delay(attempt + unburned, random, error.retry_after), burned)
+    return Again(backoff.delay(attempt + uncounted, random, error.retry_after), counts_as_attempt)

@@ -118,5 +118,5 @@ def _dead(claim: Claim) -> Dead:
     )
 
 
-def _failure(kind: str, burned: bool) -> Failure:
-    return Failure(1, AT, kind, f"{kind} was the answer", burned)
+def _failure(kind: str, counts_as_attempt: bool) -> Failure:
+    return Failure(1, AT, kind, f"{kind} was the answer", counts_as_attempt)

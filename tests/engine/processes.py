@@ -113,7 +113,7 @@ class World:
             return bool(held)
 
         uploads = OpenUploads()
-        uploads.meet(claim.uploads)
+        uploads.merge(claim.uploads)
         stores = {"s": Mortal(source or self.source, fate), "d": Mortal(self.destination, fate)}
         limits = PartLimits(part, AT_ONCE, 100, copied=part)
         copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), self.clock, limits)

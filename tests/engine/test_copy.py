@@ -234,7 +234,7 @@ async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
     asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
     copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
     async with Slot(Lane(1), Lane(1), 0.0) as slot:
-        attempt = Attempt(Claim(asked, 1, 1, 0, None, 0.0), slot, lost=True)
+        attempt = Attempt(Claim(asked, 1, 1, 0, None, 0.0), slot, lease_lost=True)
         with pytest.raises(Fenced):
             await copier.run(attempt, ROUTE)
     assert not bench.destination.bucket.objects

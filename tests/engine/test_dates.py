@@ -14,7 +14,7 @@ import pytest
 
 from skyferry.config.settings import Settings
 from skyferry.engine.consume.dates import Dates
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
@@ -77,27 +77,27 @@ class Source:
         return SimpleNamespace(modified=answer)
 
 
-def held(folder: Path, body: bytes, source: Source, **others: Any) -> tuple[Dates, Held]:
+def held(folder: Path, body: bytes, source: Source, **others: Any) -> tuple[Dates, LeasedMessage]:
     routes = Routes(settings(folder, **others))
     stores: Any = {"source": source}
     message = Message("1", body, "r", 1, 0.0, 30.0)
-    return Dates(Reader(routes), routes.by_name, stores), Held(MemoryQueue("q", ManualClock()), message)
+    return Dates(Reader(routes), routes.by_name, stores), LeasedMessage(MemoryQueue("q", ManualClock()), message)
 
 
 async def test_while_the_source_is_down_the_message_waits(tmp_path: Path) -> None:
     """With the day of the event it would have another key."""
     dates, one = held(tmp_path, event("a", datetime.now(UTC)), Source(StoreUnavailable(), 17.0))
     assert await dates.look([one]) == [one]
-    assert one.made == {}
+    assert one.creation_times == {}
     assert await dates.look([one]) == []
-    assert list(one.made.values()) == [17.0]
+    assert list(one.creation_times.values()) == [17.0]
 
 
 @pytest.mark.parametrize("error", [ObjectNotFound(), BucketNotFound()], ids=lambda e: e.kind)
 async def test_what_no_waiting_mends_is_left_to_the_attempt(tmp_path: Path, error: SkyferryError) -> None:
     dates, one = held(tmp_path, event("a", datetime.now(UTC)), Source(error))
     assert await dates.look([one]) == []
-    assert one.made == {}
+    assert one.creation_times == {}
 
 
 @pytest.mark.parametrize(("key", "body"), [("{key}", event("a", datetime.now(UTC))), ("{yyyy}/{name}", b"no event")])

@@ -14,7 +14,7 @@ def at(place: int) -> Position:
 
 @pytest.mark.parametrize("first", ["copied", "superseded"])
 async def test_what_comes_while_a_key_is_given_back_is_not_fenced(first: str) -> None:
-    """Three events come between the last look at the chain and the settlement that frees the key."""
+    """Three events come between the last look at the queue of the key and the settlement that frees the key."""
     lab = Lab()
     ledger = Gated(lab.ledger())
     await lab.put("k")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tests.engine.test_large_worker import SETTINGS, Reader, Silence
 
 from skyferry.clock import SystemClock
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -46,7 +46,7 @@ async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
     for queue in queues:
         await queue.send([Outgoing(b"x")])
         (message,) = await queue.receive(1, 0)
-        worker._hold.messages[Held(queue, message)] = None
+        worker._in_flight.messages[LeasedMessage(queue, message)] = None
     return worker
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from tests.engine.test_large_worker import SETTINGS, Reader
 
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -108,8 +108,8 @@ async def test_one_that_hangs_ends_no_lease_of_another() -> None:
     clock = ManualClock()
     hung, kept = Hung("hung", clock), Kept("kept", clock, lease=30.0)
     worker = idle(clock, hung, kept)
-    in_hand = (Held(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept))
-    worker._hold.messages.update(dict.fromkeys(in_hand))
+    in_hand = (LeasedMessage(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept))
+    worker._in_flight.messages.update(dict.fromkeys(in_hand))
     running = asyncio.create_task(worker.run())
     await clock.advance(61)
     assert kept.extended == 6
@@ -140,9 +140,9 @@ async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
     assert running.done()
 
     worker = idle(clock, queue)
-    held = Held(queue, Message("m", b"", "r", 1, 0.0, 30.0), again=0.0)
-    worker._hold.messages[held] = None
-    worker._closer.close([held])
+    leased = LeasedMessage(queue, Message("m", b"", "r", 1, 0.0, 30.0), retry_at=0.0)
+    worker._in_flight.messages[leased] = None
+    worker._acks.finish([leased])
     running = asyncio.create_task(worker.run())
     worker.drain()
     await clock.advance(40)

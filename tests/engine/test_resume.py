@@ -208,7 +208,7 @@ async def test_a_frozen_worker_does_not_abort_what_another_goes_on_with() -> Non
 
 async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
     uploads = OpenUploads()
-    uploads.meet(claim.uploads)
+    uploads.merge(claim.uploads)
 
     async def save(what: Any) -> bool:
         (held,) = await ledger.save([what])

@@ -30,4 +30,4 @@ def test_the_last_attempt_ends_in_a_dead_letter_where_it_says_something_about_th
     made = decide(error, LAST, 3, healthy=healthy, backoff=Backoff(), random=0.5)
     assert type(made) is found
     if isinstance(made, Again):
-        assert not made.burned
+        assert not made.counts_as_attempt

@@ -256,14 +256,14 @@ async def test_an_event_that_comes_while_its_transfer_is_settled_waits_in_hand()
 
 def test_the_room_is_bounded_by_bytes_too() -> None:
     """What was given back twice has a place in any case."""
-    from skyferry.engine.consume.in_flight import Held
+    from skyferry.engine.consume.in_flight import LeasedMessage
 
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
     queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
     room = WaitingRoom(10, 2 * weight(message))
-    assert [room.enter(Held(queue, message), 0.0) for _ in range(3)] == [None, None, DISMISSED[0]]
+    assert [room.enter(LeasedMessage(queue, message), 0.0) for _ in range(3)] == [None, None, DISMISSED[0]]
     assert (room.full, room.overfull) == (True, False)
-    again = Held(queue, Message("m", bytes(1000), "r", 3, 0.0, 30.0))
+    again = LeasedMessage(queue, Message("m", bytes(1000), "r", 3, 0.0, 30.0))
     assert room.enter(again, 0.0) is None
     assert room.overfull
     room.leave(again)

@@ -101,7 +101,7 @@ class LedgersAgree(RuleBasedStateMachine):
             done(held, *positions),
             done(held, *positions, deleted=True),
             Skipped("filtered", tuple(positions)),
-            Retry(at, failure(held.attempt, burned=data.draw(st.booleans()))),
+            Retry(at, failure(held.attempt, counts_as_attempt=data.draw(st.booleans()))),
             dead("bad", self.clock.time()),
             dead("throttled", self.clock.time()),
             Released(at),

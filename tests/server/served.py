@@ -29,7 +29,7 @@ from skyferry.ports import Dead, Depth, Done, Outcome, Outgoing, Settlement
 from skyferry.server import create_app
 from skyferry.status import HealthCheck, Readiness, Status, Submission
 
-FAILURE = Failure(attempt=1, at=1795418175.5, kind="permission_denied", message="no", burned=True)
+FAILURE = Failure(attempt=1, at=1795418175.5, kind="permission_denied", message="no", counts_as_attempt=True)
 RECEIPT = Receipt("v1", "w1", 9, Checksums(crc32c="aa"), Checksums(), Checksums(crc32c="aa"), None, 1.0, 2.5, 1)
 
 

@@ -36,12 +36,12 @@ def no_fence(worker: Any) -> None:
         claims = [replace(s.claim, fence=fences[s.claim.transfer.store, s.claim.transfer.key]) for s in settlements]
         return list(await ledger.settle([replace(s, claim=c) for s, c in zip(settlements, claims, strict=True)]))
 
-    worker._chains.settler._send = careless
+    worker._executor.settler._send = careless
 
 
 def unconditional_writes(worker: Any) -> None:
     """A write that replaces whatever is there."""
-    store = worker._chains._copier.stores["destination"].inner
+    store = worker._executor._copier.stores["destination"].inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.write(key, data, attributes, checksums, ANY)
@@ -49,23 +49,23 @@ def unconditional_writes(worker: Any) -> None:
     async def finish(upload: Any, parts: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.finish_upload(upload, parts, checksums, ANY)
 
-    worker._chains._copier.stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
+    worker._executor._copier.stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
 
 
 def unverified_reads(worker: Any) -> None:
     """Bytes taken as they come, whatever the source declares."""
-    store = worker._chains._copier.stores["source"].inner
+    store = worker._executor._copier.stores["source"].inner
 
     async def read(*args: Any, **kwargs: Any) -> ObjectData:
         got: ObjectData = await store.read(*args, **kwargs)
         return replace(got, meta=replace(got.meta, checksums=type(got.meta.checksums)()))
 
-    worker._chains._copier.stores["source"].inner = _Override(store, read=read)
+    worker._executor._copier.stores["source"].inner = _Override(store, read=read)
 
 
 def deletes_without_a_look(worker: Any) -> None:
     """A delete event obeyed without asking whether the object is really gone."""
-    copier = worker._chains._copier
+    copier = worker._executor._copier
     run = copier.run
 
     async def trusting(attempt: Any, route: Any) -> Any:
@@ -79,14 +79,14 @@ def deletes_without_a_look(worker: Any) -> None:
 
 def retries_are_forgotten(worker: Any) -> None:
     """A failed attempt whose message is acked instead of given back."""
-    chains = worker._chains
-    recorded = chains._recorded
+    executor = worker._executor
+    recorded = executor._recorded
 
-    def forgetful(self: Any, chain: Any, job: Any, outcome: Any) -> Any:
-        again = recorded(chain, job, outcome)
+    def forgetful(self: Any, key_queue: Any, task: Any, outcome: Any) -> Any:
+        again = recorded(key_queue, task, outcome)
         return None if isinstance(outcome, Retry) else again
 
-    chains._recorded = MethodType(forgetful, chains)
+    executor._recorded = MethodType(forgetful, executor)
 
 
 def outages_burn_attempts(worker: Any) -> None:
@@ -110,13 +110,13 @@ def boundless_memory(worker: Any) -> None:
     async def take(size: int) -> None:
         return None
 
-    budget = worker._chains._copier._budget
+    budget = worker._executor._copier._budget
     budget.take, budget.give = take, lambda size: None
 
 
 def lost_races_win(worker: Any) -> None:
     """A refused write tried again without the condition."""
-    store = worker._chains._copier.stores["destination"].inner
+    store = worker._executor._copier.stores["destination"].inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         try:
@@ -124,12 +124,12 @@ def lost_races_win(worker: Any) -> None:
         except PreconditionFailed:
             return await store.write(key, data, attributes, checksums, ANY)
 
-    worker._chains._copier.stores["destination"].inner = _Override(store, write=write)
+    worker._executor._copier.stores["destination"].inner = _Override(store, write=write)
 
 
 def uploads_of_any_version(worker: Any) -> None:
     """An upload gone on with although the source has changed since it began."""
-    copier = worker._chains._copier
+    copier = worker._executor._copier
     task = copier._large
 
     class Careless(Large):

@@ -65,7 +65,7 @@ class Bench:
         (claim,) = await self.ledger.claim([replace(TRANSFER, **changes)])
         assert isinstance(claim, Claim)
         uploads = OpenUploads()
-        uploads.meet(claim.uploads)
+        uploads.merge(claim.uploads)
 
         async def save(what: Any) -> bool:
             (held,) = await self.ledger.save([what])

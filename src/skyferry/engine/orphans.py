@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from skyferry.engine.consume.attempt import OpenUploads
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import Read, left_behind
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
@@ -27,25 +27,25 @@ PAGE = 500  # transfers looked at at once
 WAITING = (State.RETRY, State.CLAIMED)
 
 
-async def end_redriven(ledger: Ledger, held: Held, read: Read, now: float) -> None:
+async def end_redriven(ledger: Ledger, leased: LeasedMessage, read: Read, now: float) -> None:
     """Give the transfer of a redriven letter an outcome, if its message does not ask for it any more. Raises LedgerError."""
-    if any(transfer.id == held.letter for transfer in read.transfers):
+    if any(transfer.id == leased.letter for transfer in read.transfers):
         return
-    row = await ledger.transfer(held.letter)
+    row = await ledger.transfer(leased.letter)
     if row is None or row.state.settled:
         return
     old = row.transfer
-    same = next((letter for letter in read.letters if letter.id == held.letter), None)
+    same = next((letter for letter in read.letters if letter.id == leased.letter), None)
     replaced = any(letter.reason == UnroutedBucket.kind for letter in read.letters)
     if replaced or any((new.store, new.key) == (old.store, old.key) for new in read.transfers):
-        read.ended[old.id] = ENDED
+        read.forced_outcomes[old.id] = ENDED
     else:
         error = left_behind()
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
         message = message or f"route {old.route} does not bring it to {old.store}: {old.key} any more"
-        failure = Failure(row.attempts + 1, now, reason, message, burned=True)
-        body, attributes = held.message.body, letters.kept(held.message.attributes)
-        read.ended[old.id] = Dead(failure, body, attributes, hint, held.origin)
+        failure = Failure(row.attempts + 1, now, reason, message, counts_as_attempt=True)
+        body, attributes = leased.message.body, letters.kept(leased.message.attributes)
+        read.forced_outcomes[old.id] = Dead(failure, body, attributes, hint, leased.origin)
     if same is not None:
         read.letters.remove(same)
     read.transfers.append(old)
@@ -101,7 +101,7 @@ class Leftovers:
     async def _end(self, claim: Claim) -> Settlement:
         """The lease of the key is not freed: the worker of this process may have it, for another transfer."""
         uploads = OpenUploads()
-        uploads.meet(claim.uploads)
+        uploads.merge(claim.uploads)
         if uploads.known and claim.transfer.store in self._here.stores:
             with suppress(SkyferryError):  # `skyferry gc` finds it
                 await self._here.give_up(claim.transfer, uploads)

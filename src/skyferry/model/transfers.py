@@ -211,4 +211,4 @@ class Failure:
     at: float  # seconds since 1970
     kind: str  # SkyferryError.kind
     message: str
-    burned: bool  # counts as an attempt; False for an outage
+    counts_as_attempt: bool  # counts as an attempt; False for an outage

@@ -84,7 +84,9 @@ class FailureView(View):
     at: Time
     error: str = Field(validation_alias="kind")
     message: str
-    burned: bool = Field(description="False: an outage, which does not count as an attempt.")
+    burned: bool = Field(
+        validation_alias="counts_as_attempt", description="False: an outage, which does not count as an attempt."
+    )
 
 
 class TransferSummary(View):

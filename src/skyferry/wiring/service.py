@@ -18,7 +18,7 @@ from skyferry.discovery.folder.look import Watched
 from skyferry.discovery.known import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
-from skyferry.engine.consume.key_queues import ChainPolicy
+from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
@@ -227,7 +227,7 @@ def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbo
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:
     limits, retry = settings.limits, settings.retry
-    chains = ChainPolicy(
+    executor = ExecutorPolicy(
         transfers=limits.transfers,
         large_transfers=limits.large_transfers,
         lost_leases=limits.lost_leases,
@@ -243,7 +243,7 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         batch=limits.batch,
         drain=settings.drain,
         poll=0.05 if own else 1.0,
-        chains=chains,
+        executor=executor,
         unknown_buckets=unknown,
     )
 

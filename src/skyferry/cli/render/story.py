@@ -87,7 +87,7 @@ def letter(found: DeadLetter) -> Iterator[str]:
 
 
 def _failed(failure: Failure) -> str:
-    outage = "" if failure.burned else " (an outage: not counted)"
+    outage = "" if failure.counts_as_attempt else " (an outage: not counted)"
     return f"{when(failure.at)}  attempt {failure.attempt} failed{outage}: {failure.kind}: {failure.message}"
 
 

@@ -19,7 +19,7 @@ class OpenUploads:
     known: dict[str, Progress] = field(default_factory=dict)  # by upload id, the latest last
     closed: set[str] = field(default_factory=set)  # ids of those that were finished or aborted, for the ledger
 
-    def meet(self, uploads: Iterable[Progress]) -> None:
+    def merge(self, uploads: Iterable[Progress]) -> None:
         """As a claim has them; what is known here is newer."""
         for progress in uploads:
             if progress.upload.id not in self.closed:
@@ -39,20 +39,20 @@ class Attempt:
     slot: Slot
     uploads: OpenUploads = field(default_factory=OpenUploads)
     saver: Saver | None = None  # None: nothing is remembered, so nobody else can go on
-    lost: bool = False  # the lease went to another worker
+    lease_lost: bool = False  # the lease went to another worker
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
 
-    def still_ours(self) -> None:
+    def ensure_lease_held(self) -> None:
         """Raises Fenced if not. Asked before every effect at the destination."""
-        if self.lost:
+        if self.lease_lost:
             raise Fenced
 
-    async def begun(self, progress: Progress) -> None:
+    async def remember_upload(self, progress: Progress) -> None:
         """Remember an upload before its first part is sent. Raises LedgerError, Fenced."""
         self.uploads.known[progress.upload.id] = progress
         await self._save(progress)
 
-    async def sent(self, upload_id: str, part: Part) -> None:
+    async def remember_part(self, upload_id: str, part: Part) -> None:
         """Remember a part. Where the ledger does not answer it is told with the next one. Raises Fenced."""
         old = self.uploads.known[upload_id]
         self.uploads.known[upload_id] = replace(old, parts=(*old.parts, part))
@@ -61,12 +61,12 @@ class Attempt:
         try:
             await self._save(replace(old, parts=now))
         except LedgerError:
-            self.still_ours()
+            self.ensure_lease_held()
             return
         for each in now:
             self.unsaved.pop(each.number, None)
 
     async def _save(self, progress: Progress) -> None:
         if self.saver is not None and not await self.saver((self.claim, progress)):
-            self.lost = True
-        self.still_ours()
+            self.lease_lost = True
+        self.ensure_lease_held()

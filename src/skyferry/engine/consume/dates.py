@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import Reader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Change, ObjectEvent
@@ -26,36 +26,36 @@ class Dates:
         self._reader, self._stores = reader, stores
         self._dated = {name for name, route in routes.items() if route.template.dated}
 
-    async def look(self, batch: Sequence[Held]) -> list[Held]:
+    async def look(self, batch: Sequence[LeasedMessage]) -> list[LeasedMessage]:
         """Note when the objects of all events were made. Return the messages whose source does not answer: they have to wait."""
         if not self._dated:
             return []
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def ask(held: Held, event: ObjectEvent, store: ObjectStore) -> Held | None:
+        async def ask(leased: LeasedMessage, event: ObjectEvent, store: ObjectStore) -> LeasedMessage | None:
             async with places:
                 try:
-                    held.made[event.event_id] = (await store.head(event.source.key)).modified
+                    leased.creation_times[event.event_id] = (await store.head(event.source.key)).modified
                 except ObjectNotFound:
                     pass  # it is gone under any key
                 except SkyferryError as error:
-                    return held if error.outage else None  # any other is met again by the attempt, which reports it
+                    return leased if error.outage else None  # any other is met again by the attempt, which reports it
                 except Exception:  # noqa: BLE001 - as above: one object must not stop the others
                     return None
                 return None
 
-        asked = [ask(held, event, store) for held in batch for event, store in self._wanted(held)]
+        asked = [ask(leased, event, store) for leased in batch for event, store in self._wanted(leased)]
         late = await asyncio.gather(*asked)
-        return list({held: None for held in late if held is not None})
+        return list({leased: None for leased in late if leased is not None})
 
-    def _wanted(self, held: Held) -> list[tuple[ObjectEvent, ObjectStore]]:
+    def _wanted(self, leased: LeasedMessage) -> list[tuple[ObjectEvent, ObjectStore]]:
         """Events that do not tell their object's time, and where to ask."""
         found = []
         try:
-            parsed = self._reader.parse(held.message.body, dict(letters.without(held.message.attributes)))
+            parsed = self._reader.parse(leased.message.body, dict(letters.without(leased.message.attributes)))
             for event in parsed.events:
                 if event.created_at is None and event.change is Change.CREATED:
-                    routed = (t for t in self._reader.match(event, held.origin) if t.route in self._dated)
+                    routed = (t for t in self._reader.match(event, leased.origin) if t.route in self._dated)
                     found += [(event, self._stores[transfer.source_store]) for transfer in routed][:1]
         except Exception:  # noqa: BLE001 - an event that is none, or a bug: the intake makes a dead letter of it
             return []

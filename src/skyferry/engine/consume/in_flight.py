@@ -16,23 +16,25 @@ HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  #
 
 
 @dataclass(eq=False, slots=True)
-class Held:
+class LeasedMessage:
     """One leased message."""
 
     queue: EventQueue
     message: Message
     pending: int = 0  # transfers of it that are not settled yet
-    again: float | None = None  # when it is to come again, because a transfer of it could not be settled
+    retry_at: float | None = None  # when it is to come again, because a transfer of it could not be settled
     routes: dict[str, float] = field(default_factory=dict)  # of those transfers; and when their events occurred
     waits: int = 0  # how often it has waited since it was received
-    unburned: int = 0  # failures in that time that did not count as attempts
+    uncounted: int = 0  # failures in that time that did not count as attempts
     foreign: bool = False  # it is another deployment's: it does not wait in hand
-    until: float = 0.0  # monotonic seconds until which its lease was renewed
-    made: dict[str, float] = field(default_factory=dict)  # when the objects of its events were, by event id, if asked
+    lease_until: float = 0.0  # monotonic seconds until which its lease was renewed
+    creation_times: dict[str, float] = field(
+        default_factory=dict
+    )  # when the objects of its events were, by event id, if asked
 
-    def reopen(self) -> None:
+    def reset(self) -> None:
         """Begin with it again as if it had just come."""
-        self.again, self.routes = None, {}
+        self.retry_at, self.routes = None, {}
 
     @property
     def origin(self) -> str:
@@ -51,17 +53,17 @@ class Held:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class TransferTask:
     """One transfer, and the messages that asked for it."""
 
     transfer: Transfer
-    holders: list[Held]
+    messages: list[LeasedMessage]
     claim: Claim | None = None
-    came: int = 0  # the order in which jobs came
-    looked: int = 0  # the last job that had come when its source was looked at
+    arrival: int = 0  # the order in which jobs came
+    looked_after: int = 0  # the last job that had come when its source was looked at
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
-    ended: Outcome | None = None  # no route makes it any more: this is recorded, and nothing else is done
+    forced_outcome: Outcome | None = None  # no route makes it any more: this is recorded, and nothing else is done
 
     @property
     def key(self) -> Key:
@@ -71,44 +73,44 @@ class Job:
     @property
     def rank(self) -> float:
         """When it came, brought forward by its priority."""
-        return self.holders[0].message.enqueued_at - HEAD_START[self.transfer.priority]
+        return self.messages[0].message.enqueued_at - HEAD_START[self.transfer.priority]
 
 
 @dataclass(eq=False, slots=True)
-class Chain:
+class KeyQueue:
     """Transfers to one destination key: one after the other, the newest first, so that the others find it done."""
 
     key: Key
-    jobs: list[Job] = field(default_factory=list)
+    tasks: list[TransferTask] = field(default_factory=list)
     placement: Placement | None = None  # as this chain has moved it on
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
-    freed: int = 0  # claims with this fence or an older one ended when the key was given back
+    released_fence: int = 0  # claims with this fence or an older one ended when the key was given back
     looks: Looks = field(default_factory=Looks)  # at its sources
 
-    def take(self) -> Job:
+    def pop_newest(self) -> TransferTask:
         """Remove the one to do next."""
-        best = max(self.jobs, key=_newness)
-        self.jobs.remove(best)
+        best = max(self.tasks, key=_newness)
+        self.tasks.remove(best)
         return best
 
 
-def _newness(job: Job) -> tuple[str, float]:
-    position = job.transfer.position
-    return (str(position) if position and position.exact else "", job.transfer.occurred_at)
+def _newness(task: TransferTask) -> tuple[str, float]:
+    position = task.transfer.position
+    return (str(position) if position and position.exact else "", task.transfer.occurred_at)
 
 
-class Hold:
+class InFlight:
     """Everything in hand, and how much more there may be."""
 
     def __init__(self, limit: int, waiting: WaitingRoom | None = None) -> None:
         self.limit = limit
         self.waiting = WaitingRoom() if waiting is None else waiting  # of `messages`, those that wait
-        self.messages: dict[Held, None] = {}  # in the order in which they came
-        self.jobs: dict[str, Job] = {}  # by transfer id
-        self.chains: dict[Key, Chain] = {}
+        self.messages: dict[LeasedMessage, None] = {}  # in the order in which they came
+        self.tasks: dict[str, TransferTask] = {}  # by transfer id
+        self.key_queues: dict[Key, KeyQueue] = {}
         self.claiming: dict[Key, int] = {}  # keys with a claim under way
-        self.freed: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
-        self.came = 0  # how many jobs there were
+        self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
+        self.arrivals = 0  # how many jobs there were
         self._reserved = 0
 
     @property
@@ -136,49 +138,49 @@ class Hold:
             self.claiming[key] -= 1
             if not self.claiming[key]:
                 del self.claiming[key]
-                if key not in self.chains:
-                    self.freed.pop(key, None)
+                if key not in self.key_queues:
+                    self.released_fences.pop(key, None)
 
-    def free(self, chain: Chain, fence: int) -> None:
+    def release_key(self, key_queue: KeyQueue, fence: int) -> None:
         """Note that the key is about to be given back: claims with this fence, also those under way, end with it."""
-        chain.freed = fence
-        self.freed[chain.key] = fence
+        key_queue.released_fence = fence
+        self.released_fences[key_queue.key] = fence
 
-    def end(self, chain: Chain) -> None:
+    def remove_key_queue(self, key_queue: KeyQueue) -> None:
         """The chain has no more to do."""
-        del self.chains[chain.key]
-        if chain.key not in self.claiming:
-            self.freed.pop(chain.key, None)
+        del self.key_queues[key_queue.key]
+        if key_queue.key not in self.claiming:
+            self.released_fences.pop(key_queue.key, None)
 
-    def adopt(self, transfers: Iterable[Transfer], held: Held, now: float) -> list[Job]:
+    def attach_message(self, transfers: Iterable[Transfer], leased: LeasedMessage, now: float) -> list[TransferTask]:
         """Attach the message to its transfers; returns those not in hand before.
 
         An outcome being recorded answers the messages that came before it, not this one, which may be a redrive of it.
         """
         fresh = []
         for transfer in transfers:
-            job = self.jobs.get(transfer.id)
-            if job and job.concluding:
-                held.again = now + 1.0
+            task = self.tasks.get(transfer.id)
+            if task and task.concluding:
+                leased.retry_at = now + 1.0
                 continue
-            held.pending += 1
-            if job:
-                job.holders.append(held)
+            leased.pending += 1
+            if task:
+                task.messages.append(leased)
             else:
-                self.came += 1
-                job = self.jobs[transfer.id] = Job(transfer, [held], came=self.came)
-                fresh.append(job)
+                self.arrivals += 1
+                task = self.tasks[transfer.id] = TransferTask(transfer, [leased], arrival=self.arrivals)
+                fresh.append(task)
         return fresh
 
-    def finish(self, job: Job, again: float | None = None) -> list[Held]:
+    def finish_task(self, task: TransferTask, retry_at: float | None = None) -> list[LeasedMessage]:
         """The job is out of hand; returns the messages that are thereby finished."""
-        del self.jobs[job.transfer.id]
+        del self.tasks[task.transfer.id]
         finished = []
-        for held in job.holders:
-            held.pending -= 1
-            if again is not None:
-                held.again = again if held.again is None else min(held.again, again)
-                held.routes[job.transfer.route] = job.transfer.occurred_at
-            if held.pending == 0:
-                finished.append(held)
+        for leased in task.messages:
+            leased.pending -= 1
+            if retry_at is not None:
+                leased.retry_at = retry_at if leased.retry_at is None else min(leased.retry_at, retry_at)
+                leased.routes[task.transfer.route] = task.transfer.occurred_at
+            if leased.pending == 0:
+                finished.append(leased)
         return finished

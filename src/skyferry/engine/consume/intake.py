@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from skyferry.engine.consume.in_flight import Held
+from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed
@@ -40,7 +40,9 @@ class Read:
     letters: list[DeadLetter] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     release: float | None = None  # seconds after which it is to come again: an event of it is another deployment's
-    ended: dict[str, Outcome] = field(default_factory=dict)  # of transfers that the routes do not make any more, by id
+    forced_outcomes: dict[str, Outcome] = field(
+        default_factory=dict
+    )  # of transfers that the routes do not make any more, by id
 
 
 class Intake:
@@ -50,71 +52,71 @@ class Intake:
         """`unknown` has `unknown_buckets` by the name of the queue; of queues that it does not have, it is keep."""
         self._reader, self._reporter, self._clock, self._unknown = reader, tell, clock, unknown
 
-    def read(self, held: Held) -> Read:
+    def read(self, leased: LeasedMessage) -> Read:
         """Everything in one message. Raises nothing for what it is: a bug that one message meets must not stop the others."""
         try:
-            return self._read(held)
+            return self._read(leased)
         except Exception as problem:  # noqa: BLE001 - as above
             error = InternalError(f"{type(problem).__name__}: {problem}", hint=BUG)
-            return Read(letters=[self._unreadable(held, error, held.message.body, _message_id(held))])
+            return Read(letters=[self._unreadable(leased, error, leased.message.body, _message_id(leased))])
 
-    def _read(self, held: Held) -> Read:
-        message, found = held.message, Read()
+    def _read(self, leased: LeasedMessage) -> Read:
+        message, found = leased.message, Read()
         try:
             parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
         except EventError as error:
-            found.letters.append(self._unreadable(held, error, message.body, _message_id(held)))
+            found.letters.append(self._unreadable(leased, error, message.body, _message_id(leased)))
             return found
         if parsed.test:
-            self._reporter.report_test_message(held.queue.name)
+            self._reporter.report_test_message(leased.queue.name)
         for name in parsed.ignored:
-            self._reporter.report_ignored(held.queue.name, name)
+            self._reporter.report_ignored(leased.queue.name, name)
         for number, faulty in enumerate(parsed.faulty):
             body = faulty.piece.body() or message.body
-            found.letters.append(self._unreadable(held, faulty.error, body, _piece_id(held, f"record {number}")))
+            found.letters.append(self._unreadable(leased, faulty.error, body, _piece_id(leased, f"record {number}")))
         for index, event in enumerate(parsed.events):
-            self._event(held, event, parsed.pieces[index].body() if parsed.pieces else b"", found)
+            self._event(leased, event, parsed.pieces[index].body() if parsed.pieces else b"", found)
         return found
 
-    def _event(self, held: Held, event: ObjectEvent, piece: bytes, found: Read) -> None:
+    def _event(self, leased: LeasedMessage, event: ObjectEvent, piece: bytes, found: Read) -> None:
         """`piece` is a message with this event alone, where its own has more; else b""."""
-        if (made := held.made.get(event.event_id)) is not None:
-            event = replace(event, created_at=made)
+        if (created_at := leased.creation_times.get(event.event_id)) is not None:
+            event = replace(event, created_at=created_at)
         try:
-            transfers = self._reader.match(event, held.origin)
+            transfers = self._reader.match(event, leased.origin)
         except EventError as error:
-            name = _piece_id(held, event.event_id) if piece else _message_id(held)
-            found.letters.append(self._unreadable(held, error, piece or held.message.body, name))
+            name = _piece_id(leased, event.event_id) if piece else _message_id(leased)
+            found.letters.append(self._unreadable(leased, error, piece or leased.message.body, name))
             return
         if transfers:
-            self._reporter.report_event(held.queue.name, event)
-            found.transfers += [replace(t, asked=True) for t in transfers] if held.asked else transfers
+            self._reporter.report_event(leased.queue.name, event)
+            found.transfers += [replace(t, asked=True) for t in transfers] if leased.asked else transfers
             return
-        why = self._reader.untaken(event, held.origin)
+        why = self._reader.untaken(event, leased.origin)
         if why.known:
-            self._refused(held, event, why, piece, found)
+            self._refused(leased, event, why, piece, found)
         else:
             source = event.source
             named = f"{why.account}:{source.bucket}" if why.account else source.bucket
-            self._foreign(held, replace(event, source=replace(source, bucket=named)), why.hint, piece, found)
+            self._foreign(leased, replace(event, source=replace(source, bucket=named)), why.hint, piece, found)
 
-    def _refused(self, held: Held, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
+    def _refused(self, leased: LeasedMessage, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""
         rules = tuple((each.route, each.rule) for each in why.rules)
-        self._reporter.report_event(held.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
+        self._reporter.report_event(leased.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
         now = self._clock.time()
         found.refusals.append(Refusal(event.source, event.change, event.event_id, event.occurred_at, now, rules))
-        if held.letter:
-            found.letters.append(self._letter(held, event, left_behind(why), piece, held.letter))
+        if leased.letter:
+            found.letters.append(self._letter(leased, event, left_behind(why), piece, leased.letter))
 
-    def _foreign(self, held: Held, event: ObjectEvent, hint: str, piece: bytes, found: Read) -> None:
+    def _foreign(self, leased: LeasedMessage, event: ObjectEvent, hint: str, piece: bytes, found: Read) -> None:
         """`hint` is for an event of a bucket that some store is, where it is not known which."""
-        wanted = self._unknown.get(held.origin, "keep")
-        if wanted == "release" and not held.letter:
-            found.release = min(2.0**held.message.attempt, LONGEST)
-            self._reporter.report_unknown_bucket(held.queue.name, event, "released")
+        wanted = self._unknown.get(leased.origin, "keep")
+        if wanted == "release" and not leased.letter:
+            found.release = min(2.0**leased.message.attempt, LONGEST)
+            self._reporter.report_unknown_bucket(leased.queue.name, event, "released")
         elif wanted == "ignore":
-            self._reporter.report_unknown_bucket(held.queue.name, event, "ignored")
+            self._reporter.report_unknown_bucket(leased.queue.name, event, "ignored")
         else:
             source = event.source
             error = UnroutedBucket(
@@ -125,34 +127,36 @@ class Intake:
                 "If the bucket is another deployment's, see unknown_buckets.",
             )
             parts = ("unrouted", source.provider, source.bucket, source.key, event.change, event.event_id)
-            found.letters.append(self._letter(held, event, error, piece, _digest(*parts)))
-            self._reporter.report_unknown_bucket(held.queue.name, event, "kept")
+            found.letters.append(self._letter(leased, event, error, piece, _digest(*parts)))
+            self._reporter.report_unknown_bucket(leased.queue.name, event, "kept")
 
-    def _unreadable(self, held: Held, error: SkyferryError, body: bytes, name: str) -> DeadLetter:
-        self._reporter.report_unreadable(held.queue.name, error)
+    def _unreadable(self, leased: LeasedMessage, error: SkyferryError, body: bytes, name: str) -> DeadLetter:
+        self._reporter.report_unreadable(leased.queue.name, error)
         return DeadLetter(
             id=name,
             at=self._clock.time(),
-            queue=held.origin,
+            queue=leased.origin,
             reason=error.kind,
             message=str(error),
             hint=error.hint,
             body=body,
-            attributes=letters.kept(held.message.attributes),
+            attributes=letters.kept(leased.message.attributes),
         )
 
-    def _letter(self, held: Held, event: ObjectEvent, error: EventError, piece: bytes, name: str) -> DeadLetter:
+    def _letter(
+        self, leased: LeasedMessage, event: ObjectEvent, error: EventError, piece: bytes, name: str
+    ) -> DeadLetter:
         """Of an event that was read."""
         source = event.source
         return DeadLetter(
             id=name,
             at=self._clock.time(),
-            queue=held.origin,
+            queue=leased.origin,
             reason=error.kind,
             message=error.message,
             hint=error.hint,
-            body=piece or held.message.body,
-            attributes=letters.kept(held.message.attributes),
+            body=piece or leased.message.body,
+            attributes=letters.kept(leased.message.attributes),
             source=f"{source.provider}://{source.bucket}/{source.key}",
             event_id=event.event_id,
             correlation_id=event.correlation_id,
@@ -168,13 +172,13 @@ def left_behind(why: Untaken | None = None) -> NoRoute:
     )
 
 
-def _message_id(held: Held) -> str:
+def _message_id(leased: LeasedMessage) -> str:
     """A redriven message dies as the letter that it was."""
-    return held.letter or _digest(held.queue.name, held.message.id)
+    return leased.letter or _digest(leased.queue.name, leased.message.id)
 
 
-def _piece_id(held: Held, piece: str) -> str:
-    return _digest(held.queue.name, held.message.id, piece)
+def _piece_id(leased: LeasedMessage, piece: str) -> str:
+    return _digest(leased.queue.name, leased.message.id, piece)
 
 
 def _digest(*parts: str) -> str:

@@ -6,9 +6,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from skyferry import retry
-from skyferry.engine.consume.acks import Closer
+from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
-from skyferry.engine.consume.in_flight import Chain, Hold, Job
+from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
@@ -19,7 +19,7 @@ from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settle
 
 
 @dataclass(frozen=True, slots=True)
-class ChainPolicy:
+class ExecutorPolicy:
     """Of LimitSettings and RetrySettings."""
 
     transfers: int = 64
@@ -29,28 +29,31 @@ class ChainPolicy:
     batch: int = 256
 
 
-class Chains:
+class SerialExecutor:
     """Runs the transfers in hand."""
 
-    def __init__(self, context: EngineContext, copier: Copier, policy: ChainPolicy, hold: Hold, closer: Closer) -> None:
-        self._context, self._copier, self._policy, self._hold, self._closer = context, copier, policy, hold, closer
+    def __init__(
+        self, context: EngineContext, copier: Copier, policy: ExecutorPolicy, in_flight: InFlight, acks: AckBatcher
+    ) -> None:
+        self._context, self._copier, self._policy = context, copier, policy
+        self._in_flight, self._acks = in_flight, acks
         self._reporter = context.reporter
         self._small, self._large = Lane(policy.transfers), Lane(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save, policy.batch, "save")
         self.stopping = False  # begin nothing new
 
-    async def run(self, chain: Chain) -> None:
+    async def run(self, key_queue: KeyQueue) -> None:
         """Work it off; messages that are finished thereby are closed."""
         while True:
-            job = chain.take()
-            if job.claim and job.claim.fence <= chain.freed:
-                await self._claim_again(chain, job)
-            if (outcome := self._superseded(chain, job)) is None:
-                async with Slot(self._small, self._large, job.rank) as slot:
-                    outcome = await self._attempt(chain, job, slot)
-            await self._conclude(chain, job, outcome)  # holds no slot while the ledger writes
-            if not chain.jobs:
+            task = key_queue.pop_newest()
+            if task.claim and task.claim.fence <= key_queue.released_fence:
+                await self._claim_again(key_queue, task)
+            if (outcome := self._superseded(key_queue, task)) is None:
+                async with Slot(self._small, self._large, task.rank) as slot:
+                    outcome = await self._attempt(key_queue, task, slot)
+            await self._conclude(key_queue, task, outcome)  # holds no slot while the ledger writes
+            if not key_queue.tasks:
                 return
 
     async def drained(self) -> None:
@@ -58,133 +61,139 @@ class Chains:
         await self.settler.drained()
         await self.saver.drained()
 
-    def _superseded(self, chain: Chain, job: Job) -> Outcome | None:
+    def _superseded(self, key_queue: KeyQueue, task: TransferTask) -> Outcome | None:
         """The outcome of a job that needs no look at any store, and so no slot."""
-        if job.claim is None or job.ended is not None:
+        if task.claim is None or task.forced_outcome is not None:
             return None
-        claim = _claim(chain, job)
-        return chain.looks.answer(job.transfer, job.came) or decide.before(claim)
+        claim = _claim(key_queue, task)
+        return key_queue.looks.answer(task.transfer, task.arrival) or decide.before(claim)
 
-    async def _attempt(self, chain: Chain, job: Job, slot: Slot) -> Outcome:
+    async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: Slot) -> Outcome:
         """One attempt; every failure becomes an outcome."""
-        if job.claim is None or self.stopping:
+        if task.claim is None or self.stopping:
             return Released(self._context.clock.time())
-        if job.ended is not None:
-            return job.ended
-        claim = _claim(chain, job)
+        if task.forced_outcome is not None:
+            return task.forced_outcome
+        claim = _claim(key_queue, task)
         if claim.lost >= self._policy.lost_leases:
             return self._dead(
-                job, Failure(claim.attempt, self._context.clock.time(), "worker_lost", _LOST, burned=True)
+                task, Failure(claim.attempt, self._context.clock.time(), "worker_lost", _LOST, counts_as_attempt=True)
             )
-        route = self._context.routes[job.transfer.route]
+        route = self._context.routes[task.transfer.route]
         breakers = [self._context.breakers[s] for s in {route.source_store, route.store} if s in self._context.breakers]
         if wait := max((b.wait() for b in breakers), default=0.0):
             return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
-        job.attempt, job.looked = Attempt(claim, slot, chain.uploads, self.saver.put), self._hold.came
-        self._reporter.report_claim(job.transfer, claim.attempt)
+        task.attempt, task.looked_after = (
+            Attempt(claim, slot, key_queue.uploads, self.saver.put),
+            self._in_flight.arrivals,
+        )
+        self._reporter.report_claim(task.transfer, claim.attempt)
         with ExitStack() as probes:
             for breaker in breakers:
                 if breaker.enter():
                     probes.callback(breaker.leave)
             try:
-                return await self._copier.run(job.attempt, route)
+                return await self._copier.run(task.attempt, route)
             except LedgerError as error:  # an upload could not be remembered: says nothing about the object
                 if isinstance(error, Fenced):
-                    return self._failed(job, claim, error)
-                self._reporter.report_ledger_failure(job.transfer, error)
+                    return self._failed(task, claim, error)
+                self._reporter.report_ledger_failure(task.transfer, error)
                 return Released(self._context.clock.time() + 1.0)
             except SkyferryError as error:
-                return self._failed(job, claim, error)
+                return self._failed(task, claim, error)
             except Exception as bug:  # noqa: BLE001 - the object must not be lost by it: it is told, and tried again
-                return self._failed(job, claim, InternalError(f"{type(bug).__name__}: {bug}"))
+                return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"))
 
-    def _failed(self, job: Job, claim: Claim, error: SkyferryError) -> Outcome:
-        breaker, held = self._context.breakers.get(error.store), job.holders[0]
+    def _failed(self, task: TransferTask, claim: Claim, error: SkyferryError) -> Outcome:
+        breaker, leased = self._context.breakers.get(error.store), task.messages[0]
         decision = retry.decide(
             error,
             claim.attempt,
-            job.transfer.max_retries,
+            task.transfer.max_retries,
             healthy=breaker is None or breaker.healthy(error.side, error.since),
             backoff=self._policy.backoff,
             random=self._context.random.random(),
-            unburned=held.unburned,
+            uncounted=leased.uncounted,
         )
         now = self._context.clock.time()
-        burned = not isinstance(decision, retry.Again) or decision.burned
-        held.unburned += not burned
-        failure = Failure(claim.attempt, now, error.kind, str(error), burned)
+        counts_as_attempt = not isinstance(decision, retry.Again) or decision.counts_as_attempt
+        leased.uncounted += not counts_as_attempt
+        failure = Failure(claim.attempt, now, error.kind, str(error), counts_as_attempt)
         if isinstance(decision, retry.GiveUp):
-            return self._dead(job, failure, error.hint)
+            return self._dead(task, failure, error.hint)
         return Retry(now + decision.delay, failure)
 
-    def _dead(self, job: Job, failure: Failure, hint: str = "") -> Dead:
-        held = job.holders[0]
-        return Dead(failure, held.message.body, letters.kept(held.message.attributes), hint, held.origin)
+    def _dead(self, task: TransferTask, failure: Failure, hint: str = "") -> Dead:
+        leased = task.messages[0]
+        return Dead(failure, leased.message.body, letters.kept(leased.message.attributes), hint, leased.origin)
 
-    async def _conclude(self, chain: Chain, job: Job, outcome: Outcome) -> None:
+    async def _conclude(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
         """Record the outcome; the messages are finished after it."""
-        job.concluding = True
+        task.concluding = True
         if (
-            chain.uploads.known
+            key_queue.uploads.known
             and isinstance(outcome, Done | Skipped | Dead)
-            and not (job.attempt and job.attempt.lost)
+            and not (task.attempt and task.attempt.lease_lost)
         ):
-            await self._copier.give_up(job.transfer, chain.uploads)
-        last = not chain.jobs and chain.key not in self._hold.claiming
-        again: float | None = None
-        if job.claim is None:
-            again = self._context.clock.time() + 1.0
+            await self._copier.give_up(task.transfer, key_queue.uploads)
+        last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
+        retry_at: float | None = None
+        if task.claim is None:
+            retry_at = self._context.clock.time() + 1.0
         else:
             if last:
-                self._hold.free(chain, job.claim.fence)
+                self._in_flight.release_key(key_queue, task.claim.fence)
             try:
-                if await self.settler.put(Settlement(job.claim, outcome, last, tuple(chain.uploads.closed))):
-                    again = self._recorded(chain, job, outcome)
+                if await self.settler.put(Settlement(task.claim, outcome, last, tuple(key_queue.uploads.closed))):
+                    retry_at = self._recorded(key_queue, task, outcome)
                 else:
-                    again = self._context.clock.time() + self._context.random.random()
-                    self._reporter.report_lease_lost(job.transfer)
-                    await self._undo(job, outcome)
+                    retry_at = self._context.clock.time() + self._context.random.random()
+                    self._reporter.report_lease_lost(task.transfer)
+                    await self._undo(task, outcome)
             except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
-                again = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
-                self._reporter.report_ledger_failure(job.transfer, error)
-                await self._undo(job, outcome)  # or it may not come to us: the lease may have ended, too
-        self._closer.close(self._hold.finish(job, again))
+                retry_at = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
+                self._reporter.report_ledger_failure(task.transfer, error)
+                await self._undo(task, outcome)  # or it may not come to us: the lease may have ended, too
+        self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
-    def _recorded(self, chain: Chain, job: Job, outcome: Outcome) -> float | None:
-        self._reporter.report_outcome(job.transfer, job.claim.attempt if job.claim else 0, outcome)
-        chain.looks.remember(job.transfer, job.looked, outcome)
+    def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:
+        self._reporter.report_outcome(task.transfer, task.claim.attempt if task.claim else 0, outcome)
+        key_queue.looks.remember(task.transfer, task.looked_after, outcome)
         if isinstance(outcome, Done):
-            old = chain.placement or (job.claim.placement if job.claim else None)
+            old = key_queue.placement or (task.claim.placement if task.claim else None)
             merged = newest(
-                old.positions if old and old.about(job.transfer.source) else (), outcome.placement.positions
+                old.positions if old and old.about(task.transfer.source) else (), outcome.placement.positions
             )
-            chain.placement = replace(outcome.placement, positions=merged)
-        elif isinstance(outcome, Skipped) and chain.placement:
-            chain.placement = chain.placement.advance(outcome.positions)
+            key_queue.placement = replace(outcome.placement, positions=merged)
+        elif isinstance(outcome, Skipped) and key_queue.placement:
+            key_queue.placement = key_queue.placement.advance(outcome.positions)
         return outcome.at if isinstance(outcome, Retry | Released) else None
 
-    async def _undo(self, job: Job, outcome: Outcome) -> None:
+    async def _undo(self, task: TransferTask, outcome: Outcome) -> None:
         if isinstance(outcome, Done) and not outcome.placement.deleted:
             with suppress(SkyferryError):  # the store is down: its next event, or the next reconciliation, finds it
-                await self._copier.undo(job.transfer, outcome)
+                await self._copier.undo(task.transfer, outcome)
 
-    async def _claim_again(self, chain: Chain, job: Job) -> None:
+    async def _claim_again(self, key_queue: KeyQueue, task: TransferTask) -> None:
         """The key was given back while these jobs came in: they need claims of its next lease."""
-        jobs = [job, *(each for each in chain.jobs if each.claim and each.claim.fence <= chain.freed)]
+        tasks = [
+            task,
+            *(each for each in key_queue.tasks if each.claim and each.claim.fence <= key_queue.released_fence),
+        ]
         try:
-            answers = await self._context.ledger.claim([each.transfer for each in jobs])
+            answers = await self._context.ledger.claim([each.transfer for each in tasks])
         except LedgerError:
-            answers = [Wait(each.transfer.id, 0.0, busy=True) for each in jobs]
-        for each, answer in zip(jobs, answers, strict=True):
+            answers = [Wait(each.transfer.id, 0.0, busy=True) for each in tasks]
+        for each, answer in zip(tasks, answers, strict=True):
             each.claim = answer if isinstance(answer, Claim) else None
             if isinstance(answer, Settled):
                 self._reporter.report_duplicate(each.transfer, answer)
 
 
-def _claim(chain: Chain, job: Job) -> Claim:
-    assert job.claim is not None  # a job joins a chain with its claim
-    chain.uploads.meet(job.claim.uploads)
-    return replace(job.claim, placement=chain.placement) if chain.placement else job.claim
+def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
+    assert task.claim is not None  # a job joins a chain with its claim
+    key_queue.uploads.merge(task.claim.uploads)
+    return replace(task.claim, placement=key_queue.placement) if key_queue.placement else task.claim
 
 
 _LOST = "the workers that held it died or lost their lease again and again"

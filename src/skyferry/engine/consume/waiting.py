@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from skyferry.ports import Message
 
 if TYPE_CHECKING:
-    from skyferry.engine.consume.in_flight import Held
+    from skyferry.engine.consume.in_flight import LeasedMessage
 
 DISMISSED = (
     120.0,
@@ -35,17 +35,17 @@ class WaitingRoom:
         self.closed = False  # nothing waits here any more: the worker is draining
         self.size = 0  # bytes
         self._messages, self._memory = messages, memory
-        self._due: list[tuple[float, int, Held]] = []  # what has left is skipped when it comes up
-        self._held: dict[Held, float] = {}  # when each is due, in monotonic seconds
+        self._due: list[tuple[float, int, LeasedMessage]] = []  # what has left is skipped when it comes up
+        self._held: dict[LeasedMessage, float] = {}  # when each is due, in monotonic seconds
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, held: Held) -> bool:
-        return held in self._held
+    def __contains__(self, leased: LeasedMessage) -> bool:
+        return leased in self._held
 
-    def __iter__(self) -> Iterator[Held]:
+    def __iter__(self) -> Iterator[LeasedMessage]:
         return iter(self._held)
 
     @property
@@ -65,56 +65,56 @@ class WaitingRoom:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def enter(self, held: Held, due: float) -> float | None:
+    def enter(self, leased: LeasedMessage, due: float) -> float | None:
         """Keep it until `due` (monotonic seconds). Without room, returns the seconds that it should be away at least."""
-        attempt = max(1, held.message.attempt)
+        attempt = max(1, leased.message.attempt)
         if self.closed:
             return 0.0
         if self.full and attempt <= len(DISMISSED):
             return DISMISSED[attempt - 1]
-        held.waits += 1
+        leased.waits += 1
         self.changed.set()
-        self.size += weight(held.message)
-        self._put(held, due)
+        self.size += weight(leased.message)
+        self._put(leased, due)
         return None
 
-    def leave(self, held: Held) -> None:
+    def leave(self, leased: LeasedMessage) -> None:
         """It waits no more."""
-        if self._held.pop(held, None) is not None:
-            self.size -= weight(held.message)
+        if self._held.pop(leased, None) is not None:
+            self.size -= weight(leased.message)
 
-    def take(self, now: float, limit: int, blocked: Callable[[Iterable[str]], float]) -> list[Held]:
+    def take(self, now: float, limit: int, blocked: Callable[[Iterable[str]], float]) -> list[LeasedMessage]:
         """The first that are due and not blocked, which leave. `blocked` tells for how many seconds still, by its routes."""
-        taken: list[Held] = []
+        taken: list[LeasedMessage] = []
         while len(taken) < limit and (due := self.next) is not None and due <= now:
-            held = heapq.heappop(self._due)[2]
-            if (wait := blocked(held.routes)) > 0:
-                self._put(held, now + wait)
+            leased = heapq.heappop(self._due)[2]
+            if (wait := blocked(leased.routes)) > 0:
+                self._put(leased, now + wait)
             else:
-                self.leave(held)
-                taken.append(held)
+                self.leave(leased)
+                taken.append(leased)
         return taken
 
     def soon(self, route: str, by: float) -> bool:
         """Whether something that waits for this route is due by then (monotonic seconds)."""
-        return any(due <= by and route in held.routes for held, due in self._held.items())
+        return any(due <= by and route in leased.routes for leased, due in self._held.items())
 
-    def lease(self, held: Held, lease: float, now: float) -> float:
+    def lease(self, leased: LeasedMessage, lease: float, now: float) -> float:
         """Seconds for which its lease should be renewed: twice as long, and again, until it covers the time that it waits."""
-        seconds, needed = lease, self._held.get(held, now) - now + lease
+        seconds, needed = lease, self._held.get(leased, now) - now + lease
         while seconds < min(needed, LONGEST):
             seconds = min(2 * seconds, LONGEST)
         return seconds
 
-    def _put(self, held: Held, due: float) -> None:
+    def _put(self, leased: LeasedMessage, due: float) -> None:
         self._count += 1
-        self._held[held] = due
-        heapq.heappush(self._due, (due, self._count, held))
+        self._held[leased] = due
+        heapq.heappush(self._due, (due, self._count, leased))
         if len(self._due) > 1000 + 4 * len(self._held):
             self._due = [entry for entry in self._due if not self._stale(entry)]
             heapq.heapify(self._due)
 
-    def _stale(self, entry: tuple[float, int, Held]) -> bool:
+    def _stale(self, entry: tuple[float, int, LeasedMessage]) -> bool:
         return self._held.get(entry[2]) != entry[0]
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from skyferry.engine.consume.acks import Closer
+from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.dates import Dates
-from skyferry.engine.consume.in_flight import Chain, Held, Hold, Job
+from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage, TransferTask
 from skyferry.engine.consume.intake import Intake, Read, Reader
-from skyferry.engine.consume.key_queues import ChainPolicy, Chains
+from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
+from skyferry.engine.consume.leases import LeaseKeeper
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -37,7 +38,7 @@ class WorkerPolicy:
     batch: int = 256
     drain: float = 25.0  # seconds
     poll: float = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
-    chains: ChainPolicy = field(default_factory=ChainPolicy)
+    executor: ExecutorPolicy = field(default_factory=ExecutorPolicy)
     unknown_buckets: Mapping[str, str] = field(default_factory=dict)  # by queue: keep, release, ignore
     waiting_messages: int = 10_000
     waiting_memory: int = 32 * 2**20  # bytes
@@ -50,40 +51,40 @@ class Worker:
         self, context: EngineContext, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
     ) -> None:
         self._context, self._queues, self._policy = context, queues, policy
-        self._hold = Hold(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
+        self._in_flight = InFlight(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
         self._reporter = context.reporter
         self._intake = Intake(reader, self._reporter, context.clock, policy.unknown_buckets)
         self._reread = Intake(reader, Reporter(NullObserver(), context.clock), context.clock, policy.unknown_buckets)
         self._dates = Dates(reader, context.routes, copier.stores)
-        self._closer = Closer(self._hold, context.clock, self._reporter, policy.batch)
-        self._chains = Chains(context, copier, policy.chains, self._hold, self._closer)
+        self._acks = AckBatcher(self._in_flight, context.clock, self._reporter, policy.batch)
+        self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks)
         self._stop, self._late = asyncio.Event(), asyncio.Event()
-        self._running: dict[asyncio.Task[None], Chain] = {}
+        self._running: dict[asyncio.Task[None], KeyQueue] = {}
 
     @property
     def in_flight(self) -> int:
         """Transfers in hand."""
-        return len(self._hold.jobs)
+        return len(self._in_flight.tasks)
 
     @property
     def idle(self) -> bool:
         """Nothing in hand."""
-        return not self._hold.messages
+        return not self._in_flight.messages
 
     def has(self, transfer_id: str) -> bool:
         """Whether a transfer is in hand."""
-        return transfer_id in self._hold.jobs
+        return transfer_id in self._in_flight.tasks
 
     @property
     def waiting(self) -> int:
         """Messages in hand that nothing can be done with yet."""
-        return len(self._hold.waiting)
+        return len(self._in_flight.waiting)
 
     def oldest(self) -> dict[str, float]:
         """By route, when the oldest event in hand that is not settled occurred (seconds since 1970)."""
-        jobs = [(job.transfer.route, job.transfer.occurred_at) for job in self._hold.jobs.values()]
+        tasks = [(task.transfer.route, task.transfer.occurred_at) for task in self._in_flight.tasks.values()]
         found: dict[str, float] = {}
-        for route, at in [*jobs, *(pair for held in self._hold.waiting for pair in held.routes.items())]:
+        for route, at in [*tasks, *(pair for leased in self._in_flight.waiting for pair in leased.routes.items())]:
             found[route] = min(at, found.get(route, at))
         return found
 
@@ -94,43 +95,45 @@ class Worker:
 
     def drain(self) -> None:
         """Take no more work; finish what has begun. Idempotent."""
-        self._chains.stopping = True
+        self._executor.stopping = True
         self._stop.set()
-        self._closer.changed.set()
-        self._hold.waiting.changed.set()
+        self._acks.changed.set()
+        self._in_flight.waiting.changed.set()
 
     async def run(self) -> None:
         """Work until drained; then everything in hand is settled, or given back."""
-        async with asyncio.TaskGroup() as tasks:
-            receivers = [tasks.create_task(self._receive(q, tasks), name=f"receive {q.name}") for q in self._queues]
-            resumer = tasks.create_task(self._resume(tasks), name="resume what waited")
-            keeper = tasks.create_task(self._keep(), name="keep leases")
-            hurry = tasks.create_task(self._hurry(), name="end receives")
+        async with asyncio.TaskGroup() as group:
+            receivers = [group.create_task(self._receive(q, group), name=f"receive {q.name}") for q in self._queues]
+            resumer = group.create_task(self._resume(group), name="resume what waited")
+            keeper = group.create_task(
+                LeaseKeeper(self._context, self._in_flight).run(self._queues), name="keep leases"
+            )
+            hurry = group.create_task(self._hurry(), name="end receives")
             await asyncio.wait([*receivers, resumer])
-            await self._let_go()
+            await self._release_all()
             keeper.cancel()
             hurry.cancel()
 
-    async def _receive(self, queue: EventQueue, tasks: asyncio.TaskGroup) -> None:
+    async def _receive(self, queue: EventQueue, group: asyncio.TaskGroup) -> None:
         failures = 0
         while not self._stop.is_set():
-            if (count := min(self._policy.batch, self._hold.room)) <= 0 or (pause := self._pause()) > 0:
+            if (count := min(self._policy.batch, self._in_flight.room)) <= 0 or (pause := self._pause()) > 0:
                 await self._wait(pause if count > 0 else TURN)
                 continue
-            self._hold.reserve(count)
+            self._in_flight.reserve(count)
             try:
                 messages = await self._ask(queue, count)
                 failures = 0
                 if messages:
-                    await self._accept(queue, messages, tasks)
+                    await self._accept_messages(queue, messages, group)
             except (QueueError, LedgerError) as error:
                 failures += 1
                 self._reporter.report_queue_failure(queue.name, error)
                 await self._rest(
-                    self._policy.chains.backoff.delay(failures, self._context.random.random(), error.retry_after)
+                    self._policy.executor.backoff.delay(failures, self._context.random.random(), error.retry_after)
                 )
             finally:
-                self._hold.reserve(-count)
+                self._in_flight.reserve(-count)
 
     async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
         """Receive. A call that hangs while the worker drains is broken off: what it might have brought comes again."""
@@ -150,7 +153,7 @@ class Worker:
 
     def _pause(self) -> float:
         """Seconds for which nothing should be received: there is no room for what waits, or nothing could be worked on."""
-        if self._hold.waiting.overfull:
+        if self._in_flight.waiting.overfull:
             return TURN
         return min(map(self._unwanted, self._context.routes), default=0.0)
 
@@ -158,7 +161,7 @@ class Worker:
         """The same of one route. A store that was down is tried with what waits for it, if any of it is due soon."""
         if (wait := self._blocked([route])) > 0 or all(b.state is BreakerState.CLOSED for b in self._breakers(route)):
             return wait
-        return TURN if self._hold.waiting.soon(route, self._context.clock.monotonic() + 2 * TURN) else 0.0
+        return TURN if self._in_flight.waiting.soon(route, self._context.clock.monotonic() + 2 * TURN) else 0.0
 
     def _blocked(self, routes: Iterable[str]) -> float:
         """Seconds until the first of these routes may be tried; 0 also where none of them is known."""
@@ -169,19 +172,19 @@ class Worker:
         stores = dict.fromkeys((known.source_store, known.store)) if known else {}
         return [self._context.breakers[store] for store in stores if store in self._context.breakers]
 
-    async def _resume(self, tasks: asyncio.TaskGroup) -> None:
+    async def _resume(self, group: asyncio.TaskGroup) -> None:
         """Begin again with the messages that have waited long enough."""
-        waiting, clock = self._hold.waiting, self._context.clock
+        waiting, clock = self._in_flight.waiting, self._context.clock
         while not self._stop.is_set():
-            count = min(self._policy.batch, self._hold.slack)
+            count = min(self._policy.batch, self._in_flight.slack)
             if not (batch := waiting.take(clock.monotonic(), count, self._one_each())):
                 due = inf if waiting.next is None else waiting.next - clock.monotonic()
                 await self._heard(waiting.changed, max(due, TURN if count <= 0 else 0.0))
                 continue
-            for held in batch:
-                held.reopen()
+            for leased in batch:
+                leased.reset()
             try:
-                await self._begin(batch, tasks)
+                await self._begin(batch, group)
             except LedgerError as error:
                 self._reporter.report_queue_failure(batch[0].queue.name, error)
 
@@ -206,7 +209,7 @@ class Worker:
 
     async def _wait(self, seconds: float) -> None:
         """Until there is more room, or a drain, but no longer than this."""
-        await self._heard(self._closer.changed, min(seconds, TURN))
+        await self._heard(self._acks.changed, min(seconds, TURN))
 
     async def _heard(self, event: asyncio.Event, seconds: float) -> None:
         """Until the event is set anew, or a drain, but no longer than this."""
@@ -221,41 +224,46 @@ class Worker:
                 for each in waits:
                     each.cancel()
 
-    async def _accept(self, queue: EventQueue, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
+    async def _accept_messages(self, queue: EventQueue, messages: list[Message], group: asyncio.TaskGroup) -> None:
         self._reporter.report_receive(queue.name, len(messages))
-        batch = [Held(queue, m) for m in messages]
-        self._hold.messages.update(dict.fromkeys(batch))
-        await self._begin(batch, tasks)
+        batch = [LeasedMessage(queue, m) for m in messages]
+        self._in_flight.messages.update(dict.fromkeys(batch))
+        await self._begin(batch, group)
 
-    async def _begin(self, batch: list[Held], tasks: asyncio.TaskGroup) -> None:
+    async def _begin(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
         """Parse, match, claim as one batch; what is to be done starts, what is done is closed. Raises LedgerError."""
         if late := await self._dates.look(batch):
             self._abandon(late, [])
-            batch = [held for held in batch if held not in late]
-        reads = [(held, (self._reread if held.waits else self._intake).read(held)) for held in batch]
-        fresh: list[Job] = []
+            batch = [leased for leased in batch if leased not in late]
+        reads = [(leased, (self._reread if leased.waits else self._intake).read(leased)) for leased in batch]
+        fresh: list[TransferTask] = []
         now = self._context.clock.time()
         try:
-            for held, read in reads:
-                if held.letter:
-                    await end_redriven(self._context.ledger, held, read, now)
+            for leased, read in reads:
+                if leased.letter:
+                    await end_redriven(self._context.ledger, leased, read, now)
         except LedgerError:
             self._abandon(batch, fresh)
             raise
-        for held, read in reads:
-            held.again, held.foreign = None if read.release is None else now + read.release, read.release is not None
-            jobs = self._hold.adopt(read.transfers, held, now)
-            for job in jobs if read.ended else ():
-                job.ended = read.ended.get(job.transfer.id)
-            fresh += jobs
-        empty = [held for held in batch if held.pending == 0]  # dead letters, test messages, no route's, bad timing
+        for leased, read in reads:
+            leased.retry_at, leased.foreign = (
+                None if read.release is None else now + read.release,
+                read.release is not None,
+            )
+            tasks = self._in_flight.attach_message(read.transfers, leased, now)
+            for task in tasks if read.forced_outcomes else ():
+                task.forced_outcome = read.forced_outcomes.get(task.transfer.id)
+            fresh += tasks
+        empty = [
+            leased for leased in batch if leased.pending == 0
+        ]  # dead letters, test messages, no route's, bad timing
         try:
             await self._keep_untaken([read for _, read in reads])
-            await self._claim(fresh, tasks)
+            await self._claim(fresh, group)
         except LedgerError:
             self._abandon(empty, fresh)
             raise
-        self._closer.close(empty)
+        self._acks.finish(empty)
 
     async def _keep_untaken(self, reads: Sequence[Read]) -> None:
         """Write down what becomes no transfer, in one step of the ledger for a whole batch."""
@@ -266,133 +274,90 @@ class Worker:
         if refusals:
             await self._context.ledger.refuse(refusals)
 
-    async def _claim(self, fresh: list[Job], tasks: asyncio.TaskGroup) -> None:
-        keys = [job.key for job in fresh]
-        self._hold.begin_claim(keys)
+    async def _claim(self, fresh: list[TransferTask], group: asyncio.TaskGroup) -> None:
+        keys = [task.key for task in fresh]
+        self._in_flight.begin_claim(keys)
         try:
-            answers = await self._context.ledger.claim([job.transfer for job in fresh]) if fresh else []
-            for job, answer in zip(fresh, answers, strict=True):
-                self._answered(job, answer, tasks)
+            answers = await self._context.ledger.claim([task.transfer for task in fresh]) if fresh else []
+            for task, answer in zip(fresh, answers, strict=True):
+                self._answered(task, answer, group)
         finally:
-            self._hold.end_claim(keys)
+            self._in_flight.end_claim(keys)
 
-    def _answered(self, job: Job, answer: Claim | Settled | Wait, tasks: asyncio.TaskGroup) -> None:
+    def _answered(self, task: TransferTask, answer: Claim | Settled | Wait, group: asyncio.TaskGroup) -> None:
         if isinstance(answer, Claim):
-            job.claim = answer
-            self._start(job, tasks)
+            task.claim = answer
+            self._start(task, group)
         elif isinstance(answer, Settled):
-            self._reporter.report_duplicate(job.transfer, answer)
-            self._closer.close(self._hold.finish(job))
+            self._reporter.report_duplicate(task.transfer, answer)
+            self._acks.finish(self._in_flight.finish_task(task))
         else:  # the owner of a busy key tells nobody when it is done: ask again, ever more seldom
-            soon = self._context.clock.time() + busy_pause(job.holders[0].waits, self._context.random.random())
-            self._closer.close(self._hold.finish(job, min(answer.until, soon) if answer.busy else answer.until))
+            soon = self._context.clock.time() + busy_pause(task.messages[0].waits, self._context.random.random())
+            self._acks.finish(
+                self._in_flight.finish_task(task, min(answer.until, soon) if answer.busy else answer.until)
+            )
 
-    def _start(self, job: Job, tasks: asyncio.TaskGroup) -> None:
-        key = job.key
-        if chain := self._hold.chains.get(key):
-            chain.jobs.append(job)
+    def _start(self, task: TransferTask, group: asyncio.TaskGroup) -> None:
+        key = task.key
+        if key_queue := self._in_flight.key_queues.get(key):
+            key_queue.tasks.append(task)
             return
-        chain = self._hold.chains[key] = Chain(key, [job], freed=self._hold.freed.get(key, 0))
-        task = tasks.create_task(self._run_chain(chain), name=f"transfer {job.transfer.id}")
-        self._running[task] = chain
-        task.add_done_callback(self._running.pop)
+        key_queue = self._in_flight.key_queues[key] = KeyQueue(
+            key, [task], released_fence=self._in_flight.released_fences.get(key, 0)
+        )
+        runner = group.create_task(self._run_key_queue(key_queue), name=f"transfer {task.transfer.id}")
+        self._running[runner] = key_queue
+        runner.add_done_callback(self._running.pop)
 
-    async def _run_chain(self, chain: Chain) -> None:
+    async def _run_key_queue(self, key_queue: KeyQueue) -> None:
         try:
-            await self._chains.run(chain)
+            await self._executor.run(key_queue)
         finally:  # no await between the last look at chain.jobs and this
-            self._hold.end(chain)
+            self._in_flight.remove_key_queue(key_queue)
 
-    def _abandon(self, empty: list[Held], fresh: list[Job]) -> None:
+    def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask]) -> None:
         """The ledger or a source did not answer: nothing of this was begun, and it comes again."""
-        now, backoff = self._context.clock.time(), self._policy.chains.backoff
-        for held in empty:
-            held.again = now + backoff.delay(held.waits + 1, self._context.random.random())
-        self._closer.close(empty)
-        for job in fresh:
-            waits = job.holders[0].waits
-            self._closer.close(self._hold.finish(job, now + backoff.delay(waits + 1, self._context.random.random())))
+        now, backoff = self._context.clock.time(), self._policy.executor.backoff
+        for leased in empty:
+            leased.retry_at = now + backoff.delay(leased.waits + 1, self._context.random.random())
+        self._acks.finish(empty)
+        for task in fresh:
+            delay = backoff.delay(task.messages[0].waits + 1, self._context.random.random())
+            self._acks.finish(self._in_flight.finish_task(task, now + delay))
 
-    async def _keep(self) -> None:
-        """Renew every lease in hand, those still waiting for their turn too; a queue that hangs holds up no other."""
-        async with asyncio.TaskGroup() as tasks:
-            for queue in self._queues:
-                tasks.create_task(self._keep_messages(queue), name=f"keep leases of {queue.name}")
-            tasks.create_task(self._keep_claims(), name="keep claims")
-
-    async def _keep_messages(self, queue: EventQueue) -> None:
-        async for _ in self._rounds(queue.lease):
-            groups: dict[float, list[Held]] = {}
-            now = self._context.clock.monotonic()
-            for held in self._hold.messages:
-                if held.queue is queue and held.until < now + 0.9 * queue.lease:
-                    groups.setdefault(self._hold.waiting.lease(held, queue.lease, now), []).append(held)
-            with suppress(QueueError, TimeoutError):  # the next round comes before the lease ends
-                async with asyncio.timeout(queue.lease / 2):  # also if this one hangs
-                    for seconds, group in groups.items():
-                        await self._extend(queue, group, seconds, now)
-
-    async def _extend(self, queue: EventQueue, group: list[Held], seconds: float, now: float) -> None:
-        messages = [held.message for held in group]
-        lost = {
-            m.receipt
-            for m in await (queue.extend(messages, seconds) if seconds > queue.lease else queue.extend(messages))
-        }
-        for held in group:
-            held.until = now + seconds
-            if held.message.receipt in lost and held in self._hold.waiting:  # it comes again
-                self._hold.waiting.leave(held)
-                self._hold.messages.pop(held, None)
-
-    async def _keep_claims(self) -> None:
-        async for _ in self._rounds(self._context.ledger.lease):
-            jobs = [job for job in self._hold.jobs.values() if job.claim is not None]
-            with suppress(LedgerError):
-                lost = await self._context.ledger.renew([job.claim for job in jobs if job.claim]) if jobs else []
-                gone = {claim.transfer.id for claim in lost}
-                for job in jobs:
-                    if job.attempt and job.transfer.id in gone:
-                        job.attempt.lost = True
-
-    async def _rounds(self, lease: float) -> AsyncIterator[None]:
-        """Three within a lease, however long each takes."""
-        clock, due = self._context.clock, self._context.clock.monotonic()
-        while True:
-            due = max(due + lease / 3, clock.monotonic())
-            await clock.sleep(due - clock.monotonic())
-            yield
-
-    async def _let_go(self) -> None:
+    async def _release_all(self) -> None:
         """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
-        self._closer.give_back()
-        await self._give_back([t for t, chain in self._running.items() if not self._begun(chain)])
+        self._acks.give_back()
+        await self._release_queues([t for t, key_queue in self._running.items() if not self._begun(key_queue)])
         clock = self._context.clock
         deadline = clock.monotonic() + self._policy.drain
         while self._running and clock.monotonic() < deadline:
             await clock.sleep(0.05)
-        await self._give_back([t for t, chain in self._running.items() if not self._concluding(chain)])
+        await self._release_queues([t for t, key_queue in self._running.items() if not self._concluding(key_queue)])
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._chains.drained()
-        closed = asyncio.ensure_future(self._closer.drained())  # a queue may hang: then what is settled comes again
+        await self._executor.drained()
+        closed = asyncio.ensure_future(self._acks.drained())  # a queue may hang: then what is settled comes again
         patience = asyncio.ensure_future(clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
         await asyncio.wait({closed, patience}, return_when=asyncio.FIRST_COMPLETED)
         closed.cancel()
         patience.cancel()
 
-    async def _give_back(self, tasks: list[asyncio.Task[None]]) -> None:
-        keys = {self._running[task].key for task in tasks}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _release_queues(self, runners: list[asyncio.Task[None]]) -> None:
+        keys = {self._running[runner].key for runner in runners}
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
         now = self._context.clock.time()
-        left = [job for job in self._hold.jobs.values() if job.key in keys]
+        left = [task for task in self._in_flight.tasks.values() if task.key in keys]
         with suppress(LedgerError):  # then the leases run out by themselves
-            await self._context.ledger.settle([Settlement(job.claim, Released(now)) for job in left if job.claim])
-        for job in left:
-            self._closer.close(self._hold.finish(job, now))
+            await self._context.ledger.settle([Settlement(task.claim, Released(now)) for task in left if task.claim])
+        for task in left:
+            self._acks.finish(self._in_flight.finish_task(task, now))
 
-    def _begun(self, chain: Chain) -> bool:
-        return any(job.attempt or job.concluding for job in self._hold.jobs.values() if job.key == chain.key)
+    def _begun(self, key_queue: KeyQueue) -> bool:
+        return any(
+            task.attempt or task.concluding for task in self._in_flight.tasks.values() if task.key == key_queue.key
+        )
 
-    def _concluding(self, chain: Chain) -> bool:
-        return any(job.concluding for job in self._hold.jobs.values() if job.key == chain.key)
+    def _concluding(self, key_queue: KeyQueue) -> bool:
+        return any(task.concluding for task in self._in_flight.tasks.values() if task.key == key_queue.key)

@@ -208,7 +208,7 @@ class Copier:
         attempt, transfer, when = due.attempt, due.attempt.claim.transfer, due.when
         store = self.stores[transfer.store]
         for _ in range(RACES):
-            attempt.still_ours()
+            attempt.ensure_lease_held()
             with suppress(PreconditionFailed):
                 if exact or when == ANY:
                     written = await write(when)
@@ -243,7 +243,7 @@ class Copier:
             return written
         transfer = due.attempt.claim.transfer
         if due.route.after_copy != "keep":
-            due.attempt.still_ours()
+            due.attempt.ensure_lease_held()
             with suppress(PreconditionFailed):  # it changed meanwhile: that version has an event of its own
                 await proof.delete_version(self.stores[transfer.source_store], transfer.source.key, due.found.version)
         return self._done(due.attempt, due.started, due.found, written, computed, declared)
@@ -263,7 +263,7 @@ class Copier:
             if not isinstance(decision, decide.Remove):
                 assert isinstance(decision, Skipped)  # what is gone is neither copied nor too young
                 return decision
-            attempt.still_ours()
+            attempt.ensure_lease_held()
             try:
                 await proof.delete_version(store, transfer.key, decision.when.replace)
             except PreconditionFailed:

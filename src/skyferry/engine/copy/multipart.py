@@ -68,7 +68,7 @@ class PartCopier:
 
     async def _open(self, large: Large, attempt: Attempt) -> Progress:
         """The upload to go on with, or a new one; others to the same key are given up."""
-        attempt.still_ours()
+        attempt.ensure_lease_held()
         old = large.resumable(attempt)
         for other in [p for p in attempt.uploads.known.values() if p is not old]:
             await give_up(large.store, attempt.uploads, other)
@@ -77,11 +77,11 @@ class PartCopier:
                 return agreed(old, await large.store.uploaded_parts(old.upload), large.store.traits)
             except UploadGone:
                 attempt.uploads.close(old.upload.id)
-        attempt.still_ours()
+        attempt.ensure_lease_held()
         upload = await large.store.start_upload(large.key, large.found.size, large.part_size, large.attributes)
         progress = Progress(attempt.claim.transfer.store, upload, large.ref)
         try:
-            await attempt.begun(progress)
+            await attempt.remember_upload(progress)
         except BaseException:  # nobody remembers it
             await asyncio.shield(give_up(large.store, attempt.uploads, progress))
             raise
@@ -141,7 +141,7 @@ class _Sending:
         got = await source.read(found.key, start, length, version=found.version)
         crc = await self._digests.add(number, got.data)
         if old is None:
-            self._attempt.still_ours()
+            self._attempt.ensure_lease_held()
             await self._took(await self._large.store.write_part(self._upload, number, got.data, crc))
         elif old.crc32c not in ("", crc):
             where = f"{self._large.store.name} {self._upload.key}"
@@ -151,13 +151,13 @@ class _Sending:
 
     async def _copy(self, number: int) -> None:
         assert self._large.source.copy_source is not None  # asked for only where there is one
-        self._attempt.still_ours()
+        self._attempt.ensure_lease_held()
         copied = self._large.store.copy_part(self._upload, number, self._large.source.copy_source, self._large.found)
         await self._took(await copied)
 
     async def _took(self, part: Part) -> None:
         self._parts[part.number] = part
-        await self._attempt.sent(self._upload.id, part)
+        await self._attempt.remember_part(self._upload.id, part)
 
 
 def _passes(error: BaseException) -> bool:

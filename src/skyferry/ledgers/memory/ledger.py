@@ -178,7 +178,7 @@ class MemoryLedger(MemoryHeld):
         row.updated_at = now
         if failure:
             row.failures += (failure,)
-            row.burned += failure.burned
+            row.burned += failure.counts_as_attempt
         self._state.uploads.settled(_key(claim), settlement.closed)
         self._place(claim, outcome)
         if isinstance(outcome, Done):

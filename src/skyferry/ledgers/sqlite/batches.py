@@ -237,7 +237,7 @@ class _Settling:
         self._counters.states[CLAIMED] -= 1
         self._counters.states[row.state] += 1
         if failure:
-            row.burned += failure.burned
+            row.burned += failure.counts_as_attempt
             self._failures.append((row.serial, codec.pack_failure(failure)))
         due = None if due_at is None else rules.ticks(due_at)
         self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))

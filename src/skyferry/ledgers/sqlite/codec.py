@@ -159,7 +159,7 @@ def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
 
 
 def _failure(f: Failure) -> tuple[Any, ...]:
-    return f.attempt, f.at, f.kind, f.message, f.burned
+    return f.attempt, f.at, f.kind, f.message, f.counts_as_attempt
 
 
 def pack_ref(r: ObjectRef) -> tuple[str, ...]:

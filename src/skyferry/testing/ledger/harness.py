@@ -96,9 +96,9 @@ def done(claim: Claim, *positions: Position, deleted: bool = False) -> Done:
     return Done(receipt, placement(claim, *positions, deleted=deleted))
 
 
-def failure(attempt: int = 1, kind: str = "throttled", *, burned: bool = True) -> Failure:
+def failure(attempt: int = 1, kind: str = "throttled", *, counts_as_attempt: bool = True) -> Failure:
     """A failed attempt."""
-    return Failure(attempt, 1_700_000_000.75, kind, f"attempt {attempt} failed", burned)
+    return Failure(attempt, 1_700_000_000.75, kind, f"attempt {attempt} failed", counts_as_attempt)
 
 
 def dead(kind: str = "permission_denied", at: float = 1_700_000_000.75, body: bytes = b"\xff\0body") -> Dead:

@@ -125,7 +125,7 @@ class SettlementCases(Cases):
 
     async def test_attempts_are_burned_failures(self, one: Ledger) -> None:
         """Outages and releases are none; the story keeps every failure."""
-        story = [failure(1), failure(2, "connection_lost", burned=False), failure(2)]
+        story = [failure(1), failure(2, "connection_lost", counts_as_attempt=False), failure(2)]
         for number, what in enumerate(story):
             (held,) = await claim(one, T)
             assert held.attempt == (1, 2, 2)[number]

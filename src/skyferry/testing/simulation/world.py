@@ -11,7 +11,7 @@ from math import inf
 from typing import Any
 
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
-from skyferry.engine.consume.key_queues import ChainPolicy
+from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -298,8 +298,8 @@ class Simulation:
             for name, store in (("source", source), ("destination", destination))
         }
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
-        chains = ChainPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
-        policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, chains=chains)
+        executor = ExecutorPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
+        policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, executor=executor)
         events = ReturningQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, context.reporter)
         queues: list[EventQueue] = [events, RedriveQueue(chaotic, self.clock)]
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
