@@ -16,8 +16,8 @@ from skyferry.config.settings import DeadLetterSettings, QueueSettings, Settings
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.ports import DeadLetter, Filter, Outgoing, letters
 from skyferry.records import Record
-from skyferry.server import Doors, create_app
-from skyferry.server.push.dead_letters import carried
+from skyferry.server import PushEndpoints, create_app
+from skyferry.server.push.dead_letters import find_reference
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring import build, open_queue
 
@@ -59,7 +59,7 @@ class Deployment:
                 service,
                 self.settings.server,
                 CollectorRegistry(),
-                Doors.of(self.settings.push, {"S": SECRET}, time.time),
+                PushEndpoints.from_settings(self.settings.push, {"S": SECRET}, time.time),
             )
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
                 for body in bodies:
@@ -125,7 +125,7 @@ async def test_a_letter_that_was_pushed_is_not_sent_on_either(pair: tuple[Deploy
     ],
 )
 def test_a_body_that_only_resembles_a_letter_carries_none(body: bytes) -> None:
-    assert carried(body) == ()
+    assert find_reference(body) == ()
 
 
 async def test_a_redriven_letter_keeps_its_mark(pair: tuple[Deployment, Deployment]) -> None:

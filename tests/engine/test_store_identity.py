@@ -16,7 +16,7 @@ from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider, State
 from skyferry.ports import Filter
 from skyferry.records import Record
-from skyferry.server import Doors, create_app
+from skyferry.server import PushEndpoints, create_app
 from skyferry.wiring import build
 from skyferry.wiring.opener import open_ledger
 
@@ -56,7 +56,9 @@ class Home:
         async with build(settings, Deaf()) as service:
             await service.submit([event(key) for key in submit])
             if over_http:
-                app = create_app(service, settings.server, CollectorRegistry(), Doors.of((), {}, lambda: 0.0))
+                app = create_app(
+                    service, settings.server, CollectorRegistry(), PushEndpoints.from_settings((), {}, lambda: 0.0)
+                )
                 async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
                     headers = {"content-type": "application/json"}
                     for body in over_http:

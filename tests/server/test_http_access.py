@@ -14,14 +14,19 @@ from skyferry.clouds.identity import files
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
 from skyferry.server import check_listen
-from skyferry.server.app import routes
+from skyferry.server.app import create_routes
 from skyferry.server.middleware import PUSH
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import HealthCheck
 
 TOKEN = ServerSettings(token=SecretStr("hunter2"))
 PATHS = sorted(
-    {(m.upper(), p) for p, operations in routes().openapi()["paths"].items() for m in operations if PUSH not in p}
+    {
+        (m.upper(), p)
+        for p, operations in create_routes().openapi()["paths"].items()
+        for m in operations
+        if PUSH not in p
+    }
     | {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nowhere")}
 )
 

@@ -19,7 +19,7 @@ from tests.server.served import Service
 
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
-from skyferry.server import Doors, create_app, middleware, serve
+from skyferry.server import PushEndpoints, create_app, middleware, serve
 from skyferry.server.connections import acceptor, connection
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import Submission
@@ -32,8 +32,10 @@ BODY = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 async def served(service: Service, **settings: Any) -> AsyncIterator[str]:
     """A server with these settings."""
     given = ServerSettings(**settings)
-    doors = Doors.of([PushSettings(name="s", kind="s3", secret_env="S")], {"S": "x" * 16}, lambda: 0.0)
-    async with serve(create_app(service, given, CollectorRegistry(), doors), "127.0.0.1", 0, given) as url:
+    endpoints = PushEndpoints.from_settings(
+        [PushSettings(name="s", kind="s3", secret_env="S")], {"S": "x" * 16}, lambda: 0.0
+    )
+    async with serve(create_app(service, given, CollectorRegistry(), endpoints), "127.0.0.1", 0, given) as url:
         yield url
 
 
@@ -120,13 +122,13 @@ def test_connections_have_a_part_of_the_descriptors(
     configured: int, limit: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert acceptor.bound(configured) == expected
+    assert acceptor.connection_limit(configured) == expected
 
 
 async def test_what_a_client_does_wrong_is_answered_and_not_logged(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    long, crumbs = b"a: b\r\n" * 10_000, b"1\r\n \r\n" * (connection.CHUNKS + 1)
+    long, crumbs = b"a: b\r\n" * 10_000, b"1\r\n \r\n" * (connection.MAX_CHUNKS + 1)
     chunked = BODY.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
     async with served(service) as url:
         for request in (
@@ -156,8 +158,8 @@ async def test_a_push_without_its_secret_is_refused_before_its_body_comes(secret
 
 
 async def test_large_bodies_wait_for_their_turn(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "LARGE", 1)
-    monkeypatch.setattr(middleware, "TURN", 0.05)
+    monkeypatch.setattr(middleware, "MAX_LARGE_BODIES", 1)
+    monkeypatch.setattr(middleware, "LARGE_BODY_WAIT", 0.05)
     head = BODY.replace(b"Content-Length: 10", b"Content-Length: 100000")
     async with served(service) as url, said(url, head) as first, httpx.AsyncClient() as client:
         while not (await client.get(f"{url}/health")).is_success:  # so that the first has its turn

@@ -31,7 +31,7 @@ TOKEN = "t" * 43
 @asynccontextmanager
 async def asked(service: Service, token: str = TOKEN) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that has a token of its own."""
-    app = create_app(service, ServerSettings(), CollectorRegistry(), own_token=token)
+    app = create_app(service, ServerSettings(), CollectorRegistry(), workspace_token=token)
     async with serve(app, "127.0.0.1", 0) as url, httpx.AsyncClient(base_url=url) as client:
         yield client
 
@@ -95,7 +95,7 @@ async def test_with_or_without_it_no_web_page_is(service: Service) -> None:
 
 
 async def test_commands_find_the_workspaces_token(service: Service, foreign: list[int], tmp_path: Path) -> None:
-    async with asked(service, workspace_token.make_token(tmp_path)) as asking:
+    async with asked(service, workspace_token.ensure_token(tmp_path)) as asking:
         url, server = str(asking.base_url), ServerSettings()
         found = await asyncio.to_thread(client.get, url, "/v1/status", server, 5.0, tmp_path)
         assert found["state"] == "running"
@@ -107,9 +107,9 @@ async def test_commands_give_it_to_no_program_of_another_user(
     service: Service, foreign: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody may listen there while no service does."""
-    async with asked(service, workspace_token.make_token(tmp_path)) as asking:
-        monkeypatch.setattr(peer, "listeners_user", lambda address: 4711)
-        with pytest.raises(ConfigError, match="A bearer token is needed"):
+    async with asked(service, workspace_token.ensure_token(tmp_path)) as asking:
+        monkeypatch.setattr(peer, "find_listening_user", lambda address: 4711)
+        with pytest.raises(ConfigError, match="contains no bearer token"):
             await asyncio.to_thread(client.get, str(asking.base_url), "/v1/status", ServerSettings(), 5.0, tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None
             pytest.skip(f"needs {host}")
         listener.listen()
         ours = listener.getsockname()[:2]
-        assert peer.listeners_user(ours) == os.getuid()
+        assert peer.find_listening_user(ours) == os.getuid()
         with socket.create_connection(ours) as client:
             theirs = client.getsockname()[:2]
             assert peer.is_our_user(theirs, ours)
@@ -133,7 +133,7 @@ def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None
             assert peer.is_our_user(theirs, ours)
         assert not peer.is_our_user(theirs, ours)  # closed: it is nobody's, which some kernels call root's
         assert not peer.is_our_user(ours, theirs)  # listens
-    assert peer.listeners_user(ours) is None
+    assert peer.find_listening_user(ours) is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
@@ -145,7 +145,7 @@ def test_another_users_end_is_not_ours() -> None:
         finally:
             os.seteuid(0)
         with client, other:
-            assert peer.listeners_user(other.getsockname()) == 65533
+            assert peer.find_listening_user(other.getsockname()) == 65533
             assert not peer.is_our_user(client.getsockname(), listener.getsockname())
 
 
@@ -160,19 +160,19 @@ def test_where_the_kernel_does_not_say_it_is_not_ours(monkeypatch: pytest.Monkey
 def test_the_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     workspace = tmp_path / "new"
     with ThreadPoolExecutor(8) as threads:
-        (token,) = set(threads.map(workspace_token.make_token, [workspace] * 8))
+        (token,) = set(threads.map(workspace_token.ensure_token, [workspace] * 8))
     assert len(token) >= 32
     assert (workspace / workspace_token.FILE).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in workspace.iterdir()] == [workspace_token.FILE]
-    assert workspace_token.find_token(workspace) == workspace_token.make_token(workspace) == token
+    assert workspace_token.find_token(workspace) == workspace_token.ensure_token(workspace) == token
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o622, 0o666])
 def test_a_token_that_others_could_read_or_write_is_replaced(mode: int, tmp_path: Path) -> None:
-    first = workspace_token.make_token(tmp_path)
+    first = workspace_token.ensure_token(tmp_path)
     (tmp_path / workspace_token.FILE).chmod(mode)
     assert workspace_token.find_token(tmp_path) == ""
-    assert workspace_token.make_token(tmp_path) not in ("", first)
+    assert workspace_token.ensure_token(tmp_path) not in ("", first)
 
 
 def test_a_token_that_is_a_link_or_short_is_replaced(tmp_path: Path) -> None:
@@ -180,15 +180,15 @@ def test_a_token_that_is_a_link_or_short_is_replaced(tmp_path: Path) -> None:
     elsewhere.write_text("x" * 40)
     elsewhere.chmod(0o600)
     (tmp_path / workspace_token.FILE).symlink_to(elsewhere)
-    assert workspace_token.make_token(tmp_path) not in ("", "x" * 40)
+    assert workspace_token.ensure_token(tmp_path) not in ("", "x" * 40)
     assert elsewhere.read_text() == "x" * 40
     (tmp_path / workspace_token.FILE).write_text("short")
-    assert len(workspace_token.make_token(tmp_path)) > 32
+    assert len(workspace_token.ensure_token(tmp_path)) > 32
 
 
 def test_where_nothing_can_be_written_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert workspace_token.make_token(tmp_path / "file") == ""
+    assert workspace_token.ensure_token(tmp_path / "file") == ""
 
 
 @pytest.mark.parametrize(

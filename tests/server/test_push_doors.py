@@ -16,7 +16,7 @@ from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server import create_app
-from skyferry.server.push.endpoints import Doors
+from skyferry.server.push.endpoints import PushEndpoints
 
 SECRET = "a-long-and-random-secret"
 
@@ -24,7 +24,7 @@ SECRET = "a-long-and-random-secret"
 @pytest.mark.parametrize("secret", ["", "short", "x" * 15, "with spaces in it, long", "ü" * 20])
 def test_a_weak_secret_is_a_fault_of_the_configuration(secret: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Doors.of([PushSettings(name="ceph", kind="s3", secret_env="S")], {"S": secret}, time.time)
+        PushEndpoints.from_settings([PushSettings(name="ceph", kind="s3", secret_env="S")], {"S": secret}, time.time)
     assert not secret or secret not in str(caught.value)
 
 
@@ -34,8 +34,8 @@ async def test_a_secret_that_was_replaced_in_its_file_lets_nobody_in(
     monkeypatch.setattr(files, "PAUSE", 0.0)
     path = tmp_path / "secret"
     path.write_text(SECRET)
-    doors = Doors.of([PushSettings(name="ceph", kind="s3", secret_file=path)], {}, time.time)
-    transport = httpx.ASGITransport(create_app(service, ServerSettings(), CollectorRegistry(), doors))
+    endpoints = PushEndpoints.from_settings([PushSettings(name="ceph", kind="s3", secret_file=path)], {}, time.time)
+    transport = httpx.ASGITransport(create_app(service, ServerSettings(), CollectorRegistry(), endpoints))
 
     async def push(secret: str) -> int:
         return (
@@ -54,13 +54,13 @@ async def test_a_secret_that_was_replaced_in_its_file_lets_nobody_in(
 def test_names_are_unique() -> None:
     settings = PushSettings(name="ceph", kind="s3", secret_env="S")
     with pytest.raises(ConfigError, match="same name"):
-        Doors.of([settings, settings], {"S": SECRET}, time.time)
+        PushEndpoints.from_settings([settings, settings], {"S": SECRET}, time.time)
 
 
 def test_keys_come_by_tls() -> None:
     settings = PushSettings(name="gcs", kind="pubsub", audience="a", account="b", keys_url="http://keys.example")
     with pytest.raises(ConfigError, match="without TLS"):
-        Doors.of([settings], {}, time.time)
+        PushEndpoints.from_settings([settings], {}, time.time)
 
 
 @pytest.mark.parametrize(
@@ -80,5 +80,7 @@ def test_no_door_stands_open(settings: dict[str, str]) -> None:
 
 
 def test_no_secret_is_in_a_repr() -> None:
-    doors = Doors.of([PushSettings(name="ceph", kind="s3", secret_env="S")], {"S": SECRET}, time.time)
-    assert SECRET not in repr(doors)
+    endpoints = PushEndpoints.from_settings(
+        [PushSettings(name="ceph", kind="s3", secret_env="S")], {"S": SECRET}, time.time
+    )
+    assert SECRET not in repr(endpoints)

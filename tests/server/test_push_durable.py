@@ -18,7 +18,7 @@ from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.records import Record
-from skyferry.server import Doors, create_app
+from skyferry.server import PushEndpoints, create_app
 from skyferry.testing.identity.topic import ARN, sns
 from skyferry.wiring import build, open_queue
 
@@ -46,8 +46,8 @@ def settings(tmp_path: Path) -> Settings:
 
 async def test_it_is_in_the_file_of_its_queue_before_the_answer(settings: Settings) -> None:
     async with build(settings, Deaf()) as service:
-        doors = Doors.of(settings.push, {"S": SECRET}, time.time)
-        app = create_app(service, settings.server, CollectorRegistry(), doors)
+        endpoints = PushEndpoints.from_settings(settings.push, {"S": SECRET}, time.time)
+        app = create_app(service, settings.server, CollectorRegistry(), endpoints)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             for path, status in (("minio", 200), ("ceph", 200), ("lost", 503)):
                 response = await client.post(f"/v1/push/{path}/{SECRET}", content=BODY)
@@ -85,7 +85,9 @@ async def test_a_message_of_sns_that_comes_again_is_let_in_again_and_copied_once
         push = PushSettings(name="s3", kind="sns", topics=(ARN,), endpoint=topic.url)
         for expected in (["transfer.done"], ["transfer.done", "transfer.duplicate"]):
             async with build(settings, Ear()) as service:
-                app = create_app(service, settings.server, CollectorRegistry(), Doors.of([push], {}, time.time))
+                app = create_app(
+                    service, settings.server, CollectorRegistry(), PushEndpoints.from_settings([push], {}, time.time)
+                )
                 async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
                     for _ in range(2):
                         assert (await client.post("/v1/push/s3", json=message)).status_code == 200

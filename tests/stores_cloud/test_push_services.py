@@ -17,7 +17,7 @@ from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.events.detect import parse_message
 from skyferry.model import Change, Provider
-from skyferry.server import Doors, create_app, serve
+from skyferry.server import PushEndpoints, create_app, serve
 from skyferry.testing.servers import LocalStack, RadosGateway
 from skyferry.testing.servers.s3 import S3Place
 
@@ -33,8 +33,8 @@ def client(kind: str, url: str, key: str = "any", secret: str = "any") -> Any:
 @asynccontextmanager
 async def server(service: Service, **settings: Any) -> AsyncIterator[str]:
     """Our server with one door."""
-    doors = Doors.of([PushSettings(name="door", **settings)], {"SECRET": SECRET}, time.time)
-    app = create_app(service, ServerSettings(), CollectorRegistry(), doors)
+    endpoints = PushEndpoints.from_settings([PushSettings(name="door", **settings)], {"SECRET": SECRET}, time.time)
+    app = create_app(service, ServerSettings(), CollectorRegistry(), endpoints)
     async with serve(app, "127.0.0.1", 0) as url:
         yield f"{url}/v1/push/door"
 

@@ -71,7 +71,7 @@ def _own_token(url: str, workspace: Path) -> str:
     import os
     import socket
 
-    from skyferry.server.connections.peer import listeners_user
+    from skyferry.server.connections.peer import find_listening_user
     from skyferry.server.workspace_token import find_token
 
     parts = urlsplit(url)
@@ -81,7 +81,7 @@ def _own_token(url: str, workspace: Path) -> str:
         trusted = {None, os.getuid(), workspace.stat().st_uid}
         return (
             find_token(workspace)
-            if {listeners_user((str(each[4][0]), int(each[4][1]))) for each in found} <= trusted
+            if {find_listening_user((str(each[4][0]), int(each[4][1]))) for each in found} <= trusted
             else ""
         )
     except (OSError, ValueError):

@@ -25,7 +25,7 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
 def own_token(settings: Settings) -> str | None:
     """Return the workspace's token for the server, made if need be; "" where it cannot be kept, None where all are let in."""
     from skyferry.config.urls import StoreUrl
-    from skyferry.server.workspace_token import make_token
+    from skyferry.server.workspace_token import ensure_token
 
     if settings.server.local_access == "machine":
         return None
@@ -34,7 +34,7 @@ def own_token(settings: Settings) -> str | None:
     workspace = settings.workspace.resolve()
     urls = [StoreUrl.parse(store.url) for store in settings.stores.values()]
     copied = any(url.on_disk and workspace.is_relative_to(url.path(workspace).resolve()) for url in urls)
-    return "" if copied else make_token(workspace)  # in the folder of a store it would go to another cloud
+    return "" if copied else ensure_token(workspace)  # in the folder of a store it would go to another cloud
 
 
 @asynccontextmanager

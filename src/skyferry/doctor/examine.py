@@ -177,8 +177,8 @@ class _Doctor:
         store = self.opener.settings.stores[route.source]
         if StoreUrl.parse(store.url).on_disk and store.watch:
             return [Place("route", route.name).ok("notified", "the service watches the folder")]
-        doors = [door.name for door in self.opener.settings.push]
-        return list(notices.judged(route, self._notices(route.source), self.queues, doors))
+        endpoints = [endpoint.name for endpoint in self.opener.settings.push]
+        return list(notices.judged(route, self._notices(route.source), self.queues, endpoints))
 
     async def _events(self, wanted: Needs) -> list[Check]:
         """Of a source; and whether what was copied may be deleted there."""

@@ -3,6 +3,6 @@
 from skyferry.server.access_control import check_listen
 from skyferry.server.app import create_app
 from skyferry.server.http_server import serve
-from skyferry.server.push.endpoints import Doors
+from skyferry.server.push.endpoints import PushEndpoints
 
-__all__ = ["Doors", "check_listen", "create_app", "serve"]
+__all__ = ["PushEndpoints", "check_listen", "create_app", "serve"]

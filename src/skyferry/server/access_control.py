@@ -1,4 +1,4 @@
-"""Who may talk to the server: a bearer token, or else only our own user on this machine, and no web page through them."""
+"""Access control: a bearer token, or else only our own user on this machine, protected against other web pages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server.problems import ApiError
 
-OPEN = frozenset({"/health", "/ready"})  # need no token: probes have none
-PAGES = frozenset({"/", "/docs", "/openapi.json"})  # describe the program, the same everywhere
+OPEN = frozenset({"/health", "/ready"})  # admitted without a token: probes have none
+PAGES = frozenset({"/", "/docs", "/openapi.json"})  # the description of the program, which is no secret
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def read_token(settings: ServerSettings) -> str:
-    """The configured bearer token; "" = none. Raises ConfigError."""
+    """Return the configured bearer token; "" = none. Raises ConfigError."""
     if settings.token and settings.token_file:
-        raise ConfigError("both a token and a token file are given", where="server", hint="give one")
+        raise ConfigError("`token` and `token_file` are both set", where="server", hint="remove one of them")
     if settings.token:
         token = settings.token.get_secret_value().strip()
     elif settings.token_file:
@@ -33,25 +33,25 @@ def read_token(settings: ServerSettings) -> str:
     else:
         return ""
     if not token or not token.isascii() or not token.isprintable():
-        raise ConfigError("the token must be printable ASCII and not empty", where="server")
+        raise ConfigError("the token is empty or contains characters other than printable ASCII", where="server")
     return token
 
 
-def token_of(settings: ServerSettings) -> str | FileSecret[str]:
-    """The configured bearer token; that of a file follows the file. "" = none. Raises ConfigError."""
+def load_token(settings: ServerSettings) -> str | FileSecret[str]:
+    """Return the configured bearer token, "" = none. A token from a file is reread when the file changes. Raises ConfigError."""
     read = partial(read_token, settings)
     return FileSecret([settings.token_file], read) if settings.token_file else read()
 
 
 def check_listen(settings: ServerSettings) -> tuple[str, int]:
-    """Host and port to listen on. Raises ConfigError for another address than loopback without a token."""
+    """Return the host and port to listen on. Raises ConfigError if other machines could connect and no token is configured."""
     host, colon, port = settings.listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"{settings.listen!r} is not HOST:PORT", where="server.listen", hint="e.g. 127.0.0.1:8080")
     if not is_loopback(host) and not read_token(settings):
         raise ConfigError(
-            f"{host} can be reached from other machines, and there is no token",
+            f"other machines can connect to {host}, but no token is configured",
             where="server.listen",
             hint="set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1",
         )
@@ -59,92 +59,95 @@ def check_listen(settings: ServerSettings) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can be meant. Other names than localhost may resolve to anything."""
+    """Return True if `host` can mean only this machine. Names other than localhost may resolve to any address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 
 
-class Access:
-    """Lets a request in, or raises ApiError."""
+class AccessControl:
+    """Admits a request, or raises ApiError."""
 
-    def __init__(self, token: str | FileSecret[str], own: str | None = None) -> None:
-        """Let in by `token`, which a file may hold; "" = none.
+    def __init__(self, token: str | FileSecret[str], workspace_token: str | None = None) -> None:
+        """Require `token`, "" = none, from every client.
 
-        Without one this machine: all of it, or (where `own` is not None) our user, and by that token.
+        Without a token only this machine is admitted: our own user, and requests with `workspace_token`; where
+        `workspace_token` is None, every user.
         """
-        self._everywhere, self._mine = bool(token), own is not None
+        self._token_required, self._own_user_only = bool(token), workspace_token is not None
         self._file = token if isinstance(token, FileSecret) else None
-        self._expected = b"" if self._file else _header(str(token or own or ""))
+        self._expected = b"" if self._file else _format_header(str(token or workspace_token or ""))
         self._readable = True  # the file
 
     async def refresh(self) -> None:
-        """Take up what the token's file holds now. While it holds no token, no request is let in that needs one."""
+        """Reread the token's file. While it contains no token, every request that needs one is rejected."""
         if self._file is not None:
             try:
-                self._expected, self._readable = _header(await self._file.get()), True
+                self._expected, self._readable = _format_header(await self._file.get()), True
             except ConfigError:
                 self._readable = False
 
     def check(self, method: str, path: str, headers: Mapping[bytes, bytes], peer: Callable[[], bool]) -> bool:
-        """With a token: it must be there. Without: the request must come from this machine, and not from a web page.
+        """Admit a request or raise ApiError. Return False if it was admitted only because its path is open.
 
-        `peer` finds out whether our own user asks. Return whether the client may know everything, and was not only let in
-        by an open path.
+        Where a token is required, the request must contain it. Otherwise it must come from this machine, and not from
+        another web page; `peer` returns True if our own user sent it.
         """
         if not self._readable:
             if path in OPEN:
                 return False
             raise ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "The file of the server's token holds no token now: no request is let in.",
-                hint="Put the token into the file that server.token_file names.",
+                "The file of the server's token contains no token: every request is rejected.",
+                hint="write the token into the file that server.token_file names",
             )
-        if not self._everywhere:
-            _check_local(method, headers)
-            if not self._mine:
+        if not self._token_required:
+            _check_local_request(method, headers)
+            if not self._own_user_only:
                 return True
         given = headers.get(b"authorization", b"")
-        if self._fits(given) or (not self._everywhere and peer()):
+        if self._matches(given) or (not self._token_required and peer()):
             return True
-        if path in OPEN or (not self._everywhere and path in PAGES):
+        if path in OPEN or (not self._token_required and path in PAGES):
             return False
-        place = "TOKEN" if self._everywhere else "TOKEN; it is in the file server.token of the workspace"
+        source = "" if self._token_required else " with the token in the file server.token of the workspace"
         raise ApiError(
             HTTPStatus.UNAUTHORIZED,
-            "A valid bearer token is needed." if given else "A bearer token is needed.",
-            hint=f"send the header Authorization: Bearer {place}",
+            "The bearer token is wrong." if given else "The request contains no bearer token.",
+            hint=f"send the header Authorization: Bearer TOKEN{source}",
             headers={"WWW-Authenticate": 'Bearer realm="skyferry"'},
         )
 
-    def _fits(self, given: bytes) -> bool:
+    def _matches(self, given: bytes) -> bool:
         scheme, _, token = given.partition(b" ")
         sent = scheme.lower() + b" " + token.strip()
         return bool(self._expected) and hmac.compare_digest(sent, self._expected)
 
 
-def _header(token: str) -> bytes:
-    """The Authorization header that is expected; empty without a token."""
+def _format_header(token: str) -> bytes:
+    """Return the expected Authorization header; empty without a token."""
     return f"bearer {token}".encode() if token else b""
 
 
-def _check_local(method: str, headers: Mapping[bytes, bytes]) -> None:
-    """A page in a browser of this machine reaches loopback too: by a name of its own (DNS rebinding), or cross-origin."""
+def _check_local_request(method: str, headers: Mapping[bytes, bytes]) -> None:
+    """Reject requests of foreign web pages: a browser here reaches loopback by DNS rebinding, or cross-origin."""
     host = headers.get(b"host", b"").decode("latin-1")
-    if not is_loopback(_hostname(host)):
+    if not is_loopback(_parse_hostname(host)):
         raise ApiError(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "Without a token, only requests to localhost are answered.",
+            "The Host header is not localhost, and no token is configured.",
             kind="foreign-host",
             hint="use http://localhost:PORT, or configure a token",
         )
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and method not in _SAFE and origin not in (f"http://{host}", f"https://{host}"):
-        raise ApiError(HTTPStatus.FORBIDDEN, "Other web pages may not do this.", kind="foreign-origin")
+        raise ApiError(
+            HTTPStatus.FORBIDDEN, "A web page of another origin may not change anything.", kind="foreign-origin"
+        )
 
 
-def _hostname(host: str) -> str:
+def _parse_hostname(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

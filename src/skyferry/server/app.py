@@ -10,38 +10,39 @@ from prometheus_client import CollectorRegistry
 from skyferry import __version__
 from skyferry.config.settings import ServerSettings
 from skyferry.server import problems
-from skyferry.server.access_control import Access, token_of
-from skyferry.server.middleware import Gate
+from skyferry.server.access_control import AccessControl, load_token
+from skyferry.server.middleware import RequestMiddleware
 from skyferry.server.openapi import document as openapi
 from skyferry.server.openapi import page as pages
-from skyferry.server.push.endpoints import Doors
+from skyferry.server.push.endpoints import PushEndpoints
 from skyferry.server.routers import dead_letters, deletes, events, push, system, transfers
-from skyferry.server.service_port import ServiceView
+from skyferry.server.service_port import ServicePort
 
-CLOSED = Doors({}, {}, {})
+NO_ENDPOINTS = PushEndpoints({}, {}, {})
 
 
 def create_app(
-    service: ServiceView,
+    service: ServicePort,
     settings: ServerSettings,
     registry: CollectorRegistry,
-    doors: Doors = CLOSED,
-    own_token: str | None = None,
+    push_endpoints: PushEndpoints = NO_ENDPOINTS,
+    workspace_token: str | None = None,
 ) -> FastAPI:
-    """The API over a running service; /metrics shows `registry`, providers push through `doors`.
+    """Return the API over a running service. /metrics shows `registry`.
 
-    Where no token is configured, `own_token` lets in our own user and whatever sends that token; None: the whole machine.
-    Raises ConfigError for a token that cannot be read.
+    Where no token is configured, `workspace_token` admits our own user and every request that sends it; None admits the
+    whole machine. Raises ConfigError if a token cannot be read.
     """
-    app = routes()
-    app.state.service, app.state.registry, app.state.doors = service, registry, doors
-    app.state.reading = asyncio.Lock()  # for one large body at a time
-    app.add_middleware(Gate, access=Access(token_of(settings), own_token), body_limit=settings.body_limit)
+    app = create_routes()
+    app.state.service, app.state.registry, app.state.push_endpoints = service, registry, push_endpoints
+    app.state.reading = asyncio.Lock()  # admits one large body at a time
+    access = AccessControl(load_token(settings), workspace_token)
+    app.add_middleware(RequestMiddleware, access=access, body_limit=settings.body_limit)
     return app
 
 
-def routes() -> FastAPI:
-    """Everything that can be described without a service."""
+def create_routes() -> FastAPI:
+    """Return the API without a service: everything that the OpenAPI document describes."""
     app = FastAPI(
         title="Skyferry",
         version=__version__,
@@ -50,7 +51,7 @@ def routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    problems.install(app)
+    problems.install_handlers(app)
     for router in (
         system.router,
         events.router,
@@ -61,5 +62,5 @@ def routes() -> FastAPI:
         pages.router,
     ):
         app.include_router(router)
-    openapi.install(app)
+    openapi.install_document(app)
     return app

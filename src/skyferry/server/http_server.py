@@ -1,4 +1,4 @@
-"""Serving the application inside our own event loop; signals are somebody else's business."""
+"""The HTTP server in the event loop of the service. It handles no signals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.types import ASGIApp
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.server.connections.acceptor import Acceptor, bound
+from skyferry.server.connections.acceptor import Acceptor, connection_limit
 from skyferry.server.connections.connection import Connection
 
-GRACE = 5  # seconds for requests under way when it stops
+GRACE = 5  # seconds for active requests when the server stops
 DEFAULTS = ServerSettings()
 
 
@@ -31,23 +31,23 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        def make() -> Connection:
+        def create_connection() -> Connection:
             return Connection(self.config, self.server_state, self._patience)
 
         await self.lifespan.startup()
-        self.servers = [self._acceptor]  # type: ignore[list-item]  # it has what uvicorn calls: close and wait_closed
-        connections = cast(set[Connection], self.server_state.connections)  # the base class knows its own
-        self._acceptor.start(make, connections)
+        self.servers = [self._acceptor]  # type: ignore[list-item]  # uvicorn calls only close and wait_closed
+        connections = cast(set[Connection], self.server_state.connections)  # the base class has a wider type
+        self._acceptor.start(create_connection, connections)
         self.started = True
         self.ready.set()
 
 
 @asynccontextmanager
 async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = DEFAULTS) -> AsyncIterator[str]:
-    """Serve while inside; gives the URL, with the port that port 0 was given. Raises ConfigError if it cannot listen.
+    """Serve `app` inside the context, and yield the URL with the actual port. Raises ConfigError if it cannot listen.
 
-    Connections, and how long each may take to send a request, are bounded by `settings`. At the end it takes no more and lets
-    requests finish, for five seconds at most.
+    `settings` bound the number of connections and the time in which each must send a request. On exit the server accepts no
+    more connections, and active requests may finish within five seconds.
     """
     listener = await _listen(host, port)
     config = uvicorn.Config(
@@ -61,13 +61,13 @@ async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = D
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server = _Server(config, Acceptor(listener, bound(settings.connections)), settings.patience)
+    server = _Server(config, Acceptor(listener, connection_limit(settings.connections)), settings.patience)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]), name="http")
             await server.ready.wait()
             try:
-                yield f"http://{_shown(host)}:{listener.getsockname()[1]}"
+                yield f"http://{_format_host(host)}:{listener.getsockname()[1]}"
             finally:
                 server.should_exit = True
     finally:
@@ -77,17 +77,17 @@ async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = D
 async def _listen(host: str, port: int) -> socket.socket:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return _bound(*found[0])
+        return _open_listener(*found[0])
     except OSError as error:
         reason = error.strerror or error
-        hint = "another program may be using the port"
+        hint = "stop the program that uses the port, or choose another port with --listen"
         raise ConfigError(
-            f"cannot listen on {_shown(host)}:{port}: {reason}", where="server.listen", hint=hint
+            f"cannot listen on {_format_host(host)}:{port}: {reason}", where="server.listen", hint=hint
         ) from error
 
 
-def _bound(family: int, kind: int, protocol: int, name: str, address: tuple[str, int]) -> socket.socket:
-    """`socket.create_server` leaves the protocol out, and then asyncio leaves Nagle's delay in: 40 ms per answer."""
+def _open_listener(family: int, kind: int, protocol: int, name: str, address: tuple[str, int]) -> socket.socket:
+    """Open a listener with an explicit protocol. Without one, asyncio leaves Nagle's delay of 40 ms per response on."""
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,5 +99,5 @@ def _bound(family: int, kind: int, protocol: int, name: str, address: tuple[str,
     return listener
 
 
-def _shown(host: str) -> str:
+def _format_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host

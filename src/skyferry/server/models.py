@@ -1,4 +1,4 @@
-"""What the API answers. Names equal those of the log lines; times are RFC 3339 in UTC, durations seconds, sizes bytes."""
+"""Response models of the API. Fields have the names of the log lines; times are RFC 3339 in UTC, durations seconds, sizes bytes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from skyferry.ports import DeadLetter, TransferRow
 from skyferry.status import CheckedPart, Condition, Status, Submission
 
 Time = Annotated[datetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(seconds, UTC))]
-Place = Annotated[str, BeforeValidator(lambda position: str(position) if isinstance(position, Position) else position)]
-Known = Annotated[int | None, BeforeValidator(lambda number: None if number < 0 else number)]
+PositionText = Annotated[
+    str, BeforeValidator(lambda position: str(position) if isinstance(position, Position) else position)
+]
+KnownCount = Annotated[int | None, BeforeValidator(lambda number: None if number < 0 else number)]
 
 
 class View(BaseModel):
-    """Read from a noun of the model, by name."""
+    """A response model whose fields are read by name from a record of Skyferry."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 class SubmissionView(View):
-    """One event taken."""
+    """One accepted event."""
 
     event_id: str
     correlation_id: str
-    transfer_ids: tuple[str, ...] = Field(description="One per route that takes the event.")
-    unrouted: bool = Field(description="No route takes it; nothing is copied.")
+    transfer_ids: tuple[str, ...] = Field(description="One per route that matches the event.")
+    unrouted: bool = Field(description="No route matches the event; nothing is copied.")
 
 
 class Submissions(BaseModel):
-    """The events taken, in the order of the request."""
+    """The accepted events, in the order of the request."""
 
     events: list[SubmissionView]
 
     @classmethod
-    def of(cls, submissions: list[Submission]) -> Submissions:
-        """From what the service answered."""
+    def from_results(cls, submissions: list[Submission]) -> Submissions:
+        """Convert the results of the service."""
         return cls(events=[SubmissionView.model_validate(s) for s in submissions])
 
 
@@ -54,7 +56,7 @@ class ObjectView(View):
 
 
 class ChecksumsView(View):
-    """Lower-case hexadecimal; "" = not known."""
+    """Checksums in lower-case hexadecimal; "" = unknown."""
 
     crc32c: str
     sha256: str
@@ -68,10 +70,10 @@ class ReceiptView(View):
     source_version: str
     destination_version: str
     size: int
-    computed: ChecksumsView = Field(description="Over the bytes that passed.")
-    declared: ChecksumsView = Field(description="By the source and the event.")
-    attested: ChecksumsView = Field(description="By the destination.")
-    position: Place | None
+    computed: ChecksumsView = Field(description="Computed from the transferred bytes.")
+    declared: ChecksumsView = Field(description="Declared by the source or the event.")
+    attested: ChecksumsView = Field(description="Attested by the destination.")
+    position: PositionText | None
     started_at: Time
     finished_at: Time
     attempt: int
@@ -85,7 +87,7 @@ class FailureView(View):
     error: str = Field(validation_alias="kind")
     message: str
     burned: bool = Field(
-        validation_alias="counts_as_attempt", description="False: an outage, which does not count as an attempt."
+        validation_alias="counts_as_attempt", description="False for an outage, which does not count as an attempt."
     )
 
 
@@ -98,78 +100,78 @@ class TransferSummary(View):
     route: str
     change: Change
     source: ObjectView
-    store: str = Field(description="Name of the destination store.")
-    key: str = Field(description="Destination key.")
+    store: str = Field(description="The name of the destination store.")
+    key: str = Field(description="The destination key.")
     event_id: str
     correlation_id: str
     occurred_at: Time
-    position: Place | None
+    position: PositionText | None
     priority: Priority
     attempts: int
-    lost: int = Field(description="How often a worker died or lost its lease holding it.")
+    lost: int = Field(description="How often its worker died or lost the lease.")
     created_at: Time
     updated_at: Time
     due_at: Time | None
     receipt: ReceiptView | None
 
     @classmethod
-    def of(cls, row: TransferRow) -> Self:
-        """From a row of the ledger."""
-        return cls.model_validate(_flat(row))
+    def from_row(cls, row: TransferRow) -> Self:
+        """Convert a row of the ledger."""
+        return cls.model_validate(_flatten(row))
 
 
 class TransferView(TransferSummary):
-    """One transfer with the story of its attempts."""
+    """One transfer with its failed attempts."""
 
     failures: tuple[FailureView, ...]
 
 
-def _flat(row: TransferRow) -> dict[str, object]:
+def _flatten(row: TransferRow) -> dict[str, object]:
     t = row.transfer
     own = {n: getattr(row, n) for n in TransferView.model_fields if hasattr(row, n)}
     return {n: getattr(t, n) for n in TransferView.model_fields if hasattr(t, n)} | own | {"transfer_id": t.id}
 
 
 class DeadLetterSummary(View):
-    """A transfer, or a message that could not be parsed, given up on."""
+    """A transfer that failed for good, or a message that could not be parsed."""
 
-    id: str = Field(description="The transfer's id, if it is one.")
+    id: str = Field(description="The id of the transfer, if there is one.")
     at: Time
     queue: str
     route: str
-    reason: str = Field(description="The error that dead letters are grouped by.")
+    reason: str = Field(description="The kind of error, which dead letters are grouped by.")
     message: str
     hint: str
-    source: str = Field(description="provider://bucket/key, for people.")
-    key: str = Field(description="Destination key.")
+    source: str = Field(description="The object as provider://bucket/key, for display.")
+    key: str = Field(description="The destination key.")
     event_id: str
     correlation_id: str
-    redriven_at: Time | None = Field(description="Since when it waits to be processed again.")
+    redriven_at: Time | None = Field(description="When it was redriven; null unless it waits to be processed again.")
 
 
 class DeadLetterView(DeadLetterSummary):
-    """One dead letter, whole."""
+    """One dead letter with its attempts and its message."""
 
     attempts: tuple[FailureView, ...]
-    attributes: dict[str, str] = Field(description="Of the message.")
-    body_base64: str = Field(description="The raw message.")
-    body_text: str | None = Field(description="The same, where it is UTF-8.")
+    attributes: dict[str, str] = Field(description="The attributes of the message.")
+    body_base64: str = Field(description="The raw message in base64.")
+    body_text: str | None = Field(description="The message as text; null if it is not UTF-8.")
 
     @classmethod
-    def of(cls, letter: DeadLetter) -> DeadLetterView:
-        """From the ledger's letter."""
+    def from_letter(cls, letter: DeadLetter) -> DeadLetterView:
+        """Convert a dead letter of the ledger."""
         values = {n: getattr(letter, n) for n in cls.model_fields if hasattr(letter, n)}
         return cls.model_validate(
             values
             | {
                 "attributes": dict(letter.attributes),
                 "body_base64": base64.b64encode(letter.body).decode(),
-                "body_text": _text(letter.body),
+                "body_text": _decode(letter.body),
             }
         )
 
 
-def _text(body: bytes) -> str | None:
+def _decode(body: bytes) -> str | None:
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -177,49 +179,49 @@ def _text(body: bytes) -> str | None:
 
 
 class HeldDeleteView(View):
-    """An object that is missing at its source, and whose copies stay until a person decides."""
+    """An object that is missing at its source. Its copies stay until a person decides."""
 
     id: str
-    at: Time = Field(description="When it was missed first.")
+    at: Time = Field(description="When it was first missing.")
     state: Literal["held", "approved", "rejected"]
     reason: Literal["limit", "empty", "replaced"] = Field(
-        description="More than max_deletes at once, no object left, or a source that is not what it was."
+        description="`limit`: more than max_deletes at once. `empty`: no object is left. `replaced`: the source is another one."
     )
-    store: str = Field(description="Name of the source.")
+    store: str = Field(description="The name of the source store.")
     source: ObjectView
-    routes: tuple[str, ...] = Field(description="Whose destinations have a copy.")
+    routes: tuple[str, ...] = Field(description="The routes whose destinations have a copy.")
     decided_at: Time | None
 
 
 class HeldDeletePage(BaseModel):
-    """The latest held first."""
+    """One page of held deletes, newest first."""
 
     items: list[HeldDeleteView]
-    cursor: str = Field(description='Asks for the next page; "" = the end.')
+    cursor: str = Field(description='Pass it to get the next page; "" = this is the last page.')
 
 
 class TransferPage(BaseModel):
-    """Newest first."""
+    """One page of transfers, newest first."""
 
     items: list[TransferSummary]
-    cursor: str = Field(description='Asks for the next page; "" = the end.')
+    cursor: str = Field(description='Pass it to get the next page; "" = this is the last page.')
 
 
 class DeadLetterPage(BaseModel):
-    """Newest first."""
+    """One page of dead letters, newest first."""
 
     items: list[DeadLetterSummary]
-    cursor: str = Field(description='Asks for the next page; "" = the end.')
+    cursor: str = Field(description='Pass it to get the next page; "" = this is the last page.')
 
 
 class Count(BaseModel):
-    """How many it was."""
+    """The number of affected items."""
 
     count: int
 
 
-class Answer(BaseModel):
-    """Yes."""
+class HealthView(BaseModel):
+    """The process is alive."""
 
     status: Literal["ok"]
 
@@ -227,52 +229,54 @@ class Answer(BaseModel):
 class CheckView(View):
     """The condition of one part."""
 
-    part: CheckedPart = Field(description="`work` is something that waits for an operator.")
-    name: str = Field(description="Of the queue or store; else the part or the kind of work.")
+    part: CheckedPart = Field(description="`work`: something waits for an operator.")
+    name: str = Field(description="The queue or store; otherwise the part or the kind of work.")
     state: Condition
-    message: str = Field(description='"" where there is nothing to say.')
+    message: str = Field(description='Details; "" = none.')
 
 
 class ReadyView(BaseModel):
-    """It can take work."""
+    """The service can accept work."""
 
     status: Literal["ready", "degraded"] = Field(description="`degraded`: a part is not ok.")
-    checks: list[CheckView] = Field(description="By part; empty for who does not send the token, if there is one.")
+    checks: list[CheckView] = Field(
+        description="One per part; empty if a token is required and the request does not contain it."
+    )
 
 
 class DepthView(View):
-    """How full a queue is; null where the provider does not tell."""
+    """The number of messages in a queue; null where the provider does not report it."""
 
-    ready: Known
-    leased: Known
-    delayed: Known
-    oldest_age: float = Field(description="Seconds since the oldest message was sent; 0 = empty.")
+    ready: KnownCount
+    leased: KnownCount
+    delayed: KnownCount
+    oldest_age: float = Field(description="Seconds since the oldest message was sent; 0 = the queue is empty.")
 
 
 class StatusView(View):
-    """How the service stands."""
+    """The status of the service."""
 
     version: str
     started_at: Time
     state: Literal["running", "draining"]
-    in_flight: int = Field(description="Transfers being worked on by this process.")
-    queues: dict[str, DepthView] = Field(description="Those that can be asked.")
-    transfers: dict[State, int] = Field(description="What the ledger remembers; empty where it cannot be asked.")
-    dead_letters: int | None = Field(description="null where the ledger cannot be asked.")
+    in_flight: int = Field(description="Transfers in flight in this process.")
+    queues: dict[str, DepthView] = Field(description="The depth of each queue that can be reached.")
+    transfers: dict[State, int] = Field(description="Transfers in the ledger by state; empty if it cannot be reached.")
+    dead_letters: int | None = Field(description="null if the ledger cannot be reached.")
     unrouted: dict[str, int] = Field(
-        description="Dead letters of buckets that no store of the configuration is, by provider://bucket; the 20 most frequent."
+        description="Dead letters of buckets that no configured store has, by provider://bucket; the 20 most frequent."
     )
-    breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="By store.")
-    held_deletes: dict[str, int] = Field(description="Deletes that wait for a decision, by the source's name.")
-    limiter_waiting: dict[str, int] = Field(description="Requests that wait for a store's rate limit.")
+    breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="Circuit breakers by store.")
+    held_deletes: dict[str, int] = Field(description="Deletes that wait for a decision, by source store.")
+    limiter_waiting: dict[str, int] = Field(description="Requests that wait for the rate limit, by store.")
     routes: tuple[str, ...]
-    receives: dict[str, float] = Field(description="Seconds since the last receive that succeeded, by queue.")
+    receives: dict[str, float] = Field(description="Seconds since the last successful receive, by queue.")
     oldest: dict[str, float] | None = Field(
-        description="Age in seconds of the oldest event that is known and not settled, by route; 0 = all are, null = not known."
+        description="Age in seconds of the oldest known event that is not settled, by route; 0 = none, null = unknown."
     )
-    checks: tuple[CheckView, ...] = Field(description="As in the answer of `GET /ready`.")
+    checks: tuple[CheckView, ...] = Field(description="The checks of `GET /ready`.")
 
     @classmethod
-    def of(cls, status: Status) -> StatusView:
-        """From what the service answered."""
+    def from_status(cls, status: Status) -> StatusView:
+        """Convert the status of the service."""
         return cls.model_validate(status)

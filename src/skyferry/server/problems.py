@@ -1,4 +1,4 @@
-"""Every error of the API in one shape: RFC 9457, application/problem+json."""
+"""Errors of the API as problem details (RFC 9457, application/problem+json)."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from starlette.routing import Match
 from skyferry.errors import CannotSend, EventError, NotFound, SkyferryError
 
 MEDIA_TYPE = "application/problem+json"
-CORRELATION = "x-correlation-id"
-SCOPE = "skyferry.correlation_id"
-MAX_FAULTS = 100  # in one answer
-METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")  # that some path or other allows
+CORRELATION = "x-correlation-id"  # the header
+SCOPE = "skyferry.correlation_id"  # its place in the ASGI scope
+MAX_FAULTS = 100  # in one response
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")  # all methods that any path allows
 _TYPE = "urn:skyferry:problem:"
 
 
-class Fault(BaseModel):
-    """One thing that is wrong with a request, or with the service."""
+class RequestFault(BaseModel):
+    """One fault of a request or of the service."""
 
-    location: str = Field(description="body, query, path or header; of the service: the part, such as `queue photos`.")
+    location: str = Field(
+        description="body, query, path or header; for a fault of the service the part, such as `queue photos`."
+    )
     pointer: str = Field("", description="JSON Pointer into the body, or /NAME of a parameter.")
     detail: str
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """A problem (RFC 9457)."""
 
-    type: str = Field(description="Stable identifier of the kind of problem.", examples=[_TYPE + "not-found"])
+    type: str = Field(description="A stable identifier of the kind of problem.", examples=[_TYPE + "not-found"])
     title: str = Field(description="The kind of problem, for people.", examples=["Not Found"])
     status: int = Field(description="The HTTP status.", examples=[404])
-    detail: str = Field("", description="What happened here.", examples=["There is no such transfer."])
-    hint: str = Field("", description="What to do about it.")
-    correlation_id: str = Field(description="Also in the header X-Correlation-Id, and in our log where it matters.")
-    errors: list[Fault] = Field(default_factory=list, description="Everything that is wrong with the request.")
+    detail: str = Field("", description="An explanation of this occurrence.", examples=["The transfer does not exist."])
+    hint: str = Field("", description="An instruction that solves the problem.")
+    correlation_id: str = Field(description="Also in the header X-Correlation-Id and in the log.")
+    errors: list[RequestFault] = Field(default_factory=list, description="All faults of the request.")
 
 
 class ApiError(HTTPException):
-    """An answer that is a problem. `kind` names it in its `type`; left out: after the status."""
+    """An error that is returned as a problem. `kind` becomes its `type`; by default the phrase of the status."""
 
     def __init__(
         self,
@@ -53,15 +55,15 @@ class ApiError(HTTPException):
         *,
         kind: str = "",
         hint: str = "",
-        errors: Sequence[Fault] = (),
+        errors: Sequence[RequestFault] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(status, detail, headers)
         self.kind, self.hint, self.errors = kind, hint, list(errors)
 
 
-def respond(error: HTTPException, correlation_id: str) -> Response:
-    """The response that says so."""
+def create_response(error: HTTPException, correlation_id: str) -> Response:
+    """Return the problem for `error`."""
     status = HTTPStatus(error.status_code)
     own = error if isinstance(error, ApiError) else None
     kind = (own and own.kind) or status.phrase.lower().replace(" ", "-").replace("'", "")
@@ -78,84 +80,88 @@ def respond(error: HTTPException, correlation_id: str) -> Response:
     return Response(body, status, dict(error.headers or {}), MEDIA_TYPE)
 
 
-def of(error: SkyferryError) -> ApiError:
-    """Our own errors as answers. Those of outages name no file and no host."""
+def translate_error(error: SkyferryError) -> ApiError:
+    """Translate an error of Skyferry. The problem of an outage names no file and no host."""
     if isinstance(error, NotFound):
         return ApiError(HTTPStatus.NOT_FOUND, error.message, hint=error.hint)
     if isinstance(error, EventError):
         return ApiError(HTTPStatus.BAD_REQUEST, str(error), kind="invalid-event")
     if isinstance(error, CannotSend):
-        detail = f"The queue takes no events: {error.message}."
+        detail = f"The queue does not accept events: {error.message}."
         return ApiError(HTTPStatus.CONFLICT, detail, kind="queue-takes-nothing", hint=error.hint)
     if error.outage:
         headers = {"Retry-After": str(max(1, round(error.retry_after or 1)))}
-        return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, f"Try again later: {error.kind}.", headers=headers)
-    return internal()
+        detail = f"Temporarily unavailable ({error.kind}); try again later."
+        return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+    return internal_error()
 
 
-def internal() -> ApiError:
-    """A bug of ours: the log has the rest, under the correlation id."""
-    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; the log says more.")
+def internal_error() -> ApiError:
+    """Return the error for a bug. The log contains the details under the correlation id."""
+    detail = "Skyferry failed unexpectedly."
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, detail, hint="search its log for the correlation id")
 
 
-def invalid(error: RequestValidationError) -> ApiError:
-    """Parameters or a body that do not fit."""
+def translate_validation(error: RequestValidationError) -> ApiError:
+    """Translate the faults of parameters or of a body."""
     faults = [
-        Fault(
-            location=str(e["loc"][0]), pointer="".join(f"/{_escaped(part)}" for part in e["loc"][1:]), detail=e["msg"]
+        RequestFault(
+            location=str(e["loc"][0]),
+            pointer="".join(f"/{_escape_pointer(part)}" for part in e["loc"][1:]),
+            detail=e["msg"],
         )
         for e in error.errors()[:MAX_FAULTS]
     ]
     return ApiError(HTTPStatus.BAD_REQUEST, "The request is not valid.", kind="invalid-request", errors=faults)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem."""
+def install_handlers(app: FastAPI) -> None:
+    """Make `app` return every error as a problem."""
 
-    async def http(request: Request, error: Exception) -> Response:
+    async def handle_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            error.headers = {"Allow": ", ".join(_allowed(request))}
-        return respond(error, _id(request))
+            error.headers = {"Allow": ", ".join(_allowed_methods(request))}
+        return create_response(error, _correlation_id(request))
 
-    async def ours(request: Request, error: Exception) -> Response:
+    async def handle_skyferry(request: Request, error: Exception) -> Response:
         assert isinstance(error, SkyferryError)
-        answer = of(error)
+        answer = translate_error(error)
         if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise error  # for the log
-        return respond(answer, _id(request))
+            raise error  # handled as unexpected, so that it is logged
+        return create_response(answer, _correlation_id(request))
 
-    async def validation(request: Request, error: Exception) -> Response:
+    async def handle_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(invalid(error), _id(request))
+        return create_response(translate_validation(error), _correlation_id(request))
 
-    async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+    async def handle_disconnect(request: Request, error: Exception) -> Response:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # the client has gone
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        error.add_note(f"correlation_id={_id(request)}")  # the HTTP server logs the error, with its notes
-        response = respond(internal(), _id(request))
-        response.headers[CORRELATION] = _id(request)
+    async def handle_unexpected(request: Request, error: Exception) -> Response:
+        error.add_note(f"correlation_id={_correlation_id(request)}")  # the HTTP server logs the error, with its notes
+        response = create_response(internal_error(), _correlation_id(request))
+        response.headers[CORRELATION] = _correlation_id(request)
         return response
 
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(SkyferryError, ours)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(HTTPException, handle_http)
+    app.add_exception_handler(SkyferryError, handle_skyferry)
+    app.add_exception_handler(RequestValidationError, handle_validation)
+    app.add_exception_handler(ClientDisconnect, handle_disconnect)
+    app.add_exception_handler(Exception, handle_unexpected)
 
 
-def _allowed(request: Request) -> Iterator[str]:
-    """The methods of this path; the framework knows only those of the first route that fits."""
+def _allowed_methods(request: Request) -> Iterator[str]:
+    """Yield the methods of this path. The framework reports only those of the first route that matches."""
     for method in METHODS:
         scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
             yield method
 
 
-def _id(request: Request) -> str:
+def _correlation_id(request: Request) -> str:
     return str(request.scope.get(SCOPE, ""))
 
 
-def _escaped(part: object) -> str:
+def _escape_pointer(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""What a listing may be asked for: filters and cursors."""
+"""Parameters of listings and selections: filters and cursors."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from skyferry.model import State
 from skyferry.ports import Filter, HeldFilter
 from skyferry.ports.held import Decision
-from skyferry.server.problems import ApiError, Fault
+from skyferry.server.problems import ApiError, RequestFault
 
-NAMES = 100  # of a selection or listing at most; unknown ones are counted one by one
-_MARK = 6  # bytes of a cursor that tell the query it belongs to
+MAX_NAMES = 100  # in a selection or listing; each unknown name is a fault
+_MARK = 6  # bytes of a cursor that identify its query
 Text = Annotated[str, Field(max_length=2048)]
 
 
-class Where(BaseModel):
-    """Everything given must match. An unknown name is an error, lest a slip widens the filter."""
+class TransferConditions(BaseModel):
+    """Conditions that all must match. An unknown name is an error: a misspelt condition would select more than intended."""
 
     model_config = ConfigDict(extra="forbid")
 
-    route: Text = Field("", description="Name of the route.")
-    key_prefix: Text = Field("", description="The destination key begins with this.")
-    source_key: Text = Field("", description="The source key is exactly this.")
-    reason: Text = Field("", description="Why: the reason of a skip, the error of a dead letter.")
-    since: AwareDatetime | None = Field(None, description="Updated then or later, RFC 3339.")
-    until: AwareDatetime | None = Field(None, description="Updated before, RFC 3339.")
+    route: Text = Field("", description="The name of the route.")
+    key_prefix: Text = Field("", description="A prefix of the destination key.")
+    source_key: Text = Field("", description="The source key.")
+    reason: Text = Field("", description="The reason of a skip, or the error of a dead letter.")
+    since: AwareDatetime | None = Field(None, description="Updated at or after this time, RFC 3339.")
+    until: AwareDatetime | None = Field(None, description="Updated before this time, RFC 3339.")
 
     @model_validator(mode="before")
     @classmethod
-    def _few(cls, data: object) -> object:
-        """Each unknown name is an error, with all that belongs to one."""
-        if isinstance(data, dict) and len(data) > NAMES:
-            raise ValueError(f"{len(data):,} names are given, and there are no {NAMES}")
+    def _limit_names(cls, data: object) -> object:
+        """Reject an excess of names early: a fault for each would be expensive."""
+        if isinstance(data, dict) and len(data) > MAX_NAMES:
+            raise ValueError(f"the query has {len(data):,} names; at most {MAX_NAMES} are allowed")
         return data
 
-    def filter(self, state: State | None = None) -> Filter:
-        """For the ledger."""
+    def to_filter(self, state: State | None = None) -> Filter:
+        """Return the filter of the ledger."""
         return Filter(
             state=state,
             route=self.route,
@@ -53,14 +53,14 @@ class Where(BaseModel):
         )
 
 
-class Listing(Where):
-    """One page of what matches."""
+class PageQuery(TransferConditions):
+    """A query for one page."""
 
-    limit: int = Field(100, ge=1, le=1000, description="How many at most.")
-    cursor: Text = Field("", description="As the page before gave it; the filters must be the same.")
+    limit: int = Field(100, ge=1, le=1000, description="The maximum number of items.")
+    cursor: Text = Field("", description="The cursor of the previous page; the filters must be the same.")
 
-    def position(self) -> str:
-        """The ledger's own cursor. Raises ApiError for one that was not given for this query."""
+    def ledger_cursor(self) -> str:
+        """Return the cursor of the ledger. Raises ApiError if the cursor belongs to another query."""
         if not self.cursor:
             return ""
         try:
@@ -69,11 +69,12 @@ class Listing(Where):
                 return inner.decode()
         except (ValueError, binascii.Error):
             pass
-        fault = Fault(location="query", pointer="/cursor", detail="It does not belong to this query.")
+        detail = "The cursor belongs to another query. Repeat the filters of the previous page."
+        fault = RequestFault(location="query", pointer="/cursor", detail=detail)
         raise ApiError(HTTPStatus.BAD_REQUEST, "The cursor is not valid.", kind="invalid-cursor", errors=[fault])
 
-    def next(self, cursor: str) -> str:
-        """What to hand out for the ledger's cursor."""
+    def wrap_cursor(self, cursor: str) -> str:
+        """Return the public cursor for a cursor of the ledger."""
         return base64.urlsafe_b64encode(self._mark() + cursor.encode()).decode() if cursor else ""
 
     def _mark(self) -> bytes:
@@ -81,62 +82,62 @@ class Listing(Where):
         return hashlib.blake2b(query.encode(), digest_size=_MARK).digest()
 
 
-class TransferListing(Listing):
-    """One page of transfers."""
+class TransferQuery(PageQuery):
+    """A query for one page of transfers."""
 
-    state: State | None = Field(None, description="Where they stand.")
-
-
-class DeadLetterListing(Listing):
-    """One page of dead letters."""
+    state: State | None = Field(None, description="The state.")
 
 
-class Selection(Where):
-    """Which dead letters to redrive or discard. All of them must be asked for by name."""
+class DeadLetterQuery(PageQuery):
+    """A query for one page of dead letters."""
 
-    ids: list[Text] | None = Field(None, max_length=10_000, fail_fast=True, description="Only these.")
-    all: bool = Field(False, description="Needed where nothing else is given.")
+
+class Selection(TransferConditions):
+    """The dead letters to redrive or discard. Selecting every dead letter needs `all`."""
+
+    ids: list[Text] | None = Field(None, max_length=10_000, fail_fast=True, description="Only these ids.")
+    all: bool = Field(False, description="Select everything; required if no other condition is set.")
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.all and self.ids is None and self.filter() == Filter():
-            raise ValueError('an empty selection would take every dead letter: say {"all": true} if that is meant')
+    def _require_condition(self) -> Self:
+        if not self.all and self.ids is None and self.to_filter() == Filter():
+            raise ValueError('an empty selection would match every dead letter; set {"all": true} to select them all')
         return self
 
 
-class HeldWhere(BaseModel):
-    """Everything given must match. An unknown name is an error."""
+class HeldConditions(BaseModel):
+    """Conditions that all must match. An unknown name is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
-    store: Text = Field("", description="Name of the source.")
-    route: Text = Field("", description="Name of a route whose destination has a copy.")
-    reason: Literal["", "limit", "empty", "replaced"] = Field("", description="Why it is held.")
-    prefix: Text = Field("", description="The source key begins with this.")
+    store: Text = Field("", description="The name of the source store.")
+    route: Text = Field("", description="The name of a route whose destination has a copy.")
+    reason: Literal["", "limit", "empty", "replaced"] = Field("", description="The reason for holding.")
+    prefix: Text = Field("", description="A prefix of the source key.")
 
-    def held(self, state: Decision | None) -> HeldFilter:
-        """For the ledger."""
+    def to_filter(self, state: Decision | None) -> HeldFilter:
+        """Return the filter of the ledger."""
         return HeldFilter(state, self.store, self.route, self.reason, self.prefix)
 
 
-class HeldListing(HeldWhere):
-    """One page of held deletes."""
+class HeldQuery(HeldConditions):
+    """A query for one page of held deletes."""
 
-    state: Decision = Field("held", description="Where they stand.")
-    limit: int = Field(100, ge=1, le=1000, description="How many at most.")
-    cursor: str = Field("", max_length=20, pattern=r"^[0-9]*$", description="As the page before gave it.")
+    state: Decision = Field("held", description="The state.")
+    limit: int = Field(100, ge=1, le=1000, description="The maximum number of items.")
+    cursor: str = Field("", max_length=20, pattern=r"^[0-9]*$", description="The cursor of the previous page.")
 
 
-class HeldSelection(HeldWhere):
-    """Which held deletes to decide about. All of them must be asked for by name."""
+class HeldSelection(HeldConditions):
+    """The held deletes to decide about. Selecting every held delete needs `all`."""
 
-    ids: list[Text] | None = Field(None, max_length=10_000, description="Only these.")
-    all: bool = Field(False, description="Needed where nothing else is given.")
+    ids: list[Text] | None = Field(None, max_length=10_000, description="Only these ids.")
+    all: bool = Field(False, description="Select everything; required if no other condition is set.")
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.all and self.ids is None and self.held(None) == HeldFilter(None):
-            raise ValueError('an empty selection would take every held delete: say {"all": true} if that is meant')
+    def _require_condition(self) -> Self:
+        if not self.all and self.ids is None and self.to_filter(None) == HeldFilter(None):
+            raise ValueError('an empty selection would match every held delete; set {"all": true} to select them all')
         return self
 
 

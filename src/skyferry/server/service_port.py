@@ -1,4 +1,4 @@
-"""What the server needs of the service."""
+"""The port between the HTTP server and the service."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from skyferry.ports import Ledger, Outgoing
 from skyferry.status import Readiness, Status, Submission
 
 
-class ServiceView(Protocol):
-    """A running service, as seen from outside."""
+class ServicePort(Protocol):
+    """The operations of a running service that the server uses."""
 
     @property
     def ledger(self) -> Ledger:
-        """Its memory: transfers and dead letters are read there, and redriven."""
+        """The ledger, to read and redrive transfers and dead letters."""
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
-        """Take native events into the queue, durably, all or none; one answer per body. Raises EventError."""
+        """Store native events in the queue, durably, all or none. Return one result per body. Raises EventError."""
 
     async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
-        """Take messages of a provider as they are into that queue ("" = the first), durably. Raises QueueError."""
+        """Store unchanged messages of a provider in `queue` ("" = the first), durably. Raises QueueError."""
 
     async def ready(self) -> Readiness:
-        """The condition of each part, at once: from what is known."""
+        """Return the last known condition of each part, without waiting."""
 
     async def status(self) -> Status:
-        """How it stands; what cannot be asked is left out."""
+        """Return the status, without the parts that cannot be reached."""
 
 
-def _service(request: Request) -> ServiceView:
-    return cast(ServiceView, request.app.state.service)
+def _get_service(request: Request) -> ServicePort:
+    return cast(ServicePort, request.app.state.service)
 
 
-Service = Annotated[ServiceView, Depends(_service)]
+Service = Annotated[ServicePort, Depends(_get_service)]

@@ -1,4 +1,4 @@
-"""The workspace's own token: for a server on loopback where none is configured."""
+"""The token of the workspace: for a server on loopback without a configured token."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import secrets
 import stat
 from pathlib import Path
 
-FILE = "server.token"  # in the workspace, for its owner alone
+FILE = "server.token"  # in the workspace, readable only by its owner
 _BYTES = 32
 
 
 def find_token(workspace: Path) -> str:
-    """Return the workspace's token, "" if there is none that only its owner could have read or written."""
+    """Return the token of the workspace; "" if it is missing, or if others than its owner could read or write it."""
     try:
         descriptor = os.open(workspace / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -24,10 +24,10 @@ def find_token(workspace: Path) -> str:
     return text if len(text) >= _BYTES else ""
 
 
-def make_token(workspace: Path) -> str:
-    """Return the workspace's token, made if it is not there yet; "" where nothing can be written.
+def ensure_token(workspace: Path) -> str:
+    """Return the token of the workspace, and create it if it is missing; "" where it cannot be written.
 
-    One that others could read or write is replaced. However many processes begin together, all get the same.
+    A token that others could read or write is replaced. Processes that start together get the same token.
     """
     if found := find_token(workspace):
         return found

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from skyferry.cli.commands.ledger.explain import Story
 from skyferry.model import Change
 from skyferry.ports import Refusal
-from skyferry.server.models import DeadLetterView, ObjectView, Place, Time, TransferView, View
+from skyferry.server.models import DeadLetterView, ObjectView, PositionText, Time, TransferView, View
 
 
 class PlacementView(View):
@@ -20,7 +20,7 @@ class PlacementView(View):
     deleted: bool
     version: str
     source: ObjectView
-    positions: tuple[Place, ...]
+    positions: tuple[PositionText, ...]
     occurred_at: Time
     settled_at: Time
     transfer_id: str
@@ -79,8 +79,8 @@ class StoryView(BaseModel):
             key=key,
             placements=[PlacementView.model_validate(placed) for placed in story.placements],
             elsewhere=[PlacementView.model_validate(placed) for placed in story.elsewhere],
-            transfers=[TransferView.of(row) for row in story.transfers],
-            dead_letters=[DeadLetterView.of(letter) for letter in story.letters],
+            transfers=[TransferView.from_row(row) for row in story.transfers],
+            dead_letters=[DeadLetterView.from_letter(letter) for letter in story.letters],
             refusals=[RefusalView.of(refusal) for refusal in story.refusals],
             routes=[TriedView.model_validate(tried) for tried in story.tried],
         )

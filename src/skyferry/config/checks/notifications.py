@@ -61,7 +61,7 @@ def _takes(queue: QueueSettings) -> bool:
 def _heard(valid: Valid, document: Document) -> None:
     settings, seen = valid.settings, set[str]()
     schemes = {queue.url.partition("://")[0] for queue in settings.queues}
-    doors = {door.kind for door in settings.push}
+    kinds = {endpoint.kind for endpoint in settings.push}
     for index, route in zip(valid.routes, settings.routes, strict=True):
         if route.source in seen or route.source not in settings.stores:
             continue
@@ -69,7 +69,7 @@ def _heard(valid: Valid, document: Document) -> None:
         with suppress(ValueError):
             store = settings.stores[route.source]
             queues, pushes = NATURAL.get(address(store)[0], ANY)
-            if StoreUrl.parse(store.url).known.extra and not (queues & schemes or pushes & doors):
+            if StoreUrl.parse(store.url).known.extra and not (queues & schemes or pushes & kinds):
                 wanted = " or ".join([*(f"{scheme}://" for scheme in sorted(queues))])
                 why = f"no queue and no push endpoint here can be told by the provider what lands in {route.source}"
                 hint = f"Add a queue ({wanted}); without one, only events that are submitted are seen"

@@ -17,11 +17,11 @@ TRY = "--events finds out by a canary"
 
 
 def judged(
-    route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Queues, doors: Sequence[str]
+    route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Queues, endpoints: Sequence[str]
 ) -> Iterator[Check]:
-    """`doors` are the names of push doors."""
+    """`endpoints` are the names of the push endpoints."""
     place = Place("route", route.name)
-    if not queues and not doors:
+    if not queues and not endpoints:
         said = "no queue of a cloud is configured: nothing but submitted events is seen"
         yield place.unknown("notified", said, "add a queue, or a push endpoint, that the bucket can notify")
         return
@@ -33,7 +33,7 @@ def judged(
         return
     heard = {notice: name for notice in told if (name := _queue(notice, queues))}
     if not heard:
-        yield _unheard(place, told, queues, doors)
+        yield _unheard(place, told, queues, endpoints)
         return
     names = ", ".join(dict.fromkeys(heard.values()))
     yield _covered(place, "notified", shapes(route.filter), [n for n in heard if n.created], list(heard), names)
@@ -52,10 +52,10 @@ def _queue(notice: Notice, queues: Queues) -> str:
     return next((name for name, facts in queues.items() if hears(facts, notice)), "")
 
 
-def _unheard(place: Place, told: Sequence[Notice], queues: Queues, doors: Sequence[str]) -> Check:
+def _unheard(place: Place, told: Sequence[Notice], queues: Queues, endpoints: Sequence[str]) -> Check:
     targets = ", ".join(dict.fromkeys(notice.target for notice in told))
-    if doors:
-        said = f"it tells {targets}; whether that pushes to {', '.join(doors)} is not seen from here"
+    if endpoints:
+        said = f"it tells {targets}; whether that pushes to {', '.join(endpoints)} is not seen from here"
         return place.unknown("notified", said, "send something, and look into `skyferry transfers`")
     if any(not notice.direct for notice in told):
         return place.unknown("notified", f"it tells {targets}; whether a queue hears that is not seen from here", TRY)

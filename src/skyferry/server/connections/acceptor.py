@@ -1,6 +1,6 @@
-"""Takes connections, no more than the server may have: the worker's descriptors are not for them.
+"""An acceptor with a limit on connections, so that they do not use up the file descriptors of the worker.
 
-In place of asyncio's own server, which knows no bound, and writes two thousand lines a second while there are no descriptors.
+It replaces asyncio's server, which has no limit and logs two thousand lines a second while no descriptor is free.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from collections.abc import Callable, Collection
 
 from skyferry.server.connections.connection import Connection
 
-SHARE = 4  # the part of the descriptors that connections may have: a quarter
-MOST = 256  # connections, however many descriptors there are: each may have 128 KiB in memory
+SHARE = 4  # connections may use one of this many descriptors
+MAX_CONNECTIONS = 256  # however many descriptors there are: each connection may have 128 KiB in memory
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 0.1  # seconds until it is tried again where there is no descriptor, or nothing that may be closed
+PAUSE = 0.1  # seconds until the next try if no descriptor is free or no connection may be closed
 
 
-def bound(configured: int) -> int:
-    """Return how many connections there may be at once."""
+def connection_limit(configured: int) -> int:
+    """Return the maximum number of connections; `configured` = 0 derives it from the limit on descriptors."""
     if configured:
         return configured
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if soft == resource.RLIM_INFINITY else max(1, min(MOST, soft // SHARE))
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, soft // SHARE))
 
 
 class Acceptor:
-    """Accepts at `listener` while `run` runs; stands among uvicorn's servers."""
+    """Accepts connections at `listener`. It has the interface of the servers that uvicorn manages."""
 
-    def __init__(self, listener: socket.socket, most: int) -> None:
-        self._listener, self._most = listener, most
+    def __init__(self, listener: socket.socket, limit: int) -> None:
+        self._listener, self._limit = listener, limit
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, make: Callable[[], Connection], connections: Collection[Connection]) -> None:
-        """Accept from now on; whatever is made is in `connections` while it is open."""
+    def start(self, create: Callable[[], Connection], connections: Collection[Connection]) -> None:
+        """Start to accept. `connections` must contain each created connection while it is open."""
         self._listener.setblocking(False)
-        self._task = asyncio.get_running_loop().create_task(self._run(make, connections), name="http.accept")
+        self._task = asyncio.get_running_loop().create_task(self._run(create, connections), name="http.accept")
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop accepting."""
         if self._task is not None:
             self._task.cancel()
 
     async def wait_closed(self) -> None:
-        """Return once none is taken any more. Raises what ended it."""
+        """Wait until accepting has stopped. Raises the error that stopped it."""
         if self._task is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _run(self, make: Callable[[], Connection], connections: Collection[Connection]) -> None:
+    async def _run(self, create: Callable[[], Connection], connections: Collection[Connection]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -60,11 +60,11 @@ class Acceptor:
                 if error.errno in EXHAUSTED:
                     close_oldest(connections)
                     await asyncio.sleep(PAUSE)
-                continue  # else the client has gone again
+                continue  # otherwise the client has disconnected
             try:
-                while len(connections) >= self._most:  # noqa: ASYNC110 - what is closed is gone in the loop's next round
+                while len(connections) >= self._limit:  # noqa: ASYNC110 - a closed connection leaves in the next cycle of the event loop
                     await asyncio.sleep(0 if close_oldest(connections) else PAUSE)
-                await loop.connect_accepted_socket(make, accepted)
+                await loop.connect_accepted_socket(create, accepted)
             except OSError:
                 accepted.close()
             except BaseException:
@@ -73,12 +73,12 @@ class Acceptor:
 
 
 def close_oldest(connections: Collection[Connection]) -> bool:
-    """Close the connection that has kept us waiting the longest; False if all of them wait for us.
+    """Close the connection that has waited longest for its client. Return False if none waits for its client.
 
-    One without a request comes before one with a part of it: a client that has something to say says it at once.
+    Connections without a request are closed before those with a part of one.
     """
-    idle = [each for each in connections if each.waiting]
+    idle = [connection for connection in connections if connection.waiting]
     if not idle:
         return False
-    min(idle, key=lambda each: (each.served, each.since)).abort()
+    min(idle, key=lambda connection: (connection.serving, connection.since)).abort()
     return True

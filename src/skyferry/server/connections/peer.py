@@ -1,4 +1,4 @@
-"""Finds the user at the other end of a connection within this machine, as the kernel knows it (Linux, sock_diag(7))."""
+"""The user at the other end of a connection within this machine, from the kernel (Linux, sock_diag(7))."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
 _REQUEST = 1  # NLM_F_REQUEST
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ASKED = struct.Struct("=BBBxI")  # inet_diag_req_v2: family, protocol, extensions, states; then an id
-_ID = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses; then interface and cookie, in our byte order
-_ANY = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # whatever they are
+_ID = struct.Struct(
+    "!HH16s16s"
+)  # inet_diag_sockid: ports and addresses; then interface and cookie in native byte order
+_ANY = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # any interface, any cookie
 _ANSWER = struct.Struct("=BBBB48sIIIII")  # inet_diag_msg: family, state, …, id, expires, queues, user, inode
 _LISTENING = 10
-_NOT_MAPPED = 65534  # stands for each user whom this user namespace does not know
+_NOT_MAPPED = 65534  # the overflow uid: every user without a mapping in this user namespace
 Address = tuple[str, int]
 
 
 def is_our_user(theirs: Address, ours: Address) -> bool:
-    """Return whether the connection's other end belongs to the user that runs this process.
+    """Return True if the peer of the connection belongs to the user of this process.
 
-    False where the kernel does not say: on other systems, in some sandboxes, and for a socket that its owner has closed.
+    Return False where the kernel does not report it: on other systems, in some sandboxes, and for a closed socket.
     """
     user = os.getuid()
-    found = _socket(theirs, ours)
+    found = _find_socket(theirs, ours)
     return user != _NOT_MAPPED and found is not None and not found.listens and found.user == user
 
 
-def listeners_user(address: Address) -> int | None:
-    """Return whose program listens there; None where nothing does, or the kernel does not say."""
-    found = _socket(address, (address[0], 0))
+def find_listening_user(address: Address) -> int | None:
+    """Return the user whose program listens at `address`; None if there is none, or the kernel does not report it."""
+    found = _find_socket(address, (address[0], 0))
     return found.user if found and found.listens else None
 
 
@@ -42,8 +44,8 @@ class _Socket:
     listens: bool
 
 
-def _socket(local: Address, remote: Address) -> _Socket | None:
-    """The socket that is bound to `local` and connected to `remote`, or else listens at `local`."""
+def _find_socket(local: Address, remote: Address) -> _Socket | None:
+    """Return the socket that is bound to `local` and connected to `remote`, or the one that listens at `local`."""
     family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     try:
         ends = (socket.inet_pton(family, address.partition("%")[0]) for address in (local[0], remote[0]))
@@ -58,4 +60,4 @@ def _socket(local: Address, remote: Address) -> _Socket | None:
         _, state, *_, user, inode = _ANSWER.unpack_from(answer, _HEADER.size)
     except (OSError, AttributeError, struct.error):
         return None
-    return _Socket(user, state == _LISTENING) if inode else None  # without an inode nobody holds it any more
+    return _Socket(user, state == _LISTENING) if inode else None  # a socket without an inode is closed

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds out by itself, and the problems and the token that it cannot know of."""
+"""The OpenAPI document: that of FastAPI, extended by the problems and the security scheme."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from skyferry.server.problems import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"
 _MEANING = {
-    "400": "The request is not valid; `errors` points at the faults.",
+    "400": "The request is invalid; `errors` points to the faults.",
     "401": "The bearer token is missing or wrong.",
-    "403": "A web page of another origin asks for a change, and no token is configured.",
-    "404": "There is no such thing.",
+    "403": "The request comes from a web page of another origin, and no token is configured.",
+    "404": "The resource does not exist.",
     "413": "The body is too large.",
-    "415": "The body is not JSON.",
-    "421": "The Host header is not this machine's, and no token is configured.",
-    "500": "Something went wrong in Skyferry; its log says more under the correlation id.",
-    "503": "It cannot do this now; try again later.",
+    "415": "The body is not declared as JSON.",
+    "421": "The Host header is not localhost, and no token is configured.",
+    "500": "Skyferry failed unexpectedly; search its log for the correlation id.",
+    "503": "Temporarily unavailable; try again later.",
 }
-_PUSHED = {
-    "401": "What proves who pushes is missing, forged, expired, replayed, or for somebody else.",
-    "403": "Whoever pushes is not the one that the endpoint is for.",
+_PUSH_MEANING = {
+    "401": "The secret, token or signature is missing, forged, expired, replayed, or meant for another receiver.",
+    "403": "The token belongs to an account that the endpoint is not configured for.",
 }
 
 
-def install(app: FastAPI) -> None:
-    """Let `app` describe itself in full."""
+def install_document(app: FastAPI) -> None:
+    """Make `app` return the complete document."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe(app)
+            app.openapi_schema = build_document(app)
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]  # the way FastAPI documents
+    app.openapi = document  # type: ignore[method-assign]  # the documented way to extend FastAPI
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The document of `app`."""
+def build_document(app: FastAPI) -> dict[str, Any]:
+    """Return the document of `app`."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = document["components"]
     for model in (Problem, NativeEvent):
@@ -53,25 +53,25 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            _complete(path, method, operation)
+            _complete_operation(path, method, operation)
     return document
 
 
-def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     for status in _statuses(path, method, operation):
-        meaning = _PUSHED.get(status, _MEANING[status]) if path.startswith(PUSH) else _MEANING[status]
+        meaning = _PUSH_MEANING.get(status, _MEANING[status]) if path.startswith(PUSH) else _MEANING[status]
         content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
         responses[status] = {"description": meaning, "content": content}
     if path.startswith(PUSH):
-        operation["security"] = [{}]  # each endpoint's own
+        operation["security"] = [{}]  # each endpoint has its own authenticator
     elif path not in OPEN:
         operation["security"] = [{"token": []}, {}]
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
-    """Which problems an operation may answer with."""
+    """Return the statuses of the problems that an operation may return."""
     if path.startswith(PUSH):
         return ["400", "401", "403", "404", "413", "500", "503"]
     found = ["421", "500"]

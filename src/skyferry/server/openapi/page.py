@@ -1,4 +1,4 @@
-"""The API's own page at /docs: plain HTML from the OpenAPI document, so that it works without a script from elsewhere."""
+"""The documentation page at /docs: plain HTML from the OpenAPI document, without scripts of other servers."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ b{display:inline-block;min-width:4.5rem}@media(prefers-color-scheme:dark){body{b
 code{background:#21262d}dd{color:#9198a1}h2{border-color:#30363d}}</style>"""
 
 _ACCESS = (
-    "The user that runs the service needs no token on its machine. Others send <code>Authorization: Bearer TOKEN</code>: the "
-    "configured one, or else that in the file <code>server.token</code> of the workspace."
+    "On the machine of the service, the user that runs it needs no token. Other clients send <code>Authorization: Bearer "
+    "TOKEN</code>: the configured token, or the one in the file <code>server.token</code> of the workspace."
 )
 
 
 @router.get("/")
 async def root() -> RedirectResponse:
-    """To the page."""
+    """Redirect to the documentation."""
     return RedirectResponse("/docs")
 
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    """Every operation with its parameters and answers."""
+    """Return the documentation page."""
     state = request.app.state
-    if not hasattr(state, "page"):  # the same every time, and long to make
-        state.page = page(request.app.openapi()).encode()
+    if not hasattr(state, "page"):  # constant, and slow to render
+        state.page = render_page(request.app.openapi()).encode()
     return HTMLResponse(state.page, headers=_POLICY)
 
 
-def page(document: dict[str, Any]) -> str:
-    """The document, for people."""
+def render_page(document: dict[str, Any]) -> str:
+    """Render the OpenAPI document as HTML."""
     info = document["info"]
     operations = "".join(
-        _operation(path, method, operation)
+        _render_operation(path, method, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     )
@@ -55,7 +55,7 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+def _render_operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parameters = "".join(
         f"<dt><code>{escape(p['name'])}</code></dt><dd>{escape(p.get('description', ''))}</dd>"
         for p in operation.get("parameters", ())
@@ -63,5 +63,5 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     answers = ", ".join(sorted(operation["responses"]))
     return (
         f"<h2><b>{method.upper()}</b> <code>{escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
-        f"<dl>{parameters}</dl><p>Answers {answers}.</p>"
+        f"<dl>{parameters}</dl><p>Responses: {answers}.</p>"
     )

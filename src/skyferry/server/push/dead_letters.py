@@ -1,4 +1,4 @@
-"""Dead letters in the envelope of a push: Pub/Sub puts the attributes of a message into the body."""
+"""Dead-letter references in pushes: Pub/Sub puts the attributes of a message into the body."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import orjson
 from skyferry.ports.letters import LETTER, Pairs
 
 
-def carried(body: bytes) -> Pairs:
-    """Return the attribute that names a dead letter, as a queue would have brought it; () for any other body."""
-    if LETTER.encode() not in body:  # nearly always
+def find_reference(body: bytes) -> Pairs:
+    """Return the attribute that names a dead letter, in the form of a queue's attributes; () for any other body."""
+    if LETTER.encode() not in body:  # the usual case
         return ()
     try:
         letter = orjson.loads(body)["message"]["attributes"][LETTER]

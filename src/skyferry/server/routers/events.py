@@ -1,4 +1,4 @@
-"""Submitting events."""
+"""Event submission."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from fastapi import APIRouter, Request
 from skyferry.errors import EventError
 from skyferry.events import native
 from skyferry.server.models import Submissions
-from skyferry.server.problems import MAX_FAULTS, ApiError, Fault
+from skyferry.server.problems import MAX_FAULTS, ApiError, RequestFault
 from skyferry.server.service_port import Service
 
 router = APIRouter(prefix="/v1", tags=["events"])
-LARGE = 64 * 2**10  # bytes; longer bodies are read in a thread, one at a time: objects take forty times the memory
+LARGE = (
+    64 * 2**10
+)  # bytes; longer bodies are parsed in a thread, one at a time: the objects take forty times the memory
 EXAMPLE = {
     "schemaVersion": "1.0.0",
     "eventId": "7f0b0f6e-1c1f-4a53-9d0a-0f3f6a1f8a11",
@@ -40,53 +42,53 @@ _BODY = {
 
 @router.post("/events", status_code=HTTPStatus.ACCEPTED, openapi_extra={"requestBody": _BODY})
 async def submit(request: Request, service: Service) -> Submissions:
-    """Take one event or a list of them, durably. The same event gives the same answer, and is copied once.
+    """Store one event or a list of events in the queue, durably. The same event gets the same response, and is copied once.
 
-    One faulty event refuses the whole request, and the answer names every fault.
+    One invalid event rejects the whole request; the response lists every fault.
     """
     body = await request.body()
     if len(body) <= LARGE:
-        return Submissions.of(await service.submit(_read(body)))
+        return Submissions.from_results(await service.submit(_parse_events(body)))
     async with cast(asyncio.Lock, request.app.state.reading):
-        bodies = await asyncio.to_thread(_read, body)
-    return Submissions.of(await service.submit(bodies))
+        bodies = await asyncio.to_thread(_parse_events, body)
+    return Submissions.from_results(await service.submit(bodies))
 
 
-def _read(body: bytes) -> list[bytes]:
-    """The events of a request, every one of them valid. Raises ApiError."""
-    items, bodies = _items(body), list[bytes]()
+def _parse_events(body: bytes) -> list[bytes]:
+    """Return the events of a request. Raises ApiError if one is invalid."""
+    items, bodies = _parse_items(body), list[bytes]()
     if isinstance(items, dict):
-        bodies, faults = [body], _fault_of(body, "")
+        bodies, faults = [body], _find_faults(body, "")
     else:
-        faults = list(islice(_faults(items, bodies), MAX_FAULTS))
+        faults = list(islice(_check_items(items, bodies), MAX_FAULTS))
     if faults:
-        raise _invalid("Nothing was taken: an event is not valid.", faults)
+        raise _invalid("An event is invalid; no event was accepted.", faults)
     return bodies
 
 
-def _items(body: bytes) -> list[object] | dict[str, object]:
-    """The list in a request, or the one event."""
+def _parse_items(body: bytes) -> list[object] | dict[str, object]:
+    """Return the list in a request, or its single event."""
     try:
         data = orjson.loads(body)
     except ValueError as error:
-        raise _invalid("The body is not JSON that can be read.", [_fault("", str(error))]) from error
+        raise _invalid("The body is not valid JSON.", [_fault("", str(error))]) from error
     if isinstance(data, dict) or (isinstance(data, list) and data):
         return data
     raise _invalid("The body is neither an event nor a list of events.", [_fault("", "expected an object or a list")])
 
 
-def _faults(items: Iterable[object], bodies: list[bytes]) -> Iterator[Fault]:
-    """Fill `bodies`, and find faults no faster than they are asked for."""
+def _check_items(items: Iterable[object], bodies: list[bytes]) -> Iterator[RequestFault]:
+    """Append the items to `bodies`. Yield the faults one at a time, so that the caller can stop early."""
     for index, item in enumerate(items):
         try:
             bodies.append(orjson.dumps(item))
         except TypeError as error:  # a half surrogate pair
             yield _fault(f"/{index}", str(error))
         else:
-            yield from _fault_of(bodies[-1], f"/{index}")
+            yield from _find_faults(bodies[-1], f"/{index}")
 
 
-def _fault_of(body: bytes, at: str) -> list[Fault]:
+def _find_faults(body: bytes, at: str) -> list[RequestFault]:
     try:
         native.parse_event(body)
     except EventError as error:
@@ -95,9 +97,9 @@ def _fault_of(body: bytes, at: str) -> list[Fault]:
     return []
 
 
-def _fault(pointer: str, detail: str) -> Fault:
-    return Fault(location="body", pointer=pointer, detail=detail)
+def _fault(pointer: str, detail: str) -> RequestFault:
+    return RequestFault(location="body", pointer=pointer, detail=detail)
 
 
-def _invalid(detail: str, faults: list[Fault]) -> ApiError:
+def _invalid(detail: str, faults: list[RequestFault]) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, detail, kind="invalid-event", errors=faults)

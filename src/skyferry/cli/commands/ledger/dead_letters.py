@@ -108,7 +108,7 @@ def show(
     if json:
         from skyferry.server.models import DeadLetterView
 
-        output.emit_model(DeadLetterView.of(found))
+        output.emit_model(DeadLetterView.from_letter(found))
     else:
         from skyferry.cli.render.story import letter
 

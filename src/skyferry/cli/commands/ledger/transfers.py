@@ -79,7 +79,7 @@ def _show_one(row: TransferRow, json: bool) -> None:
     if json:
         from skyferry.server.models import TransferView
 
-        output.emit_model(TransferView.of(row))
+        output.emit_model(TransferView.from_row(row))
         return
     from skyferry.cli.render.story import transfer
 
@@ -90,7 +90,7 @@ def _show_page(page: Page[TransferRow], json: bool) -> None:
     if json:
         from skyferry.server.models import TransferPage, TransferSummary
 
-        output.emit_model(TransferPage(items=[TransferSummary.of(row) for row in page.items], cursor=page.cursor))
+        output.emit_model(TransferPage(items=[TransferSummary.from_row(row) for row in page.items], cursor=page.cursor))
         return
     columns = ("changed", "state", "route", "key", "size", "attempts", "id")
     output.table(columns, (_cells(row) for row in page.items))

@@ -109,11 +109,11 @@ async def _letters(ledger: Ledger, *, drained: bool) -> int:
 
 @asynccontextmanager
 async def _served(service: Service, settings: Settings, show: Show) -> AsyncIterator[str]:
-    from skyferry.server import Doors, check_listen, create_app, serve
+    from skyferry.server import PushEndpoints, check_listen, create_app, serve
 
     host, port = check_listen(settings.server)
-    doors = Doors.of(settings.push, os.environ, time.time)
-    app = create_app(service, settings.server, show.registry, doors, resources.own_token(settings))
+    endpoints = PushEndpoints.from_settings(settings.push, os.environ, time.time)
+    app = create_app(service, settings.server, show.registry, endpoints, resources.own_token(settings))
     async with serve(app, host, port, settings.server) as url:
         yield url
 

@@ -177,7 +177,7 @@ def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
         queue = runner.run(opened.__aenter__())
         try:
             for batch in spool.batches(QUEUED, SIZE):
-                yield Submissions.of(runner.run(take(reader, queue, batch)))
+                yield Submissions.from_results(runner.run(take(reader, queue, batch)))
         finally:
             runner.run(opened.__aexit__(None, None, None))
 

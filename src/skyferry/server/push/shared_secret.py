@@ -1,0 +1,42 @@
+"""Shared secrets: a bearer token (MinIO), the last part of the path, or `?secret=` (Ceph, Event Grid)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from functools import partial
+
+from skyferry.clouds.identity.files import FileSecret
+from skyferry.clouds.identity.policy import secret
+from skyferry.config.push import SECRET_MIN, PushSettings
+from skyferry.errors import ConfigError, StoreUnavailable
+from skyferry.server.push.authenticator import Authentication, PushRequest, bearer_token, not_authentic
+
+
+class SecretAuthenticator:
+    """Compares the secret in the request with the configured one."""
+
+    def __init__(self, settings: PushSettings, env: Mapping[str, str]) -> None:
+        """Raises ConfigError if the secret is missing or weak."""
+        paths = [settings.secret_file] if settings.secret_file else []
+        self._expected = FileSecret(paths, partial(_read_secret, settings, env))
+
+    async def authenticate(self, request: PushRequest) -> Authentication:
+        """See `Authenticator`. Every push is deferred while the secret's file contains no secret."""
+        given = bearer_token(request) or request.secret
+        try:
+            expected = await self._expected.get()
+        except ConfigError:
+            raise StoreUnavailable("the secret of a push endpoint cannot be read") from None
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            detail = "The secret is wrong." if given else "The request contains no secret."
+            raise not_authentic(detail, "send Authorization: Bearer SECRET")
+        return Authentication()
+
+
+def _read_secret(settings: PushSettings, env: Mapping[str, str]) -> str:
+    found = secret(env, settings.secret_env, settings.secret_file, f"secret of push endpoint {settings.name}")
+    if len(found) < SECRET_MIN or not found.isascii() or not found.isprintable() or " " in found:
+        hint = f"use at least {SECRET_MIN} printable ASCII characters without spaces"
+        raise ConfigError(f"the secret of push endpoint {settings.name} is weak", where="push", hint=hint)
+    return found
