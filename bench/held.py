@@ -124,7 +124,7 @@ class Load:
             },
             "routes": [{"name": "all", "from": "source", "to": "destination"}],
             "queues": [{"name": "events", "url": self.queue.url, "lease": self.lease}],
-            "limits": {"transfers": transfers, "held_messages": 4 * transfers},
+            "limits": {"transfers": transfers, "max_in_flight_messages": 4 * transfers},
             "server": {"listen": "127.0.0.1:0"},
             "log": {"format": "json", "level": "debug"},
         }

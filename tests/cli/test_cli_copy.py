@@ -55,6 +55,17 @@ def test_what_changed_or_went_missing_is_copied_again(cli: Cli, tree: dict[str, 
     assert held("out") == {**tree, "a.txt": b"new"}
 
 
+def test_the_old_name_of_ignore_ledger_is_accepted_with_a_warning(cli: Cli, tree: dict[str, bytes]) -> None:
+    cli("copy", "in", "out")
+    told = cli("copy", "in", "out", "--ignore-ledger", "--json")
+    assert (told.json()["complete"], "--again" in told.err) == (True, False)
+    told = cli("copy", "in", "out", "--again", "--json")
+    assert told.json()["complete"]
+    assert "warning: --again is now called --ignore-ledger; the old name is accepted until 1.0" in told.err
+    told = cli("copy", "in", "out", "--again", "--ignore-ledger")
+    assert (told.code, "--again is the old name of --ignore-ledger" in told.err) == (ExitCode.USAGE, True)
+
+
 def test_what_cannot_be_listed_is_named_and_ends_with_3(cli: Cli, tree: dict[str, bytes]) -> None:
     Path(os.fsdecode(b"in/b/\xff")).write_bytes(b"no key can be so named")
     told = cli("copy", "in", "out")

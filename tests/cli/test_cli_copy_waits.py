@@ -62,7 +62,7 @@ def configured(url: str) -> str:
     """Write a configuration whose times are short."""
     Path("c.yaml").write_text(
         f"stores: {{b: {{url: 's3://box?region=us-east-1', endpoint: '{url}', service: localstack, identity: {{kind: static}}}}}}\n"
-        "retry: {request_base: 5ms, cap: 20ms}\n"
+        "retry: {request_initial_delay: 5ms, max_delay: 20ms}\n"
         "breaker: {cooldown: 50ms, max_cooldown: 50ms}\n"
     )
     return "c.yaml"

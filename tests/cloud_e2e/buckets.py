@@ -90,7 +90,7 @@ class GcsBucket:
         """Give it a retention policy, and Skyferry the setting for that."""
         self.bucket.retention_period = seconds
         self.bucket.patch()
-        self.url += "&uploads=resumable"
+        self.url += "&large_upload_mode=resumable"
 
     def put(self, key: str, item: Item) -> None:
         blob = self.bucket.blob(key)

@@ -42,7 +42,7 @@ def buckets(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         made = signed_bucket(ceph.url, keys)
         yield "S3, Ceph 16", f"s3://{made}/?endpoint={ceph.url}&service=ceph&identity=static", keys
         yield "Cloud Storage, our fake", clouds.bucket("gcs").url, known
-        yield "Cloud Storage, our fake, resumable", f"{clouds.bucket('gcs').url}&uploads=resumable", known
+        yield "Cloud Storage, our fake, resumable", f"{clouds.bucket('gcs').url}&large_upload_mode=resumable", known
         yield "Azure Blob, Azurite 3.37", clouds.bucket("azure").url, known
 
 

@@ -91,7 +91,7 @@ def configure(source: Bucket, destination: Bucket, server: str, proxy: str) -> N
     settings = {
         "stores": {name: {"url": url.replace("/?", "?", 1)} for name, url in stores.items()},
         "routes": [{"name": "r", "from": "a", "to": "b"}],
-        "retry": {"base": "10ms"},
+        "retry": {"initial_delay": "10ms"},
         "limits": {"part_size": PART, "part_concurrency": 1},
     }
     Path("skyferry.yaml").write_text(yaml.safe_dump(settings))

@@ -35,7 +35,7 @@ def test_an_outage_of_many_leases_moves_no_message_to_the_dead_letter_queue(clou
         "routes": [{"name": "r", "from": "here", "to": "there"}],
         "queues": [{"name": "q", "url": f"sqs://{queue}?{where}", "lease": f"{LEASE}s"}],
         "breaker": {"cooldown": "0.5s", "max_cooldown": "0.5s"},
-        "retry": {"cap": "1s"},
+        "retry": {"max_delay": "1s"},
     }
     Path("skyferry.yaml").write_text(yaml.safe_dump(settings))
     names = [f"k{number}" for number in range(20)]

@@ -118,7 +118,9 @@ def test_queues_are_held_to_the_same(tmp_path: Path, queue: dict[str, Any], wher
     assert [(f.where, message in f.message) for f in found.faults] == [(where, True)], found.faults
 
 
-@pytest.mark.parametrize("cloud", ["gs://b?uploads=resumable", {"url": "gs://b", "uploads": "resumable"}])
+@pytest.mark.parametrize(
+    "cloud", ["gs://b?large_upload_mode=resumable", {"url": "gs://b", "large_upload_mode": "resumable"}]
+)
 @pytest.mark.parametrize(("part_size", "valid"), [("100KiB", True), ("8MiB", True), ("256KiB", True), ("10MB", False)])
 def test_parts_of_a_resumable_upload_are_multiples_of_256_kib(
     tmp_path: Path, cloud: Any, part_size: str, *, valid: bool
@@ -133,10 +135,10 @@ def test_parts_of_a_resumable_upload_are_multiples_of_256_kib(
 
 def test_only_cloud_storage_has_resumable_uploads(tmp_path: Path) -> None:
     """Elsewhere the setting is ignored, and that is said; as an option it is none."""
-    found = checked(tmp_path, {"url": "s3://b", "uploads": "resumable"})
-    assert [(f.where, f.message) for f in found.warnings] == [("stores.cloud.uploads", "is ignored")]
-    assert "no option 'uploads'" in checked(tmp_path, "s3://b?uploads=resumable").faults[0].message
-    assert "option uploads" in checked(tmp_path, "gs://b?uploads=multipart").faults[0].message
+    found = checked(tmp_path, {"url": "s3://b", "large_upload_mode": "resumable"})
+    assert [(f.where, f.message) for f in found.warnings] == [("stores.cloud.large_upload_mode", "is ignored")]
+    assert "no option 'large_upload_mode'" in checked(tmp_path, "s3://b?large_upload_mode=resumable").faults[0].message
+    assert "option large_upload_mode" in checked(tmp_path, "gs://b?large_upload_mode=multipart").faults[0].message
 
 
 FOLDER = {"source": {"url": "file://source"}, "destination": {"url": "file://destination"}}

@@ -120,8 +120,10 @@ def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
 
 def test_a_restore_in_a_ring_is_a_fault_whatever_is_declared(tmp_path: Path) -> None:
     """It would go round as often as the number of hops allows."""
-    (fault,) = checked(tmp_path, leads("a", "b", ring="allow"), leads("b", "a", ring="allow", restore=True)).faults
-    assert fault.where == "routes[1].restore"
+    (fault,) = checked(
+        tmp_path, leads("a", "b", ring="allow"), leads("b", "a", ring="allow", allow_loopback=True)
+    ).faults
+    assert fault.where == "routes[1].allow_loopback"
 
 
 def test_deletes_in_a_ring_are_warned_of(tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import State
 from skyferry.ports import Filter
 
-RETRY = {"base": "20ms", "cap": "100ms", "request_base": "5ms", "max_retries": 2}  # a quarter of a second together
+# a quarter of a second together
+RETRY = {
+    "initial_delay": "20ms",
+    "max_delay": "100ms",
+    "request_initial_delay": "5ms",
+    "max_retries": 2,
+}
 EVENTS = 120
 NO_EVENTS = [
     b"",

@@ -50,7 +50,7 @@ def test_stores_that_nobody_recognises_end_it_by_the_number_of_hops() -> None:
     """As where a machine has another name each time."""
     names = islice(cycle("abcdefghijklm"), 20)
     pairs = zip(names, islice(cycle("abcdefghijklm"), 1, 21), strict=True)
-    end = travelled(*(route(*pair, restore=True) for pair in pairs))
+    end = travelled(*(route(*pair, allow_loopback=True) for pair in pairs))
     assert end[-1] == "hops"
     assert len(end) == stamp.HOPS + 1
     last = end[-2]
@@ -66,12 +66,12 @@ def test_a_bucket_may_copy_within_itself_and_still_ends() -> None:
 
 
 def test_a_restore_goes_back() -> None:
-    assert isinstance(travelled(route("a", "b"), route("b", "a", restore=True))[-1], ObjectMeta)
+    assert isinstance(travelled(route("a", "b"), route("b", "a", allow_loopback=True))[-1], ObjectMeta)
 
 
 def test_what_a_person_asks_for_begins_anew() -> None:
     """`skyferry copy` knows no marks: what it brings back is taken on from there, as if it were new."""
-    back = route("b", "a", restore=True, source_mark="", store_mark="")
+    back = route("b", "a", allow_loopback=True, source_mark="", store_mark="")
     copy = travelled(route("a", "b"), back)[-1]
     assert isinstance(copy, ObjectMeta)
     assert "skyferry-via" not in copy.attributes.metadata

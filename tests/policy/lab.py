@@ -21,7 +21,7 @@ from skyferry.wiring import Opener, build
 
 MIB = 2**20
 QUICK = {
-    "retry": {"base": "50ms", "request_tries": 1, "max_retries": 2},
+    "retry": {"initial_delay": "50ms", "request_tries": 1, "max_retries": 2},
     "limits": {"part_size": "5MiB", "part_concurrency": 1},
     "breaker": {"failures": 100},
 }

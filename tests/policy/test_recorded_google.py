@@ -141,7 +141,7 @@ async def test_large_objects_in_one_upload_each(cloud: Google) -> None:
     await cloud.make(deletes="propagate")
     (cloud.folder / "in").mkdir()
     cloud.document["stores"]["a"] = {"url": f"file://{cloud.folder}/in", "watch": False}
-    cloud.document["stores"]["b"]["uploads"] = "resumable"
+    cloud.document["stores"]["b"]["large_upload_mode"] = "resumable"
     opener = Opener(cloud.configured(real=True))
     source = opener.store("a")
     await story(cloud, source)

@@ -57,7 +57,7 @@ RESUMABLE = {
 
 
 class TestResumableUploads(StoreConformance):
-    """`uploads: resumable`."""
+    """`large_upload_mode: resumable`."""
 
     deviations: ClassVar = RESUMABLE
 

@@ -387,5 +387,5 @@ async def test_parts_that_could_not_be_deleted_are_not_sent(kept: Bucket) -> Non
     """The first small object tells; the error names the setting."""
     with pytest.raises(Unsupported, match="could not be deleted") as refused:
         await kept.plain.start_upload("k", len(DATA), PART, BARE)
-    assert "uploads: resumable" in refused.value.hint
+    assert "large_upload_mode: resumable" in refused.value.hint
     assert [each.method for each in kept.proxy.exchanges] == ["POST", "DELETE"]

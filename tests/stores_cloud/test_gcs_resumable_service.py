@@ -54,7 +54,7 @@ class World:
         self.heard.append(record)
 
     def configured(self, uploads: str, **more: Any) -> Settings:
-        url = f"gs://{self.bucket}?endpoint={self.proxy.url}&identity=anonymous&uploads={uploads}"
+        url = f"gs://{self.bucket}?endpoint={self.proxy.url}&identity=anonymous&large_upload_mode={uploads}"
         stores = {"a": {"url": f"file://{self.folder}/a", "watch": False}, "b": {"url": url}}
         return settings(self.folder, {"stores": stores, "routes": [{"name": "r", "from": "a", "to": "b"}], **more})
 
@@ -105,7 +105,7 @@ async def test_a_large_object_arrives_in_a_bucket_that_keeps_all(world: World) -
 async def test_parts_that_the_bucket_would_keep_are_a_dead_letter_with_the_setting_to_change(world: World) -> None:
     state, hint = await world.run(world.configured("compose"))
     assert state is State.DEAD
-    assert "uploads: resumable" in hint
+    assert "large_upload_mode: resumable" in hint
     assert await world.found() == {}
 
 
@@ -182,7 +182,7 @@ def test_gc_ends_a_session_that_the_ledger_remembers_and_does_not_show_it(
     gcs: GcsPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its id, which is not the session's."""
-    url = f"gs://{asyncio.run(gcs.bucket())}?endpoint={gcs.options.endpoint}&identity=anonymous&uploads=resumable"
+    url = f"gs://{asyncio.run(gcs.bucket())}?endpoint={gcs.options.endpoint}&identity=anonymous&large_upload_mode=resumable"
     stores = {"a": {"url": f"file://{tmp_path}/a", "watch": False}, "b": {"url": url}}
     configured = settings(tmp_path, {"stores": stores, "routes": [{"name": "r", "from": "a", "to": "b"}]})
     upload = asyncio.run(left_behind(configured))

@@ -76,7 +76,7 @@ async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
     await store.close()
     assert (facts.region, facts.encryption) == ("europe-west1", KMS)
     assert facts.versioning == "on, and what is deleted is kept for 7 days"
-    large = "large objects can only be written with `uploads: resumable`"
+    large = "large objects can only be written with `large_upload_mode: resumable`"
     assert facts.kept == f"a retention policy keeps each object for 1 days; {large}"
     assert facts.allowed == frozenset({"read", "write", "delete", "list"})
     assert facts.notices == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
     """From the file, the environment and the command line. Raises ConfigFaults with all faults."""
     from skyferry.config.load import load
 
-    return load(config, os.environ, workspace, listen)
+    return load(config, os.environ, workspace, listen, lambda old: print(f"warning: {old}", file=sys.stderr))
 
 
 def own_token(settings: Settings) -> str | None:

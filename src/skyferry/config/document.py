@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from skyferry.config.faults import Fault, Place, dotted, near
+from skyferry.config.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
 
 PREFIX = "SKYFERRY_"
@@ -27,6 +28,7 @@ class Document:
     origins: dict[Place, str] = field(default_factory=dict)  # the variable or option that set it
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+    renamed: list[Fault] = field(default_factory=list)  # warnings of settings that have a new name
 
     def fault(self, place: Place, message: str, hint: str = "") -> None:
         """Something at `place` is wrong."""
@@ -35,6 +37,10 @@ class Document:
     def warn(self, place: Place, message: str, hint: str = "") -> None:
         """Something at `place` is probably not meant."""
         self.warnings.append(self._at(place, message, hint))
+
+    def rename(self, place: Place, message: str) -> None:
+        """Warn of an old name at `place`."""
+        self.renamed.append(self._at(place, message, f"Use the new name; {UNTIL}."))
 
     def _at(self, place: Place, message: str, hint: str) -> Fault:
         for end in range(len(place), 0, -1):
@@ -64,6 +70,7 @@ class Document:
             self.faults.append(_syntax(file.name, error))
         else:
             if isinstance(value, dict):
+                self._rename((), value)
                 self.data = value
             elif value is not None:
                 self.fault((), "the file is not a list of settings", "write lines such as `workspace: data`")
@@ -78,6 +85,7 @@ class Document:
         A name without a double underscore that is no setting is not ours to judge: Kubernetes gives every pod
         variables such as SKYFERRY_PORT if a service is called skyferry. It is a warning if it is nearly one.
         """
+        spelled: dict[Place, Place] = {}  # the place of each setting -> that place as its variable spells it
         for variable in sorted(v for v in environ if v.startswith(PREFIX) and environ[v].strip()):
             first, *rest = variable.removeprefix(PREFIX).lower().split("__")
             if first not in Settings.model_fields:
@@ -89,9 +97,33 @@ class Document:
                 continue
             place = self._place(first, rest)
             try:
-                self.set(place, self._value(place, environ[variable]), variable)
+                value = self._value(place, environ[variable])
+                self.origins[place] = variable
+                now = self._rename(place, value)
+                if (written := spelled.setdefault(now, place)) != place:
+                    self._twice(place if place != now else written, now)
+                self.set(now, value, variable)
             except (yaml.YAMLError, RecursionError) as error:
                 self.faults.append(Fault(variable, _syntax("", error).message))
+
+    def _rename(self, place: Place, value: object) -> Place:
+        """Give old spellings in the value at `place` their new names, with a warning for each; return the place itself."""
+        for old, new in list(old_names(value, place)):
+            self.rename(old, f"`{dotted(old)}` is now called `{dotted(new)}`")
+            if old == place:
+                return new
+            section: Any = value
+            for part in old[len(place) : -1]:
+                section = section[part]
+            if new[-1] in section:
+                self._twice(old, new)
+            section.setdefault(new[-1], section.pop(old[-1]))
+            if old in self.lines:
+                self.lines.setdefault(new, self.lines[old])
+        return place
+
+    def _twice(self, old: Place, new: Place) -> None:
+        self.fault(old, f"is the old name of `{dotted(new)}`, which is set as well", "Remove the old name.")
 
     def _place(self, first: str, rest: list[str]) -> Place:
         """Variables have neither case nor hyphens: a name in the file is meant if it is the same without them."""

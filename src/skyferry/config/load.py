@@ -7,7 +7,7 @@ is embedded: a queue `events` and a ledger in SQLite; and, if it gives no routes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,18 +23,28 @@ EMBEDDED = ("source", "destination")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is to be said about a configuration; `settings` work only if there are no faults."""
+    """A checked configuration; `settings` work only if there are no faults."""
 
     settings: Settings
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
+    renamed: tuple[Fault, ...]  # those of the warnings that are about an old name
 
 
 def load(
-    file: Path | None, environ: Mapping[str, str], workspace: Path | None = None, listen: str | None = None
+    file: Path | None,
+    environ: Mapping[str, str],
+    workspace: Path | None = None,
+    listen: str | None = None,
+    warn: Callable[[Fault], None] = lambda fault: None,
 ) -> Settings:
-    """The settings: every store that a route names is in `stores`. Raises ConfigFaults with all faults at once."""
+    """Return the settings: every store that a route names is in `stores`. Raises ConfigFaults with all faults at once.
+
+    `warn` gets each use of an old name. For all other warnings, call `check`.
+    """
     checked = check(file, environ, workspace, listen)
+    for renamed in checked.renamed:
+        warn(renamed)
     if checked.faults:
         raise ConfigFaults(checked.faults, file)
     return checked.settings
@@ -57,7 +67,8 @@ def check(
     valid = valid.with_settings(_named(valid.settings))
     checks.check(valid, document)
     secret_checks.check(valid, document, environ)
-    return Checked(valid.settings, _sorted(document.faults), _sorted(document.warnings))
+    warnings = _sorted([*document.warnings, *document.renamed])
+    return Checked(valid.settings, _sorted(document.faults), warnings, _sorted(document.renamed))
 
 
 def _embed(document: Document) -> None:

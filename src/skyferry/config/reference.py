@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from skyferry.config.renamed import ANY, SETTINGS
 from skyferry.config.settings import Settings
 from skyferry.config.units import duration, size
 
@@ -30,7 +31,17 @@ _INTRODUCTION = Path(__file__).with_name("reference.md")
 
 def render() -> str:
     """The page."""
-    return "".join([_INTRODUCTION.read_text("utf-8"), *_section(Settings, "", "## The whole file")])
+    return "".join([_INTRODUCTION.read_text("utf-8"), *_section(Settings, "", "## The whole file"), *_old_names()])
+
+
+def _old_names() -> Iterator[str]:
+    yield "\n## Old names\n\nThese are accepted with a warning until 1.0, in the file, in variables and in URLs.\n"
+    yield "\n| section | old | now |\n|---|---|---|\n"
+    for place, name in SETTINGS.items():
+        section = ".".join("NAME" if part == ANY else str(part) for part in place[:-1]).replace(
+            "routes.NAME", "routes[]"
+        )
+        yield f"| `{section}` | `{place[-1]}` | `{name}` |\n"
 
 
 def _section(model: type[BaseModel], place: str, title: str) -> Iterator[str]:

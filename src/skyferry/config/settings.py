@@ -72,7 +72,7 @@ class StoreSettings(Section):
     hierarchical: bool = Field(False, description="Azure: the account has a hierarchical namespace (Data Lake).")
     requester_pays: bool = Field(False, description="S3: pay for requests, where the bucket wants the requester to.")
     billing_project: str = Field("", description="Cloud Storage: who pays, where the bucket wants the requester to.")
-    uploads: Literal["compose", "resumable"] = Field(
+    large_upload_mode: Literal["compose", "resumable"] = Field(
         "compose",
         description="Cloud Storage: large objects are composed of parts, which are deleted then; or go into one resumable upload, "
         "part by part, which leaves nothing to delete: for a bucket with a retention policy.",
@@ -141,8 +141,9 @@ class RouteSettings(Section):
         description="An event may name its destination key: for objects that the filter takes, and keys that begin as those of the "
         "template do.",
     )
-    restore: bool = Field(
-        False, description="Copy an object back to where it has been before, too; without it that is skipped as a loop."
+    allow_loopback: bool = Field(
+        False,
+        description="Also copy an object back to a store where it has been before. By default that is skipped as a loop.",
     )
     ring: Literal["refuse", "allow"] = Field(
         "refuse",
@@ -199,8 +200,8 @@ class LedgerSettings(Section):
 
     url: str = Field("sqlite://ledger.db", description="sqlite://FILE or memory://NAME.")
     lease: Lease = Field(30.0, description="How long a claim is ours; renewed while we work.")
-    keep: Seconds = Field(
-        30 * 86400.0, description="Settled transfers are forgotten after this; positions are kept for ever."
+    retention: Seconds = Field(
+        30 * 86400.0, description="Settled transfers are deleted after this time. Positions are kept for ever."
     )
 
 
@@ -208,10 +209,13 @@ class RetrySettings(Section):
     """When to try again."""
 
     max_retries: int = Field(3, ge=0, le=10, description="For events that do not say; then a dead letter.")
-    base: Seconds = Field(1.0, description="First delay at most; doubles with every attempt, full jitter.")
-    cap: Seconds = Field(60.0, description="Longest delay.")
+    initial_delay: Seconds = Field(
+        1.0,
+        description="Upper bound of the first delay; doubles with every attempt. Each delay is random below it (full jitter).",
+    )
+    max_delay: Seconds = Field(60.0, description="Upper bound of every delay.")
     request_tries: int = Field(4, ge=1, le=10, description="How often one request is tried within an attempt.")
-    request_base: Seconds = Field(0.1, description="First delay at most between those.")
+    request_initial_delay: Seconds = Field(0.1, description="Upper bound of the first delay between those.")
 
 
 class BreakerSettings(Section):
@@ -230,7 +234,7 @@ class LimitSettings(Section):
 
     transfers: int = Field(64, ge=1, description="Small transfers at the same time.")
     large_transfers: int = Field(4, ge=1, description="Large transfers at the same time.")
-    held_messages: int = Field(512, ge=1, description="Messages in hand at most.")
+    max_in_flight_messages: int = Field(512, ge=1, description="Messages that are being processed at the same time.")
     waiting_messages: int = Field(
         10_000,
         ge=0,

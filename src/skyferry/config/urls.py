@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from skyferry.config.renamed import URL_OPTIONS
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.model import Provider
 
@@ -52,8 +53,8 @@ STORES = {
     "gs": Scheme(
         "gs://BUCKET",
         Provider.GCP_GCS,
-        options=frozenset({"endpoint", "identity", "uploads"}),
-        settings=_CLOUD | {"kms_key", "billing_project", "uploads"},
+        options=frozenset({"endpoint", "identity", "large_upload_mode"}),
+        settings=_CLOUD | {"kms_key", "billing_project", "large_upload_mode"},
         extra="gcs",
         needs=("aiohttp", "google.auth"),
     ),
@@ -129,6 +130,7 @@ class Url:
     scheme: str
     location: str  # the folder or file, relative to the workspace unless it begins with /; or the name
     options: Mapping[str, str]  # of the query
+    renamed: tuple[str, ...] = ()  # options that were given by their old names
 
     kind: ClassVar[str] = ""  # for messages
     schemes: ClassVar[Mapping[str, Scheme]] = {}
@@ -151,11 +153,17 @@ class Url:
                 raise ValueError(f"{scheme}:// takes no user and no password: who Skyferry is stands in `identity`")
             if location.count("/") >= known.parts and known.extra:
                 raise ValueError(f"{_shown(text)!r} names more than {known.form}: a prefix is the filter's of a route")
-        options = dict(parse_qsl(query, keep_blank_values=True))
-        for name in options:
+        options, renamed = dict[str, str](), []
+        for written, value in parse_qsl(query, keep_blank_values=True):
+            name = URL_OPTIONS.get(written, written)
             if name not in known.options:
-                raise ValueError(f"{scheme}:// has no option {name!r}{_near(name, known.options)}")
-        return cls(scheme, location, MappingProxyType(options))
+                raise ValueError(f"{scheme}:// has no option {written!r}{_near(written, known.options)}")
+            if name != written:
+                renamed.append(written)
+            if name in options and renamed:
+                raise ValueError(f"{renamed[0]!r} is the old name of the option {name!r}, which is given as well")
+            options[name] = value
+        return cls(scheme, location, MappingProxyType(options), tuple(renamed))
 
     @property
     def known(self) -> Scheme:

@@ -147,7 +147,7 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
     if store.removed:
         yield bound(REMOVE, store.removed)
     if store.written:
-        composed = store.large and store.settings.uploads == "compose"
+        composed = store.large and store.settings.large_upload_mode == "compose"
         scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
     if project := store.settings.billing_project:

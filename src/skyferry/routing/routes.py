@@ -47,7 +47,7 @@ class Route:
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
     tags: dict[str, str] = field(default_factory=dict)  # the same
     storage_class: str | Mapping[str, str] = ""
-    restore: bool = False  # an object may go back to where it has been
+    allow_loopback: bool = False  # an object may go back to where it has been
     directed: bool = False  # an event may name its destination key, within the route's filter and key space
     ring: bool = False  # it is one of those by which stores are kept alike: what was written last wins
     source_mark: str = ""  # what provenance knows the source by; "" = provenance begins anew with each copy
@@ -258,7 +258,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             metadata=route.metadata,
             tags=route.tags,
             storage_class=route.storage_class,
-            restore=route.restore,
+            allow_loopback=route.allow_loopback,
             directed=route.directed,
             ring=route.ring == "allow",
             source_mark=marks.get(route.source, ""),

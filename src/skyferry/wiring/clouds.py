@@ -97,7 +97,7 @@ def _gcs(
     from skyferry.stores.gcs.client import GcsOptions
     from skyferry.stores.gcs.store import GcsStore
 
-    options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project, settings.uploads)
+    options = GcsOptions(settings.endpoint, settings.kms_key, settings.billing_project, settings.large_upload_mode)
     who = settings.identity
     token = identities.shared("google", who, lambda: google_token(who, around))
     return GcsStore(around.name, url.bucket, token, replace(options, read_timeout=min(quiet, options.read_timeout)))

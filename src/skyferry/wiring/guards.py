@@ -32,7 +32,7 @@ def guards_of(settings: Settings, store: str, breaker: Breaker, observer: Observ
         random=random.SystemRandom(),
         timeout=settings.limits.request_timeout,
         tries=retry.request_tries,
-        backoff=Backoff(retry.request_base, min(retry.cap, 5.0)),
+        backoff=Backoff(retry.request_initial_delay, min(retry.max_delay, 5.0)),
     )
 
 

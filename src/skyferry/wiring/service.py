@@ -146,7 +146,7 @@ async def build(
             sources=(find or watchers)(Parts(settings, routes, context, stores, queues[0], folders, specials)),
             waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
             sampled=sampled,
-            keep=settings.ledger.keep,
+            keep=settings.ledger.retention,
             outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
@@ -221,8 +221,8 @@ def _copier(
 
 
 def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
-    queue = opener.dead_letters()
-    return Outbox(context, QueueDeadLetters(queue), Backoff(settings.retry.base, settings.retry.cap)) if queue else None
+    queue, retry = opener.dead_letters(), settings.retry
+    return Outbox(context, QueueDeadLetters(queue), Backoff(retry.initial_delay, retry.max_delay)) if queue else None
 
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:
@@ -231,13 +231,13 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         transfers=limits.transfers,
         large_transfers=limits.large_transfers,
         lost_leases=limits.lost_leases,
-        backoff=Backoff(retry.base, retry.cap),
+        backoff=Backoff(retry.initial_delay, retry.max_delay),
         batch=limits.batch,
     )
     unknown = {queue.name: queue.unknown_buckets for queue in settings.queues}
     own = all(QueueUrl.parse(queue.url).scheme == "memory" for queue in settings.queues)  # a receive costs nothing
     return WorkerPolicy(
-        held_messages=limits.held_messages,
+        held_messages=limits.max_in_flight_messages,
         waiting_messages=limits.waiting_messages,
         waiting_memory=limits.waiting_memory,
         batch=limits.batch,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from skyferry.config.renamed import COMMAND_OPTIONS, UNTIL
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The configuration; without one, the embedded default.")
@@ -18,6 +21,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Url = Annotated[
     str, typer.Option("--url", metavar="URL", help="Ask the service that runs there instead of opening its files.")
 ]
+
+
+def renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
+    """Warn of an old spelling, which is accepted."""
+    if value:
+        old = parameter.opts[0]
+        print(f"warning: {old} is now called {COMMAND_OPTIONS[old]}; {UNTIL}", file=sys.stderr)
+    return value
+
+
+def not_both(old: str, *given: bool) -> None:
+    """Raise BadParameter if an option is given by its old and its new name."""
+    if all(given):
+        raise typer.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
 
 
 def moment(text: str) -> float | None:

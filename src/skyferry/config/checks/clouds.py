@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
+from skyferry.config.renamed import URL_OPTIONS
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
 from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, loopback, resolved, resolved_queue
 
@@ -26,6 +27,8 @@ Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
     """Tell the document; whether the store can be what it says."""
     at = (*place, "url") if place[0] == "stores" else place
+    for old in url.renamed:
+        document.rename(at, f"option `{old}` is now called `{URL_OPTIONS[old]}`")
     for name in sorted(_OF_CLOUDS & store.model_fields_set - url.known.settings):
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
     if not url.known.extra:

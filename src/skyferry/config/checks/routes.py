@@ -157,10 +157,14 @@ def _rings(routes: Sequence[Numbered], valid: Valid, document: Document) -> None
         ):
             continue  # which is told already
         why = f"takes its own copies again: {ring.told(all_of_them)}"
-        if any(route.restore for route in members):
-            place: Place = ("routes", next(routes[i][0] for i in ring.routes if all_of_them[i].restore), "restore")
+        if any(route.allow_loopback for route in members):
+            place: Place = (
+                "routes",
+                next(routes[i][0] for i in ring.routes if all_of_them[i].allow_loopback),
+                "allow_loopback",
+            )
             told += 1
-            document.fault(place, why, "without restore, ring: allow ends it where a copy has been already")
+            document.fault(place, why, "without allow_loopback, ring: allow ends it where a copy has been already")
         elif silent := [i for i in ring.routes if all_of_them[i].ring != "allow"]:
             told += 1
             names = " and ".join(all_of_them[i].name for i in sorted(silent))

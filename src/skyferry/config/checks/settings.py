@@ -50,7 +50,7 @@ def _resumable(valid: Valid) -> str:
     """The name of a destination with resumable uploads, "" if there is none. Smaller parts are made larger there."""
     for route in valid.settings.routes:
         with suppress(KeyError, ValueError):  # which is told elsewhere
-            if resolved(valid.settings.stores[route.destination]).uploads == "resumable":
+            if resolved(valid.settings.stores[route.destination]).large_upload_mode == "resumable":
                 return route.destination
     return ""
 

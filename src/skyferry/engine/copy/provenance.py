@@ -91,7 +91,7 @@ def comes_back(source: ObjectMeta, route: Route, destination: ObjectRef) -> str:
     mark = read(source)
     if len(mark.via) >= HOPS:
         return "hops"
-    if route.restore:
+    if route.allow_loopback:
         return ""
     if mark.via and route.store_mark:
         return "loop" if route.store_mark != route.source_mark and route.store_mark in mark.via else ""

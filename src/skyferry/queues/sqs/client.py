@@ -21,7 +21,7 @@ HINTS = {
     "QueueDoesNotExist": "create it, or correct its name, region and account",
     "AccessDenied": "`skyferry policy` prints what our identity needs there",
     "KmsAccessDenied": "our identity needs kms:Decrypt and kms:GenerateDataKey on the queue's key",
-    "OverLimit": "too many messages are in flight: lower held_messages, or settle what others hold",
+    "OverLimit": "too many messages are in flight: lower max_in_flight_messages, or settle what others hold",
     "SignatureDoesNotMatch": "see that region and secret are right, and the clock too",
     "InvalidClientTokenId": "see that the access key is right",
     "ExpiredToken": "the credentials have ended and no newer ones were given",

@@ -91,7 +91,11 @@ def _encryption(settings: dict[str, Any]) -> str:
 def _kept(settings: dict[str, Any], options: GcsOptions) -> str:
     if not (seconds := int(settings.get("retentionPolicy", {}).get("retentionPeriod", 0))):
         return ""
-    large = "; large objects can only be written with `uploads: resumable`" if options.uploads == "compose" else ""
+    large = (
+        "; large objects can only be written with `large_upload_mode: resumable`"
+        if options.uploads == "compose"
+        else ""
+    )
     return f"a retention policy keeps each object for {seconds / DAY:g} days{large}"
 
 

@@ -63,7 +63,7 @@ async def _one(config: Path | None, workspace: Path | None, transfer_id: str) ->
     async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
         if (row := await ledger.transfer(transfer_id)) is None:
             raise NotFound(
-                "there is no such transfer", where=transfer_id, hint="settled ones are forgotten after ledger.keep"
+                "there is no such transfer", where=transfer_id, hint="settled ones are forgotten after ledger.retention"
             )
         return row
 

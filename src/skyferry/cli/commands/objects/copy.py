@@ -15,7 +15,7 @@ import typer
 
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls as places
-from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, span_of
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, not_both, renamed_flag, span_of
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 from skyferry.errors import ConfigError, InvalidKey, NotFound
@@ -42,9 +42,10 @@ def copy(
     destination: Annotated[
         str, typer.Argument(metavar="DST", help="Where to, likewise; what ends with / is a prefix or a folder.")
     ],
-    again: Annotated[
-        bool, typer.Option("--again", help="Do not go by what earlier runs remember; look at everything.")
+    ignore_ledger: Annotated[
+        bool, typer.Option("--ignore-ledger", help="Ignore what earlier runs remember, and look at every object.")
     ] = False,
+    again: Annotated[bool, typer.Option("--again", hidden=True, callback=renamed_flag)] = False,
     storage_class: Annotated[
         str, typer.Option("--storage-class", metavar="NAME", help="Of what is written; keep = the source's.")
     ] = "",
@@ -83,6 +84,7 @@ def copy(
     (what the destination cannot carry), and the first
     `failures`, each with `key`, `error`, `message` and `hint`.
     """
+    not_both("--again", again, ignore_ledger)
     patience = span_of(retry_for)
     settings = resources.load_settings(config, workspace)
     try:
@@ -92,7 +94,15 @@ def copy(
         raise ConfigError(str(error)) from error
     _prepare(origin, target)
     raise typer.Exit(
-        asyncio.run(_copy(origin, target, _settings(origin, target, settings, storage_class, again), patience, json))
+        asyncio.run(
+            _copy(
+                origin,
+                target,
+                _settings(origin, target, settings, storage_class, ignore_ledger or again),
+                patience,
+                json,
+            )
+        )
     )
 
 
@@ -107,14 +117,19 @@ def _prepare(source: Named, destination: Named) -> None:
         destination.path.mkdir(parents=True, exist_ok=True)
 
 
-def _settings(source: Named, destination: Named, given: Settings, storage_class: str, again: bool) -> Settings:
+def _settings(source: Named, destination: Named, given: Settings, storage_class: str, ignore_ledger: bool) -> Settings:
     """One route, a queue in memory, and a ledger for this pair of stores."""
     from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
 
     pair = f"{source.identity}\0{destination.identity}".encode()
     ledger = f"sqlite://{LEDGERS}/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
     route = RouteSettings(
-        name=ROUTE, source="source", destination="destination", restore=True, directed=True, storage_class=storage_class
+        name=ROUTE,
+        source="source",
+        destination="destination",
+        allow_loopback=True,
+        directed=True,
+        storage_class=storage_class,
     )
     return given.model_copy(
         update={
@@ -122,7 +137,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
             "routes": (route,),
             "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
             "dead_letters": None,
-            "ledger": LedgerSettings(url="memory://copy" if again else ledger),
+            "ledger": LedgerSettings(url="memory://copy" if ignore_ledger else ledger),
         }
     )
 
