@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyferry.errors import ConfigError, StoreError
-from skyferry.redaction import LONGEST, SECRET, redacted, sent, without
+from skyferry.redaction import LONGEST, SECRET, find_secrets, redact_secrets, redact_values
 
 FORMS = [  # a text, and the part that nobody may see
     ("Authorization: Bearer abcdef123456", "abcdef"),
@@ -108,13 +108,13 @@ HARMLESS = [
 @pytest.mark.parametrize(("text", "secret"), FORMS)
 def test_what_has_the_form_of_a_secret_is_taken_out(text: str, secret: str) -> None:
     for said in (text, f"refused: {text}", f"host: h {text}\nx: y"):
-        assert secret not in redacted(said)
-        assert SECRET in redacted(said)
+        assert secret not in redact_secrets(said)
+        assert SECRET in redact_secrets(said)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_an_operator_needs_stays(text: str) -> None:
-    assert redacted(text) == text
+    assert redact_secrets(text) == text
 
 
 def test_an_error_has_no_secret_from_the_moment_that_it_is_made() -> None:
@@ -125,7 +125,7 @@ def test_an_error_has_no_secret_from_the_moment_that_it_is_made() -> None:
 
 def test_a_text_that_is_too_long_is_cut() -> None:
     """A server decides how long its error is; the ledger keeps it."""
-    assert len(redacted("x" * 10_000_000)) == LONGEST + 1
+    assert len(redact_secrets("x" * 10_000_000)) == LONGEST + 1
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_text_that_is_too_long_is_cut() -> None:
 )
 def test_no_text_takes_long(piece: str) -> None:
     """Each takes milliseconds; where one alternative ran into another, minutes."""
-    assert redacted(piece * LONGEST)
+    assert redact_secrets(piece * LONGEST)
 
 
 HEADERS = {
@@ -155,15 +155,15 @@ HEADERS = {
 )
 def test_what_was_sent_is_taken_out_of_the_answer(echo: str) -> None:
     """By its value, encoded or cut."""
-    left = without(echo.encode(), sent(HEADERS.items(), "https://h/?upload_id=SESSION-1")).decode()
+    left = redact_values(echo.encode(), find_secrets(HEADERS.items(), "https://h/?upload_id=SESSION-1")).decode()
     assert SECRET in left
     assert not any(part in left for part in ("abcdefgh", "ijklmnop", "PLANTED"))
 
 
 def test_what_is_no_secret_of_the_request_stays() -> None:
     body = b"content-md5: " + b"M" * 20
-    assert without(body, sent(HEADERS.items())) == body
+    assert redact_values(body, find_secrets(HEADERS.items())) == body
     assert (
-        without(b"upload SESSION-1 is gone", sent([], "https://h/?a=b&upload_id=SESSION-1"))
+        redact_values(b"upload SESSION-1 is gone", find_secrets([], "https://h/?a=b&upload_id=SESSION-1"))
         == b"upload [secret] is gone"
     )

@@ -45,7 +45,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-from skyferry.redaction import redacted
+from skyferry.redaction import redact_secrets
 
 
 class Disposition(StrEnum):
@@ -72,7 +72,7 @@ class SkyferryError(Exception):
 
         A message may repeat a server's answer, so whatever looks like a secret is redacted.
         """
-        self.message = redacted(message) if message else (type(self).__doc__ or "").splitlines()[0]
+        self.message = redact_secrets(message) if message else (type(self).__doc__ or "").splitlines()[0]
         self.where = where
         self.hint = hint
         self.retry_after = retry_after

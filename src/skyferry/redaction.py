@@ -118,7 +118,7 @@ _HEADERS = re.compile(
 _QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
 
 
-def redacted(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """Replace whatever looks like a secret and truncate the text to LONGEST. Names of secrets stay."""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     if any(each in text for each in _BEGINNINGS):
@@ -134,7 +134,7 @@ def _kept(match: re.Match[str]) -> str:
     return f"{next(filter(None, match.groups()))}{SECRET}"
 
 
-def sent(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
+def find_secrets(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
     """Return the secrets in a request: the values of sensitive headers and query parameters."""
     values = [value for name, value in headers if _HEADERS.search(name)]
     values += _QUERY.findall(url)
@@ -143,7 +143,7 @@ def sent(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
     return [form.encode("utf-8", "surrogateescape") for form in sorted(forms, key=len, reverse=True)]
 
 
-def without(body: bytes, secrets: Iterable[bytes]) -> bytes:
+def redact_values(body: bytes, secrets: Iterable[bytes]) -> bytes:
     """Replace the secrets in a body, truncated ones too."""
     for secret in secrets:
         start = secret[:SEEN]

@@ -25,19 +25,19 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryAfter:
     """Retry after `delay` seconds."""
 
     delay: float
-    counts_as_attempt: bool  # the failure counts as an attempt
+    counts_as_attempt: bool
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Make a dead letter."""
+class Abandon:
+    """Retry no more: the transfer becomes a dead letter."""
 
 
-def decide(
+def decide_retry(
     error: SkyferryError,
     attempt: int,
     max_retries: int,
@@ -46,7 +46,7 @@ def decide(
     backoff: Backoff,
     random: float,
     uncounted: int = 0,
-) -> Again | GiveUp:
+) -> RetryAfter | Abandon:
     """Decide what follows when `error` ended attempt `attempt` (from 1).
 
     `healthy` means that the store has answered another request since the failed one began. While it has not, an outage error
@@ -55,8 +55,8 @@ def decide(
     delay grows with them too.
     """
     if error.disposition is Disposition.PERMANENT:
-        return GiveUp()
+        return Abandon()
     counts_as_attempt = not error.outage or (healthy and not error.local and not isinstance(error, Throttled))
     if counts_as_attempt and attempt > max_retries:
-        return GiveUp()
-    return Again(backoff.delay(attempt + uncounted, random, error.retry_after), counts_as_attempt)
+        return Abandon()
+    return RetryAfter(backoff.delay(attempt + uncounted, random, error.retry_after), counts_as_attempt)

@@ -73,7 +73,7 @@ def test_sequencers_that_were_kept_padded_on_the_right_keep_their_order() -> Non
     kept.append("s3-sequencer:0062E99A88DC40746200000000000000")
     assert (found := [Position.parse(text) for text in kept]) == sorted(found, key=lambda p: p.value)
     assert found[1] == Position.sequencer("0062e99a88dc407461") == Position.parse(str(found[1]))
-    assert [position.named for position in found] == kept
+    assert [position.id_text for position in found] == kept
 
 
 @pytest.mark.parametrize("sequencer", ["0055AED6DCD90281E5", "0062e99a88dc407460", "Happy Sequencer", "", None])

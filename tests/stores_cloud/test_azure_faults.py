@@ -115,7 +115,7 @@ async def test_a_bit_that_flips_on_the_way_here_contradicts_what_the_store_decla
     await broken.write()
     broken.proxy.plan(Fault("GET", flip=1000))
     got = await broken.store.read("k", 0, len(DATA))
-    assert got.meta.checksums.conflict(digests(got.data)) == "md5"
+    assert got.meta.checksums.find_conflict(digests(got.data)) == "md5"
 
 
 @pytest.mark.parametrize("data", [DATA, LARGE])

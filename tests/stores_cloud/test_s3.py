@@ -68,8 +68,8 @@ async def test_what_an_object_carries_comes_back(s3_store: S3Store) -> None:
     assert (await s3_store.head("k")).attributes == EVERYTHING
     assert got.meta.version == wrote.version
     assert got.meta.size == len(data)
-    assert wrote.checksums.shares(digests(data))
-    assert not wrote.checksums.conflict(digests(data))
+    assert wrote.checksums.comparable_with(digests(data))
+    assert not wrote.checksums.find_conflict(digests(data))
 
 
 @pytest.mark.parametrize("key", AWKWARD)

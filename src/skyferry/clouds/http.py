@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
-from skyferry.redaction import sent, without
+from skyferry.redaction import find_secrets, redact_values
 
 TINY = 32 * 2**10  # bytes; what the sockets' buffers hold, so that sending it never waits for the server
 PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each within `read_timeout`
@@ -109,7 +109,7 @@ class Http:
                 content = await _read(response, limit if response.ok else DOCUMENT, kept)
                 if response.ok and method in ("GET", "HEAD"):  # it may be an object
                     return Answer(response.status, response.headers, content)
-                return _unechoed(response, content, sent(headers.items(), url))
+                return _unechoed(response, content, find_secrets(headers.items(), url))
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
             raise _broken_off(StoreTimeout(self._late(late), where=self.where(key)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
@@ -224,9 +224,9 @@ def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes
     if not secrets:
         return Answer(response.status, response.headers, body)
     headers = [
-        (name, without(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
+        (name, redact_values(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
     ]
-    return Answer(response.status, CIMultiDict(headers), without(body, secrets))
+    return Answer(response.status, CIMultiDict(headers), redact_values(body, secrets))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, body: io.BytesIO) -> bytes:

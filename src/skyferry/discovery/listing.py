@@ -162,7 +162,7 @@ def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
     """Whether the ledger says that this version went there. S3's listings tell the ETag of a version, but not its id."""
     version = known.source.version
     same = version == meta.version or (meta.version.startswith('"') and meta.version in version)
-    return not known.deleted and known.about(source) and same
+    return not known.deleted and known.is_from(source) and same
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ class Reconciler:
                 key = placed.source.key
                 if same and not placed.key.startswith(prefix):
                     break
-                mine = placed.source.provider == self.provider and placed.lies_in(route.identities)
+                mine = placed.source.provider == self.provider and placed.is_in(route.identities)
                 if not mine or not key.startswith(prefix) or not route.takes(key):
                     continue
                 while newest and newest.key < placed.key:
@@ -136,8 +136,8 @@ def _holds(placement: Placement | None, transfer: Transfer, version: str) -> boo
     return (
         placement is not None
         and not placement.deleted
-        and placement.lies_in(transfer.identities)
-        and placement.about(transfer.source)
+        and placement.is_in(transfer.identities)
+        and placement.is_from(transfer.source)
         and placement.source.version == version
     )
 

@@ -84,7 +84,7 @@ class _Page:
         placed = await self.ledger.placements(self.store.name, [meta.key for meta in metas])
         here = next((route.identities for route in self.routes if route.store == self.store.name), ())
         found = zip(metas, placed, strict=True)
-        fresh = [meta for meta, known in found if known is None or not known.lies_in(here)]
+        fresh = [meta for meta, known in found if known is None or not known.is_in(here)]
         self.found.known += len(metas) - len(fresh)
         copied = {}
         for meta in await self._with_stamps(fresh):

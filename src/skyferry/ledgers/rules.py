@@ -24,7 +24,7 @@ def refuse(
 ) -> Settled | Wait | None:
     """Why a claim is not given; None if it is. `held_until`: the end of another owner's lease, 0 if there is none."""
     transfer_id = transfer.id
-    moved = placed is not None and not placed.lies_in(transfer.identities)
+    moved = placed is not None and not placed.is_in(transfer.identities)
     anew = state in (State.DONE, State.SKIPPED) and (moved or transfer.asked or reason == NO_ROUTE)
     if state.settled and not anew:
         return Settled(transfer_id, state, reason)
@@ -54,14 +54,14 @@ def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
 
 def known(placed: Placement | None, transfer: Transfer) -> Placement | None:
     """What the destination key holds, as far as that was in the store that the transfer goes to."""
-    return placed if placed is not None and placed.lies_in(transfer.identities) else None
+    return placed if placed is not None and placed.is_in(transfer.identities) else None
 
 
 def merged(new: Placement, old: Placement | None) -> Placement:
     """The new placement, knowing the positions of the old one if that is about the same source key, in the same store."""
-    if old is None or not old.about(new.source) or old.identity not in ("", new.identity):
+    if old is None or not old.is_from(new.source) or old.identity not in ("", new.identity):
         return new
-    return new.advance(old.positions)
+    return new.with_positions(old.positions)
 
 
 def letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:

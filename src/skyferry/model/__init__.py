@@ -25,7 +25,7 @@ from skyferry.model.transfers import (
     Receipt,
     State,
     Transfer,
-    newest,
+    newest_positions,
     transfer_id,
 )
 
@@ -52,6 +52,6 @@ __all__ = [
     "Traits",
     "Transfer",
     "Upload",
-    "newest",
+    "newest_positions",
     "transfer_id",
 ]

@@ -36,9 +36,7 @@ class Position:
 
     scheme: str  # "s3-sequencer", "gcs-generation", "azure-sequencer", "time" (nanoseconds since 1970, 20 digits)
     value: str
-    told: str = field(
-        default="", compare=False, repr=False
-    )  # the form used in transfer ids, if it differs from `value`
+    id_value: str = field(default="", compare=False, repr=False)  # the value in transfer ids, if it differs
 
     @property
     def exact(self) -> bool:
@@ -49,9 +47,9 @@ class Position:
         return f"{self.scheme}:{self.value}"
 
     @property
-    def named(self) -> str:
+    def id_text(self) -> str:
         """The form used in transfer ids, which never change."""
-        return f"{self.scheme}:{self.told or self.value}"
+        return f"{self.scheme}:{self.id_value or self.value}"
 
     @classmethod
     def sequencer(cls, digits: str) -> Position:
@@ -98,7 +96,7 @@ class Checksums:
     md5: str = ""
     crc64nvme: str = ""
 
-    def conflict(self, other: Checksums) -> str:
+    def find_conflict(self, other: Checksums) -> str:
         """Return the name of the first digest that both sides know and that differs, or ""."""
         for name in ("crc32c", "sha256", "md5", "crc64nvme"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -106,7 +104,7 @@ class Checksums:
                 return name
         return ""
 
-    def shares(self, other: Checksums) -> bool:
+    def comparable_with(self, other: Checksums) -> bool:
         """Return True if both sides know a digest of the same kind, so that equality is a proof."""
         return any(getattr(self, n) and getattr(other, n) for n in ("crc32c", "sha256", "md5", "crc64nvme"))
 

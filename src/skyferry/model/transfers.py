@@ -82,7 +82,7 @@ def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
     """
     src = event.source
     named = src.version if event.change is Change.CREATED else ""
-    version = event.position.named if event.position and event.position.exact else named or event.event_id
+    version = event.position.id_text if event.position and event.position.exact else named or event.event_id
     if event.position and event.position.exact and event.format == "native":
         version = f"{version} {event.event_id}"
     parts = (route, event.change, src.provider, src.bucket, src.key, version, store, key)
@@ -105,11 +105,11 @@ class Placement:
     identity: str = ""  # of the destination store, see `Whereabouts.identity`; "" if written by an older version
 
     @property
-    def since(self) -> float:
+    def changed_at(self) -> float:
         """The time of the applied change, capped at its settlement if the source's clock is ahead."""
         return min(self.occurred_at, self.settled_at)
 
-    def passed(self, position: Position | None, change: Change = Change.CREATED) -> bool:
+    def has_passed(self, position: Position | None, change: Change = Change.CREATED) -> bool:
         """Return True if the change at this exact position, or a newer one, was applied.
 
         Cloud Storage gives a delete the generation of the deleted object, so a live object at that position is still older.
@@ -122,22 +122,22 @@ class Placement:
             for p in self.positions
         )
 
-    def lies_in(self, identities: tuple[str, ...]) -> bool:
+    def is_in(self, identities: tuple[str, ...]) -> bool:
         """Return True if one of the identities is the placement's, or if no identities are given."""
         return not identities or self.identity in identities
 
-    def about(self, source: ObjectRef) -> bool:
+    def is_from(self, source: ObjectRef) -> bool:
         """Return True if it came from this source key. Positions of different keys do not compare."""
         mine = self.source
         same = (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
         return same and (mine.account == source.account or not (mine.account and source.account))
 
-    def advance(self, positions: tuple[Position, ...]) -> Placement:
+    def with_positions(self, positions: tuple[Position, ...]) -> Placement:
         """Return the placement with these positions merged in."""
-        return replace(self, positions=newest(self.positions, positions))
+        return replace(self, positions=newest_positions(self.positions, positions))
 
 
-def newest(*groups: tuple[Position, ...]) -> tuple[Position, ...]:
+def newest_positions(*groups: tuple[Position, ...]) -> tuple[Position, ...]:
     """Return the newest position of each scheme."""
     best: dict[str, Position] = {}
     for position in (p for group in groups for p in group):
@@ -211,4 +211,4 @@ class Failure:
     at: float  # seconds since 1970
     kind: str  # SkyferryError.kind
     message: str
-    counts_as_attempt: bool  # counts as an attempt; False for an outage
+    counts_as_attempt: bool  # False for an outage

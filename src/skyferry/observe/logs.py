@@ -75,7 +75,7 @@ _COLOURS = {n: (f"\x1b[{c}m", "\x1b[0m") for n, c in {"debug": 2, "info": 32, "w
 _HIDDEN = frozenset({"correlation_id", "event_id", "transfer_id", "traceparent"})  # omitted in text, not in JSON
 
 
-def redact(text: str) -> str:
+def mask_credentials(text: str) -> str:
     """Replace whatever looks like credentials: passwords in URLs, signatures, bearer tokens, keys."""
     return _SECRET.sub(r"\1***", text)
 
@@ -127,7 +127,7 @@ class LogObserver:
         found = {name: value for name, value in zip(NAMES, _values(record), strict=True) if value or value == 0}
         for name in ("message", "hint"):
             if name in found:
-                found[name] = redact(found[name])
+                found[name] = mask_credentials(found[name])
         del found["event"]
         self.write(event, LEVELS.get(event, DEFAULT), found)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skyferry.observe.logs import Level, LogObserver, redact
+from skyferry.observe.logs import Level, LogObserver, mask_credentials
 
 EVENT = "library.log"
 
@@ -18,10 +18,10 @@ class _Handler(logging.Handler):
         self._traceback = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        values = {"logger": record.name, "message": redact(_message(record))}
+        values = {"logger": record.name, "message": mask_credentials(_message(record))}
         if record.exc_info and record.exc_info[0]:
             values["error"] = record.exc_info[0].__name__
-            values["traceback"] = redact(self._traceback.formatException(record.exc_info))
+            values["traceback"] = mask_credentials(self._traceback.formatException(record.exc_info))
         self._lines.write(EVENT, _level(record.levelno), values)
 
 

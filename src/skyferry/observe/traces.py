@@ -10,7 +10,7 @@ from dataclasses import fields
 from skyferry import __version__
 from skyferry.config.settings import TracingSettings
 from skyferry.errors import ConfigError
-from skyferry.observe.logs import redact
+from skyferry.observe.logs import mask_credentials
 from skyferry.records import Record
 
 try:
@@ -84,10 +84,10 @@ class TraceObserver:
             return
         span.set_attributes({**_attributes(record), "outcome": OUTCOMES[record.event]})
         if record.error:
-            span.set_status(Status(StatusCode.ERROR, f"{record.error}: {redact(record.message)}"))
+            span.set_status(Status(StatusCode.ERROR, f"{record.error}: {mask_credentials(record.message)}"))
         span.end()
 
 
 def _attributes(record: Record) -> dict[str, str | int | float]:
     found = {name: getattr(record, name) for name in _NAMES}
-    return {n: redact(v) if n in ("message", "hint") else v for n, v in found.items() if v or v == 0}
+    return {n: mask_credentials(v) if n in ("message", "hint") else v for n, v in found.items() if v or v == 0}

@@ -200,7 +200,7 @@ class MemoryStore:
 
     def _verify(self, key: str, data: bytes, declared: Checksums) -> Checksums:
         own = Checksums(crc32c=f"{crt.crc32c(data):08x}")
-        if name := own.conflict(declared):
+        if name := own.find_conflict(declared):
             raise ChecksumMismatch(f"{name} of the body is not the one declared", where=f"{self.name} {key}")
         return own
 

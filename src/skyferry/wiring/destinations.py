@@ -126,7 +126,7 @@ async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
     for route in routes:
         if route.store == store:
             async for placed in ledger.placed(store, route.source_bucket):
-                if placed.lies_in(route.identities):
+                if placed.is_in(route.identities):
                     return True
     return False
 

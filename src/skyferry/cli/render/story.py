@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from skyferry.cli.render.output import size, span, when
-from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest
+from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest_positions
 from skyferry.ports import DeadLetter, Refusal, TransferRow
 
 REASONS = {
@@ -55,7 +55,7 @@ def refusal(refused: Refusal) -> Iterator[str]:
 
 def placement(placed: Placement) -> Iterator[str]:
     """What a destination key holds."""
-    source, at = placed.source, ", ".join(map(str, newest(placed.positions))) or "unknown"
+    source, at = placed.source, ", ".join(map(str, newest_positions(placed.positions))) or "unknown"
     yield f"{placed.store}: {placed.key} " + ("is deleted" if placed.deleted else f"holds version {placed.version}")
     version = f", version {source.version}" if source.version else ""
     yield f"  as {source.provider}://{source.bucket}/{source.key}{version}"

@@ -12,7 +12,7 @@ import orjson
 
 from skyferry.clouds.identity.extras import needs
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
-from skyferry.redaction import without
+from skyferry.redaction import redact_values
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -132,7 +132,7 @@ def _said(body: bytes) -> str:
 
 def refused(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
     """With a hint, if the words are known, and without the secrets, if they are repeated."""
-    said = without(said.encode(), [secret.encode() for secret in secrets if secret]).decode(errors="replace")
+    said = redact_values(said.encode(), [secret.encode() for secret in secrets if secret]).decode(errors="replace")
     hint = hint or next((hint for words, hint in HINTS if words.lower() in said.lower()), "")
     return IdentityRefused(" ".join(said.split())[:500], where=who, hint=hint)
 

@@ -175,7 +175,7 @@ class DeleteGuard:
             if count >= most:
                 break
             key = placed.source.key
-            mine = placed.source.provider == self._g.provider and placed.lies_in(route.identities)
+            mine = placed.source.provider == self._g.provider and placed.is_in(route.identities)
             count += mine and route.takes(key) and key not in recent
         return count
 
@@ -184,7 +184,7 @@ class DeleteGuard:
         transfers = [t for event in deletes for t in self._g.routes.match(event)]
         affected: dict[str, tuple[str, ...]] = {}
         for t, copy in zip(transfers, await self._placements(transfers), strict=True):
-            if copy is not None and not copy.deleted and copy.about(t.source):
+            if copy is not None and not copy.deleted and copy.is_from(t.source):
                 affected[t.source.key] = (*affected.get(t.source.key, ()), t.route)
         return affected
 
@@ -194,7 +194,7 @@ class DeleteGuard:
         transfers = [(t, e) for e in created if e.occurred_at < now - FRESH for t in self._g.routes.match(e)]
         again = {}
         for (t, event), copy in zip(transfers, await self._placements([t for t, _ in transfers]), strict=True):
-            if copy is not None and copy.deleted and copy.about(t.source) and copy.settled_at > event.occurred_at:
+            if copy is not None and copy.deleted and copy.is_from(t.source) and copy.settled_at > event.occurred_at:
                 ident = str(uuid.uuid5(uuid.UUID(event.event_id), copy.transfer_id))
                 again[event.event_id] = replace(event, event_id=ident, correlation_id=ident)
         return again
@@ -207,7 +207,7 @@ class DeleteGuard:
             found = await self._g.ledger.placements(store, keys)
             placed |= {(store, key): each for key, each in zip(keys, found, strict=True)}
         copies = [(t, placed[t.store, t.key]) for t in transfers]
-        return [copy if copy is not None and copy.lies_in(t.identities) else None for t, copy in copies]
+        return [copy if copy is not None and copy.is_in(t.identities) else None for t, copy in copies]
 
     async def _hold(self, affected: Affected, waiting: Mapping[str, Why], at: float, before: int = 0) -> None:
         """Remember these, and say so once, with those that were held `before` in the same look."""

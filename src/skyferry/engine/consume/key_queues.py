@@ -14,7 +14,7 @@ from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.admission import Lane, Slot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
-from skyferry.model import Claim, Failure, Progress, newest
+from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters
 
 
@@ -106,7 +106,7 @@ class SerialExecutor:
 
     def _failed(self, task: TransferTask, claim: Claim, error: SkyferryError) -> Outcome:
         breaker, leased = self._context.breakers.get(error.store), task.messages[0]
-        decision = retry.decide(
+        decision = retry.decide_retry(
             error,
             claim.attempt,
             task.transfer.max_retries,
@@ -116,10 +116,10 @@ class SerialExecutor:
             uncounted=leased.uncounted,
         )
         now = self._context.clock.time()
-        counts_as_attempt = not isinstance(decision, retry.Again) or decision.counts_as_attempt
+        counts_as_attempt = not isinstance(decision, retry.RetryAfter) or decision.counts_as_attempt
         leased.uncounted += not counts_as_attempt
         failure = Failure(claim.attempt, now, error.kind, str(error), counts_as_attempt)
-        if isinstance(decision, retry.GiveUp):
+        if isinstance(decision, retry.Abandon):
             return self._dead(task, failure, error.hint)
         return Retry(now + decision.delay, failure)
 
@@ -161,12 +161,12 @@ class SerialExecutor:
         key_queue.looks.remember(task.transfer, task.looked_after, outcome)
         if isinstance(outcome, Done):
             old = key_queue.placement or (task.claim.placement if task.claim else None)
-            merged = newest(
-                old.positions if old and old.about(task.transfer.source) else (), outcome.placement.positions
+            merged = newest_positions(
+                old.positions if old and old.is_from(task.transfer.source) else (), outcome.placement.positions
             )
             key_queue.placement = replace(outcome.placement, positions=merged)
         elif isinstance(outcome, Skipped) and key_queue.placement:
-            key_queue.placement = key_queue.placement.advance(outcome.positions)
+            key_queue.placement = key_queue.placement.with_positions(outcome.positions)
         return outcome.at if isinstance(outcome, Retry | Released) else None
 
     async def _undo(self, task: TransferTask, outcome: Outcome) -> None:

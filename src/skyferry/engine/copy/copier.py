@@ -229,8 +229,8 @@ class Copier:
         if isinstance(verdict, Skipped):
             return verdict
         if isinstance(verdict, decide.Adopt) and found is not None:
-            proven = found.size == source.size and found.checksums.shares(computed)
-            if proven and not found.checksums.conflict(computed):
+            proven = found.size == source.size and found.checksums.comparable_with(computed)
+            if proven and not found.checksums.find_conflict(computed):
                 return found
             verdict = decide.Copy(Precondition(replace=found.version))
         assert isinstance(verdict, decide.Copy)

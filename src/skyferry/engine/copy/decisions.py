@@ -52,9 +52,9 @@ Decision = Copy | Remove | CheckDestination | Later | Skipped
 def before(claim: Claim) -> Skipped | None:
     """Without looking at anything: has the source itself shown a version that is no older than this event?"""
     transfer, placed = claim.transfer, claim.placement
-    if transfer.asked or placed is None or not placed.about(transfer.source):
+    if transfer.asked or placed is None or not placed.is_from(transfer.source):
         return None
-    return Skipped("superseded") if placed.passed(transfer.position, transfer.change) else None
+    return Skipped("superseded") if placed.has_passed(transfer.position, transfer.change) else None
 
 
 def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) -> Decision:
@@ -69,14 +69,14 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
         return refused if isinstance(refused, Later) else Skipped(refused, seen)
     if back := stamp.comes_back(source, route, _destination(claim, route)):
         return Skipped(back, seen)
-    if placed is not None and placed.about(transfer.source) and not placed.deleted:
+    if placed is not None and placed.is_from(transfer.source) and not placed.deleted:
         if placed.source.version == source.version:
             return CheckDestination() if transfer.asked else Skipped("current", seen)
-        if placed.passed(source.position):
+        if placed.has_passed(source.position):
             return Skipped("superseded", seen)
-    if placed is not None and placed.about(transfer.source) and placed.deleted and placed.passed(source.position):
+    if placed is not None and placed.is_from(transfer.source) and placed.deleted and placed.has_passed(source.position):
         return Skipped("superseded", seen)
-    if placed is not None and not placed.about(transfer.source) and placed.since > min(source.modified, now):
+    if placed is not None and not placed.is_from(transfer.source) and placed.changed_at > min(source.modified, now):
         return Skipped("superseded")  # two sources share one destination key: the newest object wins
     return _write(claim)
 
@@ -123,7 +123,7 @@ def _gone(claim: Claim, route: Route) -> Decision:
         return (
             CheckDestination()
         )  # a tombstone too: a worker may have written after it, and died before it could say so
-    if not placed.about(claim.transfer.source):
+    if not placed.is_from(claim.transfer.source):
         return Skipped("foreign")
     return Remove(Precondition(replace=placed.version))
 
@@ -132,7 +132,7 @@ def _untouched(placed: Placement | None, transfer: Transfer, source: ObjectMeta,
     """Whether the destination still holds what was written there of this very version."""
     return (
         placed is not None
-        and placed.about(transfer.source)
+        and placed.is_from(transfer.source)
         and not placed.deleted
         and placed.source.version == source.version
         and placed.version == destination.version

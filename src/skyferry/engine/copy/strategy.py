@@ -32,7 +32,7 @@ def choose(store: ObjectStore, found: ObjectMeta, event: Checksums, when: Precon
     where a copy cannot demand it and a write can, the bytes come through us.
     """
     declared, traits = kinds(found.checksums), store.traits
-    if kinds(event) and not event.shares(found.checksums):
+    if kinds(event) and not event.comparable_with(found.checksums):
         return Way.THROUGH_US
     whole = bool(declared & traits.copy_checksums) and found.size <= traits.copy_limit
     whole = whole and (when == ANY or traits.copy_exact)

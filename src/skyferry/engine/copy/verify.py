@@ -30,7 +30,7 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
     """What was read is what the event and the source declare; returns what was declared."""
     event = transfer.checksums
     for declared, who in ((found.checksums, "the source store"), (event, "the event")):
-        if name := read.conflict(declared):
+        if name := read.find_conflict(declared):
             raise ChecksumMismatch(
                 f"{name} of the bytes read is not what {who} declares",
                 where=f"{transfer.source_store} {found.key}",
@@ -41,8 +41,8 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
 
 async def verify_destination(store: ObjectStore, key: str, size: int, sent: Checksums, written: ObjectMeta) -> None:
     """The destination's own attestation matches; otherwise what was written is taken away again."""
-    wrong = sent.conflict(written.checksums) or ("size" if written.size != size else "")
-    if not wrong and not sent.shares(written.checksums):
+    wrong = sent.find_conflict(written.checksums) or ("size" if written.size != size else "")
+    if not wrong and not sent.comparable_with(written.checksums):
         wrong = "attestation (there is none)"
     if wrong:
         with suppress(PreconditionFailed):  # somebody has replaced it already

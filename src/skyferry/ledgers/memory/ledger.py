@@ -195,9 +195,9 @@ class MemoryLedger(MemoryHeld):
         elif (
             isinstance(outcome, Skipped)
             and (old := rules.known(old, claim.transfer))
-            and old.about(claim.transfer.source)
+            and old.is_from(claim.transfer.source)
         ):
-            self._state.places[key] = old.advance(outcome.positions)
+            self._state.places[key] = old.with_positions(outcome.positions)
 
     def _held(self, claim: Claim) -> _Lease | None:
         lease = self._state.leases.get(_key(claim))

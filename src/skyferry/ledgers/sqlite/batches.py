@@ -258,8 +258,8 @@ def _moved(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Place
     if isinstance(outcome, Done):
         return rules.merged(outcome.placement, old)
     old = rules.known(old, transfer)
-    if isinstance(outcome, Skipped) and outcome.positions and old is not None and old.about(transfer.source):
-        return old.advance(outcome.positions)
+    if isinstance(outcome, Skipped) and outcome.positions and old is not None and old.is_from(transfer.source):
+        return old.with_positions(outcome.positions)
     return None
 
 

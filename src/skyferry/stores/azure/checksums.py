@@ -24,7 +24,7 @@ CRC64 = "x-ms-content-crc64"
 async def digest(data: bytes, given: Checksums, where: str) -> Checksums:
     """`given`, with the CRCs of the body. Raises ChecksumMismatch where they are not those given."""
     found = _crcs(data) if len(data) <= INLINE else await asyncio.to_thread(_crcs, data)
-    if name := found.conflict(given):
+    if name := found.find_conflict(given):
         raise ChecksumMismatch(f"{name} of the bytes to write is not the one declared", where=where)
     return replace(given, crc32c=found.crc32c, crc64nvme=found.crc64nvme)
 

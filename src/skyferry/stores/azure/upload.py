@@ -91,7 +91,7 @@ class AzureUploads:
         """Again after an answer that was lost, it finds what it made before."""
         parts = self._checked(upload, parts)
         proven = Checksums(crc32c=combined(parts))
-        if name := proven.conflict(checksums):
+        if name := proven.find_conflict(checksums):
             raise ChecksumMismatch(f"{name} of the parts is not the one declared", where=self._wire.where(upload.key))
         tags = [part.tag for part in parts]
         try:

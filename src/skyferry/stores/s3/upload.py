@@ -145,7 +145,7 @@ class S3Uploads:
         answer = await self._wire.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
         found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
         ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
-        proven = found.checksums.shares(checksums) and not found.checksums.conflict(checksums)
+        proven = found.checksums.comparable_with(checksums) and not found.checksums.find_conflict(checksums)
         if answer.status == 404 or not ours or not proven:
             raise UploadGone(where=self._wire.where(upload.key))
         return replace(found, attributes=upload.attributes)

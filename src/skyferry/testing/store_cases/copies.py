@@ -36,7 +36,7 @@ class CopyCases:
             assert got.data == data
             assert (made.key, made.size, made.attributes) == (place.key("k"), len(data), place.attributes)
             assert got.meta.attributes == place.attributes
-            assert not made.checksums.conflict(digests(data))
+            assert not made.checksums.find_conflict(digests(data))
             assert all(getattr(made.checksums, n) for n in returned if getattr(found.checksums, n))
 
     async def test_no_attribute_of_the_source_is_left(self, place: Place) -> None:
@@ -114,7 +114,7 @@ class CopyCases:
         got = await place.store.read(place.key("k"), 0, len(data), version=made.version)
         assert got.data == data
         assert got.meta.attributes == place.attributes
-        assert not made.checksums.conflict(digests(data))
+        assert not made.checksums.find_conflict(digests(data))
         declared = [n for n in place.store.traits.part_copy_checksums if getattr(found.checksums, n)]
         assert all(getattr(made.checksums, n) for n in declared)
 

@@ -70,8 +70,8 @@ class ResumeCases:
         got = await place.store.read(place.key("k"), 0, len(data), version=made.version)
         assert got.data == data
         assert got.meta.attributes == place.attributes
-        assert not made.checksums.conflict(digests(data))
-        assert made.checksums.shares(digests(data))
+        assert not made.checksums.find_conflict(digests(data))
+        assert made.checksums.comparable_with(digests(data))
 
     async def test_an_upload_that_is_over_has_no_parts(self, place: Place) -> None:
         """Finished or aborted: it is gone, or as good as one that has just begun where the provider cannot tell."""

@@ -32,8 +32,8 @@ class UploadCases:
         assert got.data == data
         assert (got.meta.key, got.meta.size, got.meta.version) == (place.key("k"), len(data), made.version)
         assert got.meta.attributes == made.attributes == place.attributes
-        assert made.checksums.shares(digests(data))
-        assert not made.checksums.conflict(digests(data))
+        assert made.checksums.comparable_with(digests(data))
+        assert not made.checksums.find_conflict(digests(data))
 
     async def test_nothing_is_seen_before_the_end(self, place: Place) -> None:
         """The old object, or none; not in a listing either."""

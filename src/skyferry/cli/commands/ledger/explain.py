@@ -111,7 +111,7 @@ async def _story(settings: Settings, wanted: list[Sought], limit: int) -> Story:
     for placed in held:
         if placed is not None:
             known = here.get(placed.store, placed.identity)
-            lies = placed.lies_in((known,) if placed.store in others else (known, ""))
+            lies = placed.is_in((known,) if placed.store in others else (known, ""))
             (now if lies else elsewhere).append(placed)
     return Story(now, elsewhere, found, list(unique.values()), list(dict.fromkeys(refusals)))
 
