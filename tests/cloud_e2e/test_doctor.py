@@ -77,6 +77,21 @@ def test_a_bucket_that_tells_another_queue_is_told(clouds: Clouds, skyferry: Sky
     assert other.arn in said(told)["r", "notified"]["detail"]
 
 
+def test_a_bucket_that_tells_a_queue_of_another_store_is_told(
+    clouds: Clouds, skyferry: Skyferry, source: S3Bucket
+) -> None:
+    """By its settings, the queue brings no events of this store."""
+    queue, mine = Sqs(clouds, f"queue-{source.name}"), Sqs(clouds, f"mine-{source.name}")
+    queue.heard_by(source, *EVERYTHING)
+    file = configured(source, clouds.bucket("gcs"), queue.settings | {"stores": "b"})
+    settings = yaml.safe_load(Path(file).read_text())
+    settings["queues"].append(mine.settings | {"name": "mine"})
+    Path(file).write_text(yaml.safe_dump(settings))
+    told = skyferry("doctor", "--config", file, "--json", code=1)
+    assert wrong(told) == [("r", "notified")]
+    assert queue.arn in said(told)["r", "notified"]["detail"]
+
+
 def test_a_redrive_policy_that_is_too_impatient_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """To wait for twelve hours takes five receives; and a policy that lets S3 not send is seen as well."""
     dead, queue = Sqs(clouds, f"dead-{source.name}"), Sqs(clouds, f"queue-{source.name}")

@@ -145,7 +145,9 @@ class _Doctor:
         """Of the sources whose events come by this queue, for all that is known."""
         routes = self.opener.settings.routes
         if queue in self.queues:
-            routes = tuple(r for r in routes if queue in hearing(r, self._notices(r.source), self.queues).queues)
+            routes = tuple(
+                r for r in routes if queue in hearing(r, self._notices(r.source), self._queues_of(r.source)).queues
+            )
         paces = [pace for route in routes for pace in self.paces.get(route.source, [])]
         return max(paces, key=lambda pace: pace.seconds, default=None)
 
@@ -178,7 +180,7 @@ class _Doctor:
         if StoreUrl.parse(store.url).on_disk and store.watch:
             return [Place("route", route.name).ok("notified", "the service watches the folder")]
         endpoints = [endpoint.name for endpoint in self.opener.settings.push]
-        return list(notices.judged(route, self._notices(route.source), self.queues, endpoints))
+        return list(notices.judged(route, self._notices(route.source), self._queues_of(route.source), endpoints))
 
     async def _events(self, wanted: Needs) -> list[Check]:
         """Of a source; and whether what was copied may be deleted there."""
@@ -191,7 +193,7 @@ class _Doctor:
         if not isinstance(facts, Unknown) and facts.kept:
             return [place.unknown("event", f"not tried: {facts.kept}, a canary too"), *self._removals(place, wanted)]
         route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
-        where = hearing(route, self._notices(wanted.store), self.queues)
+        where = hearing(route, self._notices(wanted.store), self._queues_of(wanted.store))
         spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1))]
         if spared:
             return [place.unknown("event", f"not tried: {', '.join(spared)} {SPARED}"), *self._removals(place, wanted)]
@@ -201,6 +203,11 @@ class _Doctor:
         found = await self._tried(place, where.queues, self._errand(wanted, where))
         self.hearing |= found.hearing
         return found.checks
+
+    def _queues_of(self, store: str) -> dict[str, QueueFacts | Unknown]:
+        """Those that were reached and, by their settings, bring events of this store."""
+        stores = {queue.name: queue.stores for queue in self.opener.settings.queues}
+        return {name: facts for name, facts in self.queues.items() if not stores[name] or store in stores[name]}
 
     def _removals(self, place: Place, wanted: Needs) -> list[Check]:
         """By what the provider says."""

@@ -41,7 +41,7 @@ class KnownDestination:
         mount = "mount its disk"
         if not self.identity:
             return f"{mount}, or create the folder"
-        own = shlex.quote(str(self.folder / OWN))
+        own = shlex.quote(os.path.abspath(self.folder / OWN))
         return (
             f"{mount}; or let this folder take its place: mkdir -p {own} && echo {self.identity.marker} > {own}/{NAME}"
         )

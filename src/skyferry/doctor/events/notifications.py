@@ -22,7 +22,7 @@ def judged(
     """`endpoints` are the names of the push endpoints."""
     place = Place("route", route.name)
     if not queues and not endpoints:
-        said = "no queue of a cloud is configured: nothing but submitted events is seen"
+        said = "no configured queue of a cloud brings its events: only submitted ones are seen"
         yield place.unknown("notified", said, "add a queue, or a push endpoint, that the bucket can notify")
         return
     if isinstance(told, Unknown):
@@ -62,7 +62,9 @@ def _unheard(place: Place, told: Sequence[Notice], queues: Queues, endpoints: Se
     blind = [n for n, facts in queues.items() if isinstance(facts, Unknown) or isinstance(facts.address, Unknown)]
     if blind:
         return place.unknown("notified", f"it tells {targets}; where {', '.join(blind)} takes from is not known", TRY)
-    return place.wrong("notified", f"it tells {targets}, which no queue here takes from", "correct the queue's URL")
+    return place.wrong(
+        "notified", f"it tells {targets}, which no queue here takes from", "correct the queue's URL, or its `stores`"
+    )
 
 
 def _covered(
