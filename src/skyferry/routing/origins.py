@@ -1,4 +1,4 @@
-"""Which store an event is of: by the bucket's name, and by account, endpoint and region as far as both sides name them. Pure."""
+"""Attribute events to stores: by bucket name, and by account, endpoint and region where the event and the store name them. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def host_of(url: str) -> str:
-    """Host and port of an endpoint, to be compared; "" if it is no URL of a server. The scheme's own port is left out."""
+    """Return host and port of an endpoint, without the scheme's default port; "" if it is no URL of a server."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -29,18 +29,18 @@ def host_of(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One store, and what its configuration knows of the account, endpoint and region that its events name; "" = not known."""
+    """One store, with its account, endpoint and region as far as the configuration says; "" = unknown."""
 
     store: str  # its name
     address: Address
     account: str = ""  # Azure's
     region: str = ""  # Amazon's
     endpoint: str = ""  # host and port
-    names_endpoint: bool = False  # its events do, as the server knows itself
+    names_endpoint: bool = False  # its events name an endpoint
 
     @classmethod
     def of(cls, name: str, store: StoreSettings) -> Origin:
-        """Raises ValueError for a URL that is none."""
+        """Read it from the settings. Raises ValueError for an invalid URL."""
         url, at = StoreUrl.parse(store.url), address(store)
         if not url.known.extra:
             return cls(name, at)
@@ -55,15 +55,15 @@ class Origin:
 
     @property
     def label(self) -> str:
-        """The account by which its objects are told from those of another store with one bucket name."""
+        """The `account` of its objects in the ledger, where another store has the same bucket name."""
         return self.account or self.endpoint or self.region
 
     def ref(self, key: str) -> ObjectRef:
-        """Its object of this key, as an event of Skyferry's own names it."""
+        """Return a reference to its object of this key, for an event that Skyferry makes."""
         return ObjectRef(*self.address, key, account=self.label)
 
     def differs(self, other: Origin) -> bool:
-        """Whether events alone tell the two apart."""
+        """Return True if events alone distinguish the two."""
         pairs = [(self.account, other.account), (self.region, other.region)]
         if self.names_endpoint and other.names_endpoint:
             pairs.append((self.endpoint, other.endpoint))
@@ -71,17 +71,17 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The store of an event."""
+class Attribution:
+    """The result for one event."""
 
-    event: ObjectEvent  # under the name that the store's routes go by
-    store: str = ""  # "" = none, or it is not known which
+    event: ObjectEvent  # with the provider and account of the store
+    store: str = ""  # "" = none, or ambiguous
     contradicted: str = ""  # the account, endpoint or region that the event names, if no store of that name is there
     hint: str = ""  # what to set, where only settings can say the store
 
     @property
     def doubtful(self) -> bool:
-        """Whether a store has the name of its bucket, but it is not, or not surely, the one that is meant."""
+        """True if a store has the bucket name, but contradicts the event or is one of several."""
         return bool(self.contradicted or self.hint)
 
 
@@ -96,7 +96,7 @@ class Origins:
 
     @classmethod
     def of(cls, settings: Settings) -> Origins:
-        """Raises ValueError for a URL that is none."""
+        """Read them from the settings. Raises ValueError for an invalid URL."""
         found: dict[Address, tuple[Origin, ...]] = {}
         for name, store in settings.stores.items():
             origin = Origin.of(name, store)
@@ -109,8 +109,8 @@ class Origins:
             {queue.name: queue.stores for queue in settings.queues if queue.stores},
         )
 
-    def find(self, event: ObjectEvent, queue: str = "") -> Found:
-        """The store of an event that this queue brought.
+    def find(self, event: ObjectEvent, queue: str = "") -> Attribution:
+        """Return the store of an event that came from this queue.
 
         Many servers that speak S3 say in their notifications that they are Amazon's. They are believed only where a bucket of
         Amazon's can be meant; and no sequencer of Amazon's, which are exact, is in the others.
@@ -125,53 +125,53 @@ class Origins:
         if len(fits) > 1:
             fits = self._narrowed(fits, source, brought)
         if len(fits) == 1:
-            return Found(self._labelled(event, fits[0]), fits[0].store)
-        return self._lost(event, fits, queue)
+            return Attribution(self._labelled(event, fits[0]), fits[0].store)
+        return self._unattributed(event, fits, queue)
 
     def refuse(self, store: str, source: ObjectRef) -> bool:
-        """Whether an object cannot be in the store of this name."""
+        """Return True if an object cannot be in the store of this name."""
         named = self.by_address.get((source.provider, source.bucket), ())
         return any(origin.store == store and self.contradiction(origin, source) for origin in named)
 
     def contradiction(self, origin: Origin, source: ObjectRef) -> str:
-        """The account, endpoint or region that an event names, if this store is known to have another; else ""."""
+        """Return the account, endpoint or region of an event if this store is known to have another; else ""."""
         if origin.account and source.account not in ("", origin.account):
             return source.account
         if origin.region and source.region not in ("", origin.region):
             return source.region
-        # A server seldom calls itself by the address that we reach it at: an endpoint that no store has says nothing.
+        # Servers seldom know the address by which they are reached: an endpoint that no store has means nothing.
         named = host_of(source.endpoint) if source.endpoint else ""
         return named if named != origin.endpoint and named in self.endpoints else ""
 
     def _fits(self, source: ObjectRef, only: Collection[str]) -> list[Origin]:
-        """The stores that its bucket can be, of those with these names; () = of all."""
+        """Return the stores that have its bucket name and do not contradict it, of those named in `only`; () = of all."""
         named = self.by_address.get((source.provider, source.bucket), ())
         return [o for o in named if not self.contradiction(o, source) and (not only or o.store in only)]
 
     def _narrowed(self, fits: list[Origin], source: ObjectRef, brought: Collection[str]) -> list[Origin]:
-        """By the account that an event of Skyferry's own names, by the queue, or by what routes read from."""
+        """Narrow several down: by the account in the event, by the queue, or to the sources of routes."""
         own = [origin for origin in fits if source.account and origin.label == source.account]
         fits = own or [origin for origin in fits if origin.store in brought] or fits
         return [origin for origin in fits if origin.store in self.sources] or fits[:1]
 
-    def _lost(self, event: ObjectEvent, fits: Collection[Origin], queue: str) -> Found:
-        """Why there is no store, if one has the name of the bucket."""
+    def _unattributed(self, event: ObjectEvent, fits: Collection[Origin], queue: str) -> Attribution:
+        """Explain why there is no single store."""
         source = event.source
         named = self.by_address.get((source.provider, source.bucket), ())
         if fits:
             names = " or ".join(origin.store for origin in fits)
-            return Found(
+            return Attribution(
                 event, hint=f"It may be {names}: set `stores` of its queue to the one that is meant, then redrive."
             )
         if contradicted := next(filter(None, (self.contradiction(origin, source) for origin in named)), ""):
-            return Found(event, contradicted=contradicted)
+            return Attribution(event, contradicted=contradicted)
         if not named:
-            return Found(event)
+            return Attribution(event)
         names = " or ".join(origin.store for origin in named)
-        return Found(event, hint=f"It may be {names}: add that to `stores` of queue {queue}, then redrive.")
+        return Attribution(event, hint=f"It may be {names}: add that to `stores` of queue {queue}, then redrive.")
 
     def _labelled(self, event: ObjectEvent, origin: Origin) -> ObjectEvent:
-        """Positions of two stores with one bucket name do not compare: their account tells them apart in the ledger."""
+        """Set the account where stores share a bucket name: positions of two stores must not be compared in the ledger."""
         source = event.source
         shared = len(self.by_address[origin.address]) > 1
         account = origin.label if shared else source.account if source.provider is Provider.AZURE_BLOB else ""

@@ -1,4 +1,4 @@
-"""Local destination folders: one that the ledger knows is never made anew, nor taken for the empty mount point of its disk."""
+"""Local destination folders. One that the ledger knows is never created again, and never confused with an empty mount point."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
 from skyferry.ports import Ledger
 from skyferry.routing.routes import Routes
-from skyferry.status import HealthCheck
-from skyferry.stores.local.blocking.bucket import Presence
+from skyferry.status import Condition, HealthCheck
+from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.wiring.identities import identities
 
 EVERY = 5.0  # seconds between looks
@@ -29,15 +29,15 @@ class KnownDestination:
     """A folder that was filled before."""
 
     folder: Path
-    identity: Identity | None = None  # None = only that it was there is known
+    identity: Identity | None = None  # None = the ledger has copies there, but no identity
 
-    def presence(self) -> Presence:
-        """For its store: while it is missing, or another folder is there, its work waits."""
-        return Presence(FolderMissing, self._is_same, self.hint)
+    def expected(self) -> ExpectedFolder:
+        """Return the condition for its store. Work waits while the folder is missing or another one is there."""
+        return ExpectedFolder(FolderMissing, self._is_same, self.hint)
 
     @property
     def hint(self) -> str:
-        """What to do."""
+        """The instruction for the operator."""
         mount = "mount its disk"
         if not self.identity:
             return f"{mount}, or create the folder"
@@ -47,7 +47,7 @@ class KnownDestination:
         )
 
     def fault(self) -> str:
-        """What is wrong with it now; "" = nothing. Blocking."""
+        """Return what is wrong with it now; "" = nothing. Blocking."""
         try:
             now = look(self.folder)
         except OSError as error:
@@ -62,7 +62,7 @@ class KnownDestination:
         return self._matches(read_marker(root), (info.st_dev, info.st_ino))
 
     def _matches(self, marker: str, place: tuple[int, int]) -> bool:
-        """By the marker; one that lost it, by where it is: a mount point has another device than what is mounted there."""
+        """Compare markers; without one, device and inode. A mount point has another device than the disk mounted there."""
         known = self.identity
         return known is None or marker == known.marker or (not marker and place == known.place)
 
@@ -70,7 +70,7 @@ class KnownDestination:
 async def known_destinations(
     ledger: Ledger, settings: Settings, routes: Routes, *, create: bool
 ) -> dict[str, KnownDestination]:
-    """Those of the routes, by store. With `create` one that nothing is known of is made, where it lies in the workspace.
+    """Return the known destinations of the routes, by store. With `create`, create an unknown one that lies in the workspace.
 
     Raises ConfigError for any other that is not there.
     """
@@ -84,7 +84,7 @@ async def known_destinations(
         try:
             text = await ledger.identity(source)
             filled = bool(text) or await _filled(ledger, routes, name)
-        except LedgerError:  # it says so again when it is needed
+        except LedgerError:  # reported when it is used
             continue
         if text:
             found[name] = KnownDestination(folder, Identity.parse(text))
@@ -92,13 +92,13 @@ async def known_destinations(
             found[name] = KnownDestination(folder)
         else:
             if create:
-                make(folder, url)
+                make_folder(folder, url)
             await _remember(ledger, source, folder)
     return found
 
 
-def make(folder: Path, url: StoreUrl) -> None:
-    """Make a folder inside the workspace. Raises ConfigError for another that is not there: its disk may not be mounted."""
+def make_folder(folder: Path, url: StoreUrl) -> None:
+    """Create a folder inside the workspace. Raises ConfigError for a missing one outside: its disk may not be mounted."""
     if not Path(url.location).is_absolute():
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
@@ -106,23 +106,24 @@ def make(folder: Path, url: StoreUrl) -> None:
 
 
 def probes(destinations: Mapping[str, KnownDestination]) -> Sequence[Probe]:
-    """For /ready, the status and the log: nothing is said until one is missing."""
+    """Return the probe for /ready, the status and the log. It reports nothing until a folder is missing."""
     missed = False
 
     async def look_at_all() -> Sequence[HealthCheck]:
         nonlocal missed
         faults = {name: await asyncio.to_thread(known.fault) for name, known in destinations.items()}
-        told = [
+        problems = [
             f"{n}: {destinations[n].folder}: {fault} ({destinations[n].hint})" for n, fault in faults.items() if fault
         ]
-        missed = missed or bool(told)
-        return [HealthCheck("work", "folder_missing", "degraded" if told else "ok", "; ".join(told))] if missed else []
+        missed = missed or bool(problems)
+        state: Condition = "degraded" if problems else "ok"
+        return [HealthCheck("work", "folder_missing", state, "; ".join(problems))] if missed else []
 
     return [Probe("folder_missing", look_at_all, EVERY)] if destinations else []
 
 
 async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
-    """Whether the ledger has copies there."""
+    """Return True if the ledger has copies there."""
     for route in routes:
         if route.store == store:
             async for placed in ledger.placed(store, route.source_bucket):
@@ -132,7 +133,7 @@ async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
 
 
 async def _remember(ledger: Ledger, source: str, folder: Path) -> None:
-    """Where no marker can be made nothing is: a device and an inode would be other ones after a reboot."""
+    """Record its identity if a marker can be written. Device and inode alone may change with a reboot."""
     try:
         now = await asyncio.to_thread(mark, folder)
     except OSError:  # the first write meets it

@@ -19,7 +19,7 @@ from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.queues.memory import MemoryQueue
 from skyferry.queues.sqlite.queue import SqliteQueue
-from skyferry.stores.local.blocking.bucket import Presence
+from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.stores.local.special import SpecialFiles
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
@@ -89,8 +89,8 @@ class Opener:
         special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
         hear = partial(self.on_unreadable, name)
         follow = wanted.special_files == "follow"
-        presence = self.destinations[name].presence() if name in self.destinations else Presence(self.missing)
-        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, presence=presence, follow=follow)
+        expected = self.destinations[name].expected() if name in self.destinations else ExpectedFolder(self.missing)
+        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, expected=expected, follow=follow)
         if url.scheme == "sim":
             return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
         return local

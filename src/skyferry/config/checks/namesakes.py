@@ -1,4 +1,4 @@
-"""Stores with one bucket name: allowed where their events can be told apart, by what they name or by their queue."""
+"""Check stores with one bucket name: their events have to differ in what they name, or come from different queues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HINT = "Give each its own queue, and set `stores` of both queues"
 
 
 def check(valid: Valid, document: Document) -> None:
-    """Tell the document of queues that name no store, and of sources whose events could be of either."""
+    """Report queues that name no store, and sources whose events are ambiguous."""
     settings = valid.settings
     for index, queue in zip(valid.queues, settings.queues, strict=True):
         for name in queue.stores:
@@ -31,14 +31,14 @@ def check(valid: Valid, document: Document) -> None:
 
 
 def _namesakes(valid: Valid) -> Iterator[tuple[Origin, Origin, Place]]:
-    """Two sources of one bucket name each, and where the second is stated. A store that no route reads is never meant."""
+    """Yield pairs of sources with one bucket name, and the place of the second. Stores that no route reads do not count."""
     settings, places = valid.settings, dict[str, Place]()
     for index, route in zip(valid.routes, settings.routes, strict=True):
         name = route.source
         places.setdefault(name, ("routes", index, "from") if "://" in name else ("stores", name, "url"))
     origins = []
     for name, store in settings.stores.items():
-        with suppress(ValueError):  # which is told elsewhere
+        with suppress(ValueError):  # reported elsewhere
             origins += [Origin.of(name, store)] if name in places else []
     for one, other in combinations(origins, 2):
         if one.address == other.address:
@@ -46,7 +46,7 @@ def _namesakes(valid: Valid) -> Iterator[tuple[Origin, Origin, Place]]:
 
 
 def _shared(valid: Valid, stores: set[str]) -> str:
-    """The first queue that may bring notifications of all these stores; "" if there is none."""
+    """Return the first queue that may bring notifications of all these stores; "" if there is none."""
     settings = valid.settings
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     for queue in settings.queues:

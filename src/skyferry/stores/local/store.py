@@ -29,7 +29,7 @@ from skyferry.errors import InvalidKey, ObjectNotFound, StoreUnavailable, Unsupp
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.local.blocking.bucket import Bucket, Presence
+from skyferry.stores.local.blocking.bucket import Bucket, ExpectedFolder
 from skyferry.stores.local.blocking.files import existing, read_range, special
 from skyferry.stores.local.blocking.inspection import inspect
 from skyferry.stores.local.blocking.links import target
@@ -45,7 +45,7 @@ from skyferry.stores.local.uploads import under_way
 T = TypeVar("T")
 Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
 PAGE = 500  # objects listed at a time
-ANY_FOLDER = Presence()
+ANY_FOLDER = ExpectedFolder()
 SMALL = 256 * 2**10  # bytes: so much is read or written in a fraction of a millisecond
 
 
@@ -75,15 +75,15 @@ class LocalStore:
         threads: int = 4,
         on_unreadable: Callable[[str], None] = lambda path: None,
         on_special: Callable[[str, str], None] = lambda path, kind: None,
-        presence: Presence = ANY_FOLDER,
+        expected: ExpectedFolder = ANY_FOLDER,
         follow: bool = False,
     ) -> None:
         """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
         no key can be so named, or we may not read the folder. `on_special` hears those of links, pipes, sockets and
-        devices, and their kind; what it raises ends the listing. `presence` says which folder is the bucket.
+        devices, and their kind; what it raises ends the listing. `expected` says which folder is the bucket.
         With `follow`, a link to a file of this folder is that object, to be read and listed."""
         self.name, self._follow = name, follow
-        self._bucket, self._on_unreadable, self._on_special = Bucket(folder, presence), on_unreadable, on_special
+        self._bucket, self._on_unreadable, self._on_special = Bucket(folder, expected), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
         self._closed = False

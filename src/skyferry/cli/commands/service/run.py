@@ -66,13 +66,13 @@ def _prepare(settings: Settings, samples: bool) -> None:
     Destinations are made once the ledger has said that it does not know them.
     """
     from skyferry.config.urls import StoreUrl
-    from skyferry.wiring.destinations import make
+    from skyferry.wiring.destinations import make_folder
 
     destinations = {route.destination for route in settings.routes}
     for name in dict.fromkeys(route.source for route in settings.routes if route.source not in destinations):
         url = StoreUrl.parse(settings.stores[name].url)
         if url.on_disk:
-            make(url.path(settings.workspace), url)
+            make_folder(url.path(settings.workspace), url)
     if samples:
         from skyferry.cli.commands.service.samples import put
 

@@ -23,11 +23,11 @@ STRIPES = 64  # locks per bucket
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """Which folder at the path is the bucket, and what it means that there is none."""
+class ExpectedFolder:
+    """The condition under which the folder at a path is the bucket."""
 
-    missing: type[BucketNotFound] = BucketNotFound  # raised then
-    is_same: Callable[[int], bool] = lambda root: True  # whether a folder is the bucket, by its file descriptor
+    missing: type[BucketNotFound] = BucketNotFound  # raised otherwise
+    is_same: Callable[[int], bool] = lambda root: True  # takes its file descriptor
     hint: str = "create the folder, or see that its disk is mounted"
 
 
@@ -43,8 +43,8 @@ class _Held:
 class Bucket:
     """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
 
-    def __init__(self, folder: Path, presence: Presence) -> None:
-        self.folder, self._presence = folder, presence
+    def __init__(self, folder: Path, expected: ExpectedFolder) -> None:
+        self.folder, self._expected = folder, expected
         self._held: list[_Held] = []  # the last is the bucket; file descriptors of the others may still be in use
         self._stale: list[int] = []
         self._opening = threading.Lock()
@@ -117,7 +117,7 @@ class Bucket:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._absent("the folder does not exist") from error
         try:
-            same = self._presence.is_same(root)
+            same = self._expected.is_same(root)
         except OSError:
             os.close(root)
             raise
@@ -130,7 +130,7 @@ class Bucket:
             return self._held[-1]
 
     def _absent(self, message: str) -> BucketNotFound:
-        return self._presence.missing(message, where=str(self.folder), hint=self._presence.hint)
+        return self._expected.missing(message, where=str(self.folder), hint=self._expected.hint)
 
     def _open_own(self, held: _Held, name: str, create: bool) -> int:
         with self._opening:
