@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tests.engine.test_large_worker import SETTINGS, Reader
+from tests.engine.copy.test_multipart import SETTINGS, Reader
 
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_large_worker import SETTINGS
+from tests.engine.copy.test_multipart import SETTINGS
 
 from skyferry.engine import rebuild as rebuilding
 from skyferry.engine.copy.provenance import origin

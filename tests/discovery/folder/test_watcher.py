@@ -1,0 +1,254 @@
+"""A watcher on a real folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skyferry.discovery.folder import notify
+from skyferry.discovery.folder import watcher as watch_folder
+from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.watcher import FolderWatcher
+from skyferry.errors import LedgerError, QueueError, StoreUnavailable
+from skyferry.model import Change
+from skyferry.ports import Clock
+
+if TYPE_CHECKING:
+    from tests.discovery.conftest import Heard
+
+
+async def test_a_file_is_noticed_when_it_is_written_overwritten_and_deleted(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    (folder / "f").write_bytes(b"one")
+    one = await heard.created("f", 3)
+    (folder / "f").write_bytes(b"other")
+    two = await heard.created("f", 5)
+    assert one.event_id != two.event_id
+    (folder / "f").unlink()
+    await heard.deleted("f")
+    assert {(r.event, r.store, r.key, r.operation) for r in heard.records} == {
+        ("watch.noticed", "in", "f", "created"),
+        ("watch.noticed", "in", "f", "deleted"),
+    }
+
+
+async def test_a_file_is_noticed_when_it_is_moved_in_renamed_and_moved_out(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    (folder.parent / "x").write_bytes(b"data")
+    os.rename(folder.parent / "x", folder / "a")
+    await heard.created("a", 4)
+    os.rename(folder / "a", folder / "b")
+    await heard.deleted("a")
+    await heard.created("b", 4)
+    os.rename(folder / "b", folder.parent / "x")
+    await heard.deleted("b")
+
+
+async def test_a_file_that_is_being_written_is_told_once_it_is_whole(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    with open(folder / "big", "wb") as file:
+        file.write(b"half")
+        file.flush()
+        (folder / "marker").write_bytes(b"")
+        await heard.created("marker")
+        file.write(b"whole")
+        file.flush()
+        (folder / "marker2").write_bytes(b"")
+        await heard.created("marker2")
+        assert heard.of("big") == []
+    await heard.created("big")
+    assert [e.size for e in heard.of("big")] == [9]
+
+
+async def test_a_file_that_vanishes_while_it_is_being_written_is_deleted(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    with open(folder / "f", "wb"):
+        (folder / "marker").write_bytes(b"")
+        await heard.created("marker")
+        (folder / "f").unlink()
+        await heard.deleted("f")
+    assert [e.change for e in heard.of("f")] == [Change.DELETED]
+
+
+async def test_a_folder_tree_is_noticed_when_it_is_made_and_when_it_is_moved_in(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    (folder / "a/b/c").mkdir(parents=True)
+    (folder / "a/b/c/f").write_bytes(b"1")
+    await heard.created("a/b/c/f")
+    (folder.parent / "tree/d").mkdir(parents=True)
+    (folder.parent / "tree/d/g").write_bytes(b"2")
+    os.rename(folder.parent / "tree", folder / "tree")
+    await heard.created("tree/d/g")
+    (folder / "tree/d/h").write_bytes(b"3")
+    await heard.created("tree/d/h")
+
+
+async def test_what_was_in_a_folder_that_moved_out_is_said_to_be_missed(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    (folder / "tree/d").mkdir(parents=True)
+    (folder / "tree/d/g").write_bytes(b"2")
+    await heard.created("tree/d/g")
+    os.rename(folder / "tree", folder.parent / "tree")
+    await heard.until(lambda: "tree/" in heard.missed)
+
+
+async def test_a_folder_that_becomes_readable_is_watched_and_said_to_be_missed(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs as root may read everything, so that a refusal is played."""
+    scan, closed = os.scandir, True
+
+    def refuse(path: str) -> object:
+        if closed and os.path.basename(path) == "d":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (folder / "d" / "e").mkdir(parents=True)
+    (folder / "d").chmod(0o700)
+    (folder / "x").write_bytes(b"x")
+    await heard.created("x")
+    assert heard.missed == []
+    closed = False
+    (folder / "d").chmod(0o755)
+    await heard.until(lambda: heard.missed == [""])
+    (folder / "d" / "e" / "f").write_bytes(b"f")
+    await heard.created("d/e/f")
+
+
+async def test_a_queue_and_a_ledger_that_fail_are_asked_again(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    heard.errors = [QueueError(), QueueError()]
+    (folder / "d").mkdir()
+    (folder / "d/f").write_bytes(b"1")
+    await heard.created("d/f")
+    heard.errors = [LedgerError("malformed")]
+    os.rename(folder / "d", folder.parent / "d")
+    await heard.until(lambda: "d/" in heard.missed)
+    failed = [(r.store, r.error, r.message) for r in heard.records if r.event == "watch.failed"]
+    assert failed == [("in", "queue_error", str(QueueError()))] * 2 + [("in", "ledger_error", "malformed")]
+
+
+async def test_a_folder_that_cannot_be_looked_through_for_want_of_descriptors_is_looked_through_later(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are neither passed over, nor called unreadable, nor does the watcher end."""
+    scan, left = os.scandir, 2
+
+    def none_left(path: str) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            raise OSError(errno.EMFILE, "Too many open files", path)
+        return scan(path)
+
+    (folder.parent / "tree/d").mkdir(parents=True)
+    (folder.parent / "tree/d/g").write_bytes(b"2")
+    monkeypatch.setattr(os, "scandir", none_left)
+    os.rename(folder.parent / "tree", folder / "tree")
+    await heard.until(lambda: heard.missed == [""])
+    assert {r.event for r in heard.records} == {"watch.failed"}
+    (folder / "tree/d/h").write_bytes(b"3")
+    await heard.created("tree/d/h")
+
+
+async def test_a_bucket_that_was_replaced_is_watched_again_and_all_of_it_said_to_be_missed(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    await heard.until(lambda: "" in heard.missed)
+    (folder / "f").write_bytes(b"1")
+    await heard.created("f")
+
+
+async def test_a_bucket_whose_parent_is_no_folder_any_more_may_come_back(tmp_path: Path) -> None:
+    """It is gone as any other; the service does not end for it."""
+    (tmp_path / "mount" / "in").mkdir(parents=True)
+    notifications = notify.Notifications(str(tmp_path / "mount" / "in"))
+    await notifications.open()
+    (tmp_path / "mount").rename(tmp_path / "away")
+    (tmp_path / "mount").write_text("")
+    with pytest.raises(notify.Broken):
+        await notifications.next()
+    notifications.close()
+
+
+async def test_after_a_flood_the_whole_bucket_is_said_to_be_missed(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may have dropped some of it and does not say so."""
+    monkeypatch.setattr(watch_folder, "MANY", 50)
+    for number in range(200):
+        (folder / str(number)).write_bytes(b"")
+    await heard.until(lambda: "" in heard.missed)
+    assert {e.source.key for e in heard.events} == {str(n) for n in range(200)}
+
+
+async def test_no_more_unfinished_files_are_watched_than_there_is_room_for(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_folder, "UNFINISHED", 1)
+    with open(folder / "a", "wb"), open(folder / "b", "wb"):
+        await heard.until(lambda: "" in heard.missed)
+    await heard.until(lambda: len(heard.of("a") + heard.of("b")) >= 1)
+
+
+async def test_a_listing_is_let_in_once_its_files_are_whole(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:
+    (folder / "f").write_bytes(b"1")
+    event = await heard.created("f")
+    heard.events.clear()
+    with open(folder / "f", "ab") as file:
+        await watcher.admit([event])
+        assert heard.of("f") == []
+        file.write(b"2")
+    assert (await heard.created("f")).size == 2
+
+
+async def test_a_name_that_cannot_be_a_key_is_told(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:
+    long = folder / "/".join(["x" * 250] * 5)
+    long.parent.mkdir(parents=True)
+    long.write_bytes(b"")
+    (folder / "y").write_bytes(b"")
+    await heard.created("y")
+    assert {(r.event, r.key) for r in heard.records} == {("watch.unreadable", str(long)), ("watch.noticed", "y")}
+
+
+async def test_a_system_that_cannot_watch_says_what_to_do(
+    watched: Watched, heard: Heard, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr(notify, "RustNotify", full)
+    with pytest.raises(StoreUnavailable, match="limit reached") as caught:
+        await FolderWatcher(watched, heard.send, heard.miss, clock, heard).run()
+    assert "max_user_watches" in caught.value.hint
+
+
+async def test_it_is_idle_when_everything_was_sent_and_nothing_is_being_written(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    before = watcher.idle
+    with open(folder / "f", "wb"):
+        (folder / "marker").write_bytes(b"")
+        await heard.created("marker")
+        during = watcher.idle
+    await heard.created("f")
+    assert (before, during) == (True, False)
+
+
+def test_it_is_not_idle_before_it_has_looked(watched: Watched, heard: Heard, clock: Clock) -> None:
+    assert not FolderWatcher(watched, heard.send, heard.miss, clock, heard).idle

@@ -1,0 +1,62 @@
+"""Leases are kept while copies take long, whatever befalls the calls that keep them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from tests.engine.copy.test_multipart import SETTINGS, Reader, Silence
+
+from skyferry.clock import SystemClock
+from skyferry.engine.consume.in_flight import LeasedMessage
+from skyferry.engine.consume.worker import Worker, WorkerPolicy
+from skyferry.engine.context import EngineContext
+from skyferry.engine.copy.copier import Copier
+from skyferry.engine.copy.digests import InlineOffload
+from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ports import Clock, Message, Outgoing
+from skyferry.queues.memory import MemoryQueue
+from skyferry.routing.routes import Routes
+
+
+class Hanging(MemoryQueue):
+    """The first extension gets no answer."""
+
+    def __init__(self, clock: Clock, lease: float) -> None:
+        super().__init__("hanging", clock, lease)
+        self.asked, self.again = asyncio.Event(), asyncio.Event()
+
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        if not self.asked.is_set():
+            self.asked.set()
+            await asyncio.Event().wait()
+        self.again.set()
+        return await super().extend(messages, seconds)
+
+
+async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
+    """A worker that has a message of each queue in hand, and does not get done with it."""
+    routes = Routes(SETTINGS)
+    context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, random.Random(1), Silence())
+    copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
+    worker = Worker(context, Reader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
+    for queue in queues:
+        await queue.send([Outgoing(b"x")])
+        (message,) = await queue.receive(1, 0)
+        worker._in_flight.messages[LeasedMessage(queue, message)] = None
+    return worker
+
+
+async def test_an_extension_that_hangs_is_tried_again_within_the_lease() -> None:
+    """Not only once its connection is given up, which may take longer than the lease."""
+    clock = SystemClock()
+    queue = Hanging(clock, 0.5)
+    worker = await holding(clock, queue)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(30):
+        await queue.again.wait()
+    running.cancel()
+    await asyncio.wait({running})
