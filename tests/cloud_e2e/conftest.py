@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import pytest
-from tests.absent import absent
 from tests.cloud_e2e.buckets import Clouds, Item, S3Bucket
 
 from skyferry.cli import main
-from skyferry.testing.servers import Missing, azurite, gcs_fake, localstack
+from skyferry.testing.servers import Azurite, GcsFake, LocalStack
 
-T = TypeVar("T")
 Skyferry = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
-    """One server of each kind. Skipped with the command that brings what is missing."""
-    with ExitStack() as stack:
-
-        def start(server: AbstractContextManager[T]) -> T:
-            try:
-                return stack.enter_context(server)
-            except Missing as missing:
-                absent(missing)
-
-        s3, gcs, azure = start(localstack()), start(gcs_fake()), start(azurite())
-        folder = tmp_path_factory.mktemp("folders")
-        yield Clouds(folder, s3.url, gcs.url, azure.blob_url, azure.connection_string)
+def clouds(
+    tmp_path_factory: pytest.TempPathFactory,
+    localstack_server: LocalStack,
+    gcs_server: GcsFake,
+    azurite_server: Azurite,
+) -> Clouds:
+    """One server of each kind."""
+    folder = tmp_path_factory.mktemp("folders")
+    azure = azurite_server
+    return Clouds(folder, localstack_server.url, gcs_server.url, azure.blob_url, azure.connection_string)
 
 
 @pytest.fixture

@@ -9,15 +9,13 @@ import pytest
 from tests.cloud_e2e.buckets import Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 from tests.cloud_e2e.doctored import EVERYTHING, NOTE, Sqs, said, states
-from tests.cloud_e2e.test_events import configured, emulator, subscribed
+from tests.cloud_e2e.test_events import configured, subscribed
 
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.doctor import Check, Scope, State, examine
 from skyferry.doctor.copy_time import SAMPLE
 from skyferry.testing.servers.pubsub import PubSubEmulator
-
-__all__ = ["emulator"]  # a fixture
 
 
 @dataclass
@@ -72,16 +70,16 @@ async def test_more_than_was_read_is_expected_to_take_longer_in_proportion(cloud
 
 @pytest.mark.usefixtures("skyferry")  # for its environment
 @pytest.mark.parametrize(("seconds", "words"), [(0.5, "within the lease"), (86400, "about 24 hours for mine")])
-async def test_pubsub(clouds: Clouds, emulator: PubSubEmulator, seconds: float, words: str) -> None:
+async def test_pubsub(clouds: Clouds, pubsub_server: PubSubEmulator, seconds: float, words: str) -> None:
     """A subscription, where no hold is too long."""
     source = clouds.bucket("gcs")
     assert isinstance(source, GcsBucket)
     source.put("mine", NOTE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PUBSUB_EMULATOR_HOST", emulator.endpoint)
-        _, subscription = subscribed(emulator.project, source.bucket.name)
-    source.bucket.notification(f"topic-{source.bucket.name}", topic_project=emulator.project).create()
-    url = f"pubsub://{emulator.project}/{subscription}?endpoint=http://{emulator.endpoint}&identity=anonymous"
+        patch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.endpoint)
+        _, subscription = subscribed(pubsub_server.project, source.bucket.name)
+    source.bucket.notification(f"topic-{source.bucket.name}", topic_project=pubsub_server.project).create()
+    url = f"pubsub://{pubsub_server.project}/{subscription}?endpoint=http://{pubsub_server.endpoint}&identity=anonymous"
     check = await copy_time(configured(source, clouds.bucket("s3"), {"name": "q", "url": url}), seconds)
     assert (check.where, check.state, words in check.detail) == ("q", State.OK, True)
 

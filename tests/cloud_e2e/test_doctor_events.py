@@ -18,11 +18,9 @@ from azure.storage.queue import QueueServiceClient
 from tests.cloud_e2e.buckets import AzureContainer, Clouds, GcsBucket, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 from tests.cloud_e2e.doctored import EVERYTHING, NOTE, Sqs, said, states
-from tests.cloud_e2e.test_events import configured, emulator, eventually, publish, subscribed
+from tests.cloud_e2e.test_events import configured, eventually, publish, subscribed
 
 from skyferry.testing.servers.pubsub import PubSubEmulator
-
-__all__ = ["emulator"]  # a fixture
 
 
 def test_a_canary_s_event_comes_back_and_other_messages_stay(
@@ -174,16 +172,16 @@ def telling(keys_now: Callable[[], set[str]], tell: Callable[[str, str], None]) 
 
 
 def test_a_canary_s_event_comes_back_by_pubsub(
-    clouds: Clouds, skyferry: Skyferry, emulator: PubSubEmulator, monkeypatch: pytest.MonkeyPatch
+    clouds: Clouds, skyferry: Skyferry, pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our Cloud Storage tells nobody, so what it would say is published for it; the emulator is Google's."""
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.endpoint)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.endpoint)
     source = clouds.bucket("gcs")
     assert isinstance(source, GcsBucket)
     source.put("mine", NOTE)
-    topic, subscription = subscribed(emulator.project, source.bucket.name)
-    source.bucket.notification(f"topic-{source.bucket.name}", topic_project=emulator.project).create()
-    url = f"pubsub://{emulator.project}/{subscription}?endpoint=http://{emulator.endpoint}&identity=anonymous"
+    topic, subscription = subscribed(pubsub_server.project, source.bucket.name)
+    source.bucket.notification(f"topic-{source.bucket.name}", topic_project=pubsub_server.project).create()
+    url = f"pubsub://{pubsub_server.project}/{subscription}?endpoint=http://{pubsub_server.endpoint}&identity=anonymous"
     file = configured(source, clouds.bucket("gcs"), {"name": "q", "url": url}, deletes="propagate")
     publish(topic, source.bucket.get_blob("mine"))
     blobs: dict[str, Any] = {}

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,10 @@ import pytest
 import yaml
 from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
-from tests.absent import absent
 from tests.cloud_e2e.buckets import AzureContainer, Bucket, Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 
-from skyferry.testing.servers import Missing
-from skyferry.testing.servers.pubsub import PubSubEmulator, pubsub
+from skyferry.testing.servers.pubsub import PubSubEmulator
 
 NOTE = Item(b"x" * 1000, "text/plain", {"color": "red"})
 RUN = ("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", "--config")
@@ -92,26 +90,17 @@ def test_what_event_grid_puts_into_a_storage_queue_is_copied(clouds: Clouds, sky
     assert there.items() == {"a b/ü.txt": NOTE}
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[PubSubEmulator]:
-    try:
-        with pubsub() as server:
-            yield server
-    except Missing as missing:
-        absent(missing)
-
-
 @pytest.mark.usefixtures("skyferry")  # for its environment
 def test_what_cloud_storage_says_to_pubsub_is_copied_to_s3(
-    clouds: Clouds, emulator: PubSubEmulator, monkeypatch: pytest.MonkeyPatch
+    clouds: Clouds, pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Published by Google's client, with the attributes alone, as a notification without payload is."""
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.endpoint)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.endpoint)
     source, there = clouds.bucket("gcs"), clouds.bucket("s3")
     assert isinstance(source, GcsBucket)
     source.put("a b/ü.txt", NOTE)
-    topic, subscription = subscribed(emulator.project, source.bucket.name)
-    url = f"pubsub://{emulator.project}/{subscription}?endpoint=http://{emulator.endpoint}&identity=anonymous"
+    topic, subscription = subscribed(pubsub_server.project, source.bucket.name)
+    url = f"pubsub://{pubsub_server.project}/{subscription}?endpoint=http://{pubsub_server.endpoint}&identity=anonymous"
     file = configured(source, there, {"name": "gcs", "url": url})
     command = [
         str(Path(sys.executable).with_name("skyferry")),

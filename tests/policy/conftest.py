@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.absent import absent
 
-from skyferry.testing.servers import Azurite, GcsFake, LocalStack, Missing, azurite, gcs_fake, localstack
+from skyferry.testing.servers import Azurite, GcsFake, LocalStack
 from skyferry.testing.servers.proxy import FaultProxy
-from skyferry.testing.servers.pubsub import PubSubEmulator, pubsub
-
-T = TypeVar("T")
-
-
-def _started(server: AbstractContextManager[T]) -> Iterator[T]:
-    try:
-        with server as running:
-            yield running
-    except Missing as missing:
-        absent(missing)
-
-
-@pytest.fixture(scope="session")
-def localstack_server() -> Iterator[LocalStack]:
-    yield from _started(localstack(("s3", "sqs")))
-
-
-@pytest.fixture(scope="session")
-def gcs_server() -> Iterator[GcsFake]:
-    yield from _started(gcs_fake())
-
-
-@pytest.fixture(scope="session")
-def azurite_server() -> Iterator[Azurite]:
-    yield from _started(azurite())
-
-
-@pytest.fixture(scope="session")
-def pubsub_server() -> Iterator[PubSubEmulator]:
-    yield from _started(pubsub())
 
 
 @pytest.fixture

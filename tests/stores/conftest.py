@@ -1,68 +1,22 @@
-"""One server of each kind per session; a test that needs one which is not installed is skipped, and says what would bring it."""
+"""Stores at each cloud, and the token services that their identities use."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, ExitStack
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.absent import absent
 
 from skyferry.clouds.credentials import fixed
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
-from skyferry.stores.s3.client import S3Options
 from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices, token_services
 from skyferry.testing.identity.clouds import ENTRA_AUDIENCE, KUBERNETES, POD, RESOURCE
-from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, azurite, gcs_fake, localstack, radosgw
+from skyferry.testing.servers import GcsFake
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.s3 import S3Place
-
-T = TypeVar("T")
-
-
-@pytest.fixture(scope="session")
-def servers() -> Iterator[ExitStack]:
-    """Ends what was started."""
-    with ExitStack() as stack:
-        yield stack
-
-
-def _start(servers: ExitStack, server: AbstractContextManager[T]) -> T:
-    try:
-        return servers.enter_context(server)
-    except Missing as missing:
-        absent(missing)
-
-
-@pytest.fixture(scope="session")
-def localstack_server(servers: ExitStack) -> LocalStack:
-    return _start(servers, localstack())
-
-
-@pytest.fixture(scope="session")
-def radosgw_server(servers: ExitStack) -> RadosGateway:
-    return _start(servers, radosgw())
-
-
-@pytest.fixture(scope="session")
-def azurite_server(servers: ExitStack) -> Azurite:
-    return _start(servers, azurite())
-
-
-@pytest.fixture(scope="session")
-def localstack_s3(localstack_server: LocalStack) -> S3Place:
-    return S3Place(S3Options(service="localstack", endpoint=localstack_server.url))
-
-
-@pytest.fixture(scope="session")
-def radosgw_s3(radosgw_server: RadosGateway) -> S3Place:
-    options = S3Options(service="ceph", endpoint=radosgw_server.url)
-    return S3Place(options, radosgw_server.access_key, radosgw_server.secret_key)
 
 
 @pytest.fixture(params=["localstack", "radosgw"])
@@ -81,9 +35,8 @@ async def s3_store(s3: S3Place) -> AsyncIterator[S3Store]:
 
 
 @pytest.fixture(scope="session")
-def gcs(servers: ExitStack) -> GcsPlace:
-    server = _start(servers, gcs_fake())
-    return GcsPlace(GcsOptions(endpoint=server.url), fixed(server.token))
+def gcs(gcs_server: GcsFake) -> GcsPlace:
+    return GcsPlace(GcsOptions(endpoint=gcs_server.url), fixed(gcs_server.token))
 
 
 @pytest.fixture
