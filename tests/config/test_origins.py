@@ -117,6 +117,15 @@ def test_one_server_of_two_is_the_amazon_that_it_says() -> None:
     assert store_of(config(stores), of) == "amazon"
     assert store_of(config(stores, QUEUES[:1]), of, "q1") == "here"
     assert store_of(config(stores), event(AMAZON, region="us-east-1")) == "here"
+    assert store_of(config(CEPH, QUEUES[1:], ("here",)), event(AMAZON), "q2").startswith("no route reads")
+    assert "stores` of queue q2" in store_of(
+        config(
+            {"docs": {"url": "s3://docs"}} | {"here": CEPH["here"]},
+            [{"name": "q2", "url": "sqs://two", "stores": "docs"}],
+        ),
+        event(AMAZON),
+        "q2",
+    )
     (transfer,) = Routes(Settings.model_validate(config(stores, QUEUES[:1]))).match(of, "q1")
     assert (transfer.source.provider, transfer.position) == (OTHER, None)
 

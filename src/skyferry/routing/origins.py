@@ -157,7 +157,8 @@ class Origins:
     def _unattributed(self, event: ObjectEvent, fits: Collection[Origin], queue: str) -> Attribution:
         """Explain why there is no single store."""
         source = event.source
-        named = self.by_address.get((source.provider, source.bucket), ())
+        providers = (source.provider, *((Provider.S3_COMPATIBLE,) if source.provider is Provider.AWS_S3 else ()))
+        named = [origin for each in providers for origin in self.by_address.get((each, source.bucket), ())]
         if fits:
             names = " or ".join(origin.store for origin in fits)
             return Attribution(
