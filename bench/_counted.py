@@ -1,4 +1,4 @@
-"""Queues of SQS and Pub/Sub behind a proxy that reads in the servers' own answers how often they delivered each message."""
+"""Queues of SQS and Pub/Sub behind a proxy that reads each message's delivery count from the servers' own answers."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ from skyferry.testing.servers.pubsub import PubSubEmulator
 
 @dataclass(slots=True)
 class Counts:
-    """What passed. A receipt is one delivery of one message."""
+    """Deliveries, returns and acknowledgements. A receipt is one delivery of one message."""
 
-    messages: dict[str, str] = field(default_factory=dict)  # of each receipt
-    counted: dict[str, int] = field(default_factory=dict)  # how often it came, says the server of each message
-    returned: set[str] = field(default_factory=set)  # receipts that were given back on purpose
+    messages: dict[str, str] = field(default_factory=dict)  # receipt -> message
+    counted: dict[str, int] = field(default_factory=dict)  # message -> deliveries, according to the server
+    returned: set[str] = field(default_factory=set)  # receipts that were returned on purpose
     acked: set[str] = field(default_factory=set)  # messages
 
-    def delivered(self, message: str, receipt: str, count: int) -> None:
-        """The server handed it out."""
+    def add_delivery(self, message: str, receipt: str, count: int) -> None:
+        """Count one delivery by the server."""
         self.messages[receipt] = message
         self.counted[message] = max(count, self.counted.get(message, 0))
 
     def ack(self, receipts: Sequence[str]) -> None:
-        """The server took them."""
+        """Record the acknowledged receipts."""
         self.acked |= {self.messages[receipt] for receipt in receipts}
 
     @property
     def deliveries(self) -> int:
-        """As the server counts them, and as they passed, whichever are more."""
+        """The deliveries that the server counts or that were observed, whichever are more."""
         return max(sum(self.counted.values()), len(self.messages))
 
     @property
     def expired(self) -> int:
-        """Deliveries after which the message came again though nobody had given it back."""
+        """Deliveries whose message came again although it was not returned."""
         return self.deliveries - len(self.counted) - len(self.returned)
 
 
 class CountedQueue(Protocol):
-    """A queue that is filled beforehand."""
+    """A queue that is filled before the measurement."""
 
-    url: str  # for Skyferry, by way of the proxy
+    url: str  # for Skyferry, through the proxy
     counts: Counts
 
     async def send(self, bodies: Sequence[str]) -> None:
-        """Put them in."""
+        """Send the messages."""
 
 
 class SqsCounted:
-    """On LocalStack, which tells in each answer how often it has handed a message out (ApproximateReceiveCount)."""
+    """A queue on LocalStack, whose answers have each message's delivery count (ApproximateReceiveCount)."""
 
     def __init__(self, endpoint: str, visibility: int) -> None:
         keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
@@ -84,16 +84,16 @@ class SqsCounted:
             entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
             self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
 
-    def heard(self, exchange: Exchange, request: bytes, answer: bytes) -> None:
-        """One exchange that went well."""
+    def observe_exchange(self, exchange: Exchange, request: bytes, response: bytes) -> None:
+        """Count one exchange, unless it failed."""
         if exchange.status != 200:
             return
-        asked, told = json.loads(request), json.loads(answer or b"{}")
-        for message in told.get("Messages", []):
+        asked, answer = json.loads(request), json.loads(response or b"{}")
+        for message in answer.get("Messages", []):
             count = int(message["Attributes"]["ApproximateReceiveCount"])
-            self.counts.delivered(message["MessageId"], message["ReceiptHandle"], count)
+            self.counts.add_delivery(message["MessageId"], message["ReceiptHandle"], count)
         entries: list[dict[str, Any]] = asked.get("Entries", [])
-        done = {each["Id"] for each in told.get("Successful", [])}
+        done = {each["Id"] for each in answer.get("Successful", [])}
         gone = [each for each in entries if each["Id"] in done]
         short = [each["ReceiptHandle"] for each in gone if each.get("VisibilityTimeout", 99) < self._visibility]
         self.counts.returned |= set(short)
@@ -102,15 +102,15 @@ class SqsCounted:
 
 @asynccontextmanager
 async def sqs(endpoint: str, visibility: int) -> AsyncIterator[CountedQueue]:
-    """A new queue with this visibility, in seconds."""
+    """Create a queue with this visibility timeout, in seconds."""
     queue = SqsCounted(endpoint, visibility)
-    async with FaultProxy(endpoint, queue.heard) as proxy:
+    async with FaultProxy(endpoint, queue.observe_exchange) as proxy:
         queue.url = f"sqs://{queue.name}?region=us-east-1&endpoint={proxy.url}&identity=static"
         yield queue
 
 
 class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
-    """On the emulator. With a dead-letter policy it tells how often it has handed a message out (delivery_attempt)."""
+    """A subscription on the emulator. A dead-letter policy adds each message's delivery count (delivery_attempt)."""
 
     def __init__(self, server: PubSubEmulator, deadline: int) -> None:
         self._options, self._deadline, self.counts = PubSubOptions(endpoint=server.url), deadline, Counts()
@@ -121,7 +121,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
         self.url = ""
 
     async def create(self) -> None:
-        """Topic and subscription."""
+        """Create topic and subscription."""
         wire = PubSubWire("admin", fixed(""), self._options)
         await wire.publisher.create_topic(name=self.topic)
         dead = {"dead_letter_topic": self.topic, "max_delivery_attempts": 100}
@@ -138,7 +138,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
         await wire.close()
 
     def service(self, call: Any) -> Any:
-        """How a method is served: passed on as it is, and looked at."""
+        """Return the handler of a method, which forwards and observes its messages."""
         method: str = call.method
 
         async def single(request: bytes, context: Any) -> Any:
@@ -146,13 +146,13 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
                 answer = await self._channel.unary_unary(method)(request)
             except grpc.aio.AioRpcError as error:
                 return await context.abort(error.code(), error.details())
-            self._asked(method, request)
+            self._observe_request(method, request)
             return answer
 
         async def stream(requests: Any, context: Any) -> AsyncIterator[bytes]:
             try:
                 async for answer in self._channel.stream_stream(method)(requests):
-                    self._told(answer)
+                    self._observe_deliveries(answer)
                     yield answer
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details())
@@ -161,11 +161,11 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
             return grpc.stream_stream_rpc_method_handler(stream)
         return grpc.unary_unary_rpc_method_handler(single)
 
-    def _told(self, answer: bytes) -> None:
+    def _observe_deliveries(self, answer: bytes) -> None:
         for each in StreamingPullResponse.deserialize(answer).received_messages:
-            self.counts.delivered(each.message.message_id, each.ack_id, each.delivery_attempt)
+            self.counts.add_delivery(each.message.message_id, each.ack_id, each.delivery_attempt)
 
-    def _asked(self, method: str, request: bytes) -> None:
+    def _observe_request(self, method: str, request: bytes) -> None:
         if method.endswith("/Acknowledge"):
             self.counts.ack(AcknowledgeRequest.deserialize(request).ack_ids)
         elif method.endswith("/ModifyAckDeadline"):
@@ -180,7 +180,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
 
 @asynccontextmanager
 async def pubsub(server: PubSubEmulator, deadline: int) -> AsyncIterator[CountedQueue]:
-    """A new subscription with this ack deadline, in seconds."""
+    """Create a subscription with this acknowledgement deadline, in seconds."""
     queue, proxy = PubSubCounted(server, deadline), grpc.aio.server()
     await queue.create()
     proxy.add_generic_rpc_handlers((queue,))

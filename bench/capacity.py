@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from bench.ledger import BATCH, done, transfer
+from bench.ledger import BATCH, make_outcome, make_transfer
 
 from skyferry.clock import SystemClock
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
@@ -56,8 +56,8 @@ def batches(count: int) -> Iterator[range]:
 async def fill_ledger(ledger: SqliteLedger, count: int) -> None:
     """Claim and settle this many transfers."""
     for numbers in batches(count):
-        claims = await ledger.claim([transfer(number, "sequential") for number in numbers])
-        await ledger.settle([Settlement(c, done(c.transfer)) for c in claims if isinstance(c, Claim)])
+        claims = await ledger.claim([make_transfer(number, "sequential") for number in numbers])
+        await ledger.settle([Settlement(c, make_outcome(c.transfer)) for c in claims if isinstance(c, Claim)])
 
 
 async def main() -> None:

@@ -1,11 +1,11 @@
-"""Messages that are held for longer than their lease: the whole service on SQS and Pub/Sub, with slow and repeated copies.
+"""Messages in flight for longer than their lease: the whole service on SQS and Pub/Sub, with slow and repeated copies.
 
     python -m bench.held [--events 5000] [--longest 20] [--transfers 512] [--queue sqs] [--queue pubsub]
 
-Each event is sent 1.5 times on average, out of order; the lease is 5 seconds on SQS and 10 on Pub/Sub, copies take 1 to
-20 (a simulated store). A message that expires while it is held comes again; what came how often is what the server says
-of each delivery (ApproximateReceiveCount, delivery_attempt), read on the wire. Each object is to be copied exactly once,
-and each message to be acked.
+Each event is sent 1.5 times on average, out of order. The lease is 5 seconds on SQS and 10 on Pub/Sub, and copies take 1 to
+20 seconds (a simulated store). A message whose lease expires is delivered again. The deliveries are those that the server
+counts (ApproximateReceiveCount, delivery_attempt), read from its answers. Each object must be copied exactly once, and each
+message acknowledged.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ ROW = "{:<8}" + 9 * "{:>11}"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen."""
+    """The figures of one run."""
 
     sent: int
-    deliveries: int  # as the server counts them
-    expired: int  # of them, after a message was held for too long
+    deliveries: int  # according to the server
+    expired: int  # deliveries after a lease expired
     done: int  # transfers recorded as done
     arrived: int  # objects at the destination, with the content of the source
-    left: int  # messages that the server was never told to forget
+    left: int  # messages that were never acknowledged
     dead: int
     seconds: float
 
 
 class Load:
-    """A workspace, a queue, and the service between them."""
+    """The service with its workspace and its queue."""
 
     def __init__(self, folder: Path, queue: CountedQueue, lease: int, events: int) -> None:
         self.folder, self.queue, self.lease, self.events = folder, queue, lease, events
 
     async def send(self) -> int:
-        """Half of them twice, shuffled; returns how many."""
+        """Send the events, half of them twice, shuffled. Return the number of messages."""
         dice = random.Random(7)
         for name in ("source", "destination"):
             (self.folder / name).mkdir()
@@ -72,7 +72,7 @@ class Load:
         return len(bodies)
 
     async def run(self, longest: float, transfers: int, limit: float) -> Outcome:
-        """Until it is idle, or for `limit` seconds."""
+        """Run the service until it is idle, or for `limit` seconds."""
         sent = await self.send()
         config = self.folder / "skyferry.yaml"
         config.write_text(json.dumps(self._config(longest, transfers)))
@@ -131,7 +131,7 @@ class Load:
 
 
 async def measure(kind: str, events: int, longest: float, transfers: int) -> None:
-    """One row."""
+    """Measure one queue and print a row."""
     lease = LEASES[kind]
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -1,8 +1,8 @@
-"""What the service costs while nothing happens: CPU and memory of `skyferry run` on its embedded default.
+"""CPU and memory of an idle service: `skyferry run` on its embedded default.
 
     python -m bench.idle [--seconds N] [--files N]
 
-The CPU is that of the whole process between two looks, after it has started and settled down. Linux only.
+The CPU time is that of the whole process during a period that begins after its start. Linux only.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ ROW = "{:>14} {:>9} {:>12} {:>8} {:>10}"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def used(process: int) -> float:
-    """Seconds of CPU so far."""
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process so far, in seconds."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def resident(process: int) -> float:
-    """MiB."""
+def resident_mib(process: int) -> float:
+    """Return the resident memory of a process, in MiB."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def measure(folder: Path, files: int, seconds: float) -> None:
-    """One row."""
+    """Measure with so many files and print a row."""
     (folder / "source").mkdir()
     for n in range(files):
         (folder / "source" / f"{n}.txt").write_text(str(n))
     command = [sys.executable, "-m", "skyferry", "run", "--workspace", str(folder), "--listen", "127.0.0.1:0"]
     subprocess.run([*command, "--until-idle"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as service:
-        time.sleep(10)  # it starts, and looks through the source
-        before, began = used(service.pid), time.perf_counter()
+        time.sleep(10)  # for the start and the first scan of the source
+        before, began = cpu_seconds(service.pid), time.perf_counter()
         time.sleep(seconds)
-        cpu, passed = used(service.pid) - before, time.perf_counter() - began
-        print(ROW.format(files, f"{passed:.0f}", f"{cpu:.2f}", f"{cpu / passed:.2%}", f"{resident(service.pid):.0f}"))
+        cpu, passed = cpu_seconds(service.pid) - before, time.perf_counter() - began
+        memory = f"{resident_mib(service.pid):.0f}"
+        print(ROW.format(files, f"{passed:.0f}", f"{cpu:.2f}", f"{cpu / passed:.2%}", memory))
         service.send_signal(signal.SIGTERM)
 
 

@@ -1,10 +1,10 @@
-"""One large object from folder to folder through the whole worker, beside `cp` and `sha256sum` on the same file.
+"""One large object from folder to folder through the whole worker, compared with `cp` and `sha256sum` of the same file.
 
     python -m bench.large [--size 4GiB] [--rounds N]
 
-Each of the three starts in a process of its own, on a file that was read once before. `cp` ends with `sync` of its copy,
-because ours is durable when it is done. Ours reads, writes, fsyncs, reads back what the disk holds, and computes CRC32C
-and SHA-256; the peak memory is the process's, interpreter and all.
+Each of the three runs in a separate process, on a file that was read once before. `cp` is followed by `sync` of the copy,
+because Skyferry's copy is durable when it is done. Skyferry reads, writes, fsyncs, reads back from the disk, and computes
+CRC32C and SHA-256. The peak memory is that of the whole process, including the interpreter.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ ROW = "{:<26} {:>9} {:>9} {:>12}"
 BLOCK = os.urandom(2**20)
 
 
-def ours(folder: Path) -> None:
-    """Copy what is in the workspace; print the peak memory in bytes."""
+def copy_workspace(folder: Path) -> None:
+    """Copy the objects of a workspace. Print the seconds and the peak memory in bytes."""
     spent = asyncio.run(work(settings(folder, "file://source"), Silence()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(spent.seconds, peak)
 
 
-def timed(*command: str) -> float:
-    """Seconds."""
+def time_command(*command: str) -> float:
+    """Run a command and return its duration in seconds."""
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
 def prepare(folder: Path, length: int) -> Path:
-    """A workspace with one object and its event."""
+    """Make a workspace with one object and its event. Return the object's path."""
     path = folder / "source" / "00" / "0.bin"
     path.parent.mkdir(parents=True)
     (folder / "destination").mkdir()
@@ -55,12 +55,12 @@ def prepare(folder: Path, length: int) -> Path:
 
 
 def measure(folder: Path, length: int) -> None:
-    """Three rows."""
+    """Measure the three and print a row each."""
     path = prepare(folder, length)
     (folder / "source.sum").write_bytes(subprocess.run(("sha256sum", path), check=True, capture_output=True).stdout)
-    rows = {"sha256sum": timed("sha256sum", str(path))}
+    rows = {"sha256sum": time_command("sha256sum", str(path))}
     copy = str(folder / "copy")
-    rows["cp, and sync of the copy"] = timed("sh", "-c", 'cp "$0" "$1" && sync "$1"', str(path), copy)
+    rows["cp, and sync of the copy"] = time_command("sh", "-c", 'cp "$0" "$1" && sync "$1"', str(path), copy)
     os.unlink(copy)
     (message,) = events(Provider.FILE, 1)
     asyncio.run(fill(settings(folder, "file://source"), [message]))
@@ -90,6 +90,6 @@ if __name__ == "__main__":
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.copy:
-        ours(given.copy)
+        copy_workspace(given.copy)
     else:
         main(given.size, given.rounds)

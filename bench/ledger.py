@@ -1,10 +1,10 @@
-"""Claims and settles per second, on an empty ledger and on one that holds many transfers.
+"""Claims and settles per second, on an empty ledger and on one with many transfers.
 
     python -m bench.ledger [TRANSFERS] [--work N] [--keys sequential|random] [--folder DIR]
 
-Each transfer is fresh and distinct: all are claimed, then all are settled (done, with receipt and placement; on the disk), in
-batches of 256, four of them at a time. CPU is that of both. The large ledger is filled by bulk SQL first, which takes half a
-minute for five million.
+All transfers are new and distinct. They are claimed, then settled durably as done, with receipt and placement, in batches of
+256, four batches at a time. The CPU time is that of both. The large ledger is filled by bulk SQL first, which takes half a
+minute for five million transfers.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ FILL = (
 )
 
 
-def transfer(number: int, keys: str) -> Transfer:
-    """A fresh one."""
+def make_transfer(number: int, keys: str) -> Transfer:
+    """Make a new transfer."""
     digest = blake2b(number.to_bytes(8, "big"), digest_size=16).hexdigest()
     key = f"incoming/2026/{digest[:12] if keys == 'random' else f'{number:012}'}/{number}.bin"
     return Transfer(
@@ -63,8 +63,8 @@ def transfer(number: int, keys: str) -> Transfer:
     )
 
 
-def done(t: Transfer) -> Done:
-    """Its outcome."""
+def make_outcome(t: Transfer) -> Done:
+    """Make the outcome of a transfer."""
     positions = (t.position,) if t.position else ()
     receipt = Receipt("v1", "v2", 4096, SUMS, SUMS, SUMS, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
     source = replace(t.source, version="v1")
@@ -73,7 +73,7 @@ def done(t: Transfer) -> Done:
 
 
 def fill(path: Path, count: int, keys: str) -> None:
-    """Done transfers, by SQL alone: what claims and settles would have left behind."""
+    """Insert done transfers by SQL alone, as claims and settles would have left them."""
     db = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-524288", "locking_mode=EXCLUSIVE"):
         db.execute(f"PRAGMA {pragma}")
@@ -81,14 +81,14 @@ def fill(path: Path, count: int, keys: str) -> None:
     indices = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     for name, _ in indices:
         db.execute(f"DROP INDEX {name}")
-    example = transfer(0, keys)
+    example = make_transfer(0, keys)
     names = {
         "count": count,
         "random": keys == "random",
         "now": rules.ticks(1_700_000_000.0),
         "transfer": codec.pack_transfer(example),
-        "receipt": codec.pack_receipt(done(example).receipt),
-        "placement": codec.pack_placement(done(example).placement),
+        "receipt": codec.pack_receipt(make_outcome(example).receipt),
+        "placement": codec.pack_placement(make_outcome(example).placement),
     }
     db.execute("BEGIN")
     for statement in FILL:
@@ -102,17 +102,17 @@ def fill(path: Path, count: int, keys: str) -> None:
 
 
 async def measure(path: Path, count: int, keys: str) -> tuple[float, float, float]:
-    """Seconds to claim `count` fresh transfers and to settle them, four batches at a time; seconds of CPU for both."""
+    """Return the seconds to claim `count` new transfers, the seconds to settle them, and the CPU seconds of both."""
     ledger = SqliteLedger(path, "bench", SystemClock())
     before = (await ledger.counts())[State.DONE]
-    work = [transfer(before + 10**9 + number, keys) for number in range(count)]
+    work = [make_transfer(before + 10**9 + number, keys) for number in range(count)]
     batches = iter([work[i : i + BATCH] for i in range(0, count, BATCH)])
     settlements: deque[list[Settlement]] = deque()
 
     async def claim() -> None:
         for batch in batches:
             claims = await ledger.claim(batch)
-            settlements.append([Settlement(c, done(c.transfer)) for c in claims if isinstance(c, Claim)])
+            settlements.append([Settlement(c, make_outcome(c.transfer)) for c in claims if isinstance(c, Claim)])
 
     async def settle() -> None:
         while settlements:
@@ -139,9 +139,11 @@ async def main() -> None:
     parser.add_argument("transfers", type=int, nargs="?", default=5_000_000)
     parser.add_argument("--work", type=int, default=100_000, help="transfers to claim and settle")
     parser.add_argument("--keys", choices=("sequential", "random"), default="sequential")
-    parser.add_argument("--folder", type=Path, help="where the files are made, and left; default: a temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, help="folder of the files, which stay there; default: a temporary folder"
+    )
     options = parser.parse_args()
-    print(ROW.format("ledger holds", "keys", "claims/s", "settles/s", "CPU us each", "file MiB", "filled in s"))
+    print(ROW.format("transfers", "keys", "claims/s", "settles/s", "CPU us each", "file MiB", "filled in s"))
     with tempfile.TemporaryDirectory() as temporary:
         for count in (0, options.transfers):
             path = (options.folder or Path(temporary)) / f"ledger-{count}-{options.keys}.db"

@@ -1,11 +1,11 @@
-"""Peak memory of 1 and of 16 large objects at a time, S3 to Azure, beside rclone doing the same.
+"""Peak memory of 1 and of 16 large objects at a time, S3 to Azure, compared with rclone.
 
     python -m bench.memory [--size 256MiB] [--objects 16]
 
-Ours is `skyferry copy` with `limits.large_transfers` 16, the other limits as they are by default. rclone gets as many
-transfers, and parts of the same size, as many of an object at once; then the same budget for its buffers too. "idle" is
-the peak of the same command with one object of one byte: interpreter, SDKs, connections. The servers (LocalStack,
-Azurite) are on this machine. Linux only.
+Skyferry is `skyferry copy` with `limits.large_transfers` 16 and default limits otherwise. rclone has the same number of
+transfers, the same part size and the same number of parts at a time; in a second run, also the same budget for its buffers.
+"idle" is the peak of the same command with one object of one byte: interpreter, SDKs, connections. The servers (LocalStack,
+Azurite) run on this machine. Linux only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROW = "{:<34} {:>8} {:>10} {:>10} {:>11} {:>11} {:>9}"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one process took."""
+    """Memory and time of one process."""
 
     peak: int  # bytes resident
     seconds: float
@@ -42,15 +42,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Copies what is below a prefix."""
+    """A command that copies the objects below a prefix."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    budget: int  # bytes; 0 = it has none
+    budget: int  # bytes; 0 = none
 
     def run(self, one: str, other: str) -> Run:
-        """From one to the other; CalledProcessError unless everything arrived."""
+        """Copy from one to the other. Raises CalledProcessError if the command fails."""
         began, peak, command = time.perf_counter(), 0, [*self.command, one, other]
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -67,22 +67,22 @@ class Tool:
 
 
 def _peak(process: int) -> int:
-    """Bytes, as the kernel counts them; unlike `ru_maxrss`, not those of us who started it. 0 = it has ended."""
+    """Return the peak bytes of a process, or 0 if it has ended. Unlike `ru_maxrss`, they exclude the parent's."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def ours(at_once: int) -> Tool:
-    """`skyferry copy`."""
+def skyferry(at_once: int) -> Tool:
+    """Return `skyferry copy` with this number of transfers."""
     environment = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     environment["SKYFERRY_LIMITS__LARGE_TRANSFERS"] = str(at_once)
     return Tool("skyferry", (sys.executable, "-m", "skyferry", "copy", "--json"), environment, LIMITS.memory)
 
 
 def rclone(clouds: Clouds, at_once: int, budget: int) -> Tool:
-    """Cut as ours, and as much at once."""
+    """Return rclone with parts and concurrency like Skyferry's."""
     part, parts = f"{LIMITS.part_size}B", LIMITS.part_concurrency
     cut = [f"--multi-thread-cutoff={part}", f"--multi-thread-chunk-size={part}", f"--azureblob-chunk-size={part}"]
     cut += [f"--multi-thread-streams={parts}", f"--azureblob-upload-concurrency={parts}", f"--transfers={at_once}"]
@@ -92,13 +92,13 @@ def rclone(clouds: Clouds, at_once: int, budget: int) -> Tool:
 
 
 class Pair:
-    """Objects in a bucket, and where they go: a new container each time."""
+    """A bucket of objects, copied to a new container each time."""
 
     def __init__(self, clouds: Clouds, source: S3Bucket, length: int) -> None:
         self._clouds, self._source, self._length = clouds, source, length
 
     def run(self, tool: Tool, count: int) -> Run:
-        """Copy so many of them; 0 is a small one."""
+        """Copy this many large objects; 0 copies a small one."""
         there = AzureContainer(self._clouds.azure_connection, self._clouds.azure)
         if tool.name == "skyferry":
             run = tool.run(self._source.url.replace("/?", f"/{count}/?", 1), there.url)
@@ -111,7 +111,7 @@ class Pair:
 
 
 def measure(pair: Pair, tools: Sequence[Tool], counts: Sequence[int]) -> None:
-    """The rows."""
+    """Measure each tool with each number of objects, and print the rows."""
     for tool in tools:
         idle = pair.run(tool, 0).peak
         for count in counts:
@@ -133,7 +133,7 @@ def main(length: int, most: int) -> None:
         source.put("0/small", Item(b"1"))
         for key in ["1/0.bin", *(f"{most}/{n}.bin" for n in range(most))]:
             source.client.upload_file(str(path), source.name, key)
-        tools = ours(most), rclone(clouds, most, 0), rclone(clouds, most, LIMITS.memory)
+        tools = skyferry(most), rclone(clouds, most, 0), rclone(clouds, most, LIMITS.memory)
         measure(Pair(clouds, source, length), tools, (1, most))
 
 

@@ -1,10 +1,10 @@
-"""500 objects of 0 bytes to 64 MiB along every ordered pair of folder, S3, Cloud Storage and Azure, each compared afterwards.
+"""500 objects of 0 bytes to 64 MiB between every ordered pair of folder, S3, Cloud Storage and Azure, verified afterwards.
 
     python -m bench.pairs [--objects N] [--largest BYTES]
 
-The servers are those of the tests (LocalStack, our Cloud Storage, Azurite), on this machine, and limit what is measured: the
-rates compare pairs, not providers. What arrived is read by the providers' own clients, and compared by `rclone check`
-(but for two keys that it cannot name); a difference ends the run.
+The servers are those of the tests (LocalStack, Skyferry's fake of Cloud Storage, Azurite) on this machine. They limit the
+rates, which compare pairs, not providers. The copies are read by the providers' own clients and compared by `rclone check`,
+except for two keys that it cannot name. A difference ends the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROW = "{:<8} {:<8} {:>8} {:>10} {:>9} {:>9}"
 
 
 def objects(count: int, largest: int) -> dict[str, Item]:
-    """Four fifths are at most 64 KiB; the others grow from there to `largest`, the last few being most of the bytes."""
+    """Make the objects. Four fifths have at most 64 KiB; the rest grow to `largest`, and the last few have most bytes."""
     keys = [*AWKWARD, *(f"plain/{n:03}.bin" for n in range(count - len(AWKWARD)))]
     small, small_to = count * 4 // 5, 2**16
     sizes = [0, *(round(small_to ** (n / small)) for n in range(1, small))]
@@ -44,16 +44,16 @@ def objects(count: int, largest: int) -> dict[str, Item]:
 
 
 def copy(one: Bucket, other: Bucket, folder: str) -> float:
-    """Seconds. Raises CalledProcessError unless everything arrived."""
+    """Copy a bucket and return the seconds. Raises CalledProcessError if the command fails."""
     began = time.monotonic()
     command = [str(Path(sys.executable).with_name("skyferry")), "copy", one.url, other.url, "--json"]
-    told = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE).stdout
-    assert json.loads(told)["complete"]
+    output = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE).stdout
+    assert json.loads(output)["complete"]
     return time.monotonic() - began
 
 
 def differences(arrived: dict[str, Item], wanted: dict[str, Item], carried: bool) -> list[str]:
-    """Keys."""
+    """Return the keys of objects that are missing, differ or were not wanted."""
     found = [key for key in wanted if key not in arrived or digest(arrived[key]) != digest(wanted[key])]
     if carried:
         found += [key for key in wanted if arrived[key].metadata != wanted[key].metadata]

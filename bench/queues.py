@@ -1,8 +1,8 @@
-"""How many messages a second the SQLite queue takes in, hands out and forgets, durably, in batches.
+"""Messages per second that the SQLite queue sends, receives and acknowledges durably, in batches.
 
     python bench/queues.py [--backlog N] [--batches N] [--size BYTES]
 
-Once on an empty queue, once on one with a backlog of a million, of which a tenth is delayed.
+Measured on an empty queue, and on one with a backlog of a million messages, a tenth of them delayed.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ BATCH = 256
 T = TypeVar("T")
 
 
-async def timed(batches: int, step: Callable[[int], Awaitable[T]]) -> tuple[float, list[T]]:
-    """Messages a second, and what the steps gave."""
+async def time_batches(batches: int, step: Callable[[int], Awaitable[T]]) -> tuple[float, list[T]]:
+    """Run the batches. Return the messages per second and the results."""
     begin = time.perf_counter()
     results = [await step(number) for number in range(batches)]
     return batches * BATCH / (time.perf_counter() - begin), results
 
 
 async def fill(queue: SqliteQueue, count: int, body: bytes) -> None:
-    """A backlog, every tenth message of it delayed."""
+    """Send a backlog, every tenth message delayed."""
     ready, late = Outgoing(body), Outgoing(body, delay=86_400.0)
     for _ in range(0, count, 10_000):
         await queue.send(([ready] * 9 + [late]) * 1000)
 
 
 async def measure(queue: SqliteQueue, batches: int, body: bytes) -> list[float]:
-    """Sent, received, acked and all three together, messages a second; then the milliseconds of a `depth`."""
+    """Return the messages per second sent, received, acknowledged and all three, then the milliseconds of a `depth`."""
     messages = [Outgoing(body)] * BATCH
 
     async def receive(_: int) -> list[Message]:
         return await queue.receive(BATCH, 0)
 
-    sent, _ = await timed(batches, lambda _: queue.send(messages))
-    received, got = await timed(batches, receive)
-    acked, _ = await timed(batches, lambda number: queue.ack(got[number]))
+    sent, _ = await time_batches(batches, lambda _: queue.send(messages))
+    received, got = await time_batches(batches, receive)
+    acked, _ = await time_batches(batches, lambda number: queue.ack(got[number]))
     begin = time.perf_counter()
     await queue.depth()
     return [sent, received, acked, 1 / (1 / sent + 1 / received + 1 / acked), (time.perf_counter() - begin) * 1000]

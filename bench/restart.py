@@ -1,10 +1,10 @@
-"""A large object between S3 and Cloud Storage, both ways, the process killed (`kill -9`) at 60 %, and started again.
+"""A large object between S3 and Cloud Storage, in both directions, with the process killed (`kill -9`) at 60 %.
 
     python -m bench.restart [--size 2GiB]
 
-To Cloud Storage once more as resumable upload, into a bucket whose retention policy keeps everything.
-The destination's server is behind a proxy that counts the bytes it is sent. Sent again may be the parts that were in
-flight, no more; the result is read by the providers' own clients, which also look for unfinished uploads.
+The copy to Cloud Storage is repeated as a resumable upload, into a bucket whose retention policy keeps every object. A proxy
+counts the bytes sent to the destination. After the restart, only the parts in flight may be sent again. The providers' own
+clients read the result and look for unfinished uploads.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ Cloud = S3Bucket | GcsBucket
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How the object is cut."""
+    """The parts of the object, with the defaults of limits.part_size and limits.part_concurrency."""
 
-    part_size: int = 8 * 2**20  # bytes; limits.part_size, and below limits.part_concurrency, as they are by default
+    part_size: int = 8 * 2**20  # bytes
     at_once: int = 4
 
     @property
     def environment(self) -> dict[str, str]:
-        """As the process is told."""
+        """The settings as environment variables."""
         parts = {"PART_SIZE": self.part_size, "PART_CONCURRENCY": self.at_once}
         return {f"SKYFERRY_LIMITS__{name}": str(value) for name, value in parts.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen."""
+    """The figures of one restart."""
 
-    killed_at: int  # bytes that had been sent
-    again: int  # bytes that were sent more than once
-    code: int  # of the second run
-    same: bool  # what arrived
-    orphans: int  # uploads, or parts of them, that nobody goes on with
+    killed_at: int  # bytes sent before
+    again: int  # bytes sent more than once
+    code: int  # exit code of the second run
+    same: bool  # the destination has the same content
+    orphans: int  # abandoned uploads or parts
 
 
 def fill(path: Path, length: int) -> None:
-    """Write so many bytes, no two MiB alike."""
+    """Write this many bytes, each MiB different."""
     with path.open("wb") as file:
         for n in range(0, length, 2**20):
             file.write(random.Random(n).randbytes(min(2**20, length - n)))
@@ -75,7 +75,7 @@ def put(bucket: Cloud, path: Path) -> None:
 
 
 class _Digest:
-    """A file to write to."""
+    """A writable file that computes the SHA-256."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -89,7 +89,7 @@ class _Digest:
 
 
 def digest(bucket: Cloud) -> str:
-    """SHA-256 of what its own client reads."""
+    """Return the SHA-256 of the object as the provider's own client reads it."""
     found = _Digest()
     if isinstance(bucket, S3Bucket):
         for chunk in bucket.client.get_object(Bucket=bucket.name, Key=KEY)["Body"].iter_chunks(2**20):
@@ -100,26 +100,26 @@ def digest(bucket: Cloud) -> str:
 
 
 def orphans(bucket: Cloud) -> int:
-    """Uploads, or parts of them, that nobody goes on with."""
+    """Return the number of abandoned uploads, or of their parts."""
     if isinstance(bucket, S3Bucket):
         return len(bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", []))
     return sum(blob.name != KEY for blob in bucket.client.list_blobs(bucket.bucket))
 
 
 class Restart:
-    """One object on its way; the folder is the processes' workspace."""
+    """One interrupted copy. The folder is the workspace of both processes."""
 
     def __init__(self, folder: Path, source: Cloud, destination: Cloud, cut: Cut) -> None:
         self._folder, self._source, self._destination, self._cut = folder, source, destination, cut
 
     async def run(self, server: str, path: Path) -> Outcome:
-        """Copy the file from one to the other, whose server is at this URL."""
+        """Copy the file, kill the process and start it again. `server` is the URL of the destination."""
         length = path.stat().st_size
         await asyncio.to_thread(put, self._source, path)
         async with FaultProxy(server) as proxy:
             process = await self._start(proxy.url, server)
             while _sent(proxy) < length * 0.6:
-                assert process.returncode is None, "it ended before it could be killed"
+                assert process.returncode is None, "the process ended before it could be killed"
                 await asyncio.sleep(0.005)
             process.send_signal(signal.SIGKILL)
             await process.wait()
@@ -131,7 +131,7 @@ class Restart:
         return Outcome(killed_at, again, code, arrived == wanted, orphans(self._destination))
 
     async def _start(self, proxy: str, server: str) -> asyncio.subprocess.Process:
-        """`skyferry copy`, which keeps its ledger in the folder."""
+        """Start `skyferry copy` with its ledger in the folder."""
         one = self._source.url.replace("/?", f"/{KEY}?", 1)
         two = self._destination.url.replace(server, proxy).replace("/?", f"/{KEY}?", 1)
         command = (sys.executable, "-m", "skyferry", "copy", one, two, "--json")
@@ -141,7 +141,7 @@ class Restart:
 
 
 def _sent(proxy: FaultProxy) -> int:
-    """Bytes of bodies that came."""
+    """Return the bytes of all request bodies."""
     return sum(exchange.received for exchange in proxy.exchanges)
 
 
@@ -151,7 +151,7 @@ def _digest_of(path: Path) -> str:
 
 
 async def measure(name: str, source: Cloud, destination: Cloud, server: str, length: int) -> None:
-    """One row."""
+    """Measure one direction and print a row."""
     began, cut = time.perf_counter(), Cut()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "content")

@@ -1,9 +1,10 @@
-"""CPU that three ways to speak S3 take of us: our own store, obstore, and Amazon's SDK. See docs/decisions/0009.
+"""CPU time of three S3 clients: Skyferry's store, obstore, and Amazon's SDK. See docs/decisions/0009.
 
     python bench/s3_clients.py [--requests N]
 
-On LocalStack (`python -m skyferry.testing.servers install localstack`), 4 KiB objects, 32 requests at a time. obstore and
-aiobotocore are measured where they are installed. CPU is this process's alone; the rate is mostly the server's.
+The server is LocalStack (`python -m skyferry.testing.servers install localstack`); objects have 4 KiB, with 32 requests at a
+time. obstore and aiobotocore are measured if they are installed. The CPU time is this process's alone; the server mostly
+determines the rate.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ Request = Callable[[int], Awaitable[object]]
 
 
 def cpu() -> float:
-    """Seconds of this process, its threads included."""
+    """Return the CPU seconds of this process, including its threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 async def measure(name: str, requests: int, request: Request) -> None:
-    """Prints one row."""
+    """Measure one request and print a row."""
     numbers = iter(range(requests))
 
     async def work() -> None:
@@ -51,8 +52,8 @@ async def measure(name: str, requests: int, request: Request) -> None:
     print(f"{name:24} {each:6.3f} ms CPU {requests / (time.perf_counter() - began):8.0f} requests/s")
 
 
-async def ours(place: S3Place, bucket: str, requests: int) -> None:
-    """With every checksum sent and every answer made into an ObjectMeta."""
+async def skyferry(place: S3Place, bucket: str, requests: int) -> None:
+    """Measure Skyferry's store, which sends every checksum and converts every answer to an ObjectMeta."""
     store, checksums, attributes = place.store(bucket), whole(DATA), Attributes(metadata={"stamp": "1"})
     await measure("skyferry write", requests, lambda n: store.write(f"k{n}", DATA, attributes, checksums))
     await measure("skyferry read", requests, lambda n: store.read(f"k{n}", 0, 8192))
@@ -60,7 +61,7 @@ async def ours(place: S3Place, bucket: str, requests: int) -> None:
 
 
 async def obstore(place: S3Place, bucket: str, requests: int) -> None:
-    """Without checksums: it neither sends nor tells them."""
+    """Measure obstore, which neither sends nor returns checksums."""
     module: Any = importlib.import_module("obstore")
     store = importlib.import_module("obstore.store").S3Store(
         bucket,
@@ -80,7 +81,7 @@ async def obstore(place: S3Place, bucket: str, requests: int) -> None:
 
 
 async def aiobotocore(place: S3Place, bucket: str, requests: int) -> None:
-    """With the same checksums as ours, its own validation of parameters and its retries off."""
+    """Measure aiobotocore with the same checksums, and without validation of parameters and retries."""
     session = importlib.import_module("aiobotocore.session").get_session()
     config = importlib.import_module("aiobotocore.config").AioConfig(
         s3={"addressing_style": "path"}, max_pool_connections=64, parameter_validation=False,
@@ -107,10 +108,10 @@ async def aiobotocore(place: S3Place, bucket: str, requests: int) -> None:
 
 
 async def main(requests: int) -> None:
-    """One after the other."""
+    """Measure the clients one after the other."""
     with localstack(["s3"]) as server:
         place = S3Place(S3Options(service="localstack", endpoint=server.url))
-        for client in (ours, obstore, aiobotocore):
+        for client in (skyferry, obstore, aiobotocore):
             try:
                 await client(place, await place.bucket(), requests)
             except ModuleNotFoundError as missing:

@@ -1,15 +1,15 @@
-"""Events and durable, verified copies a second through the whole worker, on the SQLite queue and ledger, in one process.
+"""Events and durable, verified copies per second through the whole worker, on SQLite queue and ledger, in one process.
 
     python -m bench.worker [--events N] [--copies N] [--profile]
 
-"decide": each event is fresh, of a key of its own, and older than what its destination holds: it is received, parsed,
-matched, claimed, decided, settled and acked, and no store is asked. "gone": the same of objects that are not there any
-more, so a store in memory is asked. "duplicate": the same events again, settled before. "copy": 4 KiB objects from one
-folder to another, each with fsync of file and folder, read back, SHA-256 and CRC32C, preconditions and stamp; "bare" does
-only what no durable copy can do without, in as many threads: read, write, fsync, rename, fsync of the folder. "Into
-memory" is a copy without what the destination's disk takes.
-User and system time and context switches are those of the whole process, for each event.
-With "metrics and logs" the observers are those of `skyferry run`, the lines go to a file.
+"decide": each event is new, has a distinct key, and is older than the version at the destination. It is received, parsed,
+matched, claimed, decided, settled and acknowledged without a request to a store. "gone": the same for objects that no longer
+exist, with requests to a store in memory. "duplicate": the same events again, settled before. "copy": 4 KiB objects from one
+folder to another, each with fsync of file and folder, reading back, SHA-256 and CRC32C, preconditions and stamp. "bare": only
+the steps that every durable copy needs, in as many threads: read, write, fsync, rename, fsync of the folder. "Into memory": a
+copy without the destination's disk.
+User time, system time and context switches are those of the whole process, per event.
+"metrics and logs" adds the observers of `skyferry run`, with the log in a file.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ ROW = "{:<34} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}"
 
 
 class Silence:
-    """Observes nothing."""
+    """Ignores all records."""
 
     def on(self, record: Record) -> None:
-        """Hear it."""
+        """Ignore one record."""
 
 
 def settings(folder: Path, source: str, destination: str = "") -> Settings:
-    """The embedded default, but for the stores."""
+    """Return the embedded default with these stores."""
     stores = {
         "source": {"url": source, "watch": False},
         "destination": {"url": destination or source.replace("source", "destination")},
@@ -79,15 +79,15 @@ def settings(folder: Path, source: str, destination: str = "") -> Settings:
 
 
 def events(provider: Provider, count: int, position: Position | None = None) -> list[Outgoing]:
-    """One for each object."""
+    """Make one event per object."""
     now = time.time()
     refs = [ObjectRef(provider, "source", f"{n % 100:02d}/{n}.bin") for n in range(count)]
     made = [ObjectEvent(str(uuid.uuid4()), Change.CREATED, ref, now, position=position, size=SIZE) for ref in refs]
     return [Outgoing(encode_event(event)) for event in made]
 
 
-async def place(chosen: Settings, messages: list[Outgoing]) -> None:
-    """Let the ledger know a newer version of each."""
+async def settle_newer(chosen: Settings, messages: list[Outgoing]) -> None:
+    """Settle a newer version of each object in the ledger."""
     reader, ledger, now = Reader(Routes(chosen)), open_ledger(chosen), time.time()
     for start in range(0, len(messages), 5000):
         parsed = [reader.parse(message.body, {}).events[0] for message in messages[start : start + 5000]]
@@ -105,7 +105,7 @@ async def place(chosen: Settings, messages: list[Outgoing]) -> None:
 
 
 async def fill(chosen: Settings, messages: list[Outgoing]) -> None:
-    """Put them into the queue."""
+    """Send the messages to the queue."""
     queue = open_queue(chosen)
     for start in range(0, len(messages), 5000):
         await queue.send(messages[start : start + 5000])
@@ -113,20 +113,20 @@ async def fill(chosen: Settings, messages: list[Outgoing]) -> None:
 
 
 class Spent:
-    """What a stretch of work takes of this process, all threads together: until `mark` was called last."""
+    """Time, CPU time and context switches of this process, all threads together, until the last `mark`."""
 
     def __init__(self) -> None:
         self.began, self.before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
 
     def mark(self) -> None:
-        """Count what was spent up to now."""
+        """Count up to now."""
         after, before = resource.getrusage(resource.RUSAGE_SELF), self.before
         self.seconds = time.perf_counter() - self.began
         self.user, self.system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
         self.switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw
 
     def row(self, name: str, count: int) -> str:
-        """Of the table."""
+        """Format a row of the table."""
         micros = (f"{spent / count * 1e6:,.0f}" for spent in (self.user, self.system))
         rate, switches = f"{count / self.seconds:,.0f}", f"{self.switches / count:.1f}"
         return ROW.format(name, count, f"{self.seconds:.2f}", rate, *micros, switches)
@@ -134,20 +134,20 @@ class Spent:
 
 @dataclass
 class UntilAcked:
-    """Marks each ack: what comes after the last one is only the waiting for more."""
+    """Marks each acknowledgement, so that waiting after the last one is not counted."""
 
     spent: Spent
     observer: Observer
 
     def on(self, record: Record) -> None:
-        """Hear it."""
+        """Pass one record on."""
         self.observer.on(record)
         if record.event == "message.acked":
             self.spent.mark()
 
 
 async def work(chosen: Settings, observer: Observer) -> Spent:
-    """What it takes to work the backlog off, up to the last ack."""
+    """Process the backlog and return its cost up to the last acknowledgement."""
     seen = UntilAcked(Spent(), observer)
     async with build(chosen, seen) as service:
         gc.freeze()  # as `skyferry run` does
@@ -156,18 +156,18 @@ async def work(chosen: Settings, observer: Observer) -> Spent:
     return seen.spent
 
 
-def observer(stack: ExitStack, folder: Path, told: bool) -> Observer:
-    """Those of `skyferry run`, or none."""
-    if not told:
+def open_observer(stack: ExitStack, folder: Path, observed: bool) -> Observer:
+    """Return the observers of `skyferry run`, or one that ignores all records."""
+    if not observed:
         return Silence()
     log = stack.enter_context((folder / "log").open("ab"))
     return Fanout([MetricsObserver(CollectorRegistry()), LogObserver(log, "json", "info")])
 
 
-def measure(name: str, chosen: Settings, messages: list[Outgoing], *, told: bool, profile: bool) -> None:
-    """One row."""
+def measure(name: str, chosen: Settings, messages: list[Outgoing], *, observed: bool, profile: bool) -> None:
+    """Measure the messages and print a row."""
     with ExitStack() as stack:
-        seen = observer(stack, chosen.workspace, told)
+        seen = open_observer(stack, chosen.workspace, observed)
         asyncio.run(fill(chosen, messages))
         profiler = cProfile.Profile() if profile else None
         if profiler:
@@ -180,7 +180,7 @@ def measure(name: str, chosen: Settings, messages: list[Outgoing], *, told: bool
 
 
 def bare(folder: Path, copies: int) -> Spent:
-    """What the disk allows."""
+    """Return the cost of the steps that every durable copy needs."""
     (folder / "bare").mkdir()
     parent = os.open(folder / "bare", os.O_RDONLY)
 
@@ -205,36 +205,42 @@ def bare(folder: Path, copies: int) -> Spent:
 def main(decisions: int, copies: int, profile: bool) -> None:
     """Print the table."""
     print(ROW.format("", "events", "seconds", "events/s", "user, us", "sys, us", "switches"))
-    # Nothing is deleted before the end: ext4 does not take what was freed in the last minutes, and searches long for the rest.
+    # Nothing is deleted before the end: ext4 does not reuse recently freed blocks and would search long for others.
     with tempfile.TemporaryDirectory(dir=".") as name:
-        for told in (False, True):
-            rows(Path(name) / ("told" if told else "silent"), decisions, copies, told=told, profile=profile)
+        for observed in (False, True):
+            rows(
+                Path(name) / ("observed" if observed else "silent"),
+                decisions,
+                copies,
+                observed=observed,
+                profile=profile,
+            )
 
 
-def rows(folder: Path, decisions: int, copies: int, *, told: bool, profile: bool) -> None:
-    """Those with these observers."""
-    suffix = ", metrics and logs" if told else ""
+def rows(folder: Path, decisions: int, copies: int, *, observed: bool, profile: bool) -> None:
+    """Print the rows with or without observers."""
+    suffix = ", metrics and logs" if observed else ""
     chosen = settings(folder / "decide", "memory://source")
     messages = events(Provider.MEMORY, decisions, OLDER)
-    asyncio.run(place(chosen, messages))
-    measure("decide" + suffix, chosen, messages, told=told, profile=profile)
+    asyncio.run(settle_newer(chosen, messages))
+    measure("decide" + suffix, chosen, messages, observed=observed, profile=profile)
     chosen = settings(folder / "gone", "memory://source")
     messages = events(Provider.MEMORY, decisions)
-    measure("gone" + suffix, chosen, messages, told=told, profile=profile)
-    measure("duplicate" + suffix, chosen, messages, told=told, profile=profile)
+    measure("gone" + suffix, chosen, messages, observed=observed, profile=profile)
+    measure("duplicate" + suffix, chosen, messages, observed=observed, profile=profile)
     chosen = settings(folder / "copy", "file://source")
     prepare(chosen.workspace, copies)
-    if not told:
+    if not observed:
         print(bare(chosen.workspace, copies).row("bare copy 4 KiB", copies), flush=True)
         lost = settings(folder / "lost", (chosen.workspace / "source").absolute().as_uri(), "memory://destination")
-        measure("copy 4 KiB into memory", lost, events(Provider.FILE, copies), told=told, profile=profile)
-    measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, copies), told=told, profile=profile)
+        measure("copy 4 KiB into memory", lost, events(Provider.FILE, copies), observed=observed, profile=profile)
+    measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, copies), observed=observed, profile=profile)
     made = sum(path.is_file() for path in (chosen.workspace / "destination").glob("[0-9]*/*"))
     assert made == copies, f"{made} of {copies} arrived"
 
 
 def prepare(folder: Path, copies: int) -> None:
-    """Sources, and a place for the copies."""
+    """Make the source objects and the destination folder."""
     (folder / "destination").mkdir()
     for n in range(copies):
         path = folder / "source" / f"{n % 100:02d}" / f"{n}.bin"
