@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench._counted import CountedQueue, pubsub, sqs
-from bench.held import LEASES, Load
+from bench._delivery_counts import CountedQueue, pubsub, sqs
+from bench.leases import LEASES, Load
 
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator

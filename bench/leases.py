@@ -1,6 +1,6 @@
 """Messages in flight for longer than their lease: the whole service on SQS and Pub/Sub, with slow and repeated copies.
 
-    python -m bench.held [--events 5000] [--longest 20] [--transfers 512] [--queue sqs] [--queue pubsub]
+    python -m bench.leases [--events 5000] [--longest 20] [--transfers 512] [--queue sqs] [--queue pubsub]
 
 Each event is sent 1.5 times on average, out of order. The lease is 5 seconds on SQS and 10 on Pub/Sub, and copies take 1 to
 20 seconds (a simulated store). A message whose lease expires is delivered again. The deliveries are those that the server
@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench._counted import CountedQueue, pubsub, sqs
+from bench._delivery_counts import CountedQueue, pubsub, sqs
 
 from skyferry.testing.servers import Missing, localstack
 from skyferry.testing.servers.pubsub import pubsub as emulator
