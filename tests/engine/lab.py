@@ -17,8 +17,9 @@ from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
-from skyferry.engine.resilience.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
@@ -91,10 +92,8 @@ class Lab:
         stores = {"source": self.source, "destination": self.destination}
         breakers = {name: Breaker(BreakerPolicy(), clock) for name in stores}
         context = EngineContext(ledger or self.ledger(), self.routes.by_name, breakers, clock, dice, self)
-        free = RateLimiter(0.0, clock)
         guarded = {
-            name: GuardedStore(store, Guards(breakers[name], free, free, clock, self, dice))
-            for name, store in stores.items()
+            name: protect_store(store, Protection(breakers[name], clock, self, dice)) for name, store in stores.items()
         }
         copier = Copier(guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100))
         queue = Counted(clock, self.lease, self.queue_state, self.received)

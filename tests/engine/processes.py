@@ -11,7 +11,8 @@ from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload

@@ -8,6 +8,7 @@ from types import MethodType
 from typing import Any
 
 from skyferry.engine.copy.resuming import Large
+from skyferry.engine.resilience.whole_reads import WholeReadsStore
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Change, Progress
 from skyferry.ports import ANY, Message, ObjectData, Retry, Settlement
@@ -41,7 +42,8 @@ def no_fence(worker: Any) -> None:
 
 def unconditional_writes(worker: Any) -> None:
     """A write that replaces whatever is there."""
-    store = worker._executor._copier.stores["destination"].inner
+    protected = _innermost(worker, "destination")
+    store = protected.inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.write(key, data, attributes, checksums, ANY)
@@ -49,18 +51,19 @@ def unconditional_writes(worker: Any) -> None:
     async def finish(upload: Any, parts: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.finish_upload(upload, parts, checksums, ANY)
 
-    worker._executor._copier.stores["destination"].inner = _Override(store, write=write, finish_upload=finish)
+    protected.inner = _Override(store, write=write, finish_upload=finish)
 
 
 def unverified_reads(worker: Any) -> None:
     """Bytes taken as they come, whatever the source declares."""
-    store = worker._executor._copier.stores["source"].inner
+    protected = _innermost(worker, "source")
+    store = protected.inner
 
     async def read(*args: Any, **kwargs: Any) -> ObjectData:
         got: ObjectData = await store.read(*args, **kwargs)
         return replace(got, meta=replace(got.meta, checksums=type(got.meta.checksums)()))
 
-    worker._executor._copier.stores["source"].inner = _Override(store, read=read)
+    protected.inner = _Override(store, read=read)
 
 
 def deletes_without_a_look(worker: Any) -> None:
@@ -116,7 +119,8 @@ def boundless_memory(worker: Any) -> None:
 
 def lost_races_win(worker: Any) -> None:
     """A refused write tried again without the condition."""
-    store = worker._executor._copier.stores["destination"].inner
+    protected = _innermost(worker, "destination")
+    store = protected.inner
 
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         try:
@@ -124,7 +128,7 @@ def lost_races_win(worker: Any) -> None:
         except PreconditionFailed:
             return await store.write(key, data, attributes, checksums, ANY)
 
-    worker._executor._copier.stores["destination"].inner = _Override(store, write=write)
+    protected.inner = _Override(store, write=write)
 
 
 def uploads_of_any_version(worker: Any) -> None:
@@ -141,6 +145,14 @@ def uploads_of_any_version(worker: Any) -> None:
         return Careless(**{field.name: getattr(due, field.name) for field in fields(due)})
 
     copier._large = careless
+
+
+def _innermost(worker: Any, name: str) -> WholeReadsStore:
+    """Return the innermost decorator that protects a store."""
+    store = worker._executor._copier.stores[name]
+    while not isinstance(store, WholeReadsStore):
+        store = store.inner
+    return store
 
 
 class _Override:

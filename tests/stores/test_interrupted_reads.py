@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, RateLimiter
-from skyferry.engine.resilience.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.protection import Protection, protect_store
+from skyferry.engine.resilience.retrying import RequestPolicy
 from skyferry.errors import VersionChanged
 from skyferry.model import Attributes
 from skyferry.ports import Clock, ObjectStore
@@ -45,13 +46,11 @@ class Case:
     proxy: FaultProxy
     target: str  # a part of the path of a request for bytes
 
-    def guarded(self, clock: Clock) -> GuardedStore:
+    def guarded(self, clock: Clock) -> ObjectStore:
         """As the engine uses it."""
-        breaker, unlimited = Breaker(BreakerPolicy(), clock), RateLimiter(0.0, clock)
-        at_once = Backoff(0.0, 0.0)
-        return GuardedStore(
-            self.store, Guards(breaker, unlimited, unlimited, clock, Deaf(), random.Random(1), backoff=at_once)
-        )
+        policy = RequestPolicy(backoff=Backoff(0.0, 0.0))
+        breaker = Breaker(BreakerPolicy(), clock)
+        return protect_store(self.store, Protection(breaker, clock, Deaf(), random.Random(1), policy))
 
 
 @asynccontextmanager

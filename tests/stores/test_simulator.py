@@ -130,11 +130,11 @@ async def test_a_request_may_fail_after_its_effect(fault: Fault) -> None:
     store = simulated(Planned(fault, late=True), timeout_after=0)
     with pytest.raises(SkyferryError):
         await put(store, "k")
-    assert (await store._inner.head("k")).size == 4
+    assert (await store.inner.head("k")).size == 4
     with pytest.raises(SkyferryError):
         await store.delete("k")
     with pytest.raises(ObjectNotFound):
-        await store._inner.head("k")
+        await store.inner.head("k")
 
 
 async def test_a_listing_may_break_off_in_the_middle() -> None:
@@ -217,7 +217,7 @@ async def test_latency_jitter_and_bandwidth_take_time() -> None:
     slow = SimulatedStore(MemoryStore("m", clock), SimulatorSettings(latency=0.5, jitter=0.25), clock)
     for _ in range(5):
         assert (
-            0.5 <= await took(clock, slow.abort_upload(await slow._inner.start_upload("k", 1, 1, Attributes()))) < 0.76
+            0.5 <= await took(clock, slow.abort_upload(await slow.inner.start_upload("k", 1, 1, Attributes()))) < 0.76
         )
     narrow = SimulatedStore(MemoryStore("m", clock), SimulatorSettings(bandwidth=1000), clock)
     both = asyncio.gather(put(narrow, "a", bytes(500)), put(narrow, "b", bytes(500)))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skyferry.engine.resilience.admission import Breaker
+from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.engine.telemetry import Reporter
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.routing.routes import Route

@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from skyferry.config.settings import SimulatorSettings
 from skyferry.config.units import window
@@ -33,6 +33,7 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, CopySource, ObjectData, ObjectStore, Part, Precondition, Upload
+from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.ports.inspection import BucketFacts, InspectableStore
 
 T = TypeVar("T")
@@ -79,28 +80,24 @@ class _Request:
     dice: float  # in [0, 1): the share of the jitter, the place of the flipped byte or of the break
 
 
-class SimulatedStore:
-    """An ObjectStore around another."""
+class SimulatedStore(StoreDecorator):
+    """An ObjectStore whose requests fail by plan, or at random."""
 
     def __init__(
         self, inner: ObjectStore, settings: SimulatorSettings, clock: Clock, script: Sequence[Planned] = ()
     ) -> None:
-        """The first line of `script` that fits a request decides its fault; the settings' rates where none does."""
-        self.name, self.traits, self.copy_source = inner.name, inner.traits, inner.copy_source
-        self._inner, self._settings, self._clock, self._script = inner, settings, clock, tuple(script)
+        """The first line of `script` that matches a request decides its fault; otherwise the rates of the settings do."""
+        super().__init__(QuotaStore(inner, settings.quota) if settings.quota else inner)
+        self._bare, self._settings, self._clock, self._script = inner, settings, clock, tuple(script)
         self._dice = random.Random(settings.seed)  # noqa: S311 - repeatable on purpose
         self._counts: Counter[str] = Counter()
         self._began = clock.monotonic()
         self._windows = [window(text) for text in settings.outages]
         self._free_at = 0.0  # when the simulated line is free again
-        self._room = _Room(inner, settings.quota)
-
-    async def head(self, key: str) -> ObjectMeta:
-        return await self._do(self._next("head", key), 0, lambda: self._inner.head(key))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
         request = self._next("read", key)
-        got = await self._do(request, 0, lambda: self._inner.read(key, start, length, version=version))
+        got = await self._do(request, 0, self._read, key, start, length, version)
         await self._transmit(len(got.data))
         if not got.data:
             return got
@@ -113,88 +110,10 @@ class SimulatedStore:
             return replace(got, data=got.data[:at])
         return got
 
-    async def write(
-        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
-    ) -> ObjectMeta:
-        request = self._next("write", key)
-
-        async def write() -> ObjectMeta:
-            await self._room.count()
-            with self._room.needed(key, len(data)):
-                return self._room.holds(await self._inner.write(key, data, attributes, checksums, when))
-
-        return await self._do(request, len(data), write)
-
-    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
-        request = self._next("start_upload", key)
-
-        async def start() -> Upload:
-            await self._room.count()
-            with self._room.needed(key, size):
-                upload = await self._inner.start_upload(key, size, part_size, attributes)
-                self._room.uploads[upload.id] = size
-                return upload
-
-        return await self._do(request, 0, start)
-
-    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        request = self._next("write_part", upload.key)
-        return await self._do(request, len(data), lambda: self._inner.write_part(upload, number, data, crc32c))
-
-    async def finish_upload(
-        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
-    ) -> ObjectMeta:
-        request = self._next("finish_upload", upload.key)
-
-        async def finish() -> ObjectMeta:
-            meta = self._room.holds(await self._inner.finish_upload(upload, parts, checksums, when))
-            self._room.uploads.pop(upload.id, None)
-            return meta
-
-        return await self._do(request, 0, finish)
-
-    async def abort_upload(self, upload: Upload) -> None:
-        request = self._next("abort_upload", upload.key)
-
-        async def abort() -> None:
-            await self._inner.abort_upload(upload)
-            self._room.uploads.pop(upload.id, None)
-
-        await self._do(request, 0, abort)
-
-    async def uploaded_parts(self, upload: Upload) -> list[Part]:
-        request = self._next("uploaded_parts", upload.key)
-        return await self._do(request, 0, lambda: self._inner.uploaded_parts(upload))
-
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         await self._begin(self._next("uploads", prefix), 0)
-        async for upload in self._inner.uploads(prefix):
+        async for upload in self.inner.uploads(prefix):
             yield upload
-
-    async def copy_from(
-        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
-    ) -> ObjectMeta:
-        request = self._next("copy_from", key)
-
-        async def copy() -> ObjectMeta:
-            await self._room.count()
-            with self._room.needed(key, found.size):
-                return self._room.holds(await self._inner.copy_from(source, found, key, attributes, when))
-
-        return await self._do(request, 0, copy)
-
-    async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
-        request = self._next("copy_part", upload.key)
-        return await self._do(request, 0, lambda: self._inner.copy_part(upload, number, source, found))
-
-    async def delete(self, key: str, when: Precondition = ANY) -> None:
-        request = self._next("delete", key)
-
-        async def delete() -> None:
-            await self._inner.delete(key, when)
-            self._room.sizes.pop(key, None)
-
-        await self._do(request, 0, delete)
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         request = self._next("list", prefix)
@@ -202,7 +121,7 @@ class SimulatedStore:
         broken = request.fault in (Fault.TIMEOUT, Fault.RESET)
         left = int(request.dice * PAGE) if broken and request.late else 0
         if left or not broken:
-            async for meta in self._inner.list(prefix, after):
+            async for meta in self.inner.list(prefix, after):
                 yield meta
                 left -= 1
                 if left == 0:
@@ -211,13 +130,10 @@ class SimulatedStore:
             await self._break(request)
 
     async def inspect(self) -> BucketFacts:
-        """Of what is inside: it costs no request."""
-        if isinstance(self._inner, InspectableStore):
-            return await self._inner.inspect()
+        """Inspect the store inside; this counts as no request."""
+        if isinstance(self._bare, InspectableStore):
+            return await self._bare.inspect()
         raise Unsupported(where=self.name)
-
-    async def close(self) -> None:
-        await self._inner.close()
 
     # --- one request ----------------------------------------------------------------------------------------------
 
@@ -239,13 +155,18 @@ class SimulatedStore:
             rolled -= rate
         return None
 
-    async def _do(self, request: _Request, size: int, call: Callable[[], Awaitable[T]]) -> T:
-        await self._begin(request, size)
+    async def _request(
+        self, operation: Operation, key: str, size: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any
+    ) -> T:
+        return await self._do(self._next(operation.name, key), size if operation.sends else 0, call, *args)
+
+    async def _do(self, request: _Request, sent: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        await self._begin(request, sent)
         if request.fault in (Fault.TIMEOUT, Fault.RESET):
             if request.late:
-                await call()
+                await call(*args)
             await self._break(request)
-        return await call()
+        return await call(*args)
 
     async def _begin(self, request: _Request, size: int) -> None:
         """The way there; raises what the request is refused with."""
@@ -281,40 +202,68 @@ class SimulatedStore:
         return f"{self.name} {request.key}"
 
 
-class _Room:
-    """The room under a quota, as seen through one SimulatedStore: others who write into the bucket are not counted."""
+class QuotaStore(StoreDecorator):
+    """Refuses writes beyond a quota of bytes, as seen through this store: other writers to the bucket are not counted."""
 
     def __init__(self, inner: ObjectStore, quota: int) -> None:
-        self._inner, self._quota = inner, quota
-        self._counting, self._counted = asyncio.Lock(), not quota
+        super().__init__(inner)
+        self._quota = quota
+        self._counting, self._counted = asyncio.Lock(), False
         self._writing = 0
-        self.sizes: dict[str, int] = {}  # by key
-        self.uploads: dict[str, int] = {}  # by id
+        self._sizes: dict[str, int] = {}  # by key
+        self._uploads: dict[str, int] = {}  # by id
 
-    async def count(self) -> None:
-        """Look what is there, once, if there is a quota to keep."""
+    async def write(
+        self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        async with self._room(key, len(data)):
+            return self._take(await self.inner.write(key, data, attributes, checksums, when))
+
+    async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
+        async with self._room(key, size):
+            upload = await self.inner.start_upload(key, size, part_size, attributes)
+            self._uploads[upload.id] = size
+            return upload
+
+    async def finish_upload(
+        self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        meta = self._take(await self.inner.finish_upload(upload, parts, checksums, when))
+        self._uploads.pop(upload.id, None)
+        return meta
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self.inner.abort_upload(upload)
+        self._uploads.pop(upload.id, None)
+
+    async def copy_from(
+        self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
+    ) -> ObjectMeta:
+        async with self._room(key, found.size):
+            return self._take(await self.inner.copy_from(source, found, key, attributes, when))
+
+    async def delete(self, key: str, when: Precondition = ANY) -> None:
+        await self.inner.delete(key, when)
+        self._sizes.pop(key, None)
+
+    @asynccontextmanager
+    async def _room(self, key: str, size: int) -> AsyncIterator[None]:
+        """Reserve room for a write. Raise QuotaExceeded if there is none; a write frees what it replaces."""
         async with self._counting:
             if not self._counted:
-                self.sizes = {meta.key: meta.size async for meta in self._inner.list()}
+                self._sizes = {meta.key: meta.size async for meta in self.inner.list()}
                 self._counted = True
-
-    @contextmanager
-    def needed(self, key: str, size: int) -> Iterator[None]:
-        """Raises QuotaExceeded if it is not there; what the key holds now is freed by the write."""
-        if self._quota:
-            used = sum(self.sizes.values()) + sum(self.uploads.values()) + self._writing
-            if used - self.sizes.get(key, 0) + size > self._quota:
-                raise QuotaExceeded(
-                    f"simulated: {used} of {self._quota} bytes are used", where=key, hint="raise simulator.quota"
-                )
+        used = sum(self._sizes.values()) + sum(self._uploads.values()) + self._writing
+        if used - self._sizes.get(key, 0) + size > self._quota:
+            raise QuotaExceeded(
+                f"simulated: {used} of {self._quota} bytes are used", where=key, hint="raise simulator.quota"
+            )
         self._writing += size
         try:
             yield
         finally:
             self._writing -= size
 
-    def holds(self, meta: ObjectMeta) -> ObjectMeta:
-        """It was written."""
-        if self._quota:
-            self.sizes[meta.key] = meta.size
+    def _take(self, meta: ObjectMeta) -> ObjectMeta:
+        self._sizes[meta.key] = meta.size
         return meta

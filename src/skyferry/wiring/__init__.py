@@ -1,8 +1,8 @@
 """Settings to a running service: the only package that names adapters. A new one is one branch in `opener`."""
 
 from skyferry.wiring.doubting import DoubtingLedger
-from skyferry.wiring.guards import guarded, patient
 from skyferry.wiring.opener import Opener, open_ledger, open_queue, owner
+from skyferry.wiring.protection import protect_opened, wait_out_outages
 from skyferry.wiring.service import Parts, Reader, build, lossy, watchers
 
 __all__ = [
@@ -11,11 +11,11 @@ __all__ = [
     "Parts",
     "Reader",
     "build",
-    "guarded",
     "lossy",
     "open_ledger",
     "open_queue",
     "owner",
-    "patient",
+    "protect_opened",
+    "wait_out_outages",
     "watchers",
 ]

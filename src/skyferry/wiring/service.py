@@ -29,9 +29,9 @@ from skyferry.engine.dead_letters.intercept import ReturningQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.orphans import Here, Leftovers
-from skyferry.engine.resilience.admission import MemoryBudget
-from skyferry.engine.resilience.guarded import GuardedStore
 from skyferry.engine.resilience.health import Health
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.protection import protect_store
 from skyferry.engine.service import Assembly, Service, Source
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.detect import Parsed, parse_message
@@ -47,10 +47,10 @@ from skyferry.status import Status
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
 from skyferry.wiring.destinations import known_destinations, probes
-from skyferry.wiring.guards import breaker_of, guards_of
 from skyferry.wiring.identities import moved
 from skyferry.wiring.marks import marks
 from skyferry.wiring.opener import Opener
+from skyferry.wiring.protection import build_breaker, build_protection
 from skyferry.wiring.special import SpecialReports
 
 FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
@@ -122,14 +122,14 @@ async def build(
     context = EngineContext(
         ledger=memory,
         routes=routes.by_name,
-        breakers={s: breaker_of(settings, clock) for s in used},
+        breakers={s: build_breaker(settings, clock) for s in used},
         clock=clock,
         random=random.SystemRandom(),
         observer=observer,
     )
     folders = {} if find else _folders(settings, routes, context.ledger)
-    guards = {s: guards_of(settings, s, context.breakers[s], observer, clock) for s in used}
-    stores = {s: GuardedStore(inner[s], guards[s]) for s in used}
+    protections = {s: build_protection(settings, s, context.breakers[s], observer, clock) for s in used}
+    stores = {s: protect_store(inner[s], protections[s]) for s in used}
     queues = [HeardQueue(opener.queue(q.name), clock) for q in settings.queues]
     reader = Reader(routes)
     redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
@@ -144,14 +144,14 @@ async def build(
             queues=queues,
             stores=list(stores.values()),
             sources=(find or watchers)(Parts(settings, routes, context, stores, queues[0], folders, specials)),
-            waiting=lambda: {s: g.requests.waiting + g.bytes.waiting for s, g in guards.items()},
+            waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             keep=settings.ledger.retention,
             outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
             probes=probes(filled),
-            overdue=lambda: {s: store.overdue() for s, store in stores.items()},
+            overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             leftovers=Leftovers(context, Here(routes.leads, worker.has, stores, copier.give_up)),
         )
     )

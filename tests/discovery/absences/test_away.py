@@ -9,7 +9,8 @@ import pytest
 from skyferry.engine.copy.copier import AWAY, Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, Released, Skipped
 from skyferry.routing.routes import Route

@@ -15,7 +15,7 @@ from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue

@@ -19,7 +19,7 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.orphans import Here, Leftovers
-from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger

@@ -14,8 +14,11 @@ import pytest
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, Lane, MemoryBudget, RateLimiter, Slot
-from skyferry.engine.resilience.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.protection import Protection, protect_store
+from skyferry.engine.resilience.retrying import RequestPolicy
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
@@ -258,9 +261,9 @@ class Stalling(MemoryStore):
 
 async def test_a_store_that_stalls_is_a_timeout(bench: Bench) -> None:
     """Never a hang."""
-    unlimited = RateLimiter(0.0, bench.clock)
     breaker = Breaker(BreakerPolicy(), bench.clock)
-    guards = Guards(breaker, unlimited, unlimited, bench.clock, Silence(), random.Random(1), timeout=0.01, tries=1)
-    bench.stores["s"] = GuardedStore(Stalling("s", bench.clock), guards)
+    policy = RequestPolicy(timeout=0.01, tries=1)
+    protection = Protection(breaker, bench.clock, Silence(), random.Random(1), policy)
+    bench.stores["s"] = protect_store(Stalling("s", bench.clock), protection)
     with pytest.raises(StoreTimeout):
         await bench.run()

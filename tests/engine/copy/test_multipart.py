@@ -14,7 +14,7 @@ from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ConnectionLost
 from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.native import encode_event

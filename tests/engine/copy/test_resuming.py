@@ -15,7 +15,8 @@ from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.resilience.admission import Lane, MemoryBudget, Slot
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, Claim

@@ -6,15 +6,10 @@ import asyncio
 
 import pytest
 
-from skyferry.engine.resilience.admission import (
-    Breaker,
-    BreakerPolicy,
-    BreakerState,
-    Lane,
-    MemoryBudget,
-    RateLimiter,
-    Slot,
-)
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy, BreakerState
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.rate_limit import RateLimiter
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.errors import Unsupported
 from skyferry.testing.clock import ManualClock
 

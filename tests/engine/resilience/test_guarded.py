@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, RateLimiter
-from skyferry.engine.resilience.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.protection import Protection, protect_store
+from skyferry.engine.resilience.retrying import RequestPolicy, RetryingStore
 from skyferry.errors import (
     BucketNotFound,
     ConnectionLost,
@@ -27,6 +28,8 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryProvider, MemoryStore
 from skyferry.testing.clock import ManualClock
+
+AT_ONCE = RequestPolicy(backoff=Backoff(0.0, 0.0))
 
 
 class Trace:
@@ -71,9 +74,8 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     """Once each, and then they work; the copy source and the traits are those of the store inside."""
     clock, trace = ManualClock(), Trace()
     store = Shaky("d", clock, None, MemoryProvider())
-    breaker, unlimited = Breaker(BreakerPolicy(failures=2), clock), RateLimiter(0.0, clock)
-    guards = Guards(breaker, unlimited, unlimited, clock, trace, random.Random(1), backoff=Backoff(0.0, 0.0))
-    guarded = GuardedStore(store, guards)
+    breaker = Breaker(BreakerPolicy(failures=2), clock)
+    guarded = protect_store(store, Protection(breaker, clock, trace, random.Random(1), AT_ONCE))
     assert (guarded.copy_source, guarded.traits) == (store.copy_source, store.traits)
     assert store.copy_source is not None
     found = await store.write("k", b"x" * 25, Attributes(), Checksums())
@@ -101,10 +103,10 @@ class Exhausted(MemoryStore):
 async def test_what_this_process_lacks_opens_no_breaker() -> None:
     """Nor does it count as an answer of the store."""
     clock = ManualClock()
-    breaker, unlimited = Breaker(BreakerPolicy(failures=1), clock), RateLimiter(0.0, clock)
-    guards = Guards(breaker, unlimited, unlimited, clock, Trace(), random.Random(1), backoff=Backoff(0.0, 0.0))
+    breaker = Breaker(BreakerPolicy(failures=1), clock)
+    protection = Protection(breaker, clock, Trace(), random.Random(1), AT_ONCE)
     with pytest.raises(OutOfResources):
-        await GuardedStore(Exhausted("d", clock), guards).head("k")
+        await protect_store(Exhausted("d", clock), protection).head("k")
     assert breaker.admits() == 0.0
     assert not breaker.healthy("read", 0.0)
 
@@ -133,10 +135,8 @@ async def test_a_request_may_take_longer_the_more_it_carries() -> None:
     """Else a line that is slow, or shared by many parts, would never carry any of them to its end."""
     clock, data = ManualClock(), bytes(2**20)
     store = Slow("d", clock, None, MemoryProvider())
-    breaker, unlimited = Breaker(BreakerPolicy(), clock), RateLimiter(0.0, clock)
-    guarded = GuardedStore(
-        store, Guards(breaker, unlimited, unlimited, clock, Trace(), random.Random(1), timeout=0.01, tries=1)
-    )
+    breaker, policy = Breaker(BreakerPolicy(), clock), RequestPolicy(timeout=0.01, tries=1)
+    guarded = protect_store(store, Protection(breaker, clock, Trace(), random.Random(1), policy))
     with pytest.raises(StoreTimeout):
         await guarded.write("k", b"", Attributes(), Checksums())
     await guarded.write("k", data, Attributes(), Checksums())
@@ -164,14 +164,17 @@ class Paged(MemoryStore):
             raise error
 
 
-def paged(*plan: tuple[int, StoreError], kind: type[Paged] = Paged) -> tuple[Paged, GuardedStore]:
-    clock = ManualClock()
+def paged(
+    *plan: tuple[int, StoreError],
+    kind: type[Paged] = Paged,
+    clock: ManualClock | None = None,
+    trace: Trace | None = None,
+) -> tuple[Paged, RetryingStore]:
+    clock = clock or ManualClock()
     store = kind("d", clock, None, MemoryProvider())
-    store.plan, unlimited = list(plan), RateLimiter(0.0, clock)
-    breaker, random_ = Breaker(BreakerPolicy(), clock), random.Random(1)
-    return store, GuardedStore(
-        store, Guards(breaker, unlimited, unlimited, clock, Trace(), random_, backoff=Backoff(0.0, 0.0))
-    )
+    store.plan = list(plan)
+    protection = Protection(Breaker(BreakerPolicy(), clock), clock, trace or Trace(), random.Random(1), AT_ONCE)
+    return store, protect_store(store, protection)
 
 
 async def test_a_listing_goes_on_after_what_passes() -> None:
@@ -244,13 +247,13 @@ async def test_who_is_told_to_come_back_late_does_not_wait_here() -> None:
 
 async def test_a_listing_in_another_order_is_noticed_once_and_misses_nothing() -> None:
     """As that of SeaweedFS. A key that comes twice in a row is given once."""
-    store, guarded = paged()
+    trace = Trace()
+    store, guarded = paged(trace=trace)
     store.keys = ["a", "a/b", "a/b", "a-b", "b", "a0"]
     for _ in range(2):
         assert [found.key async for found in guarded.list()] == ["a", "a/b", "a-b", "b", "a0"]
     assert (guarded.traits.order, store.traits.order) == ("none", "bytes")
-    assert isinstance(guarded.guards.observer, Trace)
-    assert guarded.guards.observer.told == [("store.disordered", "a-b")]
+    assert trace.told == [("store.disordered", "a-b")]
 
 
 @pytest.mark.parametrize(
@@ -280,15 +283,15 @@ class Hurried(ManualClock):
 
 async def test_an_outage_is_waited_out_as_long_as_patience_says() -> None:
     """However many tries that takes, whatever the store asks for. A refused identity is not waited for."""
-    store, shaky = paged(*[(0, StoreUnavailable())] * 9, *[(2, Throttled(retry_after=100.0))] * 9)
     clock = Hurried()
-    guards = replace(shaky.guards, clock=clock, breaker=Breaker(BreakerPolicy(), clock))
-    patient = GuardedStore(store, replace(guards, patience=1000.0))
+    plan = [(0, StoreUnavailable())] * 9 + [(2, Throttled(retry_after=100.0))] * 9
+    store, guarded = paged(*plan, clock=clock)
+    patient = guarded.with_patience(1000.0)
     assert [found.key async for found in patient.list()] == ["b", "a", "d", "c"]
     assert clock.monotonic() == 900.0
     store.plan = [(0, Throttled(retry_after=100.0))] * 9
     with pytest.raises(Throttled):
-        await anext(GuardedStore(store, replace(guards, patience=50.0)).list())
+        await anext(guarded.with_patience(50.0).list())
     assert clock.monotonic() == 950.0
     store.plan = [(0, IdentityRefused())] * 9
     with pytest.raises(IdentityRefused):

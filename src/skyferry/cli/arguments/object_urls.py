@@ -115,9 +115,9 @@ def opened(wanted: Named, opener: Opener) -> ObjectStore:
 
 def guarded(wanted: Named, opener: Opener) -> ObjectStore:
     """The same, and what fails and may pass is tried again."""
-    from skyferry.wiring import guarded
+    from skyferry.wiring import protect_opened
 
-    return guarded(opener, opened(wanted, opener))
+    return protect_opened(opener, opened(wanted, opener))
 
 
 def only(wanted: Named, settings: Settings) -> Settings:

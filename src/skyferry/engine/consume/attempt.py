@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from skyferry.engine.resilience.admission import Slot
+from skyferry.engine.resilience.transfer_slots import Slot
 from skyferry.errors import Fenced, LedgerError
 from skyferry.model import Claim, Part, Progress
 

@@ -12,7 +12,7 @@ from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions as decide
 from skyferry.engine.copy.copier import Attempt, Copier
-from skyferry.engine.resilience.admission import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import Lane, Slot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
+from skyferry.ports.decorators import QueueDecorator
 from skyferry.status import HealthCheck
 
 OVERDUE = 10.0  # seconds that a receive may take longer than it was asked to wait
@@ -47,12 +48,12 @@ def judge(name: str, heard: Heard, now: float) -> HealthCheck:
     return HealthCheck("queue", name, "ok")
 
 
-class HeardQueue:
+class HeardQueue(QueueDecorator):
     """An `EventQueue` like the one inside, which remembers in `heard` how it answers."""
 
     def __init__(self, queue: EventQueue, clock: Clock) -> None:
-        self.name, self.lease = queue.name, queue.lease
-        self._queue, self._clock = queue, clock
+        super().__init__(queue)
+        self._clock = clock
         self.heard = Heard(clock.monotonic())
 
     @property
@@ -64,7 +65,7 @@ class HeardQueue:
         heard = self.heard
         heard.due = self._clock.monotonic() + wait
         try:
-            messages = await self._queue.receive(limit, wait)
+            messages = await self.inner.receive(limit, wait)
         except QueueError as error:
             heard.failure = str(error)
             raise
@@ -81,7 +82,7 @@ class HeardQueue:
         heard = self.heard
         try:
             async with asyncio.timeout(patience):
-                heard.depth, heard.unsampled = await self._queue.depth(), ""
+                heard.depth, heard.unsampled = await self.inner.depth(), ""
         except TimeoutError:
             if not hurried:
                 heard.depth, heard.unsampled = None, f"no answer within {patience:g} s"
@@ -90,26 +91,11 @@ class HeardQueue:
         heard.sampled = self._clock.monotonic()
         return heard.depth
 
-    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
-        return await self._queue.extend(messages, seconds)
-
-    async def ack(self, messages: Sequence[Message]) -> None:
-        await self._queue.ack(messages)
-
-    async def release(self, messages: Sequence[Message], delay: float) -> None:
-        await self._queue.release(messages, delay)
-
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         try:
-            ids = await self._queue.send(messages)
+            ids = await self.inner.send(messages)
         except QueueError as error:
             self.heard.unsent, self.heard.sent = str(error), self._clock.monotonic()
             raise
         self.heard.unsent = ""
         return ids
-
-    async def depth(self) -> Depth:
-        return await self._queue.depth()
-
-    async def close(self) -> None:
-        await self._queue.close()

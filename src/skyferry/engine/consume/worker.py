@@ -20,7 +20,7 @@ from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.orphans import end_redriven
-from skyferry.engine.resilience.admission import Breaker, BreakerState
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState
 from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim

@@ -14,7 +14,7 @@ from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import digest
 from skyferry.engine.copy.multipart import PartCopier, PartLimits
 from skyferry.engine.copy.strategy import Way, can_copy_server_side, choose
-from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ObjectNotFound, PreconditionFailed
 from skyferry.model import Change, Checksums, ObjectMeta, Placement, Receipt, Transfer
 from skyferry.ports import ANY, Clock, Done, ObjectData, ObjectStore, Offload, Precondition, Released, Skipped

@@ -17,7 +17,7 @@ from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import PartDigests
 from skyferry.engine.copy.resuming import Large, agreed, give_up, lengths
-from skyferry.engine.resilience.admission import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload

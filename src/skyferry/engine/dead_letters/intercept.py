@@ -14,7 +14,8 @@ from dataclasses import replace
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import Depth, EventQueue, Filter, Ledger, Message, Outgoing, letters
+from skyferry.ports import EventQueue, Filter, Ledger, Message, Outgoing, letters
+from skyferry.ports.decorators import QueueDecorator
 
 MOMENT = 2.0**-20  # seconds, less than two deaths of one letter are apart
 AGAIN = 1.0  # seconds after which messages come again where the ledger did not answer
@@ -57,7 +58,7 @@ def _own(attributes: letters.Pairs) -> letters.Pairs:
     return letters.marked(attributes, letter) if letter else letters.arriving(attributes)
 
 
-class ReturningQueue:
+class ReturningQueue(QueueDecorator):
     """An EventQueue like the one inside; what comes back to it as a dead letter is redriven, and never seen by the worker.
 
     No attribute of ours gets past it: what the worker finds of them comes from this process. What was in a letter that
@@ -65,19 +66,19 @@ class ReturningQueue:
     """
 
     def __init__(self, queue: EventQueue, ledger: Ledger, reporter: Reporter) -> None:
-        self.name, self.lease = queue.name, queue.lease
-        self._queue, self._ledger, self._reporter = queue, ledger, reporter
+        super().__init__(queue)
+        self._ledger, self._reporter = ledger, reporter
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """Raises LedgerError too."""
-        messages = await self._queue.receive(limit, wait)
+        messages = await self.inner.receive(limit, wait)
         marked = [m for m in messages if any(name.startswith(letters.PREFIX) for name, _ in m.attributes)]
         if not marked:
             return messages
         try:
             found = await readmit(self._ledger, marked)
         except LedgerError:
-            await self._queue.release(messages, AGAIN)
+            await self.inner.release(messages, AGAIN)
             raise
         await self._ack(found)
         gone = {m.id for m in (*found.redriven, *found.stale)}  # receipts may be the same, at Azure
@@ -89,27 +90,9 @@ class ReturningQueue:
         self._reporter.report_redelivery(self.name, "redriven", found.redriven)
         self._reporter.report_redelivery(self.name, "stale", found.stale)
         try:
-            await self._queue.ack(done)
+            await self.inner.ack(done)
         except QueueError as error:  # they come again, and are stale
             self._reporter.report_queue_failure(self.name, error)
-
-    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
-        return await self._queue.extend(messages, seconds)
-
-    async def ack(self, messages: Sequence[Message]) -> None:
-        await self._queue.ack(messages)
-
-    async def release(self, messages: Sequence[Message], delay: float) -> None:
-        await self._queue.release(messages, delay)
-
-    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
-        return await self._queue.send(messages)
-
-    async def depth(self) -> Depth:
-        return await self._queue.depth()
-
-    async def close(self) -> None:
-        await self._queue.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance as stamp
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta
-from skyferry.ports import Clock, DeadLetter, Done, Filter, Ledger, Message, ObjectStore, Settlement
+from skyferry.ports import Clock, DeadLetter, Done, EventQueue, Filter, Ledger, Message, ObjectStore, Settlement
+from skyferry.ports.decorators import FINISH_UPLOAD, WRITE, Operation, QueueDecorator, StoreDecorator
 
 
 class Rules:
@@ -163,17 +164,21 @@ class Watched:
         return getattr(self._port, name)
 
 
-class WatchedQueue(Watched):
+class WatchedQueue(QueueDecorator):
     """An EventQueue."""
 
+    def __init__(self, inner: EventQueue, rules: Rules) -> None:
+        super().__init__(inner)
+        self._rules = rules
+
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        messages: list[Message] = await self._port.receive(limit, wait)
+        messages = await self.inner.receive(limit, wait)
         self._rules.received(messages)
         return messages
 
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._rules.acking(messages)
-        await self._port.ack(messages)
+        await self.inner.ack(messages)
 
 
 class WatchedSink(Watched):
@@ -193,15 +198,15 @@ class WatchedLedger(Watched):
         return answers
 
 
-class WatchedDestination(Watched):
+class WatchedDestination(StoreDecorator):
     """An ObjectStore that objects are copied to."""
 
-    async def write(self, *args: Any) -> ObjectMeta:
-        meta: ObjectMeta = await self._port.write(*args)
-        await self._rules.written(await self._port.head(meta.key))
-        return meta
+    def __init__(self, inner: ObjectStore, rules: Rules) -> None:
+        super().__init__(inner)
+        self._rules = rules
 
-    async def finish_upload(self, *args: Any) -> ObjectMeta:
-        meta: ObjectMeta = await self._port.finish_upload(*args)
-        await self._rules.written(await self._port.head(meta.key))
-        return meta
+    async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
+        answer = await call(*args)
+        if operation in (WRITE, FINISH_UPLOAD):
+            await self._rules.written(await self.inner.head(key))
+        return answer

@@ -20,13 +20,15 @@ from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.dead_letters.intercept import ReturningQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.resilience.admission import Breaker, BreakerPolicy, MemoryBudget, RateLimiter
-from skyferry.engine.resilience.guarded import GuardedStore, Guards
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
-from skyferry.ports import EventQueue, Filter, ObjectData, Observer, Outgoing, letters
+from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letters
+from skyferry.ports.decorators import START_UPLOAD, WRITE, Operation, StoreDecorator
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
@@ -294,7 +296,7 @@ class Simulation:
         destination = _Metered(Chaos(inner, stormy, dice, self.clock, STORE_ERRORS), self)
         budget = MemoryBudget(MEMORY)
         stores = {
-            name: GuardedStore(store, self._guards(context, name))
+            name: protect_store(store, Protection(context.breakers[name], self.clock, context.observer, context.random))
             for name, store in (("source", source), ("destination", destination))
         }
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
@@ -309,10 +311,6 @@ class Simulation:
 
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
-
-    def _guards(self, context: EngineContext, name: str) -> Guards:
-        unlimited = RateLimiter(0.0, self.clock)
-        return Guards(context.breakers[name], unlimited, unlimited, self.clock, context.observer, context.random)
 
     def peak(self, used: int) -> None:
         """One worker has so many bytes in memory."""
@@ -330,60 +328,38 @@ class _Ears:
             self.observer.on(record)
 
 
-class _Silent:
+class _Silent(StoreDecorator):
     """A source that declares no checksums."""
 
-    def __init__(self, port: MemoryStore) -> None:
-        self._port = port
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._port, name)
-
     async def head(self, key: str) -> ObjectMeta:
-        return replace(await self._port.head(key), checksums=Checksums())
+        return replace(await self.inner.head(key), checksums=Checksums())
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        got = await self._port.read(key, start, length, version=version)
+        got = await self.inner.read(key, start, length, version=version)
         return replace(got, meta=replace(got.meta, checksums=Checksums()))
 
 
-class _Refusing:
+class _Refusing(StoreDecorator):
     """A destination that refuses one key for ever."""
 
-    def __init__(self, port: Any) -> None:
-        self._port = port
-
-    def __getattr__(self, name: str) -> Any:
-        inner = getattr(self._port, name)
-        if name not in ("write", "start_upload"):
-            return inner
-
-        async def call(key: str, *args: Any) -> Any:
-            if key == IMPOSSIBLE:
-                raise PermissionDenied("simulated")
-            return await inner(key, *args)
-
-        return call
+    async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
+        if key == IMPOSSIBLE and operation in (WRITE, START_UPLOAD):
+            raise PermissionDenied("simulated")
+        return await call(*args)
 
 
-class _Metered:
+class _Metered(StoreDecorator):
     """A destination that knows how many bytes are on their way to it."""
 
-    def __init__(self, port: Any, simulation: Simulation) -> None:
-        self._port, self._simulation, self._bytes = port, simulation, 0
+    def __init__(self, inner: ObjectStore, simulation: Simulation) -> None:
+        super().__init__(inner)
+        self._simulation, self._bytes = simulation, 0
 
-    def __getattr__(self, name: str) -> Any:
-        inner = getattr(self._port, name)
-        if name not in ("write", "write_part"):
-            return inner
-
-        async def call(first: Any, second: Any, *args: Any) -> Any:
-            size = len(second if name == "write" else args[0])
-            self._bytes += size
-            self._simulation.peak(self._bytes)
-            try:
-                return await inner(first, second, *args)
-            finally:
-                self._bytes -= size
-
-        return call
+    async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
+        sent = size if operation.sends else 0
+        self._bytes += sent
+        self._simulation.peak(self._bytes)
+        try:
+            return await call(*args)
+        finally:
+            self._bytes -= sent

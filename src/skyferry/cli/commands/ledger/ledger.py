@@ -111,12 +111,12 @@ def _existing(settings: Settings) -> Path:
 async def _rebuilt(settings: Settings, add: bool) -> list[Rebuilt]:
     from skyferry.engine.rebuild import rebuild
     from skyferry.routing.routes import Routes
-    from skyferry.wiring import Opener, guarded
+    from skyferry.wiring import Opener, protect_opened
     from skyferry.wiring.ledger_file import rebuilding
 
     opener, routes = Opener(settings), Routes(settings)
     names = dict.fromkeys(route.store for route in routes)
-    stores = {name: guarded(opener, opener.store(name)) for name in names}
+    stores = {name: protect_opened(opener, opener.store(name)) for name in names}
     found: dict[str, Rebuilt] = {}
     try:
         async with rebuilding(opener, add=add) as ledger:

@@ -172,7 +172,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
     from skyferry.config.urls import LedgerUrl
     from skyferry.discovery.listing import Between, ListingSource
     from skyferry.events.native import encode_event
-    from skyferry.wiring import DoubtingLedger, build, owner, patient
+    from skyferry.wiring import DoubtingLedger, build, owner, wait_out_outages
 
     url = LedgerUrl.parse(settings.ledger.url)
     kept = DoubtingLedger(url.path(settings.workspace), owner(), SystemClock()) if url.on_disk else None
@@ -180,8 +180,8 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
     def find(parts: Parts) -> Sequence[ListingSource]:
         ledger = parts.context.ledger
         between = Between(
-            source=patient(parts.stores["source"], patience),
-            destination=patient(parts.stores["destination"], patience),
+            source=wait_out_outages(parts.stores["source"], patience),
+            destination=wait_out_outages(parts.stores["destination"], patience),
             ledger=ledger,
             queue=parts.queue,
             clock=parts.context.clock,

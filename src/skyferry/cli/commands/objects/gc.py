@@ -73,10 +73,10 @@ def _seconds(text: str) -> float:
 
 async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
     from skyferry.engine.abandoned_uploads import collect
-    from skyferry.wiring import Opener, guarded
+    from skyferry.wiring import Opener, protect_opened
 
     opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
-    stores = {name: guarded(opener, opener.store(name)) for name in names}
+    stores = {name: protect_opened(opener, opener.store(name)) for name in names}
     try:
         async with resources.opened_ledger(settings) as ledger:
             return await collect(ledger, stores, older_than, opener.clock, dry_run=dry_run)
