@@ -41,8 +41,8 @@ def buckets(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         keys = {"AWS_ACCESS_KEY_ID": ceph.access_key, "AWS_SECRET_ACCESS_KEY": ceph.secret_key}
         made = signed_bucket(ceph.url, keys)
         yield "S3, Ceph 16", f"s3://{made}/?endpoint={ceph.url}&service=ceph&identity=static", keys
-        yield "Cloud Storage, our fake", clouds.bucket("gcs").url, known
-        yield "Cloud Storage, our fake, resumable", f"{clouds.bucket('gcs').url}&large_upload_mode=resumable", known
+        yield "Cloud Storage, the fake", clouds.bucket("gcs").url, known
+        yield "Cloud Storage, the fake, resumable", f"{clouds.bucket('gcs').url}&large_upload_mode=resumable", known
         yield "Azure Blob, Azurite 3.37", clouds.bucket("azure").url, known
 
 
@@ -98,7 +98,7 @@ def notes(name: str, said: dict[str, Any]) -> list[str]:
     results = said["results"]
     count = {kind: sum(r["outcome"] == kind for r in results) for kind in ("passed", "failed", "skipped")}
     lines = [
-        f"**{name}**: {count['passed']} sentences true, {count['failed']} not, {count['skipped']} do not apply.",
+        f"**{name}**: {count['passed']} statements true, {count['failed']} not, {count['skipped']} do not apply.",
         "",
     ]
     lines += [f"- cannot carry: {what}" for what in said["traits"]["lossy"]]

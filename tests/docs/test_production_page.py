@@ -5,6 +5,7 @@ Those of gcloud and az are not run here: no server that can be had for a test an
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,11 @@ def test_sns_is_set_up_for_push(reader: Reader, account: Amazon, tmp_path: Path)
         account.run(words)
     (made,) = account.client("sns").list_subscriptions()["Subscriptions"]
     assert (made["Protocol"], made["Endpoint"]) == ("https", "https://ferry.example.org/v1/push/photos")
+
+
+def test_notifications_are_set_up_as_in_the_guides() -> None:
+    def said(page: str) -> set[str]:
+        text = "".join(re.findall(r"```sh\n(.*?)```", (DOCS / "how-to" / page).read_text("utf-8"), re.DOTALL))
+        return set(re.split(r"\n(?! )", text.strip()))
+
+    assert said("notifications.md") <= {command for page in PAGES for command in said(page)}

@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 from skyferry.cli import main
 
-ENVIRONMENT = {"COLUMNS": "110", "SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
+ENVIRONMENT = {"SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
 HOME = "/home/ada"
 MASKS = [
     (r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|[+]\d\d:\d\d)?", "DATE"),
@@ -70,22 +70,26 @@ def steps(text: str) -> Iterator[Step]:
             files = {}
 
 
-def run(step: Step, folder: Path) -> list[str]:
+def run(step: Step, folder: Path, columns: int = 110) -> list[str]:
     """Run one command in a folder, and return the lines that it prints."""
     for name, text in step.files.items():
         (folder / name).write_text(text)
-    printed = "\n".join(_lines(step.command, folder)).replace(str(folder.resolve()), HOME)
+    printed = "\n".join(_lines(step.command, folder, columns)).replace(str(folder.resolve()), HOME)
     printed = re.sub(r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:8080", printed)  # any free port in a test
     return [line.rstrip() for line in printed.splitlines() if not line.startswith('{"time"')]
 
 
-def _lines(command: str, folder: Path) -> list[str]:
+def _lines(command: str, folder: Path, columns: int) -> list[str]:
     """Commands of Skyferry run in this process, which saves starting an interpreter for each; all others in a shell."""
     words = shlex.split(command)
     if words[0] != "skyferry":
         done = subprocess.run(["sh", "-c", command], cwd=folder, stdout=subprocess.PIPE, check=True)
         return done.stdout.decode().splitlines()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as file, chdir(folder), patch.dict(os.environ, ENVIRONMENT):
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as file,
+        chdir(folder),
+        patch.dict(os.environ, ENVIRONMENT | {"COLUMNS": str(columns)}),
+    ):
         with redirect_stdout(file), redirect_stderr(file), suppress(SystemExit):
             main(words[1:])
         file.seek(0)
