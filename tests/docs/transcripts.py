@@ -23,7 +23,6 @@ from unittest.mock import patch
 
 from skyferry.cli import main
 
-ENVIRONMENT = {"SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
 HOME = "/home/ada"
 MASKS = [
     (r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|[+]\d\d:\d\d)?", "DATE"),
@@ -85,10 +84,12 @@ def _lines(command: str, folder: Path, columns: int) -> list[str]:
     if words[0] != "skyferry":
         done = subprocess.run(["sh", "-c", command], cwd=folder, stdout=subprocess.PIPE, check=True)
         return done.stdout.decode().splitlines()
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
+    environment = others | {"COLUMNS": str(columns), "SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as file,
         chdir(folder),
-        patch.dict(os.environ, ENVIRONMENT | {"COLUMNS": str(columns)}),
+        patch.dict(os.environ, environment, clear=True),
     ):
         with redirect_stdout(file), redirect_stderr(file), suppress(SystemExit):
             main(words[1:])
@@ -98,7 +99,7 @@ def _lines(command: str, folder: Path, columns: int) -> list[str]:
 
 def agree(shown: list[str], printed: list[str]) -> bool:
     """Compare what a page shows with what was printed."""
-    pattern = "".join(r"(?:.*\n)*?" if line == "…" else _pattern(line) + r"\n" for line in shown)
+    pattern = "".join(r"(?:.*\n)*?" if line.strip() == "…" else _pattern(line) + r"\n" for line in shown)
     return re.fullmatch(pattern, "".join(f"{_masked(line)}\n" for line in printed)) is not None
 
 
