@@ -90,9 +90,12 @@ def test_a_workspace_without_a_ledger_says_so_and_stays_untouched(cli: Cli) -> N
 
 def test_explain_tells_what_is_where_and_why(filled: Cli) -> None:
     out = filled("explain", "report.csv").out
-    assert "destination: report.csv holds version d-1\n    as file://source/report.csv, version v-report.csv\n" in out
+    assert (
+        "destination: report.csv has version d-1\n    copied from file://source/report.csv, version v-report.csv\n"
+        in out
+    )
     assert "crc32c 0a0b0c0d: computed, destination agrees" in out
-    assert "skipped (superseded): a newer version had been applied already" in out
+    assert "skipped (superseded): a newer version was already applied" in out
     assert out.index(DONE) < out.index(SKIPPED), "oldest first"
 
 
@@ -113,7 +116,7 @@ def test_explain_shows_the_dead_letter_with_its_hint(filled: Cli) -> None:
 def test_explain_knows_a_key_exactly_not_by_its_beginning(filled: Cli) -> None:
     result = filled("explain", "report")
     assert result.code == 1
-    assert "the ledger knows nothing of it" in result.err
+    assert "the ledger does not know this object" in result.err
 
 
 ROUTES = """
@@ -128,18 +131,18 @@ queues: [{name: q, url: "sqlite://queue.db"}]
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("s3://photos/raw/a.txt", "route raw would take aws_s3://photos/raw/a.txt to destination: copies/raw/a.txt"),
-        ("aws_s3://photos/x.txt", "route raw refuses aws_s3://photos/x.txt: filter.prefix: raw/"),
-        ("raw/a.tmp", "route raw refuses aws_s3://photos/raw/a.tmp: filter.exclude: **/*.tmp"),
-        ("raw/a.txt", "route default would take file://source/raw/a.txt to destination: raw/a.txt"),
-        ("s3://photo/raw/a.txt", "no store of the configuration is aws_s3://photo"),
+        ("s3://photos/raw/a.txt", "route raw would copy aws_s3://photos/raw/a.txt to destination: copies/raw/a.txt"),
+        ("aws_s3://photos/x.txt", "route raw rejects aws_s3://photos/x.txt: filter.prefix: raw/"),
+        ("raw/a.tmp", "route raw rejects aws_s3://photos/raw/a.tmp: filter.exclude: **/*.tmp"),
+        ("raw/a.txt", "route default would copy file://source/raw/a.txt to destination: raw/a.txt"),
+        ("s3://photo/raw/a.txt", "no configured store has the bucket aws_s3://photo"),
         ("s3://photos/raw/a%20b.txt?region=eu-west-1", "to destination: copies/raw/a b.txt"),
     ],
 )
 def test_explain_tries_the_routes_for_what_it_has_never_seen(filled: Cli, text: str, said: str) -> None:
     Path("skyferry.yaml").write_text(ROUTES)
     result = filled("explain", text, "--config", "skyferry.yaml")
-    assert (result.code, "the ledger knows nothing of it" in result.err) == (1, True)
+    assert (result.code, "the ledger does not know this object" in result.err) == (1, True)
     assert said in result.out
     told = filled("explain", text, "--config", "skyferry.yaml", "--json").json()
     assert told["routes"]
@@ -173,7 +176,7 @@ def test_explain_tells_the_rule_that_refused_an_event(filled: Cli) -> None:
 
     asyncio.run(refuse())
     result = filled("explain", f"file://source/{FIRST.source.key}")
-    assert (result.code, "route r refused it: filter.prefix: b/" in result.out) == (0, True)
+    assert (result.code, "route r rejected it: filter.prefix: b/" in result.out) == (0, True)
     told = filled("explain", FIRST.source.key, "--json").json()
     assert told["refusals"][0]["rules"] == [{"route": "r", "rule": "filter.prefix: b/"}]
     assert "dead letter u1, unrouted_bucket" in filled("explain", "s3://nc/k/1").out

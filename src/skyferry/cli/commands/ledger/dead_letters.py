@@ -110,9 +110,9 @@ def show(
 
         output.emit_model(DeadLetterView.from_letter(found))
     else:
-        from skyferry.cli.render.story import letter
+        from skyferry.cli.render.history_text import describe_letter
 
-        output.lines(*letter(found))
+        output.lines(*describe_letter(found))
 
 
 @app.command()

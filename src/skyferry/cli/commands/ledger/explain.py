@@ -1,10 +1,9 @@
-"""`skyferry explain KEY`: the whole story of one object."""
+"""`skyferry explain KEY`: the history of one object."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit, Workspace
 from skyferry.cli.render import output
+from skyferry.cli.render.history import ObjectHistory, RouteAnswer
 from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
@@ -22,52 +22,25 @@ if TYPE_CHECKING:
     from skyferry.ports import DeadLetter, Ledger, Refusal, TransferRow
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """The answer of one route for an object without an event."""
-
-    source: str  # provider://bucket/key
-    route: str = ""  # "" = it is not one route's
-    to: str = ""  # store: key; "" = it is refused
-    rule: str = ""  # which refuses it
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All that the ledger has about a key."""
-
-    placements: Sequence[Placement] = ()  # what destinations hold now
-    elsewhere: Sequence[Placement] = ()  # what was held by other stores that had the names of these
-    transfers: Sequence[TransferRow] = ()  # oldest first, with their failures
-    letters: Sequence[DeadLetter] = ()
-    refusals: Sequence[Refusal] = ()
-    tried: Sequence[Tried] = field(default=())  # only where there is nothing else
-
-    @property
-    def known(self) -> bool:
-        """The ledger has something."""
-        return bool(self.transfers or self.placements or self.elsewhere or self.letters or self.refusals)
-
-
 def explain(
     key: Annotated[
-        str, typer.Argument(help="A source key or a destination key; or a URL, in any form that a command prints.")
+        str, typer.Argument(help="A source key, a destination key, or a URL in any form that a command prints.")
     ],
     limit: Limit = 20,
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Tell the story of one object: its events, what was decided and why, attempts, checksums, what the destination holds.
+    """Show the history of one object: events, decisions with their reasons, attempts, checksums, and the destination's state.
 
-    Of an object that the ledger knows nothing of it says what each route would make of it, with exit code 1.
+    If the ledger does not know the object, show what each route would do with it, and exit with code 1.
 
-    JSON: `key`; `placements`, each with `store`, `key`, `deleted` (a tombstone), `version`, `source`, `positions` (the newest
-    applied), `occurred_at`, `settled_at`, `transfer_id` and `identity` (of the store); `elsewhere`, the same of what another store
-    held that had the name of this one; `transfers`, oldest first, and `dead_letters`, as the HTTP API
-    answers them; `refusals`, the last event that no route took, of each bucket, with `source`, `change`, `event_id`, `occurred_at`,
-    `at` and `rules` (route and rule); `routes`, each with `source`, `route`, `to` ("" if it is refused) and `rule`, where the
-    ledger knows nothing.
+    JSON: `key`; `placements` at the destinations, each with `store`, `key`, `deleted` (a tombstone), `version`, `source`,
+    `positions` (the newest applied), `occurred_at`, `settled_at`, `transfer_id` and `identity` (of the store); `elsewhere`,
+    placements in other stores that had the name of this one; `transfers`, oldest first, and `dead_letters`, as in the HTTP
+    API; `refusals`, the last event of each bucket that no route matched, with `source`, `change`, `event_id`, `occurred_at`,
+    `at` and `rules` (route and rule). If the ledger does not know the object, `routes`: what each would do, with `source`,
+    `route`, `to` ("" if it rejects the object) and `rule`.
     """
     from skyferry.cli.arguments.object_keys import sought
 
@@ -75,36 +48,37 @@ def explain(
     wanted = sought(key, settings)
     unknown: NotFound | None = None
     try:
-        story = asyncio.run(_story(settings, wanted, limit))
-    except NotFound as error:  # there is no ledger yet
-        unknown, story = error, Story()
-    if not story.known:
-        story = Story(tried=list(_tried(wanted, settings)))
-        unknown = unknown or NotFound("the ledger knows nothing of it", where=key, hint="was there an event?")
+        history = asyncio.run(_load_history(settings, wanted, limit))
+    except NotFound as error:  # no ledger exists yet
+        unknown, history = error, ObjectHistory()
+    if not history.known:
+        history = ObjectHistory(answers=list(_try_routes(wanted, settings)))
+        hint = "check that its source publishes events"
+        unknown = unknown or NotFound("the ledger does not know this object", where=key, hint=hint)
     if json:
-        from skyferry.cli.render.story_json import StoryView
+        from skyferry.cli.render.history_json import HistoryView
 
-        output.emit_model(StoryView.of(key, story))
+        output.emit_model(HistoryView.from_history(key, history))
     else:
-        _tell(story)
+        _print_history(history)
     if unknown:
         raise unknown
 
 
-async def _story(settings: Settings, wanted: list[Sought], limit: int) -> Story:
+async def _load_history(settings: Settings, wanted: list[Sought], limit: int) -> ObjectHistory:
     from skyferry.config.urls import address
     from skyferry.wiring.identities import identities, moved
 
     ends = {name: address(store) for name, store in settings.stores.items()}
     async with resources.opened_ledger(settings) as ledger:
-        found = await _transfers(ledger, wanted, ends, limit)
+        found = await _load_transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}
         others, here = await moved(ledger, settings), identities(settings)
         held = [(await ledger.placements(store, [name]))[0] for store, name in sorted(places)]
         letters = [await ledger.dead_letter(row.transfer.id) for row in found]
-        letters += [each for one in wanted for each in await _letters(ledger, one, limit)]
-        refusals = [each for one in wanted for each in await ledger.refusals(one.key) if one.is_at(*_of(each))]
+        letters += [each for one in wanted for each in await _load_letters(ledger, one, limit)]
+        refusals = [each for one in wanted for each in await ledger.refusals(one.key) if one.is_at(*_get_source(each))]
     unique = {each.id: each for each in letters if each is not None}
     now: list[Placement] = []
     elsewhere: list[Placement] = []
@@ -113,44 +87,44 @@ async def _story(settings: Settings, wanted: list[Sought], limit: int) -> Story:
             known = here.get(placed.store, placed.identity)
             lies = placed.is_in((known,) if placed.store in others else (known, ""))
             (now if lies else elsewhere).append(placed)
-    return Story(now, elsewhere, found, list(unique.values()), list(dict.fromkeys(refusals)))
+    return ObjectHistory(now, elsewhere, found, list(unique.values()), list(dict.fromkeys(refusals)))
 
 
-async def _transfers(
+async def _load_transfers(
     ledger: Ledger, wanted: list[Sought], ends: dict[str, tuple[Provider, str]], limit: int
 ) -> list[TransferRow]:
-    """The newest `limit` from these source keys or to these destination keys, oldest first."""
+    """Return the newest `limit` transfers from these source keys or to these destination keys, oldest first."""
     rows: dict[str, TransferRow] = {}
     for key in dict.fromkeys(each.key for each in wanted):
         for where in (Filter(source_key=key), Filter(key_prefix=key)):
             for row in (await ledger.transfers(where, limit=limit)).items:
                 t = row.transfer
                 source = t.source.provider, t.source.bucket
-                if any(s.is_at(source, t.source.key) or _is_to(s, ends.get(t.store), t.key) for s in wanted):
+                if any(s.is_at(source, t.source.key) or _is_destination(s, ends.get(t.store), t.key) for s in wanted):
                     rows[t.id] = row
     newest = sorted(rows.values(), key=lambda row: row.updated_at)[-limit:]
     whole = [await ledger.transfer(row.transfer.id) for row in newest]
     return [row for row in whole if row is not None]
 
 
-def _is_to(one: Sought, end: tuple[Provider, str] | None, key: str) -> bool:
+def _is_destination(one: Sought, end: tuple[Provider, str] | None, key: str) -> bool:
     return key == one.key and (one.bucket is None or one.bucket == end)
 
 
-async def _letters(ledger: Ledger, one: Sought, limit: int) -> list[DeadLetter]:
-    """Those of events that became no transfer."""
+async def _load_letters(ledger: Ledger, one: Sought, limit: int) -> list[DeadLetter]:
+    """Return the dead letters of events that became no transfer."""
     page = await ledger.dead_letters(Filter(source_key=one.key), limit=limit)
     source = "" if one.bucket is None else f"{one.bucket[0]}://{one.bucket[1]}/{one.key}"
     return [letter for letter in page.items if not source or letter.source == source]
 
 
-def _of(refusal: Refusal) -> tuple[tuple[Provider, str], str]:
+def _get_source(refusal: Refusal) -> tuple[tuple[Provider, str], str]:
     source = refusal.source
     return (source.provider, source.bucket), source.key
 
 
-def _tried(wanted: list[Sought], settings: Settings) -> Iterator[Tried]:
-    """Try the routes for these objects, as if they were created now."""
+def _try_routes(wanted: list[Sought], settings: Settings) -> Iterator[RouteAnswer]:
+    """Match the routes against these objects, as if they were created now."""
     import time
 
     from skyferry.cli.arguments.object_keys import events_of
@@ -158,46 +132,35 @@ def _tried(wanted: list[Sought], settings: Settings) -> Iterator[Tried]:
     from skyferry.routing.routes import Routes
 
     routes = Routes(settings)
-    found: list[Tried] = []
+    found: list[RouteAnswer] = []
     for ref in dict.fromkeys(events_of(wanted, settings)):
         event = ObjectEvent("explain", Change.CREATED, ref, time.time())
         source = f"{ref.provider}://{ref.bucket}/{ref.key}"
-        taken = [Tried(source, t.route, f"{t.store}: {t.key}") for t in routes.match(event)]
+        taken = [RouteAnswer(source, t.route, f"{t.store}: {t.key}") for t in routes.match(event)]
         why = routes.untaken(event)
-        refused = [Tried(source, each.route, rule=each.rule) for each in why.rules if not _takes(taken, each.route)]
-        unknown = Tried(source, rule=f"no store of the configuration is {ref.provider}://{ref.bucket}")
-        found += [*taken, *refused] if why.known else [unknown]
+        matched = {answer.route for answer in taken}
+        rejected = [RouteAnswer(source, each.route, rule=each.rule) for each in why.rules if each.route not in matched]
+        unknown = RouteAnswer(source, rule=f"no configured store has the bucket {ref.provider}://{ref.bucket}")
+        found += [*taken, *rejected] if why.known else [unknown]
     meant = [each for each in found if each.to or each.route]
     yield from dict.fromkeys(meant or found)
 
 
-def _takes(taken: Sequence[Tried], route: str) -> bool:
-    return any(each.route == route for each in taken)
+def _print_history(history: ObjectHistory) -> None:
+    from skyferry.cli.render import history_text as text
 
-
-def _tell(story: Story) -> None:
-    from skyferry.cli.render import story as words
-
-    if not story.known:
-        output.lines(*map(_attempt, story.tried))
+    if not history.known:
+        output.lines(*map(str, history.answers))
         return
-    output.lines("now", *(f"  {line}" for placed in story.placements for line in words.placement(placed)))
-    if not story.placements:
-        output.lines("  no destination holds it, as far as the ledger knows")
-    if story.elsewhere:
-        output.lines("", "before, under the same name of a store")
-        output.lines(*(f"  {line}" for placed in story.elsewhere for line in words.elsewhere(placed)))
-    for row in story.transfers:
-        output.lines("", *words.transfer(row))
-    for refusal in story.refusals:
-        output.lines("", *words.refusal(refusal))
-    for letter in story.letters:
-        output.lines("", *words.letter(letter))
-
-
-def _attempt(tried: Tried) -> str:
-    if tried.to:
-        return f"route {tried.route} would take {tried.source} to {tried.to}"
-    return (
-        f"route {tried.route} refuses {tried.source}: {tried.rule}" if tried.route else f"{tried.source}: {tried.rule}"
-    )
+    output.lines("now", *(f"  {line}" for placed in history.placements for line in text.describe_placement(placed)))
+    if not history.placements:
+        output.lines("  no destination has it, as far as the ledger knows")
+    if history.elsewhere:
+        output.lines("", "before, in another store of the same name")
+        output.lines(*(f"  {line}" for placed in history.elsewhere for line in text.describe_elsewhere(placed)))
+    for row in history.transfers:
+        output.lines("", *text.describe_transfer(row))
+    for refusal in history.refusals:
+        output.lines("", *text.describe_refusal(refusal))
+    for letter in history.letters:
+        output.lines("", *text.describe_letter(letter))

@@ -81,9 +81,9 @@ def _show_one(row: TransferRow, json: bool) -> None:
 
         output.emit_model(TransferView.from_row(row))
         return
-    from skyferry.cli.render.story import transfer
+    from skyferry.cli.render.history_text import describe_transfer
 
-    output.lines(*transfer(row))
+    output.lines(*describe_transfer(row))
 
 
 def _show_page(page: Page[TransferRow], json: bool) -> None:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,32 +53,19 @@ def run(
     The first SIGINT (Ctrl-C), SIGTERM or SIGHUP drains: what is in flight may finish within `drain` seconds, the rest is given back
     untouched, and the exit code is 0. The second one ends the process at once.
     """
+    from skyferry.cli.commands.service.samples import write_samples
+    from skyferry.cli.commands.service.source_folders import create_source_folders
+
     streams.lose()
     settings = resources.load_settings(config, workspace, listen)
-    _prepare(settings, samples)
+    create_source_folders(settings)
+    if samples:
+        write_samples(settings)
     raise typer.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
 
 
-def _prepare(settings: Settings, samples: bool) -> None:
-    """Make the source folders that are inside the workspace. Others must be there: a disk that is not mounted is no empty store.
-
-    Destinations are made once the ledger has said that it does not know them.
-    """
-    from skyferry.config.urls import StoreUrl
-    from skyferry.wiring.destinations import make_folder
-
-    destinations = {route.destination for route in settings.routes}
-    for name in dict.fromkeys(route.source for route in settings.routes if route.source not in destinations):
-        url = StoreUrl.parse(settings.stores[name].url)
-        if url.on_disk:
-            make_folder(url.path(settings.workspace), url)
-    if samples:
-        from skyferry.cli.commands.service.samples import put
-
-        put(settings)
-
-
 async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
+    from skyferry.cli.commands.service.source_folders import find_watched_folders
     from skyferry.cli.render.observers import shown
     from skyferry.wiring import build
 
@@ -88,7 +74,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
         service = await stack.enter_async_context(build(settings, show.observer, show.sampled, create=True))
         url = await stack.enter_async_context(_served(service, settings, show))
         stop = stack.enter_context(_Stop(service.drain, show.close))
-        await stack.enter_async_context(show.running(url, folders(settings)))
+        await stack.enter_async_context(show.running(url, find_watched_folders(settings)))
         gc.freeze()  # what was made up to here stays: looking through it again and again took a tenth of each decision
         await service.run(until_idle)
         letters = await _letters(service.ledger, drained=stop.asked or not until_idle)
@@ -116,15 +102,6 @@ async def _served(service: Service, settings: Settings, show: Show) -> AsyncIter
     app = create_app(service, settings.server, show.registry, endpoints, resources.own_token(settings))
     async with serve(app, host, port, settings.server) as url:
         yield url
-
-
-def folders(settings: Settings) -> list[Path]:
-    """Where files may be dropped."""
-    from skyferry.config.urls import StoreUrl
-
-    names = dict.fromkeys(route.source for route in settings.routes)
-    urls = [StoreUrl.parse(settings.stores[name].url) for name in names if settings.stores[name].watch]
-    return [url.path(settings.workspace) for url in urls if url.on_disk]
 
 
 class _Stop:

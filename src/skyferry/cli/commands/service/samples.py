@@ -1,11 +1,11 @@
-"""A few objects of different sizes, for a first look."""
+"""Sample objects of different sizes, for a first run."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from skyferry.cli.commands.service.run import folders
+from skyferry.cli.commands.service.source_folders import find_watched_folders
 from skyferry.config.settings import Settings
 
 _LINE = b"Skyferry copies this line to another store, proves that it arrived, and remembers it.\n"
@@ -17,9 +17,9 @@ SAMPLES = {
 }
 
 
-def put(settings: Settings) -> None:
-    """Into the first folder that is the source of a route, if it is empty or not there."""
-    for folder in folders(settings)[:1]:
+def write_samples(settings: Settings) -> None:
+    """Write the samples into the first watched folder if it is empty or missing."""
+    for folder in find_watched_folders(settings)[:1]:
         if folder.is_dir() and any(not name.startswith(".") for name in os.listdir(folder)):
             return
         for name, data in SAMPLES.items():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.cli.conftest import AT, DONE, transfer
 
-from skyferry.cli.render import story
+from skyferry.cli.render import history_text
 from skyferry.model import Change, Checksums, Receipt, State
 from skyferry.ports import TransferRow
 
@@ -14,7 +14,7 @@ from skyferry.ports import TransferRow
 def told(receipt: Receipt, change: Change = Change.CREATED) -> list[str]:
     """The lines below the one that says what came of it."""
     made = replace(transfer(DONE, "a"), change=change)
-    lines = list(story.transfer(TransferRow(made, State.DONE, "", 1, 0, AT, AT, None, receipt)))
+    lines = list(history_text.describe_transfer(TransferRow(made, State.DONE, "", 1, 0, AT, AT, None, receipt)))
     return [line.strip() for line in lines[3:]]
 
 
