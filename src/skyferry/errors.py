@@ -49,7 +49,7 @@ from skyferry.redaction import redact_secrets
 
 
 class Disposition(StrEnum):
-    """What the worker does about an error."""
+    """The worker's reaction to an error."""
 
     RETRY = "retry"
     PERMANENT = "permanent"

@@ -35,69 +35,15 @@ _SHAPES = re.compile(
     r"|(?:gh[oprsu]_|github_pat_|glpat-|npm_|pypi-|hf_|dop_v1_|hv[sbr]\.|dapi|shpat_|lin_api_|sq0csp-)[\w.-]{8,}"
     r"|xox[abeoprs]-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|SG\.[\w-]{8,}\.[\w-]{8,}|(?<!\w)sk-[\w-]{16,}|AGE-SECRET-KEY-\w+"
 )
-_BEGINNINGS = (  # of the shapes: a cheap test, since most texts have none
-    *(
-        "-----BEGIN",
-        "eyJ",
-        "ya29.",
-        "1//",
-        "GOCSPX-",
-        "AIza",
-        "AKIA",
-        "ASIA",
-        "AGPA",
-        "AIDA",
-        "AROA",
-        "ANPA",
-        "FwoG",
-        "IQoJ",
-    ),
-    *(
-        "AQoD",
-        "FQoG",
-        "==",
-        "Q~",
-        "gho_",
-        "ghp_",
-        "ghr_",
-        "ghs_",
-        "ghu_",
-        "github_pat_",
-        "glpat-",
-        "npm_",
-        "pypi-",
-        "hf_",
-    ),
-    *(
-        "dop_v1_",
-        "hvs.",
-        "hvb.",
-        "hvr.",
-        "dapi",
-        "shpat_",
-        "lin_api_",
-        "sq0csp-",
-        "xox",
-        "k_live_",
-        "k_test_",
-        "SG.",
-        "sk-",
-    ),
-    "AGE-SECRET-KEY-",
-)
+_BEGINNINGS = (  # of the shapes: a cheap test first, since most texts have none
+    "-----BEGIN", "eyJ", "ya29.", "1//", "GOCSPX-", "AIza", "AKIA", "ASIA", "AGPA", "AIDA", "AROA", "ANPA", "FwoG",
+    "IQoJ", "AQoD", "FQoG", "==", "Q~", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "npm_",
+    "pypi-", "hf_", "dop_v1_", "hvs.", "hvb.", "hvr.", "dapi", "shpat_", "lin_api_", "sq0csp-", "xox", "k_live_",
+    "k_test_", "SG.", "sk-", "AGE-SECRET-KEY-",
+)  # fmt: skip
 _WORDS = (
-    "authorization",
-    "cookie",
-    "credential",
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "sig",
-    "upload",
-    "assertion",
-    "key",
-)
+    "authorization", "cookie", "credential", "pass", "pwd", "secret", "token", "sig", "upload", "assertion", "key",
+)  # fmt: skip
 _SCHEMES = ("bearer", "basic", "negotiate", "sharedkey", "aws4")
 _USERINFO = re.compile(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
 _CREDENTIALS = re.compile(
@@ -113,8 +59,6 @@ _CREDENTIALS = re.compile(
 _HEADERS = re.compile(
     r"authorization|cookie|token|secret|signature|(?<!md5-)key(?!-md5|-sha256|-id)$|customer-key$", re.I
 )
-
-
 _QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
 
 
