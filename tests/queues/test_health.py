@@ -9,7 +9,7 @@ from tests.queues.sqs.test_conformance import created
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed
-from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
+from skyferry.engine.queue_health import NOT_YET, HeardQueue
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions
 from skyferry.queues.pubsub.queue import PubSubQueue

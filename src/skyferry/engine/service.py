@@ -10,11 +10,11 @@ from typing import Protocol
 
 from skyferry import __version__
 from skyferry.engine.consume.intake import Reader
-from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
 from skyferry.engine.consume.worker import Worker
 from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.orphans import Leftovers
+from skyferry.engine.queue_health import NOT_YET, HeardQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.engine.submission import take

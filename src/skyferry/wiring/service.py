@@ -19,7 +19,6 @@ from skyferry.discovery.known import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
 from skyferry.engine.consume.key_queues import ExecutorPolicy
-from skyferry.engine.consume.queue_health import HeardQueue
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -29,6 +28,7 @@ from skyferry.engine.dead_letters.intercept import ReturningQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.orphans import Here, Leftovers
+from skyferry.engine.queue_health import HeardQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skyferry.engine.consume.queue_health import NOT_YET, Heard, HeardQueue, judge
+from skyferry.engine.queue_health import NOT_YET, Heard, HeardQueue, judge
 from skyferry.engine.resilience import monitor
 from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from skyferry.engine.consume.queue_health import NOT_YET, HeardQueue
+from skyferry.engine.queue_health import NOT_YET, HeardQueue
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
