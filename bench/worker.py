@@ -34,6 +34,7 @@ from prometheus_client import CollectorRegistry
 
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
+from skyferry.engine.consume.intake import EventReader
 from skyferry.events.native import encode_event
 from skyferry.model import (
     Change,
@@ -50,7 +51,7 @@ from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import Done, Observer, Outgoing, Settlement
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
-from skyferry.wiring import Reader, build, open_ledger, open_queue
+from skyferry.wiring import build, open_ledger, open_queue
 
 SIZE = 4096
 SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
@@ -88,7 +89,7 @@ def events(provider: Provider, count: int, position: Position | None = None) -> 
 
 async def settle_newer(chosen: Settings, messages: list[Outgoing]) -> None:
     """Settle a newer version of each object in the ledger."""
-    reader, ledger, now = Reader(Routes(chosen)), open_ledger(chosen), time.time()
+    reader, ledger, now = EventReader(Routes(chosen)), open_ledger(chosen), time.time()
     for start in range(0, len(messages), 5000):
         parsed = [reader.parse(message.body, {}).events[0] for message in messages[start : start + 5000]]
         transfers = [reader.match(replace(event, position=NEWER))[0] for event in parsed]

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tests.engine.copy.test_multipart import SETTINGS, Reader
+from tests.engine.copy.test_multipart import SETTINGS
 
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -98,7 +99,11 @@ class Lab:
         copier = Copier(guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100))
         queue = Counted(clock, self.lease, self.queue_state, self.received)
         return Worker(
-            context, Reader(self.routes), copier, [queue], policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0)
+            context,
+            EventReader(self.routes),
+            copier,
+            [queue],
+            policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0),
         )
 
     async def left(self) -> int:

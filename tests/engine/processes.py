@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from skyferry.engine.abandoned_uploads import collect
+from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
@@ -138,5 +138,5 @@ class World:
 
     async def clean(self) -> bool:
         """Whether nothing is left, once the uploads that no process could write down are collected."""
-        await collect(self.ledger(), {"d": self.destination}, 0.0, self.clock)
+        await abort_abandoned_uploads(self.ledger(), {"d": self.destination}, 0.0, self.clock)
         return not self.destination.bucket.uploads and [p async for p in self.ledger().open_uploads()] == []

@@ -13,7 +13,7 @@ import yaml
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
 from skyferry.config.urls import address
-from skyferry.engine.abandoned_uploads import collect
+from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef
 from skyferry.records import Record
@@ -61,7 +61,9 @@ async def look_after(configured: Settings) -> None:
     stores = {name: opener.store(name) for name in configured.stores}
     ledger = opener.ledger()
     try:
-        await collect(ledger, {r.destination: stores[r.destination] for r in configured.routes}, 0.0, opener.clock)
+        await abort_abandoned_uploads(
+            ledger, {r.destination: stores[r.destination] for r in configured.routes}, 0.0, opener.clock
+        )
         for name in sources:
             _ = [meta async for meta in stores[name].list()]
     finally:

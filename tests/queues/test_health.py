@@ -9,7 +9,7 @@ from tests.queues.sqs.test_conformance import created
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed
-from skyferry.engine.queue_health import NOT_YET, HeardQueue
+from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions
 from skyferry.queues.pubsub.queue import PubSubQueue
@@ -18,7 +18,7 @@ from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 
-async def down(queue: HeardQueue) -> str:
+async def down(queue: MonitoredQueue) -> str:
     """What is said of it once it is down; it is received from as a worker does."""
     async with asyncio.timeout(60):
         while queue.check.state == "ok":
@@ -34,7 +34,7 @@ async def test_a_subscription_that_is_deleted_is_down(pubsub_server: PubSubEmula
     await harness.create()
     options = PubSubOptions(harness.topic, pubsub_server.url, lease=10)
     inner = PubSubQueue("pubsub", harness.subscription, fixed(""), options)
-    queue = HeardQueue(inner, SystemClock())
+    queue = MonitoredQueue(inner, SystemClock())
     await queue.sample(5.0)
     assert queue.check.message == NOT_YET
     await queue.receive(1, 0.2)
@@ -47,11 +47,11 @@ async def test_a_subscription_that_is_deleted_is_down(pubsub_server: PubSubEmula
 async def test_a_queue_that_is_deleted_is_down_and_its_depth_is_gone(localstack_server: LocalStack) -> None:
     inner = await (await created(localstack_server, lease=30)).open()
     assert isinstance(inner, SqsQueue)
-    queue = HeardQueue(inner, SystemClock())
+    queue = MonitoredQueue(inner, SystemClock())
     assert await queue.sample(5.0) is not None
     assert queue.check.message == ""
     await inner._wire.call("DeleteQueue")
     assert await queue.sample(5.0) is None
-    assert (queue.check.state, queue.heard.depth) == ("down", None)
+    assert (queue.check.state, queue.health.depth) == ("down", None)
     assert "QueueDoesNotExist" in queue.check.message
     await queue.close()

@@ -1,9 +1,9 @@
-"""Transfers whose route the configuration does not have any more: each of them ends, and says why.
+"""Settle transfers whose route is no longer configured, with a reason.
 
-A redriven letter ends at once: its transfer becomes a dead letter again (`no_route`), unless another route brings the event
-to the same destination key. What waits for a message that makes other transfers now, or that never comes again, is
-found by looking through what has been left untouched, a page at a time. Ended so, it can still be claimed by a worker
-whose configuration has the route, so that no order of configuration changes loses anything.
+A redriven letter settles at once. Its transfer becomes a dead letter again (`no_route`), unless another route copies the
+event to the same destination key. Other transfers wait for a message that now leads to other transfers, or that never
+comes again. These are found page by page among the transfers that have not changed for a while. A settled orphan can
+still be claimed by a worker whose configuration has the route, so no order of configuration changes loses anything.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.consume.in_flight import LeasedMessage
-from skyferry.engine.consume.intake import Read, left_behind
+from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letters
 
-ENDED = Skipped("no_route")
-UNTOUCHED = 60.0  # seconds after it was due, in which its message would have come again
+NO_ROUTE = Skipped("no_route")
+UNCHANGED = 60.0  # seconds past its due time after which a transfer's message should have come again
 PAUSE = 30.0  # seconds between pages
-PAGE = 500  # transfers looked at at once
+PAGE = 500  # transfers in one page
 WAITING = (State.RETRY, State.CLAIMED)
 
 
-async def end_redriven(ledger: Ledger, leased: LeasedMessage, read: Read, now: float) -> None:
-    """Give the transfer of a redriven letter an outcome, if its message does not ask for it any more. Raises LedgerError."""
+async def settle_redriven(ledger: Ledger, leased: LeasedMessage, read: MessageContent, now: float) -> None:
+    """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError."""
     if any(transfer.id == leased.letter for transfer in read.transfers):
         return
     row = await ledger.transfer(leased.letter)
@@ -38,11 +38,11 @@ async def end_redriven(ledger: Ledger, leased: LeasedMessage, read: Read, now: f
     same = next((letter for letter in read.letters if letter.id == leased.letter), None)
     replaced = any(letter.reason == UnroutedBucket.kind for letter in read.letters)
     if replaced or any((new.store, new.key) == (old.store, old.key) for new in read.transfers):
-        read.forced_outcomes[old.id] = ENDED
+        read.forced_outcomes[old.id] = NO_ROUTE
     else:
-        error = left_behind()
+        error = no_route_error()
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
-        message = message or f"route {old.route} does not bring it to {old.store}: {old.key} any more"
+        message = message or f"route {old.route} no longer copies it to {old.store}: {old.key}"
         failure = Failure(row.attempts + 1, now, reason, message, counts_as_attempt=True)
         body, attributes = leased.message.body, letters.kept(leased.message.attributes)
         read.forced_outcomes[old.id] = Dead(failure, body, attributes, hint, leased.origin)
@@ -52,57 +52,56 @@ async def end_redriven(ledger: Ledger, leased: LeasedMessage, read: Read, now: f
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """What this process has to do with transfers."""
+class LocalTransfers:
+    """How this process relates to transfers."""
 
-    leads: Callable[[Transfer], bool]  # whether its route is still there and takes it
-    in_hand: Callable[[str], bool]  # by id
-    stores: Collection[str]  # names of those that can be reached
-    give_up: Callable[[Transfer, OpenUploads], Awaitable[None]]  # aborts uploads. Raises StoreError
+    has_route: Callable[[Transfer], bool]  # its route is configured and takes it
+    in_flight: Callable[[str], bool]  # by transfer id
+    stores: Collection[str]  # names of reachable stores
+    abort_uploads: Callable[[Transfer, OpenUploads], Awaitable[None]]  # raises StoreError
 
 
-class Leftovers:
-    """Ends what waits for routes that are gone."""
+class OrphanSettler:
+    """Settles waiting transfers whose route is no longer configured."""
 
-    def __init__(self, context: EngineContext, here: Here) -> None:
-        self._context, self._here = context, here
+    def __init__(self, context: EngineContext, local: LocalTransfers) -> None:
+        self._context, self._local = context, local
         self._state, self._cursor = WAITING[0], ""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Settle one page after another until cancelled."""
         while True:
-            with suppress(LedgerError):  # the next round goes on there
-                await self.look()
+            with suppress(LedgerError):  # the next round continues from the same page
+                await self.settle_page()
             await self._context.clock.sleep(PAUSE)
 
-    async def look(self) -> int:
-        """End those of one page; how many. Raises LedgerError."""
+    async def settle_page(self) -> int:
+        """Settle the orphans of one page and return their number. Raises LedgerError."""
         now = self._context.clock.time()
-        where = Filter(state=self._state, until=now - UNTOUCHED)
+        where = Filter(state=self._state, until=now - UNCHANGED)
         page = await self._context.ledger.transfers(where, self._cursor, PAGE)
         self._cursor = page.cursor
         if not page.cursor:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
-        left = [
-            row.transfer for row in page.items if (row.due_at or 0.0) <= now - UNTOUCHED and self._left(row.transfer)
-        ]
-        answers = await self._context.ledger.claim(left) if left else []
-        claims = [answer for answer in answers if isinstance(answer, Claim) and self._left(answer.transfer)]
-        settlements = [await self._end(claim) for claim in claims]
+        due = (row.transfer for row in page.items if (row.due_at or 0.0) <= now - UNCHANGED)
+        orphans = [transfer for transfer in due if self._is_orphan(transfer)]
+        answers = await self._context.ledger.claim(orphans) if orphans else []
+        claims = [answer for answer in answers if isinstance(answer, Claim) and self._is_orphan(answer.transfer)]
+        settlements = [await self._settlement(claim) for claim in claims]
         recorded = await self._context.ledger.settle(settlements) if settlements else []
         for claim, done in zip(claims, recorded, strict=True):
             if done:
-                self._context.reporter.report_outcome(claim.transfer, claim.attempt, ENDED)
+                self._context.reporter.report_outcome(claim.transfer, claim.attempt, NO_ROUTE)
         return sum(recorded)
 
-    def _left(self, transfer: Transfer) -> bool:
-        return not self._here.leads(transfer) and not self._here.in_hand(transfer.id)
+    def _is_orphan(self, transfer: Transfer) -> bool:
+        return not self._local.has_route(transfer) and not self._local.in_flight(transfer.id)
 
-    async def _end(self, claim: Claim) -> Settlement:
-        """The lease of the key is not freed: the worker of this process may have it, for another transfer."""
+    async def _settlement(self, claim: Claim) -> Settlement:
+        """Abort the uploads. Keep the lease of the key: this process may use it for another transfer."""
         uploads = OpenUploads()
         uploads.merge(claim.uploads)
-        if uploads.known and claim.transfer.store in self._here.stores:
-            with suppress(SkyferryError):  # `skyferry gc` finds it
-                await self._here.give_up(claim.transfer, uploads)
-        return Settlement(claim, ENDED, last=False, closed=tuple(uploads.closed))
+        if uploads.known and claim.transfer.store in self._local.stores:
+            with suppress(SkyferryError):  # `skyferry gc` finds the upload
+                await self._local.abort_uploads(claim.transfer, uploads)
+        return Settlement(claim, NO_ROUTE, last=False, closed=tuple(uploads.closed))

@@ -1,4 +1,4 @@
-"""A queue that remembers how its provider answered, so that a question about it costs no request."""
+"""The health of queues, as their last answers show it: `/ready` and the status cost no request."""
 
 from __future__ import annotations
 
@@ -11,91 +11,91 @@ from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
 from skyferry.ports.decorators import QueueDecorator
 from skyferry.status import HealthCheck
 
-OVERDUE = 10.0  # seconds that a receive may take longer than it was asked to wait
-FRESH = 60.0  # seconds after a receive in which a depth that cannot be asked does not count as an outage
-RECENT = 60.0  # seconds that a failed send is held against a queue
+OVERDUE = 10.0  # seconds beyond its wait after which a receive is overdue
+FRESH = 60.0  # seconds after a receive during which an unknown depth means degraded, not down
+RECENT = 60.0  # seconds for which a failed send leaves the queue degraded
 NOT_YET = "it has not answered yet"
 
 
 @dataclass(slots=True)
-class Heard:
-    """Answers of one queue. Times are monotonic seconds."""
+class QueueHealth:
+    """The last answers of one queue. Times are monotonic seconds."""
 
     since: float  # the start
-    answered: float | None = None  # the end of the last receive that succeeded
-    due: float | None = None  # the receive under way ought to have ended by then
+    answered: float | None = None  # end of the last receive that succeeded
+    due: float | None = None  # when the receive under way should have ended
     failure: str = ""  # of the last receive; "" = it succeeded
-    depth: Depth | None = None  # None = not known now
-    sampled: float | None = None  # when the depth was asked last, whatever came of it
-    unsampled: str = ""  # why the depth is not known
-    unsent: str = ""  # of the last send; "" = it succeeded
-    sent: float = 0.0  # the end of the last send
+    depth: Depth | None = None  # None = unknown
+    sampled: float | None = None  # when the depth was last requested, with or without success
+    unsampled: str = ""  # why the depth is unknown
+    unsent: str = ""  # error of the last send; "" = it succeeded
+    sent: float = 0.0  # end of the last send
 
 
-def judge(name: str, heard: Heard, now: float) -> HealthCheck:
-    """The condition of the queue, from what is remembered. Pure."""
-    fresh = heard.answered is not None and now - heard.answered < FRESH
-    if heard.failure:
-        return HealthCheck("queue", name, "down", heard.failure)
-    if heard.due is not None and now > heard.due + OVERDUE:
-        return HealthCheck("queue", name, "down", f"a receive is overdue by {now - heard.due:.0f} s")
-    if heard.unsampled:
-        return HealthCheck("queue", name, "degraded" if fresh else "down", heard.unsampled)
-    if heard.unsent and now - heard.sent < RECENT:
-        return HealthCheck("queue", name, "degraded", f"a send failed: {heard.unsent}")
-    if heard.answered is None and (heard.depth is None or heard.depth.ready < 0):
+def check_queue(name: str, health: QueueHealth, now: float) -> HealthCheck:
+    """Return the condition of a queue. Pure."""
+    fresh = health.answered is not None and now - health.answered < FRESH
+    if health.failure:
+        return HealthCheck("queue", name, "down", health.failure)
+    if health.due is not None and now > health.due + OVERDUE:
+        return HealthCheck("queue", name, "down", f"a receive is overdue by {now - health.due:.0f} s")
+    if health.unsampled:
+        return HealthCheck("queue", name, "degraded" if fresh else "down", health.unsampled)
+    if health.unsent and now - health.sent < RECENT:
+        return HealthCheck("queue", name, "degraded", f"a send failed: {health.unsent}")
+    if health.answered is None and (health.depth is None or health.depth.ready < 0):
         return HealthCheck("queue", name, "down", NOT_YET)
     return HealthCheck("queue", name, "ok")
 
 
-class HeardQueue(QueueDecorator):
-    """An `EventQueue` like the one inside, which remembers in `heard` how it answers."""
+class MonitoredQueue(QueueDecorator):
+    """An EventQueue that records in `health` how the inner queue answers."""
 
     def __init__(self, queue: EventQueue, clock: Clock) -> None:
         super().__init__(queue)
         self._clock = clock
-        self.heard = Heard(clock.monotonic())
+        self.health = QueueHealth(clock.monotonic())
 
     @property
     def check(self) -> HealthCheck:
-        """Its condition now."""
-        return judge(self.name, self.heard, self._clock.monotonic())
+        """The current condition of the queue."""
+        return check_queue(self.name, self.health, self._clock.monotonic())
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        heard = self.heard
-        heard.due = self._clock.monotonic() + wait
+        health = self.health
+        health.due = self._clock.monotonic() + wait
         try:
             messages = await self.inner.receive(limit, wait)
         except QueueError as error:
-            heard.failure = str(error)
+            health.failure = str(error)
             raise
         finally:
-            heard.due = None
-        heard.failure, heard.answered = "", self._clock.monotonic()
+            health.due = None
+        health.failure, health.answered = "", self._clock.monotonic()
         return messages
 
     async def sample(self, patience: float, *, hurried: bool = False) -> Depth | None:
-        """Ask for the depth anew, and remember it; None if there is no answer within `patience` seconds.
+        """Request the depth and record it. Return None if there is no answer within `patience` seconds.
 
-        Where it is `hurried`, a missing answer means nothing: what was known stays so.
+        With `hurried`, a missing answer changes nothing that is known.
         """
-        heard = self.heard
+        health = self.health
         try:
             async with asyncio.timeout(patience):
-                heard.depth, heard.unsampled = await self.inner.depth(), ""
+                health.depth, health.unsampled = await self.inner.depth(), ""
         except TimeoutError:
             if not hurried:
-                heard.depth, heard.unsampled = None, f"no answer within {patience:g} s"
+                health.depth, health.unsampled = None, f"no answer within {patience:g} s"
         except QueueError as error:
-            heard.depth, heard.unsampled = None, str(error)
-        heard.sampled = self._clock.monotonic()
-        return heard.depth
+            health.depth, health.unsampled = None, str(error)
+        health.sampled = self._clock.monotonic()
+        return health.depth
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         try:
             ids = await self.inner.send(messages)
         except QueueError as error:
-            self.heard.unsent, self.heard.sent = str(error), self._clock.monotonic()
+            self.health.unsent, self.health.sent = str(error), self._clock.monotonic()
             raise
-        self.heard.unsent = ""
+        self.health.unsent = ""
         return ids

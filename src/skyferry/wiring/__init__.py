@@ -3,13 +3,12 @@
 from skyferry.wiring.doubting import DoubtingLedger
 from skyferry.wiring.opener import Opener, open_ledger, open_queue, owner
 from skyferry.wiring.protection import protect_opened, wait_out_outages
-from skyferry.wiring.service import Parts, Reader, build, lossy, watchers
+from skyferry.wiring.service import Parts, build, lossy, watchers
 
 __all__ = [
     "DoubtingLedger",
     "Opener",
     "Parts",
-    "Reader",
     "build",
     "lossy",
     "open_ledger",

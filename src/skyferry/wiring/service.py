@@ -18,31 +18,30 @@ from skyferry.discovery.folder.look import Watched
 from skyferry.discovery.known import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.dead_letters.intercept import ReturningQueue
+from skyferry.engine.dead_letters.intercept import InterceptingQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.orphans import Here, Leftovers
-from skyferry.engine.queue_health import HeardQueue
+from skyferry.engine.orphans import LocalTransfers, OrphanSettler
+from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
-from skyferry.engine.service import Assembly, Service, Source
+from skyferry.engine.service import EventSource, Service, ServiceComponents
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
-from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.native import encode_event
-from skyferry.model import ObjectEvent, Transfer
+from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
-from skyferry.routing.rules import Untaken
 from skyferry.status import Status
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
@@ -55,22 +54,6 @@ from skyferry.wiring.special import SpecialReports
 
 FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
 BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a part of 8 (`bench/memory.py`)
-
-
-class Reader:
-    """Messages to transfers, by the configured routes."""
-
-    def __init__(self, routes: Routes) -> None:
-        self._routes = routes
-
-    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
-        return parse_message(body, attributes)
-
-    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
-        return self._routes.match(event, queue)
-
-    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
-        return self._routes.untaken(event, queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +75,7 @@ async def build(
     observer: Observer,
     sampled: Callable[[Status], None] = lambda status: None,
     *,
-    find: Callable[[Parts], Sequence[Source]] | None = None,
+    find: Callable[[Parts], Sequence[EventSource]] | None = None,
     ledger: Ledger | None = None,
     create: bool = False,
 ) -> AsyncIterator[Service]:
@@ -130,14 +113,17 @@ async def build(
     folders = {} if find else _folders(settings, routes, context.ledger)
     protections = {s: build_protection(settings, s, context.breakers[s], observer, clock) for s in used}
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
-    queues = [HeardQueue(opener.queue(q.name), clock) for q in settings.queues]
-    reader = Reader(routes)
+    queues = [MonitoredQueue(opener.queue(q.name), clock) for q in settings.queues]
+    reader = EventReader(routes)
     redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
-    taken: list[EventQueue] = [*(ReturningQueue(queue, context.ledger, context.reporter) for queue in queues), redrive]
+    taken: list[EventQueue] = [
+        *(InterceptingQueue(queue, context.ledger, context.reporter) for queue in queues),
+        redrive,
+    ]
     copier = _copier(settings, stores, clock, folders)
     worker = Worker(context, reader, copier, taken, _worker_policy(settings))
     service = Service(
-        Assembly(
+        ServiceComponents(
             context=context,
             worker=worker,
             reader=reader,
@@ -146,13 +132,13 @@ async def build(
             sources=(find or watchers)(Parts(settings, routes, context, stores, queues[0], folders, specials)),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
-            keep=settings.ledger.retention,
+            retention=settings.ledger.retention,
             outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
             probes=probes(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
-            leftovers=Leftovers(context, Here(routes.leads, worker.has, stores, copier.give_up)),
+            orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.give_up)),
         )
     )
     for route in routes:
@@ -169,14 +155,14 @@ def lossy(source: ObjectStore, destination: ObjectStore) -> list[str]:
     return [trait for trait in destination.traits.lossy if trait not in source.traits.lossy]
 
 
-def watchers(parts: Parts) -> Sequence[Source]:
+def watchers(parts: Parts) -> Sequence[EventSource]:
     """A watcher for every local folder that is the source of a route, and who sends the deletes that a person approved."""
 
     async def send(events: list[ObjectEvent]) -> None:
         await parts.queue.send([Outgoing(encode_event(e)) for e in events])
 
     settings, routes, context = parts.settings, parts.routes, parts.context
-    sources: list[Source] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
+    sources: list[EventSource] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = address(settings.stores[name])
         watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))

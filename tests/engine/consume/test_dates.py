@@ -15,6 +15,7 @@ import pytest
 from skyferry.config.settings import Settings
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import LeasedMessage
+from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
@@ -23,7 +24,7 @@ from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
 from skyferry.routing.routes import Routes
 from skyferry.testing.clock import ManualClock
-from skyferry.wiring import Reader, build
+from skyferry.wiring import build
 
 DAY = 86400.0
 
@@ -81,7 +82,7 @@ def held(folder: Path, body: bytes, source: Source, **others: Any) -> tuple[Date
     routes = Routes(settings(folder, **others))
     stores: Any = {"source": source}
     message = Message("1", body, "r", 1, 0.0, 30.0)
-    return Dates(Reader(routes), routes.by_name, stores), LeasedMessage(MemoryQueue("q", ManualClock()), message)
+    return Dates(EventReader(routes), routes.by_name, stores), LeasedMessage(MemoryQueue("q", ManualClock()), message)
 
 
 async def test_while_the_source_is_down_the_message_waits(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from tests.engine.copy.test_multipart import SETTINGS, Reader, Silence
+from tests.engine.copy.test_multipart import SETTINGS, Silence
 
 from skyferry.clock import SystemClock
 from skyferry.engine.consume.in_flight import LeasedMessage
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -42,7 +43,7 @@ async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
     routes = Routes(SETTINGS)
     context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, random.Random(1), Silence())
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    worker = Worker(context, Reader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
+    worker = Worker(context, EventReader(routes), copier, queues, WorkerPolicy(held_messages=len(queues)))
     for queue in queues:
         await queue.send([Outgoing(b"x")])
         (message,) = await queue.receive(1, 0)

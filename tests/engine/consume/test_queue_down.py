@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
-from tests.engine.copy.test_multipart import SETTINGS, Reader
+from tests.engine.copy.test_multipart import SETTINGS
 
 from skyferry.engine.consume.in_flight import LeasedMessage
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -72,7 +73,7 @@ def idle(clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = 
     routes, observer = Routes(SETTINGS), SimpleNamespace(on=[].append if heard is None else heard.append)
     context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    return Worker(context, Reader(routes), copier, queues, WorkerPolicy())
+    return Worker(context, EventReader(routes), copier, queues, WorkerPolicy())
 
 
 async def test_it_is_asked_ever_more_seldom() -> None:

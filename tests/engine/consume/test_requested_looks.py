@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.copy.test_multipart import Reader
 from tests.engine.lab import Lab
 
-from skyferry.engine.submission import take
+from skyferry.engine.consume.intake import EventReader
+from skyferry.engine.submission import submit_events
 from skyferry.errors import ObjectNotFound
 from skyferry.events.native import encode_event
 from skyferry.ports import letters
@@ -37,10 +37,10 @@ async def test_a_copy_that_was_removed_by_hand_is_made_again_when_a_person_submi
         with pytest.raises(ObjectNotFound):
             await lab.destination.head("k")
         queue = MemoryQueue("events", lab.clock, lab.lease, lab.queue_state)
-        await take(Reader(lab.routes), queue, [encode_event(lab.event("k"))])
+        await submit_events(EventReader(lab.routes), queue, [encode_event(lab.event("k"))])
         await settled(lab)
         assert (await lab.destination.head("k")).size == 4
-        await take(Reader(lab.routes), queue, [encode_event(lab.event("k"))])
+        await submit_events(EventReader(lab.routes), queue, [encode_event(lab.event("k"))])
         await settled(lab)
     assert [record.reason for record in lab.heard if record.event == "transfer.skipped"] == ["current", "current"]
     assert lab.told("transfer.done") == 2

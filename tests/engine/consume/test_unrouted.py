@@ -9,16 +9,16 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.engine.copy.test_multipart import Reader
 
 from skyferry.config.settings import Settings
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.orphans import Here, Leftovers
+from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
@@ -73,13 +73,13 @@ class Scene:
         copier = Copier(self.stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
         taken: list[EventQueue] = [self.queue, RedriveQueue(self.ledger, self.clock)]
         policy = WorkerPolicy(16, 8, drain=0.0, unknown_buckets={"events": unknown})
-        worker = Worker(context, Reader(compiled), copier, taken, policy)
+        worker = Worker(context, EventReader(compiled), copier, taken, policy)
         running = asyncio.create_task(worker.run())
         await self.clock.advance(seconds)
         worker.drain()
         await self.clock.advance(2)
         await running
-        self.leftovers = Leftovers(context, Here(compiled.leads, worker.has, self.stores, copier.give_up))
+        self.orphans = OrphanSettler(context, LocalTransfers(compiled.leads, worker.has, self.stores, copier.give_up))
         return compiled
 
     async def waiting(self) -> int:
@@ -233,7 +233,7 @@ async def test_another_route_is_no_end_of_a_letter_whose_own_is_gone(scene: Scen
     await scene.run(route(name="other", key="there/{key}"))
     (letter,) = (await scene.ledger.dead_letters(ALL)).items
     assert (letter.id, letter.reason) == (name, "no_route")
-    assert "route r does not bring it to destination: k" in letter.message
+    assert "route r no longer copies it to destination: k" in letter.message
     assert scene.keys() == ["there/k"]
 
 
@@ -267,9 +267,9 @@ async def test_what_waits_for_a_route_that_is_gone_ends(scene: Scene, how: str) 
             await scene.ledger.settle([Settlement(claim, Released(scene.clock.time()))])
 
     name = await left(scene, give)
-    assert [await scene.leftovers.look() for _ in range(2)] == [0, 0]
+    assert [await scene.orphans.settle_page() for _ in range(2)] == [0, 0]
     await scene.clock.advance(120)
-    assert sum([await scene.leftovers.look() for _ in range(2)]) == 1
+    assert sum([await scene.orphans.settle_page() for _ in range(2)]) == 1
     row = await scene.ledger.transfer(name)
     assert row is not None
     assert (row.state, row.reason) == (State.SKIPPED, "no_route")
@@ -287,7 +287,7 @@ async def test_what_waits_for_a_route_that_is_there_is_left_alone(scene: Scene) 
     (claim,) = await scene.ledger.claim([transfer])
     await scene.ledger.settle([Settlement(claim, Released(scene.clock.time()))])  # type: ignore[arg-type]  # it is one
     await scene.clock.advance(1000)
-    assert [await scene.leftovers.look() for _ in range(3)] == [0, 0, 0]
+    assert [await scene.orphans.settle_page() for _ in range(3)] == [0, 0, 0]
 
 
 async def test_an_event_of_another_account_becomes_a_letter_that_names_it(scene: Scene) -> None:

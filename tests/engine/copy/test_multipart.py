@@ -9,6 +9,7 @@ from typing import Any
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -16,15 +17,13 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ConnectionLost
-from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Part, Provider, Transfer, Upload
+from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Part, Provider, Upload
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
-from skyferry.routing.rules import Untaken
 from skyferry.stores.memory import MemoryStore
 
 SETTINGS = Settings(
@@ -32,22 +31,6 @@ SETTINGS = Settings(
     routes=(RouteSettings.model_validate({"name": "r", "from": "source", "to": "destination"}),),
     queues=(QueueSettings(name="events", url="memory://events"),),
 )
-
-
-class Reader:
-    """Messages to transfers."""
-
-    def __init__(self, routes: Routes) -> None:
-        self.routes = routes
-
-    def parse(self, body: bytes, attributes: Any) -> Parsed:
-        return parse_message(body, attributes)
-
-    def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
-        return self.routes.match(event, queue)
-
-    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
-        return self.routes.untaken(event, queue)
 
 
 class Silence:
@@ -89,7 +72,7 @@ class Lab:
         stores = {"source": self.source, "destination": self.destination}
         copier = Copier(stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
         return Worker(
-            context, Reader(self.routes), copier, [self.queue], WorkerPolicy(held_messages=16, batch=8, drain=0.0)
+            context, EventReader(self.routes), copier, [self.queue], WorkerPolicy(held_messages=16, batch=8, drain=0.0)
         )
 
     async def until(self, worker: Worker, reached: Callable[[], Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER, TWO, Terse, World
 
-from skyferry.engine.abandoned_uploads import collect
+from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
@@ -244,11 +244,11 @@ async def test_the_collector_aborts_ours_alone() -> None:
     assert await world.die(25)
     lost = await world.destination.start_upload("k", 1, 1, Attributes())  # whose answer was lost
     ledger, stores = world.ledger(), {"d": world.destination}
-    assert await collect(ledger, stores, 3600.0, world.clock) == []
-    dry = await collect(ledger, stores, 0.0, world.clock, dry_run=True)
+    assert await abort_abandoned_uploads(ledger, stores, 3600.0, world.clock) == []
+    dry = await abort_abandoned_uploads(ledger, stores, 0.0, world.clock, dry_run=True)
     assert len(world.destination.bucket.uploads) == 4
-    assert await collect(ledger, stores, 0.0, world.clock) == dry
-    assert [orphan.remembered for orphan in dry] == [True, False]
+    assert await abort_abandoned_uploads(ledger, stores, 0.0, world.clock) == dry
+    assert [abandoned.remembered for abandoned in dry] == [True, False]
     assert dry[1].upload.id == lost.id
     assert set(world.destination.bucket.uploads) == {foreign.id, same_key.id}
     await world.work()

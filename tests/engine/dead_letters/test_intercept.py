@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine.dead_letters.intercept import Fetcher, ReturningQueue, Tally
-from skyferry.engine.dead_letters.redrive import RedriveQueue
+from skyferry.engine.dead_letters.intercept import InterceptingQueue
+from skyferry.engine.dead_letters.redrive import DeadLetterRedriver, RedriveCounts, RedriveQueue
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
@@ -40,7 +40,7 @@ class Scene:
         self.ledger = MemoryLedger("one", self.clock)
         self.events, self.dead = MemoryQueue("events", self.clock), MemoryQueue("dead", self.clock)
         self.records: list[Record] = []
-        self.queue = ReturningQueue(self.events, self.ledger, Reporter(self, self.clock))
+        self.queue = InterceptingQueue(self.events, self.ledger, Reporter(self, self.clock))
         self.sent: list[tuple[str, Outgoing]] = []
 
     def on(self, record: Record) -> None:
@@ -60,14 +60,14 @@ class Scene:
     async def send(self, queue: str, messages: Sequence[Outgoing]) -> None:
         self.sent += [(queue, message) for message in messages]
 
-    async def fetch(self, limit: int = 100, wanted: bool = True) -> Tally:
+    async def fetch(self, limit: int = 100, wanted: bool = True) -> RedriveCounts:
         async def pass_time() -> None:
             while True:
                 await self.clock.advance(1)
 
         helper = asyncio.create_task(pass_time())
         try:
-            return await Fetcher(self.ledger, self.dead, self.send, limit).run(lambda message: wanted)
+            return await DeadLetterRedriver(self.ledger, self.dead, self.send, limit).redrive(lambda message: wanted)
         finally:
             helper.cancel()
 
@@ -201,18 +201,18 @@ async def test_fetching_redrives_what_the_ledger_has_and_sends_what_it_has_not(s
     await scene.bury(other)
     await scene.ledger.discard(ALL, [other.id])
     await scene.dead.send([Outgoing(b"somebody's", (("skyferry-dead-letter", "x"),))])
-    assert await scene.fetch() == Tally(redriven=1, sent=1, stale=0, left=1)
+    assert await scene.fetch() == RedriveCounts(redriven=1, sent=1, stale=0, left=1)
     assert scene.sent == [("second", Outgoing(b"of another ledger", LETTER.attributes))]
     assert (await scene.dead.depth()).ready == 1
-    assert await scene.fetch() == Tally(left=1)
+    assert await scene.fetch() == RedriveCounts(left=1)
 
 
 async def test_fetching_stops_at_the_limit_and_takes_only_what_is_wanted(scene: Scene) -> None:
     for number in range(3):
         await scene.bury(replace(LETTER, id=f"{number}"))
-    assert await scene.fetch(wanted=False) == Tally(left=3)
-    assert await scene.fetch(limit=2) == Tally(redriven=2)
-    assert await scene.fetch() == Tally(redriven=1)
+    assert await scene.fetch(wanted=False) == RedriveCounts(left=3)
+    assert await scene.fetch(limit=2) == RedriveCounts(redriven=2)
+    assert await scene.fetch() == RedriveCounts(redriven=1)
 
 
 async def test_a_letter_leaves_the_queue_only_after_its_effect(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skyferry.engine.queue_health import NOT_YET, Heard, HeardQueue, judge
+from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, QueueHealth, check_queue
 from skyferry.engine.resilience import monitor
 from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError
@@ -28,23 +28,23 @@ SILENT = Depth(-1, -1, -1, -1.0)
 @pytest.mark.parametrize(
     ("heard", "state", "message"),
     [
-        (Heard(0.0), "down", NOT_YET),
-        (Heard(0.0, depth=SILENT), "down", NOT_YET),
-        (Heard(0.0, depth=TOLD), "ok", ""),
-        (Heard(0.0, answered=99.0), "ok", ""),
-        (Heard(0.0, answered=1.0), "ok", ""),
-        (Heard(0.0, answered=99.0, failure="gone"), "down", "gone"),
-        (Heard(0.0, answered=80.0, due=95.0), "ok", ""),
-        (Heard(0.0, answered=80.0, due=89.0), "down", "a receive is overdue by 11 s"),
-        (Heard(0.0, answered=80.0, unsampled="no right"), "degraded", "no right"),
-        (Heard(0.0, answered=39.0, unsampled="no answer"), "down", "no answer"),
-        (Heard(0.0, unsampled="no answer"), "down", "no answer"),
-        (Heard(0.0, answered=99.0, unsent="full", sent=80.0), "degraded", "a send failed: full"),
-        (Heard(0.0, answered=99.0, unsent="full", sent=30.0), "ok", ""),
+        (QueueHealth(0.0), "down", NOT_YET),
+        (QueueHealth(0.0, depth=SILENT), "down", NOT_YET),
+        (QueueHealth(0.0, depth=TOLD), "ok", ""),
+        (QueueHealth(0.0, answered=99.0), "ok", ""),
+        (QueueHealth(0.0, answered=1.0), "ok", ""),
+        (QueueHealth(0.0, answered=99.0, failure="gone"), "down", "gone"),
+        (QueueHealth(0.0, answered=80.0, due=95.0), "ok", ""),
+        (QueueHealth(0.0, answered=80.0, due=89.0), "down", "a receive is overdue by 11 s"),
+        (QueueHealth(0.0, answered=80.0, unsampled="no right"), "degraded", "no right"),
+        (QueueHealth(0.0, answered=39.0, unsampled="no answer"), "down", "no answer"),
+        (QueueHealth(0.0, unsampled="no answer"), "down", "no answer"),
+        (QueueHealth(0.0, answered=99.0, unsent="full", sent=80.0), "degraded", "a send failed: full"),
+        (QueueHealth(0.0, answered=99.0, unsent="full", sent=30.0), "ok", ""),
     ],
 )
-def test_a_queue_is_known_by_its_answers(heard: Heard, state: str, message: str) -> None:
-    check = judge("q", heard, 100.0)
+def test_a_queue_is_known_by_its_answers(heard: QueueHealth, state: str, message: str) -> None:
+    check = check_queue("q", heard, 100.0)
     assert (check.state, check.message) == (state, message)
 
 
@@ -108,7 +108,7 @@ def ledger(clock: ManualClock) -> Ill:
 
 @asynccontextmanager
 async def watching(
-    ledger: Ill, clock: ManualClock, *queues: HeardQueue, probes: Sequence[Probe] = ()
+    ledger: Ill, clock: ManualClock, *queues: MonitoredQueue, probes: Sequence[Probe] = ()
 ) -> AsyncIterator[Monitor]:
     found = Monitor(ledger, clock, queues, {}, probes)
     task = asyncio.create_task(found.run())
@@ -127,7 +127,7 @@ async def until(met: Callable[[], bool], clock: ManualClock) -> None:
             await asyncio.sleep(0.005)
 
 
-def shown(queue: HeardQueue) -> tuple[str, str]:
+def shown(queue: MonitoredQueue) -> tuple[str, str]:
     return queue.check.state, queue.check.message
 
 
@@ -138,20 +138,20 @@ def states(found: Monitor) -> dict[str, str]:
 @pytest.mark.parametrize("mood", ["hangs", "no such queue"])
 async def test_a_lost_queue_hides_no_other_and_keeps_no_depth(mood: str, ledger: Ill, clock: ManualClock) -> None:
     lost, well = Moody("lost", clock), Moody("well", clock)
-    one, two = HeardQueue(lost, clock), HeardQueue(well, clock)
+    one, two = MonitoredQueue(lost, clock), MonitoredQueue(well, clock)
     await lost.send([Outgoing(b"x")])
     async with watching(ledger, clock, one, two) as found:
-        await until(lambda: one.heard.depth is not None and two.heard.depth is not None, clock)
+        await until(lambda: one.health.depth is not None and two.health.depth is not None, clock)
         lost.mood = mood
-        await until(lambda: one.heard.depth is None, clock)
+        await until(lambda: one.health.depth is None, clock)
         await well.send([Outgoing(b"x")])
-        await until(lambda: two.heard.depth is not None and two.heard.depth.ready == 1, clock)
+        await until(lambda: two.health.depth is not None and two.health.depth.ready == 1, clock)
         assert states(found) == {"ledger": "ok", "lost": "down", "well": "ok"}
         lost.mood = ""
         await until(lambda: states(found)["lost"] == "ok", clock)
         await found.look()
-        assert one.heard.depth is not None
-        assert one.heard.depth.ready == 1
+        assert one.health.depth is not None
+        assert one.health.depth.ready == 1
 
 
 async def test_who_asks_does_not_wait_for_a_queue_that_hangs(
@@ -160,18 +160,18 @@ async def test_who_asks_does_not_wait_for_a_queue_that_hangs(
     """Nor is it held against the queue that the answer did not come in such a hurry."""
     monkeypatch.setattr(monitor, "QUICK", 0.01)
     queue = Moody("q", clock)
-    heard = HeardQueue(queue, clock)
+    heard = MonitoredQueue(queue, clock)
     await heard.sample(1.0)
     queue.mood = "hangs"
     await Monitor(ledger, clock, [heard], {}).look()
     assert shown(heard) == ("ok", "")
-    assert heard.heard.depth is not None
+    assert heard.health.depth is not None
 
 
 async def test_a_receive_that_fails_is_known_until_one_succeeds(ledger: Ill, clock: ManualClock) -> None:
     """A queue that does not tell its depth, such as Pub/Sub, is known by this alone."""
     queue = Moody("q", clock)
-    heard = HeardQueue(queue, clock)
+    heard = MonitoredQueue(queue, clock)
     await heard.receive(1, 0)
     assert shown(heard) == ("ok", "")
     queue.mood = "no such subscription"
@@ -191,7 +191,7 @@ async def test_a_receive_that_fails_is_known_until_one_succeeds(ledger: Ill, clo
 
 async def test_a_send_that_fails_is_known(clock: ManualClock) -> None:
     queue = Moody("q", clock)
-    heard = HeardQueue(queue, clock)
+    heard = MonitoredQueue(queue, clock)
     await heard.receive(1, 0)
     queue.mood = "disk full"
     with pytest.raises(QueueError):

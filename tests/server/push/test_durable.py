@@ -60,7 +60,7 @@ async def test_it_is_in_the_file_of_its_queue_before_the_answer(settings: Settin
 
 async def test_a_queue_that_is_not_there_takes_nothing(settings: Settings) -> None:
     async with build(settings, Deaf()) as service:
-        with pytest.raises(QueueError, match="no queue 'gone'"):
+        with pytest.raises(QueueError, match="queue 'gone' is not configured"):
             await service.accept("gone", [Outgoing(BODY)])
 
 

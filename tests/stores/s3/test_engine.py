@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.engine.abandoned_uploads import collect
+from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
@@ -125,8 +125,8 @@ async def test_what_was_left_behind_is_collected_and_nobody_else_s(bench: Bench)
     await bench.source.write("k", DATA, Attributes(), Checksums())
     assert isinstance(await bench.run(Cut(bench.destination, 1)), Released)
     lost = await bench.destination.start_upload(TRANSFER.key, len(DATA), 5 * MIB, Attributes())
-    found = await collect(bench.ledger, {"d": bench.destination}, 0.0, bench.clock)
-    assert [orphan.remembered for orphan in found] == [True, False]
+    found = await abort_abandoned_uploads(bench.ledger, {"d": bench.destination}, 0.0, bench.clock)
+    assert [abandoned.remembered for abandoned in found] == [True, False]
     assert found[1].upload.id == lost.id
     assert [u.id async for u in bench.destination.uploads()] == [foreign.id]
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from skyferry.engine.consume.in_flight import LeasedMessage
-from skyferry.engine.consume.intake import Reader
+from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import ObjectStore, letters
@@ -22,7 +22,7 @@ AT_ONCE = 32  # requests for one batch of messages
 class Dates:
     """Notes the times in messages. Costs one request for each event of a route whose key tells the day, and nothing elsewhere."""
 
-    def __init__(self, reader: Reader, routes: Mapping[str, Route], stores: Mapping[str, ObjectStore]) -> None:
+    def __init__(self, reader: EventReader, routes: Mapping[str, Route], stores: Mapping[str, ObjectStore]) -> None:
         self._reader, self._stores = reader, stores
         self._dated = {name for name, route in routes.items() if route.template.dated}
 

@@ -5,35 +5,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
-from skyferry.events.detect import Parsed
+from skyferry.events.detect import Parsed, parse_message
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letters
+from skyferry.routing.routes import Routes
 from skyferry.routing.rules import Untaken
 
 BUG = "report it with this message; after an update, redrive the letter"
 LONGEST = 300.0  # seconds for which a message is released to another deployment
 
 
-class Reader(Protocol):
-    """Messages to transfers; pure."""
+class EventReader:
+    """Parses messages and matches their events with the routes. Pure."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
 
     def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
-        """The events of a message. Raises EventError."""
+        """Parse the events of a message. Raises EventError."""
+        return parse_message(body, attributes)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
-        """What the routes make of an event that the queue of this name brought. Raises EventError."""
+        """Return the transfers that the routes make of an event. Raises EventError."""
+        return self._routes.match(event, queue)
 
     def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
-        """Why `match` gave nothing for an event."""
+        """Explain why `match` returned no transfer for an event."""
+        return self._routes.untaken(event, queue)
 
 
 @dataclass(slots=True)
-class Read:
+class MessageContent:
     """What one message asks for."""
 
     transfers: list[Transfer] = field(default_factory=list)
@@ -48,20 +54,20 @@ class Read:
 class Intake:
     """Reads messages. Nothing is dropped: what becomes no transfer is in the answer, or counted."""
 
-    def __init__(self, reader: Reader, tell: Reporter, clock: Clock, unknown: Mapping[str, str]) -> None:
+    def __init__(self, reader: EventReader, tell: Reporter, clock: Clock, unknown: Mapping[str, str]) -> None:
         """`unknown` has `unknown_buckets` by the name of the queue; of queues that it does not have, it is keep."""
         self._reader, self._reporter, self._clock, self._unknown = reader, tell, clock, unknown
 
-    def read(self, leased: LeasedMessage) -> Read:
+    def read(self, leased: LeasedMessage) -> MessageContent:
         """Everything in one message. Raises nothing for what it is: a bug that one message meets must not stop the others."""
         try:
             return self._read(leased)
         except Exception as problem:  # noqa: BLE001 - as above
             error = InternalError(f"{type(problem).__name__}: {problem}", hint=BUG)
-            return Read(letters=[self._unreadable(leased, error, leased.message.body, _message_id(leased))])
+            return MessageContent(letters=[self._unreadable(leased, error, leased.message.body, _message_id(leased))])
 
-    def _read(self, leased: LeasedMessage) -> Read:
-        message, found = leased.message, Read()
+    def _read(self, leased: LeasedMessage) -> MessageContent:
+        message, found = leased.message, MessageContent()
         try:
             parsed = self._reader.parse(message.body, dict(letters.without(message.attributes)))
         except EventError as error:
@@ -78,7 +84,7 @@ class Intake:
             self._event(leased, event, parsed.pieces[index].body() if parsed.pieces else b"", found)
         return found
 
-    def _event(self, leased: LeasedMessage, event: ObjectEvent, piece: bytes, found: Read) -> None:
+    def _event(self, leased: LeasedMessage, event: ObjectEvent, piece: bytes, found: MessageContent) -> None:
         """`piece` is a message with this event alone, where its own has more; else b""."""
         if (created_at := leased.creation_times.get(event.event_id)) is not None:
             event = replace(event, created_at=created_at)
@@ -100,16 +106,20 @@ class Intake:
             named = f"{why.account}:{source.bucket}" if why.account else source.bucket
             self._foreign(leased, replace(event, source=replace(source, bucket=named)), why.hint, piece, found)
 
-    def _refused(self, leased: LeasedMessage, event: ObjectEvent, why: Untaken, piece: bytes, found: Read) -> None:
+    def _refused(
+        self, leased: LeasedMessage, event: ObjectEvent, why: Untaken, piece: bytes, found: MessageContent
+    ) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""
         rules = tuple((each.route, each.rule) for each in why.rules)
         self._reporter.report_event(leased.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
         now = self._clock.time()
         found.refusals.append(Refusal(event.source, event.change, event.event_id, event.occurred_at, now, rules))
         if leased.letter:
-            found.letters.append(self._letter(leased, event, left_behind(why), piece, leased.letter))
+            found.letters.append(self._letter(leased, event, no_route_error(why), piece, leased.letter))
 
-    def _foreign(self, leased: LeasedMessage, event: ObjectEvent, hint: str, piece: bytes, found: Read) -> None:
+    def _foreign(
+        self, leased: LeasedMessage, event: ObjectEvent, hint: str, piece: bytes, found: MessageContent
+    ) -> None:
         """`hint` is for an event of a bucket that some store is, where it is not known which."""
         wanted = self._unknown.get(leased.origin, "keep")
         if wanted == "release" and not leased.letter:
@@ -163,7 +173,7 @@ class Intake:
         )
 
 
-def left_behind(why: Untaken | None = None) -> NoRoute:
+def no_route_error(why: Untaken | None = None) -> NoRoute:
     """The error of a redriven letter whose event the configuration does not take (any more)."""
     rules = "; ".join(map(str, why.rules)) if why else ""
     return NoRoute(

@@ -13,13 +13,13 @@ from typing import Any
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage, TransferTask
-from skyferry.engine.consume.intake import Intake, Read, Reader
+from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
-from skyferry.engine.orphans import end_redriven
+from skyferry.engine.orphans import settle_redriven
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState
 from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
@@ -48,7 +48,12 @@ class Worker:
     """Runs until `drain` is called. One per process; many may share queues and ledger."""
 
     def __init__(
-        self, context: EngineContext, reader: Reader, copier: Copier, queues: Sequence[EventQueue], policy: WorkerPolicy
+        self,
+        context: EngineContext,
+        reader: EventReader,
+        copier: Copier,
+        queues: Sequence[EventQueue],
+        policy: WorkerPolicy,
     ) -> None:
         self._context, self._queues, self._policy = context, queues, policy
         self._in_flight = InFlight(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
@@ -241,7 +246,7 @@ class Worker:
         try:
             for leased, read in reads:
                 if leased.letter:
-                    await end_redriven(self._context.ledger, leased, read, now)
+                    await settle_redriven(self._context.ledger, leased, read, now)
         except LedgerError:
             self._abandon(batch, fresh)
             raise
@@ -265,7 +270,7 @@ class Worker:
             raise
         self._acks.finish(empty)
 
-    async def _keep_untaken(self, reads: Sequence[Read]) -> None:
+    async def _keep_untaken(self, reads: Sequence[MessageContent]) -> None:
         """Write down what becomes no transfer, in one step of the ledger for a whole batch."""
         buried = [letter for read in reads for letter in read.letters]
         refusals = [refusal for read in reads for refusal in read.refusals]

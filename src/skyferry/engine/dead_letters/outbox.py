@@ -1,10 +1,10 @@
-"""Dead letters on their way to where they are sent too. The ledger is the outbox: it knows which were not sent yet.
+"""Publish dead letters to a sink. The ledger is the outbox: it knows which letters are not published yet.
 
-A letter is in the ledger before it is sent, and marked after it: a crash in between sends it again, none is lost. While
-the sink is down the letters stay where they are, and nobody waits for it.
+A letter is in the ledger before it is published, and marked afterwards: a crash in between publishes it again, and loses
+none. While the sink is down the letters stay in the ledger, and nothing else waits for it.
 
-A letter that came out of a letter of another ledger is not sent: two deployments that send their letters to each other's
-queues would do so for ever.
+A letter that came from another ledger's letter is not published. Otherwise two deployments that publish to each other's
+queues would exchange it for ever.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from skyferry.ports import DeadLetter, DeadLetterSink
 from skyferry.ports.letters import is_foreign
 from skyferry.retry import Backoff
 
-POLL = 1.0  # seconds between looks at the ledger
-BATCH = 100  # letters at once
-LEASE = 30.0  # seconds that a letter is ours to send; then it comes again, to whoever asks
+POLL = 1.0  # seconds between requests to the ledger
+BATCH = 100  # letters in one publish
+LEASE = 30.0  # seconds for which a process may publish a letter; then any process may
 
 
 class Outbox:
-    """Sends on what the ledger has, batch by batch. Of several processes, each letter is in the hands of one."""
+    """Publishes the ledger's letters in batches. Several processes never lease the same letter at once."""
 
     def __init__(self, context: EngineContext, sink: DeadLetterSink, backoff: Backoff) -> None:
         self._context, self._sink, self._backoff = context, sink, backoff
@@ -34,24 +34,27 @@ class Outbox:
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Publish until cancelled."""
         while True:
             await self.flush()
             pause = self._backoff.delay(self._failures, self._context.random.random()) if self._failures else 0.0
             await self._context.clock.sleep(max(POLL, pause))
 
     async def flush(self) -> None:
-        """Send what is ready now, up to the first failure; what failed waits for the next time, behind the others."""
+        """Publish what is ready now, up to the first failure. Failed letters go to the end and wait for the next flush."""
         async with self._turn:
-            while await self._once():
+            while await self._publish_batch():
                 pass
 
     async def close(self) -> None:
         """Close the sink. Idempotent."""
         await self._sink.close()
 
-    async def _once(self) -> bool:
-        """Whether there may be more. After a failure they go one by one, so that one that is refused holds up no other."""
+    async def _publish_batch(self) -> bool:
+        """Publish one batch, and return True if there may be more.
+
+        After a failure a batch is one letter, so that a refused letter blocks no other.
+        """
         letters: list[DeadLetter] = []
         try:
             letters = await self._context.ledger.take_unpublished(self._size, LEASE)
@@ -65,7 +68,7 @@ class Outbox:
             self._failures, self._size = self._failures + 1, 1
             self._reporter.report_publish_failure(error)
             if isinstance(error, QueueError):
-                with suppress(LedgerError):  # then their lease runs out
+                with suppress(LedgerError):  # their lease ends by itself
                     await self._context.ledger.published(letters, self._context.clock.time())
             return False
         self._failures, self._size = 0, min(BATCH, 2 * self._size)

@@ -1,18 +1,23 @@
-"""Redriven dead letters, as a queue like any other: the ledger hands their messages out again."""
+"""Redrive dead letters: from the ledger, and from the queue to which they were published."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
+from skyferry.engine.dead_letters.intercept import redrive_returned
 from skyferry.errors import CannotSend, LedgerError, QueueError
-from skyferry.ports import Clock, Depth, Ledger, Message, Outgoing
-from skyferry.ports.letters import LETTER, QUEUE, Death, kept
+from skyferry.frozen import dataclass
+from skyferry.ports import Clock, Depth, EventQueue, Ledger, Message, Outgoing, letters
 
-POLL = 0.5  # seconds between looks at the ledger
+POLL = 0.5  # seconds between requests to the ledger
+WAIT = 5.0  # seconds that the first message of a queue may take
+BATCH = 100  # messages in one receive
+MAX_SKIPPED = 10_000  # messages that one redrive may leave in the queue
 
 
 class RedriveQueue:
-    """An EventQueue over `Ledger.take_redriven`. Nothing can be sent to it: letters get there by `Ledger.redrive`."""
+    """An EventQueue over `Ledger.take_redriven`. It cannot send: `Ledger.redrive` adds to it."""
 
     def __init__(self, ledger: Ledger, clock: Clock, lease: float = 30.0) -> None:
         self.name, self.lease = "redrive", lease
@@ -22,10 +27,10 @@ class RedriveQueue:
         deadline = self._clock.monotonic() + wait
         while True:
             try:
-                letters = await self._ledger.take_redriven(limit, self.lease)
+                redriven = await self._ledger.take_redriven(limit, self.lease)
             except LedgerError as error:
                 raise QueueError(error.message, where=error.where, hint=error.hint) from error
-            if letters or self._clock.monotonic() >= deadline:
+            if redriven or self._clock.monotonic() >= deadline:
                 break
             await self._clock.sleep(min(POLL, wait))
         now = self._clock.time()
@@ -33,13 +38,17 @@ class RedriveQueue:
             Message(
                 id=letter.id,
                 body=letter.body,
-                receipt=f"{letter.id} {letter.at!r}",  # this death: it may die again, and be redriven, before it is acked
+                receipt=f"{letter.id} {letter.at!r}",  # this death: it may die and be redriven again before the ack
                 attempt=1,
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
-                attributes=(*kept(letter.attributes), (LETTER, letter.id), (QUEUE, letter.queue)),
+                attributes=(
+                    *letters.kept(letter.attributes),
+                    (letters.LETTER, letter.id),
+                    (letters.QUEUE, letter.queue),
+                ),
             )
-            for letter in letters
+            for letter in redriven
         ]
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
@@ -53,13 +62,15 @@ class RedriveQueue:
         await self._finish(messages, self._clock.time() + delay)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
-        raise CannotSend("nothing can be sent to it", where=self.name, hint="redrive dead letters instead")
+        raise CannotSend(
+            "the queue of redriven letters accepts no messages", where=self.name, hint="redrive dead letters"
+        )
 
     async def depth(self) -> Depth:
         return Depth(0, 0, 0, 0.0)
 
     async def close(self) -> None:
-        """The ledger is closed by who opened it."""
+        """Leave the ledger open: its owner closes it."""
 
     async def _finish(self, messages: Sequence[Message], again: float | None) -> None:
         try:
@@ -68,6 +79,64 @@ class RedriveQueue:
             raise QueueError(error.message, where=error.where, hint=error.hint) from error
 
 
-def _death(receipt: str) -> Death:
+def _death(receipt: str) -> letters.Death:
     name, at = receipt.rsplit(" ", 1)
-    return Death(name, float(at))
+    return letters.Death(name, float(at))
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveCounts:
+    """The number of messages of a dead-letter queue, by outcome."""
+
+    redriven: int = 0  # the ledger processes the letter again
+    sent: int = 0  # unknown to the ledger: sent to its queue as the original message
+    stale: int = 0  # a copy of a letter that was redriven already
+    left: int = 0  # no dead letter, or not selected
+
+
+class DeadLetterRedriver:
+    """Redrives dead letters from the queue to which they were published."""
+
+    def __init__(
+        self, ledger: Ledger, source: EventQueue, send: Callable[[str, Sequence[Outgoing]], Awaitable[None]], limit: int
+    ) -> None:
+        """`send` sends to the queue of that name, or to the first; at most `limit` messages are redriven."""
+        self._ledger, self._source, self._send, self._limit = ledger, source, send, limit
+        self._skipped: dict[str, Message] = {}  # by id
+
+    async def redrive(self, wanted: Callable[[Message], bool]) -> RedriveCounts:
+        """Redrive until no new message arrives or the limit is reached. A message is acknowledged after its effect.
+
+        Raises LedgerError or QueueError; messages that are not acknowledged are delivered again.
+        """
+        counts = RedriveCounts()
+        try:
+            while (room := self._limit - counts.redriven - counts.sent - counts.stale) > 0:
+                if len(self._skipped) >= MAX_SKIPPED:
+                    break
+                messages = await self._source.receive(min(room, BATCH), WAIT)
+                if all(m.id in self._skipped for m in messages):
+                    break
+                counts = await self._redrive_batch(messages, wanted, counts)
+        finally:
+            await self._source.release(list(self._skipped.values()), 0.0)
+        return replace(counts, left=len(self._skipped))
+
+    async def _redrive_batch(
+        self, messages: Sequence[Message], wanted: Callable[[Message], bool], counts: RedriveCounts
+    ) -> RedriveCounts:
+        self._skipped.update((m.id, m) for m in messages)
+        selected = [m for m in messages if letters.death(m.attributes) and wanted(m)]
+        found = await redrive_returned(self._ledger, selected)
+        queues: dict[str, list[Outgoing]] = {}
+        for message in found.unknown:
+            queue = dict(message.attributes).get(letters.QUEUE, "")
+            queues.setdefault(queue, []).append(Outgoing(message.body, letters.without(message.attributes)))
+        for queue, outgoing in queues.items():
+            await self._send(queue, outgoing)
+        await self._source.ack(selected)
+        for message in selected:
+            del self._skipped[message.id]
+        return RedriveCounts(
+            counts.redriven + len(found.redriven), counts.sent + len(found.unknown), counts.stale + len(found.stale)
+        )

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from skyferry.engine.queue_health import NOT_YET, HeardQueue
+from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
@@ -57,7 +57,7 @@ class Monitor:
         self,
         ledger: Ledger,
         clock: Clock,
-        queues: Sequence[HeardQueue],
+        queues: Sequence[MonitoredQueue],
         paces: Mapping[str, float],
         probes: Sequence[Probe] = (),
     ) -> None:
@@ -84,7 +84,7 @@ class Monitor:
     async def look(self) -> None:
         """Ask again, for someone who wants to know: the ledger, and the queues whose depth is not new."""
         now = self._clock.monotonic()
-        old = [q for q in self._queues if q.heard.sampled is None or now - q.heard.sampled >= self._new(q)]
+        old = [q for q in self._queues if q.health.sampled is None or now - q.health.sampled >= self._new(q)]
         await asyncio.gather(self.count(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
 
     async def count(self, patience: float) -> None:
@@ -99,12 +99,12 @@ class Monitor:
         else:
             self.facts.transfers, self.facts.letters = transfers, sum(count for _, _, count in causes)
 
-    async def _sample(self, queue: HeardQueue) -> None:
+    async def _sample(self, queue: MonitoredQueue) -> None:
         while True:
             await queue.sample(PATIENCE)
             await self._clock.sleep(self._paces.get(queue.name, NEAR))
 
-    def _new(self, queue: HeardQueue) -> float:
+    def _new(self, queue: MonitoredQueue) -> float:
         """Seconds that an answer of this queue is new."""
         return NEW if self._paces.get(queue.name, NEAR) > NEAR else 0.0
 

@@ -121,7 +121,7 @@ class Rules:
     async def _no_uploads_left(self) -> None:
         """What the workers left behind is found; they left nothing but what the ledger or the store knows to be ours."""
         stores = {"destination": self._destination}
-        await gc.collect(self._ledger, stores, 0.0, self._clock)
+        await gc.abort_abandoned_uploads(self._ledger, stores, 0.0, self._clock)
         left = [upload.key async for upload in self._destination.uploads()]
         left += [progress.upload.key async for progress in self._ledger.open_uploads()]
         for key in left:

@@ -11,13 +11,14 @@ from math import inf
 from typing import Any
 
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
+from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.dead_letters.intercept import ReturningQueue
+from skyferry.engine.dead_letters.intercept import InterceptingQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
@@ -37,7 +38,6 @@ from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
 from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
-from skyferry.testing.simulation.reader import Reader
 from skyferry.testing.simulation.rules import (
     Rules,
     WatchedDestination,
@@ -302,12 +302,12 @@ class Simulation:
         copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
         executor = ExecutorPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, executor=executor)
-        events = ReturningQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, context.reporter)
+        events = InterceptingQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, context.reporter)
         queues: list[EventQueue] = [events, RedriveQueue(chaotic, self.clock)]
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
         outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
-        return Worker(context, Reader(self._routes), copier, queues, policy)
+        return Worker(context, EventReader(self._routes), copier, queues, policy)
 
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)

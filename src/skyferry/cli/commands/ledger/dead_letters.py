@@ -31,7 +31,7 @@ from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.engine.dead_letters.intercept import Tally
+    from skyferry.engine.dead_letters.redrive import RedriveCounts
     from skyferry.ports import DeadLetter, Ledger, Page
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ def _report(what: str, number: int, json: bool) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _report_taken(found: Tally, json: bool) -> None:
+def _report_taken(found: RedriveCounts, json: bool) -> None:
     number = found.redriven + found.sent
     if json:
         output.emit({"count": number, **asdict(found)})

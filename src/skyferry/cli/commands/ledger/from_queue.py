@@ -14,15 +14,15 @@ from skyferry.ports import Filter, Message, Outgoing, letters
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
-    from skyferry.engine.dead_letters.intercept import Tally
+    from skyferry.engine.dead_letters.redrive import RedriveCounts
     from skyferry.ports import EventQueue
 
 
 async def redrive_from_queue(
     config: Path | None, workspace: Path | None, where: Filter, ids: Collection[str] | None, limit: int
-) -> Tally:
+) -> RedriveCounts:
     """At most `limit` of those that match. Raises ConfigError, QueueError or LedgerError."""
-    from skyferry.engine.dead_letters.intercept import Fetcher
+    from skyferry.engine.dead_letters.redrive import DeadLetterRedriver
     from skyferry.wiring import Opener
 
     settings = resources.load_settings(config, workspace)
@@ -33,8 +33,8 @@ async def redrive_from_queue(
             raise ConfigError("no queue is configured that dead letters are sent to", hint="see dead_letters")
         stack.push_async_callback(source.close)
         ledger = await stack.enter_async_context(resources.opened_ledger(settings, create=True))
-        fetcher = Fetcher(ledger, source, Sender(settings, stack).send, limit)
-        return await fetcher.run(lambda message: matches(message, where, ids))
+        redriver = DeadLetterRedriver(ledger, source, Sender(settings, stack).send, limit)
+        return await redriver.redrive(lambda message: matches(message, where, ids))
 
 
 class Sender:

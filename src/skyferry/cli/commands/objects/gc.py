@@ -15,7 +15,7 @@ from skyferry.cli.render import output
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import Named
     from skyferry.config.settings import Settings
-    from skyferry.engine.abandoned_uploads import Orphan
+    from skyferry.engine.abandoned_uploads import AbandonedUpload
 
 
 def gc(
@@ -71,48 +71,50 @@ def _seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
-    from skyferry.engine.abandoned_uploads import collect
+async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list[AbandonedUpload]:
+    from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
     from skyferry.wiring import Opener, protect_opened
 
     opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
     stores = {name: protect_opened(opener, opener.store(name)) for name in names}
     try:
         async with resources.opened_ledger(settings) as ledger:
-            return await collect(ledger, stores, older_than, opener.clock, dry_run=dry_run)
+            return await abort_abandoned_uploads(ledger, stores, older_than, opener.clock, dry_run=dry_run)
     finally:
         for store in stores.values():
             await store.close()
         await opener.close()
 
 
-async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_run: bool) -> list[Orphan]:
+async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_run: bool) -> list[AbandonedUpload]:
     """By the ledgers of the pairs of stores that were copied between; none of them tells where its stores are."""
     from skyferry.cli.commands.objects.copy import LEDGERS
     from skyferry.config.settings import LedgerSettings
-    from skyferry.engine.abandoned_uploads import collect_listed
+    from skyferry.engine.abandoned_uploads import abort_listed_uploads
     from skyferry.wiring import Opener
 
     opener = Opener(places.only(wanted, settings))
     store = places.guarded(wanted, opener)
-    found: list[Orphan] = []
+    found: list[AbandonedUpload] = []
     try:
         for file in sorted((settings.workspace / LEDGERS).glob("*.db")):
             kept = settings.model_copy(update={"ledger": LedgerSettings(url=f"sqlite://{LEDGERS}/{file.name}")})
             async with resources.opened_ledger(kept) as ledger:
-                found += await collect_listed(ledger, "destination", store, older_than, opener.clock, dry_run=dry_run)
+                found += await abort_listed_uploads(
+                    ledger, "destination", store, older_than, opener.clock, dry_run=dry_run
+                )
     finally:
         await store.close()
         await opener.close()
     return found
 
 
-def _shown(orphan: Orphan) -> dict[str, object]:
-    upload = orphan.upload
+def _shown(abandoned: AbandonedUpload) -> dict[str, object]:
+    upload = abandoned.upload
     return {
-        "store": orphan.store,
+        "store": abandoned.store,
         "key": upload.key,
         "id": upload.id,
         "started_at": output.timestamp(upload.started_at) if upload.started_at else None,
-        "remembered": orphan.remembered,
+        "remembered": abandoned.remembered,
     }

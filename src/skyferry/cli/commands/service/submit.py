@@ -126,11 +126,11 @@ def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
 
 def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spool, *, remote: bool) -> None:
     """Keep all of them aside. Raises EventError for the first that is none, with where it stands."""
+    from skyferry.engine.consume.intake import EventReader
     from skyferry.events import native
     from skyferry.routing.routes import Routes
-    from skyferry.wiring import Reader
 
-    reader = Reader(Routes(settings))
+    reader = EventReader(Routes(settings))
     for where, body in bodies:
         try:
             if remote:
@@ -166,18 +166,18 @@ def _posted(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]
 
 def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
     """One event loop for all of them, which runs while a batch is sent."""
-    from skyferry.engine.submission import take
+    from skyferry.engine.consume.intake import EventReader
+    from skyferry.engine.submission import submit_events
     from skyferry.routing.routes import Routes
     from skyferry.server.models import Submissions
-    from skyferry.wiring import Reader
 
-    reader = Reader(Routes(settings))
+    reader = EventReader(Routes(settings))
     with asyncio.Runner() as runner:
         opened = resources.opened_queue(settings)
         queue = runner.run(opened.__aenter__())
         try:
             for batch in spool.batches(QUEUED, SIZE):
-                yield Submissions.from_results(runner.run(take(reader, queue, batch)))
+                yield Submissions.from_results(runner.run(submit_events(reader, queue, batch)))
         finally:
             runner.run(opened.__aexit__(None, None, None))
 
