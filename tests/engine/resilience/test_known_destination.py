@@ -47,7 +47,7 @@ class Disk:
             "routes": [{"name": "r", "from": "src", "to": "dst"}],
             "queues": [{"name": "main", "url": "sqlite://main.db"}],
             "breaker": {"cooldown": 0.1, "max_cooldown": 0.1},
-            "retry": {"cap": 0.1, "request_tries": 1},
+            "retry": {"max_delay": 0.1, "request_tries": 1},
         }
         self.settings = Settings.model_validate(given)
 
@@ -66,10 +66,10 @@ class Disk:
                     await running
 
     async def copied(self, name: str) -> None:
-        """Drop a file, and wait for its copy."""
+        """Drop a file, and wait until the ledger has its copy."""
         (self.source / name).write_text(name)
-        async with self.running():
-            await until(lambda: (self.destination / name).exists())
+        async with self.running() as (_, ear):
+            await until(lambda: any(r.event == "transfer.done" and r.key == name for r in ear.heard))
 
     def unmount(self) -> Path:
         """Take the folder away, with what is in it; where it is."""
