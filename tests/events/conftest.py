@@ -1,4 +1,4 @@
-"""Bodies as the providers send them: corpus/valid is read, corpus/malformed is refused."""
+"""Message bodies of the providers: corpus/valid is read, corpus/malformed is refused."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ One = Callable[[object], ObjectEvent]
 
 @pytest.fixture
 def sample() -> Json:
-    """A valid body of the corpus, decoded, to be changed at will."""
+    """Return a decoded valid body of the corpus, which may be changed."""
     return lambda name: json.loads((CORPUS / "valid" / f"{name}.json").read_bytes())
 
 
 @pytest.fixture
 def one() -> One:
-    """The only event in this JSON."""
+    """Return the only event in this JSON."""
 
     def read(body: object) -> ObjectEvent:
         (event,) = parse_message(json.dumps(body).encode(), {}).events

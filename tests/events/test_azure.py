@@ -1,4 +1,4 @@
-"""The traps of Blob Storage's events."""
+"""Blob Storage's events, with their traps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_array_single_base64_and_cloudevents_say_the_same(sample: Json, one: One
 
 
 def test_ids_that_are_no_uuid_become_one(sample: Json) -> None:
-    """Unique together with the source, as CloudEvents promises."""
+    """CloudEvents guarantees an id only together with the source."""
     events = parse_message(json.dumps(sample("cloudevents-several")).encode(), {}).events
     other = sample("cloudevents-several")
     other[0]["source"] = "/subscriptions/y"
@@ -90,7 +90,7 @@ def test_a_directory_deleted_empty_concerns_no_blob(sample: Json) -> None:
 
 @pytest.mark.parametrize("name", ["BlobTierChanged", "LifecyclePolicyCompleted", "StorageTaskAssignmentCompleted"])
 def test_what_is_no_change_of_content_is_ignored(sample: Json, name: str) -> None:
-    """A subscription without a filter delivers it, too."""
+    """A subscription without a filter delivers it too."""
     body = sample("azure-created")
     body[0]["eventType"] = f"Microsoft.Storage.{name}"
     assert parse_message(json.dumps(body).encode(), {}).ignored == (name,)
@@ -107,9 +107,7 @@ def test_what_is_no_change_of_content_is_ignored(sample: Json, name: str) -> Non
         ("/x", "", ""),
     ],
 )
-def test_the_account_is_known_where_the_event_tells_it(
-    sample: Json, one: One, topic: str, url: str, account: str
-) -> None:
+def test_the_account_is_read_from_the_event(sample: Json, one: One, topic: str, url: str, account: str) -> None:
     body = sample("azure-created")
     body = body[0] if isinstance(body, list) else body
     body["topic"], body["data"]["url"] = topic, url

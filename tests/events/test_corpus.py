@@ -1,4 +1,4 @@
-"""Every file of the corpus is read, or refused, as its name says."""
+"""Every file of the corpus is read or refused, according to its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CORPUS = Path(__file__).parent / "corpus"
 VALID = sorted((CORPUS / "valid").iterdir())
 MALFORMED = sorted((CORPUS / "malformed").iterdir())
 
-# What is read: format, change and key of each event; "test", or the names that are ignored, where there is none.
+# Valid files: format, change and key of each event; otherwise "test" or the ignored names.
 READ = {
     "azure-create-file.json": ["BlobCreated:CreateFile"],
     "azure-created-base64.txt": ["azure created dir/new+file %41.txt"],
@@ -63,7 +63,7 @@ READ = {
     "sns-s3-test.json": ["test"],
 }
 
-# What is refused: the kind of the error, and the field that it names.
+# Malformed files: the kind of the error, and the field that it names.
 REFUSED = {
     "azure-directory-deleted.json": ("event_error", "[0].eventType"),
     "azure-directory-renamed.json": ("event_error", "[0].eventType"),
@@ -118,7 +118,7 @@ REFUSED = {
 
 
 def test_no_file_is_left_out() -> None:
-    """A file added to the corpus needs its line here, and the other way round."""
+    """Each file of the corpus has a line here, and each line a file."""
     assert {p.name for p in VALID} == set(READ)
     assert {p.name for p in MALFORMED} == set(REFUSED)
 
@@ -132,7 +132,7 @@ def test_a_valid_body_is_read(path: Path) -> None:
 
 @pytest.mark.parametrize("path", VALID, ids=lambda p: p.name)
 def test_reading_twice_says_the_same(path: Path) -> None:
-    """So a duplicate delivery has the same event ids, given or derived; and several events of one message differ."""
+    """Duplicate deliveries have equal event ids, and the events of one message have different ones."""
     events = parse_message(path.read_bytes(), {}).events
     assert parse_message(path.read_bytes(), {}).events == events
     assert len({e.event_id for e in events}) == len(events)

@@ -1,4 +1,4 @@
-"""What is no event that is read here, but is known, is named with the way that works."""
+"""Known messages that Skyferry does not read are named, with the way that works."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STORAGE_OBJECT = {"kind": "storage#object", "selfLink": "https://x", "bucket": "
     ],
 )
 def test_it_is_named(body: Any, attributes: dict[str, str], said: str) -> None:
-    """Also inside an envelope of SNS."""
+    """The same inside an SNS envelope."""
     raw = json.dumps(body)
     bodies = [raw.encode()] + ([] if attributes else [json.dumps({"Type": "Notification", "Message": raw}).encode()])
     for each in bodies:

@@ -1,4 +1,4 @@
-"""The traps of Cloud Storage's notifications."""
+"""Cloud Storage's notifications, with their traps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GENERATION = "00001610674215009182"
 
 
 def test_pulled_and_pushed_say_the_same(sample: Json, one: One) -> None:
-    """Pulled: attributes beside the data. Pushed: both in an envelope."""
+    """A pull has attributes next to the data; a push has both in an envelope."""
     message = sample("gcs-finalize")["message"]
     pulled = parse_message(base64.b64decode(message["data"]), message["attributes"])
     assert pulled.events == (one(sample("gcs-finalize")),)
@@ -45,7 +45,7 @@ def test_a_metadata_update_is_a_change_with_its_own_place(sample: Json, one: One
 
 
 def test_a_metadata_update_without_payload_cannot_pass_for_the_creation(sample: Json, one: One) -> None:
-    """Its metageneration is not known: so it has no position and no version, and its id alone tells it apart."""
+    """Its metageneration is unknown, so it has neither position nor version, and only its id identifies it."""
     event = one(sample("gcs-metadata-update-attributes-only"))
     assert (event.position, event.source.version) == (None, "")
     later = sample("gcs-metadata-update-attributes-only")
@@ -65,7 +65,7 @@ def test_the_end_of_a_generation_stands_between_it_and_the_next(sample: Json, on
     assert updated.value < ended.value < following.value
 
 
-def test_the_delete_that_an_overwrite_causes_is_told_apart(sample: Json, one: One) -> None:
+def test_the_delete_of_an_overwrite_is_marked(sample: Json, one: One) -> None:
     assert one(sample("gcs-delete-overwritten")).overwritten
     assert not one(sample("gcs-delete")).overwritten
     assert not one(sample("gcs-finalize")).overwritten, "overwroteGeneration is the other half"
@@ -87,7 +87,7 @@ def test_custom_attributes_are_ignored(sample: Json, one: One) -> None:
 
 
 def test_checksums_are_left_to_the_object(sample: Json, one: One) -> None:
-    """They belong to the generation of the event; the copy takes the newest, which may be another by then."""
+    """They belong to the event's generation, but the copy reads the newest, which may differ."""
     checksums = one(sample("gcs-finalize")).checksums
     assert not checksums.crc32c
     assert not checksums.md5
@@ -107,7 +107,7 @@ def test_a_number_for_an_attribute_is_refused(sample: Json, one: One) -> None:
 
 
 def test_the_time_of_the_object_is_that_of_its_payload(sample: Json, one: One) -> None:
-    """A change of its metadata does not move it; without a payload it is not known."""
+    """A change of metadata does not change it; without a payload it is unknown."""
     message = sample("gcs-metadata-update")["message"]
     payload = {"timeCreated": "2021-01-15T01:30:15.010Z"}
     message["data"] = base64.b64encode(orjson.dumps(payload)).decode()

@@ -1,4 +1,4 @@
-"""Whatever comes, the parser answers with events or with an EventError: never another exception, never half a message."""
+"""The parser returns events or raises EventError for any input: no other exception, no half a message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JSON = st.recursive(
 
 
 def survives(body: bytes, attributes: Mapping[str, str]) -> Parsed | None:
-    """Reads it, or is refused in the way that is promised."""
+    """Parse it, or check that it is refused as promised."""
     refused: EventError | None = None
     try:
         parsed = parse_message(body, attributes)
@@ -76,7 +76,7 @@ def test_valid_bodies_with_bytes_changed(data: st.DataObject) -> None:
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every container in a JSON value, with each of its keys or indices."""
+    """Yield every container in a JSON value with each of its keys or indices."""
     if not isinstance(value, dict | list):
         return []
     inner = value.items() if isinstance(value, dict) else enumerate(value)
@@ -134,8 +134,8 @@ def test_envelopes_cannot_be_nested_without_end() -> None:
     assert survives(body, {}) is None
 
 
-def test_one_bad_record_is_told_beside_the_good_ones() -> None:
-    """Each part of the message makes a message that says the same."""
+def test_one_bad_record_is_reported_next_to_the_good_ones() -> None:
+    """Each part of the message makes a message with the same content."""
     for body in VALID:
         value: Any = json.loads(body) if body[:1] in b"{[" else None
         records: list[Any] = (value if isinstance(value, list) else (value or {}).get("Records")) or []
@@ -152,8 +152,8 @@ def test_one_bad_record_is_told_beside_the_good_ones() -> None:
             assert again == {e.event_id for e in said.events}
 
 
-def test_many_bad_records_are_told_in_a_bounded_number_of_errors() -> None:
-    """The last has all the rest, and nothing is lost."""
+def test_many_bad_records_are_reported_in_a_bounded_number_of_errors() -> None:
+    """The last one has all the rest, so nothing is lost."""
     good = json.loads((Path(__file__).parent / "corpus" / "valid" / "s3-put.json").read_bytes())["Records"]
     said = parse_message(json.dumps({"Records": [*good, *range(1000)]}).encode(), {})
     assert len(said.faulty) == 100
@@ -162,7 +162,7 @@ def test_many_bad_records_are_told_in_a_bounded_number_of_errors() -> None:
 
 
 def test_a_long_event_and_a_long_list_are_refused_before_they_are_looked_through() -> None:
-    """Fields that nobody knows cost a hundred times their length."""
+    """Validating unknown fields takes a hundred times their length."""
     native = next(b for b in VALID if b"maxRetries" in b).rstrip()[:-1]
     assert survives(native + b',"unknown":"' + b"x" * 60_000 + b'"}', {}) is not None
     with pytest.raises(EventError, match="the event has"):

@@ -45,7 +45,7 @@ def test_the_documented_examples_are_read() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    """In the table of the fields, or in the lines about an object."""
+    """Look in the table of fields and in the lines about an object."""
     text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text()
     schema: Any = native.json_schema()
     objects = [schema["$defs"]["NativeObject"], schema["$defs"]["NativeMetadata"], schema]
@@ -103,7 +103,7 @@ def test_what_is_not_rfc_3339_is_refused(sample: Json, one: One, text: str) -> N
     ["0001-01-01T00:00:00+14:00", "0001-12-31T23:59:59Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-14:00"],
 )
 def test_a_time_at_an_end_of_the_calendar_is_refused(sample: Json, one: One, text: str) -> None:
-    """In another zone it has no date, and a listing of transfers in which it stands could not be shown."""
+    """It has no date in some time zones, so a listing with it could not be shown."""
     with pytest.raises(EventError) as caught:
         one(sample("native-minimal") | {"timestamp": text})
     assert caught.value.where == "timestamp"
@@ -212,7 +212,7 @@ KINDS = {"aws_s3": "s3", "s3_compatible": "s3", "gcp_gcs": "gcs", "memory": "gcs
 
 
 def possible(event: ObjectEvent) -> bool:
-    """Whether its position is of a kind that its provider has."""
+    """Return True if the position's scheme is one of the provider's."""
     kind = event.position.scheme.partition("-")[0] if event.position else "time"
     return kind in ("time", KINDS.get(event.source.provider))
 
@@ -223,6 +223,6 @@ def test_what_is_encoded_is_read_back_the_same(event: ObjectEvent) -> None:
 
 
 def test_an_event_of_another_format_is_not_encoded(sample: Json, one: One) -> None:
-    """A native event cannot say that a delete is only half of an overwrite."""
+    """A native event cannot express a delete that is part of an overwrite."""
     with pytest.raises(EventError):
         native.encode_event(one(sample("gcs-delete-overwritten")))

@@ -1,4 +1,4 @@
-"""The traps of S3's notifications and of those who imitate them."""
+"""S3's notifications and those of compatible services, with their traps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ One = Callable[[object], ObjectEvent]
 
 
 def put(body: Any, **fields: object) -> Any:
-    """The same notification with other fields of its object; None takes one away."""
+    """Return the notification with other fields of its object; None removes one."""
     item = body["Records"][0]["s3"]["object"]
     item.update(fields)
     for name in [n for n, v in fields.items() if v is None]:
@@ -68,7 +68,7 @@ def test_sequencers_that_differ_only_in_padding_or_case_are_equal(sample: Json, 
 
 
 def test_sequencers_that_were_kept_padded_on_the_right_keep_their_order() -> None:
-    """As ledgers and stamps of earlier versions have them; and the ids of transfers stay what they were."""
+    """Ledgers and stamps of earlier versions have this form, and transfer ids must not change."""
     kept = [f"s3-sequencer:{digits.upper().ljust(32, '0')}" for digits in ("617f08299329d189", "0062E99A88DC407461")]
     kept.append("s3-sequencer:0062E99A88DC40746200000000000000")
     assert (found := [Position.parse(text) for text in kept]) == sorted(found, key=lambda p: p.value)
@@ -78,7 +78,7 @@ def test_sequencers_that_were_kept_padded_on_the_right_keep_their_order() -> Non
 
 @pytest.mark.parametrize("sequencer", ["0055AED6DCD90281E5", "0062e99a88dc407460", "Happy Sequencer", "", None])
 def test_a_constant_or_no_sequencer_is_no_position(sample: Json, one: One, sequencer: str | None) -> None:
-    """LocalStack sends one constant: taken as exact, it would make every later change look settled."""
+    """LocalStack repeats one constant. As an exact position, it would make every later change look settled."""
     assert one(put(sample("s3-put"), sequencer=sequencer)).position is None
 
 
@@ -109,7 +109,7 @@ def test_any_minor_version_is_read(sample: Json, one: One, version: str) -> None
 
 @pytest.mark.parametrize("field", ["eventTime", "eTag", "sequencer", "versionId"])
 def test_another_change_of_the_same_key_has_another_id(sample: Json, one: One, field: str) -> None:
-    """What is not told apart here would be taken for a duplicate, and lost."""
+    """Changes with equal ids would be lost as duplicates."""
     body = sample("s3-put")
     before = one(body).event_id
     record = body["Records"][0]
@@ -119,7 +119,7 @@ def test_another_change_of_the_same_key_has_another_id(sample: Json, one: One, f
 
 
 def test_the_way_it_came_does_not_change_the_event(sample: Json, one: One) -> None:
-    """Directly and in an SNS envelope."""
+    """Parse it directly and in an SNS envelope."""
     assert one(sample("sns-s3-put")) == one(sample("s3-put"))
 
 
@@ -186,14 +186,14 @@ def test_what_each_event_name_means(sample: Json, one: One, name: str, change: C
 
 
 def named(sample: Json, name: str) -> bytes:
-    """A notification of this name."""
+    """Return a notification of this name."""
     body = sample("s3-put")
     body["Records"][0]["eventName"] = name
     return json.dumps(body).encode()
 
 
 def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
-    """By the model of its own SDK: what is not read as a change is ignored, and nothing of it is a dead letter."""
+    """Every name in the SDK's model is a change or ignored, and none becomes a dead letter."""
     names = botocore.session.get_session().get_service_model("s3").shape_for("Event").enum
     for name in (each.removeprefix("s3:") for each in names if "*" not in each):
         parsed = parse_message(named(sample, name), {})
@@ -211,5 +211,5 @@ def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
     ],
 )
 def test_what_others_tell_besides_changes_is_ignored(sample: Json, name: str) -> None:
-    """MinIO and Ceph."""
+    """MinIO and Ceph send these."""
     assert parse_message(named(sample, f"s3:{name}"), {}).ignored == (name,)

@@ -17,7 +17,7 @@ from skyferry.events import native
 FULL = json.loads((Path(__file__).parent / "corpus" / "valid" / "native-full.json").read_bytes())
 FULL |= {"eventType": "deleted", "position": "time:12", "size": 3}
 SCHEMA: Any = json.loads(json.dumps(native.json_schema()))
-# `$` ends the text in JSON Schema; in Python it also stands before a last newline.
+# `$` matches the end of the text in JSON Schema; in Python also before a last newline.
 STRICT: Any = json.loads(json.dumps(SCHEMA).replace('$"', r'\\Z"'))
 
 
@@ -54,7 +54,7 @@ def test_the_schema_is_one() -> None:
 
 
 def test_the_schema_describes_every_field() -> None:
-    """By a description, or by a reference to one."""
+    """A property has a description or refers to one."""
     for name, field in SCHEMA["properties"].items():
         assert "description" in field or "$ref" in json.dumps(field), name
 
@@ -100,7 +100,7 @@ GONE = object()
 
 @st.composite
 def variations(draw: st.DrawFn) -> Any:
-    """A valid event with one to three fields replaced, taken away or added."""
+    """A valid event with one to three fields replaced, removed or added."""
     body = json.loads(json.dumps(FULL))
     for _ in range(draw(st.integers(1, 3))):
         *outer, name = draw(st.sampled_from([*PATHS, ("unknown",), ("source", "unknown")]))

@@ -1,4 +1,4 @@
-"""Logs: one line per record, whatever is in it, and no secrets."""
+"""Logs: one line per record, whatever its values, without secrets."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_faulty_format_string_of_a_library_is_still_a_line() -> None:
     assert json.loads(stream.getvalue())["message"] == "%d"
 
 
-def test_a_fanout_tells_everybody_in_order() -> None:
+def test_a_fanout_passes_records_on_in_order() -> None:
     heard: list[tuple[str, Record]] = []
 
     class Ear:

@@ -1,4 +1,4 @@
-"""Metrics: what each record counts, what a scrape says, and that labels stay few."""
+"""Metrics: the effect of each record, the scrape, and the limits of labels."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
 
 
 def test_what_cannot_be_asked_has_no_value(registry: CollectorRegistry, observer: MetricsObserver) -> None:
-    """Instead of the last one, which would look as if all were well."""
+    """An old value would look as if all were well."""
     observer.update(NOW)
     observer.update(replace(NOW, queues={}, transfers={}, dead_letters=None, oldest=None))
     page = generate_latest(registry).decode()
@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_has_no_value(registry: CollectorRegistry, observer
 
 
 def exercised(observer: MetricsObserver) -> None:
-    """Every event, with every field filled."""
+    """Send every event with every field filled."""
     texts = {f.name: f"<{f.name}>" for f in fields(Record) if f.type == "str"}
     for event in EVENTS:
         reason = {"reason": "open"} if event == "breaker.changed" else {}
@@ -225,7 +225,7 @@ def test_a_second_observer_on_one_registry_is_refused(registry: CollectorRegistr
 def test_foreign_buckets_are_counted_by_name_until_there_are_very_many(
     registry: CollectorRegistry, observer: MetricsObserver
 ) -> None:
-    """Anybody who may send to a queue may name any number of them."""
+    """A sender may name any number of them."""
     for number in range(1000):
         for _ in range(2):
             observer.on(

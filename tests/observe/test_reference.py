@@ -1,4 +1,4 @@
-"""docs/reference/observability.md tells what the code does."""
+"""docs/reference/observability.md agrees with the code."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector:
-    """Takes OTLP over HTTP and keeps the spans."""
+    """Receives OTLP over HTTP and keeps the spans."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
