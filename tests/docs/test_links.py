@@ -66,3 +66,10 @@ def test_pages_that_the_source_names_exist() -> None:
     }
     assert len(named) > 10
     assert sorted(page for page in named if not (ROOT / page).exists() and page != "docs/PAGE") == []
+
+
+def test_paths_of_where_things_are_exist() -> None:
+    page = (DOCS / "contributing" / "where-things-are.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:src|tests|bench|docs|CONTRIBUTING)[\w/.-]*)`", page))
+    assert len(paths) > 60
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
