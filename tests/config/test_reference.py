@@ -9,8 +9,9 @@ import yaml
 
 from skyferry.config.load import check, load
 from skyferry.config.reference import render
-from skyferry.config.urls import DATABASES, STORES
+from skyferry.ledgers.schemes import LEDGERS
 from skyferry.routing.patterns import PLACEHOLDERS
+from skyferry.stores.schemes import STORES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
@@ -47,7 +48,7 @@ def test_the_variables_on_the_page_work(tmp_path: Path) -> None:
 
 def test_the_page_names_every_url_and_placeholder() -> None:
     page = PAGE.read_text("utf-8")
-    for scheme in STORES | DATABASES:
+    for scheme in {**STORES, **LEDGERS}:
         assert f"`{scheme}://" in page
     for placeholder in PLACEHOLDERS:
         assert f"`{{{placeholder}}}`" in page

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from skyferry.config.settings import SimulatorSettings, StoreSettings
-from skyferry.config.urls import EXACT_DELETES, LedgerUrl, QueueUrl, StoreUrl, address, resolved
+from skyferry.config.settings import QueueSettings, SimulatorSettings, StoreSettings
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, resolve_queue, resolve_store
 from skyferry.model import Provider
 from skyferry.stores.s3.services import SERVICES
 
@@ -29,7 +32,11 @@ WORKSPACE = Path("/w")
 )
 def test_a_store_url_names_provider_bucket_and_folder(text: str, provider: Provider, bucket: str, path: str) -> None:
     url = StoreUrl.parse(text)
-    assert (address(StoreSettings(url=text))[0], url.bucket, url.path(WORKSPACE)) == (provider, bucket, Path(path))
+    assert (resolve_store(StoreSettings(url=text)).address[0], url.bucket, url.path(WORKSPACE)) == (
+        provider,
+        bucket,
+        Path(path),
+    )
 
 
 def test_the_query_of_a_simulator_overrides_its_settings() -> None:
@@ -91,7 +98,7 @@ def stored(url: str, **given: Any) -> StoreSettings:
     ],
 )
 def test_a_cloud_url_names_provider_and_bucket(store: StoreSettings, known_as: tuple[Provider, str]) -> None:
-    assert address(store) == known_as
+    assert resolve_store(store).address == known_as
 
 
 @pytest.mark.parametrize(
@@ -107,23 +114,64 @@ def test_a_cloud_url_names_provider_and_bucket(store: StoreSettings, known_as: t
     ],
 )
 def test_the_host_says_whose_s3_it_is(endpoint: str, service: str) -> None:
-    assert resolved(stored("s3://b", endpoint=endpoint)).service == service
+    assert resolve_store(stored("s3://b", endpoint=endpoint)).settings.service == service
 
 
 def test_every_service_of_the_adapter_may_be_named() -> None:
     assert set(get_args(StoreSettings.model_fields["service"].annotation)) - {""} == set(SERVICES)
-    assert {name for name, row in SERVICES.items() if row.delete_exact} == EXACT_DELETES
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_store_of_a_service_can_do_what_the_adapter_can(service: str) -> None:
+    profile, row = resolve_store(stored("s3://b", service=service)).profile, SERVICES[service]
+    assert (profile.tags, profile.exact_deletes) == (row.tags, row.delete_exact)
+
+
+def test_a_url_is_parsed_once() -> None:
+    store = stored("s3://photos?region=eu-west-1")
+    assert resolve_store(store) is resolve_store(stored("s3://photos?region=eu-west-1"))
+    assert resolve_store(store.model_copy(update={"region": "eu-west-2"})) is not resolve_store(store)
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "account"),
+    [
+        ("az://account/box", "", "account"),
+        ("az://box", "https://mine.blob.core.windows.net", "mine"),
+        ("az://box", "http://127.0.0.1:10000/devstoreaccount1", "devstoreaccount1"),
+        ("az://other/box", "https://proxy.example.org", "other"),
+        ("az://box", "https://proxy.example.org", "proxy"),
+    ],
+)
+def test_the_storage_account_is_that_of_the_url_or_of_the_endpoint(url: str, endpoint: str, account: str) -> None:
+    assert resolve_store(stored(url, endpoint=endpoint)).account == account
+    queue = QueueSettings(name="q", url=f"azq{url.removeprefix('az')}", endpoint=endpoint)
+    assert resolve_queue(queue).account == account
+
+
+def test_checking_settings_imports_no_adapter_and_no_sdk() -> None:
+    """The rows of schemes lie beside the adapters, and import them only when they open one."""
+    code = "import sys, skyferry.config.load; print(*sorted(sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    adapters = re.compile(r"skyferry\.(stores|queues|ledgers)\.(\w+\.)?(store|queue|ledger|client|memory|simulator)")
+    assert "skyferry.stores.s3.scheme" in loaded
+    assert [name for name in loaded if adapters.fullmatch(name)] == []
+    assert not loaded & {"aiohttp", "botocore", "google.auth", "azure.identity", "sqlite3", "awscrt", "skyferry.ports"}
 
 
 def test_options_of_the_url_override_the_settings() -> None:
-    store = resolved(stored("s3://b?region=eu-west-1&identity=static", region="x", identity={"secret_file": "s"}))
+    store = resolve_store(
+        stored("s3://b?region=eu-west-1&identity=static", region="x", identity={"secret_file": "s"})
+    ).settings
     assert (store.region, store.identity.kind, store.identity.secret_file) == ("eu-west-1", "static", Path("s"))
 
 
 def test_an_azure_account_has_its_endpoint() -> None:
-    assert resolved(stored("az://account/box")).endpoint == "https://account.blob.core.windows.net"
+    assert resolve_store(stored("az://account/box")).settings.endpoint == "https://account.blob.core.windows.net"
     with pytest.raises(ValueError, match="needs the account"):
-        resolved(stored("az://box"))
+        resolve_store(stored("az://box"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import yaml
 
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
-from skyferry.config.urls import address
+from skyferry.config.urls import resolve_store
 from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef
@@ -43,7 +43,7 @@ def settings(folder: Path, document: Mapping[str, Any]) -> Settings:
 
 def event(configured: Settings, store: str, key: str, change: Change = Change.CREATED) -> bytes:
     """What says that something happened to a key."""
-    provider, bucket = address(configured.stores[store])
+    provider, bucket = resolve_store(configured.stores[store]).address
     source = ObjectRef(provider, bucket, key)
     return encode_event(ObjectEvent(str(uuid.uuid4()), change, source, time.time(), str(uuid.uuid4())))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
-from skyferry.config.urls import StoreUrl, address, resolved, resolved_queue
+from skyferry.config.urls import resolve_queue, resolve_store
 from skyferry.doctor import facts as bucket_facts
 from skyferry.doctor import leases as holds
 from skyferry.doctor.check import Check, Place, State
@@ -84,7 +84,8 @@ class _Doctor:
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]
 
     async def _store(self, wanted: Needs) -> list[Check]:
-        url = StoreUrl.parse(self.opener.settings.stores[wanted.store].url)
+        where = resolve_store(self.opener.settings.stores[wanted.store])
+        url = where.url
         relative = url.on_disk and not Path(url.location).is_absolute()
         if relative and not url.path(self.opener.settings.workspace).exists():
             return [Place("store", wanted.store).unknown("reach", "there is no such folder yet", FIRST_RUN)]
@@ -100,7 +101,7 @@ class _Doctor:
         if examination.reached:
             self.facts[wanted.store] = examination.facts
         self.paces[wanted.store] = examination.paces
-        who = resolved(self.opener.settings.stores[wanted.store]).identity
+        who = where.settings.identity
         return [bucket_facts.as_configured(check, who) for check in examination.checks]
 
     async def _reached(self, settings: QueueSettings) -> Check:
@@ -133,7 +134,7 @@ class _Doctor:
         if reached.state is State.WRONG:
             return checks
         if facts:
-            who = resolved_queue(settings).identity
+            who = resolve_queue(settings).settings.identity
             judged = holds.judged(place, facts)
             checks += [bucket_facts.as_configured(check, who) for check in judged]
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
@@ -177,7 +178,7 @@ class _Doctor:
 
     def _route(self, route: RouteSettings) -> list[Check]:
         store = self.opener.settings.stores[route.source]
-        if StoreUrl.parse(store.url).on_disk and store.watch:
+        if resolve_store(store).url.on_disk and store.watch:
             return [Place("route", route.name).ok("notified", "the service watches the folder")]
         endpoints = [endpoint.name for endpoint in self.opener.settings.push]
         return list(notices.judged(route, self._notices(route.source), self._queues_of(route.source), endpoints))
@@ -186,7 +187,7 @@ class _Doctor:
         """Of a source; and whether what was copied may be deleted there."""
         if not wanted.reads or wanted.store not in self.facts:
             return []
-        place, url = Place("store", wanted.store), StoreUrl.parse(self.opener.settings.stores[wanted.store].url)
+        place, url = Place("store", wanted.store), resolve_store(self.opener.settings.stores[wanted.store]).url
         if not self.scope.events or url.on_disk:
             return self._removals(place, wanted)
         facts = self.facts[wanted.store]
@@ -216,7 +217,7 @@ class _Doctor:
 
     def _errand(self, wanted: Needs, where: Hearing) -> Errand:
         routes = [route for route in self.opener.settings.routes if route.source == wanted.store]
-        _, bucket = address(self.opener.settings.stores[wanted.store])
+        _, bucket = resolve_store(self.opener.settings.stores[wanted.store]).address
         return Errand(
             Subject(bucket, canary_key(f"{where.shape.prefix}{self.scope.prefix}", where.shape.suffix)),
             deletes=where.deletes and any(route.deletes == "propagate" for route in routes),

@@ -13,7 +13,7 @@ from skyferry.clouds.regions import partition
 from skyferry.policy.aws_commands import OUTBOUND, made, told
 from skyferry.policy.aws_trust import trust, who
 from skyferry.policy.document import Json, Policy
-from skyferry.policy.needs import TAGLESS, Needs, QueueNeeds, Share, StoreNeeds
+from skyferry.policy.needs import Needs, QueueNeeds, Share, StoreNeeds
 
 READ = ("s3:GetObject", "s3:GetObjectVersion")  # the latter where the bucket keeps versions
 READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # answers tell of tags only to who may read them
@@ -95,7 +95,7 @@ def arn(place: StoreNeeds | QueueNeeds, service: str, rest: str) -> str:
 
 def _store(store: StoreNeeds) -> Iterator[Statement]:
     name, bucket = _sid(store.name), arn(store, "s3", f":::{store.url.bucket}")
-    takes_tags = store.settings.service not in TAGLESS
+    takes_tags = store.where.profile.tags
     if store.read:
         actions = READ + (READ_TAGS if takes_tags else ())
         yield Statement(f"{name}Source", actions, _objects(bucket, store.read))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from shlex import quote
-from urllib.parse import urlsplit
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.policy.document import Json, Policy, argument
@@ -67,19 +66,19 @@ def who(identity: IdentitySettings) -> str:
 
 def _store(store: StoreNeeds) -> tuple[Json, Json]:
     """A role, and that it is given."""
-    tagged = not store.settings.hierarchical
+    tagged = store.where.profile.tags
     actions = {READ}
     actions |= {READ_TAGS} if store.read and tagged else set()
     actions |= {REMOVE} if store.removed else set()
     actions |= {WRITE, REMOVE} if store.written else set()
     actions |= {READ_TAGS, WRITE_TAGS} if store.tags_written else set()
-    account = store.url.account or _account(store.settings.endpoint)
+    account = store.where.account
     return _role(store.what, set(), actions, f"{ACCOUNT}/{account}/blobServices/default/containers/{store.url.bucket}")
 
 
 def _queue(queue: QueueNeeds) -> tuple[Json, Json]:
     actions = {TAKE, RENEW} | ({SEND} if queue.sent else set())
-    account = queue.url.account or _account(queue.settings.endpoint)
+    account = queue.where.account
     return _role(queue.what, {LOOK}, actions, f"{ACCOUNT}/{account}/queueServices/default/queues/{queue.url.queue}")
 
 
@@ -96,12 +95,6 @@ def _role(what: str, actions: set[str], data: set[str], scope: str) -> tuple[Jso
         "AssignableScopes": ["/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP"],
     }
     return role, {"role": role["Name"], "scope": scope, "principalId": "PRINCIPAL_OBJECT_ID"}
-
-
-def _account(endpoint: str) -> str:
-    """The storage account that an endpoint is of: its first path segment at an emulator, else the first part of its host."""
-    parts = urlsplit(endpoint)
-    return parts.path.strip("/").partition("/")[0] or (parts.hostname or "").partition(".")[0]
 
 
 def _credential(identity: IdentitySettings) -> Json | None:
@@ -130,5 +123,5 @@ def _notes(share: Share) -> Iterator[str]:
         yield "the account's key may do everything in the account; no role can narrow it, but an identity can have this one"
     yield "a role is given for a container or queue as a whole: the prefixes of the routes are not in it"
     yield "a custom role's name is unique in the tenant: where another Skyferry has it, give this one another"
-    if any((s.read and not s.settings.hierarchical) or s.tags_written for s in share.stores):
+    if any((s.read and s.where.profile.tags) or s.tags_written for s in share.stores):
         yield "tags are a permission of their own, which the built-in reader and contributor do not have"

@@ -8,7 +8,7 @@ from functools import partial
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import QueueAddress, RouteSettings, Settings, StoreSettings
-from skyferry.config.urls import QueueUrl, StoreUrl, address, resolved, resolved_queue
+from skyferry.config.urls import QueueUrl, ResolvedQueue, ResolvedStore, StoreUrl, resolve_queue, resolve_store
 from skyferry.routing.patterns import Template
 
 MACHINE = IdentitySettings()  # what the machine has at a cloud
@@ -16,8 +16,6 @@ ENTRA_AUDIENCE = (
     "api://AzureADTokenExchange"  # whom a token is for that Entra takes for another, if nothing else is said
 )
 CANARIES = "skyferry-doctor/"  # where `skyferry doctor` writes
-TAGLESS = frozenset({"r2", "b2", "gcs-interop"})  # services that speak S3, but for tags
-CLOUDS = {"s3": "aws", "sqs": "aws", "gs": "google", "pubsub": "google", "az": "azure", "azq": "azure"}  # by URL scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class StoreNeeds:
     """What is done at one store. Of prefixes: () = of no key, ("",) = of any key."""
 
     name: str
-    settings: StoreSettings  # with what its URL says
+    where: ResolvedStore
     read: tuple[str, ...] = ()  # prefixes of the keys that are read: those of a source
     removed: tuple[str, ...] = ()  # of those of them that are deleted once they are copied
     written: tuple[str, ...] = ()  # of the keys that are looked at, written and deleted: those of a destination
@@ -34,8 +32,13 @@ class StoreNeeds:
 
     @property
     def url(self) -> StoreUrl:
-        """Where it is."""
-        return StoreUrl.parse(self.settings.url)
+        """Its parsed URL."""
+        return self.where.url
+
+    @property
+    def settings(self) -> StoreSettings:
+        """With what its URL says."""
+        return self.where.settings
 
     @property
     def what(self) -> str:
@@ -48,14 +51,19 @@ class QueueNeeds:
     """What is done at one queue. Messages are taken from every one."""
 
     name: str
-    settings: QueueAddress  # with what its URL says
+    where: ResolvedQueue
     sent: bool = False  # and into this one messages are put
     told: bool = True  # buckets send their events to it
 
     @property
     def url(self) -> QueueUrl:
-        """Where it is."""
-        return QueueUrl.parse(self.settings.url)
+        """Its parsed URL."""
+        return self.where.url
+
+    @property
+    def settings(self) -> QueueAddress:
+        """With what its URL says."""
+        return self.where.settings
 
     @property
     def what(self) -> str:
@@ -76,10 +84,10 @@ class Needs:
         if tokens := self._tokens(cloud):
             found[MACHINE] = [], []
         for store in self.stores:
-            if CLOUDS[store.url.scheme] == cloud:
+            if store.url.known.cloud == cloud:
                 found.setdefault(store.settings.identity, ([], []))[0].append(store)
         for queue in self.queues:
-            if CLOUDS[queue.url.scheme] == cloud:
+            if queue.url.known.cloud == cloud:
                 found.setdefault(queue.settings.identity, ([], []))[1].append(queue)
         shares = (
             Share(who, tuple(stores), tuple(queues), tokens if who == MACHINE else ())
@@ -90,7 +98,7 @@ class Needs:
     def _tokens(self, cloud: str) -> tuple[str, ...]:
         """For whom the machine asks this cloud for tokens, that it may be somebody elsewhere, and needs a permission to."""
         places: list[StoreNeeds | QueueNeeds] = [*self.stores, *self.queues]
-        found = {_token(place.settings.identity, cloud, CLOUDS[place.url.scheme]) for place in places}
+        found = {_token(place.settings.identity, cloud, place.url.known.cloud) for place in places}
         return tuple(sorted(found - {""}))
 
 
@@ -124,13 +132,13 @@ def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> 
     first = submit or any(_watched(settings, route.source) for route in settings.routes)
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     queues = tuple(
-        QueueNeeds(queue.name, resolved_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
+        QueueNeeds(queue.name, resolve_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
         for number, queue in enumerate(settings.queues)
-        if QueueUrl.parse(queue.url).scheme in CLOUDS
+        if resolve_queue(queue).url.at_a_cloud
     )
-    if letters and QueueUrl.parse(letters.url).scheme in CLOUDS:  # taken from by `dead-letters redrive --from-queue`
-        queues = (*queues, QueueNeeds(letters.name, resolved_queue(letters), sent=True, told=False))
-    return Needs(tuple(s for s in stores if s.url.scheme in CLOUDS and (s.read or s.written)), queues)
+    if letters and resolve_queue(letters).url.at_a_cloud:  # taken from by `dead-letters redrive --from-queue`
+        queues = (*queues, QueueNeeds(letters.name, resolve_queue(letters), sent=True, told=False))
+    return Needs(tuple(s for s in stores if s.url.at_a_cloud and (s.read or s.written)), queues)
 
 
 def _store(settings: Settings, name: str, doctor: bool) -> StoreNeeds:
@@ -140,7 +148,7 @@ def _store(settings: Settings, name: str, doctor: bool) -> StoreNeeds:
     keys = partial(_written, settings)
     return StoreNeeds(
         name=name,
-        settings=resolved(settings.stores[name]),
+        where=resolve_store(settings.stores[name]),
         read=shortest(route.filter.prefix for route in outgoing),
         removed=shortest(route.filter.prefix for route in outgoing if route.after_copy != "keep"),
         written=shortest([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
@@ -172,7 +180,7 @@ def shortest(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 def _written(settings: Settings, route: RouteSettings) -> str:
     """What every destination key of a route begins with."""
-    _, bucket = address(settings.stores[route.source])
+    _, bucket = resolve_store(settings.stores[route.source]).address
     return Template.compile(route.key).start(bucket, route.filter.prefix)
 
 
@@ -183,12 +191,10 @@ def _may_be_large(route: RouteSettings, settings: Settings) -> bool:
 
 def _tagged(settings: Settings, name: str) -> bool:
     """Whether objects can have tags there."""
-    store = resolved(settings.stores[name])
-    scheme = StoreUrl.parse(store.url).scheme
-    return scheme != "gs" and not store.hierarchical and store.service not in TAGLESS
+    return resolve_store(settings.stores[name]).profile.tags
 
 
 def _watched(settings: Settings, name: str) -> bool:
     """Whether it is a folder whose changes this process puts into the first queue."""
     store = settings.stores[name]
-    return store.watch and StoreUrl.parse(store.url).on_disk
+    return store.watch and resolve_store(store).url.on_disk

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.clouds.regions import partition
 from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import StoreUrl, loopback, resolved
+from skyferry.config.urls import loopback, resolve_store
 
 MARK = 6  # bytes of a mark, which is twice as many characters
 
@@ -26,22 +25,17 @@ class Whereabouts:
     @classmethod
     def of(cls, store: StoreSettings, workspace: Path) -> Whereabouts:
         """Raises ValueError for a URL that is none."""
-        url = StoreUrl.parse(store.url)
+        where = resolve_store(store)
+        url = where.url
         if url.on_disk:
             folder = Path(os.path.realpath(url.path(workspace)))
             return cls(("file", str(folder)), folder, local=True)
-        if not url.known.extra:
+        if not url.at_a_cloud:
             return cls((url.scheme, url.location), local=True)
-        store = resolved(store)
-        endpoint = urlsplit(store.endpoint)
+        endpoint = urlsplit(where.settings.endpoint)
+        there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
         host = endpoint.hostname or ""
-        if url.scheme == "s3" and store.service == "aws":  # names are unique in each partition
-            domain = host or partition(store.region)[1]
-            there = domain.rpartition("amazonaws")[2] if "amazonaws" in domain else ".com"
-        else:
-            there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
-        bucket = url.location.rpartition("/")[2] if url.scheme == "az" else url.location
-        return cls((url.scheme, there, bucket), local=bool(host) and loopback(host))
+        return cls((url.scheme, where.profile.namespace or there, url.bucket), local=bool(host) and loopback(host))
 
     def identity(self, workspace: Path) -> str:
         """How a ledger knows the store. A folder of the workspace moves along with it, and so does the ledger, by default."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from skyferry.config.settings import Settings, StoreSettings
-from skyferry.config.urls import HOSTS, StoreUrl, address, own_account, resolved
+from skyferry.config.urls import resolve_store
 from skyferry.model import ObjectEvent, ObjectRef, Provider
 
 Address = tuple[Provider, str]  # provider and bucket
-_REGION = re.compile(r"(?:^|\.)s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]+(?:-[a-z]+)+-\d+)\.")  # in a host of Amazon's
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -41,17 +39,11 @@ class Origin:
     @classmethod
     def of(cls, name: str, store: StoreSettings) -> Origin:
         """Read it from the settings. Raises ValueError for an invalid URL."""
-        url, at = StoreUrl.parse(store.url), address(store)
-        if not url.known.extra:
-            return cls(name, at)
-        account, store = own_account(store), resolved(store)
-        endpoint = host_of(store.endpoint)
-        if at[0] is Provider.AWS_S3:
-            amazon = not endpoint or any(f".{endpoint}".endswith(f".{end}") for end in HOSTS)
-            named = _REGION.search(endpoint)
-            region = store.region or (named[1] if named else "")
-            return cls(name, at, region=region if amazon else "", endpoint=endpoint)
-        return cls(name, at, account, endpoint=endpoint, names_endpoint=store.service == "minio")
+        where = resolve_store(store)
+        if not where.url.at_a_cloud:
+            return cls(name, where.address)
+        profile, endpoint = where.profile, host_of(where.settings.endpoint)
+        return cls(name, where.address, profile.account, profile.region, endpoint, profile.names_endpoint)
 
     @property
     def label(self) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
-from skyferry.config.urls import address
+from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 from skyferry.routing.locations import Whereabouts
@@ -238,7 +238,9 @@ def _heeds(route: Route, event: ObjectEvent) -> bool:
 
 def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str], moved: Collection[str]) -> Route:
     try:
-        source, destination = (address(settings.stores[name]) for name in (route.source, route.destination))
+        source, destination = (
+            resolve_store(settings.stores[name]).address for name in (route.source, route.destination)
+        )
         identity = Whereabouts.of(settings.stores[route.destination], settings.workspace).identity(settings.workspace)
         return Route(
             name=route.name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skyferry.config.settings import Settings
-from skyferry.config.urls import StoreUrl
+from skyferry.config.urls import StoreUrl, resolve_store
 from skyferry.discovery.absences.identity import NAME, Identity, look, mark, read_marker
 from skyferry.discovery.folder.look import OWN
 from skyferry.engine.resilience.monitor import Probe
@@ -77,7 +77,7 @@ async def known_destinations(
     found: dict[str, KnownDestination] = {}
     meant = identities(settings)
     for name in dict.fromkeys(route.store for route in routes):
-        url = StoreUrl.parse(settings.stores[name].url)
+        url = resolve_store(settings.stores[name]).url
         if not url.on_disk:
             continue
         folder, source = url.path(settings.workspace), f"folder {meant[name]}"

@@ -1,4 +1,4 @@
-"""Opens what the URLs of the configuration name. Adapters of an extra are imported when one is asked for."""
+"""Opens what the URLs of the configuration name, by the rows of their schemes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.identity.build import Surroundings
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.regions import region_of
 from skyferry.config.settings import QueueAddress, Settings
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
+from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
-from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
-from skyferry.queues.memory import MemoryQueue
-from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
-from skyferry.stores.local.special import SpecialFiles
-from skyferry.stores.local.store import LocalStore
-from skyferry.stores.memory import MemoryStore
-from skyferry.stores.simulator import SimulatedStore
-from skyferry.wiring.clouds import Identities, cloud_queue, cloud_store
+from skyferry.wiring.credentials import Identities
 from skyferry.wiring.destinations import KnownDestination
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 def owner() -> str:
@@ -53,11 +52,11 @@ class Opener:
 
     def ledger(self) -> Ledger:
         """The ledger. Raises LedgerError."""
-        settings, url = self.settings, LedgerUrl.parse(self.settings.ledger.url)
-        if url.on_disk:
-            path, hear = url.path(settings.workspace), partial(self.on_health, "")
-            return SqliteLedger(path, self.owner, self.clock, settings.ledger.lease, hear)
-        return MemoryLedger(self.owner, self.clock, settings.ledger.lease)
+        settings = self.settings
+        url, heard = LedgerUrl.parse(settings.ledger.url), partial(self.on_health, "")
+        context = LedgerContext(url, settings.ledger.lease, settings.workspace, self.clock, self.owner, heard)
+        ledger: Ledger = url.known.opens(context)
+        return ledger
 
     def queue(self, name: str | None = None) -> EventQueue:
         """The queue of that name, or the first. Raises QueueError, or ConfigError if there is no such queue."""
@@ -71,29 +70,31 @@ class Opener:
         if (wanted := self.settings.dead_letters) is None:
             return None
         url = QueueUrl.parse(wanted.url)
-        if read and url.scheme == "pubsub" and not url.account:
-            hint = "make a subscription to its topic, and say pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC"
-            raise ConfigError("it has no subscription to read dead letters from", where=wanted.name, hint=hint)
+        if read and url.known.unreadable and not url.account:
+            raise ConfigError(
+                "it has no subscription to read dead letters from", where=wanted.name, hint=url.known.unreadable
+            )
         return self._queue(wanted)
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises StoreError, or ConfigError where its extra is missing."""
-        wanted = self.settings.stores[name]
-        url = StoreUrl.parse(wanted.url)
-        if url.known.extra:
-            quiet = self.settings.limits.request_timeout
-            return cloud_store(wanted, self._around(name), self.identities, quiet)
-        if not url.on_disk:
-            return MemoryStore(name, self.clock)
-        folder = url.path(self.settings.workspace)
-        special = SpecialFiles(name, wanted.special_files, partial(self.on_special, name))
-        hear = partial(self.on_unreadable, name)
-        follow = wanted.special_files == "follow"
-        expected = self.destinations[name].expected() if name in self.destinations else ExpectedFolder(self.missing)
-        local = LocalStore(name, folder, on_unreadable=hear, on_special=special.found, expected=expected, follow=follow)
-        if url.scheme == "sim":
-            return SimulatedStore(local, url.simulator(wanted.simulator), self.clock)
-        return local
+        where = _resolved(name, resolve_store, self.settings.stores[name])
+        known, row = self.destinations.get(name), where.url.known
+        context = StoreContext(
+            name,
+            where,
+            self.settings.workspace,
+            self.clock,
+            credentials=self.identities.credentials(where, self._around(name)),
+            region=region_of(self.env),
+            read_timeout=self.settings.limits.request_timeout,
+            on_unreadable=partial(self.on_unreadable, name),
+            on_special=partial(self.on_special, name),
+            expected_folder=known.expected() if known else ExpectedFolder(self.missing),
+        )
+        with needs(row.extra, f"{where.url.scheme}://"):
+            store: ObjectStore = row.opens(context)
+        return store
 
     async def close(self) -> None:
         """End the identities."""
@@ -103,14 +104,29 @@ class Opener:
         return Surroundings(name, self.clock, self.env, partial(self.on_refused, name))
 
     def _queue(self, wanted: QueueAddress) -> EventQueue:
-        url = QueueUrl.parse(wanted.url)
-        if url.known.extra:
-            return cloud_queue(wanted, self._around(wanted.name), self.identities)
-        if url.on_disk:
-            path = url.path(self.settings.workspace)
-            hear = partial(self.on_health, wanted.name)
-            return SqliteQueue(path, wanted.name, self.owner, self.clock, wanted.lease, hear)
-        return MemoryQueue(wanted.name, self.clock, wanted.lease)
+        where = _resolved(wanted.name, resolve_queue, wanted)
+        row = where.url.known
+        context = QueueContext(
+            wanted.name,
+            where,
+            self.settings.workspace,
+            self.clock,
+            self.owner,
+            partial(self.on_health, wanted.name),
+            credentials=self.identities.credentials(where, self._around(wanted.name)),
+            region=region_of(self.env),
+        )
+        with needs(row.extra, f"{where.url.scheme}://"):
+            queue: EventQueue = row.opens(context)
+        return queue
+
+
+def _resolved(name: str, resolve: Callable[[T], R], settings: T) -> R:
+    """Resolve settings that were not loaded from a file. Raises ConfigError."""
+    try:
+        return resolve(settings)
+    except ValueError as error:
+        raise ConfigError(str(error), where=name) from error
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -11,7 +11,7 @@ from functools import partial
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
-from skyferry.config.urls import QueueUrl, StoreUrl, address
+from skyferry.config.urls import QueueUrl, resolve_store
 from skyferry.discovery.absences.approved import ApprovedDeletes
 from skyferry.discovery.absences.guard import DeleteGuard, Guarded
 from skyferry.discovery.folder.look import Watched
@@ -135,7 +135,7 @@ async def build(
             retention=settings.ledger.retention,
             outbox=_outbox(settings, opener, context),
             health=health,
-            paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).known.extra},
+            paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
             probes=probes(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.give_up)),
@@ -164,7 +164,7 @@ def watchers(parts: Parts) -> Sequence[EventSource]:
     settings, routes, context = parts.settings, parts.routes, parts.context
     sources: list[EventSource] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
     for name, folder in parts.folders.items():
-        provider, bucket = address(settings.stores[name])
+        provider, bucket = resolve_store(settings.stores[name]).address
         watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
         if settings.stores[name].special_files == "follow":
             watched = replace(watched, follows=partial(is_followed, folder.path))
@@ -179,7 +179,8 @@ def _folders(settings: Settings, routes: Routes, ledger: Ledger) -> dict[str, Kn
     """The local folders that are watched, by store."""
     found = {}
     for name in sorted({route.source_store for route in routes}):
-        url, (provider, bucket) = StoreUrl.parse(settings.stores[name].url), address(settings.stores[name])
+        where = resolve_store(settings.stores[name])
+        url, (provider, bucket) = where.url, where.address
         if url.on_disk and settings.stores[name].watch:
             found[name] = KnownFolder(url.path(settings.workspace), f"{provider}://{bucket}", ledger, path_of)
     return found

@@ -74,14 +74,14 @@ def _by_scheme(form: str) -> Iterator[Sought]:
 
 def _by_stores(form: str, settings: Settings) -> Iterator[Sought]:
     """URL of a store, or its endpoint and bucket, with the key behind it."""
-    from skyferry.config.urls import resolved
+    from skyferry.config.urls import resolve_store
 
     for name, store in settings.stores.items():
         if (address := _address(settings, name)) is None:
             continue
         begins = [store.url.partition("?")[0].rstrip("/")]
         with suppress(ValueError):
-            if endpoint := resolved(store).endpoint:
+            if endpoint := resolve_store(store).settings.endpoint:
                 begins.append(f"{endpoint.rstrip('/')}/{address[1]}")
         for begin in (*begins, *map(unquote, begins)):
             if form.startswith(f"{begin}/") and form != f"{begin}/":
@@ -107,9 +107,9 @@ def _by_path(text: str, settings: Settings) -> Iterator[Sought]:
 
 
 def _address(settings: Settings, store: str) -> Bucket | None:
-    from skyferry.config.urls import address
+    from skyferry.config.urls import resolve_store
 
     try:
-        return address(settings.stores[store])
+        return resolve_store(settings.stores[store]).address
     except (KeyError, ValueError):
         return None

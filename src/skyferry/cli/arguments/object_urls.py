@@ -34,10 +34,10 @@ class Named:
     @property
     def ref(self) -> ObjectRef:
         """As events name it."""
-        from skyferry.config.urls import address
+        from skyferry.config.urls import resolve_store
         from skyferry.model import ObjectRef
 
-        return ObjectRef(*address(self.store), self.key)
+        return ObjectRef(*resolve_store(self.store).address, self.key)
 
     @property
     def identity(self) -> str:
@@ -64,18 +64,18 @@ def named(text: str, settings: Settings, *, folder: bool = False) -> Named:
 
 def _at_cloud(text: str, scheme: str, location: str, query: str) -> Named:
     from skyferry.config.settings import StoreSettings
-    from skyferry.config.urls import STORES, StoreUrl, resolved
+    from skyferry.config.urls import StoreUrl, resolve_store
 
-    parts = STORES[scheme].parts if scheme in STORES else 1
+    parts = StoreUrl.schemes[scheme].parts if scheme in StoreUrl.schemes else 1
     if "endpoint=" in query:
         parts = 1  # which says the account
     bucket, key = "/".join(location.split("/", parts)[:parts]), "".join(location.split("/", parts)[parts:])
     url = f"{scheme}://{bucket}{'?' if query else ''}{query}"
     try:
-        if not StoreUrl.parse(url).known.extra:
+        if not StoreUrl.parse(url).at_a_cloud:
             raise ValueError(f"{scheme}:// is for configurations: give a path, or a bucket at a cloud")
         store = StoreSettings(url=url)
-        resolved(store)
+        resolve_store(store)
     except ValueError as error:
         raise ConfigError(str(error), where=text.partition("?")[0]) from error
     return Named(text, store, unquote(key))

@@ -14,4 +14,6 @@ def needs(extra: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
+        if not extra:
+            raise
         raise ConfigError(f"{what} needs {missing.name}", hint=f"pip install 'skyferry[{extra}]'") from missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -15,9 +15,9 @@ from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.renamed import URL_OPTIONS
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
-from skyferry.config.urls import STORES, QueueUrl, StoreUrl, Url, loopback, resolved, resolved_queue
+from skyferry.config.urls import QueueUrl, StoreUrl, Url, loopback, resolve_queue, resolve_store
 
-_OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in STORES.values())) - {"simulator"}
+_OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
 _POOL_NAME = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
 S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
@@ -31,9 +31,9 @@ def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document)
         document.rename(at, f"option `{old}` is now called `{URL_OPTIONS[old]}`")
     for name in sorted(_OF_CLOUDS & store.model_fields_set - url.known.settings):
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
-    if not url.known.extra:
+    if not url.at_a_cloud:
         return True
-    found = _reached(store, resolved, url, place, at, document)
+    found = _reached(store, lambda given: resolve_store(given).settings, url, place, at, document)
     if found is not None and found.encryption == "AES256" and found.kms_key:
         document.fault((*place, "kms_key"), "is not used by encryption AES256", "say encryption: aws:kms")
     return found is not None
@@ -43,12 +43,12 @@ def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | N
     """The same for a queue; its settings with the options of its URL, unless these are at fault."""
     for name in sorted(_OF_QUEUES & settings.model_fields_set - url.known.settings):
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
-    if not url.known.extra:
+    if not url.at_a_cloud:
         return settings
     if settings.lease > url.known.lease:
         why = f"{url.scheme}:// holds no message for more than {url.known.lease:g} s at once"
         document.fault((*place, "lease"), why, "leases are renewed while we work: 60s do for a copy of any length")
-    return _reached(settings, resolved_queue, url, place, (*place, "url"), document)
+    return _reached(settings, _complete_queue, url, place, (*place, "url"), document)
 
 
 def same_queue(one: QueueAddress, other: QueueAddress) -> bool:
@@ -62,7 +62,15 @@ def same_queue(one: QueueAddress, other: QueueAddress) -> bool:
     return left.queue == right.queue and all(a == b or not (a and b) for a, b in named)
 
 
-def _reached(given: S, resolve: Callable[[S], S], url: Url, place: Place, at: Place, document: Document) -> S | None:
+def _complete_queue(given: Q) -> Q:
+    settings = resolve_queue(given).settings
+    assert isinstance(settings, type(given))  # completion does not change the kind
+    return settings
+
+
+def _reached(
+    given: S, resolve: Callable[[S], S], url: Url[Any], place: Place, at: Place, document: Document
+) -> S | None:
     """With the options of its URL, unless these are at fault."""
     extra(url, at, document)
     try:
@@ -74,7 +82,7 @@ def _reached(given: S, resolve: Callable[[S], S], url: Url, place: Place, at: Pl
     except ValueError as error:
         document.fault(at, str(error))
         return None
-    where = at if "endpoint" in url.options or "endpoint" not in settings.model_fields_set else (*place, "endpoint")
+    where = at if "endpoint" in url.options or "endpoint" not in given.model_fields_set else (*place, "endpoint")
     endpoint(settings.endpoint, settings.allow_http, where, document)
     for name in ("endpoint", "iam_endpoint", "token_url"):
         endpoint(getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document)
@@ -91,7 +99,7 @@ def _names(identity: IdentitySettings, place: Place, document: Document) -> None
             document.fault((*place, name), f"{value!r} is no name that Google takes", hint)
 
 
-def extra(url: Url, place: Place, document: Document) -> None:
+def extra(url: Url[Any], place: Place, document: Document) -> None:
     """A fault unless what brings the adapter is installed."""
     if missing := [name for name in url.known.needs if not _installed(name)]:
         hint = f"pip install 'skyferry[{url.known.extra}]'"

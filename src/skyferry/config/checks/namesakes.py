@@ -51,7 +51,7 @@ def _shared(valid: Valid, stores: set[str]) -> str:
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     for queue in settings.queues:
         with suppress(ValueError):
-            cloud = bool(QueueUrl.parse(queue.url).known.extra) or queue.name in pushed
+            cloud = QueueUrl.parse(queue.url).at_a_cloud or queue.name in pushed
             if cloud and (not queue.stores or stores <= set(queue.stores)):
                 return queue.name
     return ""

@@ -9,15 +9,10 @@ from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import QueueSettings
-from skyferry.config.urls import QUEUES, QueueUrl, StoreUrl, address, resolved_queue
-from skyferry.model import Provider
+from skyferry.config.urls import QueueUrl, StoreUrl, resolve_queue, resolve_store
 
-NATURAL = {  # the queues and push endpoints that a provider can notify; any of them for other services that speak S3
-    Provider.AWS_S3: (frozenset({"sqs"}), frozenset({"sns", "s3"})),
-    Provider.GCP_GCS: (frozenset({"pubsub"}), frozenset({"pubsub"})),
-    Provider.AZURE_BLOB: (frozenset({"azq"}), frozenset({"eventgrid"})),
-}
-ANY = frozenset(QUEUES), frozenset({"pubsub", "sns", "eventgrid", "s3"})
+QUEUES_AT_CLOUDS = frozenset(name for name, row in QueueUrl.schemes.items() if row.cloud)
+PUSH = frozenset({"pubsub", "sns", "eventgrid", "s3"})
 TOPIC = "Add its topic (?topic=…)"
 
 
@@ -54,7 +49,7 @@ def _senders(valid: Valid) -> Iterator[tuple[Place, str, str]]:
 def _takes(queue: QueueSettings) -> bool:
     """Whether events can be sent to it. A URL that is at fault is told of elsewhere."""
     with suppress(ValueError):
-        return QueueUrl.parse(queue.url).scheme != "pubsub" or bool(resolved_queue(queue).topic)
+        return (where := resolve_queue(queue)).url.known.sends(where.settings)
     return True
 
 
@@ -68,8 +63,9 @@ def _heard(valid: Valid, document: Document) -> None:
         seen.add(route.source)
         with suppress(ValueError):
             store = settings.stores[route.source]
-            queues, pushes = NATURAL.get(address(store)[0], ANY)
-            if StoreUrl.parse(store.url).known.extra and not (queues & schemes or pushes & kinds):
+            where = resolve_store(store)
+            queues, pushes = where.profile.queues or QUEUES_AT_CLOUDS, where.profile.push or PUSH
+            if where.url.at_a_cloud and not (queues & schemes or pushes & kinds):
                 wanted = " or ".join([*(f"{scheme}://" for scheme in sorted(queues))])
                 why = f"no queue and no push endpoint here can be told by the provider what lands in {route.source}"
                 hint = f"Add a queue ({wanted}); without one, only events that are submitted are seen"

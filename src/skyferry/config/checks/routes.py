@@ -13,7 +13,7 @@ from skyferry.config.checks.validate import Valid
 from skyferry.config.document import Document
 from skyferry.config.faults import Place, dotted, near
 from skyferry.config.settings import FilterSettings, RouteSettings
-from skyferry.config.urls import StoreUrl, deletes_exactly
+from skyferry.config.urls import StoreUrl, resolve_store
 from skyferry.routing.locations import Whereabouts
 from skyferry.routing.patterns import PLACEHOLDERS, Template, glob
 from skyferry.routing.rings import rings
@@ -111,7 +111,7 @@ def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Documen
 def _unchecked(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
     """A delete that cannot demand a version takes with it what is written between the last look and the delete."""
     try:
-        exact = deletes_exactly(valid.settings.stores[route.source])
+        exact = resolve_store(valid.settings.stores[route.source]).profile.exact_deletes
     except (KeyError, ValueError):  # which is told elsewhere
         return
     if not exact:

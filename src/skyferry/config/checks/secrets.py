@@ -13,11 +13,10 @@ from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.push import SECRET_MIN
 from skyferry.config.settings import ServerSettings
-from skyferry.config.urls import loopback
+from skyferry.config.urls import QueueUrl, StoreUrl, loopback
 
 _FILES = ("token_file", "key_file", "secret_file")
 _ENDPOINTS = {"aws": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), "azure": ("AZURE_AUTHORITY_HOST",)}
-_CLOUDS = {"s3": "aws", "sqs": "aws", "az": "azure", "azq": "azure"}
 
 
 def check(valid: Valid, document: Document, environ: Mapping[str, str]) -> None:
@@ -111,7 +110,13 @@ def _variables(url: str, identity: IdentitySettings) -> tuple[str, ...]:
     if identity.kind not in ("auto", "federated"):
         return ()
     exchanged = _ENDPOINTS["aws"] if identity.kind == "federated" and identity.token == "aws" else ()  # noqa: S105 - no secret
-    return tuple(dict.fromkeys((*_ENDPOINTS.get(_CLOUDS.get(url.partition("://")[0], ""), ()), *exchanged)))
+    return tuple(dict.fromkeys((*_ENDPOINTS.get(_cloud(url), ()), *exchanged)))
+
+
+def _cloud(url: str) -> str:
+    scheme = url.partition("://")[0]
+    row = StoreUrl.schemes.get(scheme) or QueueUrl.schemes.get(scheme)
+    return row.cloud if row else ""
 
 
 def _endpoint(name: str, url: str, identity: IdentitySettings, place: Place, document: Document) -> None:

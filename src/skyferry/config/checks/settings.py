@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,10 +19,10 @@ from skyferry.config.document import Document
 from skyferry.config.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
 from skyferry.config.units import window
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, address, loopback, resolved, resolved_queue
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, loopback, resolve_queue, resolve_store
 from skyferry.routing.locations import Whereabouts
 
-U = TypeVar("U", bound=Url)
+U = TypeVar("U", bound=Url[Any])
 STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are multiples of it
 
 
@@ -50,7 +50,7 @@ def _resumable(valid: Valid) -> str:
     """The name of a destination with resumable uploads, "" if there is none. Smaller parts are made larger there."""
     for route in valid.settings.routes:
         with suppress(KeyError, ValueError):  # which is told elsewhere
-            if resolved(valid.settings.stores[route.destination]).large_upload_mode == "resumable":
+            if resolve_store(valid.settings.stores[route.destination]).settings.large_upload_mode == "resumable":
                 return route.destination
     return ""
 
@@ -67,7 +67,7 @@ def _stores(valid: Valid, document: Document) -> None:
         _simulated(store, url, place, document)
         if not cloud_checks.check(store, url, place, document):
             continue
-        if not address(store)[1]:
+        if not resolve_store(store).address[1]:
             document.fault(place, "the folder's name cannot be that of a bucket", "give it one with `bucket: NAME`")
         for key, what in _identities(store, url, valid.settings.workspace):
             if (other := seen.setdefault(key, name)) != name:
@@ -99,8 +99,8 @@ def _stated(name: str, valid: Valid) -> Place:
 
 def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:
     """What no two stores may share. Buckets of one name may lie in different accounts or at different endpoints."""
-    there = Whereabouts.of(store, workspace).parts if url.known.extra else ()
-    yield (*address(store), *there), "provider and bucket"
+    there = Whereabouts.of(store, workspace).parts if url.at_a_cloud else ()
+    yield (*resolve_store(store).address, *there), "provider and bucket"
     if url.on_disk:
         yield os.path.realpath(url.path(workspace)), "folder"
 
@@ -125,7 +125,7 @@ def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Docu
 def _databases(valid: Valid, document: Document) -> None:
     """Each queue and the ledger have a file of their own, and not where objects are."""
     settings, names = valid.settings, set[str]()
-    found: list[tuple[Place, Url | None]] = []
+    found: list[tuple[Place, Url[Any] | None]] = []
     for index, queue in zip(valid.queues, settings.queues, strict=True):
         if queue.name in names:
             document.fault(("queues", index, "name"), f"there are two queues {queue.name}")
@@ -151,7 +151,7 @@ def _databases(valid: Valid, document: Document) -> None:
                 document.fault(place, f"{url.location} is inside the folder of store {name}", "put it beside it")
 
 
-def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url | None]]:
+def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url[Any] | None]]:
     """They go to a queue that outlives the process, and that no worker reads: they would come back at once."""
     if (letters := valid.settings.dead_letters) is None:
         return
@@ -163,11 +163,11 @@ def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url
     if url.scheme == "memory":
         document.fault(place, "is forgotten when the process ends", "without dead_letters they are in the ledger")
     resolved = cloud_checks.queue(letters, url, place[:1], document)
-    if resolved is None or not url.known.extra:
+    if resolved is None or not url.at_a_cloud:
         return
     for queue in valid.settings.queues:
         with suppress(ValueError):  # told of the queue itself
-            if cloud_checks.same_queue(resolved_queue(queue), resolved):
+            if cloud_checks.same_queue(resolve_queue(queue).settings, resolved):
                 document.fault(
                     place, f"is where queue {queue.name} reads: they would come back", "give it its own queue"
                 )

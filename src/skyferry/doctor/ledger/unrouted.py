@@ -7,7 +7,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 from skyferry.config.settings import Settings
-from skyferry.config.urls import LedgerUrl, address
+from skyferry.config.urls import LedgerUrl, resolve_store
 from skyferry.doctor.check import Check, Place
 from skyferry.errors import SkyferryError
 from skyferry.wiring import Opener
@@ -36,7 +36,7 @@ def judged(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Che
     known: dict[str, str] = {}  # store by bucket
     for name, store in settings.stores.items():
         with suppress(ValueError):
-            known[address(store)[1]] = name
+            known[resolve_store(store).address[1]] = name
     for bucket, count in found:
         name = bucket.partition("://")[2]
         close = get_close_matches(name, known, 1)

@@ -66,10 +66,10 @@ def explain(
 
 
 async def _load_history(settings: Settings, wanted: list[Sought], limit: int) -> ObjectHistory:
-    from skyferry.config.urls import address
+    from skyferry.config.urls import resolve_store
     from skyferry.wiring.identities import identities, moved
 
-    ends = {name: address(store) for name, store in settings.stores.items()}
+    ends = {name: resolve_store(store).address for name, store in settings.stores.items()}
     async with resources.opened_ledger(settings) as ledger:
         found = await _load_transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}

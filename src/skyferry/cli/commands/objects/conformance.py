@@ -145,7 +145,7 @@ def _absent(store: StoreSettings) -> StoreSettings | None:
     """A bucket that does not exist beside this one, at a cloud."""
     from skyferry.config.urls import StoreUrl
 
-    if not StoreUrl.parse(store.url).known.extra:
+    if not StoreUrl.parse(store.url).at_a_cloud:
         return None
     name, mark, query = store.url.partition("?")
     return store.model_copy(update={"url": f"{name.rstrip('/')}-{secrets.token_hex(6)}{mark}{query}"})

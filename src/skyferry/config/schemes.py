@@ -1,0 +1,72 @@
+"""The rows of URL schemes. Each is kept beside its adapter and gathered in `schemes.py` of `stores`, `queues` and `ledgers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+from skyferry.config.settings import QueueAddress, StoreSettings
+from skyferry.model import Provider
+
+Cloud = Literal["", "aws", "google", "azure"]
+AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of everything at a cloud
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What stores, queues and ledgers have in common."""
+
+    form: str  # for messages
+    opens: Callable[[Any], Any]  # opens the adapter, given its context of `ports.opening`; imports it only then
+    path: bool = False  # the rest of the URL names a folder or file
+    options: frozenset[str] = frozenset()  # query options
+    settings: frozenset[str] = frozenset()  # settings that apply to this scheme, of those that not all schemes have
+    parts: int = 1  # of a name at a cloud, separated by slashes, at most
+    cloud: Cloud = ""  # the provider of identities; "" = it is on this machine
+    extra: str = ""  # the extra that installs the modules that it needs
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProfile:
+    """Properties that a store's settings decide."""
+
+    provider: Provider = Provider.MEMORY
+    account: str = ""  # the storage account that its events name
+    region: str = ""  # the region at Amazon that its events name
+    names_endpoint: bool = False  # its events name an endpoint, as the server knows itself
+    namespace: str = ""  # in which bucket names are unique; "" = in the endpoint
+    tags: bool = True  # objects can have tags
+    exact_deletes: bool = True  # a delete can require that the key has one certain version
+    queues: frozenset[str] | None = None  # schemes of the queues that it can notify; None = of any
+    push: frozenset[str] | None = None  # kinds of push endpoints that it can notify; None = any
+
+
+def _store_as_given(settings: StoreSettings, account: str) -> StoreSettings:
+    return settings
+
+
+def _queue_as_given(settings: QueueAddress, account: str) -> QueueAddress:
+    return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreScheme(Scheme):
+    """A scheme of stores."""
+
+    profile: Callable[[StoreSettings], StoreProfile]  # of completed settings
+    complete: Callable[[StoreSettings, str], StoreSettings] = (
+        _store_as_given  # with what the URL's account implies; ValueError
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueScheme(Scheme):
+    """A scheme of queues."""
+
+    lease: float = inf  # seconds, at most
+    complete: Callable[[QueueAddress, str], QueueAddress] = _queue_as_given  # as for stores
+    sends: Callable[[QueueAddress], bool] = lambda settings: True  # messages can be sent to a queue with these settings
+    unreadable: str = ""  # the instruction for a queue without account: messages can be sent to it, but not received

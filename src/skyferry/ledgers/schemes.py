@@ -1,0 +1,34 @@
+"""The URL schemes of ledgers: one row each. Imports no adapter, for settings are checked with these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from skyferry.config.schemes import Scheme
+
+if TYPE_CHECKING:
+    from skyferry.ports import Ledger
+    from skyferry.ports.opening import LedgerContext
+
+
+def _open_file(context: LedgerContext) -> Ledger:
+    from skyferry.ledgers.sqlite.ledger import SqliteLedger
+
+    path = context.url.path(context.workspace)
+    return SqliteLedger(path, context.owner, context.clock, context.lease, context.on_health)
+
+
+def _open_memory(context: LedgerContext) -> Ledger:
+    from skyferry.ledgers.memory.ledger import MemoryLedger
+
+    return MemoryLedger(context.owner, context.clock, context.lease)
+
+
+LEDGERS: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "sqlite": Scheme("sqlite://FILE", _open_file, path=True),
+        "memory": Scheme("memory://NAME", _open_memory),
+    }
+)

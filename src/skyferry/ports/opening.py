@@ -1,0 +1,54 @@
+"""What the row of a URL scheme gets in order to open its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skyferry.config.urls import LedgerUrl, ResolvedQueue, ResolvedStore
+from skyferry.errors import SkyferryError
+from skyferry.ports.world import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContext:
+    """One store."""
+
+    name: str
+    where: ResolvedStore
+    workspace: Path
+    clock: Clock
+    credentials: Any = field(default=None, repr=False)  # a provider of the kind that the scheme's cloud has
+    region: str = ""  # of Amazon's, that the environment names
+    read_timeout: float = 60.0  # seconds without a byte after which a connection has failed; adapters may use less
+    on_unreadable: Callable[[str], None] = lambda name: None  # called with names that cannot be keys
+    on_special: Callable[[str, str], None] = lambda path, kind: None  # called with what is neither a file nor a folder
+    expected_folder: Any = None  # an `ExpectedFolder` of the local adapter
+
+
+@dataclass(frozen=True, slots=True)
+class QueueContext:
+    """One queue."""
+
+    name: str
+    where: ResolvedQueue
+    workspace: Path
+    clock: Clock
+    owner: str  # the name of this process in leases
+    on_health: Callable[[SkyferryError | None], None]  # see `Health.hear`
+    credentials: Any = field(default=None, repr=False)
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerContext:
+    """The ledger."""
+
+    url: LedgerUrl
+    lease: float  # seconds
+    workspace: Path
+    clock: Clock
+    owner: str
+    on_health: Callable[[SkyferryError | None], None]

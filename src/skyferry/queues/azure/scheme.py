@@ -1,0 +1,42 @@
+"""The URL scheme of Azure Queue Storage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skyferry.config.schemes import AT_A_CLOUD, QueueScheme
+from skyferry.config.settings import QueueAddress
+
+if TYPE_CHECKING:
+    from skyferry.ports import EventQueue
+    from skyferry.ports.opening import QueueContext
+
+
+def _complete(settings: QueueAddress, account: str) -> QueueAddress:
+    if settings.endpoint:
+        return settings
+    if not account:
+        raise ValueError("azq://QUEUE needs the account: azq://ACCOUNT/QUEUE, or an endpoint")
+    return settings.model_copy(update={"endpoint": f"https://{account}.queue.core.windows.net"})
+
+
+def _open(context: QueueContext) -> EventQueue:
+    from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
+
+    url, settings = context.where.url, context.where.settings
+    options = AzureQueueOptions(settings.endpoint, settings.lease)
+    return AzureQueue(context.name, url.queue, context.credentials, options, context.clock)
+
+
+STORAGE_QUEUE = QueueScheme(
+    "azq://ACCOUNT/QUEUE",
+    _open,
+    options=frozenset({"endpoint", "identity"}),
+    settings=AT_A_CLOUD,
+    parts=2,
+    cloud="azure",
+    extra="azure",
+    needs=("aiohttp", "azure.identity"),
+    lease=7 * 24 * 3600,
+    complete=_complete,
+)

@@ -1,0 +1,40 @@
+"""The URL schemes of queues: one row each. Imports no adapter, for settings are checked with these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from skyferry.config.schemes import QueueScheme
+from skyferry.queues.azure.scheme import STORAGE_QUEUE
+from skyferry.queues.pubsub.scheme import PUBSUB
+from skyferry.queues.sqs.scheme import SQS
+
+if TYPE_CHECKING:
+    from skyferry.ports import EventQueue
+    from skyferry.ports.opening import QueueContext
+
+
+def _open_file(context: QueueContext) -> EventQueue:
+    from skyferry.queues.sqlite.queue import SqliteQueue
+
+    path, lease = context.where.url.path(context.workspace), context.where.settings.lease
+    return SqliteQueue(path, context.name, context.owner, context.clock, lease, context.on_health)
+
+
+def _open_memory(context: QueueContext) -> EventQueue:
+    from skyferry.queues.memory import MemoryQueue
+
+    return MemoryQueue(context.name, context.clock, context.where.settings.lease)
+
+
+QUEUES: Mapping[str, QueueScheme] = MappingProxyType(
+    {
+        "sqs": SQS,
+        "pubsub": PUBSUB,
+        "azq": STORAGE_QUEUE,
+        "sqlite": QueueScheme("sqlite://FILE", _open_file, path=True),
+        "memory": QueueScheme("memory://NAME", _open_memory),
+    }
+)

@@ -1,0 +1,67 @@
+"""The credentials of stores and queues, by the cloud that they are at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+from skyferry.clouds.azure import SharedKey
+from skyferry.clouds.credentials import Provider, fixed
+from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.policy import require_tls
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.urls import ResolvedQueue, ResolvedStore
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """Something with open connections or tasks."""
+
+    async def close(self) -> None:
+        """Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """The identities of one process. Stores with equal settings share one: their cloud can copy between them."""
+
+    _opened: dict[tuple[str, IdentitySettings], Any] = field(default_factory=dict)
+
+    def credentials(self, where: ResolvedStore | ResolvedQueue, around: Surroundings) -> Any:
+        """Return the provider of credentials for a store or queue; None if it is on this machine. Raises ConfigError."""
+        row, settings = where.url.known, where.settings
+        if not row.cloud:
+            return None
+        if settings.endpoint:
+            require_tls(settings.endpoint, allow_http=settings.allow_http)
+        key = f"{row.cloud} {where.account}" if row.cloud == "azure" else row.cloud, settings.identity
+        if key not in self._opened:
+            with needs(row.extra, f"{where.url.scheme}://"):
+                self._opened[key] = _BY_CLOUD[row.cloud](settings.identity, around, where.account)
+        return self._opened[key]
+
+    async def close(self) -> None:
+        """Idempotent."""
+        while self._opened:
+            _, identity = self._opened.popitem()
+            if isinstance(identity, Closable):
+                await identity.close()
+
+
+def _azure(identity: IdentitySettings, around: Surroundings, account: str) -> Provider[str | SharedKey]:
+    """For one storage account, its blobs and its queues."""
+    if identity.kind == "static":
+        return azure_key(identity, around, account)
+    return fixed("") if identity.kind == "anonymous" else azure_token(identity, around)
+
+
+_BY_CLOUD: Mapping[str, Callable[[IdentitySettings, Surroundings, str], Any]] = MappingProxyType(
+    {
+        "aws": lambda identity, around, account: aws_credentials(identity, around),
+        "google": lambda identity, around, account: google_token(identity, around),
+        "azure": _azure,
+    }
+)
