@@ -19,7 +19,7 @@ from tests.policy.test_recorded_google import Heard
 from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
 from skyferry.clouds.credentials import fixed
 from skyferry.config.settings import Settings
-from skyferry.engine.dead_letters import intercept as returning
+from skyferry.engine.dead_letters import redrive
 from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google
 from skyferry.policy.needs import needs
@@ -36,7 +36,7 @@ from skyferry.wiring import Opener
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there comes at once, so the end of a redrive need not be waited for."""
-    monkeypatch.setattr(returning, "WAIT", 1.0)
+    monkeypatch.setattr(redrive, "WAIT", 1.0)
 
 
 def configured(folder: Path, letters: dict[str, Any]) -> Settings:

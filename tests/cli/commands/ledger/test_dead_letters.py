@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skyferry.engine.dead_letters import intercept as returning
+from skyferry.engine.dead_letters import redrive
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -97,10 +97,10 @@ def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
     filled: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that match, and each once; the others stay there."""
-    monkeypatch.setattr(returning, "WAIT", 0.0)  # a file has no messages under way
+    monkeypatch.setattr(redrive, "WAIT", 0.0)  # a file has no messages under way
     sent_on(filled)
-    redrive = ("dead-letters", "redrive", "--from-queue", "--config", "skyferry.yaml")
-    assert filled(*redrive, "--reason", "unknown_format", "--json").json() == {
+    command = ("dead-letters", "redrive", "--from-queue", "--config", "skyferry.yaml")
+    assert filled(*command, "--reason", "unknown_format", "--json").json() == {
         "count": 1,
         "redriven": 1,
         "sent": 0,
@@ -108,15 +108,15 @@ def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
         "left": 1,
     }
     assert filled("dead-letters", "show", MALFORMED, "--json").json()["redriven_at"] is not None
-    assert filled(*redrive, "--since", "2000-01-01", "--until", "2001-01-01").code == 1
-    assert filled(*redrive, MALFORMED).code == 1
-    assert filled(*redrive, DEAD, "--limit", "1").out == "1 dead letter redriven, 0 stale, 0 left there\n"
-    assert filled(*redrive).out == "0 dead letters redriven, 0 stale, 0 left there\n"
+    assert filled(*command, "--since", "2000-01-01", "--until", "2001-01-01").code == 1
+    assert filled(*command, MALFORMED).code == 1
+    assert filled(*command, DEAD, "--limit", "1").out == "1 dead letter redriven, 0 stale, 0 left there\n"
+    assert filled(*command).out == "0 dead letters redriven, 0 stale, 0 left there\n"
 
 
 def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator was faster."""
-    monkeypatch.setattr(returning, "WAIT", 0.0)
+    monkeypatch.setattr(redrive, "WAIT", 0.0)
     sent_on(filled)
     filled("dead-letters", "redrive", "--all")
     document = filled("dead-letters", "redrive", "--from-queue", "--json", "--config", "skyferry.yaml").json()
@@ -125,11 +125,11 @@ def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: p
 
 def test_redriving_from_a_queue_needs_one_that_can_be_read(filled: Cli) -> None:
     """And choosing by destination key is not possible there."""
-    redrive = ("dead-letters", "redrive", "--from-queue")
-    assert "see dead_letters" in filled(*redrive).err
+    command = ("dead-letters", "redrive", "--from-queue")
+    assert "see dead_letters" in filled(*command).err
     Path("skyferry.yaml").write_text('dead_letters: {url: "pubsub://p?topic=dead"}')
-    assert "no subscription" in filled(*redrive, "--config", "skyferry.yaml").err
-    assert filled(*redrive, "--prefix", "a/").code == 2
+    assert "no subscription" in filled(*command, "--config", "skyferry.yaml").err
+    assert filled(*command, "--prefix", "a/").code == 2
 
 
 def test_doctor_looks_at_the_queue_of_dead_letters(cli: Cli) -> None:
