@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -65,3 +68,15 @@ def test_commands_and_options_exist(line: str) -> None:
     assert name in COMMANDS
     options = {word.split("=")[0] for word in words if word.startswith("--")}
     assert options <= COMMANDS[name], line
+
+
+def test_flags_and_commands_of_rclone_exist() -> None:
+    rows = re.findall(r"^\| (.*?) \|", (DOCS / "operations" / "from-rclone.md").read_text("utf-8"), re.MULTILINE)
+    program = Path(sys.executable).parent / "rclone"
+    known = subprocess.run([program, "help", "flags"], capture_output=True, text=True, check=True).stdout
+    flags = {flag for row in rows for flag in re.findall(r"`(--[a-z0-9-]+)`", row)}
+    assert len(flags) >= 30
+    assert sorted(flag for flag in flags if f" {flag} " not in known) == []
+    listed = subprocess.run([program, "help"], capture_output=True, text=True, check=True).stdout
+    words = {word for row in rows for word in re.findall(r"`rclone ([a-z]+)", row)}
+    assert sorted(word for word in words if f"\n  {word} " not in listed) == []
