@@ -12,6 +12,7 @@ from tests.docs.transcripts import Step, run, steps
 PAGES = [
     "getting-started.md",
     "how-to/dead-letters.md",
+    "how-to/deletes.md",
     "how-to/routes.md",
     "operations/from-rclone.md",
     "operations/ledger.md",
