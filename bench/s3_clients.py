@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from skyferry.engine.copy.digests import whole
+from skyferry.engine.copy.digests import digest_bytes
 from skyferry.model import Attributes
 from skyferry.stores.s3.client import S3Options
 from skyferry.testing.servers import Missing, localstack
@@ -54,7 +54,7 @@ async def measure(name: str, requests: int, request: Request) -> None:
 
 async def skyferry(place: S3Place, bucket: str, requests: int) -> None:
     """Measure Skyferry's store, which sends every checksum and converts every answer to an ObjectMeta."""
-    store, checksums, attributes = place.store(bucket), whole(DATA), Attributes(metadata={"stamp": "1"})
+    store, checksums, attributes = place.store(bucket), digest_bytes(DATA), Attributes(metadata={"stamp": "1"})
     await measure("skyferry write", requests, lambda n: store.write(f"k{n}", DATA, attributes, checksums))
     await measure("skyferry read", requests, lambda n: store.read(f"k{n}", 0, 8192))
     await store.close()
@@ -90,7 +90,7 @@ async def aiobotocore(place: S3Place, bucket: str, requests: int) -> None:
     )  # fmt: skip
     keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
     async with session.create_client("s3", endpoint_url=place.options.endpoint, config=config, **keys) as client:
-        crc = b64encode(bytes.fromhex(whole(DATA).crc32c)).decode()
+        crc = b64encode(bytes.fromhex(digest_bytes(DATA).crc32c)).decode()
 
         async def read(number: int) -> None:
             answer = await client.get_object(

@@ -17,7 +17,7 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store

@@ -10,9 +10,9 @@ from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload
@@ -118,9 +118,9 @@ class World:
         stores = {"s": Mortal(source or self.source, fate), "d": Mortal(self.destination, fate)}
         limits = PartLimits(part, AT_ONCE, 100, copied=part)
         copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), self.clock, limits)
-        async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             outcome = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
-        await copier.give_up(claim.transfer, uploads)
+        await copier.abort_uploads(claim.transfer, uploads)
         assert await mortal.settle([Settlement(claim, outcome, closed=tuple(uploads.closed))]) == [True]
         return outcome
 

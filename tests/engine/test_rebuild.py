@@ -8,7 +8,7 @@ import pytest
 from tests.engine.copy.test_multipart import SETTINGS
 
 from skyferry.engine import rebuild as rebuilding
-from skyferry.engine.copy.provenance import origin
+from skyferry.engine.copy.provenance import format_source
 from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
 from skyferry.errors import ObjectNotFound
 from skyferry.ledgers.memory.ledger import MemoryLedger
@@ -32,7 +32,7 @@ LONG = "x" * 600
 )
 def test_a_stamp_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
     """A long key stands there as a hash, which only the same key at the destination answers."""
-    assert origin_of(origin(ref), key) == (ref if known else None)
+    assert origin_of(format_source(ref), key) == (ref if known else None)
 
 
 @pytest.mark.parametrize("text", ["", "x", "aws_s3://", "aws_s3://b", "ftp://b/k", "aws_s3://b/ä", "aws_s3:///k"])
@@ -75,12 +75,12 @@ async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(mon
     route: Route = next(iter(Routes(SETTINGS)))
     ledger, store = MemoryLedger("one", clock), Listed(route.store, clock)
     mine = ObjectRef(*route.source, "k")
-    await put(store, "a", origin(replace(mine, key="dir/a")))
-    await put(store, "b", origin(mine), "v%2F2")
-    await put(store, "copies/long", origin(replace(mine, key=LONG)))
+    await put(store, "a", format_source(replace(mine, key="dir/a")))
+    await put(store, "b", format_source(mine), "v%2F2")
+    await put(store, "copies/long", format_source(replace(mine, key=LONG)))
     await put(store, "stranger", "")
-    await put(store, "other", origin(replace(mine, bucket="elsewhere")))
-    await put(store, "vanished", origin(mine))
+    await put(store, "other", format_source(replace(mine, bucket="elsewhere")))
+    await put(store, "vanished", format_source(mine))
     found = await rebuilt(ledger, store, clock)
     assert found == Rebuilt(route.store, objects=6, remembered=2, known=0, strangers=2, untold=1)
     (placed,) = await ledger.placements(route.store, ["b"])

@@ -7,7 +7,9 @@ from dataclasses import fields, replace
 from types import MethodType
 from typing import Any
 
-from skyferry.engine.copy.resuming import Large
+from skyferry.engine.copy.receipt import record_delete
+from skyferry.engine.copy.resuming import MultipartPlan
+from skyferry.engine.copy.strategy import CopyStrategy
 from skyferry.engine.resilience.whole_reads import WholeReadsStore
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Change, Progress
@@ -68,16 +70,16 @@ def unverified_reads(worker: Any) -> None:
 
 def deletes_without_a_look(worker: Any) -> None:
     """A delete event obeyed without asking whether the object is really gone."""
-    copier = worker._executor._copier
-    run = copier.run
+    planner = worker._executor._copier._planner
+    plan = planner.plan
 
-    async def trusting(attempt: Any, route: Any) -> Any:
-        if attempt.claim.transfer.change is Change.DELETED:
-            await copier.stores["destination"].delete(attempt.claim.transfer.key)
-            return copier._done(attempt, 0.0, None, None, *[type(attempt.claim.transfer.checksums)()] * 2)
-        return await run(attempt, route)
+    async def trusting(context: Any, memory: Any) -> Any:
+        if context.transfer.change is Change.DELETED:
+            await context.destination.delete(context.transfer.key)
+            return record_delete(context, 0.0, 0.0)
+        return await plan(context, memory)
 
-    copier.run = trusting
+    planner.plan = trusting
 
 
 def retries_are_forgotten(worker: Any) -> None:
@@ -133,18 +135,19 @@ def lost_races_win(worker: Any) -> None:
 
 def uploads_of_any_version(worker: Any) -> None:
     """An upload gone on with although the source has changed since it began."""
-    copier = worker._executor._copier
-    task = copier._large
+    multipart = worker._executor._copier._executor.strategies[CopyStrategy.MULTIPART]
+    plan_upload = multipart._plan_upload
 
-    class Careless(Large):
+    class Careless(MultipartPlan):
         def _fits(self, progress: Progress) -> bool:
-            return (progress.upload.key, progress.upload.size) == (self.key, self.found.size)
+            upload = progress.upload
+            return (upload.key, upload.size) == (self.copy.context.transfer.key, self.copy.found.size)
 
-    def careless(*args: Any) -> Large:
-        due = task(*args)
-        return Careless(**{field.name: getattr(due, field.name) for field in fields(due)})
+    def careless(plan: Any) -> MultipartPlan:
+        upload = plan_upload(plan)
+        return Careless(**{field.name: getattr(upload, field.name) for field in fields(upload)})
 
-    copier._large = careless
+    multipart._plan_upload = careless
 
 
 def _innermost(worker: Any, name: str) -> WholeReadsStore:

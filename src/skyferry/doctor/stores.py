@@ -10,7 +10,7 @@ from skyferry.doctor.check import Check, Place
 from skyferry.doctor.copy_time import Pace, largest, timed
 from skyferry.doctor.facts import clock, judged, untried
 from skyferry.doctor.requirements import Needs
-from skyferry.engine.copy.digests import whole
+from skyferry.engine.copy.digests import digest_bytes
 from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import Clock, ObjectStore
@@ -30,7 +30,7 @@ async def put(store: ObjectStore, key: str) -> ObjectMeta:
     """Write a canary. Raises SkyferryError; then it is deleted, as it may be there and only the answer was lost."""
     try:
         return await store.write(
-            key, CANARY, Attributes(content_type="text/plain"), whole(CANARY, store.traits.checksums_returned)
+            key, CANARY, Attributes(content_type="text/plain"), digest_bytes(CANARY, store.traits.checksums_returned)
         )
     except BaseException:  # an interrupt too
         with suppress(SkyferryError):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
 from skyferry.model import (
     Change,
@@ -68,7 +68,7 @@ def origin_of(text: str, key: str) -> ObjectRef | None:
     if name not in list(Provider) or not bucket or not path:
         return None
     ref = ObjectRef(Provider(name), unquote(bucket), key if path.startswith("#") else unquote(path))
-    return ref if stamp.origin(ref) == text else None
+    return ref if provenance.format_source(ref) == text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class _Page:
         gate = asyncio.Semaphore(HEADS)
 
         async def look(meta: ObjectMeta) -> ObjectMeta | None:
-            if stamp.read(meta).source:
+            if provenance.read_provenance(meta).source:
                 return meta
             async with gate:
                 try:
@@ -111,7 +111,7 @@ class _Page:
 
     def _transfer(self, meta: ObjectMeta) -> Transfer | None:
         """The one that made this object; None if no route did, as far as the stamp tells."""
-        mark = stamp.read(meta)
+        mark = provenance.read_provenance(meta)
         source = origin_of(mark.source, meta.key)
         if source is None and "/#" in mark.source:
             self.found.untold += 1
@@ -154,7 +154,7 @@ class _Page:
 
     def _done(self, claim: Claim, meta: ObjectMeta) -> Done:
         """As it was settled when it was copied, for all that the destination tells."""
-        t, mark, now = claim.transfer, stamp.read(meta), self.clock.time()
+        t, mark, now = claim.transfer, provenance.read_provenance(meta), self.clock.time()
         sums, nothing = meta.checksums, Checksums()
         receipt = Receipt(mark.version, meta.version, meta.size, nothing, nothing, sums, mark.position, now, now, 1)
         source = ObjectRef(t.source.provider, t.source.bucket, t.source.key, version=mark.version)

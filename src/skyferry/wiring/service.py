@@ -24,7 +24,7 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.dead_letters.intercept import InterceptingQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
@@ -138,7 +138,7 @@ async def build(
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
             probes=probes(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
-            orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.give_up)),
+            orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.abort_uploads)),
         )
     )
     for route in routes:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine.copy.copier import AWAY, Attempt, Copier
+from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.plan import AWAY
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, Released, Skipped
 from skyferry.routing.routes import Route
@@ -41,7 +42,7 @@ class World:
         return Placement("d", "k", source, False, (), 1.0, made.version, "t", 1.0), made
 
     async def run(self, transfer: Transfer, placement: Placement | None = None) -> object:
-        async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             return await self.copier.run(Attempt(Claim(transfer, 1, 1, 0, placement, 0.0), slot), ROUTE)
 
 

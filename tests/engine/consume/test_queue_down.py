@@ -15,7 +15,7 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger

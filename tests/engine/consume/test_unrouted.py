@@ -16,7 +16,7 @@ from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.resilience.memory_budget import MemoryBudget
@@ -79,7 +79,9 @@ class Scene:
         worker.drain()
         await self.clock.advance(2)
         await running
-        self.orphans = OrphanSettler(context, LocalTransfers(compiled.leads, worker.has, self.stores, copier.give_up))
+        self.orphans = OrphanSettler(
+            context, LocalTransfers(compiled.leads, worker.has, self.stores, copier.abort_uploads)
+        )
         return compiled
 
     async def waiting(self) -> int:

@@ -13,12 +13,12 @@ import pytest
 
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.engine.resilience.retrying import RequestPolicy
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
@@ -47,7 +47,7 @@ class Bench:
             **changes,
         )
         copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, PartLimits(PART, 4, 1024))
-        async with Slot(Lane(1), Lane(1), 0.0) as slot:
+        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             return await copier.run(Attempt(Claim(asked, 1, 1, 0, placement, 0.0), slot), route)
 
     async def put(self, data: bytes) -> None:
@@ -236,7 +236,7 @@ async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
     await bench.put(bytes(3 * PART))
     asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
     copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
-    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         attempt = Attempt(Claim(asked, 1, 1, 0, None, 0.0), slot, lease_lost=True)
         with pytest.raises(Fenced):
             await copier.run(attempt, ROUTE)

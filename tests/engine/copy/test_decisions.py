@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.engine.copy import decisions as decide
-from skyferry.engine.copy import provenance as stamp
-from skyferry.engine.copy.decisions import Adopt, CheckDestination, Copy, Later, Remove
+from skyferry.engine.copy import decisions, provenance
+from skyferry.engine.copy.decisions import Adopt, CheckDestination, Copy, Postpone, Remove
 from skyferry.model import (
     Attributes,
     Change,
@@ -79,14 +78,14 @@ OTHER = ObjectRef(Provider.FILE, "source", "other", version="v1")
 )
 def test_before(held: Placement | None, asked: Transfer, expected: Skipped | None) -> None:
     """An exact position vetoes without a look; nothing else does."""
-    assert decide.before(claim(held, asked)) == expected
+    assert decisions.decide_before_look(claim(held, asked)) == expected
 
 
 def test_a_clock_never_vetoes() -> None:
     """Positions on a clock may tie or step back, so they are no reason not to look."""
     held = placement(positions=(Position.at(2_000),))
     asked = replace(transfer(), position=Position.at(1_000))
-    assert decide.before(claim(held, asked)) is None
+    assert decisions.decide_before_look(claim(held, asked)) is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_a_clock_never_vetoes() -> None:
 )
 def test_looked(held: Placement | None, source: ObjectMeta, expected: object) -> None:
     """With the source in sight, the version decides and the write is conditional."""
-    assert decide.looked(claim(held), ROUTE, source, 2000.0) == expected
+    assert decisions.decide_after_look(claim(held), ROUTE, source, 2000.0) == expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_looked(held: Placement | None, source: ObjectMeta, expected: object) ->
         pytest.param(replace(ROUTE, min_size=11), Skipped("filtered", (at(6),)), id="too small"),
         pytest.param(replace(ROUTE, max_size=9), Skipped("filtered", (at(6),)), id="too large"),
         pytest.param(replace(ROUTE, max_age=500.0), Skipped("filtered", (at(6),)), id="too old"),
-        pytest.param(replace(ROUTE, min_age=1500.0), Later(2500.0), id="too young: waits, is not lost"),
+        pytest.param(replace(ROUTE, min_age=1500.0), Postpone(2500.0), id="too young: waits, is not lost"),
         pytest.param(
             replace(ROUTE, min_size=10, max_size=10, min_age=1000.0, max_age=1000.0), CREATE_ONLY, id="limits"
         ),
@@ -135,17 +134,17 @@ def test_looked(held: Placement | None, source: ObjectMeta, expected: object) ->
 )
 def test_filters(route: Route, expected: object) -> None:
     """Size and age are judged on the object that is there."""
-    assert decide.looked(claim(None), route, meta(), 2000.0) == expected
+    assert decisions.decide_after_look(claim(None), route, meta(), 2000.0) == expected
 
 
 @pytest.mark.parametrize(
     ("route", "occurred_at", "expected"),
     [
         pytest.param(ROUTE, 1900.0, CREATE_ONLY, id="no age is asked for: it does not wait for its date"),
-        pytest.param(replace(ROUTE, min_age=150.0), 1900.0, Later(2050.0), id="too young, by its event"),
+        pytest.param(replace(ROUTE, min_age=150.0), 1900.0, Postpone(2050.0), id="too young, by its event"),
         pytest.param(replace(ROUTE, min_age=100.0), 1900.0, CREATE_ONLY, id="old enough, by its event"),
         pytest.param(replace(ROUTE, max_age=99.0), 1900.0, Skipped("filtered", (at(6),)), id="too old, by its event"),
-        pytest.param(replace(ROUTE, min_age=100.0), 9000.0, Later(2100.0), id="the event is ahead, too: once more"),
+        pytest.param(replace(ROUTE, min_age=100.0), 9000.0, Postpone(2100.0), id="the event is ahead, too: once more"),
     ],
 )
 def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
@@ -153,7 +152,7 @@ def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
 ) -> None:
     """Anybody may give a file any date, and the clock of a store may be ahead of ours."""
     asked = claim(None, transfer(occurred_at=occurred_at))
-    assert decide.looked(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
+    assert decisions.decide_after_look(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
 
 
 def test_no_position_is_kept_but_those_that_the_source_shows() -> None:
@@ -161,8 +160,8 @@ def test_no_position_is_kept_but_those_that_the_source_shows() -> None:
     claims = (Position("s3-sequencer", "F" * 32), Position("gcs-generation", "9" * 20), Position.at(10**20 - 1))
     for position in claims:
         asked = claim(placement(), replace(transfer(), position=position))
-        assert decide.looked(asked, ROUTE, meta("v5", 5), 2000.0) == Skipped("current", (at(5),))
-        assert decide.looked(asked, ROUTE, None, 2000.0) == Skipped("gone")
+        assert decisions.decide_after_look(asked, ROUTE, meta("v5", 5), 2000.0) == Skipped("current", (at(5),))
+        assert decisions.decide_after_look(asked, ROUTE, None, 2000.0) == Skipped("gone")
 
 
 @pytest.mark.parametrize(
@@ -177,22 +176,22 @@ def test_what_a_person_asks_for_is_current_only_if_the_destination_says_so(
     destination: ObjectMeta | None, expected: object
 ) -> None:
     asked = claim(placement(), replace(transfer(), asked=True))
-    assert decide.looked(asked, ROUTE, meta("v5", 5), 2000.0) == CheckDestination()
-    assert decide.conflict(asked, ROUTE, meta("v5", 5), destination) == expected
+    assert decisions.decide_after_look(asked, ROUTE, meta("v5", 5), 2000.0) == CheckDestination()
+    assert decisions.decide_conflict(asked, ROUTE, meta("v5", 5), destination) == expected
 
 
 def test_what_its_provider_is_filling_waits_however_old_it_is() -> None:
     """Azure tells of a blob when its copy begins, at an account with a hierarchical namespace: what is there then is empty."""
     source = replace(meta(size=0), unfinished=True)
     for held in (None, placement(5)):
-        assert decide.looked(claim(held), ROUTE, source, 2000.0) == Later(2000.0 + decide.FILLING)
+        assert decisions.decide_after_look(claim(held), ROUTE, source, 2000.0) == Postpone(2000.0 + decisions.FILLING)
 
 
 def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
     """As a stamp without marks tells, of an older version."""
     back = ObjectRef(Provider.FILE, "destination", "k")
-    source = replace(meta(), attributes=Attributes(metadata={"skyferry-source": stamp.origin(back)}))
-    assert decide.looked(claim(None), ROUTE, source, 2000.0) == Skipped("loop", (at(6),))
+    source = replace(meta(), attributes=Attributes(metadata={"skyferry-source": provenance.format_source(back)}))
+    assert decisions.decide_after_look(claim(None), ROUTE, source, 2000.0) == Skipped("loop", (at(6),))
 
 
 @pytest.mark.parametrize(
@@ -230,11 +229,11 @@ def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
 )
 def test_gone(held: Placement | None, asked: Transfer, route: Route, expected: object) -> None:
     """The source has no such object."""
-    assert decide.looked(claim(held, asked), route, None, 2000.0) == expected
+    assert decisions.decide_after_look(claim(held, asked), route, None, 2000.0) == expected
 
 
 def marked(version: str, position: int | None, source: ObjectRef = SOURCE) -> ObjectMeta:
-    tags = {"skyferry-source": stamp.origin(source), "skyferry-version": version}
+    tags = {"skyferry-source": provenance.format_source(source), "skyferry-version": version}
     if position is not None:
         tags["skyferry-position"] = str(at(position))
     return replace(meta("dest-x", None), attributes=Attributes(metadata=tags))
@@ -253,7 +252,7 @@ def marked(version: str, position: int | None, source: ObjectRef = SOURCE) -> Ob
 )
 def test_conflict(destination: ObjectMeta | None, expected: object) -> None:
     """A lost race is a decision: the stamp on what is there tells."""
-    assert decide.conflict(claim(None), ROUTE, meta(), destination) == expected
+    assert decisions.decide_conflict(claim(None), ROUTE, meta(), destination) == expected
 
 
 RING = replace(ROUTE, ring=True, source_mark="aaaaaaaaaaaa", store_mark="bbbbbbbbbbbb")
@@ -271,9 +270,14 @@ def test_of_two_that_were_written_by_themselves_the_later_one_stays_in_a_ring(
     superseded = Skipped("superseded", (at(6),))
     expected = Copy(Precondition(replace="dest-x")) if copied else superseded
     destination = replace(meta("dest-x", None), modified=there)
-    assert decide.conflict(claim(None), route, meta(), destination) == expected
-    copy = Attributes(metadata={"skyferry-source": stamp.origin(OTHER), "skyferry-written": str(round(there * 1e6))})
-    assert decide.conflict(claim(None), route, meta(), replace(destination, modified=5e9, attributes=copy)) == expected
+    assert decisions.decide_conflict(claim(None), route, meta(), destination) == expected
+    copy = Attributes(
+        metadata={"skyferry-source": provenance.format_source(OTHER), "skyferry-written": str(round(there * 1e6))}
+    )
+    assert (
+        decisions.decide_conflict(claim(None), route, meta(), replace(destination, modified=5e9, attributes=copy))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,7 +290,7 @@ def test_of_two_that_were_written_by_themselves_the_later_one_stays_in_a_ring(
 )
 def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) -> None:
     """Only what came from this source is deleted."""
-    assert decide.conflict_on_delete(claim(None, transfer(Change.DELETED)), destination) == expected
+    assert decisions.decide_delete(claim(None, transfer(Change.DELETED)), destination) == expected
 
 
 def test_a_stamp_reads_back() -> None:
@@ -294,10 +298,10 @@ def test_a_stamp_reads_back() -> None:
     for key in ("k", "ä +%", "x" * 1024):
         source = replace(SOURCE, key=key)
         asked = replace(transfer(position=6), source=source)
-        attributes = stamp.stamped(
+        attributes = provenance.add_provenance(
             asked, Route("r", "source", "destination", metadata={"team": "a"}), meta(), Checksums(sha256="ab")
         )
-        mark = stamp.read(replace(meta(), attributes=attributes))
-        assert mark == stamp.Stamp(stamp.origin(source), at(6), "v6", "t")
+        mark = provenance.read_provenance(replace(meta(), attributes=attributes))
+        assert mark == provenance.Provenance(provenance.format_source(source), at(6), "v6", "t")
         assert attributes.metadata["team"] == "a"
         assert sum(len(k) + len(v) for k, v in attributes.metadata.items()) < 1024

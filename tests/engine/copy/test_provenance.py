@@ -7,7 +7,7 @@ from itertools import cycle, islice
 
 import pytest
 
-from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy import provenance
 from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.routing.routes import Route
 
@@ -23,11 +23,11 @@ def route(source: str, to: str, **given: object) -> Route:
 def carried(found: ObjectMeta, by: Route) -> ObjectMeta | str:
     """The copy, or the reason why there is none."""
     to = ObjectRef(Provider.FILE, by.store_bucket, "k")
-    if reason := stamp.comes_back(found, by, to):
+    if reason := provenance.find_loop(found, by, to):
         return reason
     source = ObjectRef(Provider.FILE, by.source_bucket, found.key)
     transfer = Transfer("t", "r", Change.CREATED, source, by.source_store, by.store, "k", "e", "c", 1.0)
-    return replace(found, attributes=stamp.stamped(transfer, by, found, Checksums()), modified=2000.0)
+    return replace(found, attributes=provenance.add_provenance(transfer, by, found, Checksums()), modified=2000.0)
 
 
 def travelled(*routes: Route) -> list[ObjectMeta | str]:
@@ -52,10 +52,10 @@ def test_stores_that_nobody_recognises_end_it_by_the_number_of_hops() -> None:
     pairs = zip(names, islice(cycle("abcdefghijklm"), 1, 21), strict=True)
     end = travelled(*(route(*pair, allow_loopback=True) for pair in pairs))
     assert end[-1] == "hops"
-    assert len(end) == stamp.HOPS + 1
+    assert len(end) == provenance.HOPS + 1
     last = end[-2]
     assert isinstance(last, ObjectMeta)
-    assert len(last.attributes.metadata["skyferry-via"]) == 13 * stamp.HOPS - 1
+    assert len(last.attributes.metadata["skyferry-via"]) == 13 * provenance.HOPS - 1
 
 
 def test_a_bucket_may_copy_within_itself_and_still_ends() -> None:
@@ -91,13 +91,13 @@ def test_anybody_may_have_written_the_metadata(via: str) -> None:
     """It may keep an object from being copied on; it never makes it grow."""
     found = replace(NEW, attributes=Attributes(metadata={"skyferry-via": via}))
     made = carried(found, route("a", "b"))
-    assert isinstance(made, str) or len(made.attributes.metadata["skyferry-via"]) <= stamp.VIA_MAX + 13
+    assert isinstance(made, str) or len(made.attributes.metadata["skyferry-via"]) <= provenance.VIA_MAX + 13
 
 
 @pytest.mark.parametrize("told", ["", "x", "-1", "\u0661", "9" * 400])
 def test_when_it_was_written_is_believed_as_a_number_alone(told: str) -> None:
     found = replace(NEW, attributes=Attributes(metadata={"skyferry-written": told}))
-    assert stamp.written(found) == 1_000_000_000
+    assert provenance.original_time(found) == 1_000_000_000
 
 
 def test_when_it_was_written_travels_in_rings_alone() -> None:
@@ -105,7 +105,7 @@ def test_when_it_was_written_travels_in_rings_alone() -> None:
     first, second = travelled(route("a", "b", ring=True), route("b", "c", ring=True))
     assert isinstance(first, ObjectMeta)
     assert isinstance(second, ObjectMeta)
-    assert stamp.written(second) == stamp.written(first) == 1_000_000_000
+    assert provenance.original_time(second) == provenance.original_time(first) == 1_000_000_000
     (plain,) = travelled(route("a", "b"))
     assert isinstance(plain, ObjectMeta)
     assert "skyferry-written" not in plain.attributes.metadata

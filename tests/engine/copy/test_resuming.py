@@ -14,9 +14,9 @@ from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, Claim
@@ -185,7 +185,7 @@ async def test_a_ledger_that_forgets_to_answer_costs_no_part() -> None:
     assert isinstance(claim, Claim)
     stores = {"s": world.source, "d": world.destination}
     copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, 1, 100))
-    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         assert isinstance(await copier.run(Attempt(claim, slot, uploads, flaky), ROUTE), Done)
     assert saved[0].parts == ()
     told = [[part.number for part in progress.parts] for progress in saved]
@@ -217,7 +217,7 @@ async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
 
     stores = {"s": world.source, "d": world.destination}
     copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, AT_ONCE, 100))
-    async with Slot(Lane(1), Lane(1), 0.0) as slot:
+    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
 
 

@@ -9,7 +9,7 @@ import pytest
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.rate_limit import RateLimiter
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Unsupported
 from skyferry.testing.clock import ManualClock
 
@@ -27,7 +27,7 @@ def state(breaker: Breaker) -> BreakerState:
 
 async def test_a_lane_lets_the_earliest_rank_go_next() -> None:
     """However they came; and never more than its size."""
-    lane, went = Lane(1), []
+    lane, went = PrioritySemaphore(1), []
     await lane.acquire(0)
 
     async def enter(rank: float) -> None:
@@ -46,7 +46,7 @@ async def test_a_lane_lets_the_earliest_rank_go_next() -> None:
 
 async def test_a_place_given_to_somebody_who_was_cancelled_goes_to_the_next() -> None:
     """At the same moment, too."""
-    lane = Lane(1)
+    lane = PrioritySemaphore(1)
     await lane.acquire(0)
     first, second = asyncio.create_task(lane.acquire(1)), asyncio.create_task(lane.acquire(2))
     await turns()
@@ -58,23 +58,23 @@ async def test_a_place_given_to_somebody_who_was_cancelled_goes_to_the_next() ->
 
 async def test_a_large_transfer_does_not_keep_a_place_of_the_small() -> None:
     """With all places of the large taken by waiting giants, a thousand small ones pass."""
-    small, large = Lane(2), Lane(1)
+    small, large = PrioritySemaphore(2), PrioritySemaphore(1)
 
     async def giant(gate: asyncio.Event) -> None:
-        async with Slot(small, large, 0.0) as slot:
-            await slot.enlarge()
+        async with TransferSlot(small, large, 0.0) as slot:
+            await slot.promote()
             await gate.wait()
 
     gate = asyncio.Event()
     giants = [asyncio.create_task(giant(gate)) for _ in range(10)]
     passed = 0
     for _ in range(1000):
-        async with Slot(small, large, 1.0):
+        async with TransferSlot(small, large, 1.0):
             passed += 1
     assert passed == 1000
     gate.set()
     await asyncio.gather(*giants)
-    async with Slot(small, large, 2.0), Slot(small, large, 2.0):
+    async with TransferSlot(small, large, 2.0), TransferSlot(small, large, 2.0):
         pass  # every place was given back
 
 

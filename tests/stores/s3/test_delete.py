@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.engine.copy import verify as proof
+from skyferry.engine.copy import verify
 from skyferry.errors import ConnectionLost, ObjectNotFound, PreconditionFailed, Unsupported
 from skyferry.ports import Precondition
 from skyferry.stores.s3.store import S3Store
@@ -40,12 +40,12 @@ async def test_what_a_bucket_keeps_is_hidden_and_stays(s3: S3Place) -> None:
     await put(store, b"first")
     version = await put(store, b"second")
     assert (await store.head("k")).kept
-    await proof.delete_version(store, "k", version)
+    await verify.delete_version(store, "k", version)
     with pytest.raises(ObjectNotFound):
         await store.head("k")
     assert (await store.read("k", 0, 9, version=version)).data == b"second"
     with pytest.raises(PreconditionFailed):  # it is hidden already
-        await proof.delete_version(store, "k", version)
+        await verify.delete_version(store, "k", version)
     await store.close()
 
 
@@ -55,7 +55,7 @@ async def test_a_version_that_comes_before_the_delete_stays(s3: S3Place, monkeyp
     version = await put(store, b"first")
     interposed(store, monkeypatch, "DELETE", "", lambda: put(store, b"second"))
     with pytest.raises(PreconditionFailed):
-        await proof.delete_version(store, "k", version)
+        await verify.delete_version(store, "k", version)
     assert (await store.read("k", 0, 9)).data == b"second"
     await store.close()
 
@@ -84,8 +84,8 @@ async def test_without_versions_there_is_no_exact_delete(s3: S3Place) -> None:
         await store.delete("k", Precondition(replace=version))
     newer = await put(store, b"second")
     with pytest.raises(PreconditionFailed):
-        await proof.delete_version(store, "k", version)
-    await proof.delete_version(store, "k", newer)
+        await verify.delete_version(store, "k", version)
+    await verify.delete_version(store, "k", newer)
     with pytest.raises(ObjectNotFound):
         await store.head("k")
     await store.close()

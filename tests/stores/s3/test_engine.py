@@ -14,9 +14,9 @@ from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
-from skyferry.engine.copy.multipart import PartLimits
+from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import ConnectionLost
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer
@@ -76,7 +76,7 @@ class Bench:
         limits = PartLimits(5 * MIB, 1, 1000, copied=5 * MIB)
         copier = Copier(stores, MemoryBudget(64 * MIB), ThreadOffload(), self.clock, limits)
         try:
-            async with Slot(Lane(1), Lane(1), 0.0) as slot:
+            async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
                 outcome: Any = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
         except ConnectionLost:
             outcome = Released(0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from skyferry.engine.resilience.transfer_slots import Slot
+from skyferry.engine.resilience.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
 from skyferry.model import Claim, Part, Progress
 
@@ -36,7 +36,7 @@ class Attempt:
     """A claim being worked on, and what the worker knows of it meanwhile."""
 
     claim: Claim
-    slot: Slot
+    slot: TransferSlot
     uploads: OpenUploads = field(default_factory=OpenUploads)
     saver: Saver | None = None  # None: nothing is remembered, so nobody else can go on
     lease_lost: bool = False  # the lease went to another worker

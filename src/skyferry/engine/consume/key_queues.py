@@ -10,9 +10,9 @@ from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
 from skyferry.engine.context import EngineContext
-from skyferry.engine.copy import decisions as decide
+from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
-from skyferry.engine.resilience.transfer_slots import Lane, Slot
+from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters
@@ -38,7 +38,7 @@ class SerialExecutor:
         self._context, self._copier, self._policy = context, copier, policy
         self._in_flight, self._acks = in_flight, acks
         self._reporter = context.reporter
-        self._small, self._large = Lane(policy.transfers), Lane(policy.large_transfers)
+        self._small, self._large = PrioritySemaphore(policy.transfers), PrioritySemaphore(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save, policy.batch, "save")
         self.stopping = False  # begin nothing new
@@ -50,7 +50,7 @@ class SerialExecutor:
             if task.claim and task.claim.fence <= key_queue.released_fence:
                 await self._claim_again(key_queue, task)
             if (outcome := self._superseded(key_queue, task)) is None:
-                async with Slot(self._small, self._large, task.rank) as slot:
+                async with TransferSlot(self._small, self._large, task.rank) as slot:
                     outcome = await self._attempt(key_queue, task, slot)
             await self._conclude(key_queue, task, outcome)  # holds no slot while the ledger writes
             if not key_queue.tasks:
@@ -66,9 +66,9 @@ class SerialExecutor:
         if task.claim is None or task.forced_outcome is not None:
             return None
         claim = _claim(key_queue, task)
-        return key_queue.looks.answer(task.transfer, task.arrival) or decide.before(claim)
+        return key_queue.looks.answer(task.transfer, task.arrival) or decisions.decide_before_look(claim)
 
-    async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: Slot) -> Outcome:
+    async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: TransferSlot) -> Outcome:
         """One attempt; every failure becomes an outcome."""
         if task.claim is None or self.stopping:
             return Released(self._context.clock.time())
@@ -135,7 +135,7 @@ class SerialExecutor:
             and isinstance(outcome, Done | Skipped | Dead)
             and not (task.attempt and task.attempt.lease_lost)
         ):
-            await self._copier.give_up(task.transfer, key_queue.uploads)
+            await self._copier.abort_uploads(task.transfer, key_queue.uploads)
         last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
         retry_at: float | None = None
         if task.claim is None:

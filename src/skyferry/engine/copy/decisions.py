@@ -1,73 +1,73 @@
-"""What to do with one transfer. Pure: nouns in, a decision out, no I/O.
+"""Decide what to do with one transfer. Pure: nouns in, a decision out, no I/O.
 
-Asked up to three times: before the source is looked at, after it, and when the destination was not as expected.
+There are up to three decisions: before the look at the source, after it, and when the destination is not as expected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy.provenance import find_loop, format_source, original_time, read_provenance
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 from skyferry.routing.routes import Route
 
-FILLING = 10.0  # seconds between looks at a source that its provider is filling
+FILLING = 10.0  # seconds between looks at a source object that its provider has not completed
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Write the source version that was seen, if `when` holds."""
+    """Write the source version that was found, on the condition `when`."""
 
     when: Precondition
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Delete at the destination, if `when` holds."""
+    """Delete at the destination, on the condition `when`."""
 
     when: Precondition
 
 
 @dataclass(frozen=True, slots=True)
 class CheckDestination:
-    """The ledger does not know enough: look at the destination, then ask `conflict`."""
+    """Look at the destination, because the ledger does not know enough; then decide about the conflict."""
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """Too young for its route, or not all there yet; come again."""
+class Postpone:
+    """Try again later: the object is too young for its route, or not complete yet."""
 
     at: float  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """The destination holds this very version already: prove it and record it, no write."""
+    """Verify and record without a write: the destination has this very version already."""
 
 
-Decision = Copy | Remove | CheckDestination | Later | Skipped
+Decision = Copy | Remove | CheckDestination | Postpone | Skipped
 
 
-def before(claim: Claim) -> Skipped | None:
-    """Without looking at anything: has the source itself shown a version that is no older than this event?"""
+def decide_before_look(claim: Claim) -> Skipped | None:
+    """Skip an event that is not newer than a version that a look at the source has found. Nothing is looked at."""
     transfer, placed = claim.transfer, claim.placement
     if transfer.asked or placed is None or not placed.is_from(transfer.source):
         return None
     return Skipped("superseded") if placed.has_passed(transfer.position, transfer.change) else None
 
 
-def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) -> Decision:
-    """With the source in sight. `source` None: it is gone."""
+def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now: float) -> Decision:
+    """Decide with the metadata of the source object, or None if it does not exist."""
     if source is None:
-        return _gone(claim, route)
+        return _decide_missing(claim, route)
     transfer, placed = claim.transfer, claim.placement
-    seen = positions(source)
+    seen = seen_positions(source)
     if source.unfinished:
-        return Later(now + FILLING)
-    if refused := _filtered(route, source, _age(source, transfer, now), now):
-        return refused if isinstance(refused, Later) else Skipped(refused, seen)
-    if back := stamp.comes_back(source, route, _destination(claim, route)):
+        return Postpone(now + FILLING)
+    if refused := _filter(route, source, _age(source, transfer, now), now):
+        return refused if isinstance(refused, Postpone) else Skipped(refused, seen)
+    if back := find_loop(source, route, _destination(claim, route)):
         return Skipped(back, seen)
     if placed is not None and placed.is_from(transfer.source) and not placed.deleted:
         if placed.source.version == source.version:
@@ -77,59 +77,60 @@ def looked(claim: Claim, route: Route, source: ObjectMeta | None, now: float) ->
     if placed is not None and placed.is_from(transfer.source) and placed.deleted and placed.has_passed(source.position):
         return Skipped("superseded", seen)
     if placed is not None and not placed.is_from(transfer.source) and placed.changed_at > min(source.modified, now):
-        return Skipped("superseded")  # two sources share one destination key: the newest object wins
-    return _write(claim)
+        return Skipped("superseded")  # two sources share one destination key; the newest object wins
+    return _decide_write(claim)
 
 
-def conflict(claim: Claim, route: Route, source: ObjectMeta, destination: ObjectMeta | None) -> Copy | Adopt | Skipped:
-    """A copy is due, but the destination is not what the ledger expected: `destination` is what it holds (None: nothing).
+def decide_conflict(
+    claim: Claim, route: Route, source: ObjectMeta, destination: ObjectMeta | None
+) -> Copy | Adopt | Skipped:
+    """Decide about a copy whose destination is not as the ledger expected. `destination` is its object, or None.
 
-    In a ring of routes both may have been written by themselves: the later one stays, at both stores.
+    In a ring of routes both objects may be originals: then the later one stays, at both stores.
     """
     if destination is None:
         return Copy(Precondition(create_only=True))
-    placed, mark = claim.placement, stamp.read(destination)
-    if _untouched(placed, claim.transfer, source, destination):
-        return Skipped("current", positions(source))
-    if mark.source == stamp.origin(claim.transfer.source):
-        if mark.version == source.version:
+    placed, provenance = claim.placement, read_provenance(destination)
+    if _is_unchanged(placed, claim.transfer, source, destination):
+        return Skipped("current", seen_positions(source))
+    if provenance.source == format_source(claim.transfer.source):
+        if provenance.version == source.version:
             return Adopt()
-        if _later(mark.position, source.position):
-            return Skipped("superseded", positions(source))
-    elif route.ring and _written_later(destination, source, route):
-        return Skipped("superseded", positions(source))
+        if _is_later(provenance.position, source.position):
+            return Skipped("superseded", seen_positions(source))
+    elif route.ring and _was_written_later(destination, source, route):
+        return Skipped("superseded", seen_positions(source))
     return Copy(Precondition(replace=destination.version))
 
 
-def conflict_on_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skipped:
-    """A delete is due and the ledger does not know what the destination holds: only what came from this source goes."""
+def decide_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skipped:
+    """Decide about a delete with the destination object, or None. Only a copy of this source is deleted."""
     if destination is None:
         return Skipped("gone")
-    if stamp.read(destination).source != stamp.origin(claim.transfer.source):
+    if read_provenance(destination).source != format_source(claim.transfer.source):
         return Skipped("foreign")
     return Remove(Precondition(replace=destination.version))
 
 
-def positions(source: ObjectMeta | None) -> tuple[Position, ...]:
-    """Where the destination key stands once this is settled: at the version seen. What an event claims is not believed."""
+def seen_positions(source: ObjectMeta | None) -> tuple[Position, ...]:
+    """Return the position that the destination key has once settled: that of the version found, never an event's claim."""
     return () if source is None or source.position is None else (source.position,)
 
 
-def _gone(claim: Claim, route: Route) -> Decision:
+def _decide_missing(claim: Claim, route: Route) -> Decision:
     placed = claim.placement
     if claim.transfer.change is Change.CREATED or route.deletes != "propagate":
         return Skipped("gone")
     if placed is None or placed.deleted or not placed.version:
-        return (
-            CheckDestination()
-        )  # a tombstone too: a worker may have written after it, and died before it could say so
+        # A tombstone too: a worker may have written after it, and died before it recorded that.
+        return CheckDestination()
     if not placed.is_from(claim.transfer.source):
         return Skipped("foreign")
     return Remove(Precondition(replace=placed.version))
 
 
-def _untouched(placed: Placement | None, transfer: Transfer, source: ObjectMeta, destination: ObjectMeta) -> bool:
-    """Whether the destination still holds what was written there of this very version."""
+def _is_unchanged(placed: Placement | None, transfer: Transfer, source: ObjectMeta, destination: ObjectMeta) -> bool:
+    """Return True if the destination still has the object that was written there from this very version."""
     return (
         placed is not None
         and placed.is_from(transfer.source)
@@ -139,39 +140,39 @@ def _untouched(placed: Placement | None, transfer: Transfer, source: ObjectMeta,
     )
 
 
-def _write(claim: Claim) -> Decision:
+def _decide_write(claim: Claim) -> Decision:
     placed = claim.placement
     if placed is None or placed.deleted:
         return Copy(Precondition(create_only=True))
     return Copy(Precondition(replace=placed.version)) if placed.version else CheckDestination()
 
 
-def _filtered(route: Route, source: ObjectMeta, age: float, now: float) -> str | Later:
+def _filter(route: Route, source: ObjectMeta, age: float, now: float) -> str | Postpone:
     if source.size < route.min_size or (route.max_size is not None and source.size > route.max_size):
         return "filtered"
     if route.max_age is not None and age > route.max_age:
         return "filtered"
-    return Later(now + route.min_age - age) if age < route.min_age else ""
+    return Postpone(now + route.min_age - age) if age < route.min_age else ""
 
 
 def _age(source: ObjectMeta, transfer: Transfer, now: float) -> float:
-    """Seconds since the last change. Anybody may date a file ahead, and clocks differ: then the event tells more."""
+    """Return the seconds since the last change. A file may be dated in the future; then the time of the event counts."""
     return max(0.0, now - (source.modified if source.modified <= now else transfer.occurred_at))
 
 
-def _later(stamped: Position | None, seen: Position | None) -> bool:
+def _is_later(recorded: Position | None, seen: Position | None) -> bool:
     return (
-        stamped is not None
+        recorded is not None
         and seen is not None
         and seen.exact
-        and stamped.scheme == seen.scheme
-        and stamped.value > seen.value
+        and recorded.scheme == seen.scheme
+        and recorded.value > seen.value
     )
 
 
-def _written_later(destination: ObjectMeta, source: ObjectMeta, route: Route) -> bool:
-    """Of two that were written at the same time, the same one at both stores."""
-    there, here = stamp.written(destination), stamp.written(source)
+def _was_written_later(destination: ObjectMeta, source: ObjectMeta, route: Route) -> bool:
+    """Return True if the destination object is the later original. A tie has the same winner at both stores."""
+    there, here = original_time(destination), original_time(source)
     return there > here or (there == here and route.store_mark > route.source_mark)
 
 

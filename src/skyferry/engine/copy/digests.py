@@ -1,4 +1,4 @@
-"""Digests of the bytes that pass, off the event loop where that pays."""
+"""Compute digests of object data, off the event loop if the data are large."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from skyferry.model import Checksums
 from skyferry.ports import Offload
 
 T = TypeVar("T")
-INLINE = 64 * 1024  # bytes; a smaller buffer is digested faster than a thread is woken
+INLINE = 64 * 1024  # bytes; digesting less is faster than waking a thread
 
 
 class ThreadOffload:
-    """Runs functions in the event loop's default threads."""
+    """Runs functions in the default executor of the event loop."""
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, function, *args)
 
 
 class InlineOffload:
-    """Runs functions where they are called: for simulations."""
+    """Runs functions in the calling thread, for simulations."""
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         return function(*args)
 
 
 def crc32c(data: bytes) -> str:
-    """CRC32C (Castagnoli), 8 hexadecimal digits."""
+    """Return the CRC32C (Castagnoli) as 8 hexadecimal digits."""
     return f"{crt.crc32c(data):08x}"
 
 
-def whole(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
-    """CRC32C and SHA-256 of a whole object, and `also` these."""
+def digest_bytes(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
+    """Return CRC32C and SHA-256 of a whole object, and the digests that `also` names."""
     return Checksums(
         crc32c=crc32c(data),
         sha256=hashlib.sha256(data).hexdigest(),
@@ -45,13 +45,13 @@ def whole(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
     )
 
 
-async def digest(data: bytes, offload: Offload, also: frozenset[str] = frozenset()) -> Checksums:
-    """`whole`, without holding up the event loop."""
-    return whole(data, also) if len(data) <= INLINE else await offload.run(whole, data, also)
+async def compute_digests(data: bytes, offload: Offload, also: frozenset[str] = frozenset()) -> Checksums:
+    """Do the same as `digest_bytes` without blocking the event loop."""
+    return digest_bytes(data, also) if len(data) <= INLINE else await offload.run(digest_bytes, data, also)
 
 
-def combined(parts: Iterable[tuple[str, int]]) -> str:
-    """The CRC32C of what these parts make together: CRC32C and size of each, in order."""
+def combine_crc32c(parts: Iterable[tuple[str, int]]) -> str:
+    """Return the CRC32C of the concatenation of parts, given the CRC32C and the size of each in order."""
     total = 0
     for crc, size in parts:
         total = crt.combine_crc32c(total, int(crc, 16), size)
@@ -59,10 +59,10 @@ def combined(parts: Iterable[tuple[str, int]]) -> str:
 
 
 class PartDigests:
-    """Digests of an object in parts that may arrive in any order: CRCs are combined, the others wait for their turn."""
+    """Digests of an object whose parts arrive in any order. CRCs are combined; other digests take the parts in order."""
 
     def __init__(self, offload: Offload, kinds: frozenset[str]) -> None:
-        """CRC32C always; `kinds` may name sha256, md5 and crc64nvme."""
+        """CRC32C is always computed; `kinds` may name sha256, md5 and crc64nvme."""
         self._offload, self._wide = offload, "crc64nvme" in kinds
         self._serial = {name: hashlib.new(name, usedforsecurity=False) for name in kinds & {"sha256", "md5"}}
         self._turn = 1
@@ -70,16 +70,16 @@ class PartDigests:
         self._crcs: dict[int, tuple[int, int, int]] = {}  # part number -> (CRC32C, CRC64NVME, size)
 
     @property
-    def whole(self) -> bool:
-        """Whether every byte has to pass, those of parts with a known CRC32C too."""
+    def need_all_bytes(self) -> bool:
+        """Return True if even the bytes of parts with a known CRC32C are needed."""
         return self._wide or bool(self._serial)
 
-    def know(self, number: int, crc: str, size: int) -> None:
-        """Take the CRC32C of a part from before, whose bytes do not pass. Not where they have to."""
+    def add_known(self, number: int, crc: str, size: int) -> None:
+        """Add the known CRC32C of an earlier part without its bytes. Not allowed with `need_all_bytes`."""
         self._crcs[number] = (int(crc, 16), 0, size)
 
     async def add(self, number: int, data: bytes) -> str:
-        """Digest part `number` (from 1, each once); its CRC32C. Waits for the parts before it where order matters."""
+        """Digest part `number` (from 1, each once) and return its CRC32C. Wait for earlier parts if a digest needs the order."""
         crc, wide = await self._offload.run(self._crc, data)
         self._crcs[number] = (crc, wide, len(data))
         if self._serial:
@@ -92,7 +92,7 @@ class PartDigests:
         return f"{crc:08x}"
 
     def result(self) -> Checksums:
-        """Of the whole object, once all parts have been added."""
+        """Return the digests of the whole object, after all parts have been added."""
         total = wide = 0
         for _, (crc, crc64, size) in sorted(self._crcs.items()):
             total = crt.combine_crc32c(total, crc, size)

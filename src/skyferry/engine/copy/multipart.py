@@ -1,41 +1,30 @@
-"""Large objects: ranges read and parts written in parallel, within the memory budget, digested as they pass.
+"""Copy large objects in parts, in parallel and within the memory budget.
 
-Or copied part by part by the provider itself. Either way every part that the store has taken is remembered, so that
-whoever has the claim next goes on with the same upload, if it is of the same source version and would be made alike.
+The parts pass through this process and are digested, or the provider copies them. Each part that the store has received
+is remembered, so that the next holder of the claim can resume the upload if it would become the same object.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
-from skyferry.engine.consume.attempt import Attempt
-from skyferry.engine.copy import verify as proof
 from skyferry.engine.copy.digests import PartDigests
-from skyferry.engine.copy.resuming import Large, agreed, give_up, lengths
+from skyferry.engine.copy.resuming import MultipartPlan, abort_upload, merge_parts, part_lengths
+from skyferry.engine.copy.strategy import PartLimits
+from skyferry.engine.copy.verify import digests_to_verify
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload
 
 
-@dataclass(frozen=True, slots=True)
-class PartLimits:
-    """Of LimitSettings."""
-
-    size: int = 8 * 2**20  # bytes of one part; objects up to this are written whole
-    concurrency: int = 4  # parts of one object at the same time
-    first_read: int = 256 * 2**10  # bytes read before the size is known
-    copied: int = 256 * 2**20  # bytes of a part that the provider copies by itself: none passes through memory
-
-
 @dataclass(slots=True)
-class Sent:
-    """All parts are at the destination; `finished` once the object is visible."""
+class UploadedParts:
+    """All parts of an upload; `finished` once the object is visible."""
 
     upload: Upload
     parts: list[Part]
@@ -43,130 +32,173 @@ class Sent:
     finished: bool = field(default=False)
 
 
-class PartCopier:
+class MultipartUploader:
     """Sends the parts of large objects."""
 
     def __init__(self, budget: MemoryBudget, offload: Offload, limits: PartLimits) -> None:
         self.budget, self.offload, self.limits = budget, offload, limits
 
     @asynccontextmanager
-    async def upload(self, large: Large, attempt: Attempt) -> AsyncIterator[Sent]:
-        """Send the parts that are missing, then the body finishes the upload.
+    async def upload(self, plan: MultipartPlan) -> AsyncIterator[UploadedParts]:
+        """Send the missing parts; the body of the `async with` completes the upload.
 
-        After an error that says nothing about the object, the upload is kept for the next attempt; else it is aborted.
+        After a transient error the upload is kept for the next attempt; after any other it is aborted.
         """
-        progress = await self._open(large, attempt)
+        attempt, destination = plan.copy.context.attempt, plan.copy.context.destination
+        progress = await self._open(plan)
+        kind = _CopiedParts if plan.copy.strategy.is_server_side else _SentParts
         try:
-            sent = await _Sending(self, large, progress, attempt).run()
+            sent = await kind(self, plan, progress).run()
             yield sent
         except BaseException as error:
-            if not (large.store.traits.resumable and _passes(error)):
-                await asyncio.shield(give_up(large.store, attempt.uploads, progress))
+            if not (destination.traits.resumable and _is_transient(error)):
+                await asyncio.shield(abort_upload(destination, attempt.uploads, progress))
             raise
         if sent.finished:
             attempt.uploads.close(sent.upload.id)
 
-    async def _open(self, large: Large, attempt: Attempt) -> Progress:
-        """The upload to go on with, or a new one; others to the same key are given up."""
+    async def _open(self, plan: MultipartPlan) -> Progress:
+        """Return the upload to resume, or a new one. Abort all others to the same key."""
+        attempt, destination = plan.copy.context.attempt, plan.copy.context.destination
         attempt.ensure_lease_held()
-        old = large.resumable(attempt)
+        old = plan.find_resumable()
         for other in [p for p in attempt.uploads.known.values() if p is not old]:
-            await give_up(large.store, attempt.uploads, other)
+            await abort_upload(destination, attempt.uploads, other)
         if old is not None:
             try:
-                return agreed(old, await large.store.uploaded_parts(old.upload), large.store.traits)
+                return merge_parts(old, await destination.uploaded_parts(old.upload), destination.traits)
             except UploadGone:
                 attempt.uploads.close(old.upload.id)
         attempt.ensure_lease_held()
-        upload = await large.store.start_upload(large.key, large.found.size, large.part_size, large.attributes)
-        progress = Progress(attempt.claim.transfer.store, upload, large.ref)
+        transfer = plan.copy.context.transfer
+        upload = await destination.start_upload(transfer.key, plan.copy.found.size, plan.part_size, plan.attributes)
+        progress = Progress(transfer.store, upload, plan.ref)
         try:
             await attempt.remember_upload(progress)
-        except BaseException:  # nobody remembers it
-            await asyncio.shield(give_up(large.store, attempt.uploads, progress))
+        except BaseException:  # the ledger does not have it, so it could not be resumed
+            await asyncio.shield(abort_upload(destination, attempt.uploads, progress))
             raise
         return progress
 
 
-class _Sending:
-    """The parts of one upload."""
+class _Parts:
+    """The parts of one upload that are still missing."""
 
-    def __init__(self, copier: PartCopier, large: Large, progress: Progress, attempt: Attempt) -> None:
-        self._c, self._large, self._upload, self._attempt = copier, large, progress.upload, attempt
+    def __init__(self, uploader: MultipartUploader, plan: MultipartPlan, progress: Progress) -> None:
+        self._budget, self._upload = uploader.budget, progress.upload
+        self._found, self._attempt = plan.copy.found, plan.copy.context.attempt
+        self._source, self._destination = plan.copy.context.source, plan.copy.context.destination
         self._known = {part.number: part for part in progress.parts}
-        self._parts: dict[int, Part] = {}
-        asked = proof.needed(large.found.checksums, large.event)
-        self._digests = PartDigests(copier.offload, asked if self._known else asked | {"sha256"})
-        at_once = copier.limits.concurrency if large.store.traits.parallel_parts else 1
-        self._places = asyncio.Semaphore(at_once)
+        self._done: dict[int, Part] = {}
+        asked = digests_to_verify(self._found.checksums, plan.copy.context.transfer.checksums)
+        self._digests = PartDigests(uploader.offload, asked if self._known else asked | {"sha256"})
+        parallel = uploader.limits.concurrency if self._destination.traits.parallel_parts else 1
+        self._places = asyncio.Semaphore(parallel)
 
-    async def run(self) -> Sent:
-        """Memory is taken in the order of the parts, so the one whose turn it is to be digested always has some."""
+    async def run(self) -> UploadedParts:
+        """Take memory in the order of the parts, so that the next part to be digested always has some."""
         try:
             async with asyncio.TaskGroup() as group:
-                for number, length in lengths(self._upload).items():
-                    if not self._is_there(number, length):
+                for number, length in part_lengths(self._upload).items():
+                    if not self._keep_known(number, length):
                         await self._start(group, number, length)
         except* SkyferryError as failed:
-            raise _first(failed) from failed
-        checksums = self._large.found.checksums if self._large.by_provider else self._digests.result()
-        return Sent(self._upload, [self._parts[number] for number in sorted(self._parts)], checksums)
-
-    def _is_there(self, number: int, length: int) -> bool:
-        """Whether nothing is left to do for this part."""
-        old = self._known.get(number)
-        if old is None or (not self._large.by_provider and (self._digests.whole or not old.crc32c)):
-            return False
-        self._parts[number] = old
-        if old.crc32c:
-            self._digests.know(number, old.crc32c, length)
-        return True
+            raise _first_error(failed) from failed
+        return UploadedParts(self._upload, [self._done[n] for n in sorted(self._done)], self._checksums())
 
     async def _start(self, group: asyncio.TaskGroup, number: int, length: int) -> None:
-        held = 0 if self._large.by_provider else length
+        reserved = self._memory(length)
         await self._places.acquire()
-        if held:
-            await self._c.budget.take(held)
-        work: Coroutine[Any, Any, None] = self._copy(number) if self._large.by_provider else self._send(number, length)
-        task = group.create_task(work, name=f"part {number} of {self._upload.key}")
-        task.add_done_callback(partial(self._free, held))  # also if it never starts
+        if reserved:
+            await self._budget.take(reserved)
+        task = group.create_task(self._transfer(number, length), name=f"part {number} of {self._upload.key}")
+        task.add_done_callback(partial(self._free, reserved))  # also if it never starts
 
-    def _free(self, held: int, _: asyncio.Task[None]) -> None:
-        self._c.budget.give(held)
+    def _free(self, reserved: int, _: asyncio.Task[None]) -> None:
+        if reserved:
+            self._budget.give(reserved)
         self._places.release()
 
-    async def _send(self, number: int, length: int) -> None:
-        source, found, old = self._large.source, self._large.found, self._known.get(number)
+    def _keep_known(self, number: int, length: int) -> bool:
+        """Keep a part from before. Return False if something is left to do for it."""
+        old = self._known.get(number)
+        if old is None or not self._is_complete(old):
+            return False
+        self._done[number] = old
+        if old.crc32c:
+            self._digests.add_known(number, old.crc32c, length)
+        return True
+
+    async def _record(self, part: Part) -> None:
+        self._done[part.number] = part
+        await self._attempt.remember_part(self._upload.id, part)
+
+    def _is_complete(self, old: Part) -> bool:
+        raise NotImplementedError
+
+    def _memory(self, length: int) -> int:
+        raise NotImplementedError
+
+    def _checksums(self) -> Checksums:
+        raise NotImplementedError
+
+    async def _transfer(self, number: int, length: int) -> None:
+        raise NotImplementedError
+
+
+class _SentParts(_Parts):
+    """Parts that are read here and written."""
+
+    def _is_complete(self, old: Part) -> bool:
+        return bool(old.crc32c) and not self._digests.need_all_bytes
+
+    def _memory(self, length: int) -> int:
+        return length
+
+    def _checksums(self) -> Checksums:
+        return self._digests.result()
+
+    async def _transfer(self, number: int, length: int) -> None:
+        found, old = self._found, self._known.get(number)
         start = (number - 1) * self._upload.part_size
-        got = await source.read(found.key, start, length, version=found.version)
+        got = await self._source.read(found.key, start, length, version=found.version)
         crc = await self._digests.add(number, got.data)
         if old is None:
             self._attempt.ensure_lease_held()
-            await self._took(await self._large.store.write_part(self._upload, number, got.data, crc))
+            await self._record(await self._destination.write_part(self._upload, number, got.data, crc))
         elif old.crc32c not in ("", crc):
-            where = f"{self._large.store.name} {self._upload.key}"
+            where = f"{self._destination.name} {self._upload.key}"
             raise ChecksumMismatch(f"part {number} was sent before with other bytes", where=where)
         else:
-            self._parts[number] = replace(old, crc32c=crc)
+            self._done[number] = replace(old, crc32c=crc)
 
-    async def _copy(self, number: int) -> None:
-        assert self._large.source.copy_source is not None  # asked for only where there is one
+
+class _CopiedParts(_Parts):
+    """Parts that the provider copies."""
+
+    def _is_complete(self, old: Part) -> bool:
+        return True
+
+    def _memory(self, length: int) -> int:
+        return 0
+
+    def _checksums(self) -> Checksums:
+        return self._found.checksums
+
+    async def _transfer(self, number: int, length: int) -> None:
+        source = self._source.copy_source
+        assert source is not None  # or another strategy is chosen
         self._attempt.ensure_lease_held()
-        copied = self._large.store.copy_part(self._upload, number, self._large.source.copy_source, self._large.found)
-        await self._took(await copied)
-
-    async def _took(self, part: Part) -> None:
-        self._parts[part.number] = part
-        await self._attempt.remember_part(self._upload.id, part)
+        await self._record(await self._destination.copy_part(self._upload, number, source, self._found))
 
 
-def _passes(error: BaseException) -> bool:
-    """Whether another attempt, or another worker, may go on after it."""
+def _is_transient(error: BaseException) -> bool:
+    """Return True if another attempt, or another worker, can resume the upload."""
     return isinstance(error, asyncio.CancelledError | Fenced) or (isinstance(error, SkyferryError) and error.outage)
 
 
-def _first(group: BaseExceptionGroup[SkyferryError]) -> SkyferryError:
-    """The error to report for a group: one that ends the transfer before one that is tried again."""
+def _first_error(group: BaseExceptionGroup[SkyferryError]) -> SkyferryError:
+    """Return the error to report for a group: one that ends the transfer goes before one that is retried."""
     flat: list[SkyferryError] = []
     todo: list[BaseException] = [group]
     while todo:

@@ -1,4 +1,4 @@
-"""What Skyferry writes into the metadata of the objects it makes, so that order survives the loss of the ledger. Pure.
+"""Write provenance into the metadata of copies and read it, so that order survives the loss of the ledger. Pure.
 
 | name | value |
 |---|---|
@@ -6,9 +6,9 @@
 | `skyferry-position` | `scheme:value` of the source version |
 | `skyferry-version` | the source version (version id, generation, ETag, local version), percent-encoded |
 | `skyferry-transfer` | the id of the transfer that wrote it |
-| `skyferry-via` | marks of the stores where it has been, the first one first: 12 hexadecimal digits each, with a comma between |
-| `skyferry-written` | microseconds since 1970: when it was written where it was no copy; in rings of routes only |
-| `skyferry-sha256` | of the content, where it was known before the write began |
+| `skyferry-via` | marks of the stores that the object has passed, in order: 12 hexadecimal digits each, separated by commas |
+| `skyferry-written` | time of the original write, in microseconds since 1970; in rings of routes only |
+| `skyferry-sha256` | SHA-256 of the content, if it was known before the write began |
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Positio
 from skyferry.routing.routes import Route
 
 PREFIX = "skyferry-"
-LONGEST = 512  # characters of a source that is written out
+LONGEST = 512  # characters of a source that is not hashed
 VIA_MAX = 256  # characters that are read
-HOPS = 8  # copies of copies; one that was made by so many is not copied on
+HOPS = 8  # copies of copies; the result of so many is not copied again
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """What an object says of its origin; all "" and None if it is not ours."""
+class Provenance:
+    """The origin of an object as its metadata say; all fields are empty for an object that Skyferry did not write."""
 
     source: str = ""
     position: Position | None = None
     version: str = ""
     transfer_id: str = ""
-    via: tuple[str, ...] = ()  # where it has been before it came to where it is, the first one first
+    via: tuple[str, ...] = ()  # marks of the stores before this one, in order
 
 
-def origin(source: ObjectRef) -> str:
-    """The `skyferry-source` of this object."""
+def format_source(source: ObjectRef) -> str:
+    """Return the `skyferry-source` for copies of this object."""
     base = f"{source.provider}://{quote(source.bucket)}/"
     text = base + quote(source.key)
     if len(text) <= LONGEST:
@@ -46,17 +46,19 @@ def origin(source: ObjectRef) -> str:
     return f"{base}#{hashlib.blake2b(source.key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def stamped(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> Attributes:
-    """The attributes to write: the source's own, what the route makes of them and adds, and the stamp."""
+def add_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> Attributes:
+    """Return the attributes to write: those of the source, changed and extended by the route, and the provenance."""
     carried = route.carried(source.attributes)
     theirs = {k: v for k, v in carried.metadata.items() if not k.startswith(PREFIX)}
     mine = {
-        "skyferry-source": origin(transfer.source),
+        "skyferry-source": format_source(transfer.source),
         "skyferry-position": str(source.position or ""),
         "skyferry-version": quote(source.version),
         "skyferry-transfer": transfer.id,
-        "skyferry-via": ",".join((*read(source).via, route.source_mark)[-HOPS:]) if route.source_mark else "",
-        "skyferry-written": str(written(source)) if route.ring else "",
+        "skyferry-via": ",".join((*read_provenance(source).via, route.source_mark)[-HOPS:])
+        if route.source_mark
+        else "",
+        "skyferry-written": str(original_time(source)) if route.ring else "",
         "skyferry-sha256": checksums.sha256,
     }
     content_type = carried.content_type or transfer.content_type
@@ -64,11 +66,11 @@ def stamped(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Che
     return replace(carried, content_type=content_type, metadata=metadata)
 
 
-def read(meta: ObjectMeta) -> Stamp:
-    """The stamp on an object."""
+def read_provenance(meta: ObjectMeta) -> Provenance:
+    """Read the provenance of an object."""
     user = meta.attributes.metadata
     position = user.get("skyferry-position", "")
-    return Stamp(
+    return Provenance(
         source=user.get("skyferry-source", ""),
         position=Position.parse(position) if position else None,
         version=unquote(user.get("skyferry-version", "")),
@@ -77,29 +79,29 @@ def read(meta: ObjectMeta) -> Stamp:
     )
 
 
-def written(meta: ObjectMeta) -> int:
-    """When an object was written where it was no copy, as its stamp says, else as its store says: microseconds since 1970."""
-    told = meta.attributes.metadata.get("skyferry-written", "")
-    return int(told) if told.isascii() and told.isdigit() and len(told) <= 18 else round(meta.modified * 1e6)
+def original_time(meta: ObjectMeta) -> int:
+    """Return the time of the original write from the provenance, else the time of the store: microseconds since 1970."""
+    text = meta.attributes.metadata.get("skyferry-written", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else round(meta.modified * 1e6)
 
 
-def comes_back(source: ObjectMeta, route: Route, destination: ObjectRef) -> str:
-    """The reason not to copy an object on: "loop" where it has been at the destination's store, "hops" after too many copies.
+def find_loop(source: ObjectMeta, route: Route, destination: ObjectRef) -> str:
+    """Return the reason not to copy an object: "loop" if it has been at the destination, "hops" after too many copies.
 
-    A stamp of an older version has no `via`, nor has one of `skyferry copy`: then an object does not go back to its very key.
+    The provenance of older versions and of `skyferry copy` has no `via`; then only a copy back to the original key is a loop.
     """
-    mark = read(source)
-    if len(mark.via) >= HOPS:
+    provenance = read_provenance(source)
+    if len(provenance.via) >= HOPS:
         return "hops"
     if route.allow_loopback:
         return ""
-    if mark.via and route.store_mark:
-        return "loop" if route.store_mark != route.source_mark and route.store_mark in mark.via else ""
-    return "loop" if mark.source == origin(destination) else ""
+    if provenance.via and route.store_mark:
+        return "loop" if route.store_mark != route.source_mark and route.store_mark in provenance.via else ""
+    return "loop" if provenance.source == format_source(destination) else ""
 
 
-def alike(one: Attributes, other: Attributes) -> bool:
-    """Whether they differ at most in the id of the transfer, as where two events are about one version."""
+def differ_in_transfer_only(one: Attributes, other: Attributes) -> bool:
+    """Return True if both are equal but for the transfer id, as for two events about one version."""
 
     def bare(attributes: Attributes) -> Attributes:
         return replace(attributes, metadata={k: v for k, v in attributes.metadata.items() if k != "skyferry-transfer"})

@@ -1,57 +1,64 @@
-"""A large object on its way: what is to be made of it, which upload it may go on with, and how uploads are given up."""
+"""Plan a multipart upload, and resume or abort earlier ones to the same key."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from skyferry.engine.consume.attempt import Attempt, OpenUploads
-from skyferry.engine.copy import digests as digest
-from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.consume.attempt import OpenUploads
+from skyferry.engine.copy.digests import combine_crc32c
+from skyferry.engine.copy.plan import CopyPlan
+from skyferry.engine.copy.provenance import add_provenance, differ_in_transfer_only
 from skyferry.errors import SkyferryError, Unsupported
-from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Part, Progress, Traits, Upload
+from skyferry.model import Attributes, Checksums, ObjectRef, Part, Progress, Traits, Upload
 from skyferry.ports import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class Large:
-    """One version of one object, and what is to be made of it."""
+class MultipartPlan:
+    """A copy in parts."""
 
-    source: ObjectStore
-    ref: ObjectRef  # with the version
-    found: ObjectMeta
-    store: ObjectStore
-    key: str
+    copy: CopyPlan
+    ref: ObjectRef  # of the source, with the version
     attributes: Attributes
-    part_size: int
-    event: Checksums  # what the event declares
-    by_provider: bool = False  # the provider copies the parts, no byte passes through us
+    part_size: int  # bytes
 
-    def resumable(self, attempt: Attempt) -> Progress | None:
-        """The upload that can be gone on with, as it was remembered."""
-        if not self.store.traits.resumable:
+    def find_resumable(self) -> Progress | None:
+        """Return the newest remembered upload that can be resumed."""
+        if not self.copy.context.destination.traits.resumable:
             return None
-        return next((p for p in reversed(attempt.uploads.known.values()) if self._fits(p)), None)
+        known = self.copy.context.attempt.uploads.known
+        return next((p for p in reversed(known.values()) if self._fits(p)), None)
 
     def _fits(self, progress: Progress) -> bool:
-        """Whether that upload would become this very object: of the same version, cut and described alike."""
-        upload = progress.upload
-        origin = all(
-            getattr(progress.source, n) == getattr(self.ref, n) for n in ("provider", "bucket", "key", "version")
-        )
-        cut = (upload.key, upload.size, upload.part_size) == (self.key, self.found.size, self.part_size)
-        return origin and cut and stamp.alike(upload.attributes, self.attributes)
+        """Return True if the upload would become this very object: same version, part size and attributes."""
+        upload, old, new = progress.upload, progress.source, self.ref
+        same = (old.provider, old.bucket, old.key, old.version) == (new.provider, new.bucket, new.key, new.version)
+        wanted = (self.copy.context.transfer.key, self.copy.found.size, self.part_size)
+        cut = (upload.key, upload.size, upload.part_size) == wanted
+        return same and cut and differ_in_transfer_only(upload.attributes, self.attributes)
 
 
-async def give_up(store: ObjectStore, uploads: OpenUploads, progress: Progress) -> None:
-    """Abort an upload. One that cannot be now stays in the ledger, where `engine.gc` finds it."""
+def plan_multipart(plan: CopyPlan, wanted: int) -> MultipartPlan:
+    """Plan a copy in parts of `wanted` bytes, or more if the store needs that. Raises Unsupported."""
+    transfer, found = plan.context.transfer, plan.found
+    return MultipartPlan(
+        copy=plan,
+        ref=replace(transfer.source, version=found.version),
+        attributes=add_provenance(transfer, plan.context.route, found, found.checksums),
+        part_size=choose_part_size(found.size, wanted, plan.context.destination.traits),
+    )
+
+
+async def abort_upload(store: ObjectStore, uploads: OpenUploads, progress: Progress) -> None:
+    """Abort an upload. If that fails, the upload stays in the ledger, where `skyferry gc` finds it."""
     with suppress(SkyferryError):  # the error that led here matters more
         await store.abort_upload(progress.upload)
         uploads.close(progress.upload.id)
 
 
-def part_size(size: int, wanted: int, traits: Traits) -> int:
-    """Bytes per part: as wanted, unless the store needs larger ones to hold the object. Raises Unsupported."""
+def choose_part_size(size: int, wanted: int, traits: Traits) -> int:
+    """Return the bytes per part: as wanted, unless the store needs larger parts for the object. Raises Unsupported."""
     least = max(wanted, traits.min_part, -(-size // traits.max_parts))
     rounded = -(-least // 2**20) * 2**20 if least > wanted else least
     if rounded > traits.max_part:
@@ -59,29 +66,30 @@ def part_size(size: int, wanted: int, traits: Traits) -> int:
     return rounded
 
 
-def lengths(upload: Upload) -> dict[int, int]:
-    """Bytes of every part, by number."""
+def part_lengths(upload: Upload) -> dict[int, int]:
+    """Return the bytes of each part by its number."""
     count, size = -(-upload.size // upload.part_size), upload.part_size
     return {number: min(size, upload.size - (number - 1) * size) for number in range(1, count + 1)}
 
 
-def whole(progress: Progress) -> Checksums | None:
-    """The CRC32C of all parts together, as they were remembered; None if one is not known."""
+def combine_known_parts(progress: Progress) -> Checksums | None:
+    """Return the CRC32C of all remembered parts together; None if that of any part is not known."""
     parts = {part.number: part for part in progress.parts if part.crc32c}
-    wanted = lengths(progress.upload)
+    wanted = part_lengths(progress.upload)
     if parts.keys() != wanted.keys():
         return None
-    return Checksums(crc32c=digest.combined((parts[n].crc32c, length) for n, length in wanted.items()))
+    return Checksums(crc32c=combine_crc32c((parts[n].crc32c, length) for n, length in wanted.items()))
 
 
-def agreed(progress: Progress, told: list[Part], traits: Traits) -> Progress:
-    """With the parts that need not be sent again. The store is right about what it has; of what it does not tell, the ledger.
+def merge_parts(progress: Progress, stored: list[Part], traits: Traits) -> Progress:
+    """Return the progress with the parts that need not be sent again.
 
-    Where parts have to come in order, what is there cannot be sent again: if its CRC32C is not known, it will be read again.
+    The store decides which parts exist; the ledger supplies what the store does not report. Where parts are written in
+    order, an existing part cannot be sent again: if its CRC32C is not known, its bytes are read again.
     """
-    wanted, noted = lengths(progress.upload), {part.number: part for part in progress.parts}
+    wanted, noted = part_lengths(progress.upload), {part.number: part for part in progress.parts}
     parts = []
-    for part in told:
+    for part in stored:
         mine = noted.get(part.number)
         if part.size != wanted.get(part.number):
             continue

@@ -1,43 +1,62 @@
-"""Whether bytes come through us, or the provider copies them by itself. Pure."""
+"""Choose the strategy of a copy. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from skyferry.engine.copy.multipart import PartLimits
-from skyferry.engine.copy.verify import kinds
+from skyferry.engine.copy.verify import known_digests
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Precondition
 
 
-class Way(Enum):
-    """How one version gets to its destination."""
+class CopyStrategy(Enum):
+    """The four ways in which the bytes of an object can get to the destination."""
 
-    THROUGH_US = auto()
-    WHOLE = auto()  # by the provider, in one request
-    PARTS = auto()  # by the provider, part by part
+    SINGLE_REQUEST = auto()  # read and written in one request each
+    MULTIPART = auto()  # read and written in parts
+    SERVER_SIDE = auto()  # copied by the provider in one request
+    SERVER_SIDE_MULTIPART = auto()  # copied by the provider in parts
+
+    @property
+    def is_server_side(self) -> bool:
+        """Return True if no byte passes through this process."""
+        return self in (CopyStrategy.SERVER_SIDE, CopyStrategy.SERVER_SIDE_MULTIPART)
 
 
-def can_copy_server_side(source: ObjectStore, store: ObjectStore) -> bool:
-    """Whether `store` may copy from `source` by itself."""
-    able = store.traits.copy_checksums | store.traits.part_copy_checksums
-    there, here = source.copy_source, store.copy_source
+@dataclass(frozen=True, slots=True)
+class PartLimits:
+    """The sizes at which strategies change, from LimitSettings."""
+
+    size: int = 8 * 2**20  # bytes of one part; objects up to this size are written in a single request
+    concurrency: int = 4  # parts of one object at the same time
+    first_read: int = 256 * 2**10  # bytes read before the size is known
+    copied: int = 256 * 2**20  # bytes of a part that the provider copies: none of them is in memory
+
+
+def can_copy_server_side(source: ObjectStore, destination: ObjectStore) -> bool:
+    """Return True if the destination's provider can read from the source."""
+    able = destination.traits.copy_checksums | destination.traits.part_copy_checksums
+    there, here = source.copy_source, destination.copy_source
     return bool(able) and there is not None and here is not None and there.scope == here.scope
 
 
-def choose(store: ObjectStore, found: ObjectMeta, event: Checksums, when: Precondition, limits: PartLimits) -> Way:
-    """For a destination that reaches the source. It MUST attest a digest that the source declares, as no byte is seen here.
+def choose_server_side(
+    destination: ObjectStore, found: ObjectMeta, event: Checksums, when: Precondition, limits: PartLimits
+) -> CopyStrategy | None:
+    """Return the server-side strategy for a destination that can copy from the source. None: read and write the bytes.
 
-    What the event declares has to be of a kind that the source declares too. A precondition is given up for no saving:
-    where a copy cannot demand it and a write can, the bytes come through us.
+    No byte passes through this process, so the destination MUST return a digest that the source declares. If the event
+    declares digests, the source must declare one of the same kind. A precondition is never dropped to save traffic: if a
+    server-side copy does not support it and a write does, the bytes are read and written.
     """
-    declared, traits = kinds(found.checksums), store.traits
-    if kinds(event) and not event.comparable_with(found.checksums):
-        return Way.THROUGH_US
-    whole = bool(declared & traits.copy_checksums) and found.size <= traits.copy_limit
-    whole = whole and (when == ANY or traits.copy_exact)
+    declared, traits = known_digests(found.checksums), destination.traits
+    if known_digests(event) and not event.comparable_with(found.checksums):
+        return None
+    single = bool(declared & traits.copy_checksums) and found.size <= traits.copy_limit
+    single = single and (when == ANY or traits.copy_exact)
     parts = bool(declared & traits.part_copy_checksums) and found.size > 0
     parts = parts and (when == ANY or traits.finish_exact or found.size > limits.size)
-    if whole and (found.size <= limits.copied or not parts):
-        return Way.WHOLE
-    return Way.PARTS if parts else Way.THROUGH_US
+    if single and (found.size <= limits.copied or not parts):
+        return CopyStrategy.SERVER_SIDE
+    return CopyStrategy.SERVER_SIDE_MULTIPART if parts else None

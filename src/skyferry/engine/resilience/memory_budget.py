@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from skyferry.errors import Unsupported
 
 
 class MemoryBudget:
-    """Bytes of object data in memory. First come, first served, so that a large request is not starved by small ones."""
+    """Bytes of object data in memory. Requests are served in order, so that small ones do not starve a large one."""
 
-    def __init__(self, limit: int, beside: float = 0.0) -> None:
-        """`beside` is what every byte takes besides itself, in buffers of connections and threads; the limit is for both."""
-        self.limit, self._beside = limit, beside
+    def __init__(self, limit: int, overhead: float = 0.0) -> None:
+        """`overhead` is what each byte takes in addition, in buffers of connections and threads. The limit is for both."""
+        self.limit, self._overhead = limit, overhead
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def reserve(self, size: int) -> AsyncIterator[None]:
-        """Hold `size` bytes. Raises Unsupported if they can never be had. Do not wait for more while holding some."""
-        await self.take(size)
-        try:
-            yield
-        finally:
-            self.give(size)
-
     async def take(self, size: int) -> None:
-        """Like `reserve`, to be given back by `give`."""
+        """Wait for `size` bytes; return them with `give`. Raises Unsupported if they exceed the limit.
+
+        A task that has some MUST NOT wait for more.
+        """
         if size > self.limit:
             raise Unsupported(
                 f"{size} bytes are needed at once, the memory limit is {self.limit}", hint="raise limits.memory"
@@ -50,12 +42,12 @@ class MemoryBudget:
             raise
 
     def give(self, size: int) -> None:
-        """Give back what `take` took."""
+        """Return what `take` has taken."""
         self._free(self._cost(size))
 
     def _cost(self, size: int) -> int:
-        """One request that the limit has room for without what is beside it has it alone."""
-        return min(self.limit, size + int(size * self._beside))
+        """A request that fits only when its overhead is ignored is granted the whole budget."""
+        return min(self.limit, size + int(size * self._overhead))
 
     def _free(self, cost: int) -> None:
         self._used -= cost
@@ -72,3 +64,28 @@ class MemoryBudget:
             self._waiting.popleft()
             self._used += size
             place.set_result(None)
+
+
+class Reservation:
+    """Memory of one transfer, freed at the end of the `with` block."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget, self._size = budget, 0
+
+    async def resize(self, size: int) -> None:
+        """Free what is reserved, then wait for `size` bytes. Raises Unsupported."""
+        self.free()
+        await self._budget.take(size)
+        self._size = size
+
+    def free(self) -> None:
+        """Return the memory early."""
+        if self._size:
+            self._budget.give(self._size)
+            self._size = 0
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()

@@ -6,8 +6,8 @@ import asyncio
 import heapq
 
 
-class Lane:
-    """At most `size` at the same time; the lowest rank next."""
+class PrioritySemaphore:
+    """Admits at most `size` holders at the same time, the lowest rank first."""
 
     def __init__(self, size: int) -> None:
         self._free = size
@@ -15,7 +15,7 @@ class Lane:
         self._count = 0
 
     async def acquire(self, rank: float) -> None:
-        """Wait for a place. Rank is a time: being urgent is having come earlier, so nobody waits for ever."""
+        """Wait for a place. A rank is a time, and urgency an earlier one, so no waiter starves."""
         if self._free > 0:
             self._free -= 1
             return
@@ -26,11 +26,11 @@ class Lane:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self.release()  # the place was given and is not used
+                self.release()  # the place was granted and is not used
             raise
 
     def release(self) -> None:
-        """Give the place to the next."""
+        """Pass the place to the next waiter."""
         while self._waiting:
             place = heapq.heappop(self._waiting)[2]
             if not place.done():
@@ -39,25 +39,25 @@ class Lane:
         self._free += 1
 
 
-class Slot:
-    """One transfer's place: in the lane of the small, until it turns out to be large."""
+class TransferSlot:
+    """The place of one transfer: among the small ones, until it is promoted to the large ones."""
 
-    def __init__(self, small: Lane, large: Lane, rank: float) -> None:
-        self._lane, self._large, self._rank = small, large, rank
+    def __init__(self, small: PrioritySemaphore, large: PrioritySemaphore, rank: float) -> None:
+        self._semaphore, self._large, self._rank = small, large, rank
 
-    async def __aenter__(self) -> Slot:
-        await self._lane.acquire(self._rank)
+    async def __aenter__(self) -> TransferSlot:
+        await self._semaphore.acquire(self._rank)
         return self
 
-    async def enlarge(self) -> None:
-        """Move to the lane of the large, so that the small go on."""
-        small, self._lane = self._lane, _NO_LANE
+    async def promote(self) -> None:
+        """Move to the large transfers, so that small ones can start in the meantime."""
+        small, self._semaphore = self._semaphore, _NONE
         small.release()
         await self._large.acquire(self._rank)
-        self._lane = self._large
+        self._semaphore = self._large
 
     async def __aexit__(self, *_: object) -> None:
-        self._lane.release()
+        self._semaphore.release()
 
 
-_NO_LANE = Lane(0)  # where a transfer is while it changes lanes; releasing it frees nobody
+_NONE = PrioritySemaphore(0)  # for a transfer between the two; its release frees no place

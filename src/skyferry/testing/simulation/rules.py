@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skyferry.engine import abandoned_uploads as gc
-from skyferry.engine.copy import provenance as stamp
+from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta
 from skyferry.ports import Clock, DeadLetter, Done, EventQueue, Filter, Ledger, Message, ObjectStore, Settlement
@@ -75,7 +75,7 @@ class Rules:
         """Rule 3: what lands at the destination is never older than what was there. Rule 4: it is a version, whole."""
         if (meta.key, _sha(await _content(self._destination, meta.key))) not in self._history:
             self.breach(4, f"{meta.key} held bytes that were never a version of it")
-        position = stamp.read(meta).position
+        position = provenance.read_provenance(meta).position
         value = position.value if position else ""
         if value < self._newest.get(meta.key, ""):
             self.breach(3, f"{meta.key}: {value} came after {self._newest[meta.key]}")

@@ -1,0 +1,207 @@
+"""Carry out plans: one strategy per way of the bytes, all of one shape, and the delete."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from skyferry.engine.copy import decisions
+from skyferry.engine.copy.digests import compute_digests
+from skyferry.engine.copy.multipart import MultipartUploader
+from skyferry.engine.copy.plan import CopyPlan, DeletePlan, check_before_delete
+from skyferry.engine.copy.provenance import add_provenance
+from skyferry.engine.copy.receipt import Written, record_copy, record_delete
+from skyferry.engine.copy.resuming import MultipartPlan, combine_known_parts, plan_multipart
+from skyferry.engine.copy.strategy import CopyStrategy, PartLimits
+from skyferry.engine.copy.verify import (
+    delete_version,
+    digest_returned,
+    digests_to_verify,
+    verify_destination,
+    verify_source,
+    weaken,
+)
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.errors import PreconditionFailed
+from skyferry.model import Checksums, ObjectMeta
+from skyferry.ports import ANY, Clock, Done, Offload, Precondition, Skipped
+
+RACES = 8  # decisions about lost races within one attempt
+Write = Callable[[Precondition], Awaitable[ObjectMeta]]
+
+
+class Strategy(Protocol):
+    """One way of the bytes to the destination."""
+
+    async def run(self, plan: CopyPlan) -> Written | Skipped:
+        """Write the object under the plan's precondition and verify it. Skipped: a write has become needless."""
+
+
+class SingleRequest:
+    """Writes the bytes that the plan has read."""
+
+    def __init__(self, offload: Offload) -> None:
+        self._offload = offload
+
+    async def run(self, plan: CopyPlan) -> Written | Skipped:
+        context, transfer = plan.context, plan.context.transfer
+        kinds = digests_to_verify(plan.found.checksums, transfer.checksums) | digest_returned(
+            context.destination.traits
+        )
+        computed = await compute_digests(plan.data, self._offload, kinds)
+        declared = verify_source(transfer, plan.found, computed)
+        attributes = add_provenance(transfer, context.route, plan.found, computed)
+
+        def write(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
+            return context.destination.write(transfer.key, plan.data, attributes, computed, when)
+
+        made = await write_verified(plan, computed, write)
+        return made if isinstance(made, Skipped) else Written(made, computed, declared)
+
+
+class ServerSideCopy:
+    """Lets the provider copy in one request. The destination returns a digest that the source declares."""
+
+    async def run(self, plan: CopyPlan) -> Written | Skipped:
+        context, transfer, found = plan.context, plan.context.transfer, plan.found
+        copy_source = context.source.copy_source
+        assert copy_source is not None  # or another strategy is chosen
+        declared = verify_source(transfer, found, found.checksums)
+        attributes = add_provenance(transfer, context.route, found, found.checksums)
+
+        def copy(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
+            return context.destination.copy_from(copy_source, found, transfer.key, attributes, when)
+
+        made = await write_verified(plan, found.checksums, copy)
+        return made if isinstance(made, Skipped) else Written(made, Checksums(), declared)
+
+
+class Multipart:
+    """Sends the parts of an object, or lets the provider copy them, and resumes an earlier upload if one fits."""
+
+    def __init__(self, uploader: MultipartUploader) -> None:
+        self._uploader = uploader
+
+    async def run(self, plan: CopyPlan) -> Written | Skipped:
+        context, found = plan.context, plan.found
+        await context.attempt.slot.promote()
+        upload = self._plan_upload(plan)
+        if (early := await self._find_finished(upload)) is not None:
+            return early
+        async with self._uploader.upload(upload) as sent:
+            declared = verify_source(context.transfer, found, sent.checksums)
+
+            async def finish(when: Precondition) -> ObjectMeta:
+                made = await context.destination.finish_upload(sent.upload, sent.parts, sent.checksums, when)
+                sent.finished = True
+                return made
+
+            exact = context.destination.traits.finish_exact
+            made = await write_verified(plan, sent.checksums, finish, exact=exact)
+        computed = Checksums() if plan.strategy.is_server_side else sent.checksums
+        return made if isinstance(made, Skipped) else Written(made, computed, declared)
+
+    def _plan_upload(self, plan: CopyPlan) -> MultipartPlan:
+        limits = self._uploader.limits
+        return plan_multipart(plan, limits.copied if plan.strategy.is_server_side else limits.size)
+
+    async def _find_finished(self, upload: MultipartPlan) -> Written | Skipped | None:
+        """An upload that can be resumed may be finished already, if its worker died before it recorded that."""
+        plan = upload.copy
+        if (old := upload.find_resumable()) is None:
+            return None
+        sums = plan.found.checksums
+        known = sums if plan.strategy.is_server_side else combine_known_parts(old) or sums
+        verdict = await settle_race(plan, known)
+        if isinstance(verdict, Precondition):
+            return None
+        if isinstance(verdict, Skipped):
+            return verdict
+        return Written(verdict, known, verify_source(plan.context.transfer, plan.found, known))
+
+
+class Executor:
+    """Carries out plans and makes their outcomes."""
+
+    def __init__(self, budget: MemoryBudget, offload: Offload, clock: Clock, limits: PartLimits) -> None:
+        multipart = Multipart(MultipartUploader(budget, offload, limits))
+        self._clock = clock
+        self.strategies: Mapping[CopyStrategy, Strategy] = {
+            CopyStrategy.SINGLE_REQUEST: SingleRequest(offload),
+            CopyStrategy.MULTIPART: multipart,
+            CopyStrategy.SERVER_SIDE: ServerSideCopy(),
+            CopyStrategy.SERVER_SIDE_MULTIPART: multipart,
+        }
+
+    async def copy(self, plan: CopyPlan) -> Done | Skipped:
+        """Write, verify, and delete the source if the route moves objects."""
+        context = plan.context
+        written = await self.strategies[plan.strategy].run(plan)
+        if isinstance(written, Skipped):
+            return written
+        if context.route.after_copy != "keep":
+            context.attempt.ensure_lease_held()
+            with suppress(PreconditionFailed):  # it has changed since: that version has an event of its own
+                await delete_version(context.source, context.transfer.source.key, plan.found.version)
+        return record_copy(context, plan.found, written, *self._times(context.started))
+
+    async def delete(self, plan: DeletePlan) -> Done | Skipped:
+        """Delete at the destination; decide again while the version to delete changes."""
+        context, transfer = plan.context, plan.context.transfer
+        decision: decisions.Remove | Skipped | None = decisions.Remove(plan.when)
+        for _ in range(RACES):
+            decision = decision or await check_before_delete(context)
+            if isinstance(decision, Skipped):
+                return decision
+            context.attempt.ensure_lease_held()
+            try:
+                await delete_version(context.destination, transfer.key, decision.when.replace)
+            except PreconditionFailed:
+                decision = None
+            else:
+                return record_delete(context, *self._times(context.started))
+        raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
+
+    def _times(self, started: float) -> tuple[float, float]:
+        """Return the time and the seconds since `started`."""
+        return self._clock.time(), self._clock.monotonic() - started
+
+
+async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact: bool = True) -> ObjectMeta | Skipped:
+    """Write and verify; decide again while the precondition fails. Skipped: a write has become needless.
+
+    If this kind of write supports no precondition (`exact` False), look at the destination just before it instead.
+    """
+    context, when = plan.context, plan.when
+    for _ in range(RACES):
+        context.attempt.ensure_lease_held()
+        with suppress(PreconditionFailed):
+            if exact or when == ANY:
+                made = await write(when)
+                await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
+                return made
+        verdict = await settle_race(plan, sent)
+        if not isinstance(verdict, Precondition):
+            return verdict
+        when = verdict if exact else ANY
+    raise PreconditionFailed("it keeps changing", where=f"{context.transfer.store} {context.transfer.key}")
+
+
+async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta | Precondition:
+    """Look at a destination that was not as expected.
+
+    Return its metadata if it has this very version, proven by `sent`; Skipped if it is newer; else the next precondition.
+    """
+    context, source = plan.context, plan.found
+    found = await context.find_destination()
+    verdict = decisions.decide_conflict(context.claim, context.route, source, found)
+    if isinstance(verdict, Skipped):
+        return verdict
+    if isinstance(verdict, decisions.Adopt) and found is not None:
+        proven = found.size == source.size and found.checksums.comparable_with(sent)
+        if proven and not found.checksums.find_conflict(sent):
+            return found
+        verdict = decisions.Copy(Precondition(replace=found.version))
+    assert isinstance(verdict, decisions.Copy)
+    return weaken(verdict.when, context.destination.traits)

@@ -1,0 +1,161 @@
+"""Plan one attempt: look at both stores, decide, and choose the strategy. Nothing is changed at either store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from skyferry.engine.consume.attempt import Attempt
+from skyferry.engine.copy import decisions
+from skyferry.engine.copy.strategy import CopyStrategy, PartLimits, can_copy_server_side, choose_server_side
+from skyferry.engine.copy.verify import find_object, is_supported, weaken
+from skyferry.engine.resilience.memory_budget import Reservation
+from skyferry.errors import ObjectNotFound
+from skyferry.frozen import dataclass
+from skyferry.model import Change, Claim, ObjectMeta, Transfer
+from skyferry.ports import Clock, ObjectStore, Precondition, Released, Skipped
+from skyferry.routing.routes import Route
+
+AWAY = 10.0  # seconds between looks at a source that is not the one known before
+
+
+@dataclass(frozen=True, slots=True)
+class CopyContext:
+    """One attempt and its two stores."""
+
+    attempt: Attempt
+    route: Route
+    source: ObjectStore
+    destination: ObjectStore
+    started: float  # monotonic seconds: the wall clock may be set during the attempt
+
+    @property
+    def claim(self) -> Claim:
+        """Return the claim of the attempt."""
+        return self.attempt.claim
+
+    @property
+    def transfer(self) -> Transfer:
+        """Return the transfer of the claim."""
+        return self.attempt.claim.transfer
+
+    async def find_destination(self) -> ObjectMeta | None:
+        """Look at the destination key."""
+        return await find_object(self.destination, self.transfer.key)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """A copy that is due."""
+
+    context: CopyContext
+    found: ObjectMeta  # the source version to copy
+    when: Precondition  # the expected state of the destination
+    strategy: CopyStrategy
+    data: bytes = b""  # the whole content, for SINGLE_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePlan:
+    """A delete that is due."""
+
+    context: CopyContext
+    when: Precondition  # the version to delete
+
+
+class Planner:
+    """Plans attempts. Reads small objects whole, because that saves a request."""
+
+    def __init__(self, clock: Clock, limits: PartLimits, is_same: Callable[[str, str], Awaitable[bool]]) -> None:
+        """`is_same` says for a store and a key if the source is the one that once had the key; else it is only away."""
+        self._clock, self._limits, self._is_same = clock, limits, is_same
+
+    async def plan(self, context: CopyContext, memory: Reservation) -> CopyPlan | DeletePlan | Skipped | Released:
+        """Return the plan, or the outcome if there is nothing to do. `memory` is kept for the data of the plan."""
+        transfer, size = context.transfer, context.transfer.size
+        if transfer.change is Change.DELETED or can_copy_server_side(context.source, context.destination):
+            return await self._plan_by_head(context, memory)
+        known = size is not None and size <= self._limits.size
+        return await self._plan_by_read(
+            context, memory, size if known and size is not None else self._limits.first_read
+        )
+
+    async def _plan_by_head(
+        self, context: CopyContext, memory: Reservation
+    ) -> CopyPlan | DeletePlan | Skipped | Released:
+        """Look before any byte is read: the object may be gone, or the provider may copy it."""
+        found = await find_object(context.source, context.transfer.source.key)
+        if found is None:
+            return await self._plan_delete(context)
+        if can_copy_server_side(context.source, context.destination):
+            when = await self._decide(context, found)
+            if not isinstance(when, Precondition):
+                return when
+            checksums = context.transfer.checksums
+            if strategy := choose_server_side(context.destination, found, checksums, when, self._limits):
+                return CopyPlan(context, found, when, strategy)
+        return await self._plan_by_read(context, memory, min(found.size, self._limits.size))
+
+    async def _plan_by_read(
+        self, context: CopyContext, memory: Reservation, first: int
+    ) -> CopyPlan | DeletePlan | Skipped | Released:
+        """Read at most `first` bytes. If they are not the whole object, read again knowing its size, or plan parts."""
+        while True:
+            await memory.resize(max(first, 1))
+            try:
+                got = await context.source.read(context.transfer.source.key, 0, max(first, 1))
+            except ObjectNotFound:
+                return await self._plan_delete(context)
+            when = await self._decide(context, got.meta)
+            if not isinstance(when, Precondition):
+                return when
+            if len(got.data) == got.meta.size:
+                return CopyPlan(context, got.meta, when, CopyStrategy.SINGLE_REQUEST, got.data)
+            if got.meta.size > self._limits.size:
+                memory.free()
+                return CopyPlan(context, got.meta, when, CopyStrategy.MULTIPART)
+            first = got.meta.size
+            del got  # its memory is free for the next read
+
+    async def _decide(self, context: CopyContext, found: ObjectMeta) -> Precondition | Released | Skipped:
+        """Return the precondition of a copy of this version, or the outcome without one."""
+        claim, route, traits = context.claim, context.route, context.destination.traits
+        decision = decisions.decide_after_look(claim, route, found, self._clock.time())
+        if isinstance(decision, decisions.Copy) and not is_supported(decision.when, traits):
+            decision = decisions.CheckDestination()
+        if isinstance(decision, decisions.CheckDestination):
+            again = decisions.decide_conflict(claim, route, found, await context.find_destination())
+            if isinstance(again, decisions.Adopt):
+                # The bytes are compared when the write is refused. Without preconditions the provenance is trusted.
+                create = decisions.Copy(Precondition(create_only=True))
+                again = create if traits.create_only else Skipped("current")
+            elif isinstance(again, decisions.Copy):
+                again = replace(again, when=weaken(again.when, traits))
+            decision = again
+        assert not isinstance(decision, decisions.Remove)  # only without a source object
+        if isinstance(decision, decisions.Copy):
+            return decision.when
+        return Released(decision.at) if isinstance(decision, decisions.Postpone) else decision
+
+    async def _plan_delete(self, context: CopyContext) -> DeletePlan | Skipped | Released:
+        transfer = context.transfer
+        if not await self._is_same(transfer.source_store, transfer.source.key):
+            return Released(self._clock.time() + AWAY)
+        decision = decisions.decide_after_look(context.claim, context.route, None, self._clock.time())
+        if isinstance(decision, decisions.CheckDestination):
+            decision = await check_before_delete(context)
+        if isinstance(decision, decisions.Remove):
+            return DeletePlan(context, decision.when)
+        assert isinstance(decision, Skipped)  # a missing object is neither copied nor postponed
+        return decision
+
+
+async def check_before_delete(context: CopyContext) -> decisions.Remove | Skipped:
+    """Look at the destination and decide about a delete. The source is looked at again after it.
+
+    The object may be back, and the destination may have its copy, made while this worker stood still.
+    """
+    decision = decisions.decide_delete(context.claim, await context.find_destination())
+    if isinstance(decision, decisions.Remove) and await find_object(context.source, context.transfer.source.key):
+        return Skipped("superseded")
+    return decision
