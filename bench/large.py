@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.worker import Silence, events, fill, settings, work
 
-from skyferry.config.units import size
+from skyferry.config.units import parse_size
 from skyferry.model import Provider
 
 ROW = "{:<26} {:>9} {:>9} {:>12}"
@@ -85,7 +85,7 @@ def main(length: int, rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=size, default=4 * 2**30)
+    parser.add_argument("--size", type=parse_size, default=4 * 2**30)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -25,7 +25,7 @@ from tests.cloud_e2e.buckets import AzureContainer, Clouds, Item, S3Bucket
 from tests.cloud_e2e.test_rclone import RCLONE, remote, settings
 
 from skyferry.config.settings import LimitSettings
-from skyferry.config.units import size
+from skyferry.config.units import parse_size
 from skyferry.testing.servers import Missing, azurite, localstack
 
 LIMITS = LimitSettings()
@@ -139,7 +139,7 @@ def main(length: int, most: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=size, default=256 * 2**20)
+    parser.add_argument("--size", type=parse_size, default=256 * 2**20)
     parser.add_argument("--objects", type=int, default=16)
     given = parser.parse_args()
     try:

@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.cloud_e2e.buckets import GcsBucket, S3Bucket
 
-from skyferry.config.units import size
+from skyferry.config.units import parse_size
 from skyferry.testing.servers import Missing, gcs_fake, localstack
 from skyferry.testing.servers.proxy import FaultProxy
 
@@ -177,7 +177,7 @@ async def main(length: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=size, default=2 * 2**30)
+    parser.add_argument("--size", type=parse_size, default=2 * 2**30)
     try:
         asyncio.run(main(parser.parse_args().size))
     except Missing as missing:

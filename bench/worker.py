@@ -51,7 +51,7 @@ from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import Done, Observer, Outgoing, Settlement
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
-from skyferry.wiring import build, open_ledger, open_queue
+from skyferry.wiring import build_service, open_ledger, open_queue
 
 SIZE = 4096
 SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
@@ -150,7 +150,7 @@ class UntilAcked:
 async def work(chosen: Settings, observer: Observer) -> Spent:
     """Process the backlog and return its cost up to the last acknowledgement."""
     seen = UntilAcked(Spent(), observer)
-    async with build(chosen, seen) as service:
+    async with build_service(chosen, seen) as service:
         gc.freeze()  # as `skyferry run` does
         seen.spent = Spent()
         await service.run(until_idle=True)

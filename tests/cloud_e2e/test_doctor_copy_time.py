@@ -13,7 +13,7 @@ from tests.cloud_e2e.test_events import configured, subscribed
 
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
-from skyferry.doctor import Check, Scope, State, examine
+from skyferry.doctor import Check, CheckState, Scope, examine
 from skyferry.doctor.copy_time import SAMPLE
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
@@ -41,12 +41,12 @@ async def copy_time(file: str, stride: float) -> Check:
 @pytest.mark.parametrize(
     ("seconds", "state", "words"),
     [
-        (0.5, State.OK, "within the lease of 5 s"),
-        (6, State.OK, "longer than the lease of 5 s, which is renewed every 1.7 s"),
-        (12 * 3600 / 2, State.UNKNOWN, "can be held for 12 hours"),
+        (0.5, CheckState.OK, "within the lease of 5 s"),
+        (6, CheckState.OK, "longer than the lease of 5 s, which is renewed every 1.7 s"),
+        (12 * 3600 / 2, CheckState.UNKNOWN, "can be held for 12 hours"),
     ],
 )
-async def test_sqs(clouds: Clouds, source: S3Bucket, seconds: float, state: State, words: str) -> None:
+async def test_sqs(clouds: Clouds, source: S3Bucket, seconds: float, state: CheckState, words: str) -> None:
     """The visibility timeout of the configuration, and the 12 hours after which SQS gives a message to somebody else."""
     queue = Sqs(clouds, f"queue-{source.name}")
     queue.heard_by(source, *EVERYTHING)
@@ -81,7 +81,7 @@ async def test_pubsub(clouds: Clouds, pubsub_server: PubSubEmulator, seconds: fl
     source.bucket.notification(f"topic-{source.bucket.name}", topic_project=pubsub_server.project).create()
     url = f"pubsub://{pubsub_server.project}/{subscription}?endpoint=http://{pubsub_server.endpoint}&identity=anonymous"
     check = await copy_time(configured(source, clouds.bucket("s3"), {"name": "q", "url": url}), seconds)
-    assert (check.where, check.state, words in check.detail) == ("q", State.OK, True)
+    assert (check.where, check.state, words in check.detail) == ("q", CheckState.OK, True)
 
 
 def test_nothing_is_expected_of_a_source_without_objects(clouds: Clouds, skyferry: Skyferry) -> None:

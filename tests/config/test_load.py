@@ -8,8 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from skyferry.config.faults import ConfigFaults, Fault
 from skyferry.config.load import Checked, check, load
+from skyferry.config.reading.faults import ConfigFaults, Fault
 from skyferry.config.settings import Settings
 
 Write = Callable[[str], Path]

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from skyferry.config.load import check, load
-from skyferry.config.reference import render
+from skyferry.config.reference import render_configuration
 from skyferry.ledgers.schemes import LEDGERS
 from skyferry.routing.patterns import PLACEHOLDERS
 from skyferry.stores.schemes import STORES
@@ -18,7 +18,9 @@ PAGE = ROOT / "docs" / "reference" / "configuration.md"
 
 
 def test_the_page_is_what_the_settings_say() -> None:
-    assert PAGE.read_text("utf-8") == render(), "python -m skyferry.config.reference > docs/reference/configuration.md"
+    assert PAGE.read_text("utf-8") == render_configuration(), (
+        "python -m skyferry.config.reference > docs/reference/configuration.md"
+    )
 
 
 def test_the_page_shows_the_embedded_default_as_it_is(tmp_path: Path) -> None:

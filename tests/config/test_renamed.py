@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from skyferry.config.load import Checked, check, load
-from skyferry.config.renamed import ANY, SETTINGS, URL_OPTIONS
+from skyferry.config.reading.renamed import ANY, SETTINGS, URL_OPTIONS
 from skyferry.config.settings import Settings
 
 BASE: dict[str, Any] = {

@@ -11,13 +11,13 @@ import pytest
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import FilterSettings, RouteSettings
-from skyferry.doctor import State, facts
+from skyferry.doctor import CheckState, facts
 from skyferry.doctor import leases as holds
-from skyferry.doctor.check import WHAT, Check, Place
-from skyferry.doctor.copy_time import Pace
+from skyferry.doctor.check import WHAT, Check, CheckSubject
+from skyferry.doctor.copy_time import ReadSpeed
 from skyferry.doctor.events import notifications as notices
-from skyferry.doctor.events.listening import Hearing, hearing, may_listen
-from skyferry.doctor.requirements import Needs, Shape, shapes
+from skyferry.doctor.events.listening import ListeningPlan, may_listen, plan_listening
+from skyferry.doctor.requirements import KeyShape, StoreRequirements, key_shapes
 from skyferry.model import ObjectMeta
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
 from skyferry.queues.sqs.inspection import senders
@@ -27,7 +27,7 @@ NOBODY = Unknown("nobody tells")
 BUCKET = BucketFacts("https://x", "me", "here", "off", "none", (), 0.0, NOBODY)
 QUEUE = QueueFacts("https://q", "me", "arn:q", None, NOBODY, "none", frozenset({"s3.amazonaws.com"}))
 NOTICE = Notice("arn:q", direct=True, created=True, deleted=True, events=("all",))
-PLACE = Place("queue", "q")
+PLACE = CheckSubject("queue", "q")
 
 
 def route(deletes: str = "ignore", /, **wanted: Any) -> RouteSettings:
@@ -40,32 +40,32 @@ def state(
     wanted: RouteSettings | None = None,
     queue: QueueFacts | Unknown = QUEUE,
     *doors: str,
-) -> dict[str, State]:
-    found = list(notices.judged(wanted or route(), told, {"q": queue}, doors))
-    assert all(check.hint for check in found if check.state is State.WRONG)
+) -> dict[str, CheckState]:
+    found = list(notices.check_notifications(wanted or route(), told, {"q": queue}, doors))
+    assert all(check.hint for check in found if check.state is CheckState.WRONG)
     return {check.name: check.state for check in found}
 
 
 @pytest.mark.parametrize(
     ("wanted", "told", "expected"),
     [
-        ({}, (NOTICE,), State.OK),
-        ({"prefix": "raw/x"}, (replace(NOTICE, prefix="raw/"),), State.OK),
-        ({"prefix": "ra"}, (replace(NOTICE, prefix="raw/"),), State.WRONG),
-        ({"suffix": ".jpg"}, (replace(NOTICE, suffix="g"),), State.OK),
-        ({}, (replace(NOTICE, suffix=".jpg"),), State.WRONG),
-        ({"glob": ["a/**/*.jpg"]}, (replace(NOTICE, prefix="a/", suffix=".jpg"),), State.OK),
-        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"),), State.WRONG),
-        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"), replace(NOTICE, prefix="b/")), State.OK),
-        ({}, (replace(NOTICE, created=False),), State.WRONG),
-        ({}, (), State.WRONG),
-        ({}, (replace(NOTICE, target="arn:other"),), State.WRONG),
-        ({}, (replace(NOTICE, target="arn:topic", direct=False),), State.UNKNOWN),
-        ({}, NOBODY, State.UNKNOWN),
+        ({}, (NOTICE,), CheckState.OK),
+        ({"prefix": "raw/x"}, (replace(NOTICE, prefix="raw/"),), CheckState.OK),
+        ({"prefix": "ra"}, (replace(NOTICE, prefix="raw/"),), CheckState.WRONG),
+        ({"suffix": ".jpg"}, (replace(NOTICE, suffix="g"),), CheckState.OK),
+        ({}, (replace(NOTICE, suffix=".jpg"),), CheckState.WRONG),
+        ({"glob": ["a/**/*.jpg"]}, (replace(NOTICE, prefix="a/", suffix=".jpg"),), CheckState.OK),
+        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"),), CheckState.WRONG),
+        ({"glob": ["a/*", "b/*"]}, (replace(NOTICE, prefix="a/"), replace(NOTICE, prefix="b/")), CheckState.OK),
+        ({}, (replace(NOTICE, created=False),), CheckState.WRONG),
+        ({}, (), CheckState.WRONG),
+        ({}, (replace(NOTICE, target="arn:other"),), CheckState.WRONG),
+        ({}, (replace(NOTICE, target="arn:topic", direct=False),), CheckState.UNKNOWN),
+        ({}, NOBODY, CheckState.UNKNOWN),
     ],
 )
 def test_every_key_that_a_route_takes_must_be_told(
-    wanted: dict[str, Any], told: tuple[Notice, ...] | Unknown, expected: State
+    wanted: dict[str, Any], told: tuple[Notice, ...] | Unknown, expected: CheckState
 ) -> None:
     """By one notice each; what cannot be seen is not known, and no fault."""
     assert state(told, route(**wanted))["notified"] is expected
@@ -74,123 +74,133 @@ def test_every_key_that_a_route_takes_must_be_told(
 def test_deletes_matter_to_routes_that_propagate_them_only() -> None:
     silent = (replace(NOTICE, deleted=False),)
     assert "deletes" not in state(silent)
-    assert state(silent, route("propagate"))["deletes"] is State.WRONG
-    assert state((NOTICE,), route("propagate"))["deletes"] is State.OK
+    assert state(silent, route("propagate"))["deletes"] is CheckState.WRONG
+    assert state((NOTICE,), route("propagate"))["deletes"] is CheckState.OK
 
 
 def test_a_queue_that_does_not_tell_makes_no_fault() -> None:
     """Nor does a push door, nor a configuration whose events are all submitted."""
-    assert state((NOTICE,), None, NOBODY)["notified"] is State.UNKNOWN
-    assert state((replace(NOTICE, target="t"),), None, QUEUE, "door")["notified"] is State.UNKNOWN
-    assert [c.state for c in notices.judged(route(), (), {}, ())] == [State.UNKNOWN]
+    assert state((NOTICE,), None, NOBODY)["notified"] is CheckState.UNKNOWN
+    assert state((replace(NOTICE, target="t"),), None, QUEUE, "door")["notified"] is CheckState.UNKNOWN
+    assert [c.state for c in notices.check_notifications(route(), (), {}, ())] == [CheckState.UNKNOWN]
 
 
 @pytest.mark.parametrize(
     ("allowed", "expected"),
-    [({"*"}, State.OK), ({"s3.amazonaws.com"}, State.OK), (set(), State.WRONG), ({"sns.amazonaws.com"}, State.WRONG)],
+    [
+        ({"*"}, CheckState.OK),
+        ({"s3.amazonaws.com"}, CheckState.OK),
+        (set(), CheckState.WRONG),
+        ({"sns.amazonaws.com"}, CheckState.WRONG),
+    ],
 )
-def test_the_queue_s_policy_must_let_the_bucket_send(allowed: set[str], expected: State) -> None:
+def test_the_queue_s_policy_must_let_the_bucket_send(allowed: set[str], expected: CheckState) -> None:
     assert state((NOTICE,), None, replace(QUEUE, senders=frozenset(allowed)))["sender"] is expected
 
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (None, State.OK),
-        (NOBODY, State.UNKNOWN),
-        (Redrive(4, "dead"), State.WRONG),
-        (Redrive(5, "dead"), State.OK),
+        (None, CheckState.OK),
+        (NOBODY, CheckState.UNKNOWN),
+        (Redrive(4, "dead"), CheckState.WRONG),
+        (Redrive(5, "dead"), CheckState.OK),
     ],
 )
 def test_a_queue_must_leave_as_many_receives_as_waiting_takes(
-    policy: Redrive | Unknown | None, expected: State
+    policy: Redrive | Unknown | None, expected: CheckState
 ) -> None:
     """The first, two without room, one after twelve hours, one after a restart."""
-    assert holds.redrive(PLACE, policy, 12 * 3600).state is expected
+    assert holds.check_redrive_policy(PLACE, policy, 12 * 3600).state is expected
 
 
 def test_a_queue_that_lets_hold_for_ever_needs_no_receive_for_it() -> None:
     """As Pub/Sub."""
-    assert holds.redrive(PLACE, Redrive(4, "dead"), math.inf).state is State.OK
-    assert holds.redrive(PLACE, Redrive(3, "dead"), math.inf).state is State.WRONG
+    assert holds.check_redrive_policy(PLACE, Redrive(4, "dead"), math.inf).state is CheckState.OK
+    assert holds.check_redrive_policy(PLACE, Redrive(3, "dead"), math.inf).state is CheckState.WRONG
 
 
 def test_a_lease_must_outlast_its_renewals() -> None:
     """Ten requests; how long a copy takes does not matter, and where there is a last end, it is said."""
-    assert holds.lease(PLACE, 30, 3.0).state is State.OK
-    slow = holds.lease(PLACE, 30, 3.1)
-    assert (slow.state, slow.hint) == (State.WRONG, "set the queue's lease to 31s or more")
-    assert "12 hours" in holds.lease(PLACE, 30, 0.1, 12 * 3600).detail
-    assert "hours" not in holds.lease(PLACE, 30, 0.1, math.inf).detail
+    assert holds.check_lease(PLACE, 30, 3.0).state is CheckState.OK
+    slow = holds.check_lease(PLACE, 30, 3.1)
+    assert (slow.state, slow.hint) == (CheckState.WRONG, "set the queue's lease to 31s or more")
+    assert "12 hours" in holds.check_lease(PLACE, 30, 0.1, 12 * 3600).detail
+    assert "hours" not in holds.check_lease(PLACE, 30, 0.1, math.inf).detail
 
 
 @pytest.mark.parametrize(
     ("seconds", "longest", "expected", "words"),
     [
-        (60, math.inf, State.OK, "within the lease of 60 s"),
+        (60, math.inf, CheckState.OK, "within the lease of 60 s"),
         (
             61,
             math.inf,
-            State.OK,
+            CheckState.OK,
             "renewed every 20 s; should its worker die or stand still, the message comes again within",
         ),
-        (30 * 86400, math.inf, State.OK, "about 720 hours for"),
-        (6 * 3600 - 1, 12 * 3600, State.OK, "about 6 hours for"),
-        (6 * 3600, 12 * 3600, State.UNKNOWN, "can be held for 12 hours"),
+        (30 * 86400, math.inf, CheckState.OK, "about 720 hours for"),
+        (6 * 3600 - 1, 12 * 3600, CheckState.OK, "about 6 hours for"),
+        (6 * 3600, 12 * 3600, CheckState.UNKNOWN, "can be held for 12 hours"),
     ],
 )
 def test_the_lease_is_held_against_the_expected_time_of_a_copy(
-    seconds: float, longest: float, expected: State, words: str
+    seconds: float, longest: float, expected: CheckState, words: str
 ) -> None:
     """Longer is right where leases are renewed; near the end of all renewing it is something to know, and what to do."""
-    pace = Pace("photos", "a.mov", size=8 * 2**20, read=2**20, took=seconds / 8)
-    found = holds.copy_time(PLACE, 60, pace, longest)
-    assert (found.state, words in found.detail, bool(found.hint)) == (expected, True, expected is State.UNKNOWN)
+    pace = ReadSpeed("photos", "a.mov", size=8 * 2**20, read=2**20, took=seconds / 8)
+    found = holds.check_copy_time(PLACE, 60, pace, longest)
+    assert (found.state, words in found.detail, bool(found.hint)) == (expected, True, expected is CheckState.UNKNOWN)
     assert "a.mov at photos" in found.detail
 
 
 def test_without_an_object_nothing_is_expected() -> None:
     """And of an empty one, the time that reading it took."""
-    assert holds.copy_time(PLACE, 60, None).state is State.UNKNOWN
-    assert Pace("photos", "empty", 0, 0, 0.5).seconds == 0.5
-    assert "less than 1 s" in holds.copy_time(PLACE, 60, Pace("photos", "empty", 0, 0, 0.0)).detail
+    assert holds.check_copy_time(PLACE, 60, None).state is CheckState.UNKNOWN
+    assert ReadSpeed("photos", "empty", 0, 0, 0.5).seconds == 0.5
+    assert "less than 1 s" in holds.check_copy_time(PLACE, 60, ReadSpeed("photos", "empty", 0, 0, 0.0)).detail
 
 
 def test_only_what_a_route_takes_counts() -> None:
     """By its key and its size."""
-    taken = Needs("a", reads=("",), filters=(FilterSettings(suffix=".x", min_size=2, max_size=4),)).taken()
+    taken = StoreRequirements("a", reads=("",), filters=(FilterSettings(suffix=".x", min_size=2, max_size=4),)).taken()
     wanted = [taken(ObjectMeta(key, size, "v", 0.0)) for key, size in (("a.x", 2), ("a.x", 1), ("a.x", 5), ("a.y", 3))]
     assert wanted == [True, False, False, False]
 
 
-@pytest.mark.parametrize(("skew", "expected"), [(59.0, State.OK), (-61.0, State.WRONG), (NOBODY, State.UNKNOWN)])
-def test_clocks_may_differ_by_a_minute(skew: float | Unknown, expected: State) -> None:
-    assert facts.clock(PLACE, skew).state is expected
+@pytest.mark.parametrize(
+    ("skew", "expected"), [(59.0, CheckState.OK), (-61.0, CheckState.WRONG), (NOBODY, CheckState.UNKNOWN)]
+)
+def test_clocks_may_differ_by_a_minute(skew: float | Unknown, expected: CheckState) -> None:
+    assert facts.check_clock(PLACE, skew).state is expected
 
 
 def test_retention_is_a_fault_where_deletes_are_needed() -> None:
     """And something to know at any other destination."""
 
-    def found(needs: Needs) -> list[Check]:
-        judged = facts.judged(PLACE, replace(BUCKET, kept="a retention policy"), needs)
+    def found(needs: StoreRequirements) -> list[Check]:
+        judged = facts.check_bucket_facts(PLACE, replace(BUCKET, kept="a retention policy"), needs)
         return [check for check in judged if check.name == "retention"]
 
-    assert found(Needs("b", reads=("",))) == []
-    assert found(Needs("b", writes=True))[0].state is State.UNKNOWN
-    assert found(Needs("b", writes=True, deletes=True))[0].state is State.WRONG
-    assert found(Needs("b", reads=("",), removes=True))[0].state is State.WRONG
+    assert found(StoreRequirements("b", reads=("",))) == []
+    assert found(StoreRequirements("b", writes=True))[0].state is CheckState.UNKNOWN
+    assert found(StoreRequirements("b", writes=True, deletes=True))[0].state is CheckState.WRONG
+    assert found(StoreRequirements("b", reads=("",), removes=True))[0].state is CheckState.WRONG
 
 
 def test_what_the_provider_says_counts_where_nothing_is_tried() -> None:
     told = replace(BUCKET, allowed=frozenset({"write"}))
-    states = [facts.untried(PLACE, right, told, "").state for right in ("write", "delete")]
-    assert states == [State.OK, State.WRONG]
-    assert facts.untried(PLACE, "write", BUCKET, "").state is State.UNKNOWN
+    states = [facts.check_permission(PLACE, right, told, "").state for right in ("write", "delete")]
+    assert states == [CheckState.OK, CheckState.WRONG]
+    assert facts.check_permission(PLACE, "write", BUCKET, "").state is CheckState.UNKNOWN
 
 
 def test_a_glob_counts_as_far_as_it_is_fixed() -> None:
-    assert shapes(FilterSettings(glob=("a/b*.jp[e]g", "c"), prefix="a/")) == [Shape("a/b", "g"), Shape("a/", "c")]
-    assert shapes(FilterSettings()) == [Shape()]
+    assert key_shapes(FilterSettings(glob=("a/b*.jp[e]g", "c"), prefix="a/")) == [
+        KeyShape("a/b", "g"),
+        KeyShape("a/", "c"),
+    ]
+    assert key_shapes(FilterSettings()) == [KeyShape()]
 
 
 def test_s3_s_notifications_are_read() -> None:
@@ -222,14 +232,18 @@ def test_a_policy_s_senders_are_read() -> None:
 
 
 def test_a_queue_that_pushes_elsewhere_or_may_not_be_received_from_is_wrong() -> None:
-    found = {c.name: c for c in holds.judged(PLACE, replace(QUEUE, receives=False))}
-    assert found["receive"].state is State.WRONG
+    found = {c.name: c for c in holds.check_queue_facts(PLACE, replace(QUEUE, receives=False))}
+    assert found["receive"].state is CheckState.WRONG
 
 
-@pytest.mark.parametrize(("may", "expected"), [(True, State.OK), (False, State.WRONG), (NOBODY, State.UNKNOWN)])
-def test_whether_dead_letters_may_be_sent_is_known_if_the_provider_tells(may: bool | Unknown, expected: State) -> None:
-    found = holds.sends(PLACE, may)
-    assert (found.name, found.state, bool(found.hint)) == ("send", expected, expected is not State.OK)
+@pytest.mark.parametrize(
+    ("may", "expected"), [(True, CheckState.OK), (False, CheckState.WRONG), (NOBODY, CheckState.UNKNOWN)]
+)
+def test_whether_dead_letters_may_be_sent_is_known_if_the_provider_tells(
+    may: bool | Unknown, expected: CheckState
+) -> None:
+    found = holds.check_sending(PLACE, may)
+    assert (found.name, found.state, bool(found.hint)) == ("send", expected, expected is not CheckState.OK)
 
 
 def test_each_name_has_words() -> None:
@@ -243,10 +257,16 @@ def test_where_a_canary_is_heard() -> None:
     told = (replace(NOTICE, prefix="raw/", suffix=".x", deleted=False),)
     gone, other = Unknown("it was not reached"), replace(QUEUE, address="arn:other")
     queues: dict[str, QueueFacts | Unknown] = {"q": QUEUE, "other": other, "gone": gone}
-    assert hearing(wanted, told, queues) == Hearing(["q"], Shape("raw/", ".x"), deletes=False)
-    assert hearing(wanted, NOBODY, queues) == Hearing(["q", "other"], Shape("raw/2026/"))
-    assert hearing(wanted, (replace(NOTICE, direct=False),), queues) == Hearing(["q", "other"], Shape("raw/2026/"))
-    assert hearing(wanted, (), queues) == hearing(wanted, (replace(NOTICE, target="x"),), queues) == Hearing()
+    assert plan_listening(wanted, told, queues) == ListeningPlan(["q"], KeyShape("raw/", ".x"), deletes=False)
+    assert plan_listening(wanted, NOBODY, queues) == ListeningPlan(["q", "other"], KeyShape("raw/2026/"))
+    assert plan_listening(wanted, (replace(NOTICE, direct=False),), queues) == ListeningPlan(
+        ["q", "other"], KeyShape("raw/2026/")
+    )
+    assert (
+        plan_listening(wanted, (), queues)
+        == plan_listening(wanted, (replace(NOTICE, target="x"),), queues)
+        == ListeningPlan()
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,6 +290,9 @@ def test_who_the_settings_say_stands_where_nobody_tells() -> None:
     """Of a federated identity, its names; what is told is left as it is."""
     who = IdentitySettings(kind="federated", token="aws", pool="clouds", provider="aws", service_account="a@b")
     asked = PLACE.unknown("identity", "nobody tells")
-    assert facts.as_configured(asked, who).detail == "nobody tells; by the settings: federated a@b pool clouds/aws"
+    assert (
+        facts.add_configured_identity(asked, who).detail
+        == "nobody tells; by the settings: federated a@b pool clouds/aws"
+    )
     told = PLACE.ok("identity", "me")
-    assert facts.as_configured(told, who) == told
+    assert facts.add_configured_identity(told, who) == told

@@ -26,7 +26,7 @@ from skyferry.observe import MetricsObserver
 from skyferry.ports import Outgoing
 from skyferry.ports.held import HeldDelete
 from skyferry.queues.sqlite.queue import SqliteQueue
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 from skyferry.wiring import service as wiring
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -105,7 +105,7 @@ async def fired(configured: Settings, wanted: set[Alert], met: Callable[[set[Ale
     """The alerts that fire once `met` is content with them."""
     registry = CollectorRegistry()
     metrics = MetricsObserver(registry)
-    async with build(configured, metrics, metrics.update) as service, asyncio.timeout(60):
+    async with build_service(configured, metrics, metrics.update) as service, asyncio.timeout(60):
         running = asyncio.create_task(service.run())
         seen: set[Alert] | None = None
         while seen is None or not met(seen):

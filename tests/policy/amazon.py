@@ -14,7 +14,7 @@ from tests.policy.lab import MIB, event, look_after, run
 from skyferry.config.settings import Settings
 from skyferry.model import Change
 from skyferry.policy import aws as policy
-from skyferry.policy.needs import needs
+from skyferry.policy.needs import required_access
 from skyferry.testing.permissions import Ask
 from skyferry.testing.permissions.aws import asks, caller
 from skyferry.testing.servers import LocalStack
@@ -89,7 +89,9 @@ def identity(who: str) -> dict[str, str]:
 
 def held(amazon: Amazon, configured: Settings) -> None:
     """Each identity's policy allows what it asked for, and nothing else."""
-    for share, each in zip(needs(configured).of("aws"), policy.policies(needs(configured)), strict=True):
+    for share, each in zip(
+        required_access(configured).of("aws"), policy.policies(required_access(configured)), strict=True
+    ):
         asked = amazon.asked(share.identity.key_env.removesuffix("_ID"))
         found = missing(of_aws(each), asked), spare(of_aws(each), asked)
         assert found == ([], []), found

@@ -17,7 +17,7 @@ from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef
 from skyferry.records import Record
-from skyferry.wiring import Opener, build
+from skyferry.wiring import Opener, build_service
 
 MIB = 2**20
 QUICK = {
@@ -50,7 +50,7 @@ def event(configured: Settings, store: str, key: str, change: Change = Change.CR
 
 async def run(configured: Settings) -> None:
     """`skyferry run --until-idle`."""
-    async with build(configured, Silence()) as service:
+    async with build_service(configured, Silence()) as service:
         await service.run(until_idle=True)
 
 

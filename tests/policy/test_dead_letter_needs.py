@@ -8,14 +8,14 @@ from typing import Any
 from tests.policy.lab import settings
 
 from skyferry.policy import aws, google
-from skyferry.policy.needs import Needs, needs
+from skyferry.policy.needs import RequiredAccess, required_access
 
 STORES = {"s3": {"url": "s3://photos?region=eu-west-1"}, "gs": {"url": "gs://archive"}}
 
 
-def found(folder: Path, url: str) -> Needs:
+def found(folder: Path, url: str) -> RequiredAccess:
     document: dict[str, Any] = {"stores": STORES, "routes": [{"name": "r", "from": "s3", "to": "gs"}]}
-    return needs(settings(folder, document | {"dead_letters": {"url": url}}))
+    return required_access(settings(folder, document | {"dead_letters": {"url": url}}))
 
 
 def test_at_sqs_it_is_sent_to_and_read(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from tests.policy.granted import of_aws
 from tests.policy.lab import settings
 
 from skyferry.policy import aws, azure, google
-from skyferry.policy.document import Policy, text
-from skyferry.policy.needs import needs
+from skyferry.policy.document import Policy, format_document
+from skyferry.policy.needs import required_access
 from skyferry.testing.permissions import Ask
 
 ROLE = "arn:aws:iam::111122223333:role/skyferry"
@@ -27,7 +27,7 @@ def store(url: str, identity: dict[str, Any] | None = None, **more: Any) -> dict
 def made(folder: Path, a: dict[str, Any], b: dict[str, Any], queue: str = "", **route: Any) -> dict[str, list[Policy]]:
     """By cloud."""
     document: dict[str, Any] = {"stores": {"a": a, "b": b}, "routes": [{"name": "r", "from": "a", "to": "b", **route}]}
-    found = needs(settings(folder, document | ({"queues": [{"name": "q", "url": queue}]} if queue else {})))
+    found = required_access(settings(folder, document | ({"queues": [{"name": "q", "url": queue}]} if queue else {})))
     return {"aws": aws.policies(found), "google": google.policies(found), "azure": azure.policies(found)}
 
 
@@ -45,7 +45,7 @@ def test_a_policy_is_what_iam_takes(tmp_path: Path) -> None:
     """Version, Statement; each with a Sid of its own of letters and digits, Effect, sorted actions, resources."""
     same = {"a-b": PHOTOS, "a_b": store("s3://copies?region=eu-west-1")}
     document = {"stores": same, "routes": [{"name": "r", "from": "a-b", "to": "a_b"}]}
-    [policy] = aws.policies(needs(settings(tmp_path, document)))
+    [policy] = aws.policies(required_access(settings(tmp_path, document)))
     body: Any = policy.documents["policy"]
     assert (set(body), body["Version"]) == ({"Version", "Statement"}, "2012-10-17")
     sids = [statement["Sid"] for statement in body["Statement"]]
@@ -152,7 +152,9 @@ def test_the_commands_make_a_role_with_its_documents(
     assert all(line.startswith(f"aws {begin}") for line, begin in zip(policy.commands, begins, strict=True))
     words = [word for line in policy.commands for word in shlex.split(line)]
     assert all(
-        text(document) in words for name, document in policy.documents.items() if not name.startswith("policy of")
+        format_document(document) in words
+        for name, document in policy.documents.items()
+        if not name.startswith("policy of")
     )
 
 

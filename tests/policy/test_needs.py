@@ -9,7 +9,7 @@ import pytest
 from tests.policy.lab import settings
 
 from skyferry.policy import google
-from skyferry.policy.needs import Needs, StoreNeeds, needs, shortest
+from skyferry.policy.needs import RequiredAccess, StoreAccess, required_access, shortest_prefixes
 from skyferry.routing.patterns import Template
 from skyferry.stores.gcs.upload import SCRATCH
 
@@ -24,15 +24,15 @@ STORES = {
 }
 
 
-def of(folder: Path, *routes: dict[str, Any], queues: Any = (), **flags: bool) -> Needs:
+def of(folder: Path, *routes: dict[str, Any], queues: Any = (), **flags: bool) -> RequiredAccess:
     document: dict[str, Any] = {
         "stores": STORES,
         "routes": [{"name": f"r{n}", **route} for n, route in enumerate(routes)],
     }
-    return needs(settings(folder, document | ({"queues": queues} if queues else {})), **flags)
+    return required_access(settings(folder, document | ({"queues": queues} if queues else {})), **flags)
 
 
-def one(found: Needs, name: str) -> StoreNeeds:
+def one(found: RequiredAccess, name: str) -> StoreAccess:
     [store] = [store for store in found.stores if store.name == name]
     return store
 
@@ -74,8 +74,8 @@ def test_what_a_template_begins_with(template: str, start: str) -> None:
 
 def test_a_prefix_that_another_covers_is_left_out() -> None:
     """Also one that is every key's."""
-    assert shortest(["b/", "a/b", "a/", "a/b/c"]) == ("a/", "b/")
-    assert shortest(["b/", ""]) == ("",)
+    assert shortest_prefixes(["b/", "a/b", "a/", "a/b/c"]) == ("a/", "b/")
+    assert shortest_prefixes(["b/", ""]) == ("",)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_messages_are_put_where_something_puts_them(
         "queues": queues,
         "push": doors,
     }
-    assert [queue.sent for queue in needs(settings(tmp_path, document), submit=submit).queues] == sent
+    assert [queue.sent for queue in required_access(settings(tmp_path, document), submit=submit).queues] == sent
 
 
 def test_canaries_are_written_only_if_doctor_is_asked_for(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from tests.policy.amazon import Amazon, held, story
 from tests.policy.granted import missing, of_aws, spare
 from tests.policy.lab import settings
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.model import Attributes, Checksums
 from skyferry.policy import aws as policy
-from skyferry.policy.needs import needs
+from skyferry.policy.needs import required_access
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.local.store import LocalStore
 from skyferry.testing.permissions import Unknown
@@ -87,7 +87,7 @@ async def test_what_can_have_no_tags_needs_none(
     amazon: Amazon, google: FaultProxy, gcs_server: GcsFake, tmp_path: Path
 ) -> None:
     """From Cloud Storage, which has none, to buckets of S3 with versions."""
-    place = GcsPlace(GcsOptions(gcs_server.url), fixed(""))
+    place = GcsPlace(GcsOptions(gcs_server.url), fixed_credentials(""))
     bucket = await place.bucket()
     stores = {
         "a": {"url": f"gs://{bucket}?endpoint={google.url}&identity=anonymous"},
@@ -129,7 +129,7 @@ async def test_each_action_left_out_is_missed(amazon: Amazon, tmp_path: Path) ->
     """That is, these tests can fail: for every single action that is asked for."""
     configured = settings(tmp_path, between(amazon, "READER", "READER"))
     await story(amazon, configured, "color=red")
-    [each] = policy.policies(needs(configured))
+    [each] = policy.policies(required_access(configured))
     asked = amazon.asked("READER")
     actions = {ask.action for ask in asked}
     assert len(actions) > 12

@@ -12,11 +12,11 @@ from azure.storage.queue import QueueServiceClient
 from tests.policy.granted import missing, of_azure, spare
 from tests.policy.lab import MIB, event, look_after, run, settings
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.config.settings import Settings
 from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import azure as policy
-from skyferry.policy.needs import needs
+from skyferry.policy.needs import required_access
 from skyferry.ports import Outgoing
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.testing.permissions import Ask, Unknown
@@ -63,7 +63,7 @@ class Azure:
 
     def held(self, configured: Settings) -> None:
         """The policy allows what was asked for, and nothing else."""
-        [each] = policy.policies(needs(configured))
+        [each] = policy.policies(required_access(configured))
         found = missing(of_azure(each), self.asked()), spare(of_azure(each), self.asked())
         assert found == ([], []), found
 
@@ -123,7 +123,7 @@ async def test_what_can_have_no_tags_needs_none(
     azure: Azure, google: FaultProxy, gcs_server: GcsFake, *, large: bool
 ) -> None:
     """From Cloud Storage, which has none."""
-    place = GcsPlace(GcsOptions(gcs_server.url), fixed(""))
+    place = GcsPlace(GcsOptions(gcs_server.url), fixed_credentials(""))
     bucket = await place.bucket()
     stores = {
         "a": {"url": f"gs://{bucket}?endpoint={google.url}&identity=anonymous"},
@@ -154,7 +154,7 @@ async def test_a_source_is_only_read_and_submitted_events_are_sent(azure: Azure)
     await opener.close()
     await run(configured)
     await look_after(configured)
-    [each] = policy.policies(needs(configured, submit=True))
+    [each] = policy.policies(required_access(configured, submit=True))
     found = missing(of_azure(each), azure.asked()), spare(of_azure(each), azure.asked())
     assert found == ([], []), found
 

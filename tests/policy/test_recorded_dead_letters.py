@@ -17,12 +17,12 @@ from tests.policy.lab import run, settings
 from tests.policy.test_recorded_google import Heard
 
 from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.config.settings import Settings
 from skyferry.engine.dead_letters import redrive
 from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google
-from skyferry.policy.needs import needs
+from skyferry.policy.needs import required_access
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.testing.permissions import azure as azure_permissions
@@ -71,7 +71,7 @@ async def test_sqs(localstack_server: LocalStack, aws: FaultProxy, tmp_path: Pat
     url = f"sqs://{name}?region=us-east-1&endpoint={aws.url}"
     there = configured(tmp_path, {"url": url, "identity": identity("READER"), "lease": "30s"})
     await story(tmp_path, there)
-    [each] = amazon_policy.policies(needs(there))
+    [each] = amazon_policy.policies(required_access(there))
     asked = amazon.asked("READER")
     assert (missing(of_aws(each), asked), spare(of_aws(each), asked)) == ([], [])
 
@@ -93,7 +93,7 @@ async def test_a_letter_that_the_ledger_does_not_know_is_sent_to_its_queue(
     asked = amazon.asked("READER")
     assert "sqs:SendMessage" in {ask.action for ask in asked}
     for submit in (True, False):
-        [each] = amazon_policy.policies(needs(there, submit=submit))
+        [each] = amazon_policy.policies(required_access(there, submit=submit))
         assert bool(missing(of_aws(each), asked)) is not submit
 
 
@@ -103,7 +103,7 @@ async def test_storage_queue(azurite_server: Azurite, queues: FaultProxy, tmp_pa
     url = f"azq://{name}?endpoint={queues.url}/{azurite_server.account}&identity=static"
     there = configured(tmp_path, {"url": url, "lease": "30s"})
     await story(tmp_path, there)
-    [each] = azure.policies(needs(there))
+    [each] = azure.policies(required_access(there))
     asked = {ask for exchange in queues.exchanges for ask in azure_permissions.queues(exchange)}
     assert (missing(of_azure(each), asked), spare(of_azure(each), asked)) == ([], [])
 
@@ -112,7 +112,7 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     """To ask what is allowed needs no permission."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.url))
+    admin = PubSubWire("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     await admin.close()
@@ -123,7 +123,7 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     url = {"url": f"pubsub://{pubsub_server.project}/s-{name}?topic=t-{name}", "lease": "30s"}
     fake = {"endpoint": f"http://{pubsub_server.endpoint}", "identity": {"kind": "anonymous"}}
     await story(tmp_path, configured(tmp_path, {**url, **fake}))
-    [each] = google.policies(needs(configured(tmp_path, url)))
+    [each] = google.policies(required_access(configured(tmp_path, url)))
     calls = {call for call in heard.calls if not call.endswith("/TestIamPermissions")}
     asked = {rpc(call, topic if "Publisher" in call else subscription) for call in calls}
     assert (missing(of_google(each), asked), spare(of_google(each), asked)) == ([], [])

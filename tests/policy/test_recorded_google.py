@@ -13,11 +13,11 @@ from google.pubsub_v1.types import PubsubMessage
 from tests.policy.granted import missing, of_google, spare
 from tests.policy.lab import MIB, event, look_after, run, settings
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.config.settings import Settings
 from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import google as policy
-from skyferry.policy.needs import needs
+from skyferry.policy.needs import required_access
 from skyferry.ports import Outgoing
 from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
 from skyferry.stores.gcs.client import GcsOptions
@@ -66,7 +66,7 @@ class Google:
 
 @pytest.fixture
 async def cloud(google: FaultProxy, gcs_server: GcsFake, tmp_path: Path) -> Google:
-    return Google(google, GcsPlace(GcsOptions(gcs_server.url), fixed("")), tmp_path)
+    return Google(google, GcsPlace(GcsOptions(gcs_server.url), fixed_credentials("")), tmp_path)
 
 
 async def tell(configured: Settings, *keys: str, change: Change = Change.CREATED) -> None:
@@ -107,7 +107,7 @@ async def story(cloud: Google, source: Any, *, large: bool = True) -> None:
 
 def held(cloud: Google) -> None:
     """The policy allows what was asked for, and nothing else."""
-    [each] = policy.policies(needs(cloud.configured(real=True)))
+    [each] = policy.policies(required_access(cloud.configured(real=True)))
     found = missing(of_google(each), cloud.asked()), spare(of_google(each), cloud.asked())
     assert found == ([], []), found
 
@@ -187,7 +187,7 @@ async def test_pubsub(
     """Every method of the queue, with events that are put into a topic, or without."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed(""), PubSubOptions(topic, pubsub_server.url))
+    admin = PubSubWire("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     heard, channel = Heard(), grpc.aio.insecure_channel
@@ -208,7 +208,7 @@ async def test_pubsub(
     await there.ack(held)
     await there.close()
     await admin.close()
-    [each] = policy.policies(needs(settings(tmp_path, {"routes": [], "queues": [queue]}), submit=sends))
+    [each] = policy.policies(required_access(settings(tmp_path, {"routes": [], "queues": [queue]}), submit=sends))
     asked = {rpc(call, topic if "Publisher" in call else subscription) for call in heard.calls}
     assert (missing(of_google(each), asked), spare(of_google(each), asked)) == ([], [])
 

@@ -8,7 +8,7 @@ from tests.queues.pubsub.test_conformance import PubSubHarness
 from tests.queues.sqs.test_conformance import created
 
 from skyferry.clock import SystemClock
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions
@@ -33,7 +33,7 @@ async def test_a_subscription_that_is_deleted_is_down(pubsub_server: PubSubEmula
     harness = PubSubHarness(pubsub_server)
     await harness.create()
     options = PubSubOptions(harness.topic, pubsub_server.url, lease=10)
-    inner = PubSubQueue("pubsub", harness.subscription, fixed(""), options)
+    inner = PubSubQueue("pubsub", harness.subscription, fixed_credentials(""), options)
     queue = MonitoredQueue(inner, SystemClock())
     await queue.sample(5.0)
     assert queue.check.message == NOT_YET

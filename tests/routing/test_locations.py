@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings, StoreSettings
-from skyferry.routing.locations import Whereabouts
-from skyferry.wiring.marks import marks
+from skyferry.routing.locations import StoreLocation
+from skyferry.wiring.marks import mark_stores
 
 
 def mark(machine: str = "here", **given: Any) -> str:
-    return Whereabouts.of(StoreSettings(**given), Path("/srv")).mark(machine)
+    return StoreLocation.of(StoreSettings(**given), Path("/srv")).mark(machine)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_marks_are_the_same_in_each_process(tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {"workspace": tmp_path, "stores": {"a": {"url": "file://a"}, "b": {"url": "s3://b"}}}
     )
-    found = marks(settings)
-    assert found == marks(settings)
+    found = mark_stores(settings)
+    assert found == mark_stores(settings)
     assert {len(each) for each in found.values()} == {12}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.stores.s3.store import S3Store
@@ -36,7 +36,7 @@ async def s3_store(s3: S3Place) -> AsyncIterator[S3Store]:
 
 @pytest.fixture(scope="session")
 def gcs(gcs_server: GcsFake) -> GcsPlace:
-    return GcsPlace(GcsOptions(endpoint=gcs_server.url), fixed(gcs_server.token))
+    return GcsPlace(GcsOptions(endpoint=gcs_server.url), fixed_credentials(gcs_server.token))
 
 
 @pytest.fixture

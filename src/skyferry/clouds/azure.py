@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
-from skyferry.clouds.credentials import Provider
+from skyferry.clouds.credentials import CredentialsProvider
 from skyferry.errors import ConfigError
 
 SIGNED = (
@@ -38,7 +38,7 @@ class SharedKey:
             raise ConfigError("the account key is not base64", where=self.account) from broken
 
 
-AzureProvider: TypeAlias = Provider[str | SharedKey]  # a string is a bearer token; "" = anonymous
+AzureProvider: TypeAlias = CredentialsProvider[str | SharedKey]  # a string is a bearer token; "" = anonymous
 
 
 def authorization(

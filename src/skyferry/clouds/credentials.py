@@ -9,7 +9,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Provider(Protocol[T_co]):
+class CredentialsProvider(Protocol[T_co]):
     """Gives the current credential of one identity. Asked for every request, so it caches and renews."""
 
     async def __call__(self, *, stale: str = "") -> T_co:
@@ -30,11 +30,11 @@ class S3Credentials:
     token: str = field(default="", repr=False)  # of temporary credentials
 
 
-S3Provider: TypeAlias = Provider[S3Credentials]
-TokenProvider: TypeAlias = Provider[str]  # a bearer token; "" = anonymous, for a local fake
+S3Provider: TypeAlias = CredentialsProvider[S3Credentials]
+TokenProvider: TypeAlias = CredentialsProvider[str]  # a bearer token; "" = anonymous, for a local fake
 
 
-def fixed(credential: T) -> Provider[T]:
+def fixed_credentials(credential: T) -> CredentialsProvider[T]:
     """A provider of one that never changes."""
 
     async def give(*, stale: str = "") -> T:

@@ -14,8 +14,8 @@ from pathlib import Path
 from skyferry.config.checks import secrets as secret_checks
 from skyferry.config.checks import settings as checks
 from skyferry.config.checks.validate import validate
-from skyferry.config.document import Document
-from skyferry.config.faults import ConfigFaults, Fault
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import ConfigFaults, Fault
 from skyferry.config.settings import Settings, StoreSettings
 
 EMBEDDED = ("source", "destination")
@@ -65,8 +65,8 @@ def check(
         document.set(("server", "listen"), listen, "--listen")
     valid = validate(document)
     valid = valid.with_settings(_named(valid.settings))
-    checks.check(valid, document)
-    secret_checks.check(valid, document, environ)
+    checks.check_settings(valid, document)
+    secret_checks.check_secrets(valid, document, environ)
     warnings = _sorted([*document.warnings, *document.renamed])
     return Checked(valid.settings, _sorted(document.faults), warnings, _sorted(document.renamed))
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from skyferry.config.renamed import ANY, SETTINGS
+from skyferry.config.reading.renamed import ANY, SETTINGS
 from skyferry.config.settings import Settings
-from skyferry.config.units import duration, size
+from skyferry.config.units import parse_duration, parse_size
 
 _TYPES = {
     str: "text",
@@ -29,7 +29,7 @@ _TYPES = {
 _INTRODUCTION = Path(__file__).with_name("reference.md")
 
 
-def render() -> str:
+def render_configuration() -> str:
     """The page."""
     return "".join([_INTRODUCTION.read_text("utf-8"), *_section(Settings, "", "## The whole file"), *_old_names()])
 
@@ -69,7 +69,7 @@ def _model(info: FieldInfo) -> type[BaseModel] | None:
 
 def _kind(info: FieldInfo) -> str:
     if (unit := _unit(info)) is not None:
-        return "duration" if unit is duration else "size"
+        return "duration" if unit is parse_duration else "size"
     kind: Any = info.annotation
     options = [k for k in get_args(kind) if k is not type(None)]
     if get_origin(kind) is Literal:
@@ -85,7 +85,7 @@ def _unit(info: FieldInfo) -> object:
     """The function that reads a duration or size, if it is one; `Bytes | None` hides it one level deeper."""
     metadata = [*info.metadata, *(m for k in get_args(info.annotation) for m in getattr(k, "__metadata__", ()))]
     functions = [m.func for m in metadata if isinstance(m, BeforeValidator)]
-    return next((f for f in functions if f in (duration, size)), None)
+    return next((f for f in functions if f in (parse_duration, parse_size)), None)
 
 
 def _default(info: FieldInfo) -> str:
@@ -95,7 +95,7 @@ def _default(info: FieldInfo) -> str:
     if value in (None, "", (), {}):
         return ""
     if (unit := _unit(info)) is not None and value:
-        return f"`{_written(value, unit is size)}`"
+        return f"`{_written(value, unit is parse_size)}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{getattr(value, 'value', value)}`"
@@ -109,4 +109,4 @@ def _written(value: float, is_size: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    sys.stdout.write(render_configuration())

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from skyferry.config.units import duration, size
+from skyferry.config.units import parse_duration, parse_size
 
-Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0, allow_inf_nan=False)]
-Bytes = Annotated[int, BeforeValidator(size), Field(ge=0)]
-Lease = Annotated[float, BeforeValidator(duration), Field(ge=0.1, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Lease = Annotated[float, BeforeValidator(parse_duration), Field(ge=0.1, allow_inf_nan=False)]
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 

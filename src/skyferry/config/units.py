@@ -13,12 +13,12 @@ _SIZE = {"": 1, "b": 1} | {
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
 
-def duration(value: object) -> object:
+def parse_duration(value: object) -> object:
     """Seconds from "1.5h", "30s", "200ms" or a plain number; anything else is left to the validator."""
     return _parse(value, _TIME, "a duration such as 30s, 5m or 1.5h")
 
 
-def size(value: object) -> object:
+def parse_size(value: object) -> object:
     """Bytes from "64MiB" (1024), "1GB" (1000) or a plain number; anything else is left to the validator."""
     parsed = _parse(value, _SIZE, "a size such as 512KiB, 64MiB or 1GB")
     return round(parsed) if isinstance(parsed, float) else parsed
@@ -34,7 +34,7 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -
     return float(match[1]) * factor
 
 
-def window(text: str) -> tuple[float, float]:
+def parse_window(text: str) -> tuple[float, float]:
     """Start and end in seconds of "10s-25s". Raises ValueError."""
     start, dash, end = text.partition("-")
     try:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from skyferry.clouds.accounts import storage_account
-from skyferry.config.renamed import URL_OPTIONS
+from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import QueueScheme, Scheme, StoreProfile, StoreScheme
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.ledgers.schemes import LEDGERS
@@ -213,7 +213,7 @@ def _overridden(settings: S, url: Url[Any]) -> S:
     return type(settings).model_validate(settings.model_dump(exclude_defaults=True) | given)
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its name alone."""
     try:
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback

@@ -4,7 +4,7 @@
 themselves; all these are pure. `stores`, `canary` and `events` try. `examine` does all of it.
 """
 
-from skyferry.doctor.check import Check, State
+from skyferry.doctor.check import Check, CheckState
 from skyferry.doctor.examine import Scope, examine
 
-__all__ = ["Check", "Scope", "State", "examine"]
+__all__ = ["Check", "CheckState", "Scope", "examine"]

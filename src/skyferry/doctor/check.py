@@ -15,7 +15,7 @@ OUTAGE = "see that it can be reached from here and is up, then ask again"
 REFUSED = "it is the other end that says so: see there"
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """Of a check."""
 
     OK = "ok"
@@ -63,7 +63,7 @@ class Check:
     kind: Literal["store", "queue", "ledger", "route"]
     where: str  # its name in the configuration
     name: str  # of WHAT
-    state: State
+    state: CheckState
     detail: str = ""
     hint: str = ""
 
@@ -74,7 +74,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CheckSubject:
     """What is looked at; makes its checks."""
 
     kind: Literal["store", "queue", "ledger", "route"]
@@ -82,16 +82,16 @@ class Place:
 
     def ok(self, check: str, detail: str = "") -> Check:
         """As it should be."""
-        return Check(self.kind, self.name, check, State.OK, detail)
+        return Check(self.kind, self.name, check, CheckState.OK, detail)
 
     def wrong(self, check: str, detail: str, hint: str) -> Check:
         """The routes cannot work so."""
-        return Check(self.kind, self.name, check, State.WRONG, detail, hint)
+        return Check(self.kind, self.name, check, CheckState.WRONG, detail, hint)
 
     def unknown(self, check: str, reason: str | Unknown, hint: str = "") -> Check:
         """Nothing against it was found, and nothing for it."""
         text = reason.reason if isinstance(reason, Unknown) else reason
-        return Check(self.kind, self.name, check, State.UNKNOWN, text, hint)
+        return Check(self.kind, self.name, check, CheckState.UNKNOWN, text, hint)
 
     def failed(self, check: str, error: SkyferryError) -> Check:
         """By this error."""

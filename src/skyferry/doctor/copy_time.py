@@ -13,7 +13,7 @@ SAMPLE = 4 * 2**20  # bytes, at most, that are read
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReadSpeed:
     """What was read, and in what time."""
 
     store: str  # its name
@@ -28,7 +28,7 @@ class Pace:
         return self.took * self.size / self.read if self.read else self.took
 
 
-async def largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectMeta], bool]) -> ObjectMeta | None:
+async def find_largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectMeta], bool]) -> ObjectMeta | None:
     """Of the first under a prefix; one that a route takes if there is any. None: nothing is there. Raises as `list`."""
     best, count = None, 0
     async for meta in store.list(prefix):
@@ -39,8 +39,8 @@ async def largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectMeta],
     return best
 
 
-async def timed(store: ObjectStore, meta: ObjectMeta, clock: Clock) -> Pace:
+async def time_read(store: ObjectStore, meta: ObjectMeta, clock: Clock) -> ReadSpeed:
     """Read its beginning. Raises as `ObjectStore.read`."""
     began = clock.monotonic()
     got = await store.read(meta.key, 0, max(1, min(meta.size, SAMPLE)))
-    return Pace(store.name, meta.key, got.meta.size, len(got.data), clock.monotonic() - began)
+    return ReadSpeed(store.name, meta.key, got.meta.size, len(got.data), clock.monotonic() - began)

@@ -12,16 +12,16 @@ from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import resolve_queue, resolve_store
 from skyferry.doctor import facts as bucket_facts
 from skyferry.doctor import leases as holds
-from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.copy_time import Pace
+from skyferry.doctor.check import Check, CheckState, CheckSubject
+from skyferry.doctor.copy_time import ReadSpeed
 from skyferry.doctor.events import notifications as notices
-from skyferry.doctor.events.canary import Subject
-from skyferry.doctor.events.listening import Hearing, hearing, may_listen
-from skyferry.doctor.events.verdict import Copy, Errand, Found, sent
+from skyferry.doctor.events.canary import Canary
+from skyferry.doctor.events.listening import ListeningPlan, may_listen, plan_listening
+from skyferry.doctor.events.verdict import CanaryResult, CanaryTest, ExpectedCopy, send_canary
 from skyferry.doctor.ledger import files, unrouted
-from skyferry.doctor.ledger.held_deletes import held
-from skyferry.doctor.requirements import Needs, needs
-from skyferry.doctor.stores import NOTHING, Examination, canary_key
+from skyferry.doctor.ledger.held_deletes import check_held_deletes
+from skyferry.doctor.requirements import StoreRequirements, require_stores
+from skyferry.doctor.stores import NOTHING, StoreExamination, make_canary_key
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
@@ -64,36 +64,36 @@ class _Doctor:
     hearing: set[str] = field(default_factory=set)  # queues that messages were received from
     waiting: dict[str, int] = field(default_factory=dict)  # messages, by queue; -1 = it does not tell
     taken: dict[str, float] = field(default_factory=dict)  # seconds that a request to a queue took, by name
-    paces: dict[str, list[Pace]] = field(default_factory=dict)  # of sources, by name
+    paces: dict[str, list[ReadSpeed]] = field(default_factory=dict)  # of sources, by name
 
     async def run(self) -> list[Check]:
         of_stores, of_queues, of_routes = [], [], []
         settings = self.opener.settings
-        for each in needs(settings):
+        for each in require_stores(settings):
             of_stores += await self._store(each)
         reached = {queue.name: await self._reached(queue) for queue in settings.queues}
-        for each in needs(settings):
+        for each in require_stores(settings):
             of_stores += await self._events(each)
-        of_stores += await held(self.opener)
+        of_stores += await check_held_deletes(self.opener)
         for queue in settings.queues:
             of_queues += self._queue(queue, reached[queue.name])
-        of_queues += [*await self._letters(), *await asyncio.to_thread(files.of_ledger, settings)]
-        of_queues += await unrouted.look(self.opener)
+        of_queues += [*await self._letters(), *await asyncio.to_thread(files.check_ledger_file, settings)]
+        of_queues += await unrouted.check_unrouted(self.opener)
         for route in settings.routes:
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]
 
-    async def _store(self, wanted: Needs) -> list[Check]:
+    async def _store(self, wanted: StoreRequirements) -> list[Check]:
         where = resolve_store(self.opener.settings.stores[wanted.store])
         url = where.url
         relative = url.on_disk and not Path(url.location).is_absolute()
         if relative and not url.path(self.opener.settings.workspace).exists():
-            return [Place("store", wanted.store).unknown("reach", "there is no such folder yet", FIRST_RUN)]
+            return [CheckSubject("store", wanted.store).unknown("reach", "there is no such folder yet", FIRST_RUN)]
         try:
             store = self.opener.store(wanted.store)
         except SkyferryError as error:
-            return [Place("store", wanted.store).failed("reach", error)]
-        examination = Examination(store, wanted, self.opener.clock)
+            return [CheckSubject("store", wanted.store).failed("reach", error)]
+        examination = StoreExamination(store, wanted, self.opener.clock)
         try:
             await examination.run(self.scope.prefix if self.scope.write else None)
         finally:
@@ -102,10 +102,10 @@ class _Doctor:
             self.facts[wanted.store] = examination.facts
         self.paces[wanted.store] = examination.paces
         who = where.settings.identity
-        return [bucket_facts.as_configured(check, who) for check in examination.checks]
+        return [bucket_facts.add_configured_identity(check, who) for check in examination.checks]
 
     async def _reached(self, settings: QueueSettings) -> Check:
-        place, clock = Place("queue", settings.name), self.opener.clock
+        place, clock = CheckSubject("queue", settings.name), self.opener.clock
         try:
             queue = self.opener.queue(settings.name)
         except SkyferryError as error:
@@ -129,25 +129,27 @@ class _Doctor:
         return place.ok("reach", ", ".join(said))
 
     def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
-        place, facts = Place("queue", settings.name), self._queue_facts(settings.name)
-        checks = [reached, *files.of_queue(self.opener.settings, settings)]
-        if reached.state is State.WRONG:
+        place, facts = CheckSubject("queue", settings.name), self._queue_facts(settings.name)
+        checks = [reached, *files.check_queue_file(self.opener.settings, settings)]
+        if reached.state is CheckState.WRONG:
             return checks
         if facts:
             who = resolve_queue(settings).settings.identity
-            judged = holds.judged(place, facts)
-            checks += [bucket_facts.as_configured(check, who) for check in judged]
+            judged = holds.check_queue_facts(place, facts)
+            checks += [bucket_facts.add_configured_identity(check, who) for check in judged]
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
         longest = facts.longest_hold if facts else float("inf")
-        checks.append(holds.lease(place, settings.lease, self.taken[settings.name], longest))
-        return [*checks, holds.copy_time(place, settings.lease, self._slowest(settings.name), longest)]
+        checks.append(holds.check_lease(place, settings.lease, self.taken[settings.name], longest))
+        return [*checks, holds.check_copy_time(place, settings.lease, self._slowest(settings.name), longest)]
 
-    def _slowest(self, queue: str) -> Pace | None:
+    def _slowest(self, queue: str) -> ReadSpeed | None:
         """Of the sources whose events come by this queue, for all that is known."""
         routes = self.opener.settings.routes
         if queue in self.queues:
             routes = tuple(
-                r for r in routes if queue in hearing(r, self._notices(r.source), self._queues_of(r.source)).queues
+                r
+                for r in routes
+                if queue in plan_listening(r, self._notices(r.source), self._queues_of(r.source)).queues
             )
         paces = [pace for route in routes for pace in self.paces.get(route.source, [])]
         return max(paces, key=lambda pace: pace.seconds, default=None)
@@ -156,7 +158,7 @@ class _Doctor:
         """Of the queue that dead letters are sent to: whether it answers, and whether we may send, if it tells."""
         if (wanted := self.opener.settings.dead_letters) is None:
             return []
-        place = Place("queue", wanted.name)
+        place = CheckSubject("queue", wanted.name)
         try:
             queue = self.opener.dead_letters()
             assert queue is not None  # it is configured
@@ -167,7 +169,7 @@ class _Doctor:
                 await queue.close()
         except SkyferryError as error:
             return [place.failed("reach", error)]
-        sends = [] if may is None else [holds.sends(place, may)]
+        sends = [] if may is None else [holds.check_sending(place, may)]
         if depth.ready >= 0:
             return [place.ok("reach", f"messages that wait: {depth.ready:,}"), *sends]
         return [place.unknown("reach", "it tells nothing unless a message is sent"), *sends]
@@ -179,22 +181,24 @@ class _Doctor:
     def _route(self, route: RouteSettings) -> list[Check]:
         store = self.opener.settings.stores[route.source]
         if resolve_store(store).url.on_disk and store.watch:
-            return [Place("route", route.name).ok("notified", "the service watches the folder")]
+            return [CheckSubject("route", route.name).ok("notified", "the service watches the folder")]
         endpoints = [endpoint.name for endpoint in self.opener.settings.push]
-        return list(notices.judged(route, self._notices(route.source), self._queues_of(route.source), endpoints))
+        return list(
+            notices.check_notifications(route, self._notices(route.source), self._queues_of(route.source), endpoints)
+        )
 
-    async def _events(self, wanted: Needs) -> list[Check]:
+    async def _events(self, wanted: StoreRequirements) -> list[Check]:
         """Of a source; and whether what was copied may be deleted there."""
         if not wanted.reads or wanted.store not in self.facts:
             return []
-        place, url = Place("store", wanted.store), resolve_store(self.opener.settings.stores[wanted.store]).url
+        place, url = CheckSubject("store", wanted.store), resolve_store(self.opener.settings.stores[wanted.store]).url
         if not self.scope.events or url.on_disk:
             return self._removals(place, wanted)
         facts = self.facts[wanted.store]
         if not isinstance(facts, Unknown) and facts.kept:
             return [place.unknown("event", f"not tried: {facts.kept}, a canary too"), *self._removals(place, wanted)]
         route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
-        where = hearing(route, self._notices(wanted.store), self._queues_of(wanted.store))
+        where = plan_listening(route, self._notices(wanted.store), self._queues_of(wanted.store))
         spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1))]
         if spared:
             return [place.unknown("event", f"not tried: {', '.join(spared)} {SPARED}"), *self._removals(place, wanted)]
@@ -210,39 +214,39 @@ class _Doctor:
         stores = {queue.name: queue.stores for queue in self.opener.settings.queues}
         return {name: facts for name, facts in self.queues.items() if not stores[name] or store in stores[name]}
 
-    def _removals(self, place: Place, wanted: Needs) -> list[Check]:
+    def _removals(self, place: CheckSubject, wanted: StoreRequirements) -> list[Check]:
         """By what the provider says."""
         facts = self.facts.get(wanted.store, NOTHING)
-        return [bucket_facts.untried(place, DELETE, facts, REMOVE)] if wanted.removes else []
+        return [bucket_facts.check_permission(place, DELETE, facts, REMOVE)] if wanted.removes else []
 
-    def _errand(self, wanted: Needs, where: Hearing) -> Errand:
+    def _errand(self, wanted: StoreRequirements, where: ListeningPlan) -> CanaryTest:
         routes = [route for route in self.opener.settings.routes if route.source == wanted.store]
         _, bucket = resolve_store(self.opener.settings.stores[wanted.store]).address
-        return Errand(
-            Subject(bucket, canary_key(f"{where.shape.prefix}{self.scope.prefix}", where.shape.suffix)),
+        return CanaryTest(
+            Canary(bucket, make_canary_key(f"{where.shape.prefix}{self.scope.prefix}", where.shape.suffix)),
             deletes=where.deletes and any(route.deletes == "propagate" for route in routes),
             removes=wanted.removes,
             wait=self.scope.wait,
         )
 
-    async def _tried(self, place: Place, names: Sequence[str], errand: Errand) -> Found:
+    async def _tried(self, place: CheckSubject, names: Sequence[str], errand: CanaryTest) -> CanaryResult:
         store, queues = self.opener.store(place.name), [self.opener.queue(name) for name in names]
         copies = self._copies(place.name, errand.subject)
         try:
-            return await sent(place, store, queues, errand, self.opener.clock, copies)
+            return await send_canary(place, store, queues, errand, self.opener.clock, copies)
         finally:
             for each in (store, *(copy.store for copy in copies)):
                 await each.close()
             for queue in queues:
                 await queue.close()
 
-    def _copies(self, source: str, subject: Subject) -> list[Copy]:
+    def _copies(self, source: str, subject: Canary) -> list[ExpectedCopy]:
         """Where a service that runs would copy the canary to, from this source."""
         settings = self.opener.settings
         ref = Origin.of(source, settings.stores[source]).ref(subject.key)
         event = ObjectEvent("doctor", Change.CREATED, ref, self.opener.clock.time())
         found = [transfer for transfer in Routes(settings).match(event) if transfer.source_store == source]
-        return [Copy(self.opener.store(transfer.store), transfer.key) for transfer in found]
+        return [ExpectedCopy(self.opener.store(transfer.store), transfer.key) for transfer in found]
 
     def _notices(self, store: str) -> tuple[Notice, ...] | Unknown:
         facts = self.facts.get(store, NOTHING)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from skyferry.config.identity import IdentitySettings
-from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.requirements import Needs
+from skyferry.doctor.check import Check, CheckState, CheckSubject
+from skyferry.doctor.requirements import StoreRequirements
 from skyferry.ports.inspection import BucketFacts, Unknown
 
 SKEW = 60.0  # seconds that a store's clock may differ from ours: positions in time would not compare
@@ -16,13 +16,13 @@ KEPT = "end the retention, or let the route's key template give each version a k
 GRANT = "grant it to this identity: `skyferry policy` prints what it needs"
 
 
-def judged(place: Place, facts: BucketFacts, needs: Needs) -> Iterator[Check]:
+def check_bucket_facts(place: CheckSubject, facts: BucketFacts, needs: StoreRequirements) -> Iterator[Check]:
     """What needs no trying."""
     yield place.ok("reach", facts.endpoint)
     yield place.told("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
     yield place.told("region", facts.region)
-    yield clock(place, facts.skew)
+    yield check_clock(place, facts.skew)
     yield place.told("versioning", facts.versioning)
     yield place.told("encryption", facts.encryption)
     if facts.kept and (needs.writes or needs.removes):
@@ -30,16 +30,16 @@ def judged(place: Place, facts: BucketFacts, needs: Needs) -> Iterator[Check]:
         yield place.wrong("retention", facts.kept, KEPT) if must else place.unknown("retention", facts.kept, KEPT)
 
 
-def as_configured(check: Check, who: IdentitySettings) -> Check:
+def add_configured_identity(check: Check, who: IdentitySettings) -> Check:
     """Who we are, where nobody tells: as whom the settings say."""
-    if check.name != "identity" or check.state is not State.UNKNOWN:
+    if check.name != "identity" or check.state is not CheckState.UNKNOWN:
         return check
     named = (who.role_arn, who.service_account, who.pool and f"pool {who.pool}/{who.provider}", who.client_id)
     said = " ".join(filter(None, (who.kind, *named)))
     return replace(check, detail=f"{check.detail}; by the settings: {said}")
 
 
-def clock(place: Place, skew: float | Unknown) -> Check:
+def check_clock(place: CheckSubject, skew: float | Unknown) -> Check:
     """`skew` in seconds."""
     if isinstance(skew, Unknown):
         return place.unknown("clock", skew)
@@ -48,7 +48,7 @@ def clock(place: Place, skew: float | Unknown) -> Check:
     return place.wrong("clock", f"it is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}", NTP)
 
 
-def untried(place: Place, right: str, facts: BucketFacts | Unknown, how: str) -> Check:
+def check_permission(place: CheckSubject, right: str, facts: BucketFacts | Unknown, how: str) -> Check:
     """Whether we have a right (WRITE, DELETE) that is not tried, by what the provider says. `how` would try it."""
     if isinstance(facts, Unknown) or isinstance(facts.allowed, Unknown):
         return place.unknown(right, "not tried", how)

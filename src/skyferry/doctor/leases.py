@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from skyferry.doctor.check import Check, Place
-from skyferry.doctor.copy_time import FIRST, Pace
+from skyferry.doctor.check import Check, CheckSubject
+from skyferry.doctor.copy_time import FIRST, ReadSpeed
 from skyferry.engine.consume.waiting import DISMISSED
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 
@@ -15,18 +15,18 @@ OUTAGE = 12 * 3600.0  # seconds of waiting that a redrive policy must allow for
 NEAR = 0.5  # of the longest hold: the estimate is of reading alone, and writing may take as long again
 
 
-def judged(place: Place, facts: QueueFacts) -> Iterator[Check]:
+def check_queue_facts(place: CheckSubject, facts: QueueFacts) -> Iterator[Check]:
     """What needs no trying, but for the lease."""
     yield place.told("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
     yield _right(place, "receive", facts.receives, "--events receives")
-    yield redrive(place, facts.redrive, facts.longest_hold)
+    yield check_redrive_policy(place, facts.redrive, facts.longest_hold)
     yield place.told("encryption", facts.encryption)
     if facts.notes:
         yield place.ok("setup", "; ".join(facts.notes))
 
 
-def lease(place: Place, seconds: float, took: float, longest_hold: float = math.inf) -> Check:
+def check_lease(place: CheckSubject, seconds: float, took: float, longest_hold: float = math.inf) -> Check:
     """`took` is what a request to the queue took (seconds), for leases are renewed. How long a copy takes: `copy_time`."""
     said = f"{seconds:g} s, renewed while a copy lasts"
     if longest_hold < math.inf:
@@ -38,7 +38,7 @@ def lease(place: Place, seconds: float, took: float, longest_hold: float = math.
     return place.wrong("lease", detail, f"set the queue's lease to {math.ceil(MARGIN * took)}s or more")
 
 
-def copy_time(place: Place, lease: float, pace: Pace | None, longest_hold: float = math.inf) -> Check:
+def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, longest_hold: float = math.inf) -> Check:
     """The expected time of a copy against lease and longest hold (seconds). An estimate, so nothing is wrong by it."""
     if pace is None:
         said = "no object that comes by this queue was read to estimate it by"
@@ -62,7 +62,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
 
 
-def receives(longest_hold: float) -> int:
+def expected_receives(longest_hold: float) -> int:
     """How often a message is received at most while it waits for OUTAGE seconds, and its worker is restarted once meanwhile.
 
     The first time; each time that it is given back because too many wait; after each longest hold; after the restart.
@@ -70,13 +70,13 @@ def receives(longest_hold: float) -> int:
     return 1 + len(DISMISSED) + math.ceil(OUTAGE / max(longest_hold, 1.0)) * (longest_hold < math.inf) + 1
 
 
-def redrive(place: Place, policy: Redrive | Unknown | None, longest_hold: float) -> Check:
+def check_redrive_policy(place: CheckSubject, policy: Redrive | Unknown | None, longest_hold: float) -> Check:
     """What waits does so in hand, and takes few receives, whatever it waits for: retries and outages take none of their own."""
     if isinstance(policy, Unknown):
         return place.unknown("redrive", policy)
     if policy is None:
         return place.ok("redrive", "it has no redrive policy")
-    needed = receives(longest_hold)
+    needed = expected_receives(longest_hold)
     said = f"after {policy.receives} receives to {policy.target}"
     waits = f"to wait for {_span(OUTAGE)}, with one restart, takes {needed} at most"
     if policy.receives >= needed:
@@ -84,12 +84,12 @@ def redrive(place: Place, policy: Redrive | Unknown | None, longest_hold: float)
     return place.wrong("redrive", f"{said}, and {waits}", f"raise its maximum of receives to {needed} or more")
 
 
-def sends(place: Place, may: bool | Unknown) -> Check:
+def check_sending(place: CheckSubject, may: bool | Unknown) -> Check:
     """To send a dead letter would leave a message, so it is not tried."""
     return _right(place, "send", may, "the first dead letter tries; as long as it may not, it waits in the ledger")
 
 
-def _right(place: Place, name: str, may: bool | Unknown, how: str) -> Check:
+def _right(place: CheckSubject, name: str, may: bool | Unknown, how: str) -> Check:
     if isinstance(may, Unknown):
         return place.unknown(name, f"not tried: {may.reason}", how)
     if may:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.model import ObjectMeta
-from skyferry.routing.routes import key_filter
+from skyferry.routing.routes import compile_filter
 
 _WILD = re.compile(r"[*?\[\]{}\\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class KeyShape:
     """How keys begin and end."""
 
     prefix: str = ""
@@ -22,7 +22,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class StoreRequirements:
     """What the routes need of one store."""
 
     store: str
@@ -34,23 +34,23 @@ class Needs:
 
     def taken(self) -> Callable[[ObjectMeta], bool]:
         """Whether a route takes an object, by its key and size; at some age, it did or will."""
-        rules = [(key_filter(each), each.min_size, each.max_size) for each in self.filters]
+        rules = [(compile_filter(each), each.min_size, each.max_size) for each in self.filters]
         return lambda meta: any(
             takes(meta.key) and least <= meta.size and (most is None or meta.size <= most)
             for takes, least, most in rules
         )
 
 
-def needs(settings: Settings) -> list[Needs]:
+def require_stores(settings: Settings) -> list[StoreRequirements]:
     """Of each store that a route uses, in the order of the configuration."""
     used = {name for route in settings.routes for name in (route.source, route.destination)}
     return [_of(name, settings.routes) for name in settings.stores if name in used]
 
 
-def _of(store: str, routes: tuple[RouteSettings, ...]) -> Needs:
+def _of(store: str, routes: tuple[RouteSettings, ...]) -> StoreRequirements:
     out = [route for route in routes if route.source == store]
     into = [route for route in routes if route.destination == store]
-    return Needs(
+    return StoreRequirements(
         store=store,
         reads=tuple(dict.fromkeys(route.filter.prefix for route in out)),
         writes=bool(into),
@@ -60,9 +60,9 @@ def _of(store: str, routes: tuple[RouteSettings, ...]) -> Needs:
     )
 
 
-def shapes(wanted: FilterSettings) -> list[Shape]:
+def key_shapes(wanted: FilterSettings) -> list[KeyShape]:
     """How the keys look that a filter takes; a glob counts as far as its wildcards leave it fixed."""
-    return [Shape(*pair) for pair in dict.fromkeys(_pairs(wanted))]
+    return [KeyShape(*pair) for pair in dict.fromkeys(_pairs(wanted))]
 
 
 def _pairs(wanted: FilterSettings) -> Iterator[tuple[str, str]]:

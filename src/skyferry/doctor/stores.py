@@ -6,10 +6,10 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from skyferry.doctor.check import Check, Place
-from skyferry.doctor.copy_time import Pace, largest, timed
-from skyferry.doctor.facts import clock, judged, untried
-from skyferry.doctor.requirements import Needs
+from skyferry.doctor.check import Check, CheckSubject
+from skyferry.doctor.copy_time import ReadSpeed, find_largest, time_read
+from skyferry.doctor.facts import check_bucket_facts, check_clock, check_permission
+from skyferry.doctor.requirements import StoreRequirements
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
@@ -21,12 +21,12 @@ ELSEWHERE = "--prefix says where the canary goes"
 NOTHING = Unknown("this kind of store tells nothing of itself")
 
 
-def canary_key(prefix: str, suffix: str = "") -> str:
+def make_canary_key(prefix: str, suffix: str = "") -> str:
     """A new one."""
     return f"{prefix}{secrets.token_hex(8)}{suffix}"
 
 
-async def put(store: ObjectStore, key: str) -> ObjectMeta:
+async def write_canary(store: ObjectStore, key: str) -> ObjectMeta:
     """Write a canary. Raises SkyferryError; then it is deleted, as it may be there and only the answer was lost."""
     try:
         return await store.write(
@@ -39,21 +39,21 @@ async def put(store: ObjectStore, key: str) -> ObjectMeta:
 
 
 @dataclass
-class Examination:
+class StoreExamination:
     """Of one store."""
 
     store: ObjectStore
-    needs: Needs
+    needs: StoreRequirements
     clock: Clock
     facts: BucketFacts | Unknown = NOTHING
     checks: list[Check] = field(default_factory=list)
     reached: bool = True
-    paces: list[Pace] = field(default_factory=list)  # of what routes take, one for each prefix that is read
+    paces: list[ReadSpeed] = field(default_factory=list)  # of what routes take, one for each prefix that is read
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CheckSubject:
         """The store's."""
-        return Place("store", self.needs.store)
+        return CheckSubject("store", self.needs.store)
 
     async def run(self, prefix: str | None) -> None:
         """All of it; `prefix` is where canaries may be written at a destination, None = none may."""
@@ -64,7 +64,7 @@ class Examination:
             await self._source(each)
         kept = "" if isinstance(self.facts, Unknown) else self.facts.kept
         if self.needs.writes and prefix is not None and not kept:
-            await self._canary(canary_key(prefix))
+            await self._canary(make_canary_key(prefix))
         elif self.needs.writes:
             self._unwritten(f"{kept}, a canary too" if kept else "--write tries it by a canary")
 
@@ -77,19 +77,19 @@ class Examination:
             self.checks.append(self.place.failed("reach", error))
             self.reached = False
         else:
-            self.checks += judged(self.place, self.facts, self.needs)
+            self.checks += check_bucket_facts(self.place, self.facts, self.needs)
 
     async def _source(self, prefix: str) -> None:
         taken = self.needs.taken()
         try:
-            found = await largest(self.store, prefix, taken)
+            found = await find_largest(self.store, prefix, taken)
         except SkyferryError as error:
             self.checks.append(self.place.failed("list", error))
             return
         self.checks.append(self.place.ok("list", prefix and f"under {prefix}"))
         try:
             if found is not None:
-                pace = await timed(self.store, found, self.clock)
+                pace = await time_read(self.store, found, self.clock)
                 self.paces += [pace] if taken(found) else []
         except ObjectNotFound:  # deleted since
             found = None
@@ -105,13 +105,13 @@ class Examination:
     async def _canary(self, key: str) -> None:
         """Write, read and delete. It stays only where it may not be deleted."""
         try:
-            made = await put(self.store, key)
+            made = await write_canary(self.store, key)
         except SkyferryError as error:
             self.checks.append(replace(denied := self.place.failed("write", error), hint=f"{denied.hint}; {ELSEWHERE}"))
             return
         self.checks.append(self.place.ok("write", "a canary"))
         if not isinstance(self.store, InspectableStore):
-            self.checks.append(clock(self.place, made.modified - self.clock.time()))
+            self.checks.append(check_clock(self.place, made.modified - self.clock.time()))
         try:
             await self._read_back(key)
         finally:
@@ -137,6 +137,6 @@ class Examination:
         return self.place.ok("delete", "a canary")
 
     def _unwritten(self, hint: str) -> None:
-        self.checks.append(untried(self.place, WRITE, self.facts, hint))
+        self.checks.append(check_permission(self.place, WRITE, self.facts, hint))
         if self.needs.deletes:
-            self.checks.append(untried(self.place, DELETE, self.facts, hint))
+            self.checks.append(check_permission(self.place, DELETE, self.facts, hint))

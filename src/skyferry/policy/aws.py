@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from skyferry.clouds.regions import partition
-from skyferry.policy.aws_commands import OUTBOUND, made, told
-from skyferry.policy.aws_trust import trust, who
+from skyferry.policy.aws_commands import OUTBOUND, queue_policy_command, role_commands
+from skyferry.policy.aws_trust import describe_aws_identity, trust_policy
 from skyferry.policy.document import Json, Policy
-from skyferry.policy.needs import Needs, QueueNeeds, Share, StoreNeeds
+from skyferry.policy.needs import IdentityAccess, QueueAccess, RequiredAccess, StoreAccess
 
 READ = ("s3:GetObject", "s3:GetObjectVersion")  # the latter where the bucket keeps versions
 READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # answers tell of tags only to who may read them
@@ -50,50 +50,58 @@ class Statement:
         return {"Sid": self.sid, **body, **({"Condition": self.condition} if self.condition else {})}
 
 
-def policies(needs: Needs) -> list[Policy]:
+def policies(needs: RequiredAccess) -> list[Policy]:
     """One for each identity."""
     return [_policy(share, needs) for share in needs.of("aws")]
 
 
-def _policy(share: Share, needs: Needs) -> Policy:
+def _policy(share: IdentityAccess, needs: RequiredAccess) -> Policy:
     statements = [s for store in share.stores for s in _store(store)] + [s for q in share.queues for s in _queue(q)]
     if share.tokens:  # they name no resource
         audiences = {"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": list(share.tokens)}}
         statements.append(Statement("Tokens", ("sts:GetWebIdentityToken",), ("*",), audiences))
-    documents: dict[str, Json] = {"policy": versioned(s.document() for s in _distinct(statements))}
-    trusted = trust(share.identity)
+    documents: dict[str, Json] = {"policy": policy_document(s.document() for s in _distinct(statements))}
+    trusted = trust_policy(share.identity)
     if trusted:
         documents["trust"] = trusted
-    commands = list(made(share.identity, trusted, documents["policy"]))
+    commands = list(role_commands(share.identity, trusted, documents["policy"]))
     if share.tokens:
         commands.insert(0, OUTBOUND)
     sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
     for queue in share.queues:
         if sources and queue.told:
             documents[f"policy of {queue.what}"] = notified = _notified(queue, sources)
-            commands.append(told(queue, notified))
+            commands.append(queue_policy_command(queue, notified))
     if _elsewhere(share):  # who has no IAM, takes no command of AWS
         commands = []
     shown = frozenset(documents if commands else ())
-    return Policy("aws", who(share.identity), share.users, documents, tuple(commands), tuple(_notes(share)), shown)
+    return Policy(
+        "aws",
+        describe_aws_identity(share.identity),
+        share.users,
+        documents,
+        tuple(commands),
+        tuple(_notes(share)),
+        shown,
+    )
 
 
-def _elsewhere(share: Share) -> list[str]:
+def _elsewhere(share: IdentityAccess) -> list[str]:
     """Services that speak S3 and are not Amazon's."""
     return sorted({store.settings.service for store in share.stores} - {"aws"})
 
 
-def versioned(statements: Iterable[Json]) -> Json:
+def policy_document(statements: Iterable[Json]) -> Json:
     """A policy of these."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def arn(place: StoreNeeds | QueueNeeds, service: str, rest: str) -> str:
+def arn(place: StoreAccess | QueueAccess, service: str, rest: str) -> str:
     """In the partition that its region is of."""
     return f"arn:{partition(place.settings.region)[0]}:{service}{rest}"
 
 
-def _store(store: StoreNeeds) -> Iterator[Statement]:
+def _store(store: StoreAccess) -> Iterator[Statement]:
     name, bucket = _sid(store.name), arn(store, "s3", f":::{store.url.bucket}")
     takes_tags = store.where.profile.tags
     if store.read:
@@ -109,17 +117,17 @@ def _store(store: StoreNeeds) -> Iterator[Statement]:
         yield _key(store, f"{name}Key")
 
 
-def _queue(queue: QueueNeeds) -> Iterator[Statement]:
+def _queue(queue: QueueAccess) -> Iterator[Statement]:
     actions = TAKE + (SEND if queue.sent else ())
     yield Statement(f"{_sid(queue.name)}Queue", actions, (_queue_arn(queue, "*"),))
 
 
-def _queue_arn(queue: QueueNeeds, unknown: str) -> str:
+def _queue_arn(queue: QueueAccess, unknown: str) -> str:
     url, region = queue.url, queue.settings.region
     return arn(queue, "sqs", f":{region or '*'}:{url.account or unknown}:{url.queue}")
 
 
-def _key(store: StoreNeeds, sid: str) -> Statement:
+def _key(store: StoreAccess, sid: str) -> Statement:
     """KMS knows a key by its ARN only; one that is called by an alias is found by a condition."""
     key, region = store.settings.kms_key, store.settings.region
     actions = KMS_WRITE if store.written else KMS_READ
@@ -140,14 +148,14 @@ def _objects(bucket: str, prefixes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{bucket}/{_SPECIAL.sub(lambda found: f'${{{found[0]}}}', prefix)}*" for prefix in prefixes)
 
 
-def _notified(queue: QueueNeeds, sources: list[str]) -> Json:
+def _notified(queue: QueueAccess, sources: list[str]) -> Json:
     """The queue's own policy, by which S3 may send to it."""
     condition = {"ArnEquals": {"aws:SourceArn": sources}, "StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
     allowed = {"Action": "sqs:SendMessage", "Resource": _queue_arn(queue, "ACCOUNT"), "Condition": condition}
-    return versioned([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, **allowed}])
+    return policy_document([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, **allowed}])
 
 
-def _notes(share: Share) -> Iterator[str]:
+def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
         yield "a long-lived key has no policy of its own: give this one to the user whose key it is"
     for service in _elsewhere(share):

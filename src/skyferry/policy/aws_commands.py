@@ -9,33 +9,33 @@ import orjson
 
 from skyferry.clouds.regions import endpoint
 from skyferry.config.identity import IdentitySettings
-from skyferry.policy.aws_trust import audience, issuer
-from skyferry.policy.document import Json, argument
-from skyferry.policy.needs import QueueNeeds
+from skyferry.policy.aws_trust import token_audience, token_issuer
+from skyferry.policy.document import Json, shell_argument
+from skyferry.policy.needs import QueueAccess
 
 NAME = "skyferry"  # of the policy, among those of the role
 OUTBOUND = "aws iam enable-outbound-web-identity-federation"  # once per account, that STS gives tokens for elsewhere
 
 
-def made(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterator[str]:
+def role_commands(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterator[str]:
     """The role with its policy; or only the policy, of the user whose key it is."""
-    given = f"--policy-name {NAME} --policy-document {argument(policy)}"
+    given = f"--policy-name {NAME} --policy-document {shell_argument(policy)}"
     if trust is None:
         yield f"aws iam put-user-policy --user-name USER {given}"
         return
-    if url := issuer(identity):
-        client = quote(audience(identity))
+    if url := token_issuer(identity):
+        client = quote(token_audience(identity))
         yield f"aws iam create-open-id-connect-provider --url {quote(f'https://{url}')} --client-id-list {client}"
     path, _, name = identity.role_arn.partition(":role/")[2].rpartition("/")
     placed = f" --path {quote(f'/{path}/')}" if path else ""
     role = f"--role-name {quote(name or 'ROLE')}"
-    yield f"aws iam create-role {role}{placed} --assume-role-policy-document {argument(trust)}"
+    yield f"aws iam create-role {role}{placed} --assume-role-policy-document {shell_argument(trust)}"
     yield f"aws iam put-role-policy {role} {given}"
 
 
-def told(queue: QueueNeeds, policy: Json) -> str:
+def queue_policy_command(queue: QueueAccess, policy: Json) -> str:
     """That the queue has this policy of its own."""
     root = endpoint("sqs", queue.settings.region or "REGION")
     url = f"{root}/{queue.url.account or 'ACCOUNT'}/{queue.url.queue}"
     attributes = {"Policy": orjson.dumps(policy).decode()}
-    return f"aws sqs set-queue-attributes --queue-url {quote(url)} --attributes {argument(attributes)}"
+    return f"aws sqs set-queue-attributes --queue-url {quote(url)} --attributes {shell_argument(attributes)}"

@@ -8,7 +8,7 @@ from skyferry.policy.document import Json
 AUDIENCE = "sts.amazonaws.com"
 
 
-def who(identity: IdentitySettings) -> str:
+def describe_aws_identity(identity: IdentitySettings) -> str:
     """For people."""
     match identity.kind:
         case "federated":
@@ -19,33 +19,33 @@ def who(identity: IdentitySettings) -> str:
             return "the role that the machine has"
 
 
-def trust(identity: IdentitySettings) -> Json | None:
+def trust_policy(identity: IdentitySettings) -> Json | None:
     """None where there is no role."""
     if identity.kind == "static":
         return None
     if identity.kind == "auto":
         return _allowing({"Action": "sts:AssumeRole", "Principal": {"Service": "SERVICE"}})
-    known = issuer(identity)
+    known = token_issuer(identity)
     if not known:
         demand = {
-            "accounts.google.com:oaud": audience(identity),
+            "accounts.google.com:oaud": token_audience(identity),
             "accounts.google.com:sub": "SERVICE_ACCOUNT_UNIQUE_ID",
         }
         return _by_token("accounts.google.com", demand)
     subject = "PRINCIPAL_OBJECT_ID" if identity.token == "azure" else "SUBJECT"  # noqa: S105 - no secret
     account = (identity.role_arn.split(":") + [""] * 5)[4] or "ACCOUNT"
     provider = f"arn:aws:iam::{account}:oidc-provider/{known}"
-    return _by_token(provider, {f"{known}:aud": audience(identity), f"{known}:sub": subject})
+    return _by_token(provider, {f"{known}:aud": token_audience(identity), f"{known}:sub": subject})
 
 
-def issuer(identity: IdentitySettings) -> str:
+def token_issuer(identity: IdentitySettings) -> str:
     """Of the tokens, as AWS has it, without https://; "" if AWS knows it by itself, or if there are none."""
     if identity.kind != "federated" or identity.token == "google":  # noqa: S105 - no secret
         return ""
     return f"sts.windows.net/{identity.tenant_id or 'TENANT_ID'}/" if identity.token == "azure" else "ISSUER"  # noqa: S105 - no secret
 
 
-def audience(identity: IdentitySettings) -> str:
+def token_audience(identity: IdentitySettings) -> str:
     """Of the tokens."""
     return identity.audience or AUDIENCE
 

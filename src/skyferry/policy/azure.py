@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from shlex import quote
 
 from skyferry.config.identity import IdentitySettings
-from skyferry.policy.document import Json, Policy, argument
-from skyferry.policy.needs import ENTRA_AUDIENCE, Needs, QueueNeeds, Share, StoreNeeds
+from skyferry.policy.document import Json, Policy, shell_argument
+from skyferry.policy.needs import ENTRA_AUDIENCE, IdentityAccess, QueueAccess, RequiredAccess, StoreAccess
 
 _STORAGE = "Microsoft.Storage/storageAccounts"
 _BLOBS = f"{_STORAGE}/blobServices/containers/blobs"
@@ -23,16 +23,16 @@ TAKE, RENEW, SEND = (f"{_QUEUES}/messages/{what}" for what in ("process/action",
 ACCOUNT = "/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP/providers/Microsoft.Storage/storageAccounts"
 
 
-def policies(needs: Needs) -> list[Policy]:
+def policies(needs: RequiredAccess) -> list[Policy]:
     """One for each identity."""
     return [_policy(share) for share in needs.of("azure")]
 
 
-def _policy(share: Share) -> Policy:
+def _policy(share: IdentityAccess) -> Policy:
     found = [*map(_store, share.stores), *map(_queue, share.queues)]
     documents: dict[str, Json] = {f"role {role['Name']}": role for role, _ in found}
     documents["assignments"] = {"assignments": [given for _, given in found]}
-    created = (f"az role definition create --role-definition {argument(role)}" for role, _ in found)
+    created = (f"az role definition create --role-definition {shell_argument(role)}" for role, _ in found)
     given = (
         f"az role assignment create --assignee-object-id PRINCIPAL_OBJECT_ID --assignee-principal-type ServicePrincipal "
         f"--role {quote(str(each['role']))} --scope {quote(str(each['scope']))}"
@@ -44,7 +44,7 @@ def _policy(share: Share) -> Policy:
     commands = [*created, *given, *([_federated(trusted)] if trusted else [])]
     return Policy(
         "azure",
-        who(share.identity),
+        describe_azure_identity(share.identity),
         share.users,
         documents,
         tuple(commands),
@@ -53,7 +53,7 @@ def _policy(share: Share) -> Policy:
     )
 
 
-def who(identity: IdentitySettings) -> str:
+def describe_azure_identity(identity: IdentitySettings) -> str:
     """For people."""
     match identity.kind:
         case "federated":
@@ -64,7 +64,7 @@ def who(identity: IdentitySettings) -> str:
             return f"the managed identity {identity.client_id}".rstrip()
 
 
-def _store(store: StoreNeeds) -> tuple[Json, Json]:
+def _store(store: StoreAccess) -> tuple[Json, Json]:
     """A role, and that it is given."""
     tagged = store.where.profile.tags
     actions = {READ}
@@ -76,7 +76,7 @@ def _store(store: StoreNeeds) -> tuple[Json, Json]:
     return _role(store.what, set(), actions, f"{ACCOUNT}/{account}/blobServices/default/containers/{store.url.bucket}")
 
 
-def _queue(queue: QueueNeeds) -> tuple[Json, Json]:
+def _queue(queue: QueueAccess) -> tuple[Json, Json]:
     actions = {TAKE, RENEW} | ({SEND} if queue.sent else set())
     account = queue.where.account
     return _role(queue.what, {LOOK}, actions, f"{ACCOUNT}/{account}/queueServices/default/queues/{queue.url.queue}")
@@ -118,7 +118,7 @@ def _federated(credential: Json) -> str:
     return "az identity federated-credential create --resource-group RESOURCE_GROUP --identity-name IDENTITY " + named
 
 
-def _notes(share: Share) -> Iterator[str]:
+def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
         yield "the account's key may do everything in the account; no role can narrow it, but an identity can have this one"
     yield "a role is given for a container or queue as a whole: the prefixes of the routes are not in it"

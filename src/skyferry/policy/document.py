@@ -56,7 +56,7 @@ class Policy:
     @property
     def placeholders(self) -> dict[str, str]:
         """What the words in capitals stand for that the configuration does not say, as far as they are in it."""
-        said = " ".join([self.identity, *map(text, self.documents.values()), *self.commands])
+        said = " ".join([self.identity, *map(format_document, self.documents.values()), *self.commands])
         found = set(re.findall(r"(?<![A-Z_])[A-Z]+(?:_[A-Z]+)*(?![A-Z_])", said))
         return {name: meaning for name, meaning in PLACEHOLDERS.items() if name in found}
 
@@ -73,11 +73,11 @@ class Policy:
         }
 
 
-def argument(document: Json) -> str:
+def shell_argument(document: Json) -> str:
     """As one word of a shell."""
-    return quote(text(document))
+    return quote(format_document(document))
 
 
-def text(document: Json) -> str:
+def format_document(document: Json) -> str:
     """For people, and for a file."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()

@@ -12,7 +12,7 @@ from shlex import join
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.policy.document import Json, Policy
-from skyferry.policy.needs import Needs, QueueNeeds, Share, StoreNeeds
+from skyferry.policy.needs import IdentityAccess, QueueAccess, RequiredAccess, StoreAccess
 
 SCRATCH = ".skyferry-uploads/"  # where the parts of large objects are
 POOLS = "iam.googleapis.com/projects/{project}/locations/global/workloadIdentityPools/{pool}"
@@ -20,7 +20,7 @@ KMS_ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class CustomRole:
     """A custom role: exactly these permissions."""
 
     id: str
@@ -31,24 +31,24 @@ class Role:
         return {"title": self.id, "stage": "GA", "includedPermissions": list(self.permissions)}
 
 
-LIST = Role("skyferry_list", ("storage.objects.list",))  # also tells a missing object from a missing bucket
-READ = Role("skyferry_read", ("storage.objects.get",))
-REMOVE = Role("skyferry_remove", ("storage.objects.delete",))
+LIST = CustomRole("skyferry_list", ("storage.objects.list",))  # also tells a missing object from a missing bucket
+READ = CustomRole("skyferry_read", ("storage.objects.get",))
+REMOVE = CustomRole("skyferry_remove", ("storage.objects.delete",))
 # To overwrite is to delete, too; and what could not be proven is taken back.
-WRITE = Role("skyferry_write", ("storage.objects.create", "storage.objects.delete", "storage.objects.get"))
-PAY = Role("skyferry_pay", ("serviceusage.services.use",))
-TAKE = Role("skyferry_take", ("pubsub.subscriptions.consume",))
-ACT = Role("skyferry_act", ("iam.serviceAccounts.getAccessToken",))
-ID_TOKEN = Role("skyferry_id_token", ("iam.serviceAccounts.getOpenIdToken",))
-SEND = Role("skyferry_send", ("pubsub.topics.publish",))
+WRITE = CustomRole("skyferry_write", ("storage.objects.create", "storage.objects.delete", "storage.objects.get"))
+PAY = CustomRole("skyferry_pay", ("serviceusage.services.use",))
+TAKE = CustomRole("skyferry_take", ("pubsub.subscriptions.consume",))
+ACT = CustomRole("skyferry_act", ("iam.serviceAccounts.getAccessToken",))
+ID_TOKEN = CustomRole("skyferry_id_token", ("iam.serviceAccounts.getOpenIdToken",))
+SEND = CustomRole("skyferry_send", ("pubsub.topics.publish",))
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class RoleBinding:
     """That somebody has a role at one resource, of those keys alone where `prefixes` are not all of them."""
 
     resource: str  # as gs://BUCKET, or its full name
-    role: Role | str
+    role: CustomRole | str
     member: str
     command: tuple[str, ...]  # of gcloud, up to the resource
     project: str = "PROJECT"  # of the resource: a custom role is bound in its own project alone
@@ -94,19 +94,19 @@ class Binding:
         return join(("gcloud", *said))
 
 
-def policies(needs: Needs) -> list[Policy]:
+def policies(needs: RequiredAccess) -> list[Policy]:
     """One for each identity."""
     return [_policy(share) for share in needs.of("google")]
 
 
-def _policy(share: Share) -> Policy:
-    who = member(share.identity)
+def _policy(share: IdentityAccess) -> Policy:
+    who = binding_member(share.identity)
     bindings = [b for store in share.stores for b in _store(store, who)]
     bindings += [b for queue in share.queues for b in _queue(queue, who)]
     bindings += [_account(account, ID_TOKEN, who) for account in share.tokens]
     if share.identity.kind == "federated" and share.identity.service_account:
-        bindings.append(_account(share.identity.service_account, ACT, principal(share.identity)))
-    roles = {b.role.id: b.role for b in bindings if isinstance(b.role, Role)}
+        bindings.append(_account(share.identity.service_account, ACT, federated_principal(share.identity)))
+    roles = {b.role.id: b.role for b in bindings if isinstance(b.role, CustomRole)}
     documents: dict[str, Json] = {"roles": {name: role.document() for name, role in roles.items()}}
     documents["bindings"] = {"bindings": [b.document() for b in bindings]}
     created = dict.fromkeys(b.created for b in bindings if b.created)  # each once, in order
@@ -114,14 +114,14 @@ def _policy(share: Share) -> Policy:
     return Policy("google", who, share.users, documents, tuple(commands), tuple(_notes(share)), frozenset(documents))
 
 
-def member(identity: IdentitySettings) -> str:
+def binding_member(identity: IdentitySettings) -> str:
     """Who is bound. Words in capitals stand for what the configuration does not say."""
     if identity.kind == "federated" and not identity.service_account:
-        return principal(identity)
+        return federated_principal(identity)
     return f"serviceAccount:{identity.service_account or 'SERVICE_ACCOUNT_EMAIL'}"
 
 
-def principal(identity: IdentitySettings) -> str:
+def federated_principal(identity: IdentitySettings) -> str:
     """Who a federated token is about."""
     pool = POOLS.format(project=identity.project or "PROJECT_NUMBER", pool=identity.pool or "POOL")
     if _signed(identity):
@@ -134,12 +134,12 @@ def _signed(identity: IdentitySettings) -> bool:
     return identity.token == "aws" and not identity.audience  # noqa: S105 - no secret
 
 
-def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
+def _store(store: StoreAccess, who: str) -> Iterator[RoleBinding]:
     bucket = store.url.bucket
 
-    def bound(role: Role, prefixes: tuple[str, ...] = ("",)) -> Binding:
+    def bound(role: CustomRole, prefixes: tuple[str, ...] = ("",)) -> RoleBinding:
         command = ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}")
-        return Binding(f"gs://{bucket}", role, who, command, bucket=bucket, prefixes=prefixes)
+        return RoleBinding(f"gs://{bucket}", role, who, command, bucket=bucket, prefixes=prefixes)
 
     yield bound(LIST)
     if store.read:
@@ -151,27 +151,27 @@ def _store(store: StoreNeeds, who: str) -> Iterator[Binding]:
         scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
     if project := store.settings.billing_project:
-        yield Binding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project), project)
+        yield RoleBinding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project), project)
     if (key := store.settings.kms_key) and store.written:  # it is Cloud Storage itself that uses the key
         agent = "serviceAccount:service-PROJECT_NUMBER@gs-project-accounts.iam.gserviceaccount.com"
-        yield Binding(key, KMS_ROLE, agent, ("kms", "keys", "add-iam-policy-binding", key))
+        yield RoleBinding(key, KMS_ROLE, agent, ("kms", "keys", "add-iam-policy-binding", key))
 
 
-def _queue(queue: QueueNeeds, who: str) -> Iterator[Binding]:
+def _queue(queue: QueueAccess, who: str) -> Iterator[RoleBinding]:
     name = f"projects/{queue.url.account}/subscriptions/{queue.url.queue}"
     if queue.url.account:  # dead letters may be sent without a subscription to read them from
         command = ("pubsub", "subscriptions", "add-iam-policy-binding", name)
-        yield Binding(name, TAKE, who, command, queue.url.account)
+        yield RoleBinding(name, TAKE, who, command, queue.url.account)
     if queue.sent and queue.settings.topic:
         topic = queue.url.topic(queue.settings.topic)
-        yield Binding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic), topic.split("/")[1])
+        yield RoleBinding(topic, SEND, who, ("pubsub", "topics", "add-iam-policy-binding", topic), topic.split("/")[1])
 
 
-def _account(account: str, role: Role, who: str) -> Binding:
+def _account(account: str, role: CustomRole, who: str) -> RoleBinding:
     """That somebody may act as a service account."""
     command = ("iam", "service-accounts", "add-iam-policy-binding", account)
     own = re.fullmatch(r"[^@]+@([a-z0-9-]+)\.iam\.gserviceaccount\.com", account)
-    return Binding(f"serviceAccounts/{account}", role, who, command, own[1] if own else "PROJECT")
+    return RoleBinding(f"serviceAccounts/{account}", role, who, command, own[1] if own else "PROJECT")
 
 
 def _pool(identity: IdentitySettings) -> list[str]:
@@ -198,7 +198,7 @@ def _literal(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _notes(share: Share) -> Iterator[str]:
+def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
         yield "a long-lived key has no policy of its own: give this one to the service account whose key it is"
     if any("" not in prefixes for s in share.stores for prefixes in (s.read, s.removed, s.written) if prefixes):

@@ -19,7 +19,7 @@ CANARIES = "skyferry-doctor/"  # where `skyferry doctor` writes
 
 
 @dataclass(frozen=True, slots=True)
-class StoreNeeds:
+class StoreAccess:
     """What is done at one store. Of prefixes: () = of no key, ("",) = of any key."""
 
     name: str
@@ -47,7 +47,7 @@ class StoreNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueNeeds:
+class QueueAccess:
     """What is done at one queue. Messages are taken from every one."""
 
     name: str
@@ -72,15 +72,15 @@ class QueueNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class RequiredAccess:
     """All of it, but for what is on this machine."""
 
-    stores: tuple[StoreNeeds, ...]
-    queues: tuple[QueueNeeds, ...]
+    stores: tuple[StoreAccess, ...]
+    queues: tuple[QueueAccess, ...]
 
-    def of(self, cloud: str) -> list[Share]:
+    def of(self, cloud: str) -> list[IdentityAccess]:
         """What each identity does at one cloud, in the order of the configuration. Who is anonymous can be given nothing."""
-        found: dict[IdentitySettings, tuple[list[StoreNeeds], list[QueueNeeds]]] = {}
+        found: dict[IdentitySettings, tuple[list[StoreAccess], list[QueueAccess]]] = {}
         if tokens := self._tokens(cloud):
             found[MACHINE] = [], []
         for store in self.stores:
@@ -90,25 +90,25 @@ class Needs:
             if queue.url.known.cloud == cloud:
                 found.setdefault(queue.settings.identity, ([], []))[1].append(queue)
         shares = (
-            Share(who, tuple(stores), tuple(queues), tokens if who == MACHINE else ())
+            IdentityAccess(who, tuple(stores), tuple(queues), tokens if who == MACHINE else ())
             for who, (stores, queues) in found.items()
         )
         return [share for share in shares if share.identity.kind != "anonymous"]
 
     def _tokens(self, cloud: str) -> tuple[str, ...]:
         """For whom the machine asks this cloud for tokens, that it may be somebody elsewhere, and needs a permission to."""
-        places: list[StoreNeeds | QueueNeeds] = [*self.stores, *self.queues]
+        places: list[StoreAccess | QueueAccess] = [*self.stores, *self.queues]
         found = {_token(place.settings.identity, cloud, place.url.known.cloud) for place in places}
         return tuple(sorted(found - {""}))
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class IdentityAccess:
     """What one identity does at one cloud."""
 
     identity: IdentitySettings
-    stores: tuple[StoreNeeds, ...]
-    queues: tuple[QueueNeeds, ...]
+    stores: tuple[StoreAccess, ...]
+    queues: tuple[QueueAccess, ...]
     tokens: tuple[
         str, ...
     ] = ()  # AWS: audiences of the tokens it gets of STS. Google: accounts whose ID tokens it gets
@@ -120,7 +120,7 @@ class Share:
         return (*named, *(f"tokens for {each}" for each in self.tokens))
 
 
-def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> Needs:
+def required_access(settings: Settings, *, submit: bool = False, doctor: bool = False) -> RequiredAccess:
     """Of settings as `load` gives them: what `run`, `copy` and `gc` do, and those that look.
 
     `submit`: also what puts events into the first queue, the command and the HTTP API, and dead letters that the ledger does not
@@ -132,26 +132,26 @@ def needs(settings: Settings, *, submit: bool = False, doctor: bool = False) -> 
     first = submit or any(_watched(settings, route.source) for route in settings.routes)
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     queues = tuple(
-        QueueNeeds(queue.name, resolve_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
+        QueueAccess(queue.name, resolve_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
         for number, queue in enumerate(settings.queues)
         if resolve_queue(queue).url.at_a_cloud
     )
     if letters and resolve_queue(letters).url.at_a_cloud:  # taken from by `dead-letters redrive --from-queue`
-        queues = (*queues, QueueNeeds(letters.name, resolve_queue(letters), sent=True, told=False))
-    return Needs(tuple(s for s in stores if s.url.at_a_cloud and (s.read or s.written)), queues)
+        queues = (*queues, QueueAccess(letters.name, resolve_queue(letters), sent=True, told=False))
+    return RequiredAccess(tuple(s for s in stores if s.url.at_a_cloud and (s.read or s.written)), queues)
 
 
-def _store(settings: Settings, name: str, doctor: bool) -> StoreNeeds:
+def _store(settings: Settings, name: str, doctor: bool) -> StoreAccess:
     outgoing = [route for route in settings.routes if route.source == name]
     incoming = [route for route in settings.routes if route.destination == name]
     large = any(_may_be_large(route, settings) for route in incoming)
     keys = partial(_written, settings)
-    return StoreNeeds(
+    return StoreAccess(
         name=name,
         where=resolve_store(settings.stores[name]),
-        read=shortest(route.filter.prefix for route in outgoing),
-        removed=shortest(route.filter.prefix for route in outgoing if route.after_copy != "keep"),
-        written=shortest([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
+        read=shortest_prefixes(route.filter.prefix for route in outgoing),
+        removed=shortest_prefixes(route.filter.prefix for route in outgoing if route.after_copy != "keep"),
+        written=shortest_prefixes([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
         tags_written=_tagged(settings, name) and any(r.tags or _tagged(settings, r.source) for r in incoming),
         large=large,
     )
@@ -169,7 +169,7 @@ def _token(identity: IdentitySettings, cloud: str, target: str) -> str:
     return (identity.audience or ("" if target == "google" else ENTRA_AUDIENCE)) if cloud == "aws" else ""
 
 
-def shortest(prefixes: Iterable[str]) -> tuple[str, ...]:
+def shortest_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
     """Without those that another one covers, in order."""
     found: list[str] = []
     for prefix in sorted(set(prefixes)):

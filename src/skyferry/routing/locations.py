@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import loopback, resolve_store
+from skyferry.config.urls import is_loopback, resolve_store
 
 MARK = 6  # bytes of a mark, which is twice as many characters
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class StoreLocation:
     """One bucket or folder; equal for two configurations that mean the same one."""
 
     parts: tuple[str, ...]
@@ -23,7 +23,7 @@ class Whereabouts:
     local: bool = False  # it means something on this machine alone
 
     @classmethod
-    def of(cls, store: StoreSettings, workspace: Path) -> Whereabouts:
+    def of(cls, store: StoreSettings, workspace: Path) -> StoreLocation:
         """Raises ValueError for a URL that is none."""
         where = resolve_store(store)
         url = where.url
@@ -35,7 +35,7 @@ class Whereabouts:
         endpoint = urlsplit(where.settings.endpoint)
         there = f"{endpoint.netloc.rpartition('@')[2]}{endpoint.path.rstrip('/')}".lower()
         host = endpoint.hostname or ""
-        return cls((url.scheme, where.profile.namespace or there, url.bucket), local=bool(host) and loopback(host))
+        return cls((url.scheme, where.profile.namespace or there, url.bucket), local=bool(host) and is_loopback(host))
 
     def identity(self, workspace: Path) -> str:
         """How a ledger knows the store. A folder of the workspace moves along with it, and so does the ledger, by default."""
@@ -50,7 +50,7 @@ class Whereabouts:
         text = "\0".join((*self.parts, machine if self.local else ""))
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK).hexdigest()
 
-    def shows(self, key: str, other: Whereabouts) -> str | None:
+    def shows(self, key: str, other: StoreLocation) -> str | None:
         """The key under which an object written here with `key` appears in another store; None: it does not."""
         if self.parts == other.parts:
             return key
@@ -63,7 +63,7 @@ class Whereabouts:
             return key[len(below) :] or None if key.startswith(below) else None
         return None
 
-    def meets(self, other: Whereabouts) -> bool:
+    def meets(self, other: StoreLocation) -> bool:
         """Whether an object written here may appear there."""
         if self.folder is None or other.folder is None:
             return self.parts == other.parts

@@ -29,7 +29,7 @@ from string import Formatter
 from skyferry.model import ObjectEvent
 
 
-def glob(pattern: str) -> re.Pattern[str]:
+def compile_glob(pattern: str) -> re.Pattern[str]:
     """Compile a glob for `fullmatch`. Raises ValueError with a message for people.
 
     The time of a match is bounded by the length of the key times that of the pattern, for keys are chosen by anyone who may

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from skyferry.config.settings import RouteSettings
-from skyferry.routing.locations import Whereabouts
+from skyferry.routing.locations import StoreLocation
 from skyferry.routing.patterns import Template
-from skyferry.routing.routes import key_filter
-from skyferry.routing.samples import examples, fill, rendered
+from skyferry.routing.routes import compile_filter
+from skyferry.routing.samples import example_keys, fill_glob, render_key
 
 STEPS = 20_000  # copies that are followed, of all routes of one group together
 LEAST = 100  # of each, however many there are
@@ -22,7 +22,7 @@ KEYS = 500  # keys that are tried for each
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class RouteRing:
     """Routes by which a copy comes back, and what happens to one key on the way."""
 
     routes: tuple[int, ...]  # indices, in the order of the copies
@@ -38,7 +38,7 @@ class Ring:
         return f"{', '.join(names)}, which {routes[self.routes[0]].name} takes again"
 
 
-def rings(routes: Sequence[RouteSettings], places: Mapping[str, Whereabouts]) -> Iterator[Ring]:
+def find_rings(routes: Sequence[RouteSettings], places: Mapping[str, StoreLocation]) -> Iterator[RouteRing]:
     """Each ring once, whichever of its routes it is met at. Routes whose stores are not in `places` are left out."""
     known = [i for i, r in enumerate(routes) if r.source in places and r.destination in places]
     after = {i: [j for j in known if places[routes[i].destination].meets(places[routes[j].source])] for i in known}
@@ -68,33 +68,33 @@ class _Walk:
     """Follows keys through the routes of one group."""
 
     def __init__(
-        self, routes: Sequence[RouteSettings], places: Mapping[str, Whereabouts], after: Mapping[int, Sequence[int]]
+        self, routes: Sequence[RouteSettings], places: Mapping[str, StoreLocation], after: Mapping[int, Sequence[int]]
     ) -> None:
         self._routes, self._places, self._after = routes, places, after
-        self._takes = {i: key_filter(routes[i].filter) for i in after}
+        self._takes = {i: compile_filter(routes[i].filter) for i in after}
         self._steps = max(LEAST, STEPS // len(after))
         self._templates = {i: Template.compile(routes[i].key) for i in after}
 
-    def rings(self) -> Iterator[Ring]:
+    def rings(self) -> Iterator[RouteRing]:
         for start in sorted(self._after):
             seen: set[tuple[int, str]] = set()
             for key in self._keys(start):
                 yield from self._follow((start,), (key,), seen)
 
-    def _follow(self, path: tuple[int, ...], keys: tuple[str, ...], seen: set[tuple[int, str]]) -> Iterator[Ring]:
+    def _follow(self, path: tuple[int, ...], keys: tuple[str, ...], seen: set[tuple[int, str]]) -> Iterator[RouteRing]:
         last = path[-1]
         if (last, keys[-1]) in seen or len(seen) >= self._steps:
             return
         seen.add((last, keys[-1]))
         route = self._routes[last]
-        made = rendered(self._templates[last], keys[-1], route.source)
+        made = render_key(self._templates[last], keys[-1], route.source)
         for i in self._after[last]:
             key = self._places[route.destination].shows(made, self._places[self._routes[i].source])
             if key is None or not self._takes[i](key):
                 continue
             if i in path:
                 at = path.index(i)
-                yield Ring(path[at:], (*keys[at:], key))
+                yield RouteRing(path[at:], (*keys[at:], key))
             else:
                 yield from self._follow((*path, i), (*keys, key), seen)
 
@@ -104,9 +104,9 @@ class _Walk:
         added = [r.key for r in group]
         heads = _rests([r.filter.prefix for r in group], [t.partition("{")[0] for t in added], front=True)
         tails = _rests([r.filter.suffix for r in group], [t.rpartition("}")[2] for t in added], front=False)
-        filled = [text for r in group for pattern in r.filter.glob for text in fill(pattern)]
+        filled = [text for r in group for pattern in r.filter.glob for text in fill_glob(pattern)]
         middles = [*filled, "x", "x.c", "a/x.c"]
-        keys = examples(self._routes[start].filter, self._takes[start])
+        keys = example_keys(self._routes[start].filter, self._takes[start])
         keys += [head + middle + tail for middle, head, tail in product(middles, heads, tails)]
         return [key for key in dict.fromkeys(keys) if self._takes[start](key)][:KEYS]
 

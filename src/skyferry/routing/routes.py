@@ -17,10 +17,10 @@ from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
-from skyferry.routing.locations import Whereabouts
+from skyferry.routing.locations import StoreLocation
 from skyferry.routing.origins import Address, Origins
-from skyferry.routing.patterns import Template, glob
-from skyferry.routing.rules import Refused, Rule, Untaken, refusal, rules_of
+from skyferry.routing.patterns import Template, compile_glob
+from skyferry.routing.rules import RouteRefusal, Rule, UnroutedEvent, compile_rules, find_refusal
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
 _EVERYTHING = Template.compile("{key}")
@@ -124,18 +124,22 @@ class Routes:
         key = event.source.key
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
 
-    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
+    def untaken(self, event: ObjectEvent, queue: str = "") -> UnroutedEvent:
         """Why `match` gave nothing for this event: no store is its bucket, or every route from there refuses it."""
         found = self._origins.find(event, queue)
         event, source = found.event, found.event.source
         if not found.store:
-            return Untaken(known=False, account=found.contradicted, hint=found.hint)
+            return UnroutedEvent(known=False, account=found.contradicted, hint=found.hint)
         if event.overwritten and event.change is Change.DELETED:
-            return Untaken(True, (Refused("", "the delete is half of an overwrite: the new object has its own event"),))
+            return UnroutedEvent(
+                True, (RouteRefusal("", "the delete is half of an overwrite: the new object has its own event"),)
+            )
         routes = self._by_source.get(found.store, [])
         if not routes:
-            return Untaken(True, (Refused("", f"no route reads from {source.provider}://{source.bucket}"),))
-        return Untaken(True, tuple(Refused(r.name, refusal(r.rules, source.key) or "deletes: ignore") for r in routes))
+            return UnroutedEvent(True, (RouteRefusal("", f"no route reads from {source.provider}://{source.bucket}"),))
+        return UnroutedEvent(
+            True, tuple(RouteRefusal(r.name, find_refusal(r.rules, source.key) or "deletes: ignore") for r in routes)
+        )
 
     def leads(self, transfer: Transfer) -> bool:
         """Whether the route of this transfer is still there, still between these stores, and still takes it."""
@@ -156,7 +160,7 @@ class Routes:
                 f"no route leads from {event.source.provider}://{event.source.bucket} to {wanted.provider}://{wanted.bucket}",
                 hint="destination not configured: add a route, or leave the destination out of the event",
             )
-        route = granted(there, event.source, wanted)
+        route = find_directed_route(there, event.source, wanted)
         return [self._transfer(route, event, wanted.key)] if _heeds(route, event) else []
 
     def _transfer(self, route: Route, event: ObjectEvent, key: str) -> Transfer:
@@ -182,7 +186,7 @@ class Routes:
         )
 
 
-def granted(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Route:
+def find_directed_route(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Route:
     """The first of these routes by which an event may direct this source to this key. Raises EventError."""
     directed = [r for r in routes if r.directed]
     taking = [r for r in directed if r.takes(source.key)]
@@ -210,7 +214,7 @@ def granted(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Ro
     )
 
 
-def key_filter(settings: FilterSettings) -> Callable[[str], bool]:
+def compile_filter(settings: FilterSettings) -> Callable[[str], bool]:
     """What the key must look like. Raises ValueError for a glob that is not valid."""
     prefix, suffix = settings.prefix, settings.suffix
     wanted, refused = _any(settings.glob), _any(settings.exclude)
@@ -229,7 +233,7 @@ def key_filter(settings: FilterSettings) -> Callable[[str], bool]:
 
 
 def _any(globs: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(f"(?:{glob(g).pattern})" for g in globs), re.DOTALL) if globs else None
+    return re.compile("|".join(f"(?:{compile_glob(g).pattern})" for g in globs), re.DOTALL) if globs else None
 
 
 def _heeds(route: Route, event: ObjectEvent) -> bool:
@@ -241,7 +245,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
         source, destination = (
             resolve_store(settings.stores[name]).address for name in (route.source, route.destination)
         )
-        identity = Whereabouts.of(settings.stores[route.destination], settings.workspace).identity(settings.workspace)
+        identity = StoreLocation.of(settings.stores[route.destination], settings.workspace).identity(settings.workspace)
         return Route(
             name=route.name,
             source_store=route.source,
@@ -250,7 +254,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             source_bucket=source[1],
             store_provider=destination[0],
             store_bucket=destination[1],
-            takes=key_filter(route.filter),
+            takes=compile_filter(route.filter),
             prefix=route.filter.prefix,
             template=Template.compile(route.key),
             deletes=route.deletes,
@@ -270,7 +274,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             max_size=route.filter.max_size,
             min_age=route.filter.min_age,
             max_age=route.filter.max_age,
-            rules=rules_of(route.filter, key_filter),
+            rules=compile_rules(route.filter, compile_filter),
         )
     except KeyError as error:
         raise ConfigError(f"there is no store {error}", where=f"route {route.name}") from error

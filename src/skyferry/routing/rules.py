@@ -15,7 +15,7 @@ Rule = tuple[str, Takes]  # as the configuration has it, such as "filter.prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RouteRefusal:
     """One rule that refused an event."""
 
     route: str  # "" = the rule is of no single route
@@ -26,16 +26,16 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Untaken:
+class UnroutedEvent:
     """Why no route takes an event."""
 
     known: bool  # a store of the configuration is its bucket
-    rules: tuple[Refused, ...] = ()
+    rules: tuple[RouteRefusal, ...] = ()
     account: str = ""  # or endpoint or region, that the event names, where a store has the bucket's name in another
     hint: str = ""  # what to do, where only settings can say which store it is of
 
 
-def rules_of(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:
+def compile_rules(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:
     """Each rule about keys with a test of its own. Size and age are judged later."""
     parts: list[tuple[str, FilterSettings]] = []
     if accepts.prefix:
@@ -48,6 +48,6 @@ def rules_of(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes
     return tuple((text, compiled(one)) for text, one in parts)
 
 
-def refusal(rules: Sequence[Rule], key: str) -> str:
+def find_refusal(rules: Sequence[Rule], key: str) -> str:
     """The first rule that refuses the key; "" if all take it."""
     return next((text for text, takes in rules if not takes(key)), "")

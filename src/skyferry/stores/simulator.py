@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
 from skyferry.config.settings import SimulatorSettings
-from skyferry.config.units import window
+from skyferry.config.units import parse_window
 from skyferry.errors import (
     ConnectionLost,
     ObjectNotFound,
@@ -92,7 +92,7 @@ class SimulatedStore(StoreDecorator):
         self._dice = random.Random(settings.seed)  # noqa: S311 - repeatable on purpose
         self._counts: Counter[str] = Counter()
         self._began = clock.monotonic()
-        self._windows = [window(text) for text in settings.outages]
+        self._windows = [parse_window(text) for text in settings.outages]
         self._free_at = 0.0  # when the simulated line is free again
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:

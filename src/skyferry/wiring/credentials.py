@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from skyferry.clouds.azure import SharedKey
-from skyferry.clouds.credentials import Provider, fixed
-from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
-from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.credentials import CredentialsProvider, fixed_credentials
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore
@@ -30,7 +30,7 @@ class Identities:
 
     _opened: dict[tuple[str, IdentitySettings], Any] = field(default_factory=dict)
 
-    def credentials(self, where: ResolvedStore | ResolvedQueue, around: Surroundings) -> Any:
+    def credentials(self, where: ResolvedStore | ResolvedQueue, around: IdentityContext) -> Any:
         """Return the provider of credentials for a store or queue; None if it is on this machine. Raises ConfigError."""
         row, settings = where.url.known, where.settings
         if not row.cloud:
@@ -39,7 +39,7 @@ class Identities:
             require_tls(settings.endpoint, allow_http=settings.allow_http)
         key = f"{row.cloud} {where.account}" if row.cloud == "azure" else row.cloud, settings.identity
         if key not in self._opened:
-            with needs(row.extra, f"{where.url.scheme}://"):
+            with require_extra(row.extra, f"{where.url.scheme}://"):
                 self._opened[key] = _BY_CLOUD[row.cloud](settings.identity, around, where.account)
         return self._opened[key]
 
@@ -51,14 +51,14 @@ class Identities:
                 await identity.close()
 
 
-def _azure(identity: IdentitySettings, around: Surroundings, account: str) -> Provider[str | SharedKey]:
+def _azure(identity: IdentitySettings, around: IdentityContext, account: str) -> CredentialsProvider[str | SharedKey]:
     """For one storage account, its blobs and its queues."""
     if identity.kind == "static":
         return azure_key(identity, around, account)
-    return fixed("") if identity.kind == "anonymous" else azure_token(identity, around)
+    return fixed_credentials("") if identity.kind == "anonymous" else azure_token(identity, around)
 
 
-_BY_CLOUD: Mapping[str, Callable[[IdentitySettings, Surroundings, str], Any]] = MappingProxyType(
+_BY_CLOUD: Mapping[str, Callable[[IdentitySettings, IdentityContext, str], Any]] = MappingProxyType(
     {
         "aws": lambda identity, around, account: aws_credentials(identity, around),
         "google": lambda identity, around, account: google_token(identity, around),

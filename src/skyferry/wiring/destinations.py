@@ -19,7 +19,7 @@ from skyferry.ports import Ledger
 from skyferry.routing.routes import Routes
 from skyferry.status import Condition, HealthCheck
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
-from skyferry.wiring.identities import identities
+from skyferry.wiring.identities import identify_stores
 
 EVERY = 5.0  # seconds between looks
 
@@ -75,7 +75,7 @@ async def known_destinations(
     Raises ConfigError for any other that is not there.
     """
     found: dict[str, KnownDestination] = {}
-    meant = identities(settings)
+    meant = identify_stores(settings)
     for name in dict.fromkeys(route.store for route in routes):
         url = resolve_store(settings.stores[name]).url
         if not url.on_disk:
@@ -105,7 +105,7 @@ def make_folder(folder: Path, url: StoreUrl) -> None:
         raise ConfigError("the folder does not exist", where=str(folder), hint="create it, or mount its disk")
 
 
-def probes(destinations: Mapping[str, KnownDestination]) -> Sequence[Probe]:
+def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence[Probe]:
     """Return the probe for /ready, the status and the log. It reports nothing until a folder is missing."""
     missed = False
 

@@ -7,16 +7,16 @@ from contextlib import suppress
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError
 from skyferry.ports import Ledger
-from skyferry.routing.locations import Whereabouts
+from skyferry.routing.locations import StoreLocation
 
 
-def identities(settings: Settings) -> dict[str, str]:
+def identify_stores(settings: Settings) -> dict[str, str]:
     """What each store is, by name. Raises ValueError for a URL that is none."""
     home = settings.workspace
-    return {name: Whereabouts.of(store, home).identity(home) for name, store in settings.stores.items()}
+    return {name: StoreLocation.of(store, home).identity(home) for name, store in settings.stores.items()}
 
 
-async def moved(ledger: Ledger, settings: Settings, *, remember: bool = False) -> set[str]:
+async def find_moved_stores(ledger: Ledger, settings: Settings, *, remember: bool = False) -> set[str]:
     """The names that meant another store when the ledger met them first: what it holds without an identity is not theirs.
 
     `remember` writes down what is new. A ledger that cannot be asked has met nothing: it says so again when it is needed.
@@ -24,7 +24,7 @@ async def moved(ledger: Ledger, settings: Settings, *, remember: bool = False) -
     found = set[str]()
     used = {route.destination for route in settings.routes}
     with suppress(LedgerError):
-        for name, identity in identities(settings).items():
+        for name, identity in identify_stores(settings).items():
             if name not in used:
                 continue
             first = await ledger.identity(f"store {name}")

@@ -18,7 +18,7 @@ from skyferry.ports import Ledger
 from skyferry.sqlite import users
 from skyferry.wiring.opener import Opener
 
-__all__ = ("backup", "check", "ledger_file", "rebuilding")
+__all__ = ("backup", "check", "ledger_file", "rebuild_ledger")
 BESIDE = ("", "-wal", "-shm")  # what SQLite calls the parts of one database
 BATCH = 100  # letters at once
 
@@ -32,7 +32,7 @@ def ledger_file(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def rebuilding(opener: Opener, *, add: bool = False) -> AsyncIterator[Ledger]:
+async def rebuild_ledger(opener: Opener, *, add: bool = False) -> AsyncIterator[Ledger]:
     """A ledger to be filled, which takes the place of a lost or damaged one at the end; what that was is kept beside it.
 
     Before the end there is only a file named `….rebuilt`, and the next try goes on with it. Dead letters that can be read are

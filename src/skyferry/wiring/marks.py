@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skyferry.config.settings import Settings
-from skyferry.routing.locations import Whereabouts
+from skyferry.routing.locations import StoreLocation
 
 IDS = (
     Path("/etc/machine-id"),
@@ -15,13 +15,13 @@ IDS = (
 )  # the second where there is no first, as in containers
 
 
-def marks(settings: Settings) -> dict[str, str]:
+def mark_stores(settings: Settings) -> dict[str, str]:
     """By name of the store. Raises ValueError for a URL that is none."""
-    here = machine()
-    return {name: Whereabouts.of(store, settings.workspace).mark(here) for name, store in settings.stores.items()}
+    here = identify_machine()
+    return {name: StoreLocation.of(store, settings.workspace).mark(here) for name, store in settings.stores.items()}
 
 
-def machine() -> str:
+def identify_machine() -> str:
     """What tells this machine from others: a folder, and a server on loopback, is another on each."""
     for file in IDS:
         with suppress(OSError, UnicodeDecodeError):

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from skyferry.clock import SystemClock
-from skyferry.clouds.identity.build import Surroundings
-from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.build import IdentityContext
+from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.regions import region_of
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
@@ -27,7 +27,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def owner() -> str:
+def name_owner() -> str:
     """This process's name in leases: unique, and for people to recognise."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
@@ -38,7 +38,7 @@ class Opener:
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
-    owner: str = field(default_factory=owner)
+    owner: str = field(default_factory=name_owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
     on_special: Callable[[str, str, str], None] = lambda store, path, kind: (
@@ -92,7 +92,7 @@ class Opener:
             on_special=partial(self.on_special, name),
             expected_folder=known.expected() if known else ExpectedFolder(self.missing),
         )
-        with needs(row.extra, f"{where.url.scheme}://"):
+        with require_extra(row.extra, f"{where.url.scheme}://"):
             store: ObjectStore = row.opens(context)
         return store
 
@@ -100,8 +100,8 @@ class Opener:
         """End the identities."""
         await self.identities.close()
 
-    def _around(self, name: str) -> Surroundings:
-        return Surroundings(name, self.clock, self.env, partial(self.on_refused, name))
+    def _around(self, name: str) -> IdentityContext:
+        return IdentityContext(name, self.clock, self.env, partial(self.on_refused, name))
 
     def _queue(self, wanted: QueueAddress) -> EventQueue:
         where = _resolved(wanted.name, resolve_queue, wanted)
@@ -116,7 +116,7 @@ class Opener:
             credentials=self.identities.credentials(where, self._around(wanted.name)),
             region=region_of(self.env),
         )
-        with needs(row.extra, f"{where.url.scheme}://"):
+        with require_extra(row.extra, f"{where.url.scheme}://"):
             queue: EventQueue = row.opens(context)
         return queue
 

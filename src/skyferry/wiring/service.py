@@ -45,9 +45,9 @@ from skyferry.routing.routes import Routes
 from skyferry.status import Status
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
-from skyferry.wiring.destinations import known_destinations, probes
-from skyferry.wiring.identities import moved
-from skyferry.wiring.marks import marks
+from skyferry.wiring.destinations import known_destinations, probe_destinations
+from skyferry.wiring.identities import find_moved_stores
+from skyferry.wiring.marks import mark_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import build_breaker, build_protection
 from skyferry.wiring.special import SpecialReports
@@ -57,7 +57,7 @@ BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a p
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SourceContext:
     """What a service is made of, for those that find events in it."""
 
     settings: Settings
@@ -70,12 +70,12 @@ class Parts:
 
 
 @asynccontextmanager
-async def build(
+async def build_service(
     settings: Settings,
     observer: Observer,
     sampled: Callable[[Status], None] = lambda status: None,
     *,
-    find: Callable[[Parts], Sequence[EventSource]] | None = None,
+    find: Callable[[SourceContext], Sequence[EventSource]] | None = None,
     ledger: Ledger | None = None,
     create: bool = False,
 ) -> AsyncIterator[Service]:
@@ -96,8 +96,8 @@ async def build(
         on_health=health.hear,
     )
     memory = ledger or opener.ledger()
-    known = await moved(memory, settings, remember=True)
-    routes = Routes(settings, {} if find else marks(settings), known)
+    known = await find_moved_stores(memory, settings, remember=True)
+    routes = Routes(settings, {} if find else mark_stores(settings), known)
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)
     opener = replace(opener, destinations=filled)
     used = {s for route in routes for s in (route.source_store, route.store)}
@@ -129,20 +129,22 @@ async def build(
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=(find or watchers)(Parts(settings, routes, context, stores, queues[0], folders, specials)),
+            sources=(find or watch_folders)(
+                SourceContext(settings, routes, context, stores, queues[0], folders, specials)
+            ),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
             outbox=_outbox(settings, opener, context),
             health=health,
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
-            probes=probes(filled),
+            probes=probe_destinations(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.abort_uploads)),
         )
     )
     for route in routes:
-        if lost := lossy(stores[route.source_store], stores[route.store]):
+        if lost := find_losses(stores[route.source_store], stores[route.store]):
             observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
     try:
         yield service
@@ -150,12 +152,12 @@ async def build(
         await asyncio.shield(_close(service, opener))
 
 
-def lossy(source: ObjectStore, destination: ObjectStore) -> list[str]:
+def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:
     """What the destination cannot carry that the source can, in words."""
     return [trait for trait in destination.traits.lossy if trait not in source.traits.lossy]
 
 
-def watchers(parts: Parts) -> Sequence[EventSource]:
+def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
     """A watcher for every local folder that is the source of a route, and who sends the deletes that a person approved."""
 
     async def send(events: list[ObjectEvent]) -> None:

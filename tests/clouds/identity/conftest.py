@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.clouds.identity.build import Surroundings
+from skyferry.clouds.identity.build import IdentityContext
 from skyferry.config.identity import IdentitySettings
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds, TokenServices, token_services
@@ -45,10 +45,10 @@ def federated(services: TokenServices) -> Federated:
 
 
 @pytest.fixture
-def around(clock: ManualClock, services: TokenServices) -> Surroundings:
+def around(clock: ManualClock, services: TokenServices) -> IdentityContext:
     """A machine whose metadata servers are the stand-ins."""
     env = {"GCE_METADATA_HOST": services.host, "HOME": "/nonexistent"}
-    return Surroundings("store", clock, env)
+    return IdentityContext("store", clock, env)
 
 
 @pytest.fixture

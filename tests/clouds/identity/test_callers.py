@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.callers import aws_caller, azure_caller, google_caller, skew
-from skyferry.clouds.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.ports.inspection import Unknown
 from skyferry.testing.identity import TokenServices
 from skyferry.testing.identity.clouds import ROLE
@@ -24,13 +24,13 @@ async def test_sts_tells_whose_keys_they_are(services: TokenServices) -> None:
     """By a request that is signed: with another secret nobody is told anything, and it is no error."""
     key, grant = services.clouds.grants.key(ROLE)
     credentials = S3Credentials(key, grant.secret, grant.session)
-    assert await aws_caller(fixed(credentials), "eu-west-1", services.aws) == ROLE
+    assert await aws_caller(fixed_credentials(credentials), "eu-west-1", services.aws) == ROLE
     forged = replace(credentials, secret_key="another")
-    assert await aws_caller(fixed(forged), "eu-west-1", services.aws) == Unknown("it has no STS that tells")
+    assert await aws_caller(fixed_credentials(forged), "eu-west-1", services.aws) == Unknown("it has no STS that tells")
 
 
 async def test_an_sts_that_does_not_answer_is_no_error() -> None:
-    told = await aws_caller(fixed(S3Credentials("a", "b")), "eu-west-1", "http://127.0.0.1:9")
+    told = await aws_caller(fixed_credentials(S3Credentials("a", "b")), "eu-west-1", "http://127.0.0.1:9")
     assert told == Unknown("its STS does not answer")
 
 
@@ -56,15 +56,15 @@ async def test_google_is_asked_with_the_token_out_of_sight(
     app = web.Application()
     app.router.add_post("/tokeninfo", tell)
     async with TestServer(app) as server:
-        assert await google_caller(fixed("ya29.secret"), str(server.make_url("/tokeninfo"))) == expected
+        assert await google_caller(fixed_credentials("ya29.secret"), str(server.make_url("/tokeninfo"))) == expected
     [(url, form)] = seen
     assert "secret" not in url
     assert form["access_token"] == "ya29.secret"
 
 
 async def test_without_a_token_nobody_is_asked() -> None:
-    assert await google_caller(fixed(""), "http://127.0.0.1:9") == "anonymous"
-    assert await azure_caller(fixed("")) == "anonymous"
+    assert await google_caller(fixed_credentials(""), "http://127.0.0.1:9") == "anonymous"
+    assert await azure_caller(fixed_credentials("")) == "anonymous"
 
 
 def token(**claims: object) -> str:
@@ -75,14 +75,17 @@ def token(**claims: object) -> str:
 
 async def test_a_token_of_entra_says_it_itself() -> None:
     """Application, object and tenant; a person by his name. What is no such token says nothing."""
-    assert await azure_caller(fixed(token(appid="a", oid="o", tid="t", x=1))) == "application a, object o, tenant t"
-    assert await azure_caller(fixed(token(upn="ada@example.org"))) == "ada@example.org"
+    assert (
+        await azure_caller(fixed_credentials(token(appid="a", oid="o", tid="t", x=1)))
+        == "application a, object o, tenant t"
+    )
+    assert await azure_caller(fixed_credentials(token(upn="ada@example.org"))) == "ada@example.org"
     for broken in ("opaque", "a.b.c", token(oid=7), "a.!!.c"):
-        assert await azure_caller(fixed(broken)) == Unknown("the token does not say")
+        assert await azure_caller(fixed_credentials(broken)) == Unknown("the token does not say")
 
 
 async def test_an_account_key_is_not_shown() -> None:
-    told = await azure_caller(fixed(SharedKey("account", "c2VjcmV0")))
+    told = await azure_caller(fixed_credentials(SharedKey("account", "c2VjcmV0")))
     assert told == "whoever has a key of the account account"
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skyferry.clouds.identity.exchange import ANSWER, Request, ask
+from skyferry.clouds.identity.exchange import ANSWER, TokenRequest, request_token
 from skyferry.errors import StoreUnavailable
 
 
@@ -32,10 +32,10 @@ async def test_an_answer_has_an_end(status: bytes, told: bool) -> None:
     length = b"content-length: %d\r\n" % (ANSWER + 1) if told else b""
     async with saying(b"HTTP/1.1 %b\r\n%b\r\n" % (status, length) + b"x" * (ANSWER + 1)) as url:
         with pytest.raises(StoreUnavailable, match=f"more than {ANSWER} bytes"):
-            await ask(Request(url, "a service"))
+            await request_token(TokenRequest(url, "a service"))
 
 
 async def test_the_longest_answer_is_read() -> None:
     """In as many pieces as it comes."""
     async with saying(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * ANSWER) as url:
-        assert len(await ask(Request(url, "a service"))) == ANSWER
+        assert len(await request_token(TokenRequest(url, "a service"))) == ANSWER

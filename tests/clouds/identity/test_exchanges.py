@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.clouds.identity.conftest import Federated
 
-from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_token, google_token
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_token, google_token
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, SkyferryError, StoreUnavailable, Throttled
 from skyferry.testing.clock import ManualClock
@@ -56,14 +56,14 @@ async def principal(services: TokenServices, name: str) -> str:
 # To AWS
 
 
-async def test_from_google_to_aws(services: TokenServices, federated: Federated, around: Surroundings) -> None:
+async def test_from_google_to_aws(services: TokenServices, federated: Federated, around: IdentityContext) -> None:
     credentials = await aws_credentials(federated(services.aws, token="google", service_account=""), around)()
     assert await principal(services, credentials.access_key) == ROLE
     assert credentials.token == services.clouds.grants.all[credentials.access_key].session
 
 
 async def test_from_google_to_aws_by_a_service_account_that_is_impersonated(
-    services: TokenServices, federated: Federated, around: Surroundings
+    services: TokenServices, federated: Federated, around: IdentityContext
 ) -> None:
     credentials = await aws_credentials(federated(services.aws, token="google", service_account=ACCOUNT), around)()
     assert await principal(services, credentials.access_key) == ROLE
@@ -71,20 +71,20 @@ async def test_from_google_to_aws_by_a_service_account_that_is_impersonated(
 
 
 async def test_from_kubernetes_to_aws(
-    services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     settings = federated(services.aws, token_file=pod_token(AWS_AUDIENCE))
     assert await principal(services, (await aws_credentials(settings, around)()).access_key) == ROLE
 
 
 @pytest.mark.usefixtures("app_service")
-async def test_from_azure_to_aws(services: TokenServices, federated: Federated, around: Surroundings) -> None:
+async def test_from_azure_to_aws(services: TokenServices, federated: Federated, around: IdentityContext) -> None:
     settings = federated(services.aws, token="azure", audience=AWS_AUDIENCE)
     assert await principal(services, (await aws_credentials(settings, around)()).access_key) == ROLE
 
 
 async def test_from_a_pod_of_eks_by_the_chain_of_the_sdk(
-    services: TokenServices, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+    services: TokenServices, around: IdentityContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{services.url}/aws/pod")
     monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token")
@@ -97,7 +97,7 @@ async def test_from_a_pod_of_eks_by_the_chain_of_the_sdk(
 
 
 async def test_web_identity_by_the_chain_of_the_sdk(
-    services: TokenServices, around: Surroundings, pod_token: PodToken, monkeypatch: pytest.MonkeyPatch
+    services: TokenServices, around: IdentityContext, pod_token: PodToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IRSA: what EKS sets in a pod."""
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(pod_token(AWS_AUDIENCE)))
@@ -115,7 +115,7 @@ async def test_web_identity_by_the_chain_of_the_sdk(
 @pytest.mark.usefixtures("instance")
 @pytest.mark.parametrize(("account", "who"), [("", f"principal:{ROLE}"), (ACCOUNT, ACCOUNT)])
 async def test_from_aws_to_google_by_a_signed_request(
-    services: TokenServices, federated: Federated, around: Surroundings, account: str, who: str
+    services: TokenServices, federated: Federated, around: IdentityContext, account: str, who: str
 ) -> None:
     settings = federated(services.google, token="aws", service_account=account, region="eu-west-1")
     assert await principal(services, await google_token(settings, around)()) == who
@@ -123,7 +123,7 @@ async def test_from_aws_to_google_by_a_signed_request(
 
 @pytest.mark.usefixtures("instance")
 async def test_from_aws_to_google_by_a_token_of_aws(
-    services: TokenServices, federated: Federated, around: Surroundings
+    services: TokenServices, federated: Federated, around: IdentityContext
 ) -> None:
     outbound = replace(around, env={**around.env, "AWS_ENDPOINT_URL_STS": services.aws})
     settings = federated(services.google, token="aws", audience=GOOGLE_AUDIENCE)
@@ -132,33 +132,33 @@ async def test_from_aws_to_google_by_a_token_of_aws(
 
 @pytest.mark.parametrize(("account", "who"), [("", f"principal:{POD}"), (ACCOUNT, ACCOUNT)])
 async def test_from_kubernetes_to_google(
-    services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken, account: str, who: str
+    services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken, account: str, who: str
 ) -> None:
     settings = federated(services.google, token_file=pod_token(GOOGLE_AUDIENCE), service_account=account)
     assert await principal(services, await google_token(settings, around)()) == who
 
 
 @pytest.mark.usefixtures("app_service")
-async def test_from_azure_to_google(services: TokenServices, federated: Federated, around: Surroundings) -> None:
+async def test_from_azure_to_google(services: TokenServices, federated: Federated, around: IdentityContext) -> None:
     settings = federated(services.google, token="azure", audience=APPLICATION)
     assert await principal(services, await google_token(settings, around)()) == f"principal:{CLIENT}"
 
 
 async def test_from_whatever_answers_with_a_token_to_google(
-    services: TokenServices, federated: Federated, around: Surroundings
+    services: TokenServices, federated: Federated, around: IdentityContext
 ) -> None:
     services.clouds.tokens["build"] = services.clouds.issuers[KUBERNETES].token(POD, GOOGLE_AUDIENCE)
     settings = federated(services.google, token="url", token_url=f"{services.url}/tokens/build")
     assert await principal(services, await google_token(settings, around)()) == f"principal:{POD}"
 
 
-async def test_the_service_account_of_a_machine_at_google(services: TokenServices, around: Surroundings) -> None:
+async def test_the_service_account_of_a_machine_at_google(services: TokenServices, around: IdentityContext) -> None:
     assert await principal(services, await google_token(IdentitySettings(), around)()) == ACCOUNT
 
 
 @pytest.mark.parametrize(("account", "who"), [("", f"principal:{POD}"), (ACCOUNT, ACCOUNT)])
 async def test_application_default_credentials_of_an_external_account(
-    services: TokenServices, around: Surroundings, pod_token: PodToken, tmp_path: Path, account: str, who: str
+    services: TokenServices, around: IdentityContext, pod_token: PodToken, tmp_path: Path, account: str, who: str
 ) -> None:
     """The file that `gcloud iam workload-identity-pools create-cred-config` writes, read by google-auth."""
     config = {
@@ -180,20 +180,20 @@ async def test_application_default_credentials_of_an_external_account(
 # To Azure
 
 
-async def test_from_google_to_azure(services: TokenServices, federated: Federated, around: Surroundings) -> None:
+async def test_from_google_to_azure(services: TokenServices, federated: Federated, around: IdentityContext) -> None:
     settings = federated(services.entra, token="google")
     assert await principal(services, await azure_token(settings, around)()) == CLIENT
 
 
 @pytest.mark.usefixtures("instance")
-async def test_from_aws_to_azure(services: TokenServices, federated: Federated, around: Surroundings) -> None:
+async def test_from_aws_to_azure(services: TokenServices, federated: Federated, around: IdentityContext) -> None:
     outbound = replace(around, env={**around.env, "AWS_ENDPOINT_URL_STS": services.aws})
     settings = federated(services.entra, token="aws")
     assert await principal(services, await azure_token(settings, outbound)()) == CLIENT
 
 
 async def test_workload_identity_of_a_pod_at_azure(
-    services: TokenServices, around: Surroundings, pod_token: PodToken, federated: Federated
+    services: TokenServices, around: IdentityContext, pod_token: PodToken, federated: Federated
 ) -> None:
     settings = federated(services.entra)
     env = {
@@ -206,7 +206,7 @@ async def test_workload_identity_of_a_pod_at_azure(
 
 
 @pytest.mark.usefixtures("app_service")
-async def test_managed_identity_at_azure(services: TokenServices, around: Surroundings) -> None:
+async def test_managed_identity_at_azure(services: TokenServices, around: IdentityContext) -> None:
     provider = azure_token(IdentitySettings(), around)
     first = await provider()
     assert await principal(services, first) == CLIENT
@@ -235,7 +235,7 @@ HINTS = {
 AUDIENCES = {"aws": AWS_AUDIENCE, "google": GOOGLE_AUDIENCE, "azure": ENTRA_AUDIENCE}
 
 
-async def ask(cloud: str, settings: IdentitySettings, around: Surroundings) -> object:
+async def ask(cloud: str, settings: IdentitySettings, around: IdentityContext) -> object:
     builders = {"aws": aws_credentials, "google": google_token, "azure": azure_token}
     return await builders[cloud](settings, around)()  # type: ignore[operator]  # of three types
 
@@ -247,7 +247,7 @@ def endpoint(cloud: str, services: TokenServices) -> str:
 @pytest.mark.parametrize("how", list(BAD))
 @pytest.mark.parametrize("cloud", list(AUDIENCES))
 async def test_a_token_that_is_refused_says_what_to_do(
-    cloud: str, how: str, services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    cloud: str, how: str, services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     path = pod_token(AUDIENCES[cloud], **BAD[how])
     with pytest.raises(IdentityRefused) as caught:
@@ -258,7 +258,7 @@ async def test_a_token_that_is_refused_says_what_to_do(
 
 @pytest.mark.parametrize(("cloud", "hint"), [("aws", "audience"), ("google", "audience"), ("azure", "audience")])
 async def test_a_token_for_somebody_else_is_refused(
-    cloud: str, hint: str, services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    cloud: str, hint: str, services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     with pytest.raises(IdentityRefused) as caught:
         await ask(cloud, federated(endpoint(cloud, services), token_file=pod_token("https://elsewhere")), around)
@@ -267,7 +267,7 @@ async def test_a_token_for_somebody_else_is_refused(
 
 @pytest.mark.parametrize("cloud", list(AUDIENCES))
 async def test_a_service_that_repeats_the_token_does_not_bring_it_into_an_error(
-    cloud: str, services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    cloud: str, services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     path = pod_token(AUDIENCES[cloud])
     body = '{"error": "invalid_grant", "error_description": "bad token {token}"}'
@@ -280,7 +280,7 @@ async def test_a_service_that_repeats_the_token_does_not_bring_it_into_an_error(
 
 @pytest.mark.usefixtures("instance")
 async def test_a_service_that_repeats_the_session_does_not_bring_it_into_an_error(
-    services: TokenServices, federated: Federated, around: Surroundings
+    services: TokenServices, federated: Federated, around: IdentityContext
 ) -> None:
     """As AWS does when a signature is wrong."""
     session = os.environ["AWS_SESSION_TOKEN"]
@@ -294,7 +294,7 @@ async def test_a_service_that_repeats_the_session_does_not_bring_it_into_an_erro
 
 
 async def test_an_account_that_may_not_be_impersonated_is_refused_with_a_hint(
-    services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     settings = federated(services.google, token_file=pod_token(GOOGLE_AUDIENCE), service_account="other@project")
     with pytest.raises(IdentityRefused, match="workloadIdentityUser"):
@@ -303,7 +303,7 @@ async def test_an_account_that_may_not_be_impersonated_is_refused_with_a_hint(
 
 @pytest.mark.parametrize(("field", "hint"), [("pool", "project, pool and provider exist"), ("tenant_id", "tenant_id")])
 async def test_what_does_not_exist_is_named(
-    field: str, hint: str, services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken
+    field: str, hint: str, services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     cloud = "google" if field == "pool" else "azure"
     settings = federated(endpoint(cloud, services), token_file=pod_token(AUDIENCES[cloud]), **{field: "wrong"})
@@ -317,7 +317,7 @@ async def test_a_service_that_is_down_is_an_outage(
     error: type[Exception],
     services: TokenServices,
     federated: Federated,
-    around: Surroundings,
+    around: IdentityContext,
     clock: ManualClock,
 ) -> None:
     services.clouds.failures.append(Failure("aws", status))
@@ -330,7 +330,7 @@ async def test_a_service_that_is_down_is_an_outage(
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
-    status: int, services: TokenServices, federated: Federated, around: Surroundings, clock: ManualClock
+    status: int, services: TokenServices, federated: Federated, around: IdentityContext, clock: ManualClock
 ) -> None:
     """As Entra does to one that asks too often."""
     services.clouds.failures.append(Failure("aws", status, headers={"retry-after": "300"}))
@@ -345,7 +345,7 @@ async def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
 
 
 async def test_a_token_that_was_renewed_in_its_file_is_read_again(
-    services: TokenServices, federated: Federated, around: Surroundings, pod_token: PodToken, clock: ManualClock
+    services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken, clock: ManualClock
 ) -> None:
     path = pod_token(AWS_AUDIENCE)
     provider = aws_credentials(federated(services.aws, token_file=path), around)

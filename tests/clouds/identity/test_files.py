@@ -11,7 +11,7 @@ import pytest
 from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity import files
-from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key
 from skyferry.clouds.identity.files import FileSecret, FileWatch
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import ConfigError, SkyferryError
@@ -103,7 +103,7 @@ async def test_a_rotated_key_of_a_store_is_taken_up(tmp_path: Path, monkeypatch:
     """Also where only the secret changes, and without a failure where the file was only touched, or is empty for a moment."""
     monkeypatch.setattr(files, "PAUSE", 0.0)
     failures: list[SkyferryError] = []
-    around = Surroundings("store", ManualClock(), {"KEY": "minio"}, failures.append)
+    around = IdentityContext("store", ManualClock(), {"KEY": "minio"}, failures.append)
     path = tmp_path / "secret"
     put(path, "b2xk")
     settings = IdentitySettings(kind="static", secret_file=path, key_env="KEY")

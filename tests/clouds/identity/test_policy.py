@@ -12,7 +12,7 @@ from tests.clouds.identity.conftest import Federated
 
 from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.credentials import S3Credentials
-from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key, azure_token, google_token
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import ConfigError, IdentityRefused
@@ -23,12 +23,12 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "w
 
 
 @pytest.fixture
-def here(clock: ManualClock) -> Surroundings:
-    return Surroundings("store", clock, {})
+def here(clock: ManualClock) -> IdentityContext:
+    return IdentityContext("store", clock, {})
 
 
 async def test_a_static_key_in_the_environment_is_refused_and_the_federated_way_is_shown(
-    here: Surroundings, monkeypatch: pytest.MonkeyPatch
+    here: IdentityContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -39,7 +39,7 @@ async def test_a_static_key_in_the_environment_is_refused_and_the_federated_way_
 
 
 async def test_a_machine_without_an_identity_at_aws_is_told_so(
-    here: Surroundings, monkeypatch: pytest.MonkeyPatch
+    here: IdentityContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
@@ -56,7 +56,7 @@ async def test_a_machine_without_an_identity_at_aws_is_told_so(
     ],
 )
 async def test_the_key_of_a_service_account_is_refused(
-    here: Surroundings, tmp_path: Path, info: dict[str, object]
+    here: IdentityContext, tmp_path: Path, info: dict[str, object]
 ) -> None:
     path = tmp_path / "key.json"
     path.write_text(json.dumps(info))
@@ -67,7 +67,7 @@ async def test_the_key_of_a_service_account_is_refused(
 
 
 async def test_where_static_is_said_the_secret_comes_from_the_environment_or_a_file(
-    here: Surroundings, tmp_path: Path
+    here: IdentityContext, tmp_path: Path
 ) -> None:
     path = tmp_path / "secret"
     path.write_text("from-file\n")
@@ -80,7 +80,7 @@ async def test_where_static_is_said_the_secret_comes_from_the_environment_or_a_f
     assert await azure_key(by_file, replace(here, env={}), "a")() == SharedKey("a", "from-file")
 
 
-async def test_a_secret_that_is_missing_is_a_fault_of_the_configuration(here: Surroundings, tmp_path: Path) -> None:
+async def test_a_secret_that_is_missing_is_a_fault_of_the_configuration(here: IdentityContext, tmp_path: Path) -> None:
     for settings in (
         IdentitySettings(kind="static"),
         IdentitySettings(kind="static", secret_file=tmp_path / "absent", key_env="KEY"),
@@ -95,7 +95,7 @@ def test_the_configuration_has_no_place_for_a_secret(name: str) -> None:
         IdentitySettings.model_validate({"kind": "static", name: "s3cr3t"})
 
 
-async def test_anonymous_is_an_empty_token_at_google_and_nothing_elsewhere(here: Surroundings) -> None:
+async def test_anonymous_is_an_empty_token_at_google_and_nothing_elsewhere(here: IdentityContext) -> None:
     anonymous = IdentitySettings(kind="anonymous")
     assert await google_token(anonymous, here)() == ""
     for builder in (aws_credentials, azure_token):
@@ -131,7 +131,7 @@ def test_an_error_about_an_endpoint_does_not_repeat_its_password() -> None:
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_token_endpoints_need_tls_too(services: TokenServices, federated: Federated, here: Surroundings) -> None:
+def test_token_endpoints_need_tls_too(services: TokenServices, federated: Federated, here: IdentityContext) -> None:
     for settings, env in (
         (federated("http://sts.example/"), {}),
         (federated("", token="url", token_url="http://tokens.example"), {}),
@@ -155,7 +155,7 @@ def test_settings_that_are_not_whole_are_refused(token: str) -> None:
         IdentitySettings.model_validate({"kind": "federated", "token": token})
 
 
-def test_each_cloud_says_what_it_needs(here: Surroundings) -> None:
+def test_each_cloud_says_what_it_needs(here: IdentityContext) -> None:
     settings = IdentitySettings(kind="federated", token="google")
     for builder, need in ((aws_credentials, "role_arn"), (google_token, "project"), (azure_token, "tenant_id")):
         with pytest.raises(ConfigError, match=need):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skyferry.clouds.identity.refreshing import AHEAD, Fresh, Renewing
+from skyferry.clouds.identity.refreshing import AHEAD, IssuedCredentials, RefreshingCredentials
 from skyferry.errors import ConfigError, ConnectionLost, IdentityRefused, InternalError, SkyferryError, StoreTimeout
 from skyferry.retry import Backoff
 from skyferry.testing.clock import ManualClock
@@ -23,13 +23,13 @@ class Giver:
         self.open.set()
         self.errors: list[Exception] = []
 
-    async def __call__(self) -> Fresh[str]:
+    async def __call__(self) -> IssuedCredentials[str]:
         self.asked += 1
         await self.open.wait()
         if self.errors:
             raise self.errors.pop(0)
         self.given += 1
-        return Fresh(f"token-{self.given}", f"token-{self.given}", self.clock.time() + LIFE)
+        return IssuedCredentials(f"token-{self.given}", f"token-{self.given}", self.clock.time() + LIFE)
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def giver(clock: ManualClock) -> Giver:
     return Giver(clock)
 
 
-def renewing(giver: Giver, heard: list[SkyferryError] | None = None) -> Renewing[str]:
+def renewing(giver: Giver, heard: list[SkyferryError] | None = None) -> RefreshingCredentials[str]:
     failed = (heard if heard is not None else []).append
-    return Renewing("store", giver, giver.clock, backoff=Backoff(0.0, 0.0), failed=failed)
+    return RefreshingCredentials("store", giver, giver.clock, backoff=Backoff(0.0, 0.0), failed=failed)
 
 
 async def test_it_is_asked_for_once_and_then_kept(giver: Giver) -> None:
@@ -144,7 +144,7 @@ async def test_who_is_given_the_expired_one_again_is_told_so(giver: Giver) -> No
 
 
 async def test_a_service_that_refuses_everything_does_not_cost_a_renewal_with_each_request(giver: Giver) -> None:
-    provider = Renewing("store", giver, giver.clock, backoff=Backoff(60.0, 60.0))
+    provider = RefreshingCredentials("store", giver, giver.clock, backoff=Backoff(60.0, 60.0))
     refused, token = [], await provider()
     for _ in range(100):
         try:
@@ -160,19 +160,19 @@ async def test_a_service_that_refuses_everything_does_not_cost_a_renewal_with_ea
 async def test_a_clock_that_is_wrong_does_not_turn_every_request_into_a_renewal(clock: ManualClock) -> None:
     asked = 0
 
-    async def ended() -> Fresh[str]:
+    async def ended() -> IssuedCredentials[str]:
         nonlocal asked
         asked += 1
-        return Fresh(f"token-{asked}", f"token-{asked}", clock.time() - 7200)
+        return IssuedCredentials(f"token-{asked}", f"token-{asked}", clock.time() - 7200)
 
-    provider = Renewing("store", ended, clock)
+    provider = RefreshingCredentials("store", ended, clock)
     assert [await provider() for _ in range(10)] == ["token-1"] * 10
     assert asked == 1
 
 
 async def test_a_renewal_that_hangs_is_given_up_and_tried_again(giver: Giver) -> None:
     """Those who wait are told, and the next one is served."""
-    provider = Renewing("store", giver, giver.clock, backoff=Backoff(0.0, 0.0), longest=0.01)
+    provider = RefreshingCredentials("store", giver, giver.clock, backoff=Backoff(0.0, 0.0), longest=0.01)
     giver.open.clear()
     with pytest.raises(StoreTimeout):
         await provider()
@@ -213,4 +213,4 @@ async def test_closing_ends_a_renewal_under_way(giver: Giver, clock: ManualClock
 
 
 def test_no_secret_is_in_a_repr() -> None:
-    assert "token-1" not in repr(Fresh("token-1", "token-1"))
+    assert "token-1" not in repr(IssuedCredentials("token-1", "token-1"))

@@ -11,10 +11,10 @@ import pytest
 from tests.policy.granted import Grant, missing, of_aws, of_google, spare
 from tests.policy.lab import settings
 
-from skyferry.clouds.identity.build import Surroundings, aws_credentials, azure_token, google_token
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_token, google_token
 from skyferry.config.identity import IdentitySettings
 from skyferry.policy import aws, google
-from skyferry.policy.needs import Needs, needs
+from skyferry.policy.needs import RequiredAccess, required_access
 from skyferry.testing.identity import TokenServices
 from skyferry.testing.identity.aws import environment
 from skyferry.testing.identity.clouds import ACCOUNT, CLIENT, POOL, PROJECT, PROVIDER, RESOURCE, ROLE, TENANT
@@ -34,8 +34,8 @@ async def heard(services: TokenServices) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 def machine(
-    services: TokenServices, heard: FaultProxy, around: Surroundings, monkeypatch: pytest.MonkeyPatch
-) -> Surroundings:
+    services: TokenServices, heard: FaultProxy, around: IdentityContext, monkeypatch: pytest.MonkeyPatch
+) -> IdentityContext:
     """It has a role at AWS, and a service account at Google."""
     for name, value in environment(*services.clouds.grants.key(ROLE)).items():
         monkeypatch.setenv(name, value)
@@ -47,10 +47,10 @@ def federated(**more: str) -> dict[str, Any]:
     return {"kind": "federated", "tenant_id": TENANT, "client_id": CLIENT, **names, **more}
 
 
-def needed(folder: Path, url: str, identity: dict[str, Any]) -> Needs:
+def needed(folder: Path, url: str, identity: dict[str, Any]) -> RequiredAccess:
     """Of a route from a folder."""
     stores = {"a": {"url": "file://a"}, "b": {"url": url, "identity": identity}}
-    return needs(settings(folder, {"stores": stores, "routes": [{"name": "r", "from": "a", "to": "b"}]}))
+    return required_access(settings(folder, {"stores": stores, "routes": [{"name": "r", "from": "a", "to": "b"}]}))
 
 
 def of_tokens(grants: Iterable[Grant]) -> list[Grant]:
@@ -58,7 +58,7 @@ def of_tokens(grants: Iterable[Grant]) -> list[Grant]:
     return [grant for grant in grants if grant.action.endswith(HERE)]
 
 
-async def test_a_token_of_aws_for_azure(heard: FaultProxy, machine: Surroundings, tmp_path: Path) -> None:
+async def test_a_token_of_aws_for_azure(heard: FaultProxy, machine: IdentityContext, tmp_path: Path) -> None:
     """STS gives it to who may have it."""
     identity = federated(token="aws")
     found = needed(tmp_path, "az://account/container", identity)
@@ -72,7 +72,7 @@ async def test_a_token_of_aws_for_azure(heard: FaultProxy, machine: Surroundings
 
 @pytest.mark.parametrize("audience", ["", f"https:{RESOURCE}"])
 async def test_a_service_account_for_who_is_at_aws(
-    heard: FaultProxy, machine: Surroundings, tmp_path: Path, audience: str
+    heard: FaultProxy, machine: IdentityContext, tmp_path: Path, audience: str
 ) -> None:
     """A signed request costs no permission at AWS, a token one; to be the account one at Google."""
     identity = federated(token="aws", service_account=ACCOUNT, audience=audience, region="eu-west-1")
@@ -88,7 +88,7 @@ async def test_a_service_account_for_who_is_at_aws(
 
 @pytest.mark.parametrize("account", ["", ACCOUNT])
 async def test_an_id_token_of_google_for_aws(
-    services: TokenServices, heard: FaultProxy, machine: Surroundings, tmp_path: Path, account: str
+    services: TokenServices, heard: FaultProxy, machine: IdentityContext, tmp_path: Path, account: str
 ) -> None:
     """The machine's own is free, that of another account is not."""
     identity = federated(token="google", service_account=account)

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from skyferry.clock import SystemClock
-from skyferry.doctor.check import Place, State
-from skyferry.doctor.events.canary import MOST, Subject
-from skyferry.doctor.events.verdict import Copy, Errand, Found, sent
-from skyferry.doctor.stores import put
+from skyferry.doctor.check import CheckState, CheckSubject
+from skyferry.doctor.events.canary import MOST, Canary
+from skyferry.doctor.events.verdict import CanaryResult, CanaryTest, ExpectedCopy, send_canary
+from skyferry.doctor.stores import write_canary
 from skyferry.errors import ConnectionLost, PermissionDenied, QueueError
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Message, Outgoing, Precondition
@@ -20,7 +20,7 @@ from skyferry.queues.memory import MemoryQueue
 from skyferry.stores.memory import MemoryStore
 
 CANARY = "skyferry-doctor/c"
-PLACE = Place("store", "a")
+PLACE = CheckSubject("store", "a")
 
 
 def told(*keys: str, name: str = "ObjectCreated:Put") -> Outgoing:
@@ -70,12 +70,14 @@ class Counting(MemoryQueue):
         return messages
 
 
-async def doctored(store: MemoryStore, queue: MemoryQueue, wait: float = 5.0, **errand: Any) -> Found:
+async def doctored(store: MemoryStore, queue: MemoryQueue, wait: float = 5.0, **errand: Any) -> CanaryResult:
     wanted = {"deletes": True, "removes": False, **errand}
-    return await sent(PLACE, store, [queue], Errand(Subject("bucket", CANARY), wait=wait, **wanted), SystemClock())
+    return await send_canary(
+        PLACE, store, [queue], CanaryTest(Canary("bucket", CANARY), wait=wait, **wanted), SystemClock()
+    )
 
 
-def states(found: Found) -> dict[str, State]:
+def states(found: CanaryResult) -> dict[str, CheckState]:
     return {check.name: check.state for check in found.checks}
 
 
@@ -87,7 +89,7 @@ async def test_both_events_are_heard_and_acked_and_the_canary_is_gone() -> None:
     queue = Counting()
     store = Telling(queue)
     found = await doctored(store, queue)
-    assert states(found) == {"delete": State.OK, "event": State.OK, "delete-event": State.OK}
+    assert states(found) == {"delete": CheckState.OK, "event": CheckState.OK, "delete-event": CheckState.OK}
     assert (found.hearing, await left(queue), store.bucket.objects) == (frozenset({"q"}), [], {})
 
 
@@ -97,7 +99,7 @@ async def test_messages_of_others_are_received_once_and_given_back() -> None:
     others = [Outgoing(b"no event"), told("other"), told(CANARY, "other"), Outgoing(b'{"Event": "s3:TestEvent"}')]
     await queue.send(others)
     found = await doctored(Telling(queue), queue)
-    assert states(found)["event"] is State.OK
+    assert states(found)["event"] is CheckState.OK
     assert [queue.received.count(message.body) for message in others] == [1] * 4
     assert sorted(await left(queue)) == sorted(message.body for message in others)
 
@@ -106,7 +108,7 @@ async def test_a_canary_of_another_bucket_is_another_s() -> None:
     queue = Counting()
     await queue.send([Outgoing(told(CANARY).body.replace(b'"bucket"}', b'"another"}'))])
     found = await doctored(MemoryStore("a", SystemClock()), queue, wait=0.2)
-    assert states(found)["event"] is State.WRONG
+    assert states(found)["event"] is CheckState.WRONG
     assert len(await left(queue)) == 1
 
 
@@ -116,7 +118,7 @@ async def test_what_is_not_heard_is_told_and_the_canary_is_gone() -> None:
     await queue.send([told("other")])
     found = await doctored(store, queue, wait=0.2)
     missed = found.checks[-1]
-    assert (missed.name, missed.state, store.bucket.objects) == ("event", State.WRONG, {})
+    assert (missed.name, missed.state, store.bucket.objects) == ("event", CheckState.WRONG, {})
     assert "among 1 other messages" in missed.detail
     assert "service" in missed.hint
 
@@ -126,7 +128,7 @@ async def test_a_long_queue_is_left_alone() -> None:
     queue = Counting()
     await queue.send([Outgoing(b"x")] * (MOST + 1))
     found = await doctored(MemoryStore("a", SystemClock()), queue)
-    assert (states(found)["event"], queue.received) == (State.UNKNOWN, [])
+    assert (states(found)["event"], queue.received) == (CheckState.UNKNOWN, [])
 
 
 async def test_a_source_that_may_not_be_written_is_no_fault() -> None:
@@ -137,7 +139,7 @@ async def test_a_source_that_may_not_be_written_is_no_fault() -> None:
             raise PermissionDenied
 
     found = await doctored(ReadOnly("a", SystemClock()), Counting())
-    assert states(found) == {"event": State.UNKNOWN}
+    assert states(found) == {"event": CheckState.UNKNOWN}
 
 
 async def test_a_canary_that_may_not_be_deleted_is_named() -> None:
@@ -147,7 +149,7 @@ async def test_a_canary_that_may_not_be_deleted_is_named() -> None:
         async def delete(self, key: str, when: Precondition = ANY) -> None:
             raise PermissionDenied
 
-    for removes, state in ((False, State.UNKNOWN), (True, State.WRONG)):
+    for removes, state in ((False, CheckState.UNKNOWN), (True, CheckState.WRONG)):
         queue = Counting()
         found = await doctored(Keeping(queue), queue, deletes=False, removes=removes)
         assert states(found)["delete"] is state
@@ -189,29 +191,31 @@ async def test_a_canary_whose_write_seems_to_fail_is_deleted() -> None:
             raise ConnectionLost
 
     store = Losing("a", SystemClock())
-    assert states(await doctored(store, Counting())) == {"event": State.UNKNOWN}
+    assert states(await doctored(store, Counting())) == {"event": CheckState.UNKNOWN}
     assert store.bucket.objects == {}
 
 
 async def test_a_service_that_takes_the_event_is_seen_by_its_copy() -> None:
     """Which is deleted like the canary itself; what else is under that key stays."""
     a, b, queue = MemoryStore("a", SystemClock()), MemoryStore("b", SystemClock()), Counting()
-    await put(b, "copy")
-    errand = Errand(Subject("bucket", CANARY), deletes=True, removes=False, wait=5.0)
-    found = await sent(PLACE, a, [queue], errand, SystemClock(), [Copy(b, "none"), Copy(b, "copy")])
-    assert states(found) == {"delete": State.OK, "event": State.OK}
+    await write_canary(b, "copy")
+    errand = CanaryTest(Canary("bucket", CANARY), deletes=True, removes=False, wait=5.0)
+    found = await send_canary(
+        PLACE, a, [queue], errand, SystemClock(), [ExpectedCopy(b, "none"), ExpectedCopy(b, "copy")]
+    )
+    assert states(found) == {"delete": CheckState.OK, "event": CheckState.OK}
     assert (a.bucket.objects, b.bucket.objects) == ({}, {})
     await b.write("copy", b"else", Attributes(), Checksums())
     short = replace(errand, wait=0.2)
-    found = await sent(PLACE, a, [queue], short, SystemClock(), [Copy(b, "copy")])
-    assert (states(found)["event"], list(b.bucket.objects)) == (State.WRONG, ["copy"])
+    found = await send_canary(PLACE, a, [queue], short, SystemClock(), [ExpectedCopy(b, "copy")])
+    assert (states(found)["event"], list(b.bucket.objects)) == (CheckState.WRONG, ["copy"])
 
 
 async def test_what_is_pushed_is_seen_by_its_copy_alone() -> None:
     """Without a queue to listen at; and if no service runs it is not known, and no fault."""
     a, b = MemoryStore("a", SystemClock()), MemoryStore("b", SystemClock())
-    await put(b, "copy")
-    errand = Errand(Subject("bucket", CANARY), deletes=False, removes=False, wait=0.2)
-    for state in (State.OK, State.UNKNOWN):
-        found = await sent(PLACE, a, [], errand, SystemClock(), [Copy(b, "copy")])
+    await write_canary(b, "copy")
+    errand = CanaryTest(Canary("bucket", CANARY), deletes=False, removes=False, wait=0.2)
+    for state in (CheckState.OK, CheckState.UNKNOWN):
+        found = await send_canary(PLACE, a, [], errand, SystemClock(), [ExpectedCopy(b, "copy")])
         assert (states(found)["event"], b.bucket.objects) == (state, {})

@@ -24,7 +24,7 @@ from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue
 from skyferry.routing.routes import Routes
 from skyferry.testing.clock import ManualClock
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 
 DAY = 86400.0
 
@@ -57,7 +57,7 @@ async def test_a_second_event_on_another_day_makes_no_second_copy(tmp_path: Path
     os.utime(tmp_path / "source" / "a", (made.timestamp(), made.timestamp()))
     for days in (0, 1, 40):
         at = datetime.fromtimestamp(made.timestamp() + days * DAY, UTC)
-        async with asyncio.timeout(30), build(configured, Fanout(())) as service:
+        async with asyncio.timeout(30), build_service(configured, Fanout(())) as service:
             await service.submit([event("a", at)])
             await service.run(until_idle=True)
     found = [p.relative_to(tmp_path / "destination").as_posix() for p in (tmp_path / "destination").rglob("a")]

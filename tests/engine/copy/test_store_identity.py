@@ -17,7 +17,7 @@ from skyferry.model import Change, ObjectEvent, ObjectRef, Provider, State
 from skyferry.ports import Filter
 from skyferry.records import Record
 from skyferry.server import PushEndpoints, create_app
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 from skyferry.wiring.opener import open_ledger
 
 PATIENCE = 30.0  # seconds
@@ -53,7 +53,7 @@ class Home:
         """The keys that a whole run leaves there."""
         settings = self.settings(destination, watch=watch)
         (self.path / destination).mkdir(exist_ok=True)
-        async with build(settings, Deaf()) as service:
+        async with build_service(settings, Deaf()) as service:
             await service.submit([event(key) for key in submit])
             if over_http:
                 app = create_app(

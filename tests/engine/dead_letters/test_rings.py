@@ -19,7 +19,7 @@ from skyferry.records import Record
 from skyferry.server import PushEndpoints, create_app
 from skyferry.server.push.dead_letters import find_reference
 from skyferry.testing.clock import ManualClock
-from skyferry.wiring import build, open_queue
+from skyferry.wiring import build_service, open_queue
 
 SECRET = "a-long-and-random-secret"
 BODY = b"what no parser reads"
@@ -54,7 +54,7 @@ class Deployment:
 
     async def work(self, *bodies: bytes) -> list[DeadLetter]:
         """Until nothing is left to do; return all letters of the ledger. `bodies` are pushed first."""
-        async with build(self.settings, self.ear) as service:
+        async with build_service(self.settings, self.ear) as service:
             app = create_app(
                 service,
                 self.settings.server,
@@ -135,7 +135,7 @@ async def test_a_redriven_letter_keeps_its_mark(pair: tuple[Deployment, Deployme
     await queue.send([Outgoing(BODY, ((letters.LETTER, "f" * 32),))])
     await queue.close()
     await first.work()
-    async with build(first.settings, first.ear) as service:
+    async with build_service(first.settings, first.ear) as service:
         await service.ledger.redrive(Filter())
         (message,) = await RedriveQueue(service.ledger, ManualClock()).receive(1, 0)
         assert letters.is_foreign(message.attributes)

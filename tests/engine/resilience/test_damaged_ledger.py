@@ -12,7 +12,7 @@ from tests.ledgers.sqlite.test_damage import scratch, written
 from skyferry.config.load import load
 from skyferry.errors import LedgerDamaged
 from skyferry.records import Record
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 
 PATIENCE = 20.0  # seconds
 
@@ -38,7 +38,7 @@ async def test_damage_that_only_the_folder_watch_meets_is_reported(tmp_path: Pat
     await written(tmp_path / "ledger.db")
     scratch(tmp_path / "ledger.db", "places_by_key")
     heard = Heard()
-    async with build(load(None, {}, tmp_path), heard) as service:
+    async with build_service(load(None, {}, tmp_path), heard) as service:
         running = asyncio.create_task(service.run())
         try:
             async with asyncio.timeout(PATIENCE):
@@ -63,7 +63,7 @@ async def test_a_run_until_idle_ends_with_the_damage(tmp_path: Path) -> None:
     (tmp_path / "source" / "a").write_bytes(b"1")
     await written(tmp_path / "ledger.db")
     scratch(tmp_path / "ledger.db", "places_by_key")
-    async with build(load(None, {}, tmp_path), Heard()) as service:
+    async with build_service(load(None, {}, tmp_path), Heard()) as service:
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.timeout(PATIENCE):
                 await service.run(until_idle=True)

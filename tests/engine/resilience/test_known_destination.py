@@ -15,7 +15,7 @@ from skyferry.engine.service import Service
 from skyferry.errors import ConfigError
 from skyferry.ports import Filter
 from skyferry.records import Record
-from skyferry.wiring import build, destinations
+from skyferry.wiring import build_service, destinations
 
 PATIENCE = 20.0  # seconds
 
@@ -55,7 +55,7 @@ class Disk:
     async def running(self) -> AsyncIterator[tuple[Service, Ear]]:
         """A service, as `run` starts it."""
         ear = Ear()
-        async with build(self.settings, ear, create=True) as service:
+        async with build_service(self.settings, ear, create=True) as service:
             running = asyncio.create_task(service.run())
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -159,7 +159,7 @@ async def test_a_ledger_that_knows_no_marker_yet_knows_by_its_copies(disk: Disk)
     """One of an earlier version."""
     await disk.copied("a")
     away = disk.unmount()
-    async with build(disk.settings, Ear()) as service:
+    async with build_service(disk.settings, Ear()) as service:
         await service.ledger.identify(f"folder file {disk.destination.name}", "")
     async with disk.running() as (_, ear):
         await until(lambda: bool(ear.changes()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from skyferry.config.settings import Settings
 from skyferry.ports import Filter
 from skyferry.records import Record
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 
 PATIENCE = 20.0  # seconds
 
@@ -42,7 +42,7 @@ async def test_objects_wait_for_a_destination_folder_that_is_away(tmp_path: Path
     source.mkdir()
     (source / "a").write_bytes(b"x")
     ear = Ear()
-    async with build(settings, ear) as service:
+    async with build_service(settings, ear) as service:
         running = asyncio.create_task(service.run())
         try:
             async with asyncio.timeout(PATIENCE):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from skyferry.clouds.azure import SharedKey
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
@@ -25,7 +25,7 @@ class AzureHarness(QueueHarness):
 
     def __init__(self, server: Azurite) -> None:
         self.name, self.options = f"queue-{secrets.token_hex(6)}", AzureQueueOptions(server.queue_url, 3, 0.2)
-        self.credential = fixed(SharedKey(server.account, server.key))
+        self.credential = fixed_credentials(SharedKey(server.account, server.key))
         self.opened: list[AzureQueue] = []
 
     async def open(self) -> AzureQueue:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.queues.azure.test_conformance import AzureHarness
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
@@ -19,7 +19,7 @@ from skyferry.testing.servers.proxy import Fault, FaultProxy
 async def test_the_page_of_a_proxy_is_a_queue_error() -> None:
     """Not the end of the service: the worker expects it, and comes again."""
     async with FaultProxy("http://127.0.0.1:9") as proxy:
-        queue = AzureQueue("azure", "q", fixed("token"), AzureQueueOptions(f"{proxy.url}/account"))
+        queue = AzureQueue("azure", "q", fixed_credentials("token"), AzureQueueOptions(f"{proxy.url}/account"))
         proxy.plan(*[Fault(status=200, body=b"<p>Please log in")] * 2)
         with pytest.raises(QueueError):
             await queue.receive(1, 0)
@@ -58,7 +58,9 @@ class Empty(AzureQueue):
     """Answers nothing, and notes when it was asked."""
 
     def __init__(self, clock: ManualClock) -> None:
-        super().__init__("azure", "q", fixed("token"), AzureQueueOptions("http://127.0.0.1:9/account"), clock)
+        super().__init__(
+            "azure", "q", fixed_credentials("token"), AzureQueueOptions("http://127.0.0.1:9/account"), clock
+        )
         self.asked: list[float] = []
 
     async def _take(self, limit: int) -> list[Message]:

@@ -16,7 +16,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it ships no types
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
 from skyferry.ports import Message
 from skyferry.queues.pubsub.client import PubSubOptions
@@ -53,7 +53,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock, self.service = ManualClock(), Subscriber()
         options = PubSubOptions(endpoint="http://127.0.0.1:9", lease=60)
-        self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options, self.clock)
+        self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed_credentials(""), options, self.clock)
         self.queue._wire.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
             acknowledge=self.service.acknowledge,
             modify_ack_deadline=self.service.acknowledge,

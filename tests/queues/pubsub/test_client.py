@@ -11,7 +11,7 @@ import grpc.aio  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, StreamingPullRequest, StreamingPullResponse
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.errors import QueueError
 from skyferry.queues.pubsub.client import PubSubOptions
@@ -72,7 +72,7 @@ async def port() -> AsyncIterator[int]:
 
 def queue_at(port: int, keepalive: float = PubSubOptions().keepalive, scheme: str = "http") -> PubSubQueue:
     options = PubSubOptions(endpoint=f"{scheme}://127.0.0.1:{port}", keepalive=keepalive, linger=3600)
-    return PubSubQueue("q", "projects/p/subscriptions/s", fixed(""), options)
+    return PubSubQueue("q", "projects/p/subscriptions/s", fixed_credentials(""), options)
 
 
 async def test_a_message_of_ten_megabytes_is_received(port: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.ports.inspection import Redrive
@@ -37,7 +37,7 @@ class PubSubHarness(QueueHarness):
         self.opened: list[PubSubQueue] = []
 
     async def create(self) -> None:
-        wire = PubSubWire("admin", fixed(""), self.options)
+        wire = PubSubWire("admin", fixed_credentials(""), self.options)
         await wire.publisher.create_topic(name=self.topic)
         dead = {"dead_letter_topic": self.topic, "max_delivery_attempts": 100}
         request = {"name": self.subscription, "topic": self.topic, "ack_deadline_seconds": 10}
@@ -45,7 +45,7 @@ class PubSubHarness(QueueHarness):
         await wire.close()
 
     async def open(self) -> EventQueue:
-        queue = PubSubQueue("pubsub", self.subscription, fixed(""), self.options)
+        queue = PubSubQueue("pubsub", self.subscription, fixed_credentials(""), self.options)
         self.opened.append(queue)
         return queue
 
@@ -96,7 +96,7 @@ async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(pub
     harness, clock = PubSubHarness(pubsub_server), ManualClock()
     await harness.create()
     options = replace(harness.options, linger=5, lease=60, outstanding=2 * CHUNK)
-    queue = PubSubQueue("pubsub", harness.subscription, fixed(""), options, clock)
+    queue = PubSubQueue("pubsub", harness.subscription, fixed_credentials(""), options, clock)
     await queue.send([Outgoing(b"x")] * (CHUNK + 1))
     held: list[Message] = []
     while len(held) <= CHUNK:

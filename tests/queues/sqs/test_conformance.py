@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skyferry.clouds.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.ports import EventQueue
 from skyferry.queues.sqs.client import SqsOptions, SqsWire
 from skyferry.queues.sqs.queue import SqsQueue
 from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
 from skyferry.testing.servers import LocalStack
 
-ANY = fixed(S3Credentials("any", "any"))
+ANY = fixed_credentials(S3Credentials("any", "any"))
 
 
 class SqsHarness(QueueHarness):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.queues.sqs.test_conformance import ANY, created
 
-from skyferry.clouds.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.clouds.http import Answer
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
@@ -161,7 +161,9 @@ async def test_a_missing_queue_is_an_error_with_a_hint(localstack_server: LocalS
 
 async def test_an_unreachable_service_is_a_queue_error() -> None:
     """As the worker expects it."""
-    queue = SqsQueue("sqs", "q", fixed(S3Credentials("a", "b")), SqsOptions("http://127.0.0.1:9", "eu-west-1"))
+    queue = SqsQueue(
+        "sqs", "q", fixed_credentials(S3Credentials("a", "b")), SqsOptions("http://127.0.0.1:9", "eu-west-1")
+    )
     with pytest.raises(QueueError):
         await queue.receive(1, 0)
     await queue.close()
@@ -199,4 +201,4 @@ def test_a_queue_is_at_amazons_endpoint_of_its_region() -> None:
         ("cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
         ("eusc-de-east-1", "https://sqs.eusc-de-east-1.amazonaws.eu/"),
     ):
-        assert SqsWire("q", "name", fixed(S3Credentials("k", "s")), SqsOptions(region=region)).root == root
+        assert SqsWire("q", "name", fixed_credentials(S3Credentials("k", "s")), SqsOptions(region=region)).root == root

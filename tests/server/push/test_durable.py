@@ -20,7 +20,7 @@ from skyferry.ports import Outgoing
 from skyferry.records import Record
 from skyferry.server import PushEndpoints, create_app
 from skyferry.testing.identity.topic import ARN, sns
-from skyferry.wiring import build, open_queue
+from skyferry.wiring import build_service, open_queue
 
 SECRET = "a-long-and-random-secret"
 BODY = b'{"Records": []}'
@@ -45,7 +45,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def test_it_is_in_the_file_of_its_queue_before_the_answer(settings: Settings) -> None:
-    async with build(settings, Deaf()) as service:
+    async with build_service(settings, Deaf()) as service:
         endpoints = PushEndpoints.from_settings(settings.push, {"S": SECRET}, time.time)
         app = create_app(service, settings.server, CollectorRegistry(), endpoints)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
@@ -59,7 +59,7 @@ async def test_it_is_in_the_file_of_its_queue_before_the_answer(settings: Settin
 
 
 async def test_a_queue_that_is_not_there_takes_nothing(settings: Settings) -> None:
-    async with build(settings, Deaf()) as service:
+    async with build_service(settings, Deaf()) as service:
         with pytest.raises(QueueError, match="queue 'gone' is not configured"):
             await service.accept("gone", [Outgoing(BODY)])
 
@@ -84,7 +84,7 @@ async def test_a_message_of_sns_that_comes_again_is_let_in_again_and_copied_once
         message = topic.message(text=encode_event(replace(event, correlation_id=event.event_id)).decode())
         push = PushSettings(name="s3", kind="sns", topics=(ARN,), endpoint=topic.url)
         for expected in (["transfer.done"], ["transfer.done", "transfer.duplicate"]):
-            async with build(settings, Ear()) as service:
+            async with build_service(settings, Ear()) as service:
                 app = create_app(
                     service, settings.server, CollectorRegistry(), PushEndpoints.from_settings([push], {}, time.time)
                 )

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from tests.server.problem import problem
 from tests.server.served import Service
 
-from skyferry.clouds.identity.exchange import Request
+from skyferry.clouds.identity.exchange import TokenRequest
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import QueueError
@@ -187,7 +187,7 @@ async def test_a_forged_token_keeps_no_true_one_waiting(
     await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services))
     await clock.advance(61)
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         fetching.set()
         await asyncio.Event().wait()
         raise AssertionError

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.server.problem import problem
 from tests.server.served import Service
 
-from skyferry.clouds.identity.exchange import Request
+from skyferry.clouds.identity.exchange import TokenRequest
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
@@ -179,7 +179,7 @@ async def test_the_end_of_a_subscription_is_told_and_not_undone(
 async def test_a_certificate_from_elsewhere_is_not_even_fetched(
     url: str, service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         raise AssertionError(request.url)
 
     monkeypatch.setattr(push_sns, "ask", fetch)
@@ -194,7 +194,7 @@ async def test_at_amazon_the_certificate_of_the_topics_region_is_taken(
 ) -> None:
     topic, asked = Topic(AMAZON, clock.time), []
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         asked.append(request.url)
         return topic.certificate()
 
@@ -213,7 +213,7 @@ async def test_a_certificate_that_is_not_valid_now_proves_nothing(
 ) -> None:
     topic = Topic(AMAZON, clock.time)
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         return topic.certificate(begins=begins, days=days)
 
     monkeypatch.setattr(push_sns, "ask", fetch)
@@ -227,7 +227,7 @@ async def test_a_certificate_that_has_ended_since_proves_nothing_any_more(
     """It is kept; but whoever has its old key may not go on signing."""
     topic = Topic(AMAZON, clock.time)
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         return topic.certificate(begins=-1, days=2)
 
     monkeypatch.setattr(push_sns, "ask", fetch)
@@ -240,7 +240,7 @@ async def test_a_certificate_that_has_ended_since_proves_nothing_any_more(
 async def test_while_the_certificate_cannot_be_fetched_sns_is_told_to_come_again(
     service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         raise ConnectionLost
 
     monkeypatch.setattr(push_sns, "ask", fetch)
@@ -256,7 +256,7 @@ async def test_a_forged_message_keeps_no_true_one_waiting(
     assert (await post(client, topic.message())).status_code == 200
     fetching = asyncio.Event()
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         fetching.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -276,7 +276,7 @@ async def test_forged_messages_make_few_requests_however_many_come(
     """And none of them is an error of ours, for the log."""
     asked: list[str] = []
 
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         asked.append(request.url)
         raise IdentityRefused("HTTP 403")
 
@@ -299,7 +299,7 @@ async def test_forged_messages_make_few_requests_however_many_come(
 async def test_old_messages_and_other_topics_make_no_request(
     service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fetch(request: Request) -> bytes:
+    async def fetch(request: TokenRequest) -> bytes:
         raise AssertionError(request.url)
 
     monkeypatch.setattr(push_sns, "ask", fetch)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from awscrt import checksums as crt
 
-from skyferry.clouds.credentials import Provider, fixed
+from skyferry.clouds.credentials import CredentialsProvider, fixed_credentials
 from skyferry.errors import IdentityRefused, ObjectNotFound, PermissionDenied, StoreError, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import CopySource, Precondition
@@ -53,7 +53,7 @@ async def script() -> AsyncIterator[Script]:
     assert not script.answers, "an answer that was planned was not asked for"
 
 
-def renewing(asked: list[str]) -> Provider[str]:
+def renewing(asked: list[str]) -> CredentialsProvider[str]:
     """Tokens that have a successor each."""
 
     async def give(*, stale: str = "") -> str:
@@ -70,7 +70,7 @@ def refused(status: int, code: str) -> tuple[int, dict[str, str]]:
 @pytest.fixture
 async def store(script: Script) -> AsyncIterator[AzureStore]:
     options = AzureOptions(script.url, encryption_scope="secret")
-    store = AzureStore("azure", "c", options, fixed("token"))
+    store = AzureStore("azure", "c", options, fixed_credentials("token"))
     yield store
     await store.close()
 

@@ -10,8 +10,8 @@ from aiohttp import web
 from tests.stores.delayed_proxy import ENDS, Door, carry
 
 from skyferry.clouds.azure import SharedKey, authorization
-from skyferry.clouds.identity.build import Surroundings, azure_token
-from skyferry.clouds.identity.refreshing import Renewing
+from skyferry.clouds.identity.build import IdentityContext, azure_token
+from skyferry.clouds.identity.refreshing import RefreshingCredentials
 from skyferry.config.identity import IdentitySettings
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.clock import ManualClock
@@ -47,7 +47,7 @@ async def door(azurite_server: Azurite, services: TokenServices) -> AsyncIterato
 
 
 @pytest.fixture
-async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[Renewing[str]]:
+async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
     """Our own clock is slow, so that nothing is renewed ahead: each token ends at the worst moment."""
     settings = IdentitySettings(
         kind="federated",
@@ -57,13 +57,13 @@ async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[
         client_id=CLIENT,
         endpoint=services.entra,
     )
-    provider = azure_token(settings, Surroundings("azure", ours, {}))
+    provider = azure_token(settings, IdentityContext("azure", ours, {}))
     yield provider
     await provider.close()
 
 
 @pytest.fixture
-async def store(azurite_server: Azurite, door: Door, identity: Renewing[str]) -> AsyncIterator[AzureStore]:
+async def store(azurite_server: Azurite, door: Door, identity: RefreshingCredentials[str]) -> AsyncIterator[AzureStore]:
     place = AzurePlace.on(azurite_server)
     options = replace(place.options, endpoint=f"{door.url}/{azurite_server.account}")
     store = AzureStore("azure", await place.container(), options, identity)

@@ -12,7 +12,7 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient, ContentSettings
 
 from skyferry.clouds.azure import SharedKey
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -106,7 +106,9 @@ async def test_we_read_what_microsoft_s_client_writes(both: Both) -> None:
 
 async def test_a_wrong_key_is_denied_with_a_hint(both: Both, azurite_server: Azurite) -> None:
     wrong = base64.b64encode(b"wrong").decode()
-    store = replace(both.place, credential=fixed(SharedKey(azurite_server.account, wrong))).store(both.container)
+    store = replace(both.place, credential=fixed_credentials(SharedKey(azurite_server.account, wrong))).store(
+        both.container
+    )
     for ask in (store.head("k"), store.read("k", 0, 1), store.write("k", b"x", BARE, Checksums())):
         with pytest.raises(
             PermissionDenied, match="give this identity the role"
@@ -270,7 +272,10 @@ async def test_a_copy_keeps_the_md5_and_goes_to_another_container(both: Both) ->
 
 def test_only_stores_with_one_credential_copy_from_each_other() -> None:
     options = AzureOptions("https://a.blob.core.windows.net")
-    one, two = AzureStore("1", "c", options, fixed("t")), AzureStore("2", "c", options, fixed("t"))
+    one, two = (
+        AzureStore("1", "c", options, fixed_credentials("t")),
+        AzureStore("2", "c", options, fixed_credentials("t")),
+    )
     assert one.copy_source is not None
     assert two.copy_source is not None
     assert one.copy_source.scope != two.copy_source.scope
@@ -278,11 +283,14 @@ def test_only_stores_with_one_credential_copy_from_each_other() -> None:
 
 def test_where_a_container_is() -> None:
     options = AzureOptions("https://a.blob.core.windows.net/")
-    assert AzureWire("s", "c", fixed(""), options).url("k /ü") == "https://a.blob.core.windows.net/c/k%20/%C3%BC"
-    assert AzureWire("s", "$root", fixed(""), options).root == "https://a.blob.core.windows.net/%24root"
+    assert (
+        AzureWire("s", "c", fixed_credentials(""), options).url("k /ü")
+        == "https://a.blob.core.windows.net/c/k%20/%C3%BC"
+    )
+    assert AzureWire("s", "$root", fixed_credentials(""), options).root == "https://a.blob.core.windows.net/%24root"
     for endpoint in ("", "a.blob.core.windows.net", "ftp://a"):
         with pytest.raises(ConfigError, match="as in https://ACCOUNT"):
-            AzureStore("s", "c", AzureOptions(endpoint), fixed(""))
+            AzureStore("s", "c", AzureOptions(endpoint), fixed_credentials(""))
 
 
 async def test_a_key_that_azure_would_change_is_refused(both: Both) -> None:

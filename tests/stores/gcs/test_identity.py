@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from tests.stores.delayed_proxy import ENDS, LIFE, Door, carry
 
-from skyferry.clouds.credentials import fixed
-from skyferry.clouds.identity.build import Surroundings, google_token
-from skyferry.clouds.identity.refreshing import Renewing
+from skyferry.clouds.credentials import fixed_credentials
+from skyferry.clouds.identity.build import IdentityContext, google_token
+from skyferry.clouds.identity.refreshing import RefreshingCredentials
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, InternalError
 from skyferry.stores.gcs.client import GcsOptions
@@ -47,7 +47,7 @@ async def door(fake: GcsFake, services: TokenServices) -> AsyncIterator[Door]:
 
 
 @pytest.fixture
-async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[Renewing[str]]:
+async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
     """Our own clock is slow, so that nothing is renewed ahead: each token ends at the worst moment."""
     settings = IdentitySettings(
         kind="federated",
@@ -60,14 +60,14 @@ async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[
         endpoint=services.google,
         iam_endpoint=services.google,
     )
-    provider = google_token(settings, Surroundings("gcs", ours, {}))
+    provider = google_token(settings, IdentityContext("gcs", ours, {}))
     yield provider
     await provider.close()
 
 
 @pytest.fixture
-async def store(fake: GcsFake, door: Door, identity: Renewing[str]) -> AsyncIterator[GcsStore]:
-    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed("")).bucket()
+async def store(fake: GcsFake, door: Door, identity: RefreshingCredentials[str]) -> AsyncIterator[GcsStore]:
+    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed_credentials("")).bucket()
     store = GcsStore("gcs", bucket, identity, GcsOptions(endpoint=door.url))
     yield store
     await store.close()
@@ -82,10 +82,10 @@ async def test_a_transfer_outlives_its_tokens(
 
 
 async def test_so_does_a_resumable_upload(
-    fake: GcsFake, door: Door, identity: Renewing[str], clock: ManualClock, ours: ManualClock
+    fake: GcsFake, door: Door, identity: RefreshingCredentials[str], clock: ManualClock, ours: ManualClock
 ) -> None:
     """Each of its requests bears a token, too."""
-    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed("")).bucket()
+    bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed_credentials("")).bucket()
     store = GcsStore("gcs", bucket, identity, GcsOptions(endpoint=door.url, uploads="resumable"))
     piece, data, parts = bytes(PART), bytes(PART) * 3, []
     upload = await store.start_upload("k", len(data), PART, BARE)

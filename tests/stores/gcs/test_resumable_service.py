@@ -34,7 +34,7 @@ from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
 from skyferry.testing.store_cases.place import noise
-from skyferry.wiring import Opener, build
+from skyferry.wiring import Opener, build_service
 
 DATA = noise(12 * MIB + 77)  # 5, 5, 2 MiB, and what comes with the end
 REFUSED = b'{"error": {"message": "no", "errors": [{"reason": "conditionNotMet"}]}}'
@@ -66,7 +66,7 @@ class World:
         queue = opener.queue()
         await queue.send([Outgoing(event(configured, "a", "big"))])
         await queue.close()
-        async with build(configured, self) as service:
+        async with build_service(configured, self) as service:
             await service.run(until_idle=True)
         ledger = opener.ledger()
         [row] = (await ledger.transfers(Filter())).items

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from awscrt import checksums as crt
 
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -374,7 +374,7 @@ async def test_a_service_without_checksums_is_not_asked_for_them(
 async def test_where_the_requester_pays_every_request_says_so(broken: Broken) -> None:
     """And no store that does not say it copies from there by itself."""
     options = replace(broken.place.options, endpoint=broken.proxy.url, requester_pays=True)
-    who = fixed(await broken.place.credentials())
+    who = fixed_credentials(await broken.place.credentials())
     store = S3Store("s3", broken.bucket, who, options)
     await store.write("k", DATA, MARKED, crc(DATA))
     await store.read("k", 0, 10)

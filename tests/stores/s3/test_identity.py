@@ -11,8 +11,8 @@ import pytest
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import S3Credentials
-from skyferry.clouds.identity.build import Surroundings, aws_credentials
-from skyferry.clouds.identity.refreshing import Renewing
+from skyferry.clouds.identity.build import IdentityContext, aws_credentials
+from skyferry.clouds.identity.refreshing import RefreshingCredentials
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, PermissionDenied
 from skyferry.stores.s3.store import S3Store
@@ -29,10 +29,10 @@ PARTS = 4
 
 
 @pytest.fixture
-async def identity(services: TokenServices) -> AsyncIterator[Renewing[S3Credentials]]:
+async def identity(services: TokenServices) -> AsyncIterator[RefreshingCredentials[S3Credentials]]:
     """A role at AWS, assumed from Google."""
     settings = IdentitySettings(kind="federated", token="google", role_arn=ROLE, endpoint=services.aws)
-    around = Surroundings("s3", SystemClock(), {"GCE_METADATA_HOST": services.host})
+    around = IdentityContext("s3", SystemClock(), {"GCE_METADATA_HOST": services.host})
     provider = aws_credentials(settings, around)
     yield provider
     await provider.close()
@@ -45,7 +45,9 @@ async def proxy(localstack_s3: S3Place) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-async def store(localstack_s3: S3Place, proxy: FaultProxy, identity: Renewing[S3Credentials]) -> AsyncIterator[S3Store]:
+async def store(
+    localstack_s3: S3Place, proxy: FaultProxy, identity: RefreshingCredentials[S3Credentials]
+) -> AsyncIterator[S3Store]:
     options = replace(localstack_s3.options, endpoint=proxy.url)
     store = S3Store("s3", await localstack_s3.bucket(), identity, options)
     yield store
@@ -115,7 +117,7 @@ async def test_a_key_that_was_rotated_in_its_file_is_read_again(radosgw_s3: S3Pl
     key.write_text("nobody")
     secret.write_text(radosgw_s3.secret_key)
     settings = IdentitySettings(kind="static", key_file=key, secret_file=secret)
-    provider = aws_credentials(settings, Surroundings("s3", clock, {}))
+    provider = aws_credentials(settings, IdentityContext("s3", clock, {}))
     store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
     for _ in range(2):
         with pytest.raises(IdentityRefused, match="does not exist here"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from awscrt import checksums as crt
 
-from skyferry.clouds.credentials import S3Credentials, fixed
+from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -221,7 +221,7 @@ def test_where_a_bucket_is() -> None:
 def test_a_directory_bucket_is_refused_before_it_is_asked() -> None:
     """It wants sessions, lists in no order and keeps no versions."""
     with pytest.raises(ConfigError, match="general purpose"):
-        S3Store("s3", "fast--use1-az4--x-s3", fixed(S3Credentials("k", "s")), S3Options())
+        S3Store("s3", "fast--use1-az4--x-s3", fixed_credentials(S3Credentials("k", "s")), S3Options())
 
 
 def test_a_service_that_is_not_known_is_a_fault_of_the_configuration() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skyferry.config.renamed import COMMAND_OPTIONS, UNTIL
+from skyferry.config.reading.renamed import COMMAND_OPTIONS, UNTIL
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The configuration; without one, the embedded default.")
@@ -42,7 +42,7 @@ def moment(text: str) -> float | None:
     import time
     from datetime import datetime
 
-    from skyferry.config.units import duration
+    from skyferry.config.units import parse_duration
 
     if not text:
         return None
@@ -51,17 +51,17 @@ def moment(text: str) -> float | None:
     except ValueError:
         pass
     try:
-        return time.time() - float(str(duration(text)))
+        return time.time() - float(str(parse_duration(text)))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
 
 
 def span_of(text: str) -> float:
     """Parse a duration such as "5m"; the result is in seconds."""
-    from skyferry.config.units import duration
+    from skyferry.config.units import parse_duration
 
     try:
-        return float(str(duration(text)))
+        return float(str(parse_duration(text)))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from skyferry.clouds.credentials import S3Credentials
-from skyferry.clouds.identity.exchange import Request, ask, refused
-from skyferry.clouds.identity.extras import needs
-from skyferry.clouds.identity.policy import long_lived
-from skyferry.clouds.identity.refreshing import Fresh, Obtain
-from skyferry.clouds.identity.token_sources import Source
+from skyferry.clouds.identity.exchange import TokenRequest, make_refusal, request_token
+from skyferry.clouds.identity.extras import require_extra
+from skyferry.clouds.identity.policy import refuse_long_lived_key
+from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
+from skyferry.clouds.identity.token_sources import TokenSource
 from skyferry.clouds.regions import sts
 from skyferry.errors import ConnectionLost, StoreUnavailable
 
@@ -25,7 +25,7 @@ GOOGLE_HEADER = "x-goog-cloud-target-resource"
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class AssumedRole:
     """A role, and how it is assumed."""
 
     arn: str
@@ -40,13 +40,13 @@ class Role:
         return self.endpoint or sts(self.region)
 
 
-def web_identity(role: Role, source: Source) -> Obtain[S3Credentials]:
+def assume_role(role: AssumedRole, source: TokenSource) -> Obtain[S3Credentials]:
     """AssumeRoleWithWebIdentity: credentials of the role for a token that its trust policy takes. Nothing is signed.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
     """
 
-    async def obtain() -> Fresh[S3Credentials]:
+    async def obtain() -> IssuedCredentials[S3Credentials]:
         token = await source()
         form = {
             "Action": "AssumeRoleWithWebIdentity",
@@ -56,12 +56,12 @@ def web_identity(role: Role, source: Source) -> Obtain[S3Credentials]:
             "DurationSeconds": str(round(role.lifetime)),
             "WebIdentityToken": token,
         }
-        return _assumed(await ask(Request(role.url, STS, form=form, secrets=(token,))))
+        return _assumed(await request_token(TokenRequest(role.url, STS, form=form, secrets=(token,))))
 
     return obtain
 
 
-def _assumed(body: bytes) -> Fresh[S3Credentials]:
+def _assumed(body: bytes) -> IssuedCredentials[S3Credentials]:
     """The credentials in the answer of STS."""
     try:
         found = ElementTree.fromstring(body).find(".//{*}Credentials")  # noqa: S314 - AWS over TLS, of 2xx
@@ -74,16 +74,16 @@ def _assumed(body: bytes) -> Fresh[S3Credentials]:
     )
     if not (key and secret and token and end):
         raise StoreUnavailable("the answer's credentials are not whole", where=STS)
-    return Fresh(S3Credentials(key, secret, token), key, datetime.fromisoformat(end).timestamp())
+    return IssuedCredentials(S3Credentials(key, secret, token), key, datetime.fromisoformat(end).timestamp())
 
 
-def chain() -> Obtain[S3Credentials]:
+def botocore_chain() -> Obtain[S3Credentials]:
     """What botocore finds: web identity, IRSA, pod identity, instance and container roles, SSO. Long-lived keys are refused.
 
     A new session each time: what botocore keeps for itself may be what a service has just called expired.
     """
 
-    async def obtain() -> Fresh[S3Credentials]:
+    async def obtain() -> IssuedCredentials[S3Credentials]:
         return await asyncio.to_thread(_found)
 
     return obtain
@@ -91,12 +91,12 @@ def chain() -> Obtain[S3Credentials]:
 
 def _session() -> Any:
     """A botocore session that may block."""
-    with needs("s3", "the identity of this machine at AWS"):
+    with require_extra("s3", "the identity of this machine at AWS"):
         import botocore.session  # type: ignore[import-untyped]  # no stubs are published with it
     return botocore.session.get_session()
 
 
-def _found() -> Fresh[S3Credentials]:
+def _found() -> IssuedCredentials[S3Credentials]:
     session = _session()
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]  # as above
     from botocore.exceptions import ConnectionError as Unreachable
@@ -107,14 +107,16 @@ def _found() -> Fresh[S3Credentials]:
     except (HTTPClientError, Unreachable) as broken:
         raise ConnectionLost(type(broken).__name__, where="AWS credentials") from broken
     except (BotoCoreError, ClientError) as error:
-        raise refused(str(error), "AWS credentials") from None
+        raise make_refusal(str(error), "AWS credentials") from None
     if frozen is None or not frozen.access_key:
-        raise refused("this machine has no identity at AWS", "AWS credentials", hint=FIND)
+        raise make_refusal("this machine has no identity at AWS", "AWS credentials", hint=FIND)
     if not frozen.token:
-        raise long_lived("aws", f"the access key that botocore found ({credentials.method})")
+        raise refuse_long_lived_key("aws", f"the access key that botocore found ({credentials.method})")
     end = getattr(credentials, "_expiry_time", None)  # botocore tells it nowhere else
     expires = end.timestamp() if isinstance(end, datetime) else float("inf")
-    return Fresh(S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires)
+    return IssuedCredentials(
+        S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires
+    )
 
 
 FIND = (
@@ -123,7 +125,7 @@ FIND = (
 )
 
 
-def from_aws(identity: Obtain[S3Credentials], audience: str, region: str, endpoint: str = "") -> Source:
+def token_from_aws(identity: Obtain[S3Credentials], audience: str, region: str, endpoint: str = "") -> TokenSource:
     """A token of AWS STS for another cloud (GetWebIdentityToken; outbound federation is enabled once per account).
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html
@@ -144,26 +146,26 @@ def _issued(credentials: S3Credentials, audience: str, region: str, endpoint: st
         client = session.create_client("sts", region_name=region, endpoint_url=endpoint or None)
         answer = client.get_web_identity_token(Audience=[audience], SigningAlgorithm="RS256", DurationSeconds=300)
     except (BotoCoreError, ClientError) as error:
-        raise refused(str(error), STS, (credentials.secret_key, credentials.token)) from None
+        raise make_refusal(str(error), STS, (credentials.secret_key, credentials.token)) from None
     client.close()
     return str(answer["WebIdentityToken"])
 
 
-def signed_identity(identity: Obtain[S3Credentials], audience: str, region: str) -> Source:
+def sign_identity(identity: Obtain[S3Credentials], audience: str, region: str) -> TokenSource:
     """A GetCallerIdentity, signed and not sent, which proves to Google's STS who we are at AWS.
 
     https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token (aws4_request)
     """
 
     async def give() -> str:
-        return signed_caller((await identity()).value, audience, region)
+        return sign_caller_identity((await identity()).value, audience, region)
 
     return give
 
 
-def signed_caller(credentials: S3Credentials, audience: str, region: str) -> str:
+def sign_caller_identity(credentials: S3Credentials, audience: str, region: str) -> str:
     """The request as Google wants it."""
-    with needs("s3", "the identity of AWS at Google"):
+    with require_extra("s3", "the identity of AWS at Google"):
         from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # no stubs are published with it
         from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # as above
         from botocore.credentials import Credentials  # type: ignore[import-untyped]  # as above

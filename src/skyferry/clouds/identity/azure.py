@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.clouds.identity.exchange import Request, ask, document, life, refused, text
-from skyferry.clouds.identity.extras import needs
-from skyferry.clouds.identity.refreshing import Fresh, Obtain
-from skyferry.clouds.identity.token_sources import Source, from_file
+from skyferry.clouds.identity.exchange import (
+    TokenRequest,
+    make_refusal,
+    parse_json,
+    read_lifetime,
+    read_member,
+    request_token,
+)
+from skyferry.clouds.identity.extras import require_extra
+from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
+from skyferry.clouds.identity.token_sources import TokenSource, token_from_file
 from skyferry.errors import ConfigError
 
 ENTRA = "Microsoft Entra"
@@ -28,13 +35,13 @@ class Application:
     endpoint: str = LOGIN
 
 
-def exchanged(application: Application, source: Source, scope: str = STORAGE) -> Obtain[str]:
+def exchange_at_entra(application: Application, source: TokenSource, scope: str = STORAGE) -> Obtain[str]:
     """An access token for a token of another issuer, as a federated client assertion. This is workload identity, too.
 
     https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow, third case
     """
 
-    async def obtain() -> Fresh[str]:
+    async def obtain() -> IssuedCredentials[str]:
         token = await source()
         form = {
             "grant_type": "client_credentials",
@@ -44,31 +51,31 @@ def exchanged(application: Application, source: Source, scope: str = STORAGE) ->
             "scope": scope,
         }
         url = f"{application.endpoint.rstrip('/')}/{application.tenant}/oauth2/v2.0/token"
-        answer = document(await ask(Request(url, ENTRA, form=form, secrets=(token,))), ENTRA)
-        given = text(answer, "access_token", ENTRA)
-        return Fresh(given, given, life=life(answer))
+        answer = parse_json(await request_token(TokenRequest(url, ENTRA, form=form, secrets=(token,))), ENTRA)
+        given = read_member(answer, "access_token", ENTRA)
+        return IssuedCredentials(given, given, life=read_lifetime(answer))
 
     return obtain
 
 
-def workload(env: Mapping[str, str], endpoint: str = "") -> tuple[Application, Source] | None:
+def workload_identity(env: Mapping[str, str], endpoint: str = "") -> tuple[Application, TokenSource] | None:
     """What AKS gives a pod (azwi's webhook): who it is, and its token. None elsewhere."""
     names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
     tenant, client, path = (env.get(name, "") for name in names)
     if not (tenant and client and path):
         return None
     authority = endpoint or env.get("AZURE_AUTHORITY_HOST") or LOGIN
-    return Application(tenant, client, authority), from_file(Path(path))
+    return Application(tenant, client, authority), token_from_file(Path(path))
 
 
-def machine(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
+def machine_identity(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
     """The managed identity of this machine, else a person's login (az, azd), by azure-identity.
 
     A new credential each time: what the SDK keeps may be what a service has just called expired.
     """
 
-    async def obtain() -> Fresh[str]:
-        with needs("azure", "the identity of this machine at Azure"):
+    async def obtain() -> IssuedCredentials[str]:
+        with require_extra("azure", "the identity of this machine at Azure"):
             from azure.core.exceptions import AzureError
             from azure.identity.aio import (
                 AzureCliCredential,
@@ -82,17 +89,21 @@ def machine(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
                 found = await asyncio.wait_for(chain.get_token(scope), 30)
         except (AzureError, ValueError, TimeoutError) as error:
             hint = "give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
-            raise refused(str(error) or type(error).__name__, ENTRA, hint=hint) from None
-        return Fresh(found.token, found.token, float(found.expires_on))
+            raise make_refusal(str(error) or type(error).__name__, ENTRA, hint=hint) from None
+        return IssuedCredentials(found.token, found.token, float(found.expires_on))
 
     return obtain
 
 
-def from_azure(audience: str, env: Mapping[str, str], client_id: str = "") -> Source:
+def token_from_azure(audience: str, env: Mapping[str, str], client_id: str = "") -> TokenSource:
     """A token of Entra for this machine's identity, for another cloud. `audience` is the URI of an application there."""
     scope = audience if audience.endswith("/.default") else f"{audience}/.default"
-    found = workload(env)
-    obtain = exchanged(*found, scope) if found else machine(client_id or env.get("AZURE_CLIENT_ID", ""), scope)
+    found = workload_identity(env)
+    obtain = (
+        exchange_at_entra(*found, scope)
+        if found
+        else machine_identity(client_id or env.get("AZURE_CLIENT_ID", ""), scope)
+    )
 
     async def give() -> str:
         return (await obtain()).value
@@ -100,7 +111,7 @@ def from_azure(audience: str, env: Mapping[str, str], client_id: str = "") -> So
     return give
 
 
-def application(tenant: str, client: str, env: Mapping[str, str], endpoint: str = "") -> Application:
+def federated_application(tenant: str, client: str, env: Mapping[str, str], endpoint: str = "") -> Application:
     """As configured, else of the environment. Raises ConfigError where neither says who it is."""
     tenant, client = tenant or env.get("AZURE_TENANT_ID", ""), client or env.get("AZURE_CLIENT_ID", "")
     if not (tenant and client):

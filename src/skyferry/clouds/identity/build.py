@@ -14,8 +14,8 @@ from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity import aws, azure, google
 from skyferry.clouds.identity import token_sources as sources
 from skyferry.clouds.identity.files import FileWatch
-from skyferry.clouds.identity.policy import require_tls, secret
-from skyferry.clouds.identity.refreshing import Fresh, Obtain, Renewing
+from skyferry.clouds.identity.policy import read_secret, require_tls
+from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain, RefreshingCredentials
 from skyferry.clouds.regions import region_of
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import ConfigError, SkyferryError
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class IdentityContext:
     """What an identity is made in."""
 
     name: str  # of the store or queue, for errors
@@ -33,33 +33,33 @@ class Surroundings:
     env: Mapping[str, str] = field(repr=False)
     failed: Callable[[SkyferryError], None] = lambda error: None  # hears of each renewal that fails
 
-    def renewing(self, obtain: Obtain[T], files: FileWatch | None = None) -> Renewing[T]:
+    def renewing(self, obtain: Obtain[T], files: FileWatch | None = None) -> RefreshingCredentials[T]:
         """A provider of it; obtained anew when `files` have changed."""
         outdated = files.outdated if files else None
-        return Renewing(self.name, obtain, self.clock, failed=self.failed, outdated=outdated)
+        return RefreshingCredentials(self.name, obtain, self.clock, failed=self.failed, outdated=outdated)
 
-    def reread(self, read: Callable[[], T], name: Callable[[T], str], *paths: Path | None) -> Renewing[T]:
+    def reread(self, read: Callable[[], T], name: Callable[[T], str], *paths: Path | None) -> RefreshingCredentials[T]:
         """A provider of what `read` finds in files: read at once, for a secret that is missing is a fault of the configuration;
         and again when they have changed, or when a service does not know it any more.
         """
         files = FileWatch([path for path in paths if path])
         read()
 
-        def look() -> Fresh[T]:
+        def look() -> IssuedCredentials[T]:
             stamp = files.stamp()
             found = read()
             files.read(stamp)
-            return Fresh(found, name(found))
+            return IssuedCredentials(found, name(found))
 
-        async def obtain() -> Fresh[T]:
+        async def obtain() -> IssuedCredentials[T]:
             return await asyncio.to_thread(look)
 
         return self.renewing(obtain, files)
 
 
-def aws_credentials(settings: IdentitySettings, around: Surroundings) -> Renewing[S3Credentials]:
+def aws_credentials(settings: IdentitySettings, around: IdentityContext) -> RefreshingCredentials[S3Credentials]:
     """For S3, SQS and what speaks like them. Raises ConfigError."""
-    check(settings, around.env)
+    check_token_endpoints(settings, around.env)
     if settings.kind == "anonymous":
         raise ConfigError("anonymous is no identity at S3", where=around.name, hint="set identity.kind: static or auto")
     if settings.kind == "static":
@@ -69,56 +69,58 @@ def aws_credentials(settings: IdentitySettings, around: Surroundings) -> Renewin
 
 
 def google_token(
-    settings: IdentitySettings, around: Surroundings, scopes: tuple[str, ...] = google.SCOPES
-) -> Renewing[str]:
+    settings: IdentitySettings, around: IdentityContext, scopes: tuple[str, ...] = google.SCOPES
+) -> RefreshingCredentials[str]:
     """A bearer token for Cloud Storage and Pub/Sub. Raises ConfigError."""
-    check(settings, around.env)
+    check_token_endpoints(settings, around.env)
     if settings.kind == "anonymous":
         return around.renewing(_anonymous)
     if settings.kind == "static":
         if settings.secret_file is None:
             raise ConfigError("static at Google needs identity.secret_file, a service account's key", where=around.name)
         files = FileWatch([settings.secret_file])
-        return around.renewing(_after(files, google.of_key(settings.secret_file, scopes)), files)
+        return around.renewing(_after(files, google.service_account_key(settings.secret_file, scopes)), files)
     if settings.kind == "auto":
-        return around.renewing(google.default(around.env, scopes))
+        return around.renewing(google.default_credentials(around.env, scopes))
     pool = _pool(settings, around.name)
     if settings.token == "aws" and not settings.audience:  # noqa: S105 - no secret
         _check_aws(settings, around.env)
-        signed = aws.signed_identity(aws.chain(), pool.resource, _region(settings, around.env))
-        return around.renewing(google.exchanged(pool, signed, google.AWS4, scopes))
+        signed = aws.sign_identity(aws.botocore_chain(), pool.resource, _region(settings, around.env))
+        return around.renewing(google.exchange_at_google(pool, signed, google.AWS4, scopes))
     source = _source(settings, around, settings.audience or pool.audience)
-    return around.renewing(google.exchanged(pool, source, google.JWT, scopes))
+    return around.renewing(google.exchange_at_google(pool, source, google.JWT, scopes))
 
 
-def azure_token(settings: IdentitySettings, around: Surroundings, scope: str = azure.STORAGE) -> Renewing[str]:
+def azure_token(
+    settings: IdentitySettings, around: IdentityContext, scope: str = azure.STORAGE
+) -> RefreshingCredentials[str]:
     """A bearer token for Blob and Queue Storage. Raises ConfigError. For identity.kind static see `azure_key`."""
-    check(settings, around.env)
+    check_token_endpoints(settings, around.env)
     if settings.kind in ("anonymous", "static"):
         raise ConfigError(
             f"{settings.kind} is no token", where=around.name, hint="set identity.kind: auto or federated"
         )
     if settings.kind == "federated":
-        application = azure.application(settings.tenant_id, settings.client_id, around.env, settings.endpoint)
+        application = azure.federated_application(settings.tenant_id, settings.client_id, around.env, settings.endpoint)
         source = _source(settings, around, settings.audience or azure.AUDIENCE)
-        return around.renewing(azure.exchanged(application, source, scope))
-    found = azure.workload(around.env, settings.endpoint)
+        return around.renewing(azure.exchange_at_entra(application, source, scope))
+    found = azure.workload_identity(around.env, settings.endpoint)
     if found:
-        return around.renewing(azure.exchanged(*found, scope))
-    return around.renewing(azure.machine(settings.client_id or around.env.get("AZURE_CLIENT_ID", ""), scope))
+        return around.renewing(azure.exchange_at_entra(*found, scope))
+    return around.renewing(azure.machine_identity(settings.client_id or around.env.get("AZURE_CLIENT_ID", ""), scope))
 
 
-def azure_key(settings: IdentitySettings, around: Surroundings, account: str) -> Renewing[SharedKey]:
+def azure_key(settings: IdentitySettings, around: IdentityContext, account: str) -> RefreshingCredentials[SharedKey]:
     """The shared key of a storage account, where identity.kind is static. Raises ConfigError."""
 
     def read() -> SharedKey:
         name = settings.secret_env or "AZURE_STORAGE_KEY"
-        return SharedKey(account, secret(around.env, name, settings.secret_file, "account key"))
+        return SharedKey(account, read_secret(around.env, name, settings.secret_file, "account key"))
 
     return around.reread(read, lambda key: key.key, settings.secret_file)
 
 
-def check(settings: IdentitySettings, env: Mapping[str, str]) -> None:
+def check_token_endpoints(settings: IdentitySettings, env: Mapping[str, str]) -> None:
     """Raises ConfigError for an endpoint without TLS."""
     named = (env.get("AWS_ENDPOINT_URL_STS", ""), env.get("AZURE_AUTHORITY_HOST", ""))
     for url in (settings.endpoint, settings.iam_endpoint, settings.token_url, *named):
@@ -132,32 +134,32 @@ def _check_aws(settings: IdentitySettings, env: Mapping[str, str]) -> None:
         require_tls(url, allow_http=settings.allow_http)
 
 
-def _aws(settings: IdentitySettings, around: Surroundings) -> Obtain[S3Credentials]:
+def _aws(settings: IdentitySettings, around: IdentityContext) -> Obtain[S3Credentials]:
     _check_aws(settings, around.env)
     if settings.kind == "auto":
-        return aws.chain()
+        return aws.botocore_chain()
     if not settings.role_arn:
         raise ConfigError("a federated identity at AWS needs identity.role_arn", where=around.name)
-    role = aws.Role(
+    role = aws.AssumedRole(
         arn=settings.role_arn,
         session_name=settings.session_name,
         lifetime=settings.lifetime,
         region=_region(settings, around.env),
         endpoint=settings.endpoint,
     )
-    return aws.web_identity(role, _source(settings, around, settings.audience or "sts.amazonaws.com"))
+    return aws.assume_role(role, _source(settings, around, settings.audience or "sts.amazonaws.com"))
 
 
 def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> S3Credentials:
-    key = secret(env, settings.key_env, settings.key_file, "access key")
+    key = read_secret(env, settings.key_env, settings.key_file, "access key")
     secret_env = settings.secret_env or "AWS_SECRET_ACCESS_KEY"
-    return S3Credentials(key, secret(env, secret_env, settings.secret_file, "secret key"))
+    return S3Credentials(key, read_secret(env, secret_env, settings.secret_file, "secret key"))
 
 
 def _after(files: FileWatch, obtain: Obtain[T]) -> Obtain[T]:
     """The same, which remembers how the files were when it read them."""
 
-    async def watched() -> Fresh[T]:
+    async def watched() -> IssuedCredentials[T]:
         stamp = await asyncio.to_thread(files.stamp)
         fresh = await obtain()
         files.read(stamp)
@@ -166,8 +168,8 @@ def _after(files: FileWatch, obtain: Obtain[T]) -> Obtain[T]:
     return watched
 
 
-async def _anonymous() -> Fresh[str]:
-    return Fresh("", "anonymous")
+async def _anonymous() -> IssuedCredentials[str]:
+    return IssuedCredentials("", "anonymous")
 
 
 def _pool(settings: IdentitySettings, name: str) -> google.Pool:
@@ -187,24 +189,24 @@ def _pool(settings: IdentitySettings, name: str) -> google.Pool:
     )
 
 
-def _source(settings: IdentitySettings, around: Surroundings, audience: str) -> sources.Source:
+def _source(settings: IdentitySettings, around: IdentityContext, audience: str) -> sources.TokenSource:
     """Where the token to be exchanged comes from."""
     match settings.token:
         case "file":
-            return sources.from_file(settings.token_file or Path())
+            return sources.token_from_file(settings.token_file or Path())
         case "url":
-            return sources.from_url(settings.token_url)
+            return sources.token_from_url(settings.token_url)
         case "google" if settings.service_account:
             endpoint = settings.iam_endpoint or google.IAM_URL
-            return google.id_token(google.default(around.env), settings.service_account, audience, endpoint)
+            return google.id_token(google.default_credentials(around.env), settings.service_account, audience, endpoint)
         case "google":
-            return sources.from_google(audience, around.env)
+            return sources.token_from_google(audience, around.env)
         case "aws":
             _check_aws(settings, around.env)
             endpoint = around.env.get("AWS_ENDPOINT_URL_STS", "")
-            return aws.from_aws(aws.chain(), audience, _region(settings, around.env), endpoint)
+            return aws.token_from_aws(aws.botocore_chain(), audience, _region(settings, around.env), endpoint)
         case "azure":
-            return azure.from_azure(audience, around.env, settings.client_id)
+            return azure.token_from_azure(audience, around.env, settings.client_id)
 
 
 def _region(settings: IdentitySettings, env: Mapping[str, str]) -> str:

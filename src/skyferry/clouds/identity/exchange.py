@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.extras import require_extra
 from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.redaction import redact_values
 
@@ -53,7 +53,7 @@ HINTS: Sequence[tuple[str, str]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TokenRequest:
     """What is sent to a token service: a POST of `form` or `json`, else a GET."""
 
     url: str
@@ -65,11 +65,11 @@ class Request:
     local: bool = False  # to this machine's own metadata: by no proxy
 
 
-async def ask(request: Request) -> bytes:
+async def request_token(request: TokenRequest) -> bytes:
     """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it: one that answers with
     more than ANSWER bytes is none.
     """
-    with needs("s3", request.who):  # here, because who stays on local disks has no need of it
+    with require_extra("s3", request.who):  # here, because who stays on local disks has no need of it
         import aiohttp
 
         from skyferry.clouds.http import proxy_of, retry_after
@@ -107,13 +107,13 @@ async def _bounded(answer: ClientResponse, who: str) -> bytes:
     return bytes(body)
 
 
-def _refusal(status: int, body: bytes, request: Request, wait: float | None) -> SkyferryError:
+def _refusal(status: int, body: bytes, request: TokenRequest, wait: float | None) -> SkyferryError:
     """`wait` is what the service asks for, in seconds."""
     if status == 429:
         return Throttled(where=request.who, retry_after=wait)
     if status >= 500:
         return StoreUnavailable(f"HTTP {status}", where=request.who, retry_after=wait)
-    return refused(_said(body) or f"HTTP {status}", request.who, request.secrets)
+    return make_refusal(_said(body) or f"HTTP {status}", request.who, request.secrets)
 
 
 def _said(body: bytes) -> str:
@@ -130,14 +130,14 @@ def _said(body: bytes) -> str:
     return f"{error} {found.get('error_description', '')}"
 
 
-def refused(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
+def make_refusal(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
     """With a hint, if the words are known, and without the secrets, if they are repeated."""
     said = redact_values(said.encode(), [secret.encode() for secret in secrets if secret]).decode(errors="replace")
     hint = hint or next((hint for words, hint in HINTS if words.lower() in said.lower()), "")
     return IdentityRefused(" ".join(said.split())[:500], where=who, hint=hint)
 
 
-def document(body: bytes, who: str) -> Mapping[str, Any]:
+def parse_json(body: bytes, who: str) -> Mapping[str, Any]:
     """A JSON answer. Raises StoreUnavailable: nobody else than a proxy in between answers otherwise."""
     try:
         found = orjson.loads(body)
@@ -148,7 +148,7 @@ def document(body: bytes, who: str) -> Mapping[str, Any]:
     return found
 
 
-def text(document: Mapping[str, Any], name: str, who: str) -> str:
+def read_member(document: Mapping[str, Any], name: str, who: str) -> str:
     """A member that must be there. Raises StoreUnavailable."""
     value = document.get(name)
     if not isinstance(value, str) or not value:
@@ -156,7 +156,7 @@ def text(document: Mapping[str, Any], name: str, who: str) -> str:
     return value
 
 
-def life(document: Mapping[str, Any], name: str = "expires_in") -> float:
+def read_lifetime(document: Mapping[str, Any], name: str = "expires_in") -> float:
     """For how many seconds a token is good (Azure says it as text); an hour, if it is not said."""
     try:
         return float(document.get(name, 3600))

@@ -9,7 +9,7 @@ from skyferry.errors import ConfigError
 
 
 @contextmanager
-def needs(extra: str, what: str) -> Iterator[None]:
+def require_extra(extra: str, what: str) -> Iterator[None]:
     """Around imports: ConfigError with the command that brings them, where they are missing."""
     try:
         yield

@@ -12,11 +12,18 @@ from urllib.parse import quote
 
 import orjson
 
-from skyferry.clouds.identity.exchange import Request, ask, document, life, refused, text
-from skyferry.clouds.identity.extras import needs
-from skyferry.clouds.identity.policy import long_lived
-from skyferry.clouds.identity.refreshing import Fresh, Obtain
-from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, Source, google_metadata
+from skyferry.clouds.identity.exchange import (
+    TokenRequest,
+    make_refusal,
+    parse_json,
+    read_lifetime,
+    read_member,
+    request_token,
+)
+from skyferry.clouds.identity.extras import require_extra
+from skyferry.clouds.identity.policy import refuse_long_lived_key
+from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
+from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, TokenSource, google_metadata_url
 from skyferry.errors import ConfigError, ConnectionLost
 
 STS = "Google STS"
@@ -55,13 +62,13 @@ class Pool:
         return f"https:{self.resource}"
 
 
-def exchanged(pool: Pool, source: Source, kind: str = JWT, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+def exchange_at_google(pool: Pool, source: TokenSource, kind: str = JWT, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
     """An access token for a token of another cloud, of `kind` JWT or AWS4; of the service account, if there is one.
 
     https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token
     """
 
-    async def obtain() -> Fresh[str]:
+    async def obtain() -> IssuedCredentials[str]:
         token = await source()
         form = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -71,41 +78,45 @@ def exchanged(pool: Pool, source: Source, kind: str = JWT, scopes: Sequence[str]
             "subject_token_type": kind,
             "subject_token": token,
         }
-        request = Request(f"{pool.endpoint.rstrip('/')}/v1/token", STS, form=form, secrets=(token,))
-        answer = document(await ask(request), STS)
-        federated = Fresh(text(answer, "access_token", STS), text(answer, "access_token", STS), life=life(answer))
+        request = TokenRequest(f"{pool.endpoint.rstrip('/')}/v1/token", STS, form=form, secrets=(token,))
+        answer = parse_json(await request_token(request), STS)
+        federated = IssuedCredentials(
+            read_member(answer, "access_token", STS),
+            read_member(answer, "access_token", STS),
+            life=read_lifetime(answer),
+        )
         return await _impersonated(pool, federated.value, scopes) if pool.service_account else federated
 
     return obtain
 
 
-async def _impersonated(pool: Pool, token: str, scopes: Sequence[str]) -> Fresh[str]:
+async def _impersonated(pool: Pool, token: str, scopes: Sequence[str]) -> IssuedCredentials[str]:
     """https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken"""
-    request = Request(
+    request = TokenRequest(
         f"{_account(pool.iam_endpoint, pool.service_account)}:generateAccessToken",
         IAM,
         json={"scope": list(scopes), "lifetime": f"{round(pool.lifetime)}s"},
         headers={"authorization": f"Bearer {token}"},
         secrets=(token,),
     )
-    answer = document(await ask(request), IAM)
-    given, end = text(answer, "accessToken", IAM), text(answer, "expireTime", IAM)
-    return Fresh(given, given, datetime.fromisoformat(end).timestamp())
+    answer = parse_json(await request_token(request), IAM)
+    given, end = read_member(answer, "accessToken", IAM), read_member(answer, "expireTime", IAM)
+    return IssuedCredentials(given, given, datetime.fromisoformat(end).timestamp())
 
 
-def id_token(access: Obtain[str], account: str, audience: str, iam_endpoint: str = IAM_URL) -> Source:
+def id_token(access: Obtain[str], account: str, audience: str, iam_endpoint: str = IAM_URL) -> TokenSource:
     """An ID token of a service account that whoever `access` is may impersonate."""
 
     async def give() -> str:
         token = (await access()).value
-        request = Request(
+        request = TokenRequest(
             f"{_account(iam_endpoint, account)}:generateIdToken",
             IAM,
             json={"audience": audience, "includeEmail": True},
             headers={"authorization": f"Bearer {token}"},
             secrets=(token,),
         )
-        return text(document(await ask(request), IAM), "token", IAM)
+        return read_member(parse_json(await request_token(request), IAM), "token", IAM)
 
     return give
 
@@ -114,7 +125,7 @@ def _account(endpoint: str, email: str) -> str:
     return f"{endpoint.rstrip('/')}/v1/projects/-/serviceAccounts/{quote(email, safe='@')}"
 
 
-def default(env: Mapping[str, str], scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+def default_credentials(env: Mapping[str, str], scopes: Sequence[str] = SCOPES) -> Obtain[str]:
     """Application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
 
     https://cloud.google.com/docs/authentication/application-default-credentials
@@ -122,31 +133,35 @@ def default(env: Mapping[str, str], scopes: Sequence[str] = SCOPES) -> Obtain[st
     the key of a service account is refused.
     """
 
-    async def obtain() -> Fresh[str]:
+    async def obtain() -> IssuedCredentials[str]:
         path = await asyncio.to_thread(_default_file, env)
         return await _metadata(env, scopes) if path is None else await asyncio.to_thread(_of_file, path, scopes, False)
 
     return obtain
 
 
-def of_key(path: Path, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+def service_account_key(path: Path, scopes: Sequence[str] = SCOPES) -> Obtain[str]:
     """Tokens of a service account by its key: long-lived, so only where identity.kind is static."""
 
-    async def obtain() -> Fresh[str]:
+    async def obtain() -> IssuedCredentials[str]:
         return await asyncio.to_thread(_of_file, path, scopes, True)
 
     return obtain
 
 
-async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> Fresh[str]:
-    url = f"{google_metadata(env)}/instance/service-accounts/default/token?scopes={quote(','.join(scopes), safe='')}"
+async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> IssuedCredentials[str]:
+    url = (
+        f"{google_metadata_url(env)}/instance/service-accounts/default/token?scopes={quote(','.join(scopes), safe='')}"
+    )
     try:
-        answer = document(await ask(Request(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA)
+        answer = parse_json(
+            await request_token(TokenRequest(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA
+        )
     except ConnectionLost as nobody:
         nobody.hint = "this machine has no identity at Google: see docs/how-to/identity.md"
         raise
-    given = text(answer, "access_token", METADATA)
-    return Fresh(given, given, life=life(answer))
+    given = read_member(answer, "access_token", METADATA)
+    return IssuedCredentials(given, given, life=read_lifetime(answer))
 
 
 def _default_file(env: Mapping[str, str]) -> Path | None:
@@ -159,7 +174,7 @@ def _default_file(env: Mapping[str, str]) -> Path | None:
     return gcloud if gcloud.is_file() else None
 
 
-def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> Fresh[str]:
+def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> IssuedCredentials[str]:
     """A token by google-auth, of a new object each time: what an old one keeps may be what has just been called expired."""
     try:
         info = orjson.loads(path.read_bytes())
@@ -169,8 +184,8 @@ def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> Fresh[str]
         raise ConfigError("Google's credentials are not JSON", where=str(path)) from None
     source = info.get("source_credentials") or {}
     if "service_account" in (info.get("type"), source.get("type")) and not key_allowed:
-        raise long_lived("google", "the service account's key")
-    with needs("gcs", "the identity of this machine at Google"):
+        raise refuse_long_lived_key("google", "the service account's key")
+    with require_extra("gcs", "the identity of this machine at Google"):
         from google.auth import exceptions
         from google.auth.transport.requests import Request as Transport
     try:
@@ -179,9 +194,9 @@ def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> Fresh[str]
     except exceptions.TransportError as broken:
         raise ConnectionLost(type(broken).__name__, where=str(path)) from broken
     except (exceptions.GoogleAuthError, ValueError) as error:
-        raise refused(str(error), str(path), _secrets(info)) from None
+        raise make_refusal(str(error), str(path), _secrets(info)) from None
     end = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else float("inf")
-    return Fresh(str(credentials.token), str(credentials.token), end)
+    return IssuedCredentials(str(credentials.token), str(credentials.token), end)
 
 
 def _load(info: Mapping[str, Any], scopes: Sequence[str]) -> Any:

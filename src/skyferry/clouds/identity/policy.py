@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.config.urls import loopback
+from skyferry.config.urls import is_loopback
 from skyferry.errors import ConfigError, IdentityRefused
 
 FEDERATED = {
@@ -19,14 +19,14 @@ FEDERATED = {
 }
 
 
-def long_lived(cloud: str, what: str) -> IdentityRefused:
+def refuse_long_lived_key(cloud: str, what: str) -> IdentityRefused:
     """The refusal of a key that does not end by itself, with the way to do without."""
     return IdentityRefused(
         f"{what} is a long-lived key, which is not used unless identity.kind is static", hint=FEDERATED[cloud]
     )
 
 
-def secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:
+def read_secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:
     """What the file holds, else the variable. Raises ConfigError where neither does. Blocks: call it in a thread."""
     if path is not None:
         try:
@@ -45,7 +45,7 @@ def secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> s
 def require_tls(url: str, *, allow_http: bool = False) -> None:
     """Raises ConfigError for an endpoint whose wire anybody may read or change. Loopback may do without TLS."""
     parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or loopback(parts.hostname or ""))):
+    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or is_loopback(parts.hostname or ""))):
         return
     where = f"{parts.scheme}://{parts.hostname or ''}"
     if parts.scheme != "http":

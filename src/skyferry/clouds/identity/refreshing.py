@@ -25,7 +25,7 @@ LONGEST = 120.0  # seconds that a renewal may take: an SDK, or a file on a disk 
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh(Generic[T]):
+class IssuedCredentials(Generic[T]):
     """A credential as it was given."""
 
     value: T = field(repr=False)
@@ -34,10 +34,10 @@ class Fresh(Generic[T]):
     life: float = float("inf")  # seconds; whichever ends first
 
 
-Obtain = Callable[[], Awaitable[Fresh[T]]]
+Obtain = Callable[[], Awaitable[IssuedCredentials[T]]]
 
 
-class Renewing(Generic[T]):
+class RefreshingCredentials(Generic[T]):
     """A `Provider` that renews what `obtain` gives.
 
     While a renewal fails, the old credential serves until its end, and the next try waits (exponential back-off); who
@@ -62,7 +62,7 @@ class Renewing(Generic[T]):
         self.name = name
         self._obtain, self._clock, self._backoff, self._failed = obtain, clock, backoff, failed
         self._longest, self._outdated = longest, outdated
-        self._held: Fresh[T] | None = None
+        self._held: IssuedCredentials[T] | None = None
         self._due = 0.0  # seconds since 1970, when to renew what is held
         self._failure: SkyferryError | None = None
         self._failures = 0  # in a row
@@ -92,7 +92,7 @@ class Renewing(Generic[T]):
             self._renewal.cancel()
             await asyncio.wait({self._renewal})
 
-    def _usable(self, stale: str) -> Fresh[T] | None:
+    def _usable(self, stale: str) -> IssuedCredentials[T] | None:
         held = self._held
         return held if held is not None and held.name != stale and self._clock.time() < held.expires else None
 
@@ -125,7 +125,7 @@ class Renewing(Generic[T]):
         finally:
             self._renewal, self._may_stay = None, False
 
-    def _keep(self, fresh: Fresh[T]) -> None:
+    def _keep(self, fresh: IssuedCredentials[T]) -> None:
         now = self._clock.time()
         end = min(fresh.expires, now + fresh.life)
         if self._held is not None and fresh.value == self._held.value and end <= self._held.expires:
@@ -133,7 +133,7 @@ class Renewing(Generic[T]):
                 self._put_off(IdentityRefused("the same credential was given again", where=self.name))
             return
         life = max(end - now, LEAST)
-        self._held = Fresh(fresh.value, fresh.name, now + life)
+        self._held = IssuedCredentials(fresh.value, fresh.name, now + life)
         self._due = now + life - min(AHEAD, life / 4)
         self._failure, self._failures = None, 0
         self._pace()

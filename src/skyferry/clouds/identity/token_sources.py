@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from skyferry.clouds.identity.exchange import Request, ask
+from skyferry.clouds.identity.exchange import TokenRequest, request_token
 from skyferry.errors import IdentityRefused
 
-Source = Callable[[], Awaitable[str]]  # asked for each exchange; raises as a `Provider` does
+TokenSource = Callable[[], Awaitable[str]]  # asked for each exchange; raises as a `Provider` does
 
 
-def from_file(path: Path) -> Source:
+def token_from_file(path: Path) -> TokenSource:
     """What the file holds now: Kubernetes writes its projected tokens anew."""
 
     async def give() -> str:
@@ -28,24 +28,24 @@ def from_file(path: Path) -> Source:
     return give
 
 
-def from_url(url: str) -> Source:
+def token_from_url(url: str) -> TokenSource:
     """What a GET answers: the token alone."""
 
     async def give() -> str:
-        return (await ask(Request(url, "token_url"))).decode(errors="replace").strip()
+        return (await request_token(TokenRequest(url, "token_url"))).decode(errors="replace").strip()
 
     return give
 
 
-def from_google(audience: str, env: Mapping[str, str]) -> Source:
+def token_from_google(audience: str, env: Mapping[str, str]) -> TokenSource:
     """An ID token of the service account that this machine has, of Google's metadata server (GCE, GKE, Cloud Run).
 
     https://cloud.google.com/compute/docs/instances/verifying-instance-identity
     """
-    url = f"{google_metadata(env)}/instance/service-accounts/default/identity?audience={quote(audience, safe='')}&format=full"
+    url = f"{google_metadata_url(env)}/instance/service-accounts/default/identity?audience={quote(audience, safe='')}&format=full"
 
     async def give() -> str:
-        answer = await ask(Request(url, "Google's metadata server", headers=METADATA_FLAVOR, local=True))
+        answer = await request_token(TokenRequest(url, "Google's metadata server", headers=METADATA_FLAVOR, local=True))
         return answer.decode(errors="replace").strip()
 
     return give
@@ -54,6 +54,6 @@ def from_google(audience: str, env: Mapping[str, str]) -> Source:
 METADATA_FLAVOR = {"Metadata-Flavor": "Google"}
 
 
-def google_metadata(env: Mapping[str, str]) -> str:
+def google_metadata_url(env: Mapping[str, str]) -> str:
     """The root of Google's metadata, GCE_METADATA_HOST if it is set."""
     return f"http://{env.get('GCE_METADATA_HOST') or 'metadata.google.internal'}/computeMetadata/v1"

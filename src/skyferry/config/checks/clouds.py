@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from skyferry.config.document import Document
-from skyferry.config.faults import Place
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.renamed import URL_OPTIONS
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place
+from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
-from skyferry.config.urls import QueueUrl, StoreUrl, Url, loopback, resolve_queue, resolve_store
+from skyferry.config.urls import QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
@@ -24,7 +24,7 @@ S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
 Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 
 
-def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
+def check_store(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
     """Tell the document; whether the store can be what it says."""
     at = (*place, "url") if place[0] == "stores" else place
     for old in url.renamed:
@@ -39,7 +39,7 @@ def check(store: StoreSettings, url: StoreUrl, place: Place, document: Document)
     return found is not None
 
 
-def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | None:
+def check_queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | None:
     """The same for a queue; its settings with the options of its URL, unless these are at fault."""
     for name in sorted(_OF_QUEUES & settings.model_fields_set - url.known.settings):
         document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
@@ -51,7 +51,7 @@ def queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | N
     return _reached(settings, _complete_queue, url, place, (*place, "url"), document)
 
 
-def same_queue(one: QueueAddress, other: QueueAddress) -> bool:
+def is_same_queue(one: QueueAddress, other: QueueAddress) -> bool:
     """Whether what is sent to one of two resolved queues comes from the other. What only one of them says, both may mean."""
     left, right = QueueUrl.parse(one.url), QueueUrl.parse(other.url)
     if left.scheme != right.scheme or one.endpoint != other.endpoint:
@@ -72,7 +72,7 @@ def _reached(
     given: S, resolve: Callable[[S], S], url: Url[Any], place: Place, at: Place, document: Document
 ) -> S | None:
     """With the options of its URL, unless these are at fault."""
-    extra(url, at, document)
+    check_extra(url, at, document)
     try:
         settings = resolve(given)
     except ValidationError as error:
@@ -83,9 +83,11 @@ def _reached(
         document.fault(at, str(error))
         return None
     where = at if "endpoint" in url.options or "endpoint" not in given.model_fields_set else (*place, "endpoint")
-    endpoint(settings.endpoint, settings.allow_http, where, document)
+    check_endpoint(settings.endpoint, settings.allow_http, where, document)
     for name in ("endpoint", "iam_endpoint", "token_url"):
-        endpoint(getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document)
+        check_endpoint(
+            getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document
+        )
     _names(settings.identity, (*place, "identity"), document)
     return settings
 
@@ -99,14 +101,14 @@ def _names(identity: IdentitySettings, place: Place, document: Document) -> None
             document.fault((*place, name), f"{value!r} is no name that Google takes", hint)
 
 
-def extra(url: Url[Any], place: Place, document: Document) -> None:
+def check_extra(url: Url[Any], place: Place, document: Document) -> None:
     """A fault unless what brings the adapter is installed."""
     if missing := [name for name in url.known.needs if not _installed(name)]:
         hint = f"pip install 'skyferry[{url.known.extra}]'"
         document.fault(place, f"{url.scheme}:// needs {' and '.join(missing)}, which is not installed", hint)
 
 
-def endpoint(url: str, allow_http: bool, place: Place, document: Document) -> None:
+def check_endpoint(url: str, allow_http: bool, place: Place, document: Document) -> None:
     """A fault for an endpoint whose wire anybody may read, or that has a secret in it."""
     if not url:
         return
@@ -115,7 +117,7 @@ def endpoint(url: str, allow_http: bool, place: Place, document: Document) -> No
         document.fault(place, "a secret does not belong into an endpoint", "see `identity`")
     elif parts.scheme not in ("https", "http") or not parts.hostname:
         document.fault(place, "is no URL of a server", "such as https://minio.example.org:9000")
-    elif parts.scheme == "http" and not allow_http and not loopback(parts.hostname):
+    elif parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         document.fault(
             place, "an endpoint without TLS", "use https://, or say allow_http: true where the network is yours"
         )

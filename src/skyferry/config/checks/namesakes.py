@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import combinations
 
-from skyferry.config.checks.validate import Valid
-from skyferry.config.document import Document
-from skyferry.config.faults import Place
+from skyferry.config.checks.validate import ValidDocument
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place
 from skyferry.config.urls import QueueUrl
 from skyferry.routing.origins import Origin
 
 HINT = "Give each its own queue, and set `stores` of both queues"
 
 
-def check(valid: Valid, document: Document) -> None:
+def check_namesakes(valid: ValidDocument, document: Document) -> None:
     """Report queues that name no store, and sources whose events are ambiguous."""
     settings = valid.settings
     for index, queue in zip(valid.queues, settings.queues, strict=True):
@@ -30,7 +30,7 @@ def check(valid: Valid, document: Document) -> None:
             document.fault(place, why, HINT)
 
 
-def _namesakes(valid: Valid) -> Iterator[tuple[Origin, Origin, Place]]:
+def _namesakes(valid: ValidDocument) -> Iterator[tuple[Origin, Origin, Place]]:
     """Yield pairs of sources with one bucket name, and the place of the second. Stores that no route reads do not count."""
     settings, places = valid.settings, dict[str, Place]()
     for index, route in zip(valid.routes, settings.routes, strict=True):
@@ -45,7 +45,7 @@ def _namesakes(valid: Valid) -> Iterator[tuple[Origin, Origin, Place]]:
             yield one, other, places[other.store]
 
 
-def _shared(valid: Valid, stores: set[str]) -> str:
+def _shared(valid: ValidDocument, stores: set[str]) -> str:
     """Return the first queue that may bring notifications of all these stores; "" if there is none."""
     settings = valid.settings
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}

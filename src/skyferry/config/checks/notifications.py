@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from skyferry.config.checks.validate import Valid
-from skyferry.config.document import Document
-from skyferry.config.faults import Place
+from skyferry.config.checks.validate import ValidDocument
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place
 from skyferry.config.settings import QueueSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, resolve_queue, resolve_store
 
@@ -16,7 +16,7 @@ PUSH = frozenset({"pubsub", "sns", "eventgrid", "s3"})
 TOPIC = "Add its topic (?topic=…)"
 
 
-def check(valid: Valid, document: Document) -> None:
+def check_notifications(valid: ValidDocument, document: Document) -> None:
     """Tell the document every fault and warning."""
     if any(place[0] in ("queues", "push") for place in valid.impaired):
         return
@@ -31,7 +31,7 @@ def check(valid: Valid, document: Document) -> None:
     _heard(valid, document)
 
 
-def _senders(valid: Valid) -> Iterator[tuple[Place, str, str]]:
+def _senders(valid: ValidDocument) -> Iterator[tuple[Place, str, str]]:
     """Where what sends by itself is stated, what it is, and the name of its queue ("" = the first)."""
     settings, seen = valid.settings, set[str]()
     for index, route in zip(valid.routes, settings.routes, strict=True):
@@ -53,7 +53,7 @@ def _takes(queue: QueueSettings) -> bool:
     return True
 
 
-def _heard(valid: Valid, document: Document) -> None:
+def _heard(valid: ValidDocument, document: Document) -> None:
     settings, seen = valid.settings, set[str]()
     schemes = {queue.url.partition("://")[0] for queue in settings.queues}
     kinds = {endpoint.kind for endpoint in settings.push}

@@ -9,23 +9,23 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
-from skyferry.config.checks.validate import Valid
-from skyferry.config.document import Document
-from skyferry.config.faults import Place, dotted, near
+from skyferry.config.checks.validate import ValidDocument
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place, format_place, suggest
 from skyferry.config.settings import FilterSettings, RouteSettings
 from skyferry.config.urls import StoreUrl, resolve_store
-from skyferry.routing.locations import Whereabouts
-from skyferry.routing.patterns import PLACEHOLDERS, Template, glob
-from skyferry.routing.rings import rings
-from skyferry.routing.routes import key_filter
-from skyferry.routing.samples import examples, rendered
+from skyferry.routing.locations import StoreLocation
+from skyferry.routing.patterns import PLACEHOLDERS, Template, compile_glob
+from skyferry.routing.rings import find_rings
+from skyferry.routing.routes import compile_filter
+from skyferry.routing.samples import example_keys, render_key
 
 TAGS_MAX = 10
 RINGS_MAX = 10  # of those that are told
 Numbered = tuple[int, RouteSettings]
 
 
-def check(valid: Valid, document: Document) -> None:
+def check_routes(valid: ValidDocument, document: Document) -> None:
     """Tell the document every fault and warning about routes."""
     settings = valid.settings
     routes = list(zip(valid.routes, settings.routes, strict=True))
@@ -37,7 +37,7 @@ def check(valid: Valid, document: Document) -> None:
         names.add(route.name)
         for end, name in (("from", route.source), ("to", route.destination)):
             if name not in settings.stores and name not in valid.lost:
-                document.fault((*place, end), f"there is no store {name!r}", near(name, settings.stores))
+                document.fault((*place, end), f"there is no store {name!r}", suggest(name, settings.stores))
         _patterns(place, route, document)
         _metadata(place, route, document)
         _tags(place, route, document)
@@ -60,7 +60,7 @@ def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
     for setting, globs in (("glob", route.filter.glob), ("exclude", route.filter.exclude)):
         for text in globs:
             try:
-                glob(text)
+                compile_glob(text)
             except ValueError as error:
                 document.fault((*place, "filter", setting), f"{text!r} {error}")
 
@@ -87,7 +87,7 @@ def _tags(place: Place, route: RouteSettings, document: Document) -> None:
             document.fault((*place, "tags", name), "a tag has printable characters only")
 
 
-def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+def _meaning(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
     template, accepts = Template.compile(route.key), route.filter
     if route.after_copy != "keep" and route.deletes == "propagate":
         why = "deleting the source after the copy is a delete, which would delete the copy"
@@ -108,7 +108,7 @@ def _meaning(place: Place, route: RouteSettings, valid: Valid, document: Documen
     _crowded(place, route, template, document)
 
 
-def _unchecked(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+def _unchecked(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
     """A delete that cannot demand a version takes with it what is written between the last look and the delete."""
     try:
         exact = resolve_store(valid.settings.stores[route.source]).profile.exact_deletes
@@ -121,33 +121,33 @@ def _unchecked(place: Place, route: RouteSettings, valid: Valid, document: Docum
 
 
 def _itself(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
-    takes = key_filter(route.filter)
-    for key in examples(route.filter, takes):
-        made = rendered(template, key)
+    takes = compile_filter(route.filter)
+    for key in example_keys(route.filter, takes):
+        made = render_key(template, key)
         if made == key:
             return document.fault((*place, "to"), "copies objects onto themselves", "give another store, or a key")
         if takes(made):
-            why = f"would copy its own copies for ever: {key}, {made}, {rendered(template, made)}"
+            why = f"would copy its own copies for ever: {key}, {made}, {render_key(template, made)}"
             return document.fault((*place, "to"), why, "exclude the copies by its filter")
     return None
 
 
-def _nested(place: Place, route: RouteSettings, valid: Valid, document: Document) -> None:
+def _nested(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
     source, destination = (_folder(valid, name) for name in (route.source, route.destination))
     if source and destination and source != destination and destination.is_relative_to(source):
         why = f"{destination.name} is inside the source folder: copies would be copied for ever"
         document.fault((*place, "to"), why, "put it beside it")
 
 
-def _rings(routes: Sequence[Numbered], valid: Valid, document: Document) -> None:
+def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document) -> None:
     """Copies that are taken again, by way of other routes."""
     places = {}
     for name, store in valid.settings.stores.items():
         with suppress(ValueError):  # which is told elsewhere
-            places[name] = Whereabouts.of(store, valid.settings.workspace)
+            places[name] = StoreLocation.of(store, valid.settings.workspace)
     all_of_them = [route for _, route in routes]
     told = 0
-    for ring in rings(all_of_them, places):
+    for ring in find_rings(all_of_them, places):
         if told == RINGS_MAX:
             break
         members = [all_of_them[i] for i in ring.routes]
@@ -183,10 +183,10 @@ def _deletes_in_a_ring(ring: Sequence[Numbered], document: Document) -> None:
 
 
 def _told(place: Place, document: Document) -> bool:
-    return any(found.where == dotted(place) for found in (*document.faults, *document.warnings))
+    return any(found.where == format_place(place) for found in (*document.faults, *document.warnings))
 
 
-def _folder(valid: Valid, name: str) -> Path | None:
+def _folder(valid: ValidDocument, name: str) -> Path | None:
     try:
         url = StoreUrl.parse(valid.settings.stores[name].url)
     except (KeyError, ValueError):
@@ -196,9 +196,9 @@ def _folder(valid: Valid, name: str) -> Path | None:
 
 def _crowded(place: Place, route: RouteSettings, template: Template, document: Document) -> None:
     made: dict[str, str] = {}
-    for key in examples(route.filter, key_filter(route.filter)):
-        if (other := made.setdefault(rendered(template, key), key)) != key:
-            why = f"gives different objects one key: {other} and {key} both become {rendered(template, key)}"
+    for key in example_keys(route.filter, compile_filter(route.filter)):
+        if (other := made.setdefault(render_key(template, key), key)) != key:
+            why = f"gives different objects one key: {other} and {key} both become {render_key(template, key)}"
             return document.warn((*place, "key"), why, "the newest of them wins; {key} keeps them apart")
     return None
 
@@ -222,10 +222,10 @@ def _meet(routes: Sequence[Numbered], document: Document) -> None:
     for (_, one), (index, two) in combinations(routes, 2):
         if one.destination != two.destination:
             continue
-        takes, takes_too = key_filter(one.filter), key_filter(two.filter)
-        for key in (*examples(one.filter, takes), *examples(two.filter, takes_too)):
-            made = rendered(Template.compile(two.key), key, two.source)
-            if takes(key) and takes_too(key) and made == rendered(Template.compile(one.key), key, one.source):
+        takes, takes_too = compile_filter(one.filter), compile_filter(two.filter)
+        for key in (*example_keys(one.filter, takes), *example_keys(two.filter, takes_too)):
+            made = render_key(Template.compile(two.key), key, two.source)
+            if takes(key) and takes_too(key) and made == render_key(Template.compile(one.key), key, one.source):
                 why, hint = (
                     f"gives objects a key that route {one.name} gives to others: {made}",
                     "the newest event wins",
@@ -250,7 +250,7 @@ def _simple(accepts: FilterSettings) -> bool:
 def _compiles(route: RouteSettings) -> bool:
     try:
         Template.compile(route.key)
-        key_filter(route.filter)
+        compile_filter(route.filter)
     except ValueError:
         return False
     return True

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyferry.config.checks.validate import Valid
-from skyferry.config.document import Document
-from skyferry.config.faults import Place
+from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.push import SECRET_MIN
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place
 from skyferry.config.settings import ServerSettings
-from skyferry.config.urls import QueueUrl, StoreUrl, loopback
+from skyferry.config.urls import QueueUrl, StoreUrl, is_loopback
 
 _FILES = ("token_file", "key_file", "secret_file")
 _ENDPOINTS = {"aws": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), "azure": ("AZURE_AUTHORITY_HOST",)}
 
 
-def check(valid: Valid, document: Document, environ: Mapping[str, str]) -> None:
+def check_secrets(valid: ValidDocument, document: Document, environ: Mapping[str, str]) -> None:
     """Add every fault and warning to the document."""
     _token(valid.settings.server, document)
     _push(valid, document, environ)
@@ -37,12 +37,12 @@ def _token(server: ServerSettings, document: Document) -> None:
     found = server.token.get_secret_value() if server.token else _text(server.token_file)
     if not 0 < len(found.strip()) < SECRET_MIN:  # none, or an empty one, is judged elsewhere
         return
-    local = loopback(server.listen.rpartition(":")[0])
+    local = is_loopback(server.listen.rpartition(":")[0])
     say = document.warn if local else document.fault
     say(("server", name), "the token is short enough to be guessed", f"take {SECRET_MIN} characters or more")
 
 
-def _push(valid: Valid, document: Document, environ: Mapping[str, str]) -> None:
+def _push(valid: ValidDocument, document: Document, environ: Mapping[str, str]) -> None:
     for door in valid.settings.push:
         found = _text(door.secret_file) if door.secret_file else environ.get(door.secret_env, "")
         if 0 < len(found.strip()) < SECRET_MIN:
@@ -57,7 +57,7 @@ def _text(file: Path | None) -> str:
         return ""  # it may be there when it runs
 
 
-def _identities(valid: Valid) -> Iterator[tuple[Place, str, IdentitySettings]]:
+def _identities(valid: ValidDocument) -> Iterator[tuple[Place, str, IdentitySettings]]:
     settings = valid.settings
     for name, store in settings.stores.items():
         yield ("stores", name, "identity"), store.url, store.identity
@@ -67,7 +67,7 @@ def _identities(valid: Valid) -> Iterator[tuple[Place, str, IdentitySettings]]:
         yield ("dead_letters", "identity"), settings.dead_letters.url, settings.dead_letters.identity
 
 
-def _files(valid: Valid) -> Iterator[tuple[Place, Path]]:
+def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
     """Every file with a secret, once."""
     seen = set[Path]()
     named: list[tuple[Place, Path | None]] = [(("server", "token_file"), valid.settings.server.token_file)]
@@ -101,7 +101,7 @@ def _traces(url: str, document: Document) -> None:
     place, parts = ("tracing", "otlp_endpoint"), urlsplit(url)
     if parts.username or parts.password:
         document.fault(place, "a secret does not belong into an endpoint", "set OTEL_EXPORTER_OTLP_HEADERS")
-    elif parts.scheme == "http" and not loopback(parts.hostname or ""):
+    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         document.warn(place, "traces name keys and go without TLS", "use https:// unless the network is yours")
 
 
@@ -124,6 +124,6 @@ def _endpoint(name: str, url: str, identity: IdentitySettings, place: Place, doc
     parts = urlsplit(url)
     if parts.username or parts.password:
         document.fault(place, f"{name} has a secret in it", "set the address alone")
-    elif parts.scheme == "http" and not identity.allow_http and not loopback(parts.hostname or ""):
+    elif parts.scheme == "http" and not identity.allow_http and not is_loopback(parts.hostname or ""):
         hint = "use https://, or say identity: {allow_http: true} where the network is yours"
         document.fault(place, f"{name} is an endpoint without TLS, which gets credentials", hint)

@@ -14,26 +14,26 @@ from skyferry.config.checks import clouds as cloud_checks
 from skyferry.config.checks import namesakes
 from skyferry.config.checks import notifications as telling
 from skyferry.config.checks import routes as route_checks
-from skyferry.config.checks.validate import Valid
-from skyferry.config.document import Document
-from skyferry.config.faults import Place
+from skyferry.config.checks.validate import ValidDocument
+from skyferry.config.reading.document import Document
+from skyferry.config.reading.faults import Place
 from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
-from skyferry.config.units import window
-from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, loopback, resolve_queue, resolve_store
-from skyferry.routing.locations import Whereabouts
+from skyferry.config.units import parse_window
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
+from skyferry.routing.locations import StoreLocation
 
 U = TypeVar("U", bound=Url[Any])
 STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are multiples of it
 
 
-def check(valid: Valid, document: Document) -> None:
+def check_settings(valid: ValidDocument, document: Document) -> None:
     """Tell the document every fault and warning."""
     _stores(valid, document)
-    namesakes.check(valid, document)
+    namesakes.check_namesakes(valid, document)
     _databases(valid, document)
     _server(valid.settings.server, document)
     _push(valid, document)
-    telling.check(valid, document)
+    telling.check_notifications(valid, document)
     limits = valid.settings.limits
     if limits.memory < 2 * limits.part_size:
         least = 2 * limits.part_size
@@ -43,10 +43,10 @@ def check(valid: Valid, document: Document) -> None:
     if limits.part_size > STEP and limits.part_size % STEP and (name := _resumable(valid)):
         hint = f"the resumable uploads of store {name} demand one, such as 8MiB"
         document.fault(("limits", "part_size"), "is no multiple of 256KiB", hint)
-    route_checks.check(valid, document)
+    route_checks.check_routes(valid, document)
 
 
-def _resumable(valid: Valid) -> str:
+def _resumable(valid: ValidDocument) -> str:
     """The name of a destination with resumable uploads, "" if there is none. Smaller parts are made larger there."""
     for route in valid.settings.routes:
         with suppress(KeyError, ValueError):  # which is told elsewhere
@@ -55,7 +55,7 @@ def _resumable(valid: Valid) -> str:
     return ""
 
 
-def _stores(valid: Valid, document: Document) -> None:
+def _stores(valid: ValidDocument, document: Document) -> None:
     seen: dict[object, str] = {}
     for name, store in valid.settings.stores.items():
         place = _stated(name, valid)
@@ -65,7 +65,7 @@ def _stores(valid: Valid, document: Document) -> None:
         if not (url := _url(StoreUrl, store.url, at, document)):
             continue
         _simulated(store, url, place, document)
-        if not cloud_checks.check(store, url, place, document):
+        if not cloud_checks.check_store(store, url, place, document):
             continue
         if not resolve_store(store).address[1]:
             document.fault(place, "the folder's name cannot be that of a bucket", "give it one with `bucket: NAME`")
@@ -75,7 +75,7 @@ def _stores(valid: Valid, document: Document) -> None:
                 break
 
 
-def _push(valid: Valid, document: Document) -> None:
+def _push(valid: ValidDocument, document: Document) -> None:
     """Each door has a name and keys of its own, and a queue that is there."""
     names, queues = set[str](), {queue.name for queue in valid.settings.queues}
     sound = not any(place[0] == "queues" for place in valid.impaired)
@@ -86,10 +86,10 @@ def _push(valid: Valid, document: Document) -> None:
         if sound and door.queue and door.queue not in queues:
             document.fault(("push",), f"{door.name}: there is no queue {door.queue}", "see queues")
         for url in (door.keys_url, door.endpoint):
-            cloud_checks.endpoint(url, False, ("push",), document)
+            cloud_checks.check_endpoint(url, False, ("push",), document)
 
 
-def _stated(name: str, valid: Valid) -> Place:
+def _stated(name: str, valid: ValidDocument) -> Place:
     """Where a store is stated: in `stores`, or by its URL in a route."""
     for index, route in zip(valid.routes, valid.settings.routes, strict=True):
         if "://" in name and name in (route.source, route.destination):
@@ -99,7 +99,7 @@ def _stated(name: str, valid: Valid) -> Place:
 
 def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:
     """What no two stores may share. Buckets of one name may lie in different accounts or at different endpoints."""
-    there = Whereabouts.of(store, workspace).parts if url.at_a_cloud else ()
+    there = StoreLocation.of(store, workspace).parts if url.at_a_cloud else ()
     yield (*resolve_store(store).address, *there), "provider and bucket"
     if url.on_disk:
         yield os.path.realpath(url.path(workspace)), "folder"
@@ -117,12 +117,12 @@ def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Docu
         windows = ()
     for text in windows:
         try:
-            window(text)
+            parse_window(text)
         except ValueError as error:
             document.fault((*place, "simulator", "outages"), str(error))
 
 
-def _databases(valid: Valid, document: Document) -> None:
+def _databases(valid: ValidDocument, document: Document) -> None:
     """Each queue and the ledger have a file of their own, and not where objects are."""
     settings, names = valid.settings, set[str]()
     found: list[tuple[Place, Url[Any] | None]] = []
@@ -134,7 +134,7 @@ def _databases(valid: Valid, document: Document) -> None:
         at = _url(QueueUrl, queue.url, place, document)
         found.append((place, at))
         if at is not None:
-            cloud_checks.queue(queue, at, place[:2], document)
+            cloud_checks.check_queue(queue, at, place[:2], document)
     found += _dead_letters(valid, document)
     place = ("ledger", "url")
     found.append((place, _url(LedgerUrl, settings.ledger.url, place, document)))
@@ -151,7 +151,7 @@ def _databases(valid: Valid, document: Document) -> None:
                 document.fault(place, f"{url.location} is inside the folder of store {name}", "put it beside it")
 
 
-def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url[Any] | None]]:
+def _dead_letters(valid: ValidDocument, document: Document) -> Iterator[tuple[Place, Url[Any] | None]]:
     """They go to a queue that outlives the process, and that no worker reads: they would come back at once."""
     if (letters := valid.settings.dead_letters) is None:
         return
@@ -162,18 +162,18 @@ def _dead_letters(valid: Valid, document: Document) -> Iterator[tuple[Place, Url
         return
     if url.scheme == "memory":
         document.fault(place, "is forgotten when the process ends", "without dead_letters they are in the ledger")
-    resolved = cloud_checks.queue(letters, url, place[:1], document)
+    resolved = cloud_checks.check_queue(letters, url, place[:1], document)
     if resolved is None or not url.at_a_cloud:
         return
     for queue in valid.settings.queues:
         with suppress(ValueError):  # told of the queue itself
-            if cloud_checks.same_queue(resolve_queue(queue).settings, resolved):
+            if cloud_checks.is_same_queue(resolve_queue(queue).settings, resolved):
                 document.fault(
                     place, f"is where queue {queue.name} reads: they would come back", "give it its own queue"
                 )
 
 
-def _folders(valid: Valid) -> Iterator[tuple[str, Path]]:
+def _folders(valid: ValidDocument) -> Iterator[tuple[str, Path]]:
     for name, store in valid.settings.stores.items():
         try:
             url = StoreUrl.parse(store.url)
@@ -188,7 +188,7 @@ def _server(server: ServerSettings, document: Document) -> None:
     host, colon, port = server.listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         document.fault(place, f"{server.listen!r} is not HOST:PORT", "such as 127.0.0.1:8080 or [::1]:8080")
-    elif not loopback(host) and not (server.token or server.token_file):
+    elif not is_loopback(host) and not (server.token or server.token_file):
         hint = "set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1"
         document.fault(place, f"{host} can be reached by others, and there is no token", hint)
     if server.token_file is not None:

@@ -10,8 +10,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from skyferry.config.document import NUMBERED, SECRETS, Document
-from skyferry.config.faults import Place, near
+from skyferry.config.reading.document import NUMBERED, SECRETS, Document
+from skyferry.config.reading.faults import Place, suggest
 from skyferry.config.settings import Settings
 from skyferry.config.urls import SECRET
 
@@ -30,7 +30,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Valid:
+class ValidDocument:
     """What of a document is valid. If nothing is at fault, that is all of it."""
 
     settings: Settings
@@ -39,12 +39,12 @@ class Valid:
     impaired: frozenset[Place]  # lost a part: what it means cannot be judged
     lost: frozenset[str]  # names of stores that are there but not valid
 
-    def with_settings(self, settings: Settings) -> Valid:
+    def with_settings(self, settings: Settings) -> ValidDocument:
         """The same with other settings."""
         return replace(self, settings=settings)
 
 
-def validate(document: Document) -> Valid:
+def validate(document: Document) -> ValidDocument:
     """Faults go to the document. What is at fault is left out, and then as much around it as it takes."""
     data = deepcopy(document.data)
     impaired: set[Place] = set()
@@ -63,10 +63,10 @@ def validate(document: Document) -> Valid:
                 _remove(data, place[: 2 if detail["type"] == "missing" and depth != 1 else depth])
     settings = Settings.model_validate(_lists(data))
     routes, queues = (_indices(data, name) for name in NUMBERED)
-    return Valid(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
+    return ValidDocument(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
 
 
-def known(place: Place, model: type[BaseModel] = Settings) -> list[str]:
+def known_settings(place: Place, model: type[BaseModel] = Settings) -> list[str]:
     """Names of the settings beside the last part of `place`."""
     if len(place) > 1:
         for name, info in model.model_fields.items():
@@ -78,7 +78,7 @@ def known(place: Place, model: type[BaseModel] = Settings) -> list[str]:
                 elif get_origin(kind) in (dict, tuple):
                     kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
                     rest = place[2:]
-                return known(rest, kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+                return known_settings(rest, kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
         return []
     return [info.alias or name for name, info in model.model_fields.items()]
 
@@ -123,7 +123,7 @@ def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
     ):
         return "a secret does not belong into the file", _IDENTITY
     if kind == "extra_forbidden":
-        return _WORDS[kind], near(str(place[-1]), known(place))
+        return _WORDS[kind], suggest(str(place[-1]), known_settings(place))
     told = "" if place in SECRETS or isinstance(value, dict | list) else f", not {value!r}"
     if kind == "value_error":
         return detail["msg"].removeprefix("Value error, "), ""

@@ -24,7 +24,7 @@ POLL = 1.0  # seconds of one receive, so that none is broken off
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Canary:
     """The canary, as events name it."""
 
     bucket: str
@@ -42,11 +42,11 @@ class Subject:
 
 
 @dataclass
-class Ear:
+class Listener:
     """Listens at one queue."""
 
     queue: EventQueue
-    subject: Subject
+    subject: Canary
     clock: Clock
     heard: dict[Change, float] = field(default_factory=dict)  # when, in monotonic seconds
     others: list[Message] = field(default_factory=list)
@@ -89,14 +89,14 @@ class Ear:
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
+class Listeners:
     """At several queues at once."""
 
-    each: Sequence[Ear]
+    each: Sequence[Listener]
     tasks: Sequence[asyncio.Task[None]]
     clock: Clock
 
-    async def heard(self, change: Change, wait: float) -> Ear | None:
+    async def heard(self, change: Change, wait: float) -> Listener | None:
         """Who heard it; None if nobody does within `wait` seconds, or nobody listens any more."""
         end = self.clock.monotonic() + wait
         while True:
@@ -108,17 +108,17 @@ class Ears:
 
 
 @asynccontextmanager
-async def listening(queues: Sequence[EventQueue], subject: Subject, clock: Clock) -> AsyncIterator[Ears]:
+async def listen_for(queues: Sequence[EventQueue], subject: Canary, clock: Clock) -> AsyncIterator[Listeners]:
     """For as long as the block; then everything that is not the canary's is given back."""
-    ears = [Ear(queue, subject, clock) for queue in queues]
+    ears = [Listener(queue, subject, clock) for queue in queues]
     tasks = [asyncio.create_task(ear.listen(), name=f"listen {ear.queue.name}") for ear in ears]
     try:
-        yield Ears(ears, tasks, clock)
+        yield Listeners(ears, tasks, clock)
     finally:
         await asyncio.shield(_end(ears, tasks))
 
 
-async def _end(ears: Sequence[Ear], tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _end(ears: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]) -> None:
     for ear in ears:
         ear.stop()
     await asyncio.gather(*tasks)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from skyferry.config.settings import RouteSettings
-from skyferry.doctor.check import Check, Place
-from skyferry.doctor.requirements import Shape, shapes
+from skyferry.doctor.check import Check, CheckSubject
+from skyferry.doctor.requirements import KeyShape, key_shapes
 from skyferry.ports.inspection import Notice, QueueFacts, Unknown
 
 Queues = Mapping[str, QueueFacts | Unknown]  # those of clouds by name; Unknown = it was not reached
@@ -16,11 +16,11 @@ ANYBODY = ("*", "s3.amazonaws.com")
 TRY = "--events finds out by a canary"
 
 
-def judged(
+def check_notifications(
     route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Queues, endpoints: Sequence[str]
 ) -> Iterator[Check]:
     """`endpoints` are the names of the push endpoints."""
-    place = Place("route", route.name)
+    place = CheckSubject("route", route.name)
     if not queues and not endpoints:
         said = "no configured queue of a cloud brings its events: only submitted ones are seen"
         yield place.unknown("notified", said, "add a queue, or a push endpoint, that the bucket can notify")
@@ -36,23 +36,23 @@ def judged(
         yield _unheard(place, told, queues, endpoints)
         return
     names = ", ".join(dict.fromkeys(heard.values()))
-    yield _covered(place, "notified", shapes(route.filter), [n for n in heard if n.created], list(heard), names)
+    yield _covered(place, "notified", key_shapes(route.filter), [n for n in heard if n.created], list(heard), names)
     if route.deletes == "propagate":
-        yield _covered(place, "deletes", shapes(route.filter), [n for n in heard if n.deleted], list(heard), names)
+        yield _covered(place, "deletes", key_shapes(route.filter), [n for n in heard if n.deleted], list(heard), names)
     yield from (_sender(place, name, queues) for name in dict.fromkeys(heard.values()))
 
 
-def hears(facts: QueueFacts | Unknown, notice: Notice) -> bool:
+def is_notified(facts: QueueFacts | Unknown, notice: Notice) -> bool:
     """Whether it is that queue which is told."""
     return notice.direct and not isinstance(facts, Unknown) and facts.address == notice.target
 
 
 def _queue(notice: Notice, queues: Queues) -> str:
     """The name of the queue that hears it; "" if none does."""
-    return next((name for name, facts in queues.items() if hears(facts, notice)), "")
+    return next((name for name, facts in queues.items() if is_notified(facts, notice)), "")
 
 
-def _unheard(place: Place, told: Sequence[Notice], queues: Queues, endpoints: Sequence[str]) -> Check:
+def _unheard(place: CheckSubject, told: Sequence[Notice], queues: Queues, endpoints: Sequence[str]) -> Check:
     targets = ", ".join(dict.fromkeys(notice.target for notice in told))
     if endpoints:
         said = f"it tells {targets}; whether that pushes to {', '.join(endpoints)} is not seen from here"
@@ -68,7 +68,12 @@ def _unheard(place: Place, told: Sequence[Notice], queues: Queues, endpoints: Se
 
 
 def _covered(
-    place: Place, check: str, wanted: Sequence[Shape], telling: Sequence[Notice], all_: Sequence[Notice], names: str
+    place: CheckSubject,
+    check: str,
+    wanted: Sequence[KeyShape],
+    telling: Sequence[Notice],
+    all_: Sequence[Notice],
+    names: str,
 ) -> Check:
     """Whether each shape of key is told of by one notice."""
     if not telling:
@@ -83,11 +88,11 @@ def _covered(
     return place.wrong(check, said, "widen the filter of the bucket's notification, or narrow that of the route")
 
 
-def _within(shape: Shape, notice: Notice) -> bool:
+def _within(shape: KeyShape, notice: Notice) -> bool:
     return shape.prefix.startswith(notice.prefix) and shape.suffix.endswith(notice.suffix)
 
 
-def _sender(place: Place, name: str, queues: Queues) -> Check:
+def _sender(place: CheckSubject, name: str, queues: Queues) -> Check:
     facts = queues[name]
     senders = facts if isinstance(facts, Unknown) else facts.senders
     if not isinstance(facts, Unknown) and facts.barred:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from skyferry.doctor.check import Check, Place, State
-from skyferry.doctor.events.canary import Ear, Ears, Subject, listening
-from skyferry.doctor.stores import CANARY, put
+from skyferry.doctor.check import Check, CheckState, CheckSubject
+from skyferry.doctor.events.canary import Canary, Listener, Listeners, listen_for
+from skyferry.doctor.stores import CANARY, write_canary
 from skyferry.errors import SkyferryError
 from skyferry.model import Change
 from skyferry.ports import Clock, EventQueue, ObjectStore
@@ -22,17 +22,17 @@ MISSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class CanaryTest:
     """What is to be found out at one source."""
 
-    subject: Subject
+    subject: Canary
     deletes: bool  # a route propagates deletes
     removes: bool  # a route deletes what it has copied
     wait: float  # seconds, at most, for each event
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CanaryResult:
     """What was."""
 
     checks: list[Check]
@@ -40,55 +40,59 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class ExpectedCopy:
     """What a service that runs would make of the canary."""
 
     store: ObjectStore
     key: str
 
 
-async def sent(
-    place: Place,
+async def send_canary(
+    place: CheckSubject,
     store: ObjectStore,
     queues: Sequence[EventQueue],
-    errand: Errand,
+    errand: CanaryTest,
     clock: Clock,
-    copies: Sequence[Copy] = (),
-) -> Found:
+    copies: Sequence[ExpectedCopy] = (),
+) -> CanaryResult:
     """Write the canary, hear of it or see that it was copied, delete it. It stays only where it may not be deleted.
 
     Without `queues` events are pushed, and only a service that runs takes them.
     """
     key = errand.subject.key
     try:
-        await put(store, key)
+        await write_canary(store, key)
     except SkyferryError as error:
         said = f"no canary can be written at the source: {error.message}"
-        return Found([place.unknown("event", said, "put an object there yourself, and look into `skyferry transfers`")])
+        return CanaryResult(
+            [place.unknown("event", said, "put an object there yourself, and look into `skyferry transfers`")]
+        )
     began = clock.monotonic()
-    async with listening(queues, errand.subject, clock) as ears:
-        outcome: Ear | Copy | None = None
+    async with listen_for(queues, errand.subject, clock) as ears:
+        outcome: Listener | ExpectedCopy | None = None
         deleted = None
         try:
             outcome = await _outcome(ears, copies, errand.wait, clock)
         finally:
             removal = await _removed(place, store, key, errand)
         removed = clock.monotonic()
-        if isinstance(outcome, Ear) and removal.state is State.OK:
+        if isinstance(outcome, Listener) and removal.state is CheckState.OK:
             deleted = await ears.heard(Change.DELETED, errand.wait if errand.deletes else AFTERWARDS)
-    if isinstance(outcome, Copy):
+    if isinstance(outcome, ExpectedCopy):
         said = f"within {removed - began:.1f} s, to a service that runs: it copied the canary to {outcome.store.name}"
-        return Found([removal, place.ok("event", said + await _swept(copies))])
+        return CanaryResult([removal, place.ok("event", said + await _swept(copies))])
     if outcome is None:
-        return Found([removal, _missed(place, ears, errand)])
+        return CanaryResult([removal, _missed(place, ears, errand)])
     seconds = outcome.heard[Change.CREATED] - began
     checks = [removal, place.ok("event", f"after {seconds:.2f} s, from queue {outcome.queue.name}")]
-    if errand.deletes and removal.state is State.OK:
+    if errand.deletes and removal.state is CheckState.OK:
         checks.append(_deleted(place, deleted, removed, errand))
-    return Found(checks, frozenset({outcome.queue.name}))
+    return CanaryResult(checks, frozenset({outcome.queue.name}))
 
 
-async def _outcome(ears: Ears, copies: Sequence[Copy], wait: float, clock: Clock) -> Ear | Copy | None:
+async def _outcome(
+    ears: Listeners, copies: Sequence[ExpectedCopy], wait: float, clock: Clock
+) -> Listener | ExpectedCopy | None:
     """Who heard of the canary first: we, or a service that has copied it."""
     end = clock.monotonic() + wait
     while (left := end - clock.monotonic()) > 0:
@@ -100,7 +104,7 @@ async def _outcome(ears: Ears, copies: Sequence[Copy], wait: float, clock: Clock
     return None
 
 
-async def _copied(copies: Sequence[Copy]) -> Copy | None:
+async def _copied(copies: Sequence[ExpectedCopy]) -> ExpectedCopy | None:
     for each in copies:
         with suppress(SkyferryError):
             if (await each.store.read(each.key, 0, len(CANARY) + 1)).data == CANARY:
@@ -108,7 +112,7 @@ async def _copied(copies: Sequence[Copy]) -> Copy | None:
     return None
 
 
-async def _swept(copies: Sequence[Copy]) -> str:
+async def _swept(copies: Sequence[ExpectedCopy]) -> str:
     """Delete those that are canaries; which of them stay."""
     stay = []
     for each in copies:
@@ -120,7 +124,7 @@ async def _swept(copies: Sequence[Copy]) -> str:
     return "".join(stay)
 
 
-async def _removed(place: Place, store: ObjectStore, key: str, errand: Errand) -> Check:
+async def _removed(place: CheckSubject, store: ObjectStore, key: str, errand: CanaryTest) -> Check:
     try:
         await store.delete(key)
     except SkyferryError as error:
@@ -130,13 +134,13 @@ async def _removed(place: Place, store: ObjectStore, key: str, errand: Errand) -
     return place.ok("delete", "a canary at the source")
 
 
-def _deleted(place: Place, ear: Ear | None, since: float, errand: Errand) -> Check:
+def _deleted(place: CheckSubject, ear: Listener | None, since: float, errand: CanaryTest) -> Check:
     if ear is None:
         return place.wrong("delete-event", f"not within {errand.wait:g} s", MISSED)
     return place.ok("delete-event", f"after {max(0.0, ear.heard[Change.DELETED] - since):.2f} s")
 
 
-def _missed(place: Place, ears: Ears, errand: Errand) -> Check:
+def _missed(place: CheckSubject, ears: Listeners, errand: CanaryTest) -> Check:
     if not ears.each:
         said = f"no service has copied a canary within {errand.wait:g} s, and nobody else hears of what is pushed"
         return place.unknown("event", said, "let the service run, and ask again")

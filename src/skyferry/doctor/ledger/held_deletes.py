@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skyferry.config.urls import LedgerUrl
-from skyferry.doctor.check import Check, Place
+from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
 from skyferry.ports.held import by_store
 from skyferry.wiring import Opener
@@ -11,7 +11,7 @@ from skyferry.wiring import Opener
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
 
 
-async def held(opener: Opener) -> list[Check]:
+async def check_held_deletes(opener: Opener) -> list[Check]:
     """One check per source that has some. A ledger that cannot be read is not this check's matter."""
     url = LedgerUrl.parse(opener.settings.ledger.url)
     if not url.on_disk or not url.path(opener.settings.workspace).exists():
@@ -25,4 +25,4 @@ async def held(opener: Opener) -> list[Check]:
     except SkyferryError:
         return []
     said = "objects are missing, and their deletes are held"
-    return [Place("store", store).wrong("held", f"{count:,} {said}", HINT) for store, count in counts.items()]
+    return [CheckSubject("store", store).wrong("held", f"{count:,} {said}", HINT) for store, count in counts.items()]

@@ -8,14 +8,14 @@ from difflib import get_close_matches
 
 from skyferry.config.settings import Settings
 from skyferry.config.urls import LedgerUrl, resolve_store
-from skyferry.doctor.check import Check, Place
+from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
 from skyferry.wiring import Opener
 
-PLACE = Place("ledger", "ledger")
+PLACE = CheckSubject("ledger", "ledger")
 
 
-async def look(opener: Opener) -> list[Check]:
+async def check_unrouted(opener: Opener) -> list[Check]:
     """Nothing where there are none, or no ledger yet."""
     url = LedgerUrl.parse(opener.settings.ledger.url)
     if not url.on_disk or not url.path(opener.settings.workspace).exists():
@@ -28,10 +28,10 @@ async def look(opener: Opener) -> list[Check]:
             await ledger.close()
     except SkyferryError as error:
         return [PLACE.failed("reach", error)]
-    return list(judged(found, opener.settings))
+    return list(check_unknown_buckets(found, opener.settings))
 
 
-def judged(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Check]:
+def check_unknown_buckets(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Check]:
     """One check per bucket. Pure."""
     known: dict[str, str] = {}  # store by bucket
     for name, store in settings.stores.items():

@@ -13,7 +13,7 @@ from skyferry.events.detect import Parsed, parse_message
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letters
 from skyferry.routing.routes import Routes
-from skyferry.routing.rules import Untaken
+from skyferry.routing.rules import UnroutedEvent
 
 BUG = "report it with this message; after an update, redrive the letter"
 LONGEST = 300.0  # seconds for which a message is released to another deployment
@@ -33,7 +33,7 @@ class EventReader:
         """Return the transfers that the routes make of an event. Raises EventError."""
         return self._routes.match(event, queue)
 
-    def untaken(self, event: ObjectEvent, queue: str = "") -> Untaken:
+    def untaken(self, event: ObjectEvent, queue: str = "") -> UnroutedEvent:
         """Explain why `match` returned no transfer for an event."""
         return self._routes.untaken(event, queue)
 
@@ -107,7 +107,7 @@ class Intake:
             self._foreign(leased, replace(event, source=replace(source, bucket=named)), why.hint, piece, found)
 
     def _refused(
-        self, leased: LeasedMessage, event: ObjectEvent, why: Untaken, piece: bytes, found: MessageContent
+        self, leased: LeasedMessage, event: ObjectEvent, why: UnroutedEvent, piece: bytes, found: MessageContent
     ) -> None:
         """Remembered; but what a person has redriven does not vanish by that."""
         rules = tuple((each.route, each.rule) for each in why.rules)
@@ -173,7 +173,7 @@ class Intake:
         )
 
 
-def no_route_error(why: Untaken | None = None) -> NoRoute:
+def no_route_error(why: UnroutedEvent | None = None) -> NoRoute:
     """The error of a redriven letter whose event the configuration does not take (any more)."""
     rules = "; ".join(map(str, why.rules)) if why else ""
     return NoRoute(

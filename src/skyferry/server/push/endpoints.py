@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from skyferry.clouds.identity.extras import needs
+from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.errors import ConfigError
@@ -54,7 +54,7 @@ def build_authenticator(settings: PushSettings, env: Mapping[str, str], clock: C
         return SecretAuthenticator(settings, env)
     if settings.kind == "eventgrid" and not settings.tenant_id:
         return EventGridAuthenticator(SecretAuthenticator(settings, env))
-    with needs("push", f"push endpoint {settings.name}"):
+    with require_extra("push", f"push endpoint {settings.name}"):
         from skyferry.server.push.sns import SnsAuthenticator
         from skyferry.server.push.tokens import TokenAuthenticator, TokenVerifier
     if settings.kind == "sns":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from skyferry.clouds.identity.files import FileSecret
-from skyferry.clouds.identity.policy import secret
+from skyferry.clouds.identity.policy import read_secret
 from skyferry.config.push import SECRET_MIN, PushSettings
 from skyferry.errors import ConfigError, StoreUnavailable
 from skyferry.server.push.authenticator import Authentication, PushRequest, bearer_token, not_authentic
@@ -35,7 +35,7 @@ class SecretAuthenticator:
 
 
 def _read_secret(settings: PushSettings, env: Mapping[str, str]) -> str:
-    found = secret(env, settings.secret_env, settings.secret_file, f"secret of push endpoint {settings.name}")
+    found = read_secret(env, settings.secret_env, settings.secret_file, f"secret of push endpoint {settings.name}")
     if len(found) < SECRET_MIN or not found.isascii() or not found.isprintable() or " " in found:
         hint = f"use at least {SECRET_MIN} printable ASCII characters without spaces"
         raise ConfigError(f"the secret of push endpoint {settings.name} is weak", where="push", hint=hint)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
-from skyferry.clouds.identity.exchange import Request, ask
+from skyferry.clouds.identity.exchange import TokenRequest, request_token
 from skyferry.clouds.regions import endpoint
 from skyferry.config.push import PushSettings
 from skyferry.errors import IdentityRefused, StoreUnavailable
@@ -105,7 +105,7 @@ class SnsAuthenticator:
         if not self._quota.take():
             raise StoreUnavailable("too many certificates were requested", where="SNS certificate", retry_after=PAUSE)
         try:
-            found = _parse_certificate(await ask(Request(url, "SNS certificate")))
+            found = _parse_certificate(await request_token(TokenRequest(url, "SNS certificate")))
         except IdentityRefused:
             self._cache(self._absent, url, self._clock() + ABSENT)
             raise not_authentic("The signing certificate does not exist.") from None
@@ -136,7 +136,7 @@ class SnsAuthenticator:
     async def _confirm(self, topic: str, token: str) -> None:
         """Confirm the subscription at the topic's service; the address in the message is not trusted."""
         query = urlencode({"Action": "ConfirmSubscription", "TopicArn": topic, "Token": token, "Version": "2010-03-31"})
-        await ask(Request(f"{self._endpoint or service_url(topic)}/?{query}", "SNS", secrets=(token,)))
+        await request_token(TokenRequest(f"{self._endpoint or service_url(topic)}/?{query}", "SNS", secrets=(token,)))
 
 
 def service_url(topic: str) -> str:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import jwt
 import orjson
 
-from skyferry.clouds.identity.exchange import Request, ask
+from skyferry.clouds.identity.exchange import TokenRequest, request_token
 from skyferry.errors import SkyferryError, StoreUnavailable
 from skyferry.server.push.authenticator import Authentication, PushRequest, bearer_token, not_authentic
 from skyferry.server.push.quota import Quota
@@ -47,7 +47,7 @@ class SigningKeys:
         if not self._quota.take():
             raise StoreUnavailable("fetching the keys failed several times", where=self._url, retry_after=REST)
         try:
-            found = jwt.PyJWKSet.from_json((await ask(Request(self._url, "token keys"))).decode()).keys
+            found = jwt.PyJWKSet.from_json((await request_token(TokenRequest(self._url, "token keys"))).decode()).keys
         except SkyferryError:
             if not self._keys:
                 raise

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 
 from skyferry.clouds.azure import AzureProvider, SharedKey
-from skyferry.clouds.credentials import fixed
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.stores.azure.client import AzureOptions, AzureWire
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers.azurite import Azurite
@@ -22,7 +22,7 @@ class AzurePlace:
     @classmethod
     def on(cls, server: Azurite) -> AzurePlace:
         """Its one account."""
-        return cls(AzureOptions(server.blob_url), fixed(SharedKey(server.account, server.key)))
+        return cls(AzureOptions(server.blob_url), fixed_credentials(SharedKey(server.account, server.key)))
 
     async def container(self) -> str:
         """A new one."""

@@ -16,7 +16,7 @@ from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.observe import Fanout
-from skyferry.wiring import build
+from skyferry.wiring import build_service
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -31,7 +31,7 @@ def run_until_idle() -> None:
     async def run() -> None:
         for name in ("source", "destination"):
             (DATA / name).mkdir(parents=True, exist_ok=True)
-        async with asyncio.timeout(60), build(load(None, {}, DATA), Fanout(())) as service:
+        async with asyncio.timeout(60), build_service(load(None, {}, DATA), Fanout(())) as service:
             await service.run(until_idle=True)
 
     asyncio.run(run())

@@ -67,14 +67,14 @@ def explain(
 
 async def _load_history(settings: Settings, wanted: list[Sought], limit: int) -> ObjectHistory:
     from skyferry.config.urls import resolve_store
-    from skyferry.wiring.identities import identities, moved
+    from skyferry.wiring.identities import find_moved_stores, identify_stores
 
     ends = {name: resolve_store(store).address for name, store in settings.stores.items()}
     async with resources.opened_ledger(settings) as ledger:
         found = await _load_transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}
-        others, here = await moved(ledger, settings), identities(settings)
+        others, here = await find_moved_stores(ledger, settings), identify_stores(settings)
         held = [(await ledger.placements(store, [name]))[0] for store, name in sorted(places)]
         letters = [await ledger.dead_letter(row.transfer.id) for row in found]
         letters += [each for one in wanted for each in await _load_letters(ledger, one, limit)]

@@ -112,14 +112,14 @@ async def _rebuilt(settings: Settings, add: bool) -> list[Rebuilt]:
     from skyferry.engine.rebuild import rebuild
     from skyferry.routing.routes import Routes
     from skyferry.wiring import Opener, protect_opened
-    from skyferry.wiring.ledger_file import rebuilding
+    from skyferry.wiring.ledger_file import rebuild_ledger
 
     opener, routes = Opener(settings), Routes(settings)
     names = dict.fromkeys(route.store for route in routes)
     stores = {name: protect_opened(opener, opener.store(name)) for name in names}
     found: dict[str, Rebuilt] = {}
     try:
-        async with rebuilding(opener, add=add) as ledger:
+        async with rebuild_ledger(opener, add=add) as ledger:
             async for each in rebuild(ledger, stores, routes, opener.clock):
                 found[each.store] = each
     finally:

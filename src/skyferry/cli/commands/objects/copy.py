@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skyferry.config.settings import Settings
     from skyferry.discovery.listing import Ends, ListingSource
     from skyferry.engine.service import Service
-    from skyferry.wiring import Parts
+    from skyferry.wiring import SourceContext
 
 ROUTE = "copy"
 LEDGERS = "copies"  # in the workspace: a ledger for each pair of stores
@@ -172,12 +172,12 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
     from skyferry.config.urls import LedgerUrl
     from skyferry.discovery.listing import Between, ListingSource
     from skyferry.events.native import encode_event
-    from skyferry.wiring import DoubtingLedger, build, owner, wait_out_outages
+    from skyferry.wiring import DoubtingLedger, build_service, name_owner, wait_out_outages
 
     url = LedgerUrl.parse(settings.ledger.url)
-    kept = DoubtingLedger(url.path(settings.workspace), owner(), SystemClock()) if url.on_disk else None
+    kept = DoubtingLedger(url.path(settings.workspace), name_owner(), SystemClock()) if url.on_disk else None
 
-    def find(parts: Parts) -> Sequence[ListingSource]:
+    def find(parts: SourceContext) -> Sequence[ListingSource]:
         ledger = parts.context.ledger
         between = Between(
             source=wait_out_outages(parts.stores["source"], patience),
@@ -191,7 +191,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
         )
         return [ListingSource(ends, between, tally.found)]
 
-    return build(settings, tally, find=find, ledger=kept)
+    return build_service(settings, tally, find=find, ledger=kept)
 
 
 @contextmanager

@@ -63,10 +63,10 @@ def gc(
 
 
 def _seconds(text: str) -> float:
-    from skyferry.config.units import duration
+    from skyferry.config.units import parse_duration
 
     try:
-        return float(str(duration(text)))
+        return float(str(parse_duration(text)))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

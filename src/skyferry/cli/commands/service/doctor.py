@@ -56,11 +56,11 @@ def doctor(
     stable name), `what` (the same in words), `state` (ok, wrong or unknown), `detail` and `hint`. Exit code 1 says that something
     is wrong.
     """
-    from skyferry.doctor import Scope, State
+    from skyferry.doctor import CheckState, Scope
 
     settings = resources.load_settings(config, workspace)
     found = asyncio.run(_examined(settings, Scope(write, events, prefix, wait)))
-    ok = all(check.state is not State.WRONG for check in found)
+    ok = all(check.state is not CheckState.WRONG for check in found)
     if json:
         output.emit({"ok": ok, "checks": [_document(check) for check in found]})
     else:

@@ -63,22 +63,22 @@ def policy(
 
 def _policies(settings: Settings, cloud: Cloud | None, *, submit: bool, doctor: bool) -> list[Policy]:
     from skyferry.policy import aws, azure, google
-    from skyferry.policy.needs import needs
+    from skyferry.policy.needs import required_access
 
     makers = {Cloud.AWS: aws.policies, Cloud.GOOGLE: google.policies, Cloud.AZURE: azure.policies}
-    needed = needs(settings, submit=submit, doctor=doctor)
+    needed = required_access(settings, submit=submit, doctor=doctor)
     return [each for name, make in makers.items() if cloud in (None, name) for each in make(needed)]
 
 
 def _shown(policy: Policy) -> Iterator[str]:
     """For people."""
-    from skyferry.policy.document import text
+    from skyferry.policy.document import format_document
 
     yield from _comment(f"{policy.cloud}: {policy.identity}", f"for {', '.join(policy.users)}")
     for name, document in policy.documents.items():
         if name not in policy.told:
             yield ""
-            yield from _comment(name, *text(document).split("\n"))
+            yield from _comment(name, *format_document(document).split("\n"))
     if policy.commands:
         yield ""
     yield from policy.commands

@@ -67,11 +67,11 @@ def run(
 async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
     from skyferry.cli.commands.service.source_folders import find_watched_folders
     from skyferry.cli.render.observers import shown
-    from skyferry.wiring import build
+    from skyferry.wiring import build_service
 
     async with AsyncExitStack() as stack:
         show = stack.enter_context(shown(settings, live))
-        service = await stack.enter_async_context(build(settings, show.observer, show.sampled, create=True))
+        service = await stack.enter_async_context(build_service(settings, show.observer, show.sampled, create=True))
         url = await stack.enter_async_context(_served(service, settings, show))
         stop = stack.enter_context(_Stop(service.drain, show.close))
         await stack.enter_async_context(show.running(url, find_watched_folders(settings)))

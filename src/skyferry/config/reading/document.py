@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from skyferry.config.faults import Fault, Place, dotted, near
-from skyferry.config.renamed import UNTIL, old_names
+from skyferry.config.reading.faults import Fault, Place, format_place, suggest
+from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
 
 PREFIX = "SKYFERRY_"
@@ -47,8 +47,8 @@ class Document:
             if origin := self.origins.get(place[:end]):
                 return Fault(origin, message, hint)
             if line := self.lines.get(place[:end]):
-                return Fault(dotted(place), message, hint, line)
-        return Fault(dotted(place) or "configuration", message, hint)
+                return Fault(format_place(place), message, hint, line)
+        return Fault(format_place(place) or "configuration", message, hint)
 
     def set(self, place: Place, value: object, origin: str) -> None:
         """Override one value; sections on the way are made."""
@@ -89,7 +89,7 @@ class Document:
         for variable in sorted(v for v in environ if v.startswith(PREFIX) and environ[v].strip()):
             first, *rest = variable.removeprefix(PREFIX).lower().split("__")
             if first not in Settings.model_fields:
-                hint = near(first, Settings.model_fields)
+                hint = suggest(first, Settings.model_fields)
                 if rest:
                     self.faults.append(Fault(variable, "sets something that does not exist", hint))
                 elif "did you mean" in hint:
@@ -109,7 +109,7 @@ class Document:
     def _rename(self, place: Place, value: object) -> Place:
         """Give old spellings in the value at `place` their new names, with a warning for each; return the place itself."""
         for old, new in list(old_names(value, place)):
-            self.rename(old, f"`{dotted(old)}` is now called `{dotted(new)}`")
+            self.rename(old, f"`{format_place(old)}` is now called `{format_place(new)}`")
             if old == place:
                 return new
             section: Any = value
@@ -123,7 +123,7 @@ class Document:
         return place
 
     def _twice(self, old: Place, new: Place) -> None:
-        self.fault(old, f"is the old name of `{dotted(new)}`, which is set as well", "Remove the old name.")
+        self.fault(old, f"is the old name of `{format_place(new)}`, which is set as well", "Remove the old name.")
 
     def _place(self, first: str, rest: list[str]) -> Place:
         """Variables have neither case nor hyphens: a name in the file is meant if it is the same without them."""

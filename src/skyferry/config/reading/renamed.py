@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from skyferry.config.faults import Place
+from skyferry.config.reading.faults import Place
 
 ANY = "*"  # any name, or any index of a list
 UNTIL = "the old name is accepted until 1.0"

@@ -35,13 +35,13 @@ class ConfigFaults(ConfigError):
         super().__init__("\n  ".join([count, *map(str, faults)]), where=str(file or "configuration"))
 
 
-def dotted(place: Place) -> str:
+def format_place(place: Place) -> str:
     """`routes[1].from`"""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return text.removeprefix(".")
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """A hint: did you mean another word; or which there are."""
     names = list(known)
     if close := get_close_matches(word, names, 1, cutoff=0.6):
