@@ -97,7 +97,7 @@ def retries_are_forgotten(worker: Any) -> None:
 def outages_burn_attempts(worker: Any) -> None:
     """An outage counted against the object."""
     for breaker in worker._context.breakers.values():
-        breaker.healthy = lambda side, since: True
+        breaker.has_answered = lambda side, since: True
 
 
 def poison_is_dropped(worker: Any) -> None:

@@ -23,7 +23,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectStore
 from skyferry.stores.memory import MemoryBucket, MemoryStore
-from skyferry.stores.simulator import RATED, Fault, Planned, SimulatedStore
+from skyferry.stores.simulator import RATED, Fault, PlannedFault, SimulatedStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.store import Place, StoreConformance
 from skyferry.testing.store_cases.place import digests
@@ -31,7 +31,7 @@ from skyferry.testing.store_cases.place import digests
 NOWHERE = MemoryBucket(exists=False)
 
 
-def simulated(*script: Planned, bucket: MemoryBucket | None = None, **settings: object) -> SimulatedStore:
+def simulated(*script: PlannedFault, bucket: MemoryBucket | None = None, **settings: object) -> SimulatedStore:
     """Around a bucket that holds `k`."""
     bucket = bucket or MemoryBucket()
     return SimulatedStore(
@@ -116,7 +116,7 @@ async def test_every_request_can_fail(fault: Fault, error: type[SkyferryError]) 
         "abort_upload": lambda s: s.abort_upload(upload),
     }
     for operation, ask in asks.items():
-        store = simulated(Planned(fault, operation, 1), bucket=bucket, timeout_after=0)
+        store = simulated(PlannedFault(fault, operation, 1), bucket=bucket, timeout_after=0)
         before = dict(bucket.objects)
         with pytest.raises(error):
             await ask(store)
@@ -127,7 +127,7 @@ async def test_every_request_can_fail(fault: Fault, error: type[SkyferryError]) 
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.RESET])
 async def test_a_request_may_fail_after_its_effect(fault: Fault) -> None:
     """The answer is lost, the object is there; the deleted one is gone."""
-    store = simulated(Planned(fault, late=True), timeout_after=0)
+    store = simulated(PlannedFault(fault, late=True), timeout_after=0)
     with pytest.raises(SkyferryError):
         await put(store, "k")
     assert (await store.inner.head("k")).size == 4
@@ -142,7 +142,7 @@ async def test_a_listing_may_break_off_in_the_middle() -> None:
     bucket = MemoryBucket()
     for n in range(3000):
         await put(simulated(bucket=bucket), f"{n:04}")
-    store, seen = simulated(Planned(Fault.RESET, "list", late=True), bucket=bucket), []
+    store, seen = simulated(PlannedFault(Fault.RESET, "list", late=True), bucket=bucket), []
 
     async def listing() -> None:
         async for meta in store.list():
@@ -156,7 +156,7 @@ async def test_a_listing_may_break_off_in_the_middle() -> None:
 
 async def test_a_flipped_byte_leaves_the_meta_untouched() -> None:
     """So that only a checksum tells."""
-    store = simulated(Planned(Fault.CORRUPT, "read"))
+    store = simulated(PlannedFault(Fault.CORRUPT, "read"))
     await put(store, "k", b"0123456789")
     got = await store.read("k", 0, 10)
     assert sum(a != b for a, b in zip(got.data, b"0123456789", strict=True)) == 1
@@ -165,7 +165,7 @@ async def test_a_flipped_byte_leaves_the_meta_untouched() -> None:
 
 async def test_a_body_cut_short_breaks_or_lies() -> None:
     """Early: an error. Late: fewer bytes than the meta says, and no error."""
-    store = simulated(Planned(Fault.TRUNCATE, "read", 1), Planned(Fault.TRUNCATE, "read", 2, late=True))
+    store = simulated(PlannedFault(Fault.TRUNCATE, "read", 1), PlannedFault(Fault.TRUNCATE, "read", 2, late=True))
     await put(store, "k", b"0123456789")
     with pytest.raises(ConnectionLost):
         await store.read("k", 0, 10)
@@ -176,7 +176,11 @@ async def test_a_body_cut_short_breaks_or_lies() -> None:
 
 async def test_the_script_names_requests() -> None:
     """By operation and number; None lets one pass; what it does not name is up to the rates."""
-    script = (Planned(None, "head", 2), Planned(Fault.PERMISSION, "head"), Planned(Fault.THROTTLE, number=5))
+    script = (
+        PlannedFault(None, "head", 2),
+        PlannedFault(Fault.PERMISSION, "head"),
+        PlannedFault(Fault.THROTTLE, number=5),
+    )
     store = simulated(*script)
     await put(store, "k")
     with pytest.raises(PermissionDenied):

@@ -16,7 +16,7 @@ from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.orphans import OrphanSettler
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.engine.resilience.health import Health
-from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
+from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.submission import submit_events
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import ObjectStore, Outgoing
@@ -73,7 +73,7 @@ class Service:
         self._monitor = Monitor(
             self.ledger, self._context.clock, components.queues, components.paces, components.probes
         )
-        self._changes = Changes(self._context.observer)
+        self._check_reporter = CheckReporter(self._context.observer)
         self._working = False
 
     async def run(self, until_idle: bool = False) -> None:
@@ -133,7 +133,7 @@ class Service:
 
     async def status(self) -> Status:
         """Return a current snapshot, without the parts that do not answer."""
-        await self._monitor.look()
+        await self._monitor.refresh()
         return self._status()
 
     def _status(self) -> Status:
@@ -174,7 +174,7 @@ class Service:
     def _checks(self) -> Iterator[HealthCheck]:
         yield HealthCheck("worker", "worker", *self._worker_state())
         yield from (
-            self._components.health.seen(check) if self._components.health else check
+            self._components.health.amend_check(check) if self._components.health else check
             for check in self._monitor.checks()
         )
         overdue = self._components.overdue()
@@ -201,7 +201,7 @@ class Service:
 
     async def _sample(self) -> None:
         while True:
-            self._changes.tell(list(self._checks()))
+            self._check_reporter.report(list(self._checks()))
             self._components.sampled(self._status())
             await self._context.clock.sleep(SAMPLE)
 
@@ -221,7 +221,7 @@ class Service:
         quiet = 0.0
         while quiet < self._patience:
             await self._context.clock.sleep(IDLE_CHECK)
-            if self._components.health and (damage := self._components.health.damage()):
+            if self._components.health and (damage := self._components.health.find_damage()):
                 raise damage
             quiet = quiet + IDLE_CHECK if await self._is_idle() else 0.0
         if self._components.outbox:

@@ -1,4 +1,4 @@
-"""A bucket in memory: for tests, simulations and trials. It lives as long as its MemoryBucket."""
+"""A bucket in memory for tests, simulations and trials. Its objects live as long as the MemoryBucket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COPYABLE = frozenset({"crc32c"})
 
 @dataclass(slots=True)
 class MemoryBucket:
-    """The objects, behind the port: tests seed and inspect them here. Several stores may share one."""
+    """The objects behind the port, where tests seed and inspect them. Several stores may share one bucket."""
 
     name: str = "bucket"
     exists: bool = True
@@ -40,20 +40,20 @@ class MemoryBucket:
 
 @dataclass(slots=True)
 class MemoryProvider:
-    """Where buckets are side by side, so that one can be copied from into another."""
+    """A provider of several buckets, which allows server-side copies between them."""
 
     buckets: dict[str, MemoryBucket] = field(default_factory=dict)  # by the name of their store
 
 
 class MemoryStore:
-    """An ObjectStore whose versions are generation numbers, as in Cloud Storage. It attests CRC32C."""
+    """An ObjectStore with generation numbers as versions, as in Cloud Storage. It returns CRC32C."""
 
     traits = Traits(resumable=True, listed_uploads="own", lossy=(FILE_MODES,))
 
     def __init__(
         self, name: str, clock: Clock, bucket: MemoryBucket | None = None, provider: MemoryProvider | None = None
     ) -> None:
-        """Stores of one `provider` copy from each other by themselves; without one, none does."""
+        """Stores of one `provider` support server-side copies between each other."""
         self.name, self._clock, self._provider = name, clock, provider
         self.bucket = bucket or MemoryBucket(name)
         self.copy_source: CopySource | None = None

@@ -1,11 +1,11 @@
-"""A store that misbehaves as told: latency, bandwidth, errors by kind, outages, a quota, bytes flipped and bodies cut short.
+"""A store that simulates faults: latency, bandwidth, errors by kind, outages, a quota, flipped bytes and truncated bodies.
 
-For rehearsals: `sim://` in a route shows what production does before production does it. What befalls a request depends
-on the seed and on its number alone, whatever the requests do meanwhile; or a script says it.
+With `sim://` in a route, a rehearsal shows faults before production does. The fault of a request depends only on the seed
+and on its number, whatever the other requests do meanwhile; or a script decides it.
 
-Requests that time out or are reset do so before or after their effect, as real ones do, and listings in the middle. Of
-the bodies cut short half break off with ConnectionLost, as an honest adapter has it; the others arrive without an error,
-as from a proxy that lies, against the contract: the engine has to notice.
+A request that times out or is reset fails before or after its effect, as real ones do, and a listing fails in the middle.
+Half of the truncated bodies raise ConnectionLost, as a correct adapter does. The others arrive without an error, as from a
+broken proxy; this violates the contract, and the engine has to notice it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from skyferry.ports.inspection import BucketFacts, InspectableStore
 
 T = TypeVar("T")
 RETRY_AFTER = 0.05  # seconds
-PAGE = 1000  # a listing breaks off within so many objects
+PAGE = 1000  # objects within which a failing listing breaks
 
 
 class Fault(StrEnum):
-    """What may go wrong with one request. The first seven have a rate of the same name in the settings."""
+    """A fault of one request. The first seven have a rate of the same name in the settings."""
 
     THROTTLE = "throttle"
     TIMEOUT = "timeout"
@@ -60,18 +60,18 @@ ONLY = {Fault.NOT_FOUND: ("head", "read"), Fault.CORRUPT: ("read",), Fault.TRUNC
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedFault:
     """One line of a script."""
 
-    fault: Fault | None  # None = this request succeeds, whatever the rates are
+    fault: Fault | None  # None = the request succeeds, whatever the rates are
     operation: str = ""  # method of the port; "" = any
-    number: int = 0  # which request of that operation, from 1; 0 = every one
-    late: bool = False  # a request broken after its effect; a body cut short without an error
+    number: int = 0  # number of the request of that operation, from 1; 0 = all
+    late: bool = False  # fail after the effect; truncate without an error
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request and its fate."""
+    """One request and its fault."""
 
     operation: str
     key: str
@@ -84,7 +84,7 @@ class SimulatedStore(StoreDecorator):
     """An ObjectStore whose requests fail by plan, or at random."""
 
     def __init__(
-        self, inner: ObjectStore, settings: SimulatorSettings, clock: Clock, script: Sequence[Planned] = ()
+        self, inner: ObjectStore, settings: SimulatorSettings, clock: Clock, script: Sequence[PlannedFault] = ()
     ) -> None:
         """The first line of `script` that matches a request decides its fault; otherwise the rates of the settings do."""
         super().__init__(QuotaStore(inner, settings.quota) if settings.quota else inner)
@@ -138,7 +138,7 @@ class SimulatedStore(StoreDecorator):
     # --- one request ----------------------------------------------------------------------------------------------
 
     def _next(self, operation: str, key: str) -> _Request:
-        """What befalls the next request. It takes the same number of dice for each."""
+        """Decide the fault of the next request. Every request takes the same number of random values."""
         self._counts[""] += 1
         self._counts[operation] += 1
         rolled, dice, late = self._dice.random(), self._dice.random(), self._dice.random() < 0.5
@@ -169,7 +169,7 @@ class SimulatedStore(StoreDecorator):
         return await call(*args)
 
     async def _begin(self, request: _Request, size: int) -> None:
-        """The way there; raises what the request is refused with."""
+        """Wait for latency and bandwidth, then raise the error of a refused request."""
         where = self._where(request)
         await self._clock.sleep(self._settings.latency + self._settings.jitter * request.dice)
         now = self._clock.monotonic() - self._began
@@ -192,7 +192,7 @@ class SimulatedStore(StoreDecorator):
         raise ConnectionLost("simulated reset", where=self._where(request))
 
     async def _transmit(self, size: int) -> None:
-        """The time that the bytes take on the line that all requests share."""
+        """Wait for the time of the bytes on the line, which all requests share."""
         if self._settings.bandwidth and size:
             now = self._clock.monotonic()
             self._free_at = max(now, self._free_at) + size / self._settings.bandwidth

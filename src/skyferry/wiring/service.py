@@ -93,7 +93,7 @@ async def build_service(
         on_special=specials.found,
         missing=BucketNotFound if find else FolderMissing,  # a command that a person waits for ends; a service waits
         on_refused=partial(_refused, observer),
-        on_health=health.hear,
+        on_health=health.record_use,
     )
     memory = ledger or opener.ledger()
     known = await find_moved_stores(memory, settings, remember=True)

@@ -155,32 +155,32 @@ async def test_a_breaker_opens_probes_and_closes() -> None:
     clock = ManualClock()
     breaker = Breaker(BreakerPolicy(failures=3, cooldown=5.0, max_cooldown=8.0, probes=1), clock)
     for _ in range(2):
-        breaker.failed("write", None)
-    breaker.answered("write")
+        breaker.record_outage("write", None)
+    breaker.record_answer("write")
     for _ in range(2):
-        breaker.failed("write", None)
-    assert breaker.wait() == 0, "not three in a row"
-    breaker.failed("write", None)
+        breaker.record_outage("write", None)
+    assert breaker.time_to_trial() == 0, "not three in a row"
+    breaker.record_outage("write", None)
     assert state(breaker) is BreakerState.OPEN
-    assert breaker.wait() == 5.0
+    assert breaker.time_to_trial() == 5.0
     await clock.advance(5)
-    assert breaker.wait() == 0
+    assert breaker.time_to_trial() == 0
     assert state(breaker) is BreakerState.HALF_OPEN
-    assert breaker.enter()
-    assert breaker.wait() > 0, "one probe is under way"
-    breaker.failed("write", None)
-    breaker.leave()
-    assert breaker.wait() == 8.0, "twice as long, up to the longest"
+    assert breaker.begin_transfer()
+    assert breaker.time_to_trial() > 0, "one probe is under way"
+    breaker.record_outage("write", None)
+    breaker.end_probe()
+    assert breaker.time_to_trial() == 8.0, "twice as long, up to the longest"
     await clock.advance(8)
-    assert breaker.wait() == 0
-    breaker.answered("read")
+    assert breaker.time_to_trial() == 0
+    breaker.record_answer("read")
     assert state(breaker) is BreakerState.HALF_OPEN, "a disk that is full still reads"
-    breaker.answered("write")
+    breaker.record_answer("write")
     assert state(breaker) is BreakerState.CLOSED
 
 
 async def test_a_breaker_heeds_the_stores_own_advice() -> None:
     """Retry-After, where it is longer than the cool-down."""
     breaker = Breaker(BreakerPolicy(failures=1, cooldown=5.0), ManualClock())
-    breaker.failed("read", 30.0)
-    assert breaker.admits() == 30.0
+    breaker.record_outage("read", 30.0)
+    assert breaker.time_open() == 30.0

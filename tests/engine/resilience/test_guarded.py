@@ -87,8 +87,8 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     await guarded.copy_from(store.copy_source, found, "other", Attributes())
     failed = [operation for operation, error in trace.told if error]
     assert failed == ["copy_part", "uploaded_parts", "copy_from"]
-    breaker.failed("write", None)
-    breaker.failed("write", None)
+    breaker.record_outage("write", None)
+    breaker.record_outage("write", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.copy_source, found, "third", Attributes())
 
@@ -107,8 +107,8 @@ async def test_what_this_process_lacks_opens_no_breaker() -> None:
     protection = Protection(breaker, clock, Trace(), random.Random(1), AT_ONCE)
     with pytest.raises(OutOfResources):
         await protect_store(Exhausted("d", clock), protection).head("k")
-    assert breaker.admits() == 0.0
-    assert not breaker.healthy("read", 0.0)
+    assert breaker.time_open() == 0.0
+    assert not breaker.has_answered("read", 0.0)
 
 
 class Slow(MemoryStore):

@@ -27,18 +27,18 @@ LEDGER, EVENTS = HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "ev
 
 def seen(health: Health) -> list[str]:
     """What fails in checks that found nothing."""
-    checks = [health.seen(check) for check in (LEDGER, EVENTS, HealthCheck("store", "events", "ok"))]
+    checks = [health.amend_check(check) for check in (LEDGER, EVENTS, HealthCheck("store", "events", "ok"))]
     return [check.message for check in checks if check.state == "down"]
 
 
 def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Record]) -> None:
     """Reported at the begin and at the end, however often it fails between."""
-    health.hear("events", None)
+    health.record_use("events", None)
     for _ in range(3):
-        health.hear("", LedgerError("database or disk is full", where="ledger.db", hint="free some disk space"))
-    health.hear("events", QueueError("is locked", where="queue.db"))
+        health.record_use("", LedgerError("database or disk is full", where="ledger.db", hint="free some disk space"))
+    health.record_use("events", QueueError("is locked", where="queue.db"))
     assert seen(health) == ["ledger.db: database or disk is full (free some disk space)", "queue.db: is locked"]
-    health.hear("", None)
+    health.record_use("", None)
     assert seen(health) == ["queue.db: is locked"]
     assert [(r.event, r.queue, r.error, r.message, r.hint) for r in heard] == [
         ("health.failing", "", "ledger_error", "ledger.db: database or disk is full", "free some disk space"),
@@ -50,15 +50,15 @@ def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Reco
 @pytest.mark.parametrize("damage", [LedgerDamaged("malformed"), QueueDamaged("malformed")], ids=lambda e: e.kind)
 def test_damage_stays(health: Health, heard: list[Record], damage: LedgerDamaged | QueueDamaged) -> None:
     """The pages that are read next may be whole."""
-    health.hear("events", damage)
-    health.hear("events", None)
-    health.hear("events", LedgerError("other"))
+    health.record_use("events", damage)
+    health.record_use("events", None)
+    health.record_use("events", LedgerError("other"))
     assert seen(health) == ["malformed"]
     assert len(heard) == 1
 
 
 def test_another_failure_is_reported_too(health: Health, heard: list[Record]) -> None:
     """A disk was full, and now the file is damaged."""
-    health.hear("", LedgerError("full"))
-    health.hear("", LedgerDamaged("malformed"))
+    health.record_use("", LedgerError("full"))
+    health.record_use("", LedgerDamaged("malformed"))
     assert [record.error for record in heard] == ["ledger_error", "ledger_damaged"]

@@ -10,7 +10,7 @@ import pytest
 
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, QueueHealth, check_queue
 from skyferry.engine.resilience import monitor
-from skyferry.engine.resilience.monitor import Changes, Monitor, Probe
+from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import State
@@ -149,7 +149,7 @@ async def test_a_lost_queue_hides_no_other_and_keeps_no_depth(mood: str, ledger:
         assert states(found) == {"ledger": "ok", "lost": "down", "well": "ok"}
         lost.mood = ""
         await until(lambda: states(found)["lost"] == "ok", clock)
-        await found.look()
+        await found.refresh()
         assert one.health.depth is not None
         assert one.health.depth.ready == 1
 
@@ -163,7 +163,7 @@ async def test_who_asks_does_not_wait_for_a_queue_that_hangs(
     heard = MonitoredQueue(queue, clock)
     await heard.sample(1.0)
     queue.mood = "hangs"
-    await Monitor(ledger, clock, [heard], {}).look()
+    await Monitor(ledger, clock, [heard], {}).refresh()
     assert shown(heard) == ("ok", "")
     assert heard.health.depth is not None
 
@@ -223,7 +223,7 @@ async def test_a_ledger_that_hangs_is_down(ledger: Ill, clock: ManualClock) -> N
         await until(lambda: states(found)["ledger"] == "ok", clock)
         ledger.hangs = True
         await until(lambda: states(found)["ledger"] == "down" and found.facts.oldest is None, clock)
-        await found.look()
+        await found.refresh()
         assert found.facts.transfers is None
 
 
@@ -250,13 +250,13 @@ def test_a_change_is_told_once() -> None:
         def on(self, record: Record) -> None:
             told.append(record)
 
-    changes = Changes(Ears())
+    reporter = CheckReporter(Ears())
     full = HealthCheck("ledger", "ledger", "down", "disk is full")
-    changes.tell([HealthCheck("ledger", "ledger", "down", NOT_YET), HealthCheck("queue", "q", "ok")])
+    reporter.report([HealthCheck("ledger", "ledger", "down", NOT_YET), HealthCheck("queue", "q", "ok")])
     for _ in range(3):
-        changes.tell([full, HealthCheck("queue", "q", "down", "gone")])
-    changes.tell([HealthCheck("worker", "worker", "down", "it is draining")])
-    changes.tell([HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "down", "gone for good")])
+        reporter.report([full, HealthCheck("queue", "q", "down", "gone")])
+    reporter.report([HealthCheck("worker", "worker", "down", "it is draining")])
+    reporter.report([HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "down", "gone for good")])
     assert [(r.operation, r.queue, r.reason, r.message) for r in told] == [
         ("ledger", "", "down", "disk is full"),
         ("", "q", "down", "gone"),

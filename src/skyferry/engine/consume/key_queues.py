@@ -81,7 +81,7 @@ class SerialExecutor:
             )
         route = self._context.routes[task.transfer.route]
         breakers = [self._context.breakers[s] for s in {route.source_store, route.store} if s in self._context.breakers]
-        if wait := max((b.wait() for b in breakers), default=0.0):
+        if wait := max((b.time_to_trial() for b in breakers), default=0.0):
             return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
         task.attempt, task.looked_after = (
             Attempt(claim, slot, key_queue.uploads, self.saver.put),
@@ -90,8 +90,8 @@ class SerialExecutor:
         self._reporter.report_claim(task.transfer, claim.attempt)
         with ExitStack() as probes:
             for breaker in breakers:
-                if breaker.enter():
-                    probes.callback(breaker.leave)
+                if breaker.begin_transfer():
+                    probes.callback(breaker.end_probe)
             try:
                 return await self._copier.run(task.attempt, route)
             except LedgerError as error:  # an upload could not be remembered: says nothing about the object
@@ -110,7 +110,7 @@ class SerialExecutor:
             error,
             claim.attempt,
             task.transfer.max_retries,
-            healthy=breaker is None or breaker.healthy(error.side, error.since),
+            healthy=breaker is None or breaker.has_answered(error.side, error.since),
             backoff=self._policy.backoff,
             random=self._context.random.random(),
             uncounted=leased.uncounted,

@@ -170,7 +170,7 @@ class Worker:
 
     def _blocked(self, routes: Iterable[str]) -> float:
         """Seconds until the first of these routes may be tried; 0 also where none of them is known."""
-        return min((max((b.wait() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
+        return min((max((b.time_to_trial() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
 
     def _breakers(self, route: str) -> list[Breaker]:
         known = self._context.routes.get(route)

@@ -1,4 +1,4 @@
-"""Stop asking a store that does not answer, and try it again after a while."""
+"""Stop sending requests to a failing store, and try it again after a cool-down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class BreakerState(StrEnum):
-    """Closed lets through, open does not, half-open lets probes through."""
+    """Closed: all requests pass. Open: none. Half-open: those of probes."""
 
     CLOSED = "closed"
     HALF_OPEN = "half_open"
@@ -25,7 +25,7 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """Of BreakerSettings."""
+    """The limits of a breaker, from BreakerSettings."""
 
     failures: int = 5
     cooldown: float = 5.0  # seconds
@@ -34,20 +34,20 @@ class BreakerPolicy:
 
 
 class Breaker:
-    """The circuit breaker of one store. Reads and writes fail separately (a full disk still reads), but open it alike."""
+    """The circuit breaker of one store. Failures of reads and writes are counted separately, because a full disk still reads."""
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self.state = BreakerState.CLOSED
         self._policy, self._clock = policy, clock
         self._failures = {"read": 0, "write": 0}
         self._answered = {"read": float("-inf"), "write": float("-inf")}
-        self._broken = ""  # the side that opened it, whose success closes it
+        self._broken = ""  # the side that opened the breaker; its success closes it
         self._cooldown = policy.cooldown
         self._until = 0.0
         self._probing = 0
 
-    def wait(self) -> float:
-        """Seconds until work may try this store; 0 = now. Asking after the cool-down makes it half-open."""
+    def time_to_trial(self) -> float:
+        """Return the seconds until a transfer may try this store; 0 = now. After the cool-down, become half-open."""
         if self.state is BreakerState.CLOSED:
             return 0.0
         left = self._until - self._clock.monotonic()
@@ -56,32 +56,32 @@ class Breaker:
         self.state = BreakerState.HALF_OPEN
         return 0.0 if self._probing < self._policy.probes else self._policy.cooldown / 4
 
-    def enter(self) -> bool:
-        """A transfer begins; True if it is a probe, which `leave` MUST be told."""
+    def begin_transfer(self) -> bool:
+        """Return True if the transfer is a probe; then `end_probe` MUST follow."""
         if self.state is BreakerState.CLOSED:
             return False
         self._probing += 1
         return True
 
-    def leave(self) -> None:
-        """A probe ended, however."""
+    def end_probe(self) -> None:
+        """Free the place of a probe, however it ended."""
         self._probing -= 1
 
-    def admits(self) -> float:
-        """For one request of a transfer under way: seconds it would have to wait; 0 = go."""
+    def time_open(self) -> float:
+        """Return the seconds for which requests are still refused; 0 = not at all."""
         if self.state is not BreakerState.OPEN:
             return 0.0
         return max(0.0, self._until - self._clock.monotonic())
 
-    def answered(self, side: str) -> None:
-        """The store did its work, or refused for a reason of its own."""
+    def record_answer(self, side: str) -> None:
+        """Record a success, or an error that is no outage."""
         self._failures[side] = 0
         self._answered[side] = self._clock.monotonic()
         if self.state is not BreakerState.CLOSED and side == self._broken:
             self.state, self._cooldown = BreakerState.CLOSED, self._policy.cooldown
 
-    def failed(self, side: str, retry_after: float | None) -> None:
-        """An outage error."""
+    def record_outage(self, side: str, retry_after: float | None) -> None:
+        """Record an outage error."""
         self._failures[side] += 1
         if self.state is BreakerState.HALF_OPEN:
             self._cooldown = min(self._cooldown * 2, self._policy.max_cooldown)
@@ -89,8 +89,8 @@ class Breaker:
         elif self.state is BreakerState.CLOSED and self._failures[side] >= self._policy.failures:
             self._open(side, retry_after)
 
-    def healthy(self, side: str, since: float) -> bool:
-        """Whether it has answered on this side since (monotonic seconds)."""
+    def has_answered(self, side: str, since: float) -> bool:
+        """Return True if the store has answered on this side since then (monotonic seconds)."""
         return self._answered[side] >= since
 
     def _open(self, side: str, retry_after: float | None) -> None:
@@ -99,7 +99,7 @@ class Breaker:
 
 
 class CircuitBreakingStore(StoreDecorator):
-    """Refuses requests while the breaker is open, and lets it know how the others end."""
+    """Refuses requests while the breaker is open, and records the results of the others in it."""
 
     def __init__(self, inner: ObjectStore, breaker: Breaker, observer: Observer) -> None:
         super().__init__(inner)
@@ -109,20 +109,20 @@ class CircuitBreakingStore(StoreDecorator):
         self, operation: Operation, key: str, size: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> T:
         breaker = self._breaker
-        if (wait := breaker.admits()) > 0:
-            raise StoreUnavailable("its circuit breaker is open", where=self.name, retry_after=wait)
+        if (wait := breaker.time_open()) > 0:
+            raise StoreUnavailable("the circuit breaker of the store is open", where=self.name, retry_after=wait)
         try:
             answer = await call(*args)
         except SkyferryError as error:
             before = breaker.state
             if not error.outage:
-                breaker.answered(operation.side)
+                breaker.record_answer(operation.side)
             elif not error.local:
-                breaker.failed(operation.side, error.retry_after)
+                breaker.record_outage(operation.side, error.retry_after)
             self._report(before)
             raise
         before = breaker.state
-        breaker.answered(operation.side)
+        breaker.record_answer(operation.side)
         self._report(before)
         return answer
 

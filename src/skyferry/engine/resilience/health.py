@@ -1,4 +1,4 @@
-"""What is wrong with the ledger and the queues of this process, as seen by whatever used them last."""
+"""The health of the ledger and the queues of this process, by the result of their last use."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from skyferry.ports import Observer
 from skyferry.records import Record
 from skyferry.status import HealthCheck
 
-LASTING = (LedgerDamaged, QueueDamaged)  # pages that are read next may be whole, and the file is damaged all the same
+LASTING = (LedgerDamaged, QueueDamaged)  # the next pages read may be intact, but the file is still damaged
 
 
 class Health:
-    """Remembers the last error of the ledger and of each queue until it works again; damage stays until the process ends.
+    """Remembers the last error of the ledger and of each queue until it works again. Damage stays until the process ends.
 
-    Observers hear when one begins to fail, fails differently, or works again.
+    Observers get a record when one begins to fail, fails differently, or works again.
     """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._errors: dict[str, SkyferryError] = {}  # by queue; "" = the ledger
 
-    def hear(self, queue: str, error: SkyferryError | None) -> None:
-        """What the last use of a queue ("" = the ledger) ended with; None = it worked."""
+    def record_use(self, queue: str, error: SkyferryError | None) -> None:
+        """Record the result of a use of a queue ("" = the ledger); None = it worked."""
         before = self._errors.get(queue)
         if isinstance(before, LASTING) or (error is None and before is None):
             return
@@ -37,12 +37,12 @@ class Health:
                 Record("health.failing", queue=queue, error=error.kind, message=_text(error), hint=error.hint)
             )
 
-    def damage(self) -> SkyferryError | None:
-        """What no waiting mends."""
+    def find_damage(self) -> SkyferryError | None:
+        """Return an error that no retry can mend."""
         return next((error for error in self._errors.values() if isinstance(error, LASTING)), None)
 
-    def seen(self, check: HealthCheck) -> HealthCheck:
-        """Return the check of a ledger or queue with what fails there: a question may pass where work does not."""
+    def amend_check(self, check: HealthCheck) -> HealthCheck:
+        """Return the check of a ledger or queue with its error: a health check may succeed where work fails."""
         error = self._errors.get("" if check.part == "ledger" else check.name)
         if error is None or check.part not in ("ledger", "queue"):
             return check
@@ -50,5 +50,5 @@ class Health:
 
 
 def _text(error: SkyferryError) -> str:
-    """Without the hint, which has a field of its own."""
+    """Return the text without the hint, which is a separate field."""
     return f"{error.where}: {error.message}" if error.where else error.message

@@ -1,6 +1,6 @@
-"""What a service knows of its parts: asked in the background, each part by itself, so that no question has to wait.
+"""Check the ledger, the queues and other parts of a service in the background, each in its own task.
 
-A part that does not answer within `PATIENCE` is known as such, and what was known of it is forgotten, not shown on.
+A status request then waits for no part. If a part does not answer within `PATIENCE`, its last values are dropped.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from skyferry.status import Condition, HealthCheck
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for one answer
-QUICK = 0.5  # seconds for one answer to someone who waits for it
-LOOK = 2.0  # seconds between looks at the ledger
-WRITE = 5.0  # seconds between tries whether the ledger can be written
-SCAN = 60.0  # seconds that the look at what is not settled may take
-SHARE = 20  # a look at what is not settled is not repeated for so many times as long as it took
-NEAR = 2.0  # seconds between questions for the depth of a queue on this machine
-NEW = 5.0  # seconds that the depth of another queue is new enough for someone who asks
+QUICK = 0.5  # seconds for one answer to a status request
+LOOK = 2.0  # seconds between counts in the ledger
+WRITE = 5.0  # seconds between write checks of the ledger
+SCAN = 60.0  # seconds for the query of the oldest unsettled events
+SHARE = 20  # that query pauses for this many times its duration
+NEAR = 2.0  # seconds between depth samples of a queue on this machine
+NEW = 5.0  # seconds for which a status request uses the last depth of another queue
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A look at something else that /ready and the status are to name."""
+    """An additional check for /ready and the status."""
 
     name: str
-    look: Callable[[], Awaitable[Sequence[HealthCheck]]]  # may raise SkyferryError: what was known is forgotten then
+    look: Callable[[], Awaitable[Sequence[HealthCheck]]]  # may raise SkyferryError; then its last result is dropped
     every: float = 5.0  # seconds
 
 
 @dataclass(slots=True)
-class Facts:
-    """What the ledger has told last; None = not known now."""
+class LedgerSample:
+    """The last answers of the ledger; None = not known now."""
 
     transfers: Mapping[State, int] | None = None
     letters: int | None = None
     unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.unrouted`
-    held: Mapping[str, int] = field(default_factory=dict)  # deletes that wait for a decision, by source
+    held: Mapping[str, int] = field(default_factory=dict)  # held deletes by source
     oldest: Mapping[str, float] | None = None  # see `Ledger.oldest_unsettled`
     check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
 
 
 class Monitor:
-    """Looks at ledger and queues, for as long as it runs."""
+    """Samples the ledger and the queues while it runs."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Monitor:
         paces: Mapping[str, float],
         probes: Sequence[Probe] = (),
     ) -> None:
-        """`paces` are seconds between questions for the depth, by queue; without one it is asked as one that is near."""
-        self.facts = Facts()
+        """`paces` are seconds between depth samples, by queue; the default is `NEAR`."""
+        self.facts = LedgerSample()
         self._ledger, self._clock, self._queues, self._paces, self._probes = ledger, clock, queues, paces, probes
         self._found: dict[str, Sequence[HealthCheck]] = {}  # by probe
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sample until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for queue in self._queues:
                 tasks.create_task(self._sample(queue), name=f"depth of {queue.name}")
@@ -77,18 +77,18 @@ class Monitor:
                 tasks.create_task(each(), name=f"ledger{each.__name__}")
 
     def checks(self) -> list[HealthCheck]:
-        """The conditions of ledger, queues, and what the probes have found."""
+        """Return the checks of the ledger and the queues, and the results of the probes."""
         found = [check for probe in self._probes for check in self._found.get(probe.name, ())]
         return [self.facts.check, *(queue.check for queue in self._queues), *found]
 
-    async def look(self) -> None:
-        """Ask again, for someone who wants to know: the ledger, and the queues whose depth is not new."""
+    async def refresh(self) -> None:
+        """Sample the ledger, and the queues whose last depth is too old."""
         now = self._clock.monotonic()
-        old = [q for q in self._queues if q.health.sampled is None or now - q.health.sampled >= self._new(q)]
-        await asyncio.gather(self.count(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
+        old = [q for q in self._queues if q.health.sampled is None or now - q.health.sampled >= self._max_age(q)]
+        await asyncio.gather(self.count_transfers(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
 
-    async def count(self, patience: float) -> None:
-        """Ask what the ledger has, by state, and for the dead letters."""
+    async def count_transfers(self, patience: float) -> None:
+        """Count transfers by state, dead letters and held deletes."""
         try:
             async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.counts(), await self._ledger.causes()
@@ -104,12 +104,12 @@ class Monitor:
             await queue.sample(PATIENCE)
             await self._clock.sleep(self._paces.get(queue.name, NEAR))
 
-    def _new(self, queue: MonitoredQueue) -> float:
-        """Seconds that an answer of this queue is new."""
+    def _max_age(self, queue: MonitoredQueue) -> float:
+        """Return the seconds for which the last depth of this queue is used."""
         return NEW if self._paces.get(queue.name, NEAR) > NEAR else 0.0
 
     async def _write(self) -> None:
-        """A ledger that cannot be written is down: nothing could be settled."""
+        """Check that the ledger can be written: otherwise nothing can be settled."""
         while True:
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -118,18 +118,18 @@ class Monitor:
             except TimeoutError:
                 why = f"it could not be written within {PATIENCE:g} s: another process may hold its lock"
                 self.facts.check = HealthCheck("ledger", "ledger", "down", why)
-                self.facts.oldest = None  # the look at it may hang as well
+                self.facts.oldest = None  # its query may hang as well
             except LedgerError as error:
                 self.facts.check = HealthCheck("ledger", "ledger", "down", str(error))
             await self._clock.sleep(WRITE)
 
     async def _read(self) -> None:
         while True:
-            await self.count(PATIENCE)
+            await self.count_transfers(PATIENCE)
             await self._clock.sleep(LOOK)
 
     async def _ages(self) -> None:
-        """By itself: the look takes the longer the more is not settled."""
+        """Run in a separate task: the query takes longer the more transfers are unsettled."""
         while True:
             began = self._clock.monotonic()
             try:
@@ -145,19 +145,21 @@ class Monitor:
                 async with asyncio.timeout(PATIENCE):
                     self._found[probe.name] = await probe.look()
             except (SkyferryError, TimeoutError) as error:
-                self._found[probe.name] = [HealthCheck("work", probe.name, "degraded", f"it is not known: {error}")]
+                self._found[probe.name] = [
+                    HealthCheck("work", probe.name, "degraded", f"its state is unknown: {error}")
+                ]
             await self._clock.sleep(probe.every)
 
 
-class Changes:
-    """Tells an observer of each check whose state has changed; at the start everything counts as ok."""
+class CheckReporter:
+    """Reports checks whose state has changed. At the start everything counts as ok."""
 
     def __init__(self, observer: Observer) -> None:
         self._on = observer.on
         self._states: dict[tuple[str, str], Condition] = {}
 
-    def tell(self, checks: Sequence[HealthCheck]) -> None:
-        """Once per change, however often it is called; the worker tells by itself that it drains."""
+    def report(self, checks: Sequence[HealthCheck]) -> None:
+        """Report each change once. The worker reports its drain itself."""
         for check in (each for each in checks if each.part != "worker"):
             key = (check.part, check.name)
             if check.message != NOT_YET and self._states.get(key, "ok") != check.state:

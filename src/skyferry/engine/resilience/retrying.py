@@ -148,7 +148,7 @@ class RetryingStore(StoreDecorator):
         policy = self.policy
         if error.disposition is not Disposition.RETRY or not error.outage:
             raise error
-        open_for = self._breaker.admits()
+        open_for = self._breaker.time_open()
         last = attempt >= policy.tries or open_for > 0 or (error.retry_after or 0.0) > policy.timeout
         delay = max(policy.backoff.delay(attempt, self._random.random(), error.retry_after), open_for)
         if last:
