@@ -24,9 +24,9 @@ from skyferry.clock import SystemClock
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
-from skyferry.ledgers.sqlite.statements import text
 from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Position, Provider, Receipt, State, Transfer
 from skyferry.ports import Done, Settlement
+from skyferry.sqlite.statements import text
 
 BATCH = 256
 SUMS = Checksums(crc32c="00000000", sha256="0" * 64)

@@ -24,7 +24,7 @@ from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import ObjectRef, Provider
 from skyferry.observe import MetricsObserver
 from skyferry.ports import Outgoing
-from skyferry.ports.held import HeldDelete
+from skyferry.ports.ledger.held_deletes import HeldDelete
 from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.wiring import build_service
 from skyferry.wiring import service as wiring

@@ -19,7 +19,7 @@ from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped
-from skyferry.ports.letters import Death
+from skyferry.ports.letter_attributes import Death
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import dead, done, failure, transfer
 from skyferry.testing.ledger.uploads import progress

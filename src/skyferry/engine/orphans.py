@@ -18,7 +18,7 @@ from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer
-from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letters
+from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letter_attributes
 
 NO_ROUTE = Skipped("no_route")
 UNCHANGED = 60.0  # seconds past its due time after which a transfer's message should have come again
@@ -44,7 +44,7 @@ async def settle_redriven(ledger: Ledger, leased: LeasedMessage, read: MessageCo
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
         message = message or f"route {old.route} no longer copies it to {old.store}: {old.key}"
         failure = Failure(row.attempts + 1, now, reason, message, counts_as_attempt=True)
-        body, attributes = leased.message.body, letters.kept(leased.message.attributes)
+        body, attributes = leased.message.body, letter_attributes.kept(leased.message.attributes)
         read.forced_outcomes[old.id] = Dead(failure, body, attributes, hint, leased.origin)
     if same is not None:
         read.letters.remove(same)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from skyferry.engine.consume.intake import EventReader
 from skyferry.model import Priority
-from skyferry.ports import EventQueue, Outgoing, letters
+from skyferry.ports import EventQueue, Outgoing, letter_attributes
 from skyferry.status import Submission
 
-SUBMITTED = ((letters.ASKED, "1"),)
+SUBMITTED = ((letter_attributes.ASKED, "1"),)
 
 
 async def submit_events(reader: EventReader, queue: EventQueue, bodies: Sequence[bytes]) -> list[Submission]:

@@ -17,7 +17,7 @@ from skyferry.ports import (
     Retry,
     Settled,
     Skipped,
-    letters,
+    letter_attributes,
 )
 from skyferry.records import Event, Record
 
@@ -122,7 +122,12 @@ class Reporter:
         for message in messages:
             told = dict(message.attributes)
             self._on(
-                Record("dead_letter.returned", queue=queue, reason=reason, transfer_id=told.get(letters.LETTER, ""))
+                Record(
+                    "dead_letter.returned",
+                    queue=queue,
+                    reason=reason,
+                    transfer_id=told.get(letter_attributes.LETTER, ""),
+                )
             )
 
     def report_claim(self, transfer: Transfer, attempt: int) -> None:

@@ -8,8 +8,12 @@ Times are seconds since 1970 (float), durations seconds, sizes bytes. `skyferry.
 from __future__ import annotations
 
 from skyferry.model import Part, Upload
-from skyferry.ports import letters
-from skyferry.ports.held import HeldDelete, HeldDeletes, HeldFilter, held_id
+from skyferry.ports import letter_attributes
+from skyferry.ports.clock import (
+    Clock,
+    Observer,
+    Offload,
+)
 from skyferry.ports.ledger import (
     Dead,
     DeadLetter,
@@ -26,6 +30,8 @@ from skyferry.ports.ledger import (
     TransferRow,
     Wait,
 )
+from skyferry.ports.ledger.held_deletes import HeldDelete, HeldDeletes, HeldFilter, held_id
+from skyferry.ports.ledger.refusals import Refusal
 from skyferry.ports.queue import (
     DeadLetterSink,
     Depth,
@@ -33,18 +39,12 @@ from skyferry.ports.queue import (
     Message,
     Outgoing,
 )
-from skyferry.ports.refusals import Refusal
 from skyferry.ports.store import (
     ANY,
     CopySource,
     ObjectData,
     ObjectStore,
     Precondition,
-)
-from skyferry.ports.world import (
-    Clock,
-    Observer,
-    Offload,
 )
 
 __all__ = [
@@ -82,5 +82,5 @@ __all__ = [
     "Upload",
     "Wait",
     "held_id",
-    "letters",
+    "letter_attributes",
 ]

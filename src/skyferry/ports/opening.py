@@ -9,7 +9,7 @@ from typing import Any
 
 from skyferry.config.urls import LedgerUrl, ResolvedQueue, ResolvedStore
 from skyferry.errors import SkyferryError
-from skyferry.ports.world import Clock
+from skyferry.ports.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

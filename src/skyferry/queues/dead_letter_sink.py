@@ -1,7 +1,7 @@
 """Dead letters sent on to a queue, by the adapters that read it too: SQS, Pub/Sub, or any other.
 
 The body and the attributes are those of the message that died, so whoever receives from there reads the same event; what
-is added has names of its own, see `ports.letters`.
+is added has names of its own, see `ports.letter_attributes`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from skyferry.ports import DeadLetter, EventQueue, Outgoing
-from skyferry.ports.letters import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, without
+from skyferry.ports.letter_attributes import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, without
 
 VALUE = 1024  # bytes that Pub/Sub gives an attribute
 

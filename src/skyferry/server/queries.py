@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from skyferry.model import State
 from skyferry.ports import Filter, HeldFilter
-from skyferry.ports.held import Decision
+from skyferry.ports.ledger.held_deletes import Decision
 from skyferry.server.problems import ApiError, RequestFault
 
 MAX_NAMES = 100  # in a selection or listing; each unknown name is a fault

@@ -15,7 +15,7 @@ from skyferry.errors import ConfigError, LedgerError, SkyferryError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ledgers.sqlite.maintenance import backup, check, holds_anything, salvage
 from skyferry.ports import Ledger
-from skyferry.sqlite import users
+from skyferry.sqlite.file import users
 from skyferry.wiring.opener import Opener
 
 __all__ = ("backup", "check", "ledger_file", "rebuild_ledger")

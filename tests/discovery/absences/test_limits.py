@@ -7,7 +7,7 @@ import pytest
 from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.settings import RouteSettings
 from skyferry.discovery.absences.limits import Missing, enough, reason
-from skyferry.ports.held import Why
+from skyferry.ports.ledger.held_deletes import Why
 
 DEFAULT = MaxDeletes.parse(RouteSettings.model_fields["max_deletes"].default)
 NONE = MaxDeletes.parse("none")

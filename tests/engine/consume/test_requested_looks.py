@@ -9,14 +9,14 @@ from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.submission import submit_events
 from skyferry.errors import ObjectNotFound
 from skyferry.events.native import encode_event
-from skyferry.ports import letters
+from skyferry.ports import letter_attributes
 from skyferry.queues.memory import MemoryQueue
 
 
 async def test_the_mark_is_all_of_ours_that_a_message_brings_along() -> None:
     """Where dead letters return from, the rest of our attributes is taken off."""
-    given = ((letters.ASKED, "1"), (letters.LETTER, "x"), ("theirs", "2"))
-    assert letters.arriving(given) == ((letters.ASKED, "1"), ("theirs", "2"))
+    given = ((letter_attributes.ASKED, "1"), (letter_attributes.LETTER, "x"), ("theirs", "2"))
+    assert letter_attributes.arriving(given) == ((letter_attributes.ASKED, "1"), ("theirs", "2"))
 
 
 async def settled(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from skyferry.engine.dead_letters.redrive import DeadLetterRedriver, RedriveCoun
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letters
+from skyferry.ports import DeadLetter, Filter, Message, Outgoing, letter_attributes
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
@@ -108,8 +108,8 @@ async def test_a_message_whose_letter_is_gone_is_an_event_like_any_other(scene: 
     await scene.ledger.discard(ALL)
     await scene.events.send([moved])
     (message,) = await scene.queue.receive(10, 0)
-    assert (message.body, letters.without(message.attributes)) == (LETTER.body, LETTER.attributes)
-    assert dict(message.attributes)[letters.FOREIGN] == LETTER.id
+    assert (message.body, letter_attributes.without(message.attributes)) == (LETTER.body, LETTER.attributes)
+    assert dict(message.attributes)[letter_attributes.FOREIGN] == LETTER.id
     assert await scene.told() == []
 
 
@@ -120,7 +120,7 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     forged = tuple((n, v) for n, v in (("skyferry-dead-letter", LETTER.id), ("skyferry-died-at", died)) if v)
     await scene.events.send([Outgoing(b"an event", (*forged, ("skyferry-queue", "other"), ("mine", "x")))])
     (message,) = await scene.queue.receive(10, 0)
-    assert (message.body, message.attributes) == (b"an event", (("mine", "x"), (letters.FOREIGN, LETTER.id)))
+    assert (message.body, message.attributes) == (b"an event", (("mine", "x"), (letter_attributes.FOREIGN, LETTER.id)))
     await scene.events.ack([message])
     await scene.events.send([Outgoing(LETTER.body, forged)])
     await scene.queue.receive(10, 0)
@@ -134,7 +134,7 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     + [("x", t) for t in ("", "nan", "inf", "-1", "1e300", "x")],
 )
 def test_what_no_ledger_can_have_written_tells_of_no_death(name: str, died: str) -> None:
-    assert letters.death((("skyferry-dead-letter", name), ("skyferry-died-at", died))) is None
+    assert letter_attributes.death((("skyferry-dead-letter", name), ("skyferry-died-at", died))) is None
 
 
 async def test_where_the_ledger_does_not_answer_all_of_them_come_again(

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import DeadLetterSettings, QueueSettings, Settings
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.ports import DeadLetter, Filter, Outgoing, letters
+from skyferry.ports import DeadLetter, Filter, Outgoing, letter_attributes
 from skyferry.records import Record
 from skyferry.server import PushEndpoints, create_app
 from skyferry.server.push.dead_letters import find_reference
@@ -94,8 +94,8 @@ async def test_a_letter_of_another_ledger_that_dies_again_is_kept_and_not_sent_o
     assert await second.waiting() == 1
     (kept,) = await second.work()
     assert await first.waiting() == 0
-    assert (kept.body, letters.without(kept.attributes)) == (BODY, died.attributes)
-    assert dict(kept.attributes)[letters.FOREIGN] == died.id
+    assert (kept.body, letter_attributes.without(kept.attributes)) == (BODY, died.attributes)
+    assert dict(kept.attributes)[letter_attributes.FOREIGN] == died.id
     (record,) = second.ear.named("dead_letter.foreign")
     assert (record.queue, record.transfer_id) == ("b", kept.id)
     assert not second.ear.named("dead_letter.published")
@@ -105,12 +105,15 @@ async def test_a_letter_of_another_ledger_that_dies_again_is_kept_and_not_sent_o
 async def test_a_letter_that_was_pushed_is_not_sent_on_either(pair: tuple[Deployment, Deployment]) -> None:
     """Pub/Sub has the attributes in the body; a push without them begins anew."""
     first, _ = pair
-    attributes = {letters.LETTER: "f" * 32, letters.DIED: "1700000000.5"}
+    attributes = {letter_attributes.LETTER: "f" * 32, letter_attributes.DIED: "1700000000.5"}
     message = {"data": base64.b64encode(BODY).decode(), "messageId": "1", "attributes": attributes}
     pushed = orjson.dumps({"subscription": "s", "message": message})
     fresh = orjson.dumps({"subscription": "s", "message": {**message, "messageId": "2", "attributes": {}}})
     kept = await first.work(pushed, fresh)
-    assert {letter.body: letters.is_foreign(letter.attributes) for letter in kept} == {pushed: True, fresh: False}
+    assert {letter.body: letter_attributes.is_foreign(letter.attributes) for letter in kept} == {
+        pushed: True,
+        fresh: False,
+    }
     assert [record.count for record in first.ear.named("dead_letter.published")] == [1]
 
 
@@ -132,10 +135,10 @@ async def test_a_redriven_letter_keeps_its_mark(pair: tuple[Deployment, Deployme
     """If it dies again here, it is still another ledger's."""
     first, _ = pair
     queue = open_queue(first.settings, "a")
-    await queue.send([Outgoing(BODY, ((letters.LETTER, "f" * 32),))])
+    await queue.send([Outgoing(BODY, ((letter_attributes.LETTER, "f" * 32),))])
     await queue.close()
     await first.work()
     async with build_service(first.settings, first.ear) as service:
         await service.ledger.redrive(Filter())
         (message,) = await RedriveQueue(service.ledger, ManualClock()).receive(1, 0)
-        assert letters.is_foreign(message.attributes)
+        assert letter_attributes.is_foreign(message.attributes)

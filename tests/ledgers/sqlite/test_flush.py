@@ -15,7 +15,7 @@ from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Outgoing, Settlement
 from skyferry.queues.sqlite.queue import SqliteQueue
-from skyferry.sqlite import SqliteFile
+from skyferry.sqlite.file import SqliteFile
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import claim, done, transfer
 

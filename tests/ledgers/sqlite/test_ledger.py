@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers.sqlite import listing
-from skyferry.ledgers.sqlite.batches import SQL
+from skyferry.ledgers.sqlite import queries
+from skyferry.ledgers.sqlite.claims import SQL
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
-from skyferry.ledgers.sqlite.statements import text
 from skyferry.model import State
 from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
+from skyferry.sqlite.statements import text
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
+from skyferry.testing.ledger.dead_letters import BURIED
 from skyferry.testing.ledger.harness import claim, done, failure, finish, settle, transfer
-from skyferry.testing.ledger.letters import BURIED
 from skyferry.testing.ledger.refusals import UNROUTED
 from skyferry.testing.ledger.uploads import progress
 
@@ -154,7 +154,7 @@ async def test_listings_search_an_index(tmp_path: Path, where: Filter, index: st
     asked: list[str] = []
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         db.set_trace_callback(asked.append)
-        listing.transfers(db, where, "", 10)
+        queries.transfers(db, where, "", 10)
         db.set_trace_callback(None)
         steps = [step for sql in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert any(index in step for step in steps), steps
@@ -202,7 +202,7 @@ async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: st
     """It is asked for every second, however many letters lie there."""
     await SqliteLedger(tmp_path / "ledger.db", "one", ManualClock()).close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
-        sql = listing.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
+        sql = queries.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
     assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan
 
@@ -239,7 +239,7 @@ async def test_pruning_keys_searches_indexes(tmp_path: Path) -> None:
         plan = [
             step
             for name in ("places_of", "prune_places")
-            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {listing.SQL[name]}", defaultdict(int))
+            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {queries.SQL[name]}", defaultdict(int))
         ]
     assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
 

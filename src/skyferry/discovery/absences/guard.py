@@ -16,7 +16,7 @@ from skyferry.discovery.known import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldFilter, Ledger, Observer, held_id
-from skyferry.ports.held import Why
+from skyferry.ports.ledger.held_deletes import Why
 from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
 

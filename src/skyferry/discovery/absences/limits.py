@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyferry.config.max_deletes import MaxDeletes
 from skyferry.frozen import dataclass
-from skyferry.ports.held import Why
+from skyferry.ports.ledger.held_deletes import Why
 
 FEW = 10  # deletes seen at once that the share does not limit, unless nothing is left
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from skyferry.config.settings import QueueSettings, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl
 from skyferry.doctor.check import Check, CheckSubject
-from skyferry.sqlite import examine
+from skyferry.sqlite.file import examine
 
 REBUILD = "stop the service, then run `skyferry ledger rebuild` or put a backup in its place"
 ASIDE = "stop the service, then move the file away with its -wal and -shm files: a new one is made"

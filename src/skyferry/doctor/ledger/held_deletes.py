@@ -5,7 +5,7 @@ from __future__ import annotations
 from skyferry.config.urls import LedgerUrl
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
-from skyferry.ports.held import by_store
+from skyferry.ports.ledger.held_deletes import by_store
 from skyferry.wiring import Opener
 
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"

@@ -13,7 +13,7 @@ from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.model import Change, ObjectEvent
-from skyferry.ports import ObjectStore, letters
+from skyferry.ports import ObjectStore, letter_attributes
 from skyferry.routing.routes import Route
 
 AT_ONCE = 32  # requests for one batch of messages
@@ -52,7 +52,7 @@ class Dates:
         """Events that do not tell their object's time, and where to ask."""
         found = []
         try:
-            parsed = self._reader.parse(leased.message.body, dict(letters.without(leased.message.attributes)))
+            parsed = self._reader.parse(leased.message.body, dict(letter_attributes.without(leased.message.attributes)))
             for event in parsed.events:
                 if event.created_at is None and event.change is Change.CREATED:
                     routed = (t for t in self._reader.match(event, leased.origin) if t.route in self._dated)

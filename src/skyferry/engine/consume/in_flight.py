@@ -9,7 +9,7 @@ from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.consume.looks import Looks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.model import Claim, Placement, Priority, Transfer
-from skyferry.ports import EventQueue, Message, Outcome, letters
+from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
 
 Key = tuple[str, str]  # destination store and key
 HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  # seconds of seniority
@@ -39,17 +39,17 @@ class LeasedMessage:
     @property
     def origin(self) -> str:
         """The queue that it came from first; that of a redriven one says so in an attribute."""
-        return dict(self.message.attributes).get(letters.QUEUE) or self.queue.name
+        return dict(self.message.attributes).get(letter_attributes.QUEUE) or self.queue.name
 
     @property
     def asked(self) -> bool:
         """Whether a person asked for it: by submitting an event, or redriving a dead letter."""
-        return bool(self.letter) or letters.ASKED in dict(self.message.attributes)
+        return bool(self.letter) or letter_attributes.ASKED in dict(self.message.attributes)
 
     @property
     def letter(self) -> str:
         """The id of the dead letter that is redriven by it; "" for any other message."""
-        return dict(self.message.attributes).get(letters.LETTER, "")
+        return dict(self.message.attributes).get(letter_attributes.LETTER, "")
 
 
 @dataclass(eq=False, slots=True)

@@ -15,7 +15,7 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest_positions
-from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letters
+from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,9 @@ class SerialExecutor:
 
     def _dead(self, task: TransferTask, failure: Failure, hint: str = "") -> Dead:
         leased = task.messages[0]
-        return Dead(failure, leased.message.body, letters.kept(leased.message.attributes), hint, leased.origin)
+        return Dead(
+            failure, leased.message.body, letter_attributes.kept(leased.message.attributes), hint, leased.origin
+        )
 
     async def _conclude(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
         """Record the outcome; the messages are finished after it."""

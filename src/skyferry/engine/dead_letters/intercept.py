@@ -14,7 +14,7 @@ from dataclasses import replace
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import EventQueue, Filter, Ledger, Message, letters
+from skyferry.ports import EventQueue, Filter, Ledger, Message, letter_attributes
 from skyferry.ports.decorators import QueueDecorator
 
 MOMENT = 2.0**-20  # seconds, less than the time between two deaths of one letter
@@ -40,7 +40,7 @@ async def redrive_returned(ledger: Ledger, messages: Sequence[Message]) -> Redel
 
 
 async def _redrive_one(ledger: Ledger, message: Message) -> bool | None:
-    if (died := letters.death(message.attributes)) is None:
+    if (died := letter_attributes.death(message.attributes)) is None:
         return None
     letter = await ledger.dead_letter(died.id)
     if letter is None or letter.body != message.body:
@@ -48,18 +48,18 @@ async def _redrive_one(ledger: Ledger, message: Message) -> bool | None:
     return await ledger.redrive(Filter(since=died.at, until=died.at + MOMENT), [died.id]) > 0
 
 
-def _visible_attributes(attributes: letters.Pairs) -> letters.Pairs:
+def _visible_attributes(attributes: letter_attributes.Pairs) -> letter_attributes.Pairs:
     """Return the attributes that the worker may see."""
     given = dict(attributes)
-    letter = given.get(letters.LETTER) or given.get(letters.FOREIGN)
-    return letters.marked(attributes, letter) if letter else letters.arriving(attributes)
+    letter = given.get(letter_attributes.LETTER) or given.get(letter_attributes.FOREIGN)
+    return letter_attributes.marked(attributes, letter) if letter else letter_attributes.arriving(attributes)
 
 
 class InterceptingQueue(QueueDecorator):
     """An EventQueue that redrives the dead letters it receives, instead of passing them to the worker.
 
     It removes all of Skyferry's attributes from messages: those that the worker sees were set by this process. A letter
-    that the ledger does not have is marked with `letters.FOREIGN`; if it dies here as well, it is not published.
+    that the ledger does not have is marked with `letter_attributes.FOREIGN`; if it dies here as well, it is not published.
     """
 
     def __init__(self, queue: EventQueue, ledger: Ledger, reporter: Reporter) -> None:
@@ -69,7 +69,7 @@ class InterceptingQueue(QueueDecorator):
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """As in EventQueue. Raises LedgerError too."""
         messages = await self.inner.receive(limit, wait)
-        marked = [m for m in messages if any(name.startswith(letters.PREFIX) for name, _ in m.attributes)]
+        marked = [m for m in messages if any(name.startswith(letter_attributes.PREFIX) for name, _ in m.attributes)]
         if not marked:
             return messages
         try:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink
-from skyferry.ports.letters import is_foreign
+from skyferry.ports.letter_attributes import is_foreign
 from skyferry.retry import Backoff
 
 POLL = 1.0  # seconds between requests to the ledger

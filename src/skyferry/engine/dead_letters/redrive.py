@@ -8,7 +8,7 @@ from dataclasses import replace
 from skyferry.engine.dead_letters.intercept import redrive_returned
 from skyferry.errors import CannotSend, LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import Clock, Depth, EventQueue, Ledger, Message, Outgoing, letters
+from skyferry.ports import Clock, Depth, EventQueue, Ledger, Message, Outgoing, letter_attributes
 
 POLL = 0.5  # seconds between requests to the ledger
 WAIT = 5.0  # seconds that the first message of a queue may take
@@ -43,9 +43,9 @@ class RedriveQueue:
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
                 attributes=(
-                    *letters.kept(letter.attributes),
-                    (letters.LETTER, letter.id),
-                    (letters.QUEUE, letter.queue),
+                    *letter_attributes.kept(letter.attributes),
+                    (letter_attributes.LETTER, letter.id),
+                    (letter_attributes.QUEUE, letter.queue),
                 ),
             )
             for letter in redriven
@@ -79,9 +79,9 @@ class RedriveQueue:
             raise QueueError(error.message, where=error.where, hint=error.hint) from error
 
 
-def _death(receipt: str) -> letters.Death:
+def _death(receipt: str) -> letter_attributes.Death:
     name, at = receipt.rsplit(" ", 1)
-    return letters.Death(name, float(at))
+    return letter_attributes.Death(name, float(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,12 @@ class DeadLetterRedriver:
         self, messages: Sequence[Message], wanted: Callable[[Message], bool], counts: RedriveCounts
     ) -> RedriveCounts:
         self._skipped.update((m.id, m) for m in messages)
-        selected = [m for m in messages if letters.death(m.attributes) and wanted(m)]
+        selected = [m for m in messages if letter_attributes.death(m.attributes) and wanted(m)]
         found = await redrive_returned(self._ledger, selected)
         queues: dict[str, list[Outgoing]] = {}
         for message in found.unknown:
-            queue = dict(message.attributes).get(letters.QUEUE, "")
-            queues.setdefault(queue, []).append(Outgoing(message.body, letters.without(message.attributes)))
+            queue = dict(message.attributes).get(letter_attributes.QUEUE, "")
+            queues.setdefault(queue, []).append(Outgoing(message.body, letter_attributes.without(message.attributes)))
         for queue, outgoing in queues.items():
             await self._send(queue, outgoing)
         await self._source.ack(selected)

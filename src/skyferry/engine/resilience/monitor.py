@@ -14,7 +14,7 @@ from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
-from skyferry.ports.held import by_store
+from skyferry.ports.ledger.held_deletes import by_store
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck
 

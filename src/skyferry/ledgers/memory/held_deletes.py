@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from skyferry.ports import Clock, Page
-from skyferry.ports.held import Decision, HeldDelete, HeldFilter
+from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
 from skyferry.ledgers.memory.held_deletes import Held, MemoryHeld
-from skyferry.ledgers.memory.listing import letter_matches, matches
+from skyferry.ledgers.memory.queries import letter_matches, matches
 from skyferry.ledgers.memory.refusals import Refusals, unrouted
 from skyferry.ledgers.memory.uploads import Uploads
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
@@ -29,7 +29,7 @@ from skyferry.ports import (
     TransferRow,
     Wait,
 )
-from skyferry.ports.letters import Death
+from skyferry.ports.letter_attributes import Death
 
 Key = tuple[str, str]  # store and key of a destination
 Item = TypeVar("Item", "_Row", "_Letter")

@@ -11,13 +11,13 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack
-from skyferry.ledgers.sqlite.statements import named, write
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
-from skyferry.ports.held import Decision, HeldDelete, HeldFilter
-from skyferry.sqlite import SqliteFile
+from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
+from skyferry.sqlite.file import SqliteFile
+from skyferry.sqlite.statements import named, write
 
-SQL = named("held.sql")
+SQL = named("held_deletes.sql")
 FIRST = 2**63 - 1  # above every serial
 DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
 CONDITIONS = {

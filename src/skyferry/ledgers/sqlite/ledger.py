@@ -16,17 +16,18 @@ import orjson
 
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import batches, codec, listing, uploads
+from skyferry.ledgers.sqlite import claims as batches
+from skyferry.ledgers.sqlite import codec, queries, uploads
 from skyferry.ledgers.sqlite import dead_letters as redriving
 from skyferry.ledgers.sqlite import held_deletes as held
 from skyferry.ledgers.sqlite import refusals as refusing
 from skyferry.ledgers.sqlite.codec import NUMBER, pack
 from skyferry.ledgers.sqlite.held_deletes import SqliteHeld
-from skyferry.ledgers.sqlite.statements import read, text
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Filter, Page, Refusal, Settled, Settlement, TransferRow, Wait
-from skyferry.ports.letters import Death
-from skyferry.sqlite import Presence, SqliteFile
+from skyferry.ports.letter_attributes import Death
+from skyferry.sqlite.file import Presence, SqliteFile
+from skyferry.sqlite.statements import read, text
 
 PAGE = 1000  # keys that `placed` reads at once
 SWEEP = 2.0  # seconds between looks for dead owners
@@ -119,7 +120,7 @@ class SqliteLedger(SqliteHeld):
         rows = [(key, store) for key in keys]
 
         def operation(db: sqlite3.Connection) -> list[Placement | None]:
-            pairs = zip(keys, read(db, listing.SQL["placements"], rows), strict=True)
+            pairs = zip(keys, read(db, queries.SQL["placements"], rows), strict=True)
             return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
 
         return await self._file.read(operation)
@@ -136,7 +137,7 @@ class SqliteLedger(SqliteHeld):
         names = {"store": store, "bucket": source, "after": start, "limit": PAGE}
 
         def operation(db: sqlite3.Connection) -> tuple[str, int, list[Placement]]:
-            last, count, found = db.execute(listing.SQL["placed"], names).fetchone()
+            last, count, found = db.execute(queries.SQL["placed"], names).fetchone()
             return last, count, [codec.unpack_placement(store, key, packed) for key, packed in orjson.loads(found)]
 
         return await self._file.read(operation)
@@ -146,23 +147,23 @@ class SqliteLedger(SqliteHeld):
             high, low = codec.number(transfer_id)
         except ValueError:
             return None
-        return await self._file.read(lambda db: listing.transfer(db, high, low))
+        return await self._file.read(lambda db: queries.transfer(db, high, low))
 
     async def transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
-        return await self._file.read(lambda db: listing.transfers(db, where, cursor, limit))
+        return await self._file.read(lambda db: queries.transfers(db, where, cursor, limit))
 
     async def dead_letters(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[DeadLetter]:
-        return await self._file.read(lambda db: listing.letters(db, where, cursor, limit))
+        return await self._file.read(lambda db: queries.letters(db, where, cursor, limit))
 
     async def dead_letter(self, letter_id: str) -> DeadLetter | None:
         def operation(db: sqlite3.Connection) -> DeadLetter | None:
-            found = db.execute(listing.SQL["letter"], {"id": letter_id}).fetchone()
+            found = db.execute(queries.SQL["letter"], {"id": letter_id}).fetchone()
             return codec.unpack_letter(*found) if found else None
 
         return await self._file.read(operation)
 
     async def causes(self) -> list[tuple[str, str, int]]:
-        return await self._file.read(lambda db: db.execute(listing.SQL["causes"]).fetchall())
+        return await self._file.read(lambda db: db.execute(queries.SQL["causes"]).fetchall())
 
     async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
         now = rules.ticks(self._clock.time())
@@ -184,7 +185,7 @@ class SqliteLedger(SqliteHeld):
         await self._file.write(lambda db: redriving.finish(db, deaths, again))
 
     async def redriven(self) -> int:
-        query = listing.SQL["redriven"]
+        query = queries.SQL["redriven"]
         return await self._file.read(lambda db: int(db.execute(query).fetchone()[0]))
 
     async def take_unpublished(self, limit: int, lease: float) -> list[DeadLetter]:
@@ -199,13 +200,13 @@ class SqliteLedger(SqliteHeld):
         await self._file.write(lambda db: redriving.published(db, letters, again))
 
     async def counts(self) -> dict[State, int]:
-        query = listing.SQL["counts"]
+        query = queries.SQL["counts"]
         found = await self._file.read(lambda db: db.execute(query).fetchone()[0])
         numbers = {int(number): count for number, count in orjson.loads(found)}
         return {state: numbers.get(NUMBER[state], 0) for state in State}
 
     async def oldest_unsettled(self) -> dict[str, float]:
-        query = listing.SQL["oldest_unsettled"]
+        query = queries.SQL["oldest_unsettled"]
         return orjson.loads(await self._file.read(lambda db: db.execute(query).fetchone()[0]))  # type: ignore[no-any-return]  # as the query makes it
 
     async def check(self) -> None:
@@ -228,13 +229,13 @@ def _leave(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
 
 
 def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
-    serials, states = db.execute(listing.SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
+    serials, states = db.execute(queries.SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
     if serials == "[]":
         return refusing.prune(db, before, limit)
-    (places,) = db.execute(listing.SQL["places_of"], {"batch": serials}).fetchone()
+    (places,) = db.execute(queries.SQL["places_of"], {"batch": serials}).fetchone()
     for table in ("transfers", "details", "receipts", "failures"):
-        db.execute(listing.SQL[f"prune_{table}"], {"batch": serials})
-    db.execute(listing.SQL["prune_places"], {"places": places})
+        db.execute(queries.SQL[f"prune_{table}"], {"batch": serials})
+    db.execute(queries.SQL["prune_places"], {"places": places})
     gone = Counter(orjson.loads(states))
     batches.count(db, {f"state {number}": -count for number, count in gone.items()})
     return gone.total()

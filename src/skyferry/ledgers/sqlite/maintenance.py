@@ -12,7 +12,7 @@ from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import STATES
 from skyferry.ports import DeadLetter
-from skyferry.sqlite import connect_readonly, examine
+from skyferry.sqlite.file import connect_readonly, examine
 
 _RULES = (
     ("transfers have no details", "SELECT count(*) FROM transfers WHERE serial NOT IN (SELECT serial FROM details)"),

@@ -10,9 +10,9 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack
-from skyferry.ledgers.sqlite.statements import named, write
 from skyferry.model import Change
 from skyferry.ports import Refusal
+from skyferry.sqlite.statements import named, write
 
 SQL = named("refusals.sql")
 

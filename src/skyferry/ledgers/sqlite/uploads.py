@@ -12,8 +12,8 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack
-from skyferry.ledgers.sqlite.statements import named, read, write
 from skyferry.model import Attributes, Claim, Part, Progress, Upload
+from skyferry.sqlite.statements import named, read, write
 
 SQL = named("uploads.sql")
 

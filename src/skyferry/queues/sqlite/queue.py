@@ -25,14 +25,14 @@ from skyferry.errors import QueueError, SkyferryError
 from skyferry.model import Priority
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import HEAD_START, Bell
-from skyferry.sqlite import Presence, SqliteFile
+from skyferry.sqlite.file import Presence, SqliteFile
 
 POLL = 0.2  # seconds between looks at what other processes have sent; one look costs about 0.1 ms
 REAP = 1.0  # seconds between looks for processes that died
 
 
 def _text(name: str) -> str:
-    return resources.files("skyferry.queues.sqlite").joinpath(name).read_text("utf-8")
+    return resources.files("skyferry.queues.sqlite").joinpath("sql", name).read_text("utf-8")
 
 
 def _statements() -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from skyferry.ports.letters import LETTER, Pairs
+from skyferry.ports.letter_attributes import LETTER, Pairs
 
 
 def find_reference(body: bytes) -> Pairs:

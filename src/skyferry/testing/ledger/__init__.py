@@ -8,9 +8,9 @@ class TestMyLedger(LedgerConformance):
 from __future__ import annotations
 
 from skyferry.testing.ledger.claims import ClaimCases
+from skyferry.testing.ledger.dead_letters import LetterCases
 from skyferry.testing.ledger.harness import LedgerHarness
-from skyferry.testing.ledger.held import HeldCases
-from skyferry.testing.ledger.letters import LetterCases
+from skyferry.testing.ledger.held_deletes import HeldCases
 from skyferry.testing.ledger.listing import ListingCases
 from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases

@@ -28,7 +28,7 @@ from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
-from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letters
+from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
 from skyferry.ports.decorators import START_UPLOAD, WRITE, Operation, StoreDecorator
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
@@ -257,8 +257,10 @@ class Simulation:
                 moved = Outgoing(message.body, message.attributes, delay=late)
                 (message_id,) = await self._queue().send([moved])
                 self._sent.append(message_id)
-                self._rules.expected[message_id] = [told[letters.LETTER]] if letters.ROUTE in told else []
-                if letters.ROUTE not in told:
+                self._rules.expected[message_id] = (
+                    [told[letter_attributes.LETTER]] if letter_attributes.ROUTE in told else []
+                )
+                if letter_attributes.ROUTE not in told:
                     self._rules.poison[message_id] = message.body
         await dead.ack(messages)
 

@@ -12,7 +12,7 @@ from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
 from skyferry.cli.render import output
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError, SkyferryError
-from skyferry.ports.held import by_store
+from skyferry.ports.ledger.held_deletes import by_store
 from skyferry.status import describe_unrouted
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ MOST = 256  # rows in one statement
 
 def text(file: str) -> str:
     """A whole file of this package."""
-    return files(__package__).joinpath("sql", file).read_text("utf-8")
+    return files("skyferry.ledgers.sqlite").joinpath("sql", file).read_text("utf-8")
 
 
 def named(file: str) -> Mapping[str, str]:

@@ -7,9 +7,9 @@ from typing import Generic, Protocol, TypeVar
 
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Placement, Position, Progress, Receipt, State, Transfer
-from skyferry.ports.held import HeldDeletes
-from skyferry.ports.letters import Death
-from skyferry.ports.refusals import Refusal
+from skyferry.ports.ledger.held_deletes import HeldDeletes
+from skyferry.ports.ledger.refusals import Refusal
+from skyferry.ports.letter_attributes import Death
 
 Item = TypeVar("Item")
 

@@ -12,11 +12,11 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec, uploads
 from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
-from skyferry.ledgers.sqlite.statements import named, read, write
 from skyferry.model import Claim, Placement, Progress, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Done, Outcome, Settled, Settlement, Skipped, Wait
+from skyferry.sqlite.statements import named, read, write
 
-SQL = named("work.sql")
+SQL = named("claims.sql")
 CLAIMED = NUMBER[State.CLAIMED]
 Rows = list[tuple[Any, ...]]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import HeldDelete, HeldFilter, Ledger
-from skyferry.ports.held import Why
+from skyferry.ports.ledger.held_deletes import Why
 from skyferry.testing.ledger.harness import Cases, LedgerHarness
 
 AT = 1_700_000_000.5

@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 
 from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import batches, codec
+from skyferry.ledgers.sqlite import claims, codec
 from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
-from skyferry.ledgers.sqlite.statements import named
 from skyferry.model import Receipt, State
 from skyferry.ports import DeadLetter, Filter, Page, TransferRow
+from skyferry.sqlite.statements import named
 
-SQL = named("find.sql")
+SQL = named("queries.sql")
 FEW = 5000  # keys that may be looked up one by one
 Found = list[tuple[int, int]]  # time and serial
 
@@ -118,7 +118,7 @@ def transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | None:
     if found is None:
         return None
     (row,) = rows(db, found)
-    return replace(row, failures=tuple(batches.tell(db, found)[found[0]]))
+    return replace(row, failures=tuple(claims.tell(db, found)[found[0]]))
 
 
 def rows(db: sqlite3.Connection, serials: Sequence[int]) -> list[TransferRow]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from skyferry.model import State
 from skyferry.ports import DeadLetter, Filter, Ledger, Retry, Settled, Skipped
-from skyferry.ports.letters import Death
+from skyferry.ports.letter_attributes import Death
 from skyferry.testing.ledger.harness import (
     ALL,
     Cases,

@@ -1,0 +1,1 @@
+"""SQLite files of one machine, shared by the queue and the ledger."""
