@@ -23,10 +23,9 @@ from pathlib import Path
 from skyferry.clock import SystemClock
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.ledger import SqliteLedger, read_schema
 from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Position, Provider, Receipt, State, Transfer
 from skyferry.ports import Done, Settlement
-from skyferry.sqlite.statements import text
 
 BATCH = 256
 SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
@@ -77,7 +76,7 @@ def fill(path: Path, count: int, keys: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-524288", "locking_mode=EXCLUSIVE"):
         db.execute(f"PRAGMA {pragma}")
-    db.executescript(text("schema.sql"))
+    db.executescript(read_schema())
     indices = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     for name, _ in indices:
         db.execute(f"DROP INDEX {name}")
@@ -104,7 +103,7 @@ def fill(path: Path, count: int, keys: str) -> None:
 async def measure(path: Path, count: int, keys: str) -> tuple[float, float, float]:
     """Return the seconds to claim `count` new transfers, the seconds to settle them, and the CPU seconds of both."""
     ledger = SqliteLedger(path, "bench", SystemClock())
-    before = (await ledger.counts())[State.DONE]
+    before = (await ledger.count_transfers())[State.DONE]
     work = [make_transfer(before + 10**9 + number, keys) for number in range(count)]
     batches = iter([work[i : i + BATCH] for i in range(0, count, BATCH)])
     settlements: deque[list[Settlement]] = deque()
@@ -123,7 +122,7 @@ async def measure(path: Path, count: int, keys: str) -> tuple[float, float, floa
         await asyncio.gather(*(phase() for _ in range(4)))
         times.append(time.perf_counter())
     used = _cpu() - cpu
-    assert (await ledger.counts())[State.DONE] == before + count
+    assert (await ledger.count_transfers())[State.DONE] == before + count
     await ledger.close()
     return times[1] - times[0], times[2] - times[1], used
 

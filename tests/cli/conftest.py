@@ -93,7 +93,9 @@ async def _fill(file: Path) -> None:
         await _settle(ledger, transfer(SKIPPED, "report.csv"), lambda claim: Skipped("superseded"))
         await _settle(ledger, transfer(RETRY, "slow.bin"), lambda claim: Retry(AT + 1e9, _failure("throttled", False)))
         await _settle(ledger, transfer(DEAD, "secret\x1b[31m.txt"), _dead)
-        await ledger.bury([DeadLetter(MALFORMED, AT - 1, "events", "unknown_format", "no JSON", "", b"\xff\x00", ())])
+        await ledger.add_dead_letters(
+            [DeadLetter(MALFORMED, AT - 1, "events", "unknown_format", "no JSON", "", b"\xff\x00", ())]
+        )
     finally:
         await ledger.close()
 

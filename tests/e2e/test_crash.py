@@ -80,10 +80,10 @@ async def test_ten_kills_lose_nothing_and_repeat_nothing(rehearsal: Rehearsal) -
     assert [t for t, times in done.items() if times > 1] == []
     ledger = SqliteLedger(r.folder / "ledger.db", "test", SystemClock())
     try:
-        letters = (await ledger.dead_letters(Filter(), limit=1000)).items
+        letters = (await ledger.list_dead_letters(Filter(), limit=1000)).items
         assert sorted(letter.key for letter in letters if letter.route) == sorted(wrong)
         assert sorted(letter.body for letter in letters if not letter.route) == sorted(poison)
-        counts = await ledger.counts()
+        counts = await ledger.count_transfers()
         assert counts.get(State.CLAIMED, 0) == counts.get(State.RETRY, 0) == 0
         assert counts[State.DONE] + counts.get(State.SKIPPED, 0) == OBJECTS + OVERWRITTEN
     finally:

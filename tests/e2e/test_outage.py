@@ -82,8 +82,8 @@ async def test_what_is_no_event_is_a_dead_letter_and_keeps_nothing_else_from_arr
     assert rehearsal.start().wait(timeout=60) == 3, "it ends by itself and says that there are dead letters"
     assert rehearsal.same() == {}
     ledger = SqliteLedger(rehearsal.folder / "ledger.db", "test", SystemClock())
-    letters = (await ledger.dead_letters(Filter(), limit=100)).items
-    counts = await ledger.counts()
+    letters = (await ledger.list_dead_letters(Filter(), limit=100)).items
+    counts = await ledger.count_transfers()
     await ledger.close()
     assert sorted(letter.body for letter in letters) == sorted(NO_EVENTS)
     assert all(letter.reason and letter.message for letter in letters)

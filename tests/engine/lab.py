@@ -22,7 +22,8 @@ from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.events.native import encode_event
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState

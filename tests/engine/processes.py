@@ -13,7 +13,8 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer
 from skyferry.ports import Part, Settlement, Upload
 from skyferry.routing.routes import Route
@@ -51,7 +52,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         inner = getattr(self.port, name)
-        if not callable(inner) or name in ("uploads", "open_uploads"):
+        if not callable(inner) or name in ("uploads", "list_uploads"):
             return inner
 
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -110,7 +111,7 @@ class World:
         mortal = Mortal(ledger, fate)
 
         async def save(what: Any) -> bool:
-            (held,) = await mortal.save([what])
+            (held,) = await mortal.save_progress([what])
             return bool(held)
 
         uploads = OpenUploads()
@@ -139,4 +140,4 @@ class World:
     async def clean(self) -> bool:
         """Whether nothing is left, once the uploads that no process could write down are collected."""
         await abort_abandoned_uploads(self.ledger(), {"d": self.destination}, 0.0, self.clock)
-        return not self.destination.bucket.uploads and [p async for p in self.ledger().open_uploads()] == []
+        return not self.destination.bucket.uploads and [p async for p in self.ledger().list_uploads()] == []

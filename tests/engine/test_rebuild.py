@@ -83,12 +83,12 @@ async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(mon
     await put(store, "vanished", format_source(mine))
     found = await rebuilt(ledger, store, clock)
     assert found == Rebuilt(route.store, objects=6, remembered=2, known=0, strangers=2, untold=1)
-    (placed,) = await ledger.placements(route.store, ["b"])
+    (placed,) = await ledger.get_placements(route.store, ["b"])
     assert placed is not None
     assert placed.source == replace(mine, version="v/2")
     assert placed.positions == (Position("gcs-generation", "5.1"),)
     assert placed.version == (await store.head("b")).version
-    assert (await ledger.counts())[State.DONE] == 2
+    assert (await ledger.count_transfers())[State.DONE] == 2
     store.heads = 0
     again = await rebuilt(ledger, store, clock)
     assert (again.remembered, again.known, store.heads) == (0, 2, 4)

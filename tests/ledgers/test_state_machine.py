@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Position, Progress, State
-from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Released, Retry, Settlement, Skipped
-from skyferry.ports.letter_attributes import Death
+from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Purpose, Released, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import dead, done, failure, transfer
 from skyferry.testing.ledger.uploads import progress
@@ -47,7 +47,7 @@ IDS = st.none() | st.none() | st.lists(st.sampled_from([t.id for t in TRANSFERS]
 
 async def uploads(ledger: Ledger) -> list[Progress]:
     """All that are open; of the same moment, in any order."""
-    found = [each async for each in ledger.open_uploads()]
+    found = [each async for each in ledger.list_uploads()]
     return sorted(found, key=lambda p: (p.saved_at, p.upload.key, p.upload.id))
 
 
@@ -119,7 +119,7 @@ class LedgersAgree(RuleBasedStateMachine):
         if self.claims:
             owner, held = data.draw(st.sampled_from(self.claims[-6:]))
             what = progress(held, *dict.fromkeys(numbers), name=name)
-            self.both(owner, lambda ledger: ledger.save([(held, what)]))
+            self.both(owner, lambda ledger: ledger.save_progress([(held, what)]))
 
     @rule(name=st.sampled_from("ab"))
     def close_uploads(self, name: str) -> None:
@@ -141,7 +141,7 @@ class LedgersAgree(RuleBasedStateMachine):
     @rule(letters=st.lists(st.sampled_from(BURIED), max_size=2))
     def bury(self, letters: list[DeadLetter]) -> None:
         now = self.clock.time()
-        self.both("one", lambda ledger: ledger.bury([replace(letter, at=now) for letter in letters]))
+        self.both("one", lambda ledger: ledger.add_dead_letters([replace(letter, at=now) for letter in letters]))
 
     @rule(where=WHERE, ids=IDS)
     def redrive(self, where: Filter, ids: list[str] | None) -> None:
@@ -153,19 +153,23 @@ class LedgersAgree(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def take(self, limit: int) -> None:
-        self.taken += self.both("two", lambda ledger: ledger.take_redriven(limit, 10.0))
+        self.taken += self.both("two", lambda ledger: ledger.take_letters(Purpose.REDRIVE, limit, 10.0))
 
     @rule(count=st.integers(1, 4), delay=st.sampled_from([None, 5.0]))
     def finish(self, count: int, delay: float | None) -> None:
-        again = None if delay is None else self.clock.time() + delay
-        deaths = [Death(letter.id, letter.at) for letter in self.taken[-count:]]
-        self.both("two", lambda ledger: ledger.finish_redriven(deaths, again))
+        self._end_lease("two", Purpose.REDRIVE, self.taken[-count:], delay)
+
+    def _end_lease(self, owner: str, purpose: Purpose, letters: list[DeadLetter], delay: float | None) -> None:
+        refs = [letter.ref for letter in letters]
+        if delay is None:
+            self.both(owner, lambda ledger: ledger.finish_letters(purpose, refs))
+        else:
+            self.both(owner, lambda ledger: ledger.reschedule_letters(purpose, refs, delay))
 
     @rule(limit=st.integers(1, 3), delay=st.sampled_from([None, 5.0]))
     def publish(self, limit: int, delay: float | None) -> None:
-        found = self.both("two", lambda ledger: ledger.take_unpublished(limit, 10.0))
-        again = None if delay is None else self.clock.time() + delay
-        self.both("one", lambda ledger: ledger.published(self.found, again))
+        found = self.both("two", lambda ledger: ledger.take_letters(Purpose.PUBLISH, limit, 10.0))
+        self._end_lease("one", Purpose.PUBLISH, self.found, delay)
         self.found = found
 
     @rule(age=st.sampled_from([0.0, 20.0]), limit=st.integers(1, 3))
@@ -173,7 +177,7 @@ class LedgersAgree(RuleBasedStateMachine):
         before = self.clock.time() - age
         self.both("one", lambda ledger: ledger.prune(before, limit))
 
-    @rule(where=WHERE, limit=st.integers(1, 4), name=st.sampled_from(["transfers", "dead_letters"]))
+    @rule(where=WHERE, limit=st.integers(1, 4), name=st.sampled_from(["list_transfers", "list_dead_letters"]))
     def look_through(self, where: Filter, limit: int, name: str) -> None:
         async def pages(ledger: Ledger) -> list[Any]:
             page = await getattr(ledger, name)(where, "", limit)
@@ -187,13 +191,13 @@ class LedgersAgree(RuleBasedStateMachine):
 
     @invariant()
     def the_same_is_known(self) -> None:
-        self.both("one", lambda ledger: ledger.counts())
-        self.both("one", lambda ledger: ledger.causes())
-        self.both("one", lambda ledger: ledger.redriven())
-        self.both("two", lambda ledger: ledger.placements("to", ["a/1", "a/2", "b"]))
+        self.both("one", lambda ledger: ledger.count_transfers())
+        self.both("one", lambda ledger: ledger.count_dead_letters())
+        self.both("one", lambda ledger: ledger.count_redriven())
+        self.both("two", lambda ledger: ledger.get_placements("to", ["a/1", "a/2", "b"]))
         self.both("one", uploads)
         for t in TRANSFERS:
-            self.both("two", methodcaller("transfer", t.id))
+            self.both("two", methodcaller("get_transfer", t.id))
 
     def teardown(self) -> None:
         for owner in OWNERS:

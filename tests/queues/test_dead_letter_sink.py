@@ -10,7 +10,7 @@ from tests.queues.pubsub.test_conformance import PubSubHarness
 from tests.queues.sqs.test_conformance import SqsHarness, created
 
 from skyferry.model import Failure
-from skyferry.ports import DeadLetter, EventQueue, letter_attributes
+from skyferry.ports import DeadLetter, DeadLetterRef, EventQueue, letter_attributes
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.pubsub import PubSubEmulator
@@ -60,5 +60,5 @@ async def test_a_dead_letter_keeps_its_message_and_tells_its_story(queue: EventQ
     assert told["eventType"] == "OBJECT_FINALIZE"
     assert (told["skyferry-dead-letter"], told["skyferry-reason"]) == (LETTER.id, "permission_denied")
     assert '"attempt":19' in told["skyferry-story"]
-    assert letter_attributes.death(message.attributes) == letter_attributes.Death(LETTER.id, LETTER.at)
-    assert letter_attributes.without(message.attributes) == LETTER.attributes
+    assert letter_attributes.parse_reference(message.attributes) == DeadLetterRef(LETTER.id, LETTER.at)
+    assert letter_attributes.strip_own(message.attributes) == LETTER.attributes

@@ -13,6 +13,7 @@ from tests.server.served import Service, connect
 from skyferry.clouds.identity import files
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
+from skyferry.ports import Purpose
 from skyferry.server import check_listen
 from skyferry.server.app import create_routes
 from skyferry.server.middleware import PUSH
@@ -150,7 +151,7 @@ async def test_without_a_token_other_web_pages_change_nothing(
     for path in ("/v1/events", f"/v1/dead-letters/{1:032x}/redrive"):
         problem(await client.post(path, headers={"origin": origin}), 403, "foreign-origin")
     problem(await client.delete(f"/v1/dead-letters/{1:032x}", headers={"origin": origin}), 403, "foreign-origin")
-    assert await service.ledger.take_redriven(1, 1.0) == []
+    assert await service.ledger.take_letters(Purpose.REDRIVE, 1, 1.0) == []
 
 
 async def test_its_own_pages_may(client: httpx.AsyncClient) -> None:

@@ -73,7 +73,7 @@ async def test_another_user_reads_and_changes_nothing_without_it(
         for path in ("/health", "/docs", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
     assert len(set(foreign)) == len(foreign)  # once per connection
-    assert len((await service.ledger.dead_letters(Filter())).items) == 1
+    assert len((await service.ledger.list_dead_letters(Filter())).items) == 1
     assert service.sent == []
 
 

@@ -106,7 +106,7 @@ def poison_is_dropped(worker: Any) -> None:
     async def bury(letters: Any) -> None:
         return None
 
-    object.__setattr__(worker._context, "ledger", _Override(worker._context.ledger, bury=bury))
+    object.__setattr__(worker._context, "ledger", _Override(worker._context.ledger, add_dead_letters=bury))
 
 
 def boundless_memory(worker: Any) -> None:

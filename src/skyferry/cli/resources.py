@@ -14,6 +14,8 @@ from skyferry.errors import ConfigError, NotFound
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
     from skyferry.ports import EventQueue, Ledger
+    from skyferry.ports.ledger import LedgerMaintenance
+    from skyferry.wiring import Opener
 
 
 def load_settings(config: Path | None, workspace: Path | None, listen: str | None = None) -> Settings:
@@ -38,19 +40,24 @@ def own_token(settings: Settings) -> str | None:
     return "" if copied else ensure_token(workspace)  # in the folder of a store it would go to another cloud
 
 
+def ledger_maintenance(opener: Opener) -> LedgerMaintenance:
+    """Return the maintenance of the ledger. Raises ConfigError for a ledger in memory."""
+    if (maintenance := opener.ledger_maintenance()) is None:
+        raise _in_memory("ledger", opener.settings.ledger.url)
+    return maintenance
+
+
 @asynccontextmanager
 async def opened_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
     """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet, but to `create`."""
-    from skyferry import wiring
-    from skyferry.config.urls import LedgerUrl
+    from skyferry.wiring import Opener
 
-    url = LedgerUrl.parse(settings.ledger.url)
-    if not url.on_disk:
-        raise _in_memory("ledger", settings.ledger.url)
-    if not (file := url.path(settings.workspace)).exists() and not create:
+    opener = Opener(settings)
+    maintenance = ledger_maintenance(opener)
+    if not create and not await maintenance.exists():
         hint = "it comes with the first `skyferry run`; --workspace and --config say where"
-        raise NotFound("there is no ledger yet", where=str(file), hint=hint)
-    ledger = wiring.open_ledger(settings)
+        raise NotFound("there is no ledger yet", where=maintenance.where, hint=hint)
+    ledger = opener.ledger()
     try:
         yield ledger
     finally:

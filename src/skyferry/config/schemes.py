@@ -20,6 +20,9 @@ class Scheme:
 
     form: str  # for messages
     opens: Callable[[Any], Any]  # opens the adapter, given its context of `ports.opening`; imports it only then
+    maintains: Callable[[Any], Any] | None = (
+        None  # opens, given the same, what checks and repairs; None = nothing to check
+    )
     path: bool = False  # the rest of the URL names a folder or file
     options: frozenset[str] = frozenset()  # query options
     settings: frozenset[str] = frozenset()  # settings that apply to this scheme, of those that not all schemes have

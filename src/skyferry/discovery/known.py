@@ -24,7 +24,7 @@ class KnownFolder:
 
     async def is_known(self) -> bool:
         """Whether the ledger remembers what it is."""
-        return bool(await self._ledger.identity(self._source))
+        return bool(await self._ledger.get_identity(self._source))
 
     async def is_same(self, key: str = "") -> bool:
         """Whether it is there, and is what it was. One that nothing is known of is. Raises StoreUnavailable, LedgerError.
@@ -34,7 +34,7 @@ class KnownFolder:
         if (now := await self._now(look)) is None:
             return False
         if self._known is None or not self._matches(self._known, now) or self._away(self._known, now):
-            text = await self._ledger.identity(self._source)  # another process accepted it, or a person decided
+            text = await self._ledger.get_identity(self._source)  # another process accepted it, or a person decided
             self._known = Identity.parse(text) if text else None
             if self._known is None:
                 return True
@@ -53,13 +53,13 @@ class KnownFolder:
     async def accept(self) -> None:
         """From now on it is what is there. What is not mounted any more stays known, until a person decides."""
         if now := await self._now(mark):
-            text = await self._ledger.identity(self._source)
+            text = await self._ledger.get_identity(self._source)
             before = Identity.parse(text) if text else now
             mounts = before.mounts if before.is_same(now) else ()
             now = replace(now, mounts=tuple(sorted({*now.mounts, *mounts})))
             self._known, self._place = now, now.place
             if text != str(now):
-                await self._ledger.identify(self._source, str(now))
+                await self._ledger.set_identity(self._source, str(now))
 
     async def _now(self, how: Callable[[Path], Identity | None]) -> Identity | None:
         """Raises StoreUnavailable if that cannot be known: no file descriptor is left, or the disk does not answer."""

@@ -115,7 +115,7 @@ class ListingSource:
         await self._send(page, holds)
 
     async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
-        placed = await self._b.ledger.placements(self._b.destination.name, [to.key for _, to in page])
+        placed = await self._b.ledger.get_placements(self._b.destination.name, [to.key for _, to in page])
         known = {to.key for (meta, to), at in zip(page, placed, strict=True) if at is not None and self._from(at, meta)}
         sizes = await holds.sizes([to.key for _, to in page if to.key in known])
         messages = []

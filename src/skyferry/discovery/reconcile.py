@@ -67,7 +67,7 @@ class Reconciler:
         held: dict[tuple[str, str], Placement | None] = {}
         for store in {t.store for t in transfers}:
             keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
-            placements = await self.ledger.placements(store, keys)
+            placements = await self.ledger.get_placements(store, keys)
             held |= {(store, key): placement for key, placement in zip(keys, placements, strict=True)}
         return held
 
@@ -83,7 +83,7 @@ class Reconciler:
         """
         same = route.template.text == "{key}"
         listed = self.store.list(prefix) if same else _nothing()
-        placements = self.ledger.placed(route.store, self.bucket, prefix if same else "")
+        placements = self.ledger.list_placements(route.store, self.bucket, prefix if same else "")
         try:
             newest = await anext(listed, None)
             async for placed in placements:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +75,8 @@ class _Doctor:
             of_stores += await self._events(each)
         of_stores += await check_held_deletes(self.opener)
         for queue in settings.queues:
-            of_queues += self._queue(queue, reached[queue.name])
-        of_queues += [*await self._letters(), *await asyncio.to_thread(files.check_ledger_file, settings)]
+            of_queues += await self._queue(queue, reached[queue.name])
+        of_queues += [*await self._letters(), *await files.check_ledger(self.opener)]
         of_queues += await unrouted.check_unrouted(self.opener)
         for route in settings.routes:
             of_routes += self._route(route)
@@ -128,9 +127,9 @@ class _Doctor:
         said += [f"messages that wait: {depth.ready:,}"] if depth.ready >= 0 else []
         return place.ok("reach", ", ".join(said))
 
-    def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
+    async def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
         place, facts = CheckSubject("queue", settings.name), self._queue_facts(settings.name)
-        checks = [reached, *files.check_queue_file(self.opener.settings, settings)]
+        checks = [reached, *await files.check_queue(self.opener, settings)]
         if reached.state is CheckState.WRONG:
             return checks
         if facts:

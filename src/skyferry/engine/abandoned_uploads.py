@@ -35,7 +35,7 @@ async def abort_abandoned_uploads(
     """
     before, known = clock.time() - older_than, set[tuple[str, str]]()
     found = []
-    async for progress in ledger.open_uploads():
+    async for progress in ledger.list_uploads():
         known.add((progress.store, progress.upload.id))
         if progress.store in stores and progress.saved_at <= before:
             found.append(AbandonedUpload(progress.store, progress.upload, remembered=True))
@@ -58,7 +58,7 @@ async def abort_listed_uploads(
     before, listed = clock.time() - older_than, {upload.id async for upload in store.uploads()}
     found = [
         AbandonedUpload(store.name, progress.upload, remembered=True)
-        async for progress in ledger.open_uploads()
+        async for progress in ledger.list_uploads()
         if progress.store == name and progress.upload.id in listed and progress.saved_at <= before
     ]
     for abandoned in [] if dry_run else found:
@@ -71,7 +71,7 @@ async def _started_by_transfer(ledger: Ledger, store: str, upload: Upload) -> bo
     """Return True if a transfer to the upload's key was in flight when the upload started."""
     cursor = ""
     while True:
-        page = await ledger.transfers(Filter(key_prefix=upload.key), cursor)
+        page = await ledger.list_transfers(Filter(key_prefix=upload.key), cursor)
         for row in page.items:
             same = (row.transfer.store, row.transfer.key) == (store, upload.key)
             end = row.updated_at + SKEW if row.state.settled else float("inf")

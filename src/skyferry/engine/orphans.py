@@ -31,7 +31,7 @@ async def settle_redriven(ledger: Ledger, leased: LeasedMessage, read: MessageCo
     """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError."""
     if any(transfer.id == leased.letter for transfer in read.transfers):
         return
-    row = await ledger.transfer(leased.letter)
+    row = await ledger.get_transfer(leased.letter)
     if row is None or row.state.settled:
         return
     old = row.transfer
@@ -44,7 +44,7 @@ async def settle_redriven(ledger: Ledger, leased: LeasedMessage, read: MessageCo
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
         message = message or f"route {old.route} no longer copies it to {old.store}: {old.key}"
         failure = Failure(row.attempts + 1, now, reason, message, counts_as_attempt=True)
-        body, attributes = leased.message.body, letter_attributes.kept(leased.message.attributes)
+        body, attributes = leased.message.body, letter_attributes.keep_for_letter(leased.message.attributes)
         read.forced_outcomes[old.id] = Dead(failure, body, attributes, hint, leased.origin)
     if same is not None:
         read.letters.remove(same)
@@ -79,7 +79,7 @@ class OrphanSettler:
         """Settle the orphans of one page and return their number. Raises LedgerError."""
         now = self._context.clock.time()
         where = Filter(state=self._state, until=now - UNCHANGED)
-        page = await self._context.ledger.transfers(where, self._cursor, PAGE)
+        page = await self._context.ledger.list_transfers(where, self._cursor, PAGE)
         self._cursor = page.cursor
         if not page.cursor:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]

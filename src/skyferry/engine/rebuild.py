@@ -81,7 +81,7 @@ class _Page:
 
     async def take(self, metas: Sequence[ObjectMeta]) -> None:
         self.found.objects += len(metas)
-        placed = await self.ledger.placements(self.store.name, [meta.key for meta in metas])
+        placed = await self.ledger.get_placements(self.store.name, [meta.key for meta in metas])
         here = next((route.identities for route in self.routes if route.store == self.store.name), ())
         found = zip(metas, placed, strict=True)
         fresh = [meta for meta, known in found if known is None or not known.is_in(here)]

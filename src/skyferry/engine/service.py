@@ -233,7 +233,7 @@ class Service:
             return False
         try:
             depths = [await queue.depth() for queue in self._components.queues]
-            if await self.ledger.redriven():
+            if await self.ledger.count_redriven():
                 return False
         except (QueueError, LedgerError):
             return False

@@ -1,4 +1,4 @@
-"""What every ledger decides alike. Pure."""
+"""Decisions that all ledgers share. Pure."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from skyferry.errors import NotFound
 from skyferry.model import Failure, Placement, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Outcome, Released, Retry, Settled, Skipped, Wait
 
-NO_ROUTE = "no_route"  # ended for a configuration that has not its route: one that has may claim it again
+NO_ROUTE = "no_route"  # skipped because the configuration lacked the route; claimable once it has it
 UNROUTED = "unrouted_bucket"
-COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states in which the last attempt is no failure, but counts
+COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states whose last attempt counts but is no failure
 
 
-def refuse(
+def refuse_claim(
     transfer: Transfer,
     state: State,
     reason: str,
     due_at: float | None,
-    held_until: float,
+    leased_until: float,
     now: float,
-    placed: Placement | None = None,
+    placement: Placement | None = None,
 ) -> Settled | Wait | None:
-    """Why a claim is not given; None if it is. `held_until`: the end of another owner's lease, 0 if there is none."""
+    """Return the refusal of a claim; None if it is granted. `leased_until` is the end of another owner's lease, or 0."""
     transfer_id = transfer.id
-    moved = placed is not None and not placed.is_in(transfer.identities)
-    anew = state in (State.DONE, State.SKIPPED) and (moved or transfer.asked or reason == NO_ROUTE)
-    if state.settled and not anew:
+    moved = placement is not None and not placement.is_in(transfer.identities)
+    reopened = state in (State.DONE, State.SKIPPED) and (moved or transfer.asked or reason == NO_ROUTE)
+    if state.settled and not reopened:
         return Settled(transfer_id, state, reason)
     if state is State.RETRY and due_at is not None and due_at > now:
         return Wait(transfer_id, due_at, busy=False)
-    return busy(transfer_id, held_until, now)
+    return refuse_busy(transfer_id, leased_until, now)
 
 
-def busy(transfer_id: str, held_until: float, now: float) -> Wait | None:
-    """Whether another owner has the destination key."""
-    return Wait(transfer_id, held_until, busy=True) if held_until > now else None
+def refuse_busy(transfer_id: str, leased_until: float, now: float) -> Wait | None:
+    """Return the refusal if another owner leases the destination key."""
+    return Wait(transfer_id, leased_until, busy=True) if leased_until > now else None
 
 
-def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
-    """The state that an outcome leads to, its reason, when it is due again, and the failure to remember."""
+def apply_outcome(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
+    """Return the state after an outcome, its reason, when it is due again, and the failure to record."""
     match outcome:
         case Retry(at=at, failure=failure):
             return State.RETRY, failure.kind, at, failure
@@ -52,20 +52,20 @@ def after(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
     return State.DONE, "", None, None
 
 
-def known(placed: Placement | None, transfer: Transfer) -> Placement | None:
-    """What the destination key holds, as far as that was in the store that the transfer goes to."""
-    return placed if placed is not None and placed.is_in(transfer.identities) else None
+def select_placement(placement: Placement | None, transfer: Transfer) -> Placement | None:
+    """Return the placement if it is in the store of the transfer, else None."""
+    return placement if placement is not None and placement.is_in(transfer.identities) else None
 
 
-def merged(new: Placement, old: Placement | None) -> Placement:
-    """The new placement, knowing the positions of the old one if that is about the same source key, in the same store."""
+def merge_placements(new: Placement, old: Placement | None) -> Placement:
+    """Return the new placement, with the positions of the old one if it is about the same source key in the same store."""
     if old is None or not old.is_from(new.source) or old.identity not in ("", new.identity):
         return new
     return new.with_positions(old.positions)
 
 
-def letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:
-    """The dead letter of a transfer; `failures` are all of its story."""
+def make_letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:
+    """Return the dead letter of a transfer. `failures` are all failed attempts."""
     source = transfer.source
     return DeadLetter(
         id=transfer.id,
@@ -85,37 +85,27 @@ def letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> Dea
     )
 
 
-def fresh(buried: DeadLetter) -> DeadLetter:
-    """As a letter is kept when it is written: nobody has redriven it."""
-    return replace(buried, redriven_at=None)
+def reset_letter(letter: DeadLetter) -> DeadLetter:
+    """Return a letter as it is first written: not redriven."""
+    return replace(letter, redriven_at=None)
 
 
-def source_key(source: str) -> str:
-    """The key in `DeadLetter.source`."""
-    return source.partition("://")[2].partition("/")[2]
-
-
-def source_bucket(source: str) -> str:
-    """provider://bucket of `DeadLetter.source`."""
-    provider, slashes, rest = source.partition("://")
-    return f"{provider}{slashes}{rest.partition('/')[0]}"
-
-
-TICKS = 2**22  # per second: every float of seconds since 1970 from 2004 on is a whole number of them
+TICKS = 2**22  # per second: since 2004 every float of seconds since 1970 is a whole number of ticks
+NEWEST = (2**63 - 1, 2**63 - 1)  # ticks and serial before the first item of a listing
 
 
 def ticks(seconds: float) -> int:
-    """A time as an integer, exactly."""
+    """Convert a time to an integer, exactly."""
     return round(seconds * TICKS)
 
 
-def cursor(at: int, serial: int) -> str:
-    """The place behind one item of a listing that is ordered by time, newest first; `at` in ticks."""
+def make_cursor(at: int, serial: int) -> str:
+    """Return the cursor behind an item of a listing ordered by time, newest first. `at` is in ticks."""
     return f"{at:x}.{serial:x}"
 
 
-def behind(text: str) -> tuple[int, int]:
-    """The ticks and the serial of a cursor. Raises NotFound."""
+def parse_cursor(text: str) -> tuple[int, int]:
+    """Return ticks and serial of a cursor. Raises NotFound."""
     try:
         at, _, serial = text.partition(".")
         return int(at, 16), int(serial, 16)

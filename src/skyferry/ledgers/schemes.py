@@ -10,6 +10,7 @@ from skyferry.config.schemes import Scheme
 
 if TYPE_CHECKING:
     from skyferry.ports import Ledger
+    from skyferry.ports.ledger import LedgerMaintenance
     from skyferry.ports.opening import LedgerContext
 
 
@@ -20,6 +21,13 @@ def _open_file(context: LedgerContext) -> Ledger:
     return SqliteLedger(path, context.owner, context.clock, context.lease, context.on_health)
 
 
+def _maintain_file(context: LedgerContext) -> LedgerMaintenance:
+    from skyferry.ledgers.sqlite.maintenance import SqliteLedgerMaintenance
+
+    path = context.url.path(context.workspace)
+    return SqliteLedgerMaintenance(path, context.owner, context.clock, context.lease)
+
+
 def _open_memory(context: LedgerContext) -> Ledger:
     from skyferry.ledgers.memory.ledger import MemoryLedger
 
@@ -28,7 +36,7 @@ def _open_memory(context: LedgerContext) -> Ledger:
 
 LEDGERS: Mapping[str, Scheme] = MappingProxyType(
     {
-        "sqlite": Scheme("sqlite://FILE", _open_file, path=True),
+        "sqlite": Scheme("sqlite://FILE", _open_file, _maintain_file, path=True),
         "memory": Scheme("memory://NAME", _open_memory),
     }
 )

@@ -1,14 +1,14 @@
-"""How a dead letter travels in a message: by the attributes that are added to those of the message that died."""
+"""Attributes of a message that carries a dead letter. They are added to the attributes of the message that died."""
 
 from __future__ import annotations
 
-from skyferry.frozen import dataclass
+from skyferry.ports.ledger.dead_letters import DeadLetterRef
 
-PREFIX = "skyferry-"  # of all that are ours
-LETTER = "skyferry-dead-letter"  # the id under which the ledger has the letter
-DIED = "skyferry-died-at"  # seconds since 1970, exactly as the ledger has them
-ASKED = "skyferry-asked"  # on a message that a person submitted: the destination itself is looked at
-FOREIGN = "skyferry-foreign-letter"  # on what was in a letter that this ledger does not have: the id of that letter
+PREFIX = "skyferry-"  # of every attribute that Skyferry adds
+LETTER = "skyferry-dead-letter"  # the id of the letter in its ledger
+DIED = "skyferry-died-at"  # seconds since 1970, exactly as in the ledger
+ASKED = "skyferry-asked"  # on a message that a person submitted: the worker checks the destination itself
+FOREIGN = "skyferry-foreign-letter"  # id of a letter that this ledger does not have; on the message it contained
 QUEUE = "skyferry-queue"  # where the message came from
 REASON = "skyferry-reason"
 ROUTE = "skyferry-route"
@@ -18,46 +18,44 @@ STORY = "skyferry-story"
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
-    """One death of one letter: what is redriven and dies again has the same id, but another time."""
+def parse_reference(attributes: Pairs) -> DeadLetterRef | None:
+    """Parse the dead-letter reference from message attributes. Return None if it is absent or malformed.
 
-    id: str
-    at: float  # seconds since 1970
-
-
-def death(attributes: Pairs) -> Death | None:
-    """Which death a message tells of; None if of none that a ledger can have. Anybody may have written it."""
-    told = dict(attributes)
-    name = told.get(LETTER, "")
+    Attributes are untrusted input.
+    """
+    values = dict(attributes)
+    name = values.get(LETTER, "")
     try:
-        at = float(told.get(DIED, ""))
+        at = float(values.get(DIED, ""))
     except ValueError:
         return None
-    sound = name.isascii() and name.isprintable() and 0 < len(name) <= 128 and 0 <= at < 2**40
-    return Death(name, at) if sound else None
+    valid = name.isascii() and name.isprintable() and 0 < len(name) <= 128 and 0 <= at < 2**40
+    return DeadLetterRef(name, at) if valid else None
 
 
-def marked(attributes: Pairs, letter: str) -> Pairs:
-    """Return the attributes of the event's sender, and that they come from a letter which this ledger does not have."""
-    return (*arriving(attributes), (FOREIGN, letter[:128]))
-
-
-def kept(attributes: Pairs) -> Pairs:
-    """Return what a new letter keeps of a message: the attributes of the sender, and the mark of a foreign letter."""
-    return tuple(pair for pair in attributes if pair[0] == FOREIGN or not pair[0].startswith(PREFIX))
+def mark_foreign(attributes: Pairs, letter: str) -> Pairs:
+    """Return the sender's attributes with the mark of a letter that this ledger does not have."""
+    return (*strip_untrusted(attributes), (FOREIGN, letter[:128]))
 
 
 def is_foreign(attributes: Pairs) -> bool:
-    """Return True for what was a dead letter of another ledger; it is never sent on again."""
+    """Return True for a message from a dead letter of another ledger. Its own letter is never published."""
     return any(name == FOREIGN for name, _ in attributes)
 
 
-def without(attributes: Pairs) -> Pairs:
-    """The attributes but for ours."""
+def keep_for_letter(attributes: Pairs) -> Pairs:
+    """Return the attributes that a new letter keeps: the sender's, and the mark of a foreign letter."""
+    return tuple(pair for pair in attributes if pair[0] == FOREIGN or not pair[0].startswith(PREFIX))
+
+
+def strip_own(attributes: Pairs) -> Pairs:
+    """Return the attributes without those that Skyferry adds."""
     return tuple(pair for pair in attributes if not pair[0].startswith(PREFIX))
 
 
-def arriving(attributes: Pairs) -> Pairs:
-    """The attributes that count of a message from a queue: of ours only that a person asked, which costs a request at most."""
+def strip_untrusted(attributes: Pairs) -> Pairs:
+    """Return the attributes that are honoured on a message from a queue: the sender's, and `ASKED`.
+
+    A forged `ASKED` costs one request at most.
+    """
     return tuple(pair for pair in attributes if pair[0] == ASKED or not pair[0].startswith(PREFIX))

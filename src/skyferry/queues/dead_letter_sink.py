@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from skyferry.ports import DeadLetter, EventQueue, Outgoing
-from skyferry.ports.letter_attributes import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, without
+from skyferry.ports.letter_attributes import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, strip_own
 
 VALUE = 1024  # bytes that Pub/Sub gives an attribute
 
@@ -44,7 +44,7 @@ def _outgoing(letter: DeadLetter) -> Outgoing:
     }
     told = tuple((name, _short(value)) for name, value in added.items() if value)
     death = f"{letter.id}-{letter.at!r}"  # who dies again is not the same
-    return Outgoing(letter.body, (*told, *without(letter.attributes)), dedup_id=death)
+    return Outgoing(letter.body, (*told, *strip_own(letter.attributes)), dedup_id=death)
 
 
 def _story(letter: DeadLetter) -> str:

@@ -13,6 +13,7 @@ from skyferry.queues.sqs.scheme import SQS
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
+    from skyferry.ports.ledger import Durable
     from skyferry.ports.opening import QueueContext
 
 
@@ -21,6 +22,12 @@ def _open_file(context: QueueContext) -> EventQueue:
 
     path, lease = context.where.url.path(context.workspace), context.where.settings.lease
     return SqliteQueue(path, context.name, context.owner, context.clock, lease, context.on_health)
+
+
+def _maintain_file(context: QueueContext) -> Durable:
+    from skyferry.sqlite.readonly import DurableFile
+
+    return DurableFile(context.where.url.path(context.workspace))
 
 
 def _open_memory(context: QueueContext) -> EventQueue:
@@ -34,7 +41,7 @@ QUEUES: Mapping[str, QueueScheme] = MappingProxyType(
         "sqs": SQS,
         "pubsub": PUBSUB,
         "azq": STORAGE_QUEUE,
-        "sqlite": QueueScheme("sqlite://FILE", _open_file, path=True),
+        "sqlite": QueueScheme("sqlite://FILE", _open_file, _maintain_file, path=True),
         "memory": QueueScheme("memory://NAME", _open_memory),
     }
 )

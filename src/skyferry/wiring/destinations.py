@@ -82,7 +82,7 @@ async def known_destinations(
             continue
         folder, source = url.path(settings.workspace), f"folder {meant[name]}"
         try:
-            text = await ledger.identity(source)
+            text = await ledger.get_identity(source)
             filled = bool(text) or await _filled(ledger, routes, name)
         except LedgerError:  # reported when it is used
             continue
@@ -126,7 +126,7 @@ async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
     """Return True if the ledger has copies there."""
     for route in routes:
         if route.store == store:
-            async for placed in ledger.placed(store, route.source_bucket):
+            async for placed in ledger.list_placements(store, route.source_bucket):
                 if placed.is_in(route.identities):
                     return True
     return False
@@ -139,4 +139,4 @@ async def _remember(ledger: Ledger, source: str, folder: Path) -> None:
     except OSError:  # the first write meets it
         return
     if now and now.marker:
-        await ledger.identify(source, str(now))
+        await ledger.set_identity(source, str(now))

@@ -27,9 +27,9 @@ async def find_moved_stores(ledger: Ledger, settings: Settings, *, remember: boo
         for name, identity in identify_stores(settings).items():
             if name not in used:
                 continue
-            first = await ledger.identity(f"store {name}")
+            first = await ledger.get_identity(f"store {name}")
             if not first and remember:
-                await ledger.identify(f"store {name}", identity)
+                await ledger.set_identity(f"store {name}", identity)
             elif first and first != identity:
                 found.add(name)
     return found

@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
+from skyferry.ports.ledger import Durable, LedgerMaintenance
 from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.wiring.credentials import Identities
@@ -51,12 +52,27 @@ class Opener:
     identities: Identities = field(default_factory=Identities)
 
     def ledger(self) -> Ledger:
-        """The ledger. Raises LedgerError."""
-        settings = self.settings
-        url, heard = LedgerUrl.parse(settings.ledger.url), partial(self.on_health, "")
-        context = LedgerContext(url, settings.ledger.lease, settings.workspace, self.clock, self.owner, heard)
-        ledger: Ledger = url.known.opens(context)
+        """Open the ledger. Raises LedgerError."""
+        context = self._ledger_context()
+        ledger: Ledger = context.url.known.opens(context)
         return ledger
+
+    def ledger_maintenance(self) -> LedgerMaintenance | None:
+        """Return the maintenance of the ledger; None for a ledger in memory."""
+        context = self._ledger_context()
+        maintains = context.url.known.maintains
+        return maintains(context) if maintains else None
+
+    async def existing_ledger(self) -> Ledger | None:
+        """Open the ledger that a service has created; None if there is none. Raises LedgerError."""
+        maintenance = self.ledger_maintenance()
+        return self.ledger() if maintenance and await maintenance.exists() else None
+
+    def durable_queue(self, wanted: QueueAddress) -> Durable | None:
+        """Return the queue as something to check for damage; None if Skyferry does not store it."""
+        context = self._queue_context(wanted)
+        maintains = context.where.url.known.maintains
+        return maintains(context) if maintains else None
 
     def queue(self, name: str | None = None) -> EventQueue:
         """The queue of that name, or the first. Raises QueueError, or ConfigError if there is no such queue."""
@@ -104,21 +120,22 @@ class Opener:
         return IdentityContext(name, self.clock, self.env, partial(self.on_refused, name))
 
     def _queue(self, wanted: QueueAddress) -> EventQueue:
-        where = _resolved(wanted.name, resolve_queue, wanted)
-        row = where.url.known
-        context = QueueContext(
-            wanted.name,
-            where,
-            self.settings.workspace,
-            self.clock,
-            self.owner,
-            partial(self.on_health, wanted.name),
-            credentials=self.identities.credentials(where, self._around(wanted.name)),
-            region=region_of(self.env),
-        )
-        with require_extra(row.extra, f"{where.url.scheme}://"):
-            queue: EventQueue = row.opens(context)
+        context = self._queue_context(wanted)
+        url = context.where.url
+        credentials = self.identities.credentials(context.where, self._around(wanted.name))
+        with require_extra(url.known.extra, f"{url.scheme}://"):
+            queue: EventQueue = url.known.opens(replace(context, credentials=credentials, region=region_of(self.env)))
         return queue
+
+    def _queue_context(self, wanted: QueueAddress) -> QueueContext:
+        where = _resolved(wanted.name, resolve_queue, wanted)
+        on_health = partial(self.on_health, wanted.name)
+        return QueueContext(wanted.name, where, self.settings.workspace, self.clock, self.owner, on_health)
+
+    def _ledger_context(self) -> LedgerContext:
+        settings, on_health = self.settings, partial(self.on_health, "")
+        url = LedgerUrl.parse(settings.ledger.url)
+        return LedgerContext(url, settings.ledger.lease, settings.workspace, self.clock, self.owner, on_health)
 
 
 def _resolved(name: str, resolve: Callable[[T], R], settings: T) -> R:

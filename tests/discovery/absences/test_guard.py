@@ -17,7 +17,8 @@ from skyferry.discovery.folder.look import event_of
 from skyferry.discovery.known import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.errors import ObjectNotFound, StoreUnavailable
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Change, Checksums, Claim, ObjectEvent, ObjectRef, Placement, Position, Provider, Receipt
 from skyferry.ports import Clock, Done, HeldFilter, Settlement
 from skyferry.records import Record
@@ -94,7 +95,7 @@ class World:
             assert all(await self.ledger.settle([Settlement(claim, Done(receipt, placed))]))
 
     async def held(self, where: HeldFilter = HELD) -> list[str]:
-        return sorted(held.source.key for held in (await self.ledger.held_deletes(where)).items)
+        return sorted(held.source.key for held in (await self.ledger.list_held_deletes(where)).items)
 
     def said(self) -> list[tuple[str, str, int | None]]:
         found: list[tuple[str, str, int | None]] = [
@@ -162,7 +163,7 @@ async def test_half_of_a_small_mirror_is_held_and_new_objects_go_on(world: World
     world.put("new")
     assert await world.look() == []
     assert world.said() == [("deletes.held", "limit", 2)]
-    copy = (await world.ledger.placements("out", ["new"]))[0]
+    copy = (await world.ledger.get_placements("out", ["new"]))[0]
     assert copy is not None
 
 
@@ -284,7 +285,7 @@ async def test_what_comes_back_as_it_was_after_its_delete_is_a_new_event(
     again, _ = await world._look([""])
     assert again == created, "noticed twice it is one event"
     await world.apply(created)
-    [copy] = await world.ledger.placements("out", ["d/c"])
+    [copy] = await world.ledger.get_placements("out", ["d/c"])
     assert copy is not None
     assert not copy.deleted
 
@@ -339,7 +340,7 @@ async def test_each_route_has_its_limit(folder: Path, clock: Clock) -> None:
     for name in ("a1", "a2", "x1", "x2"):
         (folder / name).unlink()
     assert await world.look() == ["a1", "a2"]
-    [held, _] = (await world.ledger.held_deletes(HELD)).items
+    [held, _] = (await world.ledger.list_held_deletes(HELD)).items
     assert held.routes == ("mirror", "more")
 
 
@@ -347,14 +348,14 @@ async def test_known_objects_are_counted_once_for_a_while_but_again_before_a_del
     world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans = 0
-    placed = world.ledger.placed
+    placed = world.ledger.list_placements
 
     def counted(*arguments: str) -> object:
         nonlocal scans
         scans += 1
         return placed(*arguments)
 
-    monkeypatch.setattr(world.ledger, "placed", counted)
+    monkeypatch.setattr(world.ledger, "list_placements", counted)
     assert [await world.seen("a"), await world.seen("b"), scans] == [["a"], ["b"], 1]
     new = [f"new{n}" for n in range(8)]
     world.put(*new)

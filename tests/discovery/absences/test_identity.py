@@ -129,7 +129,7 @@ async def test_what_was_mounted_in_the_folder_and_is_not_is_known_until_a_person
         assert await each.is_same("a diskette")
         assert await each.away(["a disk/key", "a diskette", "b"]) == {"a disk/key"}
         await each.accept()
-    await ledger.identify(SOURCE, "")
+    await ledger.set_identity(SOURCE, "")
     assert await known.is_same("a disk/key")
 
 

@@ -54,7 +54,7 @@ class Mirror:
 
     async def waiting(self, number: int) -> None:
         async with asyncio.timeout(PATIENCE):
-            while len((await self.ledger.held_deletes(HeldFilter())).items) != number:
+            while len((await self.ledger.list_held_deletes(HeldFilter())).items) != number:
                 await asyncio.sleep(0.02)
 
 

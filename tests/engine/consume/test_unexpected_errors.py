@@ -32,7 +32,7 @@ async def test_a_bug_in_parsing_ends_nothing() -> None:
     await queue.send([Outgoing(b"bug"), Outgoing(b"other"), Outgoing(b"bug")])
     running = asyncio.create_task(worker.run())
     await clock.advance(1)
-    letters = (await worker._context.ledger.dead_letters(Filter())).items
+    letters = (await worker._context.ledger.list_dead_letters(Filter())).items
     assert sorted((letter.body, letter.reason) for letter in letters) == [
         (b"bug", "internal_error"),
         (b"bug", "internal_error"),

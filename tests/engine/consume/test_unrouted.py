@@ -120,18 +120,18 @@ async def test_an_event_of_an_unknown_bucket_is_a_letter(scene: Scene) -> None:
     await scene.queue.send([Outgoing(body), Outgoing(body)])
     misspelt = {"source": {"url": "memory://sekond"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(), stores=misspelt)
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.reason, letter.source, letter.queue) == ("unrouted_bucket", "memory://second/k", "events")
-    assert await scene.ledger.unrouted() == [("memory://second", 1)]
+    assert await scene.ledger.count_unrouted() == [("memory://second", 1)]
     assert await scene.waiting() == 0
     assert scene.told("event.unknown_bucket") == [("event.unknown_bucket", "kept")] * 2
     await scene.ledger.redrive(ALL)
     await scene.run(route(), stores=misspelt)
-    assert [each.id for each in (await scene.ledger.dead_letters(ALL)).items] == [letter.id]
+    assert [each.id for each in (await scene.ledger.list_dead_letters(ALL)).items] == [letter.id]
     await scene.ledger.redrive(ALL)
     await scene.run(route(**{"from": "second"}))
     assert scene.keys() == ["k"]
-    assert await scene.ledger.causes() == []
+    assert await scene.ledger.count_dead_letters() == []
 
 
 @pytest.mark.parametrize(("unknown", "outcome", "times"), [("release", "released", 4), ("ignore", "ignored", 1)])
@@ -141,7 +141,7 @@ async def test_an_unknown_bucket_is_passed_over_on_request(
     """Released it stays in the queue for others, after ever longer pauses; ignored it is counted."""
     await scene.queue.send([Outgoing(encode_event(scene.event("k", "elsewhere")))])
     await scene.run(route(), unknown=unknown, seconds=25)
-    assert (await scene.ledger.causes(), await scene.waiting()) == ([], times > 1)
+    assert (await scene.ledger.count_dead_letters(), await scene.waiting()) == ([], times > 1)
     assert scene.told("event.passed_over") == [("event.passed_over", outcome)] * times  # after 2, 4, 8 seconds
 
 
@@ -150,7 +150,7 @@ async def test_a_refused_event_is_remembered_with_its_rule(scene: Scene) -> None
     refused = [scene.event("b/k", number=1), scene.event("a/k", change=Change.DELETED, number=2)]
     await scene.queue.send([Outgoing(encode_event(event)) for event in refused])
     await scene.run(route(filter={"prefix": "a/"}))
-    (one,), (two,) = [await scene.ledger.refusals(key) for key in ("b/k", "a/k")]
+    (one,), (two,) = [await scene.ledger.list_refusals(key) for key in ("b/k", "a/k")]
     assert (one.event_id, one.rules) == (IDS[1], (("r", "filter.prefix: a/"),))
     assert (two.change, two.rules) == (Change.DELETED, (("r", "deletes: ignore"),))
     assert await scene.waiting() == 0
@@ -180,15 +180,15 @@ async def test_each_record_of_a_message_has_its_own_fate(scene: Scene) -> None:
     await scene.queue.send([Outgoing(body)])
     stores = {"source": {"url": "s3://source"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(), stores=stores)
-    found = (await scene.ledger.transfers(ALL)).items
+    found = (await scene.ledger.list_transfers(ALL)).items
     assert sorted(row.transfer.source.key for row in found) == ["one", "two"]
-    letters = {each.reason: each for each in (await scene.ledger.dead_letters(ALL)).items}
+    letters = {each.reason: each for each in (await scene.ledger.list_dead_letters(ALL)).items}
     assert orjson.loads(letters["event_error"].body) == {"Records": [s3_record(7)]}
     assert letters["event_error"].message.startswith("Records[1]")
     assert orjson.loads(letters["unrouted_bucket"].body) == {"Records": [foreign]}
     await scene.ledger.redrive(ALL)
     await scene.run(route(), stores=stores)
-    assert {each.id for each in (await scene.ledger.dead_letters(ALL)).items} == {e.id for e in letters.values()}
+    assert {each.id for each in (await scene.ledger.list_dead_letters(ALL)).items} == {e.id for e in letters.values()}
 
 
 async def dead(scene: Scene) -> str:
@@ -198,7 +198,7 @@ async def dead(scene: Scene) -> str:
     await scene.queue.send([Outgoing(encode_event(scene.event("k")))])
     await scene.run(route())
     scene.stores["destination"].open = True
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert await scene.ledger.redrive(ALL) == 1
     return letter.id
 
@@ -207,24 +207,24 @@ async def test_a_redriven_letter_of_a_route_that_is_gone_stays_a_letter(scene: S
     """With what to do; its transfer ends. Redriven once more with the route back, it is copied."""
     name = await dead(scene)
     await scene.run(route(**{"from": "second"}))
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.id, letter.reason, letter.redriven_at) == (name, "no_route", None)
     assert "no route reads from memory://source" in letter.message
     assert letter.hint
-    row = await scene.ledger.transfer(name)
+    row = await scene.ledger.get_transfer(name)
     assert row is not None
     assert (row.state, row.reason) == (State.DEAD, "no_route")
     await scene.ledger.redrive(ALL)
     await scene.run(route())
-    assert (scene.keys(), await scene.ledger.causes()) == (["k"], [])
+    assert (scene.keys(), await scene.ledger.count_dead_letters()) == (["k"], [])
 
 
 async def test_a_redriven_letter_of_a_renamed_route_is_copied_by_the_new_one(scene: Scene) -> None:
     """To the same key; the transfer under the old name ends with a reason."""
     name = await dead(scene)
     await scene.run(route(name="renamed"))
-    assert (scene.keys(), await scene.ledger.causes()) == (["k"], [])
-    row = await scene.ledger.transfer(name)
+    assert (scene.keys(), await scene.ledger.count_dead_letters()) == (["k"], [])
+    row = await scene.ledger.get_transfer(name)
     assert row is not None
     assert (row.state, row.reason) == (State.SKIPPED, "no_route")
 
@@ -233,7 +233,7 @@ async def test_another_route_is_no_end_of_a_letter_whose_own_is_gone(scene: Scen
     """It brings the event elsewhere, and may have done so before."""
     name = await dead(scene)
     await scene.run(route(name="other", key="there/{key}"))
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.id, letter.reason) == (name, "no_route")
     assert "route r no longer copies it to destination: k" in letter.message
     assert scene.keys() == ["there/k"]
@@ -246,7 +246,7 @@ async def test_a_letter_that_could_not_be_read_does_not_vanish_by_a_filter(scene
     await scene.ledger.redrive(ALL)
     stores = {"source": {"url": "memory://elsewhere"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(filter={"suffix": ".jpg"}), stores=stores)
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.reason, letter.message) == ("no_route", "no route takes it: route r: filter.suffix: .jpg")
 
 
@@ -272,7 +272,7 @@ async def test_what_waits_for_a_route_that_is_gone_ends(scene: Scene, how: str) 
     assert [await scene.orphans.settle_page() for _ in range(2)] == [0, 0]
     await scene.clock.advance(120)
     assert sum([await scene.orphans.settle_page() for _ in range(2)]) == 1
-    row = await scene.ledger.transfer(name)
+    row = await scene.ledger.get_transfer(name)
     assert row is not None
     assert (row.state, row.reason) == (State.SKIPPED, "no_route")
     assert ("transfer.skipped", "no_route") in scene.told("transfer.skipped")
@@ -306,9 +306,9 @@ async def test_an_event_of_another_account_becomes_a_letter_that_names_it(scene:
     await scene.queue.send([Outgoing(orjson.dumps(event))])
     stores = {"source": {"url": "az://ours/images"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(), stores=stores)
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.reason, letter.source) == ("unrouted_bucket", "azure_blob://theirs:images/cat.jpg")
-    assert await scene.ledger.unrouted() == [("azure_blob://theirs:images", 1)]
+    assert await scene.ledger.count_unrouted() == [("azure_blob://theirs:images", 1)]
 
 
 async def test_an_event_that_may_be_of_two_stores_is_a_letter_until_its_queue_says_whose(scene: Scene) -> None:
@@ -320,11 +320,11 @@ async def test_an_event_that_may_be_of_two_stores_is_a_letter_until_its_queue_sa
     await put(scene, "k", "second")
     await scene.queue.send([Outgoing(encode_event(scene.event("k", "photos")))])
     await scene.run(*routes, stores=stores)
-    (letter,) = (await scene.ledger.dead_letters(ALL)).items
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.reason, letter.source, letter.queue) == ("unrouted_bucket", "memory://photos/k", "events")
     assert letter.message == "it is not known which store is memory://photos"
     assert "source or second" in letter.hint
     await scene.ledger.redrive(ALL)
     await scene.run(*routes, stores=stores, queues=[{"name": "events", "url": "memory://events", "stores": "second"}])
     assert scene.keys() == ["second/k"]
-    assert await scene.ledger.causes() == []
+    assert await scene.ledger.count_dead_letters() == []

@@ -96,11 +96,11 @@ async def test_a_dead_letter_leaves_no_upload() -> None:
     await lab.send(retries=0)
 
     async def dead() -> bool:
-        return bool((await lab.ledger.dead_letters(Filter())).items)
+        return bool((await lab.ledger.list_dead_letters(Filter())).items)
 
     await lab.until(lab.worker(), dead)
     assert not lab.destination.bucket.uploads
-    assert [p async for p in lab.ledger.open_uploads()] == []
+    assert [p async for p in lab.ledger.list_uploads()] == []
 
 
 async def test_a_shutdown_leaves_the_upload_to_the_next() -> None:
@@ -121,9 +121,9 @@ async def test_a_shutdown_leaves_the_upload_to_the_next() -> None:
     await lab.send(retries=3)
     await lab.until(lab.worker(), stalled)
     (upload,) = lab.destination.bucket.uploads
-    (progress,) = [p async for p in lab.ledger.open_uploads()]
+    (progress,) = [p async for p in lab.ledger.list_uploads()]
     assert progress.upload.id == upload
     lab.destination.third = None
     await lab.until(lab.worker(), finished)
     assert not lab.destination.bucket.uploads
-    assert [p async for p in lab.ledger.open_uploads()] == []
+    assert [p async for p in lab.ledger.list_uploads()] == []

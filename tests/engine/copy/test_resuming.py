@@ -212,7 +212,7 @@ async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
     uploads.merge(claim.uploads)
 
     async def save(what: Any) -> bool:
-        (held,) = await ledger.save([what])
+        (held,) = await ledger.save_progress([what])
         return held
 
     stores = {"s": world.source, "d": world.destination}

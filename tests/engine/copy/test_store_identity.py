@@ -90,8 +90,8 @@ async def test_another_folder_behind_the_name_gets_everything(home: Home) -> Non
     assert await home.run("one") == KEYS
     ledger = open_ledger(home.settings("one"))
     try:
-        assert (await ledger.counts())[State.DONE] == len(KEYS)
-        placed = await ledger.placements("out", KEYS)
+        assert (await ledger.count_transfers())[State.DONE] == len(KEYS)
+        placed = await ledger.get_placements("out", KEYS)
         assert {p.identity for p in placed if p} == {"file one"}
     finally:
         await ledger.close()
@@ -115,7 +115,7 @@ async def test_a_delete_does_not_trust_what_another_store_held(home: Home) -> No
     assert await home.run("two", over_http=[event("a", Change.DELETED)], watch=False) == ["a"]
     ledger = open_ledger(home.settings("two"))
     try:
-        rows = (await ledger.transfers(Filter(source_key="a"))).items
+        rows = (await ledger.list_transfers(Filter(source_key="a"))).items
         assert rows[0].reason == "foreign"
     finally:
         await ledger.close()
@@ -130,6 +130,6 @@ async def test_a_copy_removed_by_hand_is_made_again_for_the_same_event(home: Hom
         (home.path / "one" / "b").unlink()
     ledger = open_ledger(home.settings("one"))
     try:
-        assert (await ledger.counts())[State.DONE] >= 1
+        assert (await ledger.count_transfers())[State.DONE] >= 1
     finally:
         await ledger.close()

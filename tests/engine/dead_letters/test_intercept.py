@@ -48,7 +48,7 @@ class Scene:
 
     async def bury(self, letter: DeadLetter = LETTER) -> Outgoing:
         """In the ledger and in the queue; the message as it is there."""
-        await self.ledger.bury([letter])
+        await self.ledger.add_dead_letters([letter])
         await QueueDeadLetters(self.dead).publish([letter])
         (message,) = await self.dead.receive(1, 0)
         await self.dead.release([message], 0)
@@ -96,7 +96,7 @@ async def test_a_copy_of_an_earlier_death_redrives_nothing(scene: Scene) -> None
     await scene.events.send([moved])
     assert await scene.queue.receive(10, 0) == []
     assert await scene.told() == ["stale"]
-    assert await scene.ledger.redriven() == 0
+    assert await scene.ledger.count_redriven() == 0
 
 
 async def test_a_message_whose_letter_is_gone_is_an_event_like_any_other(scene: Scene) -> None:
@@ -108,7 +108,7 @@ async def test_a_message_whose_letter_is_gone_is_an_event_like_any_other(scene: 
     await scene.ledger.discard(ALL)
     await scene.events.send([moved])
     (message,) = await scene.queue.receive(10, 0)
-    assert (message.body, letter_attributes.without(message.attributes)) == (LETTER.body, LETTER.attributes)
+    assert (message.body, letter_attributes.strip_own(message.attributes)) == (LETTER.body, LETTER.attributes)
     assert dict(message.attributes)[letter_attributes.FOREIGN] == LETTER.id
     assert await scene.told() == []
 
@@ -124,8 +124,8 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     await scene.events.ack([message])
     await scene.events.send([Outgoing(LETTER.body, forged)])
     await scene.queue.receive(10, 0)
-    assert await scene.ledger.redriven() == 0
-    assert await scene.ledger.dead_letter(LETTER.id) == LETTER
+    assert await scene.ledger.count_redriven() == 0
+    assert await scene.ledger.get_dead_letter(LETTER.id) == LETTER
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     + [("x", t) for t in ("", "nan", "inf", "-1", "1e300", "x")],
 )
 def test_what_no_ledger_can_have_written_tells_of_no_death(name: str, died: str) -> None:
-    assert letter_attributes.death((("skyferry-dead-letter", name), ("skyferry-died-at", died))) is None
+    assert letter_attributes.parse_reference((("skyferry-dead-letter", name), ("skyferry-died-at", died))) is None
 
 
 async def test_where_the_ledger_does_not_answer_all_of_them_come_again(
@@ -147,13 +147,13 @@ async def test_where_the_ledger_does_not_answer_all_of_them_come_again(
         raise LedgerError("not now")
 
     with monkeypatch.context() as patched:
-        patched.setattr(scene.ledger, "dead_letter", fail)
+        patched.setattr(scene.ledger, "get_dead_letter", fail)
         with pytest.raises(LedgerError):
             await scene.queue.receive(10, 0)
     await scene.clock.advance(2)
     (message,) = await scene.queue.receive(10, 0)
     assert message.body == b"an event"
-    assert await scene.ledger.redriven() == 1
+    assert await scene.ledger.count_redriven() == 1
 
 
 async def test_an_ack_that_fails_costs_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

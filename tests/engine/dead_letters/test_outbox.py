@@ -10,8 +10,9 @@ from dataclasses import replace
 from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import LEASE, Outbox
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
-from skyferry.ports import DeadLetter
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
+from skyferry.ports import DeadLetter, DeadLetterRef, Purpose
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.testing.clock import ManualClock
@@ -39,7 +40,7 @@ class Sink:
 class Forgetful(MemoryLedger):
     """Its process dies after the letters were sent and before that was recorded."""
 
-    async def published(self, letters: Sequence[DeadLetter], retry_at: float | None = None) -> None:
+    async def finish_letters(self, purpose: Purpose, letters: Sequence[DeadLetterRef]) -> None:
         raise LedgerError("killed")
 
 
@@ -61,7 +62,7 @@ class Scene:
         return Outbox(context, self.sink, Backoff(1.0, 60.0))
 
     async def bury(self, *names: str) -> None:
-        await self.ledger.bury([replace(LETTER, id=name) for name in names])
+        await self.ledger.add_dead_letters([replace(LETTER, id=name) for name in names])
 
 
 async def test_each_letter_is_sent_once_where_nothing_fails() -> None:
@@ -93,7 +94,7 @@ async def test_a_crash_before_sending_loses_nothing() -> None:
     """The process died with the letters in hand."""
     scene = Scene()
     await scene.bury("1")
-    assert len(await scene.ledger.take_unpublished(10, LEASE)) == 1
+    assert len(await scene.ledger.take_letters(Purpose.PUBLISH, 10, LEASE)) == 1
     await scene.clock.advance(LEASE + 1)
     await scene.outbox().flush()
     assert scene.sink.sent == ["1"]

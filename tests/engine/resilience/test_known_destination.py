@@ -119,7 +119,7 @@ async def test_work_waits_for_a_folder_that_is_not_what_it_was(disk: Disk, empty
         assert disk.destination.exists() is empty
         disk.mount(away)
         await until(lambda: (disk.destination / "b").exists())
-        assert not (await service.ledger.dead_letters(Filter())).items
+        assert not (await service.ledger.list_dead_letters(Filter())).items
         await until(lambda: [r.reason for r in ear.changes()] == ["degraded", "ok"])
     assert sorted(path.name for path in disk.destination.glob("[!.]*")) == ["a", "b"]
 
@@ -160,7 +160,7 @@ async def test_a_ledger_that_knows_no_marker_yet_knows_by_its_copies(disk: Disk)
     await disk.copied("a")
     away = disk.unmount()
     async with build_service(disk.settings, Ear()) as service:
-        await service.ledger.identify(f"folder file {disk.destination.name}", "")
+        await service.ledger.set_identity(f"folder file {disk.destination.name}", "")
     async with disk.running() as (_, ear):
         await until(lambda: bool(ear.changes()))
         assert not disk.destination.exists()

@@ -49,7 +49,7 @@ async def test_objects_wait_for_a_destination_folder_that_is_away(tmp_path: Path
                 await ear.failed.wait()
                 destination.mkdir()
                 await ear.done.wait()
-            assert not (await service.ledger.dead_letters(Filter())).items
+            assert not (await service.ledger.list_dead_letters(Filter())).items
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):

@@ -85,8 +85,8 @@ class Ill(MemoryLedger):
             raise LedgerError("database disk image is malformed", where="ledger.db")
         await super()._step()
 
-    async def check(self) -> None:
-        await super().check()
+    async def check_writable(self) -> None:
+        await super().check_writable()
         if not self.writable:
             raise LedgerError("database or disk is full", where="ledger.db")
 

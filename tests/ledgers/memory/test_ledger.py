@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.ports import Ledger
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness

@@ -49,13 +49,13 @@ async def test_what_was_acknowledged_survives(tmp_path: Path) -> None:
     for line in acknowledged:
         name, recorded = line.split()
         assert recorded == "True"
-        row = await ledger.transfer(transfer(name).id)
+        row = await ledger.get_transfer(transfer(name).id)
         assert row is not None
         assert row.state is (State.DEAD if name.endswith("-4") else State.DONE)
-        letter = await ledger.dead_letter(row.transfer.id)
+        letter = await ledger.get_dead_letter(row.transfer.id)
         assert (letter is not None) == (row.state is State.DEAD)
-        assert (await ledger.placements("to", [row.transfer.key]) == [None]) == (row.state is State.DEAD)
-    assert sum((await ledger.counts()).values()) == len(await listed(ledger))
+        assert (await ledger.get_placements("to", [row.transfer.key]) == [None]) == (row.state is State.DEAD)
+    assert sum((await ledger.count_transfers()).values()) == len(await listed(ledger))
     await ledger.close()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -64,10 +64,10 @@ async def test_what_was_acknowledged_survives(tmp_path: Path) -> None:
 
 async def listed(ledger: SqliteLedger) -> set[str]:
     """The ids of all transfers."""
-    page = await ledger.transfers(Filter(), limit=1000)
+    page = await ledger.list_transfers(Filter(), limit=1000)
     found = {row.transfer.id for row in page.items}
     while page.cursor:
-        page = await ledger.transfers(Filter(), page.cursor, 1000)
+        page = await ledger.list_transfers(Filter(), page.cursor, 1000)
         found |= {row.transfer.id for row in page.items}
     return found
 

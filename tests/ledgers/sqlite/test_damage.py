@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
-from skyferry.ledgers.sqlite.ledger import SWEEP, SqliteLedger
+from skyferry.ledgers.sqlite.claims import SWEEP
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim
 from skyferry.ports import Outgoing, Settlement, Wait
 from skyferry.queues.sqlite.queue import REAP, SqliteQueue
@@ -53,12 +54,12 @@ async def test_damaged_pages_are_said_to_be_damage_with_the_way_back(tmp_path: P
     await written(path := tmp_path / "ledger.db")
     scratch(path, "places_by_key")
     heard: list[SkyferryError | None] = []
-    ledger = SqliteLedger(path, "me", ManualClock(), hear=heard.append)
+    ledger = SqliteLedger(path, "me", ManualClock(), on_health=heard.append)
     with pytest.raises(LedgerDamaged, match=r"ledger\.db") as caught:
-        await ledger.placements("to", KEYS[:1])
+        await ledger.get_placements("to", KEYS[:1])
     assert "skyferry ledger rebuild" in caught.value.hint
     assert heard == [caught.value]
-    await ledger.counts()
+    await ledger.count_transfers()
     assert heard == [caught.value, None]
     await ledger.close()
 
@@ -89,15 +90,15 @@ async def test_damaged_pages_of_a_queue_are_heard(tmp_path: Path) -> None:
     await sent(path := tmp_path / "queue.db")
     scratch(path, "message_ready")
     heard: list[SkyferryError | None] = []
-    queue = SqliteQueue(path, "queue", "me", ManualClock(), hear=heard.append)
+    queue = SqliteQueue(path, "queue", "me", ManualClock(), on_health=heard.append)
     with pytest.raises(QueueDamaged) as caught:
         await queue.receive(600, 0)
     assert heard == [caught.value]
 
 
 DECODED: dict[str, Callable[[SqliteLedger], Awaitable[Any]]] = {
-    "placements": lambda ledger: ledger.placements("to", ["key/0000"]),
-    "placed": lambda ledger: anext(ledger.placed("to", "source")),
+    "placements": lambda ledger: ledger.get_placements("to", ["key/0000"]),
+    "placed": lambda ledger: anext(ledger.list_placements("to", "source")),
     "claim": lambda ledger: ledger.claim([transfer("other", "key/0000")]),
 }
 
@@ -119,17 +120,17 @@ async def test_what_cannot_be_decoded_is_an_error_of_the_ledger(
 async def test_it_is_heard_when_a_ledger_works_again(tmp_path: Path) -> None:
     """Once, and only after what failed has succeeded."""
     heard: list[SkyferryError | None] = []
-    ledger = SqliteLedger(tmp_path / "ledger.db", "me", ManualClock(), hear=heard.append)
+    ledger = SqliteLedger(tmp_path / "ledger.db", "me", ManualClock(), on_health=heard.append)
 
     def full(db: sqlite3.Connection) -> None:
         raise OSError(errno.ENOSPC, "no room")
 
     with pytest.raises(LedgerError):
         await ledger._file.write(full)
-    await ledger.counts()
+    await ledger.count_transfers()
     assert [type(each) for each in heard] == [LedgerError]
-    await ledger.check()
-    await ledger.check()
+    await ledger.check_writable()
+    await ledger.check_writable()
     assert heard[1:] == [None]
     await ledger.close()
 

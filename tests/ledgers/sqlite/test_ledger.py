@@ -14,12 +14,10 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers.sqlite import queries
-from skyferry.ledgers.sqlite.claims import SQL
-from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite import batch, claims, dead_letters, housekeeping, queries, settlements
+from skyferry.ledgers.sqlite.ledger import SqliteLedger, read_schema
 from skyferry.model import State
-from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
-from skyferry.sqlite.statements import text
+from skyferry.ports import Filter, Ledger, Purpose, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.dead_letters import BURIED
@@ -84,8 +82,8 @@ async def test_batches_of_any_size_are_whole(tmp_path: Path, count: int) -> None
     ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
     claims = await claim(ledger, *(transfer(f"{number}") for number in range(count)))
     assert await ledger.settle([Settlement(c, done(c)) for c in claims]) == [True] * count
-    assert (await ledger.counts())[State.DONE] == count
-    placed = await ledger.placements("to", [c.transfer.key for c in claims])
+    assert (await ledger.count_transfers())[State.DONE] == count
+    placed = await ledger.get_placements("to", [c.transfer.key for c in claims])
     assert [p.transfer_id for p in placed if p] == [c.transfer.id for c in claims]
     await ledger.close()
 
@@ -94,27 +92,38 @@ async def test_a_file_of_before_refusals_opens(tmp_path: Path) -> None:
     """Its letters stay, and new ones are grouped."""
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path, "one", ManualClock())
-    await ledger.bury([BURIED])
+    await ledger.add_dead_letters([BURIED])
     await ledger.close()
     with closing(sqlite3.connect(path)) as db:
         db.executescript("DROP INDEX letters_by_bucket; ALTER TABLE letters DROP COLUMN bucket; DROP TABLE refusals;")
     ledger = SqliteLedger(path, "one", ManualClock())
-    await ledger.bury([UNROUTED])
-    assert await ledger.unrouted() == [("aws_s3://nc", 1)]
-    assert await ledger.dead_letter("buried") == BURIED
+    await ledger.add_dead_letters([UNROUTED])
+    assert await ledger.count_unrouted() == [("aws_s3://nc", 1)]
+    assert await ledger.get_dead_letter("buried") == BURIED
     await ledger.close()
 
 
-BATCHES = ["look", "take_transfers", "settle", "held", "extend", "free", "failures", "drop_redriven"]
+BATCHES = {
+    name: sql
+    for module, names in (
+        (batch, ["look"]),
+        (claims, ["take_transfers", "held", "extend"]),
+        (settlements, ["settle", "free"]),
+        (queries, ["failures"]),
+        (dead_letters, ["drop_redriven"]),
+    )
+    for name, sql in module.SQL.items()
+    if name in names
+}
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_no_batch_scans_a_table(name: str) -> None:
     """Every step of the plan is a search by an index, so that the size of the ledger does not matter."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(text("schema.sql"))
+        db.executescript(read_schema())
         row = "(1, 2, 3, 4, 5, 6)"
-        sql = SQL[name].replace(":rows", f"{row}, {row}")
+        sql = BATCHES[name].replace(":rows", f"{row}, {row}")
         plan = db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int)).fetchall()
     scans = [step for *_, step in plan if step.startswith("SCAN")]
     assert not [step for step in scans if not re.match(r"SCAN (i|json_each|\(subquery-1\)|\d+ CONSTANT ROWS)", step)], (
@@ -130,7 +139,7 @@ async def test_a_transfer_is_found_by_its_id_however_many_there_are(tmp_path: Pa
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
             db.execute("UPDATE counters SET value = value + 100000 WHERE name = 'serial'")
     for number in range(4):
-        row = await ledger.transfer(transfer(f"{number}").id)
+        row = await ledger.get_transfer(transfer(f"{number}").id)
         assert row is not None
         assert row.transfer == transfer(f"{number}")
     await ledger.close()
@@ -154,7 +163,7 @@ async def test_listings_search_an_index(tmp_path: Path, where: Filter, index: st
     asked: list[str] = []
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         db.set_trace_callback(asked.append)
-        queries.transfers(db, where, "", 10)
+        queries.list_transfers(db, where, "", 10)
         db.set_trace_callback(None)
         steps = [step for sql in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert any(index in step for step in steps), steps
@@ -165,14 +174,14 @@ async def test_a_file_from_before_letters_were_published_is_brought_along(tmp_pa
     """Its letters are published like those buried since."""
     path = tmp_path / "ledger.db"
     old = SqliteLedger(path, "old", ManualClock())
-    await old.bury([BURIED])
+    await old.add_dead_letters([BURIED])
     await old.close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP INDEX letters_unpublished")
         db.execute("ALTER TABLE letters DROP COLUMN publish_at")
     for owner in ("one", "two"):
         ledger = SqliteLedger(path, owner, ManualClock())
-        assert await ledger.take_unpublished(10, 0.0) == [BURIED]
+        assert await ledger.take_letters(Purpose.PUBLISH, 10, 0.0) == [BURIED]
         await ledger.close()
 
 
@@ -180,12 +189,12 @@ async def test_an_upload_from_before_uploads_had_secrets_is_gone_on_with(tmp_pat
     path = tmp_path / "ledger.db"
     old = SqliteLedger(path, "old", ManualClock())
     [held] = await claim(old, transfer("t"))
-    await old.save([(held, progress(held, 1))])
+    await old.save_progress([(held, progress(held, 1))])
     await old.close()
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE uploads SET progress = json_remove(progress, '$[6]')")
     new = SqliteLedger(path, "new", ManualClock())
-    [found] = [each async for each in new.open_uploads()]
+    [found] = [each async for each in new.list_uploads()]
     assert found.upload == replace(progress(held).upload, secret="")
     await new.close()
 
@@ -193,16 +202,18 @@ async def test_an_upload_from_before_uploads_had_secrets_is_gone_on_with(tmp_pat
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("unpublished", "letters_unpublished"),
-        ("published", "sqlite_autoindex_letters_1"),
-        ("redriven", "letters_redriven"),
+        ("find_publish", "letters_unpublished"),
+        ("finish_publish", "sqlite_autoindex_letters_1"),
+        ("reschedule_publish", "sqlite_autoindex_letters_1"),
+        ("find_redrive", "letters_redriven"),
+        ("count_redriven", "letters_redriven"),
     ],
 )
 async def test_publishing_searches_an_index(tmp_path: Path, name: str, index: str) -> None:
     """It is asked for every second, however many letters lie there."""
     await SqliteLedger(tmp_path / "ledger.db", "one", ManualClock()).close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
-        sql = queries.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
+        sql = dead_letters.SQL[name].replace(":rows", "('a', 1, 2), ('b', 2, 3)")
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int))]
     assert any(step.startswith("SEARCH letters USING") and index in step for step in plan), plan
 
@@ -216,7 +227,7 @@ async def test_keys_that_never_held_anything_are_forgotten_with_their_transfers(
     (leased, uploading, waiting, _) = await claim(
         ledger, *(transfer(f"2{k}", k) for k in ("leased", "upload", "waits", "both"))
     )
-    await ledger.save([(uploading, progress(uploading))])
+    await ledger.save_progress([(uploading, progress(uploading))])
     await settle(ledger, uploading, Skipped("filtered"))
     await settle(ledger, waiting, Retry(clock.time() + 1e6, failure()))
     await finish(ledger, transfer("2both", "both"), Skipped("gone"))
@@ -228,7 +239,7 @@ async def test_keys_that_never_held_anything_are_forgotten_with_their_transfers(
     assert kept == ["held", "leased", "upload", "waits"]
     assert await settle(ledger, leased, done(leased))
     await finish(ledger, transfer("again", "filtered"))
-    assert (await ledger.placements("to", ["filtered"]))[0] is not None
+    assert (await ledger.get_placements("to", ["filtered"]))[0] is not None
     await ledger.close()
 
 
@@ -238,8 +249,8 @@ async def test_pruning_keys_searches_indexes(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         plan = [
             step
-            for name in ("places_of", "prune_places")
-            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {queries.SQL[name]}", defaultdict(int))
+            for name in ("destinations_of", "prune_destinations")
+            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {housekeeping.SQL[name]}", defaultdict(int))
         ]
     assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
 
@@ -248,13 +259,13 @@ async def test_a_disk_that_is_full_is_no_ledger_that_can_be_written(tmp_path: Pa
     """A limit of this process on the size of files is as good as a full disk."""
     path, limit = tmp_path / "ledger.db", resource.getrlimit(resource.RLIMIT_FSIZE)
     ledger = SqliteLedger(path, "me", ManualClock())
-    await ledger.check()
+    await ledger.check_writable()
     size = path.with_name(f"{path.name}-wal").stat().st_size
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
         with pytest.raises(LedgerError):
-            await ledger.check()
+            await ledger.check_writable()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    await ledger.check()
+    await ledger.check_writable()
     await ledger.close()

@@ -11,7 +11,7 @@ from tests.server.served import FAILURE, Service, connect, transfer
 
 from skyferry.model import State
 from skyferry.observe import MetricsObserver
-from skyferry.ports import DeadLetter, Filter, Retry
+from skyferry.ports import DeadLetter, Filter, Purpose, Retry
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck, Readiness
 
@@ -132,7 +132,7 @@ async def test_a_message_that_is_no_text_has_no_text_and_lists_carry_no_bodies(
     client: httpx.AsyncClient, service: Service
 ) -> None:
     letter = DeadLetter("x", 1.0, "main", "unknown_format", "no", "", b"\xff\x00", ())
-    await service.ledger.bury([letter])
+    await service.ledger.add_dead_letters([letter])
     found = (await client.get("/v1/dead-letters/x")).json()
     assert (found["body_base64"], found["body_text"]) == ("/wA=", None)
     (listed,) = (await client.get("/v1/dead-letters")).json()["items"]
@@ -145,7 +145,7 @@ async def test_one_dead_letter_is_redriven_once(client: httpx.AsyncClient, servi
     first = await client.post(f"/v1/dead-letters/{transfer(1).id}/redrive")
     assert (first.status_code, first.json()) == (202, {"count": 1})
     assert (await client.get(f"/v1/dead-letters/{transfer(1).id}")).json()["redriven_at"]
-    assert [letter.id for letter in await service.ledger.take_redriven(10, 1.0)] == [transfer(1).id]
+    assert [letter.id for letter in await service.ledger.take_letters(Purpose.REDRIVE, 10, 1.0)] == [transfer(1).id]
 
 
 async def test_one_dead_letter_is_discarded(client: httpx.AsyncClient, service: Service) -> None:
@@ -154,7 +154,7 @@ async def test_one_dead_letter_is_discarded(client: httpx.AsyncClient, service: 
     response = await client.delete(path)
     assert (response.status_code, response.content) == (204, b"")
     problem(await client.delete(path), 404, "not-found")
-    assert (await service.ledger.counts())[State.DISCARDED] == 1
+    assert (await service.ledger.count_transfers())[State.DISCARDED] == 1
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ async def test_many_are_redriven_or_discarded_by_filter(
         await service.bury(number, route=route)
     response = await client.post(f"/v1/dead-letters/{verb}", json=selection)
     assert (response.status_code, response.json()) == (status, {"count": expected})
-    left = await service.ledger.dead_letters(Filter())
+    left = await service.ledger.list_dead_letters(Filter())
     assert len([letter for letter in left.items if letter.redriven_at is None]) == 3 - expected
 
 
@@ -188,8 +188,8 @@ async def test_a_selection_that_is_empty_or_misspelt_touches_nothing(
 ) -> None:
     await service.bury(1)
     problem(await client.post(f"/v1/dead-letters/{verb}", json=selection), 400, "invalid-request")
-    assert (await service.ledger.dead_letter(transfer(1).id)) is not None
-    assert await service.ledger.take_redriven(10, 1.0) == []
+    assert (await service.ledger.get_dead_letter(transfer(1).id)) is not None
+    assert await service.ledger.take_letters(Purpose.REDRIVE, 10, 1.0) == []
 
 
 async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None:

@@ -69,8 +69,8 @@ class World:
         async with build_service(configured, self) as service:
             await service.run(until_idle=True)
         ledger = opener.ledger()
-        [row] = (await ledger.transfers(Filter())).items
-        letters = (await ledger.dead_letters(Filter())).items
+        [row] = (await ledger.list_transfers(Filter())).items
+        letters = (await ledger.list_dead_letters(Filter())).items
         await ledger.close()
         await opener.close()
         return row.state, letters[0].hint if letters else ""
@@ -204,7 +204,7 @@ async def left_behind(configured: Settings) -> Upload:
     [claim] = await ledger.claim([transfer])
     assert isinstance(claim, Claim)
     upload = await store.start_upload("big", len(DATA), 5 * MIB, Attributes())
-    assert await ledger.save([(claim, Progress("b", upload, source))]) == [True]
+    assert await ledger.save_progress([(claim, Progress("b", upload, source))]) == [True]
     await ledger.close()
     await store.close()
     await opener.close()

@@ -69,7 +69,7 @@ class Bench:
         uploads.merge(claim.uploads)
 
         async def save(what: Any) -> bool:
-            (held,) = await self.ledger.save([what])
+            (held,) = await self.ledger.save_progress([what])
             return held
 
         stores = {"s": self.source, "d": destination}
@@ -104,7 +104,7 @@ async def test_a_copy_that_was_cut_off_sends_only_the_rest(bench: Bench) -> None
     assert found.data == DATA
     assert (found.meta.attributes.content_type, found.meta.attributes.metadata["a"]) == ("text/x", "b")
     assert [u async for u in bench.destination.uploads()] == []
-    assert [p async for p in bench.ledger.open_uploads()] == []
+    assert [p async for p in bench.ledger.list_uploads()] == []
 
 
 async def test_another_version_begins_anew(bench: Bench) -> None:

@@ -42,7 +42,7 @@ class ApprovedDeletes:
     async def send_all(self) -> int:
         """Send all there are; how many. Raises LedgerError, QueueError."""
         sent = 0
-        while found := await self._ledger.approved_deletes(PAGE):
+        while found := await self._ledger.list_approved_deletes(PAGE):
             self._none = False
             await self._send([_event(held) for held in found])
             await self._ledger.forget_deletes([held.id for held in found])

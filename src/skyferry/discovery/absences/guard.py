@@ -113,7 +113,7 @@ class DeleteGuard:
         look = self._look
         assert look is not None  # `begin` was called
         events = [e for e in events if e.source.key not in self._sent and e.source.key not in look.events]
-        known = await self._g.ledger.known_deletes([held_id(e.source) for e in events])
+        known = await self._g.ledger.find_held_deletes([held_id(e.source) for e in events])
         found = {e.source.key: e for e in events if held_id(e.source) not in known}
         affected = await self._affected(list(found.values()))
         away = await self._folder.away(affected)
@@ -171,7 +171,7 @@ class DeleteGuard:
         since = self._g.clock.monotonic() - BURST
         recent = {key for key, (at, names) in self._sent.items() if at >= since and route.name in names}
         count = len(recent)
-        async for placed in self._g.ledger.placed(route.store, self._g.bucket):
+        async for placed in self._g.ledger.list_placements(route.store, self._g.bucket):
             if count >= most:
                 break
             key = placed.source.key
@@ -204,7 +204,7 @@ class DeleteGuard:
         placed: dict[tuple[str, str], Placement | None] = {}
         for store in {t.store for t in transfers}:
             keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
-            found = await self._g.ledger.placements(store, keys)
+            found = await self._g.ledger.get_placements(store, keys)
             placed |= {(store, key): each for key, each in zip(keys, found, strict=True)}
         copies = [(t, placed[t.store, t.key]) for t in transfers]
         return [copy if copy is not None and copy.is_in(t.identities) else None for t, copy in copies]
@@ -237,7 +237,7 @@ class DeleteGuard:
         """Forget held deletes that would do nothing any more: the copies or the routes are gone."""
         cursor, at, self._holding = "", self._g.clock.time(), False
         while True:
-            page = await self._g.ledger.held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
+            page = await self._g.ledger.list_held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
             events = [ObjectEvent(h.id, Change.DELETED, h.source, at) for h in page.items if h.state != "approved"]
             affected = await self._affected(events)
             if gone := [event.event_id for event in events if event.source.key not in affected]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from skyferry.config.urls import LedgerUrl
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
-from skyferry.ports.ledger.held_deletes import by_store
+from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
 
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
@@ -13,13 +12,11 @@ HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `a
 
 async def check_held_deletes(opener: Opener) -> list[Check]:
     """One check per source that has some. A ledger that cannot be read is not this check's matter."""
-    url = LedgerUrl.parse(opener.settings.ledger.url)
-    if not url.on_disk or not url.path(opener.settings.workspace).exists():
-        return []
     try:
-        ledger = opener.ledger()
+        if (ledger := await opener.existing_ledger()) is None:
+            return []
         try:
-            counts = by_store(await ledger.held_counts())
+            counts = sum_by_store(await ledger.count_held_deletes())
         finally:
             await ledger.close()
     except SkyferryError:

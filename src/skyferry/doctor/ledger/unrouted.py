@@ -7,7 +7,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 from skyferry.config.settings import Settings
-from skyferry.config.urls import LedgerUrl, resolve_store
+from skyferry.config.urls import resolve_store
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
 from skyferry.wiring import Opener
@@ -17,13 +17,11 @@ PLACE = CheckSubject("ledger", "ledger")
 
 async def check_unrouted(opener: Opener) -> list[Check]:
     """Nothing where there are none, or no ledger yet."""
-    url = LedgerUrl.parse(opener.settings.ledger.url)
-    if not url.on_disk or not url.path(opener.settings.workspace).exists():
-        return []
     try:
-        ledger = opener.ledger()
+        if (ledger := await opener.existing_ledger()) is None:
+            return []
         try:
-            found = await ledger.unrouted()
+            found = await ledger.count_unrouted()
         finally:
             await ledger.close()
     except SkyferryError as error:

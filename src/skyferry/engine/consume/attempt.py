@@ -9,7 +9,7 @@ from skyferry.engine.resilience.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
 from skyferry.model import Claim, Part, Progress
 
-Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see Ledger.save
+Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see UploadLog.save_progress
 
 
 @dataclass(slots=True)

@@ -52,7 +52,9 @@ class Dates:
         """Events that do not tell their object's time, and where to ask."""
         found = []
         try:
-            parsed = self._reader.parse(leased.message.body, dict(letter_attributes.without(leased.message.attributes)))
+            parsed = self._reader.parse(
+                leased.message.body, dict(letter_attributes.strip_own(leased.message.attributes))
+            )
             for event in parsed.events:
                 if event.created_at is None and event.change is Change.CREATED:
                     routed = (t for t in self._reader.match(event, leased.origin) if t.route in self._dated)

@@ -69,7 +69,7 @@ class Intake:
     def _read(self, leased: LeasedMessage) -> MessageContent:
         message, found = leased.message, MessageContent()
         try:
-            parsed = self._reader.parse(message.body, dict(letter_attributes.without(message.attributes)))
+            parsed = self._reader.parse(message.body, dict(letter_attributes.strip_own(message.attributes)))
         except EventError as error:
             found.letters.append(self._unreadable(leased, error, message.body, _message_id(leased)))
             return found
@@ -150,7 +150,7 @@ class Intake:
             message=str(error),
             hint=error.hint,
             body=body,
-            attributes=letter_attributes.kept(leased.message.attributes),
+            attributes=letter_attributes.keep_for_letter(leased.message.attributes),
         )
 
     def _letter(
@@ -166,7 +166,7 @@ class Intake:
             message=error.message,
             hint=error.hint,
             body=piece or leased.message.body,
-            attributes=letter_attributes.kept(leased.message.attributes),
+            attributes=letter_attributes.keep_for_letter(leased.message.attributes),
             source=f"{source.provider}://{source.bucket}/{source.key}",
             event_id=event.event_id,
             correlation_id=event.correlation_id,

@@ -40,7 +40,7 @@ class SerialExecutor:
         self._reporter = context.reporter
         self._small, self._large = PrioritySemaphore(policy.transfers), PrioritySemaphore(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
-        self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save, policy.batch, "save")
+        self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
 
     async def run(self, key_queue: KeyQueue) -> None:
@@ -126,7 +126,11 @@ class SerialExecutor:
     def _dead(self, task: TransferTask, failure: Failure, hint: str = "") -> Dead:
         leased = task.messages[0]
         return Dead(
-            failure, leased.message.body, letter_attributes.kept(leased.message.attributes), hint, leased.origin
+            failure,
+            leased.message.body,
+            letter_attributes.keep_for_letter(leased.message.attributes),
+            hint,
+            leased.origin,
         )
 
     async def _conclude(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:

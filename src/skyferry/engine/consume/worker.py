@@ -275,9 +275,9 @@ class Worker:
         buried = [letter for read in reads for letter in read.letters]
         refusals = [refusal for read in reads for refusal in read.refusals]
         if buried:
-            await self._context.ledger.bury(buried)
+            await self._context.ledger.add_dead_letters(buried)
         if refusals:
-            await self._context.ledger.refuse(refusals)
+            await self._context.ledger.add_refusals(refusals)
 
     async def _claim(self, fresh: list[TransferTask], group: asyncio.TaskGroup) -> None:
         keys = [task.key for task in fresh]

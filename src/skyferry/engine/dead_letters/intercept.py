@@ -14,7 +14,7 @@ from dataclasses import replace
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import EventQueue, Filter, Ledger, Message, letter_attributes
+from skyferry.ports import DeadLetters, EventQueue, Filter, Message, letter_attributes
 from skyferry.ports.decorators import QueueDecorator
 
 MOMENT = 2.0**-20  # seconds, less than the time between two deaths of one letter
@@ -30,7 +30,7 @@ class Redelivery:
     unknown: list[Message]  # the ledger has no such letter: nothing was done
 
 
-async def redrive_returned(ledger: Ledger, messages: Sequence[Message]) -> Redelivery:
+async def redrive_returned(ledger: DeadLetters, messages: Sequence[Message]) -> Redelivery:
     """Redrive the letters that these messages name; durable on return. Raises LedgerError."""
     answers = await asyncio.gather(*(_redrive_one(ledger, message) for message in messages))
     found = Redelivery([], [], [])
@@ -39,10 +39,10 @@ async def redrive_returned(ledger: Ledger, messages: Sequence[Message]) -> Redel
     return found
 
 
-async def _redrive_one(ledger: Ledger, message: Message) -> bool | None:
-    if (died := letter_attributes.death(message.attributes)) is None:
+async def _redrive_one(ledger: DeadLetters, message: Message) -> bool | None:
+    if (died := letter_attributes.parse_reference(message.attributes)) is None:
         return None
-    letter = await ledger.dead_letter(died.id)
+    letter = await ledger.get_dead_letter(died.id)
     if letter is None or letter.body != message.body:
         return None
     return await ledger.redrive(Filter(since=died.at, until=died.at + MOMENT), [died.id]) > 0
@@ -52,7 +52,9 @@ def _visible_attributes(attributes: letter_attributes.Pairs) -> letter_attribute
     """Return the attributes that the worker may see."""
     given = dict(attributes)
     letter = given.get(letter_attributes.LETTER) or given.get(letter_attributes.FOREIGN)
-    return letter_attributes.marked(attributes, letter) if letter else letter_attributes.arriving(attributes)
+    return (
+        letter_attributes.mark_foreign(attributes, letter) if letter else letter_attributes.strip_untrusted(attributes)
+    )
 
 
 class InterceptingQueue(QueueDecorator):
@@ -62,7 +64,7 @@ class InterceptingQueue(QueueDecorator):
     that the ledger does not have is marked with `letter_attributes.FOREIGN`; if it dies here as well, it is not published.
     """
 
-    def __init__(self, queue: EventQueue, ledger: Ledger, reporter: Reporter) -> None:
+    def __init__(self, queue: EventQueue, ledger: DeadLetters, reporter: Reporter) -> None:
         super().__init__(queue)
         self._ledger, self._reporter = ledger, reporter
 

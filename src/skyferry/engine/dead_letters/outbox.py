@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, QueueError
-from skyferry.ports import DeadLetter, DeadLetterSink
+from skyferry.ports import DeadLetter, DeadLetterSink, Purpose
 from skyferry.ports.letter_attributes import is_foreign
 from skyferry.retry import Backoff
 
@@ -57,19 +57,20 @@ class Outbox:
         """
         letters: list[DeadLetter] = []
         try:
-            letters = await self._context.ledger.take_unpublished(self._size, LEASE)
+            letters = await self._context.ledger.take_letters(Purpose.PUBLISH, self._size, LEASE)
             if not letters:
                 return False
             foreign = [letter for letter in letters if is_foreign(letter.attributes)]
             if own := [letter for letter in letters if not is_foreign(letter.attributes)]:
                 await self._sink.publish(own)
-            await self._context.ledger.published(letters)
+            await self._context.ledger.finish_letters(Purpose.PUBLISH, [letter.ref for letter in letters])
         except (QueueError, LedgerError) as error:
             self._failures, self._size = self._failures + 1, 1
             self._reporter.report_publish_failure(error)
             if isinstance(error, QueueError):
                 with suppress(LedgerError):  # their lease ends by itself
-                    await self._context.ledger.published(letters, self._context.clock.time())
+                    refs = [letter.ref for letter in letters]
+                    await self._context.ledger.reschedule_letters(Purpose.PUBLISH, refs, 0.0)
             return False
         self._failures, self._size = 0, min(BATCH, 2 * self._size)
         if own:

@@ -8,7 +8,18 @@ from dataclasses import replace
 from skyferry.engine.dead_letters.intercept import redrive_returned
 from skyferry.errors import CannotSend, LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import Clock, Depth, EventQueue, Ledger, Message, Outgoing, letter_attributes
+from skyferry.ports import (
+    Clock,
+    DeadLetterRef,
+    DeadLetters,
+    Depth,
+    EventQueue,
+    LetterLeases,
+    Message,
+    Outgoing,
+    Purpose,
+    letter_attributes,
+)
 
 POLL = 0.5  # seconds between requests to the ledger
 WAIT = 5.0  # seconds that the first message of a queue may take
@@ -17,9 +28,9 @@ MAX_SKIPPED = 10_000  # messages that one redrive may leave in the queue
 
 
 class RedriveQueue:
-    """An EventQueue over `Ledger.take_redriven`. It cannot send: `Ledger.redrive` adds to it."""
+    """An EventQueue over `LetterLeases`. It cannot send: `DeadLetters.redrive` adds to it."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, lease: float = 30.0) -> None:
+    def __init__(self, ledger: LetterLeases, clock: Clock, lease: float = 30.0) -> None:
         self.name, self.lease = "redrive", lease
         self._ledger, self._clock = ledger, clock
 
@@ -27,7 +38,7 @@ class RedriveQueue:
         deadline = self._clock.monotonic() + wait
         while True:
             try:
-                redriven = await self._ledger.take_redriven(limit, self.lease)
+                redriven = await self._ledger.take_letters(Purpose.REDRIVE, limit, self.lease)
             except LedgerError as error:
                 raise QueueError(error.message, where=error.where, hint=error.hint) from error
             if redriven or self._clock.monotonic() >= deadline:
@@ -43,7 +54,7 @@ class RedriveQueue:
                 enqueued_at=letter.redriven_at or now,
                 lease_until=now + self.lease,
                 attributes=(
-                    *letter_attributes.kept(letter.attributes),
+                    *letter_attributes.keep_for_letter(letter.attributes),
                     (letter_attributes.LETTER, letter.id),
                     (letter_attributes.QUEUE, letter.queue),
                 ),
@@ -52,14 +63,14 @@ class RedriveQueue:
         ]
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
-        await self._finish(messages, self._clock.time() + max(self.lease, seconds))
+        await self._finish(messages, max(self.lease, seconds))
         return []
 
     async def ack(self, messages: Sequence[Message]) -> None:
         await self._finish(messages, None)
 
     async def release(self, messages: Sequence[Message], delay: float) -> None:
-        await self._finish(messages, self._clock.time() + delay)
+        await self._finish(messages, delay)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         raise CannotSend(
@@ -72,16 +83,20 @@ class RedriveQueue:
     async def close(self) -> None:
         """Leave the ledger open: its owner closes it."""
 
-    async def _finish(self, messages: Sequence[Message], again: float | None) -> None:
+    async def _finish(self, messages: Sequence[Message], delay: float | None) -> None:
+        letters = [_parse_receipt(m.receipt) for m in messages]
         try:
-            await self._ledger.finish_redriven([_death(m.receipt) for m in messages], again)
+            if delay is None:
+                await self._ledger.finish_letters(Purpose.REDRIVE, letters)
+            else:
+                await self._ledger.reschedule_letters(Purpose.REDRIVE, letters, delay)
         except LedgerError as error:
             raise QueueError(error.message, where=error.where, hint=error.hint) from error
 
 
-def _death(receipt: str) -> letter_attributes.Death:
+def _parse_receipt(receipt: str) -> DeadLetterRef:
     name, at = receipt.rsplit(" ", 1)
-    return letter_attributes.Death(name, float(at))
+    return DeadLetterRef(name, float(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,11 @@ class DeadLetterRedriver:
     """Redrives dead letters from the queue to which they were published."""
 
     def __init__(
-        self, ledger: Ledger, source: EventQueue, send: Callable[[str, Sequence[Outgoing]], Awaitable[None]], limit: int
+        self,
+        ledger: DeadLetters,
+        source: EventQueue,
+        send: Callable[[str, Sequence[Outgoing]], Awaitable[None]],
+        limit: int,
     ) -> None:
         """`send` sends to the queue of that name, or to the first; at most `limit` messages are redriven."""
         self._ledger, self._source, self._send, self._limit = ledger, source, send, limit
@@ -126,12 +145,12 @@ class DeadLetterRedriver:
         self, messages: Sequence[Message], wanted: Callable[[Message], bool], counts: RedriveCounts
     ) -> RedriveCounts:
         self._skipped.update((m.id, m) for m in messages)
-        selected = [m for m in messages if letter_attributes.death(m.attributes) and wanted(m)]
+        selected = [m for m in messages if letter_attributes.parse_reference(m.attributes) and wanted(m)]
         found = await redrive_returned(self._ledger, selected)
         queues: dict[str, list[Outgoing]] = {}
         for message in found.unknown:
             queue = dict(message.attributes).get(letter_attributes.QUEUE, "")
-            queues.setdefault(queue, []).append(Outgoing(message.body, letter_attributes.without(message.attributes)))
+            queues.setdefault(queue, []).append(Outgoing(message.body, letter_attributes.strip_own(message.attributes)))
         for queue, outgoing in queues.items():
             await self._send(queue, outgoing)
         await self._source.ack(selected)

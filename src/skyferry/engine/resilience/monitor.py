@@ -14,7 +14,7 @@ from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
-from skyferry.ports.ledger.held_deletes import by_store
+from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck
 
@@ -44,9 +44,9 @@ class LedgerSample:
 
     transfers: Mapping[State, int] | None = None
     letters: int | None = None
-    unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.unrouted`
+    unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.count_unrouted`
     held: Mapping[str, int] = field(default_factory=dict)  # held deletes by source
-    oldest: Mapping[str, float] | None = None  # see `Ledger.oldest_unsettled`
+    oldest: Mapping[str, float] | None = None  # see `Ledger.find_oldest_unsettled`
     check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
 
 
@@ -91,9 +91,9 @@ class Monitor:
         """Count transfers by state, dead letters and held deletes."""
         try:
             async with asyncio.timeout(patience):
-                transfers, causes = await self._ledger.counts(), await self._ledger.causes()
-                self.facts.unrouted = dict(await self._ledger.unrouted())
-                self.facts.held = by_store(await self._ledger.held_counts())
+                transfers, causes = await self._ledger.count_transfers(), await self._ledger.count_dead_letters()
+                self.facts.unrouted = dict(await self._ledger.count_unrouted())
+                self.facts.held = sum_by_store(await self._ledger.count_held_deletes())
         except (LedgerError, TimeoutError):
             self.facts.transfers = self.facts.letters = None
         else:
@@ -113,7 +113,7 @@ class Monitor:
         while True:
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await self._ledger.check()
+                    await self._ledger.check_writable()
                 self.facts.check = HealthCheck("ledger", "ledger", "ok")
             except TimeoutError:
                 why = f"it could not be written within {PATIENCE:g} s: another process may hold its lock"
@@ -134,7 +134,7 @@ class Monitor:
             began = self._clock.monotonic()
             try:
                 async with asyncio.timeout(SCAN):
-                    self.facts.oldest = await self._ledger.oldest_unsettled()
+                    self.facts.oldest = await self._ledger.find_oldest_unsettled()
             except (LedgerError, TimeoutError):
                 self.facts.oldest = None
             await self._clock.sleep(max(LOOK, SHARE * (self._clock.monotonic() - began)))

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from skyferry.ledgers import rules
-from skyferry.ports import DeadLetter, Refusal
+from skyferry.ledgers.memory.state import LedgerPart
+from skyferry.ports import Refusal
 
 
-@dataclass(slots=True)
-class Refusals:
-    """The last of each source key."""
+class MemoryRefusals(LedgerPart):
+    """The `RefusalLog` part of a ledger."""
 
-    known: dict[tuple[str, str, str], Refusal] = field(default_factory=dict)  # by provider, bucket and key
+    async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
+        await self._step()
+        self._state.refusals.update(((r.source.provider, r.source.bucket, r.source.key), r) for r in refusals)
 
-    def remember(self, refusals: Sequence[Refusal]) -> None:
-        """They replace those of the same source keys."""
-        self.known.update(((r.source.provider, r.source.bucket, r.source.key), r) for r in refusals)
+    async def list_refusals(self, key: str) -> list[Refusal]:
+        await self._step()
+        return sorted((r for (_, _, name), r in self._state.refusals.items() if name == key), key=lambda r: -r.at)
 
-    def of(self, key: str) -> list[Refusal]:
-        """The last refused first."""
-        return sorted((r for (_, _, name), r in self.known.items() if name == key), key=lambda r: -r.at)
-
-    def prune(self, before: float, limit: int) -> int:
-        """Forget the oldest; how many."""
-        old = sorted((r.at, name) for name, r in self.known.items() if r.at < before)[:limit]
+    def _prune_refusals(self, before: float, limit: int) -> int:
+        """Forget the oldest. Return the count."""
+        old = sorted((r.at, name) for name, r in self._state.refusals.items() if r.at < before)[:limit]
         for _, name in old:
-            del self.known[name]
+            del self._state.refusals[name]
         return len(old)
-
-
-def unrouted(letters: Iterable[DeadLetter], limit: int) -> list[tuple[str, int]]:
-    """See `Ledger.unrouted`."""
-    groups = Counter(rules.source_bucket(each.source) for each in letters if each.reason == rules.UNROUTED)
-    return sorted(groups.items(), key=lambda group: (-group[1], group[0]))[:limit]

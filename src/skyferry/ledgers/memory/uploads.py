@@ -1,43 +1,45 @@
-"""Uploads under way, in memory."""
+"""Open uploads in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
-from skyferry.model import Progress
+from skyferry.ledgers.memory.state import Key, LedgerPart, key_of
+from skyferry.model import Claim, Progress
 
-Key = tuple[str, str]  # store and key of a destination
 
+class MemoryUploads(LedgerPart):
+    """The `UploadLog` part of a ledger."""
 
-@dataclass(slots=True)
-class Uploads:
-    """What is known of each, by place and id, the latest last."""
+    async def save_progress(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        await self._step()
+        now, answers = self._clock.time(), []
+        for claim, progress in saves:
+            answers.append(self._state.find_lease(claim) is not None)
+            if answers[-1]:
+                self._save(key_of(claim), progress, now)
+        return answers
 
-    known: dict[tuple[Key, str], Progress] = field(default_factory=dict)
+    async def list_uploads(self) -> AsyncIterator[Progress]:
+        await self._step()
+        uploads = (replace(progress, parts=()) for progress in self._state.uploads.values())
+        for progress in sorted(uploads, key=lambda progress: progress.saved_at):
+            yield progress
 
-    def save(self, place: Key, progress: Progress, now: float) -> None:
+    async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
+        await self._step()
+        for name in [name for name in self._state.uploads if name[0][0] == store and name[1] in ids]:
+            del self._state.uploads[name]
+
+    def _save(self, key: Key, progress: Progress, now: float) -> None:
         """Add its parts to those saved before."""
-        name = (place, progress.upload.id)
-        old = self.known[name].parts if name in self.known else ()
+        known, name = self._state.uploads, (key, progress.upload.id)
+        old = known[name].parts if name in known else ()
         parts = {part.number: part for part in (*old, *progress.parts)}
-        self.known[name] = replace(progress, parts=tuple(parts[n] for n in sorted(parts)), saved_at=now)
+        known[name] = replace(progress, parts=tuple(parts[n] for n in sorted(parts)), saved_at=now)
 
-    def of(self, place: Key) -> tuple[Progress, ...]:
-        """Those to one place."""
-        return tuple(progress for (held, _), progress in self.known.items() if held == place)
 
-    def untouched(self) -> list[Progress]:
-        """All, without their parts; the longest untouched first."""
-        return sorted((replace(p, parts=()) for p in self.known.values()), key=lambda p: p.saved_at)
-
-    def settled(self, place: Key, ids: Iterable[str]) -> None:
-        """Forget these."""
-        for name in ids:
-            self.known.pop((place, name), None)
-
-    def close(self, store: str, ids: Sequence[str]) -> None:
-        """Forget these, whatever their keys."""
-        gone = [name for name in self.known if name[0][0] == store and name[1] in ids]
-        for name in gone:
-            del self.known[name]
+def of_destination(uploads: Mapping[tuple[Key, str], Progress], key: Key) -> tuple[Progress, ...]:
+    """Return the open uploads to a destination key."""
+    return tuple(progress for (destination, _), progress in uploads.items() if destination == key)

@@ -1,4 +1,4 @@
-"""The nouns as compact JSON, and back: arrays in the order of the fields, which is why fields are only ever added at the end."""
+"""Records as compact JSON, and back: arrays in the order of the fields. New fields are added at the end only."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ STATES = (
     State.SKIPPED,
     State.DEAD,
     State.DISCARDED,
-)  # as the file numbers them
+)  # by their numbers in the file
 NUMBER = {state: number for number, state in enumerate(STATES)}
 
 
 def pack(value: Any) -> str:
-    """JSON."""
+    """Encode as JSON."""
     return orjson.dumps(value).decode()
 
 
-def number(transfer_id: str) -> tuple[int, int]:
-    """A transfer's id as two signed integers of 64 bits. Raises ValueError."""
+def split_id(transfer_id: str) -> tuple[int, int]:
+    """Return a transfer's id as two signed integers of 64 bits. Raises ValueError."""
     try:
         high, low = _HALVES(bytes.fromhex(transfer_id))
     except struct.error:
@@ -53,12 +53,12 @@ _HALVES = struct.Struct(">qq").unpack
 
 
 def seconds(ticks: int) -> float:
-    """A time of the file."""
+    """Convert a time of the file."""
     return ticks / TICKS
 
 
 def pack_transfer(t: Transfer) -> str:
-    """See `unpack_transfer`."""
+    """Encode a transfer."""
     fields = (
         t.id, t.route, t.change, pack_ref(t.source), t.source_store, t.store, t.key, t.event_id, t.correlation_id, t.occurred_at,
         _position(t.position), t.size, _checksums(t.checksums), t.content_type, t.max_retries, t.priority, t.traceparent,
@@ -67,7 +67,7 @@ def pack_transfer(t: Transfer) -> str:
 
 
 def unpack_transfer(text: str) -> Transfer:
-    """As the ledger got it."""
+    """Decode a transfer."""
     name, route, change, source, source_store, store, key, event, correlation, at, position, size, sums, *rest = (
         orjson.loads(text)
     )
@@ -94,14 +94,14 @@ def unpack_transfer(text: str) -> Transfer:
 
 
 def pack_receipt(r: Receipt) -> str:
-    """See `unpack_receipt`."""
+    """Encode a receipt."""
     sums = (_checksums(r.computed), _checksums(r.declared), _checksums(r.attested))
     times = (r.started_at, r.finished_at)
     return pack((r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt))
 
 
 def unpack_receipt(text: str) -> Receipt:
-    """As the ledger got it."""
+    """Decode a receipt."""
     source, destination, size, computed, declared, attested, position, started, finished, attempt = orjson.loads(text)
     return Receipt(
         source_version=source,
@@ -118,31 +118,31 @@ def unpack_receipt(text: str) -> Receipt:
 
 
 def pack_placement(p: Placement) -> str:
-    """Without store and key, which are beside it."""
+    """Encode a placement without store and key, which are columns."""
     positions = [str(position) for position in p.positions]
     last = (p.settled_at, p.identity)
     return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, *last))
 
 
 def unpack_placement(store: str, key: str, text: str) -> Placement:
-    """As the ledger got it. An older file kept positions that events had claimed: what no look has shown does not count."""
+    """Decode a placement. Older files kept positions from events; those are dropped, because only seen positions count."""
     source, deleted, positions, *rest = orjson.loads(text)
-    shown = positions if len(rest) > 4 else ()
-    return Placement(store, key, unpack_ref(source), deleted, tuple(map(Position.parse, shown)), *rest)
+    seen = positions if len(rest) > 4 else ()
+    return Placement(store, key, unpack_ref(source), deleted, tuple(map(Position.parse, seen)), *rest)
 
 
 def pack_failure(f: Failure) -> str:
-    """See `unpack_failure`."""
+    """Encode a failure."""
     return pack(_failure(f))
 
 
 def unpack_failure(text: str) -> Failure:
-    """As the ledger got it."""
+    """Decode a failure."""
     return Failure(*orjson.loads(text))
 
 
 def pack_letter(letter: DeadLetter) -> str:
-    """Without `redriven_at`, which changes."""
+    """Encode a letter without `redriven_at`, which is a column."""
     body = base64.b64encode(letter.body).decode()
     attempts = [_failure(f) for f in letter.attempts]
     head = (letter.id, letter.at, letter.queue, letter.reason, letter.message, letter.hint, body, letter.attributes)
@@ -150,7 +150,7 @@ def pack_letter(letter: DeadLetter) -> str:
 
 
 def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
-    """As the ledger got it, and when it was redriven."""
+    """Decode a letter."""
     fields = orjson.loads(text)
     fields[6] = base64.b64decode(fields[6])
     fields[7] = tuple((name, value) for name, value in fields[7])
@@ -163,13 +163,13 @@ def _failure(f: Failure) -> tuple[Any, ...]:
 
 
 def pack_ref(r: ObjectRef) -> tuple[str, ...]:
-    """See `unpack_ref`."""
+    """Encode a reference to an object."""
     named = (r.provider, r.bucket, r.key, r.region, r.version)
     return (*named, r.account) if r.account else named
 
 
 def unpack_ref(fields: list[str]) -> ObjectRef:
-    """As the ledger got it."""
+    """Decode a reference to an object."""
     return ObjectRef(Provider(fields[0]), *fields[1:])
 
 

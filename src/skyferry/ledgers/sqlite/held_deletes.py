@@ -1,4 +1,4 @@
-"""Held deletes and identities on SQLite."""
+"""Held deletes and identities of sources on SQLite."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import named, write
+from skyferry.sqlite.statements import load_statements, write_rows
 
-SQL = named("held_deletes.sql")
+SQL = load_statements(__package__, "held_deletes.sql")
 FIRST = 2**63 - 1  # above every serial
 DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
 CONDITIONS = {
@@ -31,35 +31,35 @@ CONDITIONS = {
 }
 
 
-class SqliteHeld:
-    """The `HeldDeletes` part of a ledger."""
+class SqliteHeldDeletes:
+    """The `HeldDeletes` and `SourceIdentities` parts of a ledger."""
 
     _file: SqliteFile
     _clock: Clock
 
-    async def identity(self, source: str) -> str:
-        found = await self._file.read(lambda db: db.execute(SQL["identity"], {"source": source}).fetchone())
+    async def get_identity(self, source: str) -> str:
+        found = await self._file.read(lambda db: db.execute(SQL["get_identity"], {"source": source}).fetchone())
         return str(found[0]) if found else ""
 
-    async def identify(self, source: str, identity: str) -> None:
+    async def set_identity(self, source: str, identity: str) -> None:
         values = {"source": source, "identity": identity}
-        await self._file.write(lambda db: db.execute(SQL["identify"], values).close())
+        await self._file.write(lambda db: db.execute(SQL["set_identity"], values).close())
 
     async def hold_deletes(self, deletes: Sequence[HeldDelete]) -> int:
         return await self._file.write(lambda db: _hold(db, deletes))
 
-    async def held_deletes(self, where: HeldFilter, cursor: str = "", limit: int = 100) -> Page[HeldDelete]:
+    async def list_held_deletes(self, where: HeldFilter, cursor: str = "", limit: int = 100) -> Page[HeldDelete]:
         before = int(cursor) if cursor.isdecimal() else FIRST
-        rows = await self._file.read(lambda db: _page(db, where, before, limit + 1))
+        rows = await self._file.read(lambda db: _list(db, where, before, limit + 1))
         page = rows[:limit]
         return Page([_unpack(row) for row in page], str(page[-1][0]) if len(rows) > limit else "")
 
-    async def held_counts(self) -> list[tuple[str, str, int]]:
-        return await self._file.read(lambda db: db.execute(SQL["counts"]).fetchall())
+    async def count_held_deletes(self) -> list[tuple[str, str, int]]:
+        return await self._file.read(lambda db: db.execute(SQL["count"]).fetchall())
 
-    async def known_deletes(self, ids: Sequence[str]) -> set[str]:
+    async def find_held_deletes(self, ids: Sequence[str]) -> set[str]:
         names = {"ids": pack(list(ids))}
-        return set(orjson.loads(await self._file.read(lambda db: db.execute(SQL["known"], names).fetchone()[0])))
+        return set(orjson.loads(await self._file.read(lambda db: db.execute(SQL["find"], names).fetchone()[0])))
 
     async def approve_deletes(self, where: HeldFilter, ids: Collection[str] | None = None) -> int:
         return await self._decide("approved", where, ids)
@@ -67,14 +67,14 @@ class SqliteHeld:
     async def reject_deletes(self, where: HeldFilter, ids: Collection[str] | None = None) -> int:
         return await self._decide("rejected", where, ids)
 
-    async def approved_deletes(self, limit: int) -> list[HeldDelete]:
-        query = SQL["approved"]
+    async def list_approved_deletes(self, limit: int) -> list[HeldDelete]:
+        query = SQL["list_approved"]
         found = await self._file.read(lambda db: db.execute(query, {"limit": limit}).fetchone()[0])
         return [_unpack(row) for row in orjson.loads(found)]
 
     async def forget_deletes(self, ids: Sequence[str]) -> int:
-        if not await self.known_deletes(ids):
-            return 0  # asked for each page of a listing: without a transaction where there is nothing
+        if not await self.find_held_deletes(ids):
+            return 0  # called for each page of a listing: no transaction if none is known
         names = {"ids": pack(list(ids))}
         return await self._file.write(lambda db: db.execute(SQL["forget"], names).rowcount)
 
@@ -90,26 +90,26 @@ def _hold(db: sqlite3.Connection, deletes: Sequence[HeldDelete]) -> int:
         return (*named, s.provider, s.bucket, s.key, pack(held.routes))
 
     before = db.execute(SQL["size"]).fetchone()[0]
-    write(db, SQL["hold"], [row(held) for held in deletes])
+    write_rows(db, SQL["hold"], [row(held) for held in deletes])
     return int(db.execute(SQL["size"]).fetchone()[0] - before)
 
 
-def _page(db: sqlite3.Connection, where: HeldFilter, before: int, limit: int) -> list[Any]:
-    chosen, names = _chosen(where, None)
-    query = SQL["page"].replace(":chosen", chosen)
+def _list(db: sqlite3.Connection, where: HeldFilter, before: int, limit: int) -> list[Any]:
+    chosen, names = _make_condition(where, None)
+    query = SQL["list"].replace(":chosen", chosen)
     found: list[Any] = orjson.loads(db.execute(query, names | {"before": before, "limit": limit}).fetchone()[0])
     return found
 
 
 def _decide(db: sqlite3.Connection, state: Decision, where: HeldFilter, ids: Collection[str] | None, now: int) -> int:
-    chosen, names = _chosen(where, ids)
+    chosen, names = _make_condition(where, ids)
     names |= {"from": pack(DECIDED_FROM[state]), "to": state, "now": now}
     db.execute(SQL["forget_identities"].replace(":chosen", chosen), names)
     return db.execute(SQL["decide"].replace(":chosen", chosen), names).rowcount
 
 
-def _chosen(where: HeldFilter, ids: Collection[str] | None) -> tuple[str, dict[str, Any]]:
-    """The condition, of constants only, and its values."""
+def _make_condition(where: HeldFilter, ids: Collection[str] | None) -> tuple[str, dict[str, Any]]:
+    """Return the condition, made of constants only, and its values."""
     names = {
         "state": where.state,
         "store": where.store,

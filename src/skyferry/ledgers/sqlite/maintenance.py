@@ -1,19 +1,28 @@
-"""A ledger's file from outside: whether it is whole, a copy of it, and what can be saved of a damaged one. Blocking."""
+"""A ledger's file from outside: check it, copy it, rebuild it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import STATES
-from skyferry.ports import DeadLetter
-from skyferry.sqlite.file import connect_readonly, examine
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ports import Clock, DeadLetter, Ledger
+from skyferry.ports.ledger import Backup
+from skyferry.sqlite.owners import find_users, owners_folder
+from skyferry.sqlite.readonly import DurableFile, connect_readonly, find_damage
 
+CHECK = "run `skyferry ledger check`"
+BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
+BATCH = 100  # letters carried over at once
 _RULES = (
     ("transfers have no details", "SELECT count(*) FROM transfers WHERE serial NOT IN (SELECT serial FROM details)"),
     ("transfers have no destination key", "SELECT count(*) FROM transfers WHERE place NOT IN (SELECT id FROM places)"),
@@ -24,35 +33,87 @@ _RULES = (
     ("leases have no destination key", "SELECT count(*) FROM leases WHERE place NOT IN (SELECT id FROM places)"),
     ("uploads have no destination key", "SELECT count(*) FROM uploads WHERE place NOT IN (SELECT id FROM places)"),
 )
-_PLACED = "SELECT EXISTS (SELECT 1 FROM placements) OR EXISTS (SELECT 1 FROM transfers)"
+_FILLED = "SELECT EXISTS (SELECT 1 FROM placements) OR EXISTS (SELECT 1 FROM transfers)"
 _COUNTED = "SELECT state, count(*) FROM transfers GROUP BY state"
 _COUNTERS = "SELECT CAST(substr(name, 7) AS INTEGER), value FROM counters WHERE name LIKE 'state %'"
 
 
-def check(path: Path) -> list[str]:
-    """What is wrong with a ledger's file: as SQLite finds it, and whether its tables agree. A service may have it open."""
-    if problems := examine(path):
+class SqliteLedgerMaintenance(DurableFile):
+    """A `LedgerMaintenance` of one file."""
+
+    def __init__(self, path: Path, owner: str, clock: Clock, lease: float) -> None:
+        """`owner`, `clock` and `lease` are those of the ledger that `rebuild` opens."""
+        super().__init__(path)
+        self._owner, self._clock, self._lease = owner, clock, lease
+
+    async def find_damage(self, *, quick: bool = False) -> list[str]:
+        return await (super().find_damage(quick=True) if quick else asyncio.to_thread(_find_damage, self.path))
+
+    async def back_up(self, target: Path) -> Backup:
+        return await asyncio.to_thread(_back_up, self.path, target)
+
+    @asynccontextmanager
+    async def rebuild(self, *, add: bool = False) -> AsyncIterator[Ledger]:
+        path = self.path
+        if live := find_users(path):
+            raise LedgerError(f"{live[0]} has it open", where=self.where, hint="stop the service first")
+        damaged = path.exists() and bool(await self.find_damage())
+        if path.exists() and not damaged and not add and _is_filled(path):
+            hint = "add --add to record the objects that only the destinations know of"
+            raise SkyferryError("it is intact, so there is nothing to rebuild", where=self.where, hint=hint)
+        new = path.with_name(f"{path.name}.rebuilt") if damaged or not path.exists() else path
+        ledger = SqliteLedger(new, self._owner, self._clock, self._lease)
+        try:
+            if damaged:
+                await _carry_over(path, ledger)
+            yield ledger
+        finally:
+            await ledger.close()
+        if new != path:
+            _replace(path, new)
+
+
+async def _carry_over(path: Path, ledger: SqliteLedger) -> None:
+    letters = []
+    for letter in _salvage(path):
+        letters.append(letter)
+        if len(letters) == BATCH:
+            await ledger.add_dead_letters(letters)
+            letters = []
+    await ledger.add_dead_letters(letters)
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Set the old file aside, and move the new one to its place."""
+    at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for part in BESIDE:
+        old = path.with_name(f"{path.name}{part}")
+        if old.exists():
+            os.rename(old, path.with_name(f"{path.name}.damaged-{at}{part}"))
+    os.rename(new, path)
+    shutil.rmtree(owners_folder(new), ignore_errors=True)
+
+
+def _find_damage(path: Path) -> list[str]:
+    """Return what SQLite finds, else where the tables disagree."""
+    if problems := find_damage(path):
         return problems
     try:
         with closing(connect_readonly(path)) as db:
-            db.execute("BEGIN")  # all of it is seen at one moment
-            return [*_disagreements(db)]
+            db.execute("BEGIN")  # one snapshot for all queries
+            return [*_find_disagreements(db)]
     except sqlite3.Error as problem:
-        return [f"it is no ledger: {problem}"]
+        return [f"it is not a ledger: {problem}"]
 
 
-def holds_anything(path: Path) -> bool:
-    """Whether a whole ledger remembers a transfer or a placement."""
+def _is_filled(path: Path) -> bool:
     with closing(connect_readonly(path)) as db:
-        return bool(db.execute(_PLACED).fetchone()[0])
+        return bool(db.execute(_FILLED).fetchone()[0])
 
 
-def backup(path: Path, target: Path) -> int:
-    """Copy a ledger as it is at one moment, durably, to a new file; returns its size in bytes. A service may have it open.
-
-    Leases are left out: no process holds them where the copy is used. Raises LedgerError; SkyferryError if there is
-    such a file already.
-    """
+def _back_up(path: Path, target: Path) -> Backup:
+    if target.is_dir():
+        target /= f"{path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -61,26 +122,22 @@ def backup(path: Path, target: Path) -> int:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
             copy.executescript("DELETE FROM leases; DELETE FROM owners;")
-        if problems := check(part):
-            raise LedgerError(
-                f"the copy is not whole: {problems[0]}", where=str(path), hint="see `skyferry ledger check`"
-            )
+        if problems := _find_damage(part):
+            raise LedgerError(f"the copy is damaged: {problems[0]}", where=str(path), hint=CHECK)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.link(part, target)  # never over another file
-        return target.stat().st_size
+        return Backup(target, target.stat().st_size)
     except FileExistsError as error:
-        raise SkyferryError("there is such a file already", where=str(target), hint="give another name") from error
+        raise SkyferryError("the file exists", where=str(target), hint="choose another name") from error
     except (sqlite3.Error, OSError) as error:
-        raise LedgerError(
-            f"it cannot be copied: {error}", where=str(path), hint="see `skyferry ledger check`"
-        ) from error
+        raise LedgerError(f"it cannot be copied: {error}", where=str(path), hint=CHECK) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def salvage(path: Path) -> Iterator[DeadLetter]:
-    """The dead letters of a damaged ledger that can be read still."""
+def _salvage(path: Path) -> Iterator[DeadLetter]:
+    """Iterate over the readable dead letters of a damaged file."""
     with suppress(sqlite3.Error), closing(connect_readonly(path)) as db:
         for serial in _serials(db):
             with suppress(sqlite3.Error, ValueError, TypeError, LookupError):  # on a damaged page
@@ -94,11 +151,11 @@ def _serials(db: sqlite3.Connection) -> Iterator[int]:
             yield serial
 
 
-def _disagreements(db: sqlite3.Connection) -> Iterator[str]:
+def _find_disagreements(db: sqlite3.Connection) -> Iterator[str]:
     for what, query in _RULES:
         if count := db.execute(query).fetchone()[0]:
             yield f"{count} {what}"
     counted, counters = dict(db.execute(_COUNTED)), dict(db.execute(_COUNTERS))
     for number, state in enumerate(STATES):
         if counted.get(number, 0) != counters.get(number, 0):
-            yield f"{counted.get(number, 0)} transfers are {state}, and {counters.get(number, 0)} were counted"
+            yield f"{counted.get(number, 0)} transfers are {state}, but {counters.get(number, 0)} were counted"

@@ -1,32 +1,85 @@
-"""Listings on SQLite: filters as conditions, and which index to walk.
+"""Queries of transfers and placements on SQLite: filters as conditions, and the choice of index.
 
-Without a key, the newest of each state are merged (`transfers_by_state`). A key or a prefix that few keys have is looked up
-(`places_by_key`); one that many have is found soon by walking the newest. Routes and reasons are compared on the way.
+Without a key, the newest of each state are merged (`transfers_by_state`). A key, or a prefix of few keys, is looked up
+(`places_by_key`). A prefix of many keys is found soon by walking the newest. Routes and reasons are compared on the way.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import claims, codec
+from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
-from skyferry.model import Receipt, State
-from skyferry.ports import DeadLetter, Filter, Page, TransferRow
-from skyferry.sqlite.statements import named
+from skyferry.model import Placement, Receipt, State
+from skyferry.ports import Filter, Page, TransferRow
+from skyferry.sqlite.file import SqliteFile
+from skyferry.sqlite.statements import load_statements, read_rows
 
-SQL = named("queries.sql")
+SQL = load_statements(__package__, "queries.sql")
 FEW = 5000  # keys that may be looked up one by one
+PAGE = 1000  # keys that `list_placements` reads at once
 Found = list[tuple[int, int]]  # time and serial
 
 
-def values(where: Filter, **more: Any) -> dict[str, Any]:
-    """What the conditions name."""
+class SqliteQueries:
+    """The `Transfers` and `Placements` parts of a ledger."""
+
+    _file: SqliteFile
+
+    async def get_transfer(self, transfer_id: str) -> TransferRow | None:
+        try:
+            high, low = codec.split_id(transfer_id)
+        except ValueError:
+            return None
+        return await self._file.read(lambda db: _get_transfer(db, high, low))
+
+    async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
+        return await self._file.read(lambda db: list_transfers(db, where, cursor, limit))
+
+    async def count_transfers(self) -> dict[State, int]:
+        found = await self._file.read(lambda db: db.execute(SQL["counts"]).fetchone()[0])
+        numbers = {int(number): count for number, count in orjson.loads(found)}
+        return {state: numbers.get(NUMBER[state], 0) for state in State}
+
+    async def find_oldest_unsettled(self) -> dict[str, float]:
+        query = SQL["oldest_unsettled"]
+        return orjson.loads(await self._file.read(lambda db: db.execute(query).fetchone()[0]))  # type: ignore[no-any-return]  # as the query makes it
+
+    async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
+        rows = [(key, store) for key in keys]
+
+        def operation(db: sqlite3.Connection) -> list[Placement | None]:
+            pairs = zip(keys, read_rows(db, SQL["placements"], rows), strict=True)
+            return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
+
+        return await self._file.read(operation)
+
+    async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
+        start, count = after, PAGE
+        while count == PAGE:
+            start, count, found = await self._read_page(store, source, start)
+            for placement in found:
+                yield placement
+
+    async def _read_page(self, store: str, source: str, start: str) -> tuple[str, int, list[Placement]]:
+        """Read a page of keys behind `start`. Return its last key, its size, and the placements copied from `source`."""
+        names = {"store": store, "bucket": source, "after": start, "limit": PAGE}
+
+        def operation(db: sqlite3.Connection) -> tuple[str, int, list[Placement]]:
+            last, count, found = db.execute(SQL["placed"], names).fetchone()
+            return last, count, [codec.unpack_placement(store, key, packed) for key, packed in orjson.loads(found)]
+
+        return await self._file.read(operation)
+
+
+def name_values(where: Filter, **more: Any) -> dict[str, Any]:
+    """Return the values of the names in conditions."""
     return {
         "route": where.route,
         "low": where.key_prefix,
@@ -39,51 +92,36 @@ def values(where: Filter, **more: Any) -> dict[str, Any]:
     }
 
 
-def letter_conditions(where: Filter, ids: Sequence[str] | None = None) -> str:
-    """On the table `letters`; `:ids` is a JSON array."""
-    tests = (
-        ("0", where.state not in (None, State.DEAD)),
-        ("route = :route", where.route),
-        ("key >= :low AND key < :high", where.key_prefix),
-        ("source_key = :source", where.source_key),
-        ("reason = :reason", where.reason),
-        ("at >= :since", where.since is not None),
-        ("at < :until", where.until is not None),
-        ("id IN (SELECT value FROM json_each(:ids))", ids is not None),
-    )
-    return " AND ".join(["1", *(sql for sql, wanted in tests if wanted)])
-
-
-def transfers(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Page[TransferRow]:
-    """See `Ledger.transfers`."""
-    at, serial = rules.behind(cursor) if cursor else (2**63 - 1, 2**63 - 1)
-    named_values = values(where, at=at, serial=serial, limit=limit + 1)
-    if where.source_key or (where.key_prefix and _few(db, named_values)):
-        found = _select(db, "+t.state IN (SELECT value FROM json_each(:states))", "", where, named_values, lookup=True)
+def list_transfers(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Page[TransferRow]:
+    """See `Transfers.list_transfers`."""
+    at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST
+    values = name_values(where, at=at, serial=serial, limit=limit + 1)
+    if where.source_key or (where.key_prefix and _are_few(db, values)):
+        found = _select(db, "+t.state IN (SELECT value FROM json_each(:states))", "", where, values, lookup=True)
     else:
         index = "INDEXED BY transfers_by_state"
         found = []
         for state in _states(where):
-            found += _select(db, f"t.state = {state}", index, where, named_values, lookup=False)
+            found += _select(db, f"t.state = {state}", index, where, values, lookup=False)
     found.sort(reverse=True)
     page = found[:limit]
-    more = rules.cursor(*page[-1]) if len(found) > limit else ""
-    return Page(rows(db, [serial for _, serial in page]), more)
+    more = rules.make_cursor(*page[-1]) if len(found) > limit else ""
+    return Page(_read_rows(db, [serial for _, serial in page]), more)
 
 
 def _states(where: Filter) -> list[int]:
     return [NUMBER[state] for state in STATES if where.state in (None, state)]
 
 
-def _few(db: sqlite3.Connection, named_values: dict[str, Any]) -> bool:
-    found: int = db.execute(SQL["few"], {**named_values, "limit": FEW + 1}).fetchone()[0]
+def _are_few(db: sqlite3.Connection, values: dict[str, Any]) -> bool:
+    found: int = db.execute(SQL["few"], {**values, "limit": FEW + 1}).fetchone()[0]
     return found <= FEW
 
 
 def _select(
-    db: sqlite3.Connection, state: str, index: str, where: Filter, named_values: dict[str, Any], *, lookup: bool
+    db: sqlite3.Connection, state: str, index: str, where: Filter, values: dict[str, Any], *, lookup: bool
 ) -> Found:
-    """The newest behind `:at` and `:serial`; `lookup`: the conditions on keys lead, else the order of time does."""
+    """Return the newest behind `:at` and `:serial`. With `lookup` SQLite searches by key, without by time."""
     time = "+t.updated_at" if lookup else "t.updated_at"
     tests = (
         (f"{time} <= :at AND (+t.updated_at, t.serial) < (:at, :serial)", True),
@@ -96,11 +134,11 @@ def _select(
     )
     conditions = " AND ".join([state, *(sql for sql, wanted in tests if wanted)])
     statement = (
-        "SELECT json_group_array(json_array(at, serial)) FROM ("  # noqa: S608 - made of the constants above
+        "SELECT json_group_array(json_array(at, serial)) FROM ("  # noqa: S608 - constants, above
         f"SELECT t.updated_at AS at, t.serial AS serial FROM transfers AS t {index} WHERE {conditions} "
         f"ORDER BY t.updated_at DESC, t.serial DESC LIMIT :limit)"
     )
-    found = orjson.loads(db.execute(statement, {**named_values, "states": pack(_states(where))}).fetchone()[0])
+    found = orjson.loads(db.execute(statement, {**values, "states": pack(_states(where))}).fetchone()[0])
     return [(at, serial) for at, serial in found]
 
 
@@ -112,17 +150,15 @@ _LOOKUP_SOURCE = (
 )
 
 
-def transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | None:
-    """See `Ledger.transfer`."""
+def _get_transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | None:
     found = db.execute(SQL["serial"], {"high": high, "low": low}).fetchone()
     if found is None:
         return None
-    (row,) = rows(db, found)
-    return replace(row, failures=tuple(claims.tell(db, found)[found[0]]))
+    (row,) = _read_rows(db, found)
+    return replace(row, failures=tuple(read_failures(db, found)[found[0]]))
 
 
-def rows(db: sqlite3.Connection, serials: Sequence[int]) -> list[TransferRow]:
-    """Transfers, without their failures."""
+def _read_rows(db: sqlite3.Connection, serials: Sequence[int]) -> list[TransferRow]:
     found = orjson.loads(db.execute(SQL["transfers"], {"batch": pack(serials)}).fetchone()[0])
     return [_row(*fields) for fields in found]
 
@@ -153,23 +189,16 @@ def _row(
     )
 
 
-def letters(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Page[DeadLetter]:
-    """See `Ledger.dead_letters`."""
-    at, serial = rules.behind(cursor) if cursor else (2**63 - 1, 2**63 - 1)
-    statement = (
-        "SELECT json_group_array(json_array(at, serial, letter, redriven_at)) FROM ("  # noqa: S608 - constants, above
-        f"SELECT * FROM letters WHERE at <= :at AND (at, serial) < (:at, :serial) AND {letter_conditions(where)} "
-        "ORDER BY at DESC, serial DESC LIMIT :limit)"
-    )
-    found = db.execute(statement, values(where, at=at, serial=serial, limit=limit + 1)).fetchone()[0]
-    items = orjson.loads(found)
-    page = items[:limit]
-    more = rules.cursor(*page[-1][:2]) if len(items) > limit else ""
-    return Page([codec.unpack_letter(letter, redriven) for _, _, letter, redriven in page], more)
+def read_failures(db: sqlite3.Connection, serials: Sequence[int]) -> dict[int, list[Any]]:
+    """Return the failures of transfers by serial."""
+    found: dict[int, list[Any]] = {serial: [] for serial in serials}
+    for serial, failure in orjson.loads(db.execute(SQL["failures"], {"serials": pack(serials)}).fetchone()[0]):
+        found[serial].append(codec.unpack_failure(failure))
+    return found
 
 
 def _above(prefix: str) -> str:
-    """What sorts behind every key with this prefix."""
+    """Return the smallest text that sorts behind every key with this prefix."""
     for length in range(len(prefix), 0, -1):
         if (last := ord(prefix[length - 1])) < 0x10FFFF:
             return prefix[: length - 1] + chr(0xE000 if last == 0xD7FF else last + 1)

@@ -1,4 +1,4 @@
-"""Events that no route takes on SQLite, as functions of a connection."""
+"""Events that no route takes on SQLite."""
 
 from __future__ import annotations
 
@@ -12,35 +12,31 @@ from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack
 from skyferry.model import Change
 from skyferry.ports import Refusal
-from skyferry.sqlite.statements import named, write
+from skyferry.sqlite.file import SqliteFile
+from skyferry.sqlite.statements import load_statements, write_rows
 
-SQL = named("refusals.sql")
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring the letters of an older file to what `schema.sql` says."""
-    if not any(column[1] == "bucket" for column in db.execute("PRAGMA table_info(letters)")):
-        db.execute(SQL["add_bucket"])
-    db.execute(SQL["letters_by_bucket"])
+SQL = load_statements(__package__, "refusals.sql")
 
 
-def refuse(db: sqlite3.Connection, refusals: Sequence[Refusal]) -> None:
-    """See `Ledger.refuse`."""
-    write(db, SQL["refuse"], [(r.source.key, _bucket(r), rules.ticks(r.at), _pack(r)) for r in refusals])
+class SqliteRefusals:
+    """The `RefusalLog` part of a ledger."""
+
+    _file: SqliteFile
+
+    async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
+        rows = [(r.source.key, _bucket(r), rules.ticks(r.at), _pack(r)) for r in refusals]
+        await self._file.write(lambda db: write_rows(db, SQL["add"], rows), flush=False)
+
+    async def list_refusals(self, key: str) -> list[Refusal]:
+        return await self._file.read(lambda db: _list(db, key))
 
 
-def refusals(db: sqlite3.Connection, key: str) -> list[Refusal]:
-    """See `Ledger.refusals`."""
-    return [_unpack(text) for text in orjson.loads(db.execute(SQL["refusals"], {"key": key}).fetchone()[0])]
-
-
-def unrouted(db: sqlite3.Connection, limit: int) -> list[tuple[str, int]]:
-    """See `Ledger.unrouted`."""
-    return db.execute(SQL["unrouted"], {"limit": limit}).fetchall()
+def _list(db: sqlite3.Connection, key: str) -> list[Refusal]:
+    return [_unpack(text) for text in orjson.loads(db.execute(SQL["list"], {"key": key}).fetchone()[0])]
 
 
 def prune(db: sqlite3.Connection, before: int, limit: int) -> int:
-    """Forget refusals from before; how many."""
+    """Forget the oldest refusals. Return the count."""
     return db.execute(SQL["prune"], {"before": before, "limit": limit}).rowcount
 
 
@@ -53,6 +49,6 @@ def _pack(r: Refusal) -> str:
 
 
 def _unpack(text: str) -> Refusal:
-    source, change, event_id, occurred_at, at, rules_ = orjson.loads(text)
-    told = tuple((route, rule) for route, rule in rules_)
-    return Refusal(codec.unpack_ref(source), Change(change), event_id, occurred_at, at, told)
+    source, change, event_id, occurred_at, at, pairs = orjson.loads(text)
+    refused_by = tuple((route, rule) for route, rule in pairs)
+    return Refusal(codec.unpack_ref(source), Change(change), event_id, occurred_at, at, refused_by)

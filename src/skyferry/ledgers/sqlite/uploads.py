@@ -1,10 +1,11 @@
-"""Uploads under way on SQLite, as functions of a connection."""
+"""Open uploads on SQLite."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,51 +13,64 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack
-from skyferry.model import Attributes, Claim, Part, Progress, Upload
-from skyferry.sqlite.statements import named, read, write
+from skyferry.model import Attributes, Part, Progress, Upload
+from skyferry.sqlite.file import SqliteFile
+from skyferry.sqlite.statements import load_statements, write_rows
 
-SQL = named("uploads.sql")
-
-
-def save(db: sqlite3.Connection, saves: Sequence[tuple[Claim, Progress]], now: float, held: str) -> list[bool]:
-    """See `Ledger.save`. `held` is the query for the places of claims that are still held."""
-    places = read(db, held, [(c.transfer.key, c.transfer.store, c.fence) for c, _ in saves])
-    known = [(place, p) for place, (_, p) in zip(places, saves, strict=True) if place is not None]
-    write(db, SQL["save_uploads"], [(place, p.upload.id, rules.ticks(now), _pack(p)) for place, p in known])
-    parts = [(place, p.upload.id, part.number, _pack_part(part)) for place, p in known for part in p.parts]
-    write(db, SQL["save_parts"], parts)
-    return [place is not None for place in places]
+SQL = load_statements(__package__, "uploads.sql")
+PAGE = 1000  # uploads read at once
+START = (-1, 0)  # before the first time and serial
 
 
-def of_places(db: sqlite3.Connection, places: Collection[int]) -> dict[int, tuple[Progress, ...]]:
-    """What each of these places has under way, the latest last."""
+class SqliteUploads:
+    """The `UploadLog` part of a ledger, except for `save_progress`, which is a write under a claim."""
+
+    _file: SqliteFile
+
+    async def list_uploads(self) -> AsyncIterator[Progress]:
+        found, end = await self._file.read(partial(_page, after=START, limit=PAGE))
+        while found:
+            for progress in found:
+                yield progress
+            found, end = await self._file.read(partial(_page, after=end, limit=PAGE))
+
+    async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
+        names = {"store": store, "ids": pack(ids)}
+        await self._file.write(lambda db: db.execute(SQL["close"], names).close())
+
+
+def save(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]], now: float) -> None:
+    """Record uploads and their parts, by destination."""
+    at = rules.ticks(now)
+    write_rows(db, SQL["save_uploads"], [(place, p.upload.id, at, _pack(p)) for place, p in saves])
+    parts = [(place, p.upload.id, part.number, _pack_part(part)) for place, p in saves for part in p.parts]
+    write_rows(db, SQL["save_parts"], parts)
+
+
+def of_destinations(db: sqlite3.Connection, destinations: Collection[int]) -> dict[int, tuple[Progress, ...]]:
+    """Return the open uploads to each destination, the latest last."""
     found: dict[int, tuple[Progress, ...]] = {}
-    rows = orjson.loads(db.execute(SQL["of_places"], {"places": pack(list(places))}).fetchone()[0])
-    for place, store, key, saved_at, progress, parts in rows:
-        found[place] = (*found.get(place, ()), _unpack(store, key, saved_at, progress, parts))
+    rows = orjson.loads(db.execute(SQL["of_destinations"], {"places": pack(list(destinations))}).fetchone()[0])
+    for destination, store, key, saved_at, progress, parts in rows:
+        found[destination] = (*found.get(destination, ()), _unpack(store, key, saved_at, progress, parts))
     return found
 
 
-def page(db: sqlite3.Connection, after: tuple[int, int], limit: int) -> tuple[list[Progress], tuple[int, int]]:
-    """Uploads in the order of (time of the last save, serial), without their parts; and the place behind the last."""
+def close_of_destinations(db: sqlite3.Connection, closed: Sequence[tuple[int, str]]) -> None:
+    """Forget uploads, by destination and upload id."""
+    write_rows(db, SQL["close_of_destinations"], closed)
+
+
+def _page(db: sqlite3.Connection, after: tuple[int, int], limit: int) -> tuple[list[Progress], tuple[int, int]]:
+    """Return uploads ordered by (time of the last save, serial), without parts, and the position of the last."""
     names = {"at": after[0], "serial": after[1], "limit": limit}
     rows = orjson.loads(db.execute(SQL["page"], names).fetchone()[0])
     found = [_unpack(store, key, saved_at, progress, []) for _, store, key, saved_at, progress in rows]
     return found, (rows[-1][3], rows[-1][0]) if rows else after
 
 
-def close(db: sqlite3.Connection, store: str, ids: Sequence[str]) -> None:
-    """See `Ledger.close_uploads`."""
-    db.execute(SQL["close"], {"store": store, "ids": pack(ids)})
-
-
-def settled(db: sqlite3.Connection, closed: Sequence[tuple[int, str]]) -> None:
-    """Forget these: place and upload id."""
-    write(db, SQL["settled"], closed)
-
-
 def _pack(p: Progress) -> str:
-    """Without store and key, which are beside it, and without the parts, which have rows of their own."""
+    """Encode without store and key, which are columns, and without parts, which are rows."""
     u, a = p.upload, p.upload.attributes
     texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
     attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *([a.modes] if a.modes else []))
@@ -64,8 +78,8 @@ def _pack(p: Progress) -> str:
 
 
 def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
-    name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older ones have none
-    described = replace(Attributes(*attributes[:8]), modes=tuple(*attributes[8:]))  # older ones have no permissions
+    name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older files have no secret,
+    described = replace(Attributes(*attributes[:8]), modes=tuple(*attributes[8:]))  # and no permissions
     upload = Upload(name, key, size, part_size, described, started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
     return Progress(store, upload, codec.unpack_ref(source), sent, codec.seconds(saved_at))

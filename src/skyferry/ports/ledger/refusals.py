@@ -1,6 +1,9 @@
-"""Events that no route takes, as the ledger remembers them."""
+"""Events that no route takes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectRef
@@ -16,3 +19,13 @@ class Refusal:
     occurred_at: float  # seconds since 1970
     at: float  # when it was refused
     rules: tuple[tuple[str, str], ...]  # route ("" = of no single one) and rule, such as "filter.prefix: photos/"
+
+
+class RefusalLog(Protocol):
+    """The record of refused events, one per source key."""
+
+    async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Record refused events; each replaces the earlier one of its source key. MAY be lost in a power failure."""
+
+    async def list_refusals(self, key: str) -> list[Refusal]:
+        """Return the refusals of this source key in all buckets, the latest first."""

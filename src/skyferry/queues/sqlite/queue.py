@@ -11,37 +11,26 @@ happened: the ledger, whose settlements are flushed before any ack, knows them.
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from skyferry.errors import QueueError, SkyferryError
+from skyferry.errors import QueueError
 from skyferry.model import Priority
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import HEAD_START, Bell
-from skyferry.sqlite.file import Presence, SqliteFile
+from skyferry.sqlite.file import OnHealth, SqliteFile
+from skyferry.sqlite.owners import OwnerLock
+from skyferry.sqlite.statements import load_statements, read_sql
 
 POLL = 0.2  # seconds between looks at what other processes have sent; one look costs about 0.1 ms
 REAP = 1.0  # seconds between looks for processes that died
 
 
-def _text(name: str) -> str:
-    return resources.files("skyferry.queues.sqlite").joinpath("sql", name).read_text("utf-8")
-
-
-def _statements() -> Mapping[str, str]:
-    """By name: each begins with a line `-- name` or `-- name: what it does`."""
-    _, *parts = re.split(r"^-- (\w+)(?:: .*)?\n(?=[A-Z])", _text("statements.sql"), flags=re.MULTILINE)
-    return MappingProxyType(dict(zip(parts[::2], parts[1::2], strict=True)))
-
-
-SQL = _statements()
+SQL = load_statements(__package__, "statements.sql")
 
 
 class SqliteQueue:
@@ -57,18 +46,18 @@ class SqliteQueue:
         owner: str,
         clock: Clock,
         lease: float = 30.0,
-        hear: Callable[[SkyferryError | None], None] = lambda error: None,
+        on_health: OnHealth = lambda error: None,
     ) -> None:
         """Open or create `path`. `owner` names this process, alone on this machine; `lease` is in seconds.
 
-        `hear` is called with each QueueError, and with None once the queue works again.
+        `on_health` is called with each QueueError, and with None once the queue works again.
         """
         self.name = name
         self.lease = lease
         self._owner = owner
         self._clock = clock
         self._bell = Bell()
-        self._file = SqliteFile(path, _text("schema.sql"), owner, QueueError, self._opened, hear)
+        self._file = SqliteFile(path, read_sql(__package__, "schema.sql"), owner, QueueError, self._opened, on_health)
         self._reap_at = clock.monotonic()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -153,9 +142,9 @@ class SqliteQueue:
             await self._file.close()
             self._bell.ring()
 
-    def _opened(self, connection: sqlite3.Connection, presence: Presence) -> None:
+    def _opened(self, connection: sqlite3.Connection, presence: OwnerLock) -> None:
         """Nobody with our name is alive, so what such a one had leased is free too."""
-        _free(connection, [self._owner, *presence.dead()])
+        _free(connection, [self._owner, *presence.find_dead()])
 
     async def _take(self, limit: int) -> tuple[list[Message], float]:
         """Up to `limit` messages, now leased, or none and when to look again."""
@@ -163,7 +152,7 @@ class SqliteQueue:
             self._reap_at = self._clock.monotonic() + REAP
 
         def operation(connection: sqlite3.Connection) -> tuple[list[Message], float, list[str]]:
-            _free(connection, dead := self._file.presence.dead() if reap else [])
+            _free(connection, dead := self._file.presence.find_dead() if reap else [])
             now = self._clock.time()
             _run(connection, "promote", now=now)
             rows = _one(connection, "take", limit=limit)

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 @router.get("")
 async def dead_letters(service: Service, query: Annotated[DeadLetterQuery, Query()]) -> DeadLetterPage:
     """List dead letters, newest first, without the bodies of their messages."""
-    page = await service.ledger.dead_letters(query.to_filter(), query.ledger_cursor(), query.limit)
+    page = await service.ledger.list_dead_letters(query.to_filter(), query.ledger_cursor(), query.limit)
     items = [DeadLetterSummary.model_validate(letter) for letter in page.items]
     return DeadLetterPage(items=items, cursor=query.wrap_cursor(page.cursor))
 
@@ -57,7 +57,7 @@ async def discard_one(service: Service, letter_id: str) -> None:
 
 
 async def _get_existing(service: Service, letter_id: str) -> DeadLetter:
-    letter = await service.ledger.dead_letter(letter_id)
+    letter = await service.ledger.get_dead_letter(letter_id)
     if letter is None:
         raise _not_found()
     return letter

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/deletes", tags=["held deletes"])
 @router.get("")
 async def deletes(service: Service, query: Annotated[HeldQuery, Query()]) -> HeldDeletePage:
     """List held deletes, newest first: those that wait, or those approved or rejected."""
-    page = await service.ledger.held_deletes(query.to_filter(query.state), query.cursor, query.limit)
+    page = await service.ledger.list_held_deletes(query.to_filter(query.state), query.cursor, query.limit)
     return HeldDeletePage(items=[HeldDeleteView.model_validate(held) for held in page.items], cursor=page.cursor)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from skyferry.errors import LedgerError
 from skyferry.model import Claim, State
-from skyferry.ports import Ledger, Released, Retry, Settled, Settlement, Skipped, Wait
+from skyferry.ports import Ledger, Purpose, Released, Retry, Settled, Settlement, Skipped, Wait
 from skyferry.testing.ledger.harness import (
     ALL,
     LEASE,
@@ -34,7 +34,7 @@ class ClaimCases(Cases):
         (held,) = await claim(one, T)
         assert (held.transfer, held.attempt, held.lost, held.placement) == (T, 1, 0, None)
         assert held.lease_until == pytest.approx(harness.now() + LEASE, abs=1.0)
-        row = await one.transfer(T.id)
+        row = await one.get_transfer(T.id)
         assert row is not None
         assert (row.transfer, row.state) == (T, State.CLAIMED)
 
@@ -52,7 +52,7 @@ class ClaimCases(Cases):
         (held,) = await claim(one, T)
         other = transfer("other", key=T.key)
         assert await two.claim([T, other]) == [Wait(t.id, held.lease_until, busy=True) for t in (T, other)]
-        assert await two.transfer(other.id) is None
+        assert await two.get_transfer(other.id) is None
 
     async def test_the_same_key_in_another_store_is_free(self, one: Ledger, two: Ledger) -> None:
         """The lease is on store and key together; keys that differ only behind a NUL differ."""
@@ -89,7 +89,7 @@ class ClaimCases(Cases):
         await harness.pass_time(LEASE + 1)
         (third,) = await claim(one, T)
         assert (third.attempt, third.lost) == (1, 2)
-        row = await one.transfer(T.id)
+        row = await one.get_transfer(T.id)
         assert row is not None
         assert row.lost == 2
 
@@ -198,13 +198,13 @@ class ClaimCases(Cases):
     async def test_nothing_is_asked_of_an_empty_batch(self, one: Ledger) -> None:
         """Empty in, empty out."""
         assert (await one.claim([]), await one.settle([]), await one.renew([])) == ([], [], [])
-        await one.bury([])
-        await one.finish_redriven([])
-        assert await one.placements("to", []) == []
+        await one.add_dead_letters([])
+        await one.finish_letters(Purpose.REDRIVE, [])
+        assert await one.get_placements("to", []) == []
 
     async def test_it_says_that_it_can_be_written(self, one: Ledger) -> None:
         """And once closed, that it cannot."""
-        await one.check()
+        await one.check_writable()
         await one.close()
         with pytest.raises(LedgerError):
-            await one.check()
+            await one.check_writable()

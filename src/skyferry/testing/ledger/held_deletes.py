@@ -19,7 +19,7 @@ def missing(key: str, *routes: str, store: str = "in", reason: Why = "limit", at
 
 async def keys(ledger: Ledger, where: HeldFilter | None = None) -> list[str]:
     """Of those that match, in their order."""
-    return [held.source.key for held in (await ledger.held_deletes(where or HeldFilter())).items]
+    return [held.source.key for held in (await ledger.list_held_deletes(where or HeldFilter())).items]
 
 
 class HeldCases(Cases):
@@ -30,10 +30,10 @@ class HeldCases(Cases):
         first, second = missing('a/\u00fc"', "mirror", "other"), missing("b", reason="empty")
         assert await one.hold_deletes([first, second]) == 2
         assert await one.hold_deletes([replace(first, reason="replaced"), missing("c")]) == 1
-        found = await two.held_deletes(HeldFilter())
+        found = await two.list_held_deletes(HeldFilter())
         assert (found.items, found.cursor) == ([missing("c"), second, first], "")
-        assert await two.known_deletes([first.id, "0" * 16]) == {first.id}
-        assert await two.held_counts() == [("in", "empty", 1), ("in", "limit", 2)]
+        assert await two.find_held_deletes([first.id, "0" * 16]) == {first.id}
+        assert await two.count_held_deletes() == [("in", "empty", 1), ("in", "limit", 2)]
 
     async def test_held_deletes_are_filtered_and_paged(self, one: Ledger) -> None:
         """Everything given must match."""
@@ -44,8 +44,8 @@ class HeldCases(Cases):
         assert await keys(one, HeldFilter(route="r2")) == ["a/2"]
         assert await keys(one, HeldFilter(store="other", reason="limit", at=AT + 1)) == ["b"]
         assert await keys(one, HeldFilter(prefix="A")) == await keys(one, HeldFilter(state="approved")) == []
-        page = await one.held_deletes(HeldFilter(), limit=2)
-        rest = await one.held_deletes(HeldFilter(), page.cursor, 2)
+        page = await one.list_held_deletes(HeldFilter(), limit=2)
+        rest = await one.list_held_deletes(HeldFilter(), page.cursor, 2)
         assert [held.source.key for held in (*page.items, *rest.items)] == ["b", "a/2", "a/1"]
         assert rest.cursor == ""
 
@@ -58,11 +58,11 @@ class HeldCases(Cases):
         assert await one.approve_deletes(HeldFilter(), [held[2].id, held[0].id]) == 2
         assert await one.approve_deletes(HeldFilter(prefix="d")) == 1
         assert await one.approve_deletes(HeldFilter(prefix="d")) == 0
-        found = await two.approved_deletes(2)
+        found = await two.list_approved_deletes(2)
         assert [each.source.key for each in found] == ["a", "c"]
         assert all(abs((each.decided_at or 0.0) - harness.now()) < 5 for each in found)
         assert await two.forget_deletes([each.id for each in found]) == 2
-        assert [each.source.key for each in await one.approved_deletes(10)] == ["d"]
+        assert [each.source.key for each in await one.list_approved_deletes(10)] == ["d"]
         assert await keys(one) == ["b"]
 
     async def test_rejected_ones_are_remembered_until_they_are_forgotten(self, one: Ledger) -> None:
@@ -71,9 +71,9 @@ class HeldCases(Cases):
         await one.hold_deletes([held])
         assert await one.reject_deletes(HeldFilter()) == 1
         assert await one.hold_deletes([held]) == 0
-        assert (await keys(one), await one.held_counts()) == ([], [])
+        assert (await keys(one), await one.count_held_deletes()) == ([], [])
         assert await keys(one, HeldFilter(state="rejected")) == ["a"]
-        assert await one.known_deletes([held.id]) == {held.id}
+        assert await one.find_held_deletes([held.id]) == {held.id}
         assert await one.approve_deletes(HeldFilter(state="rejected"), [held.id]) == 1
         assert await one.forget_deletes([held.id]) == 1
         assert await one.forget_deletes([held.id]) == 0
@@ -83,14 +83,14 @@ class HeldCases(Cases):
         self, one: Ledger, two: Ledger
     ) -> None:
         """Of that source, and for no other reason."""
-        assert await one.identity("file://bucket-in") == ""
+        assert await one.get_identity("file://bucket-in") == ""
         for store in ("in", "other"):
-            await one.identify(f"file://bucket-{store}", f"disk {store}")
-        await one.identify("file://bucket-in", "disk 2")
-        assert await two.identity("file://bucket-in") == "disk 2"
+            await one.set_identity(f"file://bucket-{store}", f"disk {store}")
+        await one.set_identity("file://bucket-in", "disk 2")
+        assert await two.get_identity("file://bucket-in") == "disk 2"
         await one.hold_deletes([missing("a"), missing("b", reason="replaced")])
         await one.approve_deletes(HeldFilter(prefix="a"))
-        assert await two.identity("file://bucket-in") == "disk 2"
+        assert await two.get_identity("file://bucket-in") == "disk 2"
         await one.reject_deletes(HeldFilter())
-        assert await two.identity("file://bucket-in") == ""
-        assert await two.identity("file://bucket-other") == "disk other"
+        assert await two.get_identity("file://bucket-in") == ""
+        assert await two.get_identity("file://bucket-other") == "disk other"

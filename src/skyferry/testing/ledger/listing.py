@@ -17,28 +17,28 @@ class ListingCases(Cases):
 
     async def test_counts_are_by_state(self, one: Ledger, two: Ledger) -> None:
         """Every state is there, whoever moved the transfers."""
-        assert await one.counts() == dict.fromkeys(State, 0)
+        assert await one.count_transfers() == dict.fromkeys(State, 0)
         for number, state in enumerate(State):
             for ledger in (one, two)[: 1 + number % 2]:
                 await bring(ledger, transfer(f"{state}-{ledger.owner}"), state)
-        assert await two.counts() == {state: 1 + number % 2 for number, state in enumerate(State)}
+        assert await two.count_transfers() == {state: 1 + number % 2 for number, state in enumerate(State)}
 
     async def test_the_first_known_of_what_is_not_settled(self, one: Ledger, two: Ledger) -> None:
         """By route, whoever holds it; what is settled does not count, a redriven letter does."""
-        assert await one.oldest_unsettled() == {}
+        assert await one.find_oldest_unsettled() == {}
         times = dict(zip(State, (5.0, 3.5, 1.0, 1.0, 1.0, 1.0), strict=True))
         for state, at in times.items():
             await bring(one, replace(transfer(state), occurred_at=at), state)
         await bring(one, replace(transfer("later"), occurred_at=2.0), State.CLAIMED)
         await bring(one, replace(transfer("other", route="b"), occurred_at=9.25), State.RETRY)
-        assert await two.oldest_unsettled() == {"route": 5.0, "b": 9.25}
+        assert await two.find_oldest_unsettled() == {"route": 5.0, "b": 9.25}
         await finish(one, transfer(State.RETRY))
         await one.settle([Settlement(c, Skipped("gone")) for c in await claim(one, transfer(State.CLAIMED))])
-        assert await two.oldest_unsettled() == {"route": 2.0, "b": 9.25}
+        assert await two.find_oldest_unsettled() == {"route": 2.0, "b": 9.25}
         await bring(one, replace(transfer("died", route="c"), occurred_at=7.5), State.DEAD)
-        assert "c" not in await two.oldest_unsettled()
+        assert "c" not in await two.find_oldest_unsettled()
         await one.redrive(ALL, [transfer("died").id])
-        assert (await two.oldest_unsettled())["c"] == 7.5
+        assert (await two.find_oldest_unsettled())["c"] == 7.5
 
     async def test_a_transfer_is_listed_as_it_was_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
         """All of it; without its failures, which only `transfer` tells."""
@@ -47,13 +47,13 @@ class ListingCases(Cases):
         await finish(one, t, Retry(0.0, failure()))
         await harness.pass_time(3)
         await finish(one, t)
-        (row,) = (await one.transfers(ALL)).items
+        (row,) = (await one.list_transfers(ALL)).items
         assert (row.transfer, row.state, row.attempts, row.failures) == (t, State.DONE, 2, ())
         assert row.receipt is not None
         assert row.created_at == pytest.approx(start, abs=1.0)
         assert row.updated_at - row.created_at == pytest.approx(3.0, abs=1.0)
-        assert await one.transfer("no such id") is None
-        assert await one.transfer(transfer("other").id) is None
+        assert await one.get_transfer("no such id") is None
+        assert await one.get_transfer(transfer("other").id) is None
 
     async def test_the_newest_come_first(self, one: Ledger, harness: LedgerHarness) -> None:
         """By their last change; of the same moment, the last created."""
@@ -63,7 +63,7 @@ class ListingCases(Cases):
         await claim(one, young, transfer("c"), transfer("d"))
         await harness.pass_time(1)
         await finish(one, old)
-        order = [row.transfer.id for row in (await one.transfers(ALL)).items]
+        order = [row.transfer.id for row in (await one.list_transfers(ALL)).items]
         assert order == [transfer(name).id for name in ("old", "d", "c", "young")]
 
     @pytest.mark.parametrize("where", [ALL, Filter(state=State.CLAIMED), Filter(key_prefix="key/")], ids=repr)
@@ -74,30 +74,30 @@ class ListingCases(Cases):
             await claim(one, transfer(name))
             if name > "04":
                 await harness.pass_time(1)
-        page = await one.transfers(where, limit=3)
+        page = await one.list_transfers(where, limit=3)
         seen = [row.transfer for row in page.items]
         while page.cursor:
             await harness.pass_time(1)
             await claim(one, transfer(f"new-{len(seen)}"))
-            page = await one.transfers(where, page.cursor, 3)
+            page = await one.list_transfers(where, page.cursor, 3)
             seen += [row.transfer for row in page.items]
         assert seen == [transfer(name) for name in reversed(names)]
 
     async def test_the_last_page_says_so(self, one: Ledger) -> None:
         """Also when it is full, and when there is nothing."""
-        assert (await one.transfers(ALL)).cursor == ""
+        assert (await one.list_transfers(ALL)).cursor == ""
         await claim(one, *(transfer(f"{n}") for n in range(4)))
-        assert (await one.transfers(ALL, limit=4)).cursor == ""
-        page = await one.transfers(ALL, limit=3)
-        assert len((await one.transfers(ALL, page.cursor, 3)).items) == 1
+        assert (await one.list_transfers(ALL, limit=4)).cursor == ""
+        page = await one.list_transfers(ALL, limit=3)
+        assert len((await one.list_transfers(ALL, page.cursor, 3)).items) == 1
 
     @pytest.mark.parametrize("cursor", ["x", "1", "-", "\u00e9.1", "1.2.3"])
     async def test_a_strange_cursor_is_refused(self, one: Ledger, cursor: str) -> None:
         """It leads nowhere."""
         with pytest.raises(NotFound):
-            await one.transfers(ALL, cursor)
+            await one.list_transfers(ALL, cursor)
         with pytest.raises(NotFound):
-            await one.dead_letters(ALL, cursor)
+            await one.list_dead_letters(ALL, cursor)
 
     async def test_filters_choose_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
         """Everything given must match."""
@@ -124,7 +124,7 @@ class ListingCases(Cases):
             (Filter(State.RETRY, "route-1", "b/", "from/b/1", "throttled", start, start + 99), 1),
             (Filter(State.RETRY, "route-0", "b/", "from/b/1", "throttled", start, start + 99), 0),
         ):
-            found = [row.transfer.id for row in (await one.transfers(where)).items]
+            found = [row.transfer.id for row in (await one.list_transfers(where)).items]
             assert len(found) == len(set(found)) == count, where
 
     @pytest.mark.parametrize("prefix", ["\ud7ff", "z\U0010ffff", "\U0010ffff", "%", "_", "a\0", "'"], ids=ascii)
@@ -132,5 +132,5 @@ class ListingCases(Cases):
         """Whatever characters they are of."""
         keys = [prefix, prefix + "x", prefix + "\U0010ffff", "zz", "a", "b"]
         await claim(one, *(transfer(key, key) for key in keys))
-        found = {row.transfer.key for row in (await one.transfers(Filter(key_prefix=prefix))).items}
+        found = {row.transfer.key for row in (await one.list_transfers(Filter(key_prefix=prefix))).items}
         assert found == set(keys[:3])

@@ -23,29 +23,31 @@ class RefusalCases(Cases):
         newer = replace(
             FIRST, event_id="event-2", change=Change.DELETED, at=FIRST.at + 2, rules=(("", "x"), ("r", "y"))
         )
-        await one.refuse([FIRST, other_key])
-        await two.refuse([elsewhere, newer])
-        assert await one.refusals(SOURCE.key) == [newer, elsewhere]
-        assert await one.refusals("b") == [other_key]
-        assert await one.refusals("nothing") == []
+        await one.add_refusals([FIRST, other_key])
+        await two.add_refusals([elsewhere, newer])
+        assert await one.list_refusals(SOURCE.key) == [newer, elsewhere]
+        assert await one.list_refusals("b") == [other_key]
+        assert await one.list_refusals("nothing") == []
 
     async def test_refusals_are_pruned(self, one: Ledger, harness: LedgerHarness) -> None:
         """After the transfers, and so many at once."""
         await finish(one, transfer("t"))
         now = harness.now()
-        await one.refuse([replace(FIRST, source=replace(SOURCE, key=f"{n}"), at=now + n) for n in range(3)])
+        await one.add_refusals([replace(FIRST, source=replace(SOURCE, key=f"{n}"), at=now + n) for n in range(3)])
         await harness.pass_time(10)
         assert [await one.prune(now + 2, 1) for _ in range(4)] == [1, 1, 1, 0]
-        assert [bool(await one.refusals(f"{n}")) for n in range(3)] == [False, False, True]
+        assert [bool(await one.list_refusals(f"{n}")) for n in range(3)] == [False, False, True]
 
     async def test_letters_of_unknown_buckets_are_grouped(self, one: Ledger) -> None:
         """By bucket, the largest group first; no other letters are among them."""
-        await one.bury([UNROUTED, replace(UNROUTED, id="u2", source="aws_s3://nc/k/2")])
-        await one.bury([replace(UNROUTED, id="u3", source="file://b/k"), replace(UNROUTED, id="x", reason="x")])
-        assert await one.unrouted() == [("aws_s3://nc", 2), ("file://b", 1)]
-        assert await one.unrouted(1) == [("aws_s3://nc", 2)]
+        await one.add_dead_letters([UNROUTED, replace(UNROUTED, id="u2", source="aws_s3://nc/k/2")])
+        await one.add_dead_letters(
+            [replace(UNROUTED, id="u3", source="file://b/k"), replace(UNROUTED, id="x", reason="x")]
+        )
+        assert await one.count_unrouted() == [("aws_s3://nc", 2), ("file://b", 1)]
+        assert await one.count_unrouted(1) == [("aws_s3://nc", 2)]
         await one.discard(ALL, ["u1", "u2"])
-        assert await one.unrouted() == [("file://b", 1)]
+        assert await one.count_unrouted() == [("file://b", 1)]
 
     async def test_what_ended_without_its_route_can_be_claimed_by_who_has_it(self, one: Ledger, two: Ledger) -> None:
         """So that workers of two configurations do not lose what one of them ended."""
@@ -53,5 +55,5 @@ class RefusalCases(Cases):
         await finish(one, t, Skipped("no_route"))
         (held,) = await claim(two, t)
         assert await settle(two, held, done(held))
-        assert (await one.counts())[State.DONE] == 1
-        assert (await one.counts())[State.SKIPPED] == 0
+        assert (await one.count_transfers())[State.DONE] == 1
+        assert (await one.count_transfers())[State.SKIPPED] == 0

@@ -35,16 +35,16 @@ class SettlementCases(Cases):
         assert await settle(one, held, outcome)
         assert not await settle(one, held, outcome)
         assert not await settle(one, held, Released(0.0))
-        row = await one.transfer(T.id)
+        row = await one.get_transfer(T.id)
         assert row is not None
         assert (row.state, row.receipt, row.attempts) == (State.DONE, outcome.receipt, 1)
-        assert await one.placements("to", ["nothing", T.key]) == [None, outcome.placement]
+        assert await one.get_placements("to", ["nothing", T.key]) == [None, outcome.placement]
 
     async def test_twice_in_one_batch_is_recorded_once(self, one: Ledger) -> None:
         """The first counts."""
         (held,) = await claim(one, T)
         assert await one.settle([Settlement(held, done(held)), Settlement(held, dead())]) == [True, False]
-        assert (await one.dead_letters(ALL)).items == []
+        assert (await one.list_dead_letters(ALL)).items == []
 
     async def test_an_old_fence_records_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
         """Not the outcome, not the placement, not the letter; and it does not free the key of the new owner."""
@@ -53,13 +53,13 @@ class SettlementCases(Cases):
             await harness.pass_time(LEASE + 1)
             (new,) = await claim(two, old.transfer)
             assert not await settle(one, old, outcome(old))
-            row = await one.transfer(old.transfer.id)
+            row = await one.get_transfer(old.transfer.id)
             assert row is not None
             assert (row.state, row.failures, row.receipt) == (State.CLAIMED, (), None)
             assert [type(answer) for answer in await one.claim([old.transfer])] == [Wait]
             assert await settle(two, new, done(new))
             assert not await settle(one, old, outcome(old))
-        assert (await one.dead_letters(ALL)).items == []
+        assert (await one.list_dead_letters(ALL)).items == []
 
     async def test_answers_are_in_order(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
         """Old and current fences in one batch."""
@@ -101,7 +101,7 @@ class SettlementCases(Cases):
         first, second = await claim(one, T, transfer("b", key=T.key))
         batch = [Settlement(first, done(first, NEW), last=False), Settlement(second, done(second, TIME))]
         assert await one.settle(batch) == [True, True]
-        (placed,) = await one.placements("to", [T.key])
+        (placed,) = await one.get_placements("to", [T.key])
         assert placed is not None
         assert (set(placed.positions), placed.transfer_id) == ({NEW, TIME}, second.transfer.id)
 
@@ -113,14 +113,14 @@ class SettlementCases(Cases):
             one, transfer("c", key=T.key, source_key="elsewhere"), Skipped("superseded", (Position("x", "1"),))
         )
         assert await self._positions(one) == {NEW, TIME}
-        (placed,) = await one.placements("to", [T.key])
+        (placed,) = await one.get_placements("to", [T.key])
         assert placed is not None
         assert placed.deleted
 
     async def test_skipped_places_nothing(self, one: Ledger) -> None:
         """Where nothing was; but it is settled, with its reason."""
         await finish(one, T, Skipped("gone", (NEW,)))
-        assert await one.placements("to", [T.key]) == [None]
+        assert await one.get_placements("to", [T.key]) == [None]
         assert await one.claim([T]) == [Settled(T.id, State.SKIPPED, "gone")]
 
     async def test_attempts_are_burned_failures(self, one: Ledger) -> None:
@@ -133,7 +133,7 @@ class SettlementCases(Cases):
             await finish(one, T, Released(0.0))
         (held,) = await claim(one, T)
         assert held.attempt == 3
-        row = await one.transfer(T.id)
+        row = await one.get_transfer(T.id)
         assert row is not None
         assert row.failures == tuple(story)
 
@@ -141,7 +141,7 @@ class SettlementCases(Cases):
         """Its reason is the kind of the last failure."""
         at = harness.now() + 5.5
         await finish(one, T, Retry(at, failure()))
-        row = await one.transfer(T.id)
+        row = await one.get_transfer(T.id)
         assert row is not None
         assert (row.state, row.reason, row.due_at, row.attempts) == (State.RETRY, "throttled", at, 1)
 
@@ -150,7 +150,7 @@ class SettlementCases(Cases):
         await finish(one, T, Retry(0.0, failure()))
         outcome = dead()
         await finish(one, T, outcome)
-        letter = await one.dead_letter(T.id)
+        letter = await one.get_dead_letter(T.id)
         assert letter is not None
         assert (letter.body, letter.attributes) == (outcome.body, outcome.attributes)
         assert (letter.reason, letter.message, letter.hint) == (
@@ -172,12 +172,12 @@ class SettlementCases(Cases):
         await self._done(one, transfer("gone", key="gone"), deleted=True)
         foreign = replace(transfer("foreign", key="foreign"), source=replace(T.source, bucket="other"))
         await self._done(one, foreign)
-        assert [placed.key async for placed in one.placed("to", "source")] == keys
-        assert [placed.key async for placed in one.placed("to", "source", "n/2000")] == [
+        assert [placed.key async for placed in one.list_placements("to", "source")] == keys
+        assert [placed.key async for placed in one.list_placements("to", "source", "n/2000")] == [
             k for k in keys if k > "n/2000"
         ]
-        assert [placed.key async for placed in one.placed("to", "other")] == ["foreign"]
-        assert [placed.key async for placed in one.placed("from", "source")] == []
+        assert [placed.key async for placed in one.list_placements("to", "other")] == ["foreign"]
+        assert [placed.key async for placed in one.list_placements("from", "source")] == []
 
     async def test_pruning_forgets_settled_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
         """Old ones, at most so many at a time, the oldest first; placements and dead letters stay."""
@@ -191,12 +191,12 @@ class SettlementCases(Cases):
         await finish(one, transfer("young"))
         before = harness.now() - 5
         assert [await one.prune(before, 1) for _ in range(3)] == [1, 1, 0]
-        assert await one.transfer(T.id) is None
-        assert await one.dead_letter(transfer("dead").id) is not None
-        assert await one.placements("to", [T.key]) != [None]
-        left = {row.transfer.id for row in (await one.transfers(Filter())).items}
+        assert await one.get_transfer(T.id) is None
+        assert await one.get_dead_letter(transfer("dead").id) is not None
+        assert await one.get_placements("to", [T.key]) != [None]
+        left = {row.transfer.id for row in (await one.list_transfers(Filter())).items}
         assert left == {transfer(name).id for name in ("dead", "retry", "claimed", "young")}
-        assert sum((await one.counts()).values()) == 4
+        assert sum((await one.count_transfers()).values()) == 4
         await claim(one, T)
 
     async def _done(self, ledger: Ledger, t: Transfer, *positions: Position, deleted: bool = False) -> None:
@@ -204,7 +204,7 @@ class SettlementCases(Cases):
         assert await settle(ledger, held, done(held, *positions, deleted=deleted))
 
     async def _positions(self, ledger: Ledger) -> set[Position]:
-        (placed,) = await ledger.placements("to", [T.key])
+        (placed,) = await ledger.get_placements("to", [T.key])
         assert placed is not None
         return set(placed.positions)
 
@@ -218,7 +218,7 @@ class SettlementCases(Cases):
         (again,) = await claim(one, there)
         assert again.placement is None
         await settle(one, again, Skipped("superseded", (NEW,)))
-        assert (await one.placements("to", [T.key]))[0] == replace(copied.placement, identity="s3 here")
+        assert (await one.get_placements("to", [T.key]))[0] == replace(copied.placement, identity="s3 here")
         (again,) = await claim(one, there)
         copied = done(again, NEW)
         await settle(one, again, replace(copied, placement=replace(copied.placement, identity="s3 there")))

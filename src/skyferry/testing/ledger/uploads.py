@@ -22,13 +22,13 @@ def progress(held: Claim, *numbers: int, name: str = "upload/1?x", tag: str = '"
 
 async def save(ledger: Ledger, held: Claim, what: Progress) -> bool:
     """One save."""
-    (saved,) = await ledger.save([(held, what)])
+    (saved,) = await ledger.save_progress([(held, what)])
     return saved
 
 
 async def listed(ledger: Ledger) -> list[str]:
     """The ids of all that are open."""
-    return [each.upload.id async for each in ledger.open_uploads()]
+    return [each.upload.id async for each in ledger.list_uploads()]
 
 
 class UploadCases(Cases):
@@ -52,7 +52,7 @@ class UploadCases(Cases):
     async def test_of_a_part_sent_again_the_last_counts(self, one: Ledger) -> None:
         """Its tag may be another; the others stay."""
         (held,) = await claim(one, T)
-        await one.save([(held, progress(held, 1, 2)), (held, progress(held, 2, tag="again"))])
+        await one.save_progress([(held, progress(held, 1, 2)), (held, progress(held, 2, tag="again"))])
         (found,) = (await claim(one, T))[0].uploads
         assert found.parts == (*progress(held, 1).parts, *progress(held, 2, tag="again").parts)
 
@@ -69,7 +69,9 @@ class UploadCases(Cases):
         await save(one, old, progress(old, 1))
         await harness.pass_time(LEASE + 1)
         await claim(two, T)
-        answers = await one.save([(old, progress(old, 2)), (kept, progress(kept, 1)), (old, progress(old, name="new"))])
+        answers = await one.save_progress(
+            [(old, progress(old, 2)), (kept, progress(kept, 1)), (old, progress(old, name="new"))]
+        )
         assert answers == [False, True, False]
         (found,) = (await claim(two, T))[0].uploads
         assert found.parts == progress(old, 1).parts
@@ -111,7 +113,7 @@ class UploadCases(Cases):
         await one.discard(ALL, [T.id])
         await harness.pass_time(10)
         await one.prune(harness.now())
-        assert await one.transfer(T.id) is None
+        assert await one.get_transfer(T.id) is None
         assert await listed(one) == ["upload/1?x"]
         await bring(one, T, State.CLAIMED)
 
@@ -119,14 +121,14 @@ class UploadCases(Cases):
         """However many, the longest untouched first, without their parts."""
         held, other = await claim(one, T, transfer("other"))
         names = [f"{number:04}" for number in range(2100)]
-        await one.save([(held, progress(held, 1, 2, name=name)) for name in names])
+        await one.save_progress([(held, progress(held, 1, 2, name=name)) for name in names])
         await harness.pass_time(1)
         await save(one, other, progress(other, name="young"))
         await harness.pass_time(1)
         await save(one, held, progress(held, 3, name="0007"))
         names.remove("0007")
         assert await listed(two) == [*names, "young", "0007"]
-        found = [each async for each in two.open_uploads()]
+        found = [each async for each in two.list_uploads()]
         assert replace(found[-1], saved_at=0.0) == progress(held, name="0007")
         assert replace(found[-2], saved_at=0.0) == progress(other, name="young")
 

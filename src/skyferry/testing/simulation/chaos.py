@@ -41,7 +41,7 @@ class Chaos:
 
     def __getattr__(self, name: str) -> Any:
         inner = getattr(self._port, name)
-        if not callable(inner) or name in ("list", "uploads", "open_uploads"):
+        if not callable(inner) or name in ("list", "uploads", "list_uploads"):
             return inner
 
         async def call(*args: Any, **kwargs: Any) -> Any:

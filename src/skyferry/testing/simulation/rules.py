@@ -47,8 +47,8 @@ class Rules:
         """Rule 1: at this moment every transfer of the message is settled, or in the dead letters."""
         for message in messages:
             for transfer_id in self.expected.get(message.id, []):
-                row = await self._ledger.transfer(transfer_id)
-                redriven = await self._ledger.dead_letter(transfer_id)  # then the ledger itself hands it out again
+                row = await self._ledger.get_transfer(transfer_id)
+                redriven = await self._ledger.get_dead_letter(transfer_id)  # then the ledger itself hands it out again
                 if row is None or not (row.state.settled or redriven):
                     self.breach(
                         1, f"message {message.id} acked while {transfer_id} is {row.state if row else 'unknown'}"
@@ -58,7 +58,7 @@ class Rules:
             self.acked.add(message.id)
 
     async def _check_letter(self, message: Message) -> None:
-        letters = (await self._ledger.dead_letters(Filter(), limit=1000)).items
+        letters = (await self._ledger.list_dead_letters(Filter(), limit=1000)).items
         if not any(letter.body == message.body for letter in letters):
             self.breach(1, f"message {message.id} was no event and vanished")
 
@@ -103,7 +103,7 @@ class Rules:
             if message_id not in self.acked:
                 self.breach(1, f"message {message_id} was never acked")
         await self._same_everywhere(allowed_dead)
-        letters: list[DeadLetter] = (await self._ledger.dead_letters(Filter(), limit=1000)).items
+        letters: list[DeadLetter] = (await self._ledger.list_dead_letters(Filter(), limit=1000)).items
         for letter in letters:
             if letter.route and letter.key not in allowed_dead:
                 self.breach(6, f"{letter.key} is a dead letter: {letter.reason} {letter.message}")
@@ -123,7 +123,7 @@ class Rules:
         stores = {"destination": self._destination}
         await gc.abort_abandoned_uploads(self._ledger, stores, 0.0, self._clock)
         left = [upload.key async for upload in self._destination.uploads()]
-        left += [progress.upload.key async for progress in self._ledger.open_uploads()]
+        left += [progress.upload.key async for progress in self._ledger.list_uploads()]
         for key in left:
             self.breach(5, f"an upload to {key} is left")
 

@@ -26,7 +26,8 @@ from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
-from skyferry.ledgers.memory.ledger import MemoryLedger, MemoryState
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
 from skyferry.ports.decorators import START_UPLOAD, WRITE, Operation, StoreDecorator

@@ -52,8 +52,8 @@ def test_a_whole_ledger_is_whole_while_it_is_open(filled: Cli) -> None:
     [
         ("DELETE FROM details WHERE serial = 1", "1 transfers have no details"),
         ("DELETE FROM places", "transfers have no destination key"),
-        ("UPDATE counters SET value = 7 WHERE name = 'state 2'", "1 transfers are done, and 7 were counted"),
-        ("DROP TABLE letters; DROP TABLE transfers", "it is no ledger"),
+        ("UPDATE counters SET value = 7 WHERE name = 'state 2'", "1 transfers are done, but 7 were counted"),
+        ("DROP TABLE letters; DROP TABLE transfers", "it is not a ledger"),
     ],
 )
 def test_tables_that_disagree_are_found(filled: Cli, damage: str, said: str) -> None:
@@ -106,7 +106,7 @@ def test_a_backup_is_whole_and_private_and_replaces_nothing(filled: Cli) -> None
     assert (copy.stat().st_size, copy.stat().st_mode & 0o777) == (size, 0o600)
     again = filled("ledger", "backup", "copy.db")
     assert again.code == 1
-    assert "there is such a file already" in again.err
+    assert "the file exists" in again.err
     before = filled("transfers", "--json").json()
     os.replace(copy, LEDGER)
     assert filled("transfers", "--json").json() == before

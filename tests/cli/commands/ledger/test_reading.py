@@ -170,8 +170,10 @@ def test_explain_tells_the_rule_that_refused_an_event(filled: Cli) -> None:
 
     async def refuse() -> None:
         ledger = SqliteLedger(Path("skyferry-data", "ledger.db"), "test", SystemClock())
-        await ledger.refuse([replace(FIRST, source=replace(FIRST.source, provider=Provider.FILE, bucket="source"))])
-        await ledger.bury([UNROUTED])
+        await ledger.add_refusals(
+            [replace(FIRST, source=replace(FIRST.source, provider=Provider.FILE, bucket="source"))]
+        )
+        await ledger.add_dead_letters([UNROUTED])
         await ledger.close()
 
     asyncio.run(refuse())

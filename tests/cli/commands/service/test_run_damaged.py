@@ -13,7 +13,7 @@ from skyferry.testing.clock import ManualClock
 class Damaged(MemoryLedger):
     """Cannot be read any more."""
 
-    async def causes(self) -> list[tuple[str, str, int]]:
+    async def count_dead_letters(self) -> list[tuple[str, str, int]]:
         raise LedgerDamaged
 
 

@@ -71,7 +71,11 @@ def list_(
     where = Filter(None, route, prefix, source_key, reason, moment(since), moment(until))
 
     async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
-        return await ledger.causes(), await ledger.unrouted(), await ledger.dead_letters(where, cursor, limit)
+        return (
+            await ledger.count_dead_letters(),
+            await ledger.count_unrouted(),
+            await ledger.list_dead_letters(where, cursor, limit),
+        )
 
     causes, buckets, page = _with_ledger(config, workspace, ask)
     if json:
@@ -98,7 +102,7 @@ def show(
     """
 
     async def ask(ledger: Ledger) -> DeadLetter:
-        if (found := await ledger.dead_letter(letter_id)) is None:
+        if (found := await ledger.get_dead_letter(letter_id)) is None:
             raise NotFound(
                 "there is no such dead letter", where=letter_id, hint="`skyferry dead-letters list` tells which"
             )

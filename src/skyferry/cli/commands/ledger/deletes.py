@@ -71,7 +71,7 @@ def list_(
     where = HeldFilter(state.value, store, route, reason.value if reason else "", prefix)
 
     async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], Page[HeldDelete]]:
-        return await ledger.held_counts(), await ledger.held_deletes(where, cursor, limit)
+        return await ledger.count_held_deletes(), await ledger.list_held_deletes(where, cursor, limit)
 
     counts, page = _with_ledger(config, workspace, ask)
     if json:

@@ -75,10 +75,12 @@ async def _load_history(settings: Settings, wanted: list[Sought], limit: int) ->
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}
         others, here = await find_moved_stores(ledger, settings), identify_stores(settings)
-        held = [(await ledger.placements(store, [name]))[0] for store, name in sorted(places)]
-        letters = [await ledger.dead_letter(row.transfer.id) for row in found]
+        held = [(await ledger.get_placements(store, [name]))[0] for store, name in sorted(places)]
+        letters = [await ledger.get_dead_letter(row.transfer.id) for row in found]
         letters += [each for one in wanted for each in await _load_letters(ledger, one, limit)]
-        refusals = [each for one in wanted for each in await ledger.refusals(one.key) if one.is_at(*_get_source(each))]
+        refusals = [
+            each for one in wanted for each in await ledger.list_refusals(one.key) if one.is_at(*_get_source(each))
+        ]
     unique = {each.id: each for each in letters if each is not None}
     now: list[Placement] = []
     elsewhere: list[Placement] = []
@@ -97,13 +99,13 @@ async def _load_transfers(
     rows: dict[str, TransferRow] = {}
     for key in dict.fromkeys(each.key for each in wanted):
         for where in (Filter(source_key=key), Filter(key_prefix=key)):
-            for row in (await ledger.transfers(where, limit=limit)).items:
+            for row in (await ledger.list_transfers(where, limit=limit)).items:
                 t = row.transfer
                 source = t.source.provider, t.source.bucket
                 if any(s.is_at(source, t.source.key) or _is_destination(s, ends.get(t.store), t.key) for s in wanted):
                     rows[t.id] = row
     newest = sorted(rows.values(), key=lambda row: row.updated_at)[-limit:]
-    whole = [await ledger.transfer(row.transfer.id) for row in newest]
+    whole = [await ledger.get_transfer(row.transfer.id) for row in newest]
     return [row for row in whole if row is not None]
 
 
@@ -113,7 +115,7 @@ def _is_destination(one: Sought, end: tuple[Provider, str] | None, key: str) -> 
 
 async def _load_letters(ledger: Ledger, one: Sought, limit: int) -> list[DeadLetter]:
     """Return the dead letters of events that became no transfer."""
-    page = await ledger.dead_letters(Filter(source_key=one.key), limit=limit)
+    page = await ledger.list_dead_letters(Filter(source_key=one.key), limit=limit)
     source = "" if one.bucket is None else f"{one.bucket[0]}://{one.bucket[1]}/{one.key}"
     return [letter for letter in page.items if not source or letter.source == source]
 

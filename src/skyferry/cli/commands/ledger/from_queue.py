@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from skyferry.cli import resources
 from skyferry.errors import ConfigError
-from skyferry.ledgers.rules import source_key
 from skyferry.ports import Filter, Message, Outgoing, letter_attributes
+from skyferry.ports.ledger.dead_letters import parse_source_key
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -55,13 +55,13 @@ class Sender:
 
 def matches(message: Message, where: Filter, ids: Collection[str] | None) -> bool:
     """Whether it is to be redriven, by what its attributes say of the letter."""
-    died, told = letter_attributes.death(message.attributes), dict(message.attributes)
+    died, told = letter_attributes.parse_reference(message.attributes), dict(message.attributes)
     return (
         died is not None
         and (not ids or died.id in ids)
         and (not where.route or told.get(letter_attributes.ROUTE) == where.route)
         and (not where.reason or told.get(letter_attributes.REASON) == where.reason)
-        and (not where.source_key or source_key(told.get(letter_attributes.SOURCE, "")) == where.source_key)
+        and (not where.source_key or parse_source_key(told.get(letter_attributes.SOURCE, "")) == where.source_key)
         and (where.since is None or died.at >= where.since)
         and (where.until is None or died.at < where.until)
     )

@@ -61,7 +61,7 @@ def transfers(
 
 async def _one(config: Path | None, workspace: Path | None, transfer_id: str) -> TransferRow:
     async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
-        if (row := await ledger.transfer(transfer_id)) is None:
+        if (row := await ledger.get_transfer(transfer_id)) is None:
             raise NotFound(
                 "there is no such transfer", where=transfer_id, hint="settled ones are forgotten after ledger.retention"
             )
@@ -72,7 +72,7 @@ async def _page(
     config: Path | None, workspace: Path | None, where: Filter, cursor: str, limit: int
 ) -> Page[TransferRow]:
     async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
-        return await ledger.transfers(where, cursor, limit)
+        return await ledger.list_transfers(where, cursor, limit)
 
 
 def _show_one(row: TransferRow, json: bool) -> None:

@@ -86,7 +86,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
 async def _letters(ledger: Ledger, *, drained: bool) -> int:
     """Count the dead letters; 0 where a ledger that fails must not change how a drain ends. Raises LedgerError otherwise."""
     try:
-        return sum(count for _, _, count in await ledger.causes())
+        return sum(count for _, _, count in await ledger.count_dead_letters())
     except LedgerError:
         if not drained:
             raise

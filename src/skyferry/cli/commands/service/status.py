@@ -12,7 +12,7 @@ from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
 from skyferry.cli.render import output
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError, SkyferryError
-from skyferry.ports.ledger.held_deletes import by_store
+from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.status import describe_unrouted
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ async def _look(settings: Settings) -> dict[str, Any]:
     from skyferry.server.models import DepthView
 
     async with resources.opened_ledger(settings) as ledger:
-        counts = await ledger.counts()
-        letters = sum(count for _, _, count in await ledger.causes())
-        buckets, held = dict(await ledger.unrouted()), by_store(await ledger.held_counts())
-        now, first = SystemClock().time(), await ledger.oldest_unsettled()
+        counts = await ledger.count_transfers()
+        letters = sum(count for _, _, count in await ledger.count_dead_letters())
+        buckets, held = dict(await ledger.count_unrouted()), sum_by_store(await ledger.count_held_deletes())
+        now, first = SystemClock().time(), await ledger.find_oldest_unsettled()
     oldest = {route.name: max(0.0, now - first.pop(route.name, now)) for route in settings.routes}
     oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are not configured any more
     queues, unknown = {}, {}

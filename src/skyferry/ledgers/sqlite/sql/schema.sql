@@ -1,18 +1,18 @@
--- Times are integers, 2^-22 seconds since 1970. What only people and the engine read is JSON in a column of its own table:
--- rows that change stay small, and rows that are large are only ever appended.
+-- Times are integers, in units of 2^-22 seconds since 1970. Values that no statement compares are JSON in separate tables:
+-- rows that change stay small, and large rows are only appended.
 --
--- Writing a page that may be anywhere in a large file is what makes a large ledger slow. Claims and settlements find a transfer
--- by its destination key, whose number is given in the order of arrival, so a fresh transfer writes one such page: that of
--- its key, and if keys come in their order not even that. Everything else goes to the end of its table or index.
+-- Random page writes are what slows down a large file. Claims and settlements find a transfer by its destination, and
+-- destinations are numbered in order of arrival. So a fresh transfer writes one random page, that of its key; none if keys
+-- arrive in order. All other writes go to the end of a table or index.
 
 CREATE TABLE IF NOT EXISTS transfers (
-    serial INTEGER PRIMARY KEY,             -- in the order of creation, never used again
+    serial INTEGER PRIMARY KEY,             -- in order of creation, never reused
     id_high INTEGER NOT NULL,               -- the id's first 64 bits,
     id_low INTEGER NOT NULL,                -- and its last
-    place INTEGER NOT NULL,                 -- places.id
+    place INTEGER NOT NULL,                 -- the destination: places.id
     state INTEGER NOT NULL,                 -- see STATES
-    owner INTEGER NOT NULL,                 -- owners.id: who claimed it last
-    burned INTEGER NOT NULL DEFAULT 0,      -- failures that count
+    owner INTEGER NOT NULL,                 -- owners.id of the last claim
+    burned INTEGER NOT NULL DEFAULT 0,      -- counted failures
     lost INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
@@ -21,10 +21,10 @@ CREATE TABLE IF NOT EXISTS transfers (
     reason TEXT NOT NULL DEFAULT '',
     source_key TEXT                         -- where it differs from the destination key
 );
--- 64 bits of the id find the row; the rest is compared in it.
+-- The first 64 bits of the id find the row; the others are compared.
 CREATE INDEX IF NOT EXISTS transfers_by_place ON transfers (place, id_high);
--- People look transfers up by id alone, and can wait a millisecond: ids are random, so each 32,768 transfers are sorted on
--- their own, and a look-up searches one such part after the other.
+-- Look-ups by id alone may take a millisecond. Ids are random, so they are sorted within blocks of 32,768 transfers, and a
+-- look-up searches one block after the other.
 CREATE INDEX IF NOT EXISTS transfers_by_id ON transfers (serial >> 15, id_high);
 CREATE INDEX IF NOT EXISTS transfers_by_state ON transfers (state, updated_at);
 CREATE INDEX IF NOT EXISTS transfers_by_source ON transfers (source_key) WHERE source_key IS NOT NULL;
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS receipts (serial INTEGER PRIMARY KEY, receipt TEXT NO
 CREATE TABLE IF NOT EXISTS failures (id INTEGER PRIMARY KEY, serial INTEGER NOT NULL, failure TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS failures_by_transfer ON failures (serial);
 
--- Destination keys, numbered in the order in which they came.
+-- Destinations: keys in stores, numbered in order of arrival.
 CREATE TABLE IF NOT EXISTS places (id INTEGER PRIMARY KEY, key TEXT NOT NULL, store TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS places_by_key ON places (key, store);
 
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS placements (
     placement TEXT NOT NULL
 );
 
--- Only keys that somebody works on. Fences come from one counter, so none is needed to remember them.
+-- Leases on destinations. Fences come from one counter, so a freed lease leaves nothing to remember.
 CREATE TABLE IF NOT EXISTS leases (
     place INTEGER PRIMARY KEY,
     owner INTEGER NOT NULL,
@@ -52,33 +52,33 @@ CREATE TABLE IF NOT EXISTS leases (
     until INTEGER NOT NULL
 );
 
--- Every process that has the ledger open, under a number that is never used again.
+-- Processes that have the ledger open, by a number that is never reused.
 CREATE TABLE IF NOT EXISTS owners (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
 
 CREATE TABLE IF NOT EXISTS letters (
     serial INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    transfer INTEGER,                       -- transfers.serial; NULL where the message was no event
+    transfer INTEGER,                       -- transfers.serial; NULL for a message without an event
     at INTEGER NOT NULL,
     route TEXT NOT NULL,
     reason TEXT NOT NULL,
     key TEXT NOT NULL,
     source_key TEXT NOT NULL,
     redriven_at INTEGER,
-    hidden_until INTEGER,                   -- of a redriven one: leased, or not due yet
+    hidden_until INTEGER,                   -- of a redriven letter: end of its lease, or due time
     letter TEXT NOT NULL,
-    publish_at INTEGER DEFAULT 0,           -- leased for it until then; NULL = it was published
-    bucket TEXT                             -- provider://bucket, where no store of the configuration is that
+    publish_at INTEGER DEFAULT 0,           -- end of the lease to publish it; NULL = published
+    bucket TEXT                             -- provider://bucket, if no configured store is that bucket
 );
 CREATE INDEX IF NOT EXISTS letters_by_time ON letters (at);
 CREATE INDEX IF NOT EXISTS letters_by_cause ON letters (route, reason);
 CREATE INDEX IF NOT EXISTS letters_redriven ON letters (hidden_until) WHERE redriven_at IS NOT NULL;
 
--- Uploads under way, and the parts that their stores have taken.
+-- Open uploads, and the parts that their stores have.
 CREATE TABLE IF NOT EXISTS uploads (
     serial INTEGER PRIMARY KEY,
-    place INTEGER NOT NULL,                 -- places.id
-    upload TEXT NOT NULL,                   -- the id that its store gave it
+    place INTEGER NOT NULL,                 -- the destination: places.id
+    upload TEXT NOT NULL,                   -- the id given by its store
     saved_at INTEGER NOT NULL,
     progress TEXT NOT NULL
 );
@@ -104,6 +104,23 @@ CREATE TABLE IF NOT EXISTS refusals (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS refusals_by_time ON refusals (at);
 
--- "serial", "place" and "fence": the last one given. "state N": transfers in that state.
+-- Deletes that wait for a decision, and identities of sources.
+CREATE TABLE IF NOT EXISTS held_deletes (
+    serial INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,                -- of the object, see HeldDelete.id
+    state TEXT NOT NULL,                    -- held, approved, rejected
+    store TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    decided_at INTEGER,
+    provider TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    routes TEXT NOT NULL                    -- a JSON array of names
+);
+CREATE INDEX IF NOT EXISTS held_deletes_by_state ON held_deletes (state, store, reason);
+CREATE TABLE IF NOT EXISTS identities (source TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+
+-- "serial", "place" and "fence": the last number used. "state N": the number of transfers in that state.
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters (name, value) VALUES ('serial', 0), ('place', 0), ('fence', 0);

@@ -1,4 +1,4 @@
--- Uploads under way. There are few: large objects in hand, those that wait for another attempt, and what was left behind.
+-- Open uploads. There are few: large objects under way, those that wait for a retry, and abandoned ones.
 
 -- name: save_uploads
 INSERT INTO uploads (place, upload, saved_at, progress) VALUES :rows
@@ -10,7 +10,7 @@ INSERT OR REPLACE INTO parts (upload, number, part)
 SELECT u.serial, i.column3, i.column4 FROM (VALUES :rows) AS i
 JOIN uploads AS u ON u.place = i.column1 AND u.upload = i.column2
 
--- name: of_places
+-- name: of_destinations
 SELECT json_group_array(json_array(u.place, u.store, u.key, u.saved_at, u.progress, json((
     SELECT json_group_array(part) FROM (SELECT part FROM parts WHERE upload = u.serial ORDER BY number)
 ))))
@@ -29,6 +29,6 @@ SELECT json_group_array(json_array(serial, store, key, saved_at, progress)) FROM
 DELETE FROM uploads WHERE upload IN (SELECT value FROM json_each(:ids))
 AND place IN (SELECT id FROM places WHERE store = :store)
 
--- name: settled
+-- name: close_of_destinations
 -- place, upload
 DELETE FROM uploads WHERE (place, upload) IN (VALUES :rows)

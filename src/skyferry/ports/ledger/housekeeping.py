@@ -1,0 +1,64 @@
+"""Health, pruning and maintenance of a ledger."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from skyferry.frozen import dataclass
+
+if TYPE_CHECKING:
+    from skyferry.ports.ledger import Ledger
+
+
+class Housekeeping(Protocol):
+    """Upkeep of an open ledger."""
+
+    async def check_writable(self) -> None:
+        """Raise LedgerError if the ledger cannot be written."""
+
+    async def prune(self, before: float, limit: int = 1000) -> int:
+        """Forget settled transfers and refusals last updated before `before` (seconds since 1970), `limit` at most.
+
+        Return the count. Placements and dead letters stay.
+        """
+
+
+class Durable(Protocol):
+    """A ledger or a queue that outlives its processes, seen from outside: it is examined without being opened or created."""
+
+    where: str  # for people: the file, or the address without credentials
+
+    async def exists(self) -> bool:
+        """Return True if it has been created."""
+
+    async def find_damage(self, *, quick: bool = False) -> list[str]:
+        """Return one sentence per problem; [] = intact. A service may be using it. `quick` MAY skip slow comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of a ledger."""
+
+    file: Path
+    size: int  # bytes
+
+
+class LedgerMaintenance(Durable, Protocol):
+    """Commands on a ledger as a whole. An adapter offers it; an engine that forgets everything offers none."""
+
+    async def back_up(self, target: Path) -> Backup:
+        """Copy the ledger as of one moment, durably, into a new file, or into a new file in a folder.
+
+        A service may be using the ledger. Leases are not copied. Raises LedgerError if the copy fails; SkyferryError if the
+        file exists.
+        """
+
+    def rebuild(self, *, add: bool = False) -> AbstractAsyncContextManager[Ledger]:
+        """Open a ledger to fill, which replaces a lost or damaged one when the context ends. The damaged one is kept aside.
+
+        An interrupted rebuild is continued by the next. Readable dead letters are carried over. With `add`, an intact
+        ledger is opened to add to it. Raises LedgerError while a process has the ledger open; SkyferryError if it is
+        intact and not empty, without `add`.
+        """

@@ -1,0 +1,31 @@
+"""Filters and pages of the ledger's listings."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from skyferry.frozen import dataclass
+from skyferry.model import State
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Conditions on transfers or dead letters; all that are given must match."""
+
+    state: State | None = None
+    route: str = ""
+    key_prefix: str = ""  # of the destination key
+    source_key: str = ""  # exactly
+    reason: str = ""
+    since: float | None = None  # updated_at >=, in seconds since 1970
+    until: float | None = None  # updated_at <
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a listing, newest first."""
+
+    items: list[Item]
+    cursor: str  # of the next page; "" = this is the last

@@ -1,0 +1,21 @@
+"""Placements: the object at each destination key, as the ledger remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from skyferry.model import Placement
+
+
+class Placements(Protocol):
+    """Queries of placements. `Claims.settle` writes them."""
+
+    async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
+        """Return the placement of each key, in order; None where there is none."""
+
+    def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
+        """Iterate over live placements (no tombstones) in `store` copied from bucket `source`, by key, from behind `after`.
+
+        Memory is bounded by a page.
+        """

@@ -1,0 +1,96 @@
+"""The processes that have a file open, known by advisory locks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+TRIES = 20  # to lock a name that another process is only probing
+
+
+class OwnerLock:
+    """One process's registration beside a file. The kernel drops the lock when the process dies, in whatever way."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        """Register. Raises BlockingIOError if a live process has this name."""
+        self._mine = folder / owner
+        self._folder = folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o700)  # earlier versions made it accessible to other users, who could take the locks
+        tries = 0
+        while (file := _lock(self._mine, "ab")) is None:
+            if (tries := tries + 1) == TRIES:  # a process that probes for dead owners locks it for microseconds only
+                raise BlockingIOError(f"a process named {owner} has it open")
+            time.sleep(0.01)
+        self._file = file
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let one process at a time inside; others wait."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def find_dead(self) -> list[str]:
+        """Return owners whose process is gone. Call `forget` once their leases are freed.
+
+        If the folder cannot be read (no file descriptor is left, it was removed), all owners count as alive: their leases
+        expire by time.
+        """
+        with contextlib.suppress(OSError):
+            return [path.name for path in self._folder.iterdir() if path != self._mine and _is_free(path)]
+        return []
+
+    def forget(self, owners: list[str]) -> None:
+        """Unregister dead owners. One that is alive again is kept; one that cannot be removed is found again later."""
+        for owner in owners:
+            with contextlib.suppress(OSError):
+                if (file := _lock(self._folder / owner, "rb")) is not None:
+                    with file:
+                        (self._folder / owner).unlink()
+
+    def close(self) -> None:
+        """Unregister."""
+        self._mine.unlink(missing_ok=True)
+        self._file.close()
+
+
+def find_users(path: Path) -> list[str]:
+    """Return the names of the processes that have a file open."""
+    folder = owners_folder(path)
+    return sorted(each.name for each in folder.iterdir() if not _is_free(each)) if folder.is_dir() else []
+
+
+def owners_folder(path: Path) -> Path:
+    """Return the folder of the locks beside a file."""
+    return path.with_name(f"{path.name}.owners")
+
+
+def _lock(path: Path, mode: str) -> IO[bytes] | None:
+    """Return the file, locked; None if another process has the lock or has removed the file meanwhile."""
+    file: IO[bytes] = path.open(mode)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
+
+
+def _is_free(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if (file := _lock(path, "rb")) is not None:
+            file.close()
+            return True
+    return False

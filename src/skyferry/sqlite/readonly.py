@@ -1,0 +1,37 @@
+"""Reading a file without opening it as a user of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """Open a connection that neither changes nor creates a file. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
+
+
+def find_damage(path: Path, *, quick: bool = False) -> list[str]:
+    """Return the problems that SQLite finds in a file; [] = intact. Other processes may use it. `quick` skips the indexes."""
+    try:
+        with contextlib.closing(connect_readonly(path)) as db:
+            found = db.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)").fetchall()
+    except sqlite3.Error as problem:
+        return [str(problem)]
+    return [line for (text,) in found if text != "ok" for line in str(text).splitlines()]
+
+
+class DurableFile:
+    """A file as a `Durable`: it is checked without being created."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.where = str(path)
+
+    async def exists(self) -> bool:
+        return self.path.exists()
+
+    async def find_damage(self, *, quick: bool = False) -> list[str]:
+        return await asyncio.to_thread(find_damage, self.path, quick=quick)
