@@ -28,19 +28,19 @@ def checked(tmp_path: Path, letters: Any) -> Checked:
 @pytest.mark.parametrize(
     ("letters", "where", "message"),
     [
-        ({"url": "sqs://events?region=eu-west-1"}, "dead_letters.url", "is where queue sqs reads"),
-        ({"url": "sqs://123456789012/events"}, "dead_letters.url", "is where queue sqs reads"),
-        ({"url": "pubsub://p/other?topic=changes"}, "dead_letters.url", "is where queue pubsub reads"),
-        ({"url": "pubsub://q?topic=projects/p/topics/changes"}, "dead_letters.url", "is where queue pubsub reads"),
-        ({"url": "azq://account/events"}, "dead_letters.url", "is where queue azure reads"),
+        ({"url": "sqs://events?region=eu-west-1"}, "dead_letters.url", "is the queue sqs"),
+        ({"url": "sqs://123456789012/events"}, "dead_letters.url", "is the queue sqs"),
+        ({"url": "pubsub://p/other?topic=changes"}, "dead_letters.url", "is the queue pubsub"),
+        ({"url": "pubsub://q?topic=projects/p/topics/changes"}, "dead_letters.url", "is the queue pubsub"),
+        ({"url": "azq://account/events"}, "dead_letters.url", "is the queue azure"),
         ({"url": "sqlite://queue.db"}, "dead_letters.url", "is used twice"),
         ({"url": "sqlite://ledger.db"}, "ledger.url", "is used twice"),
-        ({"url": "memory://dead"}, "dead_letters.url", "is forgotten when the process ends"),
+        ({"url": "memory://dead"}, "dead_letters.url", "is lost when the process ends"),
         ({"url": "pubsub://p/dead"}, "dead_letters.url", "need a topic"),
         ({"url": "sqs://dead?endpoint=http://example.org"}, "dead_letters.url", "without TLS"),
-        ({"url": "kafka://dead"}, "dead_letters.url", "is no queue URL"),
-        ({"url": "sqs://dead", "secret_key": "hunter2"}, "dead_letters.secret_key", "a secret does not belong"),
-        ({"url": "sqs://dead", "regio": "eu"}, "dead_letters.regio", "is no setting"),
+        ({"url": "kafka://dead"}, "dead_letters.url", "is not a known queue URL"),
+        ({"url": "sqs://dead", "secret_key": "hunter2"}, "dead_letters.secret_key", "must not contain a secret"),
+        ({"url": "sqs://dead", "regio": "eu"}, "dead_letters.regio", "is not a setting"),
         ({"name": "dead"}, "dead_letters.url", "is missing"),
         ("sqs://dead", "dead_letters", "must be a section"),
     ],
@@ -54,7 +54,7 @@ def test_what_cannot_work_is_a_fault(tmp_path: Path, letters: Any, where: str, m
 
 def test_a_misspelt_setting_is_told_the_right_one(tmp_path: Path) -> None:
     [fault] = checked(tmp_path, {"url": "sqs://dead", "regio": "eu"}).faults
-    assert fault.hint == "did you mean region?"
+    assert fault.hint == "Did you mean region?"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_the_embedded_stores_can_be_changed_without_repeating_the_route(write: W
 def test_other_stores_without_routes_get_a_warning_and_no_route(write: Write) -> None:
     found = checked(write("stores: {mine: {url: 'file://x'}}"))
     assert found.settings.routes == ()
-    assert "nothing will be copied" in only(found.warnings).message
+    assert "nothing is copied" in only(found.warnings).message
 
 
 def test_urls_in_routes_become_stores(write: Write) -> None:
@@ -153,15 +153,15 @@ def test_variables_that_others_set_are_left_alone() -> None:
 def test_a_variable_that_is_nearly_a_setting_is_a_warning() -> None:
     found = checked(SKYFERRY_DRIAN="3s")
     assert only(found.warnings) == Fault(
-        "SKYFERRY_DRIAN", "is ignored: there is no such setting", "did you mean drain?"
+        "SKYFERRY_DRIAN", "is ignored, for there is no such setting", "Did you mean drain?"
     )
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("SKYFERRY_LIMITS__MEMROY", "1", "is no setting"),
-        ("SKYFERRY_LIMIT__MEMORY", "1", "sets something that does not exist"),
+        ("SKYFERRY_LIMITS__MEMROY", "1", "is not a setting"),
+        ("SKYFERRY_LIMIT__MEMORY", "1", "sets an unknown setting"),
         ("SKYFERRY_DRAIN", "soon", "'soon' is not a duration"),
         ("SKYFERRY_ROUTES", "[{name: r", "is not YAML"),
     ],
@@ -200,10 +200,10 @@ def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
     with pytest.raises(ConfigFaults) as caught:
         load(file, {})
     assert [(f.line, f.where, f.hint) for f in caught.value.faults if f.line not in (5, 17, 18)] == [
-        (1, "worksapce", "did you mean workspace?"),
-        (7, "limits.memory", "give at least 16777216, or make part_size less"),
-        (10, "routes[0].from", "did you mean a?"),
-        (12, "routes[0].keey", "did you mean key?"),
+        (1, "worksapce", "Did you mean workspace?"),
+        (7, "limits.memory", "Set at least 16777216, or a smaller part_size."),
+        (10, "routes[0].from", "Did you mean a?"),
+        (12, "routes[0].keey", "Did you mean key?"),
         (13, "routes[1].name", ""),
         (19, "routes[2].name", ""),
         (19, "routes[2].from", ""),
@@ -213,7 +213,7 @@ def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
         17: "routes[1].filter.min_size",
         18: "routes[1].filter.glob",
     }.items()
-    assert str(caught.value).startswith(f"{file}: 10 faults\n  line 1, worksapce: is no setting (did you mean")
+    assert str(caught.value).startswith(f"{file}: 10 faults\n  line 1, worksapce: is not a setting. Did you mean")
 
 
 @pytest.mark.parametrize(
@@ -229,9 +229,9 @@ def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
         ("drain: !!int one", "skyferry.yaml", 1, "'one' needs quotes"),
         ("drain: .inf", "drain", 1, "finite"),
         ("drain: \x01", "skyferry.yaml", None, "special characters"),
-        ("- a", "configuration", None, "not a list of settings"),
+        ("- a", "configuration", None, "contains no settings"),
         ("drain: 1s\nlog: {}\ndrain: 2s", "drain", 3, "given twice"),
-        ("server: {token: hunter2}", "server.token", 1, "a secret does not belong into the file"),
+        ("server: {token: hunter2}", "server.token", 1, "the file must not contain a secret"),
         ("stores:\n  source:\n", "stores.source.url", 2, "is missing"),
         ("drain: 1s\nroutes: 3", "routes", 2, "must be a list"),
         ("limits: 3", "limits", 1, "must be a section"),

@@ -28,7 +28,7 @@ def test_doors_that_differ_are_no_fault(tmp_path: Path) -> None:
     [
         (CEPH, "two endpoints ceph"),
         ({**CEPH, "name": "x", "queue": "other"}, "no queue other"),
-        ({**CEPH, "name": "x", "secret": "hunter2"}, "no setting"),
+        ({**CEPH, "name": "x", "secret": "hunter2"}, "not a setting"),
         ({"name": "x", "kind": "s3"}, "needs secret_env or secret_file"),
         ({"name": "x", "kind": "sns", "topics": "arn", "endpoint": "http://sns.example"}, "TLS"),
     ],

@@ -128,7 +128,9 @@ def test_a_restore_in_a_ring_is_a_fault_whatever_is_declared(tmp_path: Path) -> 
 
 def test_deletes_in_a_ring_are_warned_of(tmp_path: Path) -> None:
     found = checked(tmp_path, leads("a", "b", ring="allow", deletes="propagate"), leads("b", "a", ring="allow"))
-    assert [(w.where, "reaches copies only" in w.message) for w in found.warnings] == [("routes[0].deletes", True)]
+    assert [(w.where, "deletes reach copies only" in w.message) for w in found.warnings] == [
+        ("routes[0].deletes", True)
+    ]
 
 
 def test_many_routes_are_looked_at_in_bounded_time(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who Skyferry is at a store or queue. Nothing here is a secret: a secret has a file or a variable of the environment."""
+"""The identity at a store or queue. Settings contain no secrets; these are in files or environment variables."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from skyferry.config.section import Seconds, Section
 
 
 class IdentitySettings(Section):
-    """Who Skyferry is at this store or queue."""
+    """The identity at this store or queue."""
 
     kind: Literal["auto", "federated", "static", "anonymous"] = Field(
         "auto",
-        description="auto = what the machine has (instance role, IRSA, workload identity, a person's login); "
-        "federated = a token of another cloud, exchanged; static = a long-lived key, for a store that knows nothing else.",
+        description="auto = the identity of the machine (instance role, IRSA, workload identity, a user's login); "
+        "federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
     )
     token: Literal["file", "url", "google", "aws", "azure"] = Field(
         "file",
-        description="federated: who gives the token that is exchanged: a file (Kubernetes), a URL, or the identity that "
-        "this machine has at that cloud.",
+        description="federated: source of the token to exchange: a file (Kubernetes), a URL, or this machine's identity at "
+        "that cloud.",
     )
-    token_file: Path | None = Field(None, description="token: file. Read again for each exchange.")
-    token_url: str = Field("", description="token: url. A GET answers with the token alone.")
-    audience: str = Field("", description="federated: whom the token is for; empty = what the provider asks for.")
-    role_arn: str = Field("", description="AWS: the role to assume.")
-    session_name: str = Field("skyferry", pattern=r"^[\w+=,.@-]{2,64}$", description="AWS: who CloudTrail says it was.")
-    region: str = Field("", description="AWS: whose STS; empty = AWS_REGION, or us-east-1.")
-    project: str = Field("", description="Google: number of the project that has the workload identity pool.")
-    pool: str = Field("", description="Google: the workload identity pool.")
-    provider: str = Field("", description="Google: the pool's provider.")
+    token_file: Path | None = Field(None, description="token: file. Read for each exchange.")
+    token_url: str = Field("", description="token: url. The response to a GET is the token.")
+    audience: str = Field("", description="federated: audience of the token; empty = the provider's default.")
+    role_arn: str = Field("", description="AWS: ARN of the role to assume.")
+    session_name: str = Field(
+        "skyferry", pattern=r"^[\w+=,.@-]{2,64}$", description="AWS: session name, in CloudTrail."
+    )
+    region: str = Field("", description="AWS: region of STS; empty = AWS_REGION, otherwise us-east-1.")
+    project: str = Field("", description="Google: number of the project with the workload identity pool.")
+    pool: str = Field("", description="Google: name of the workload identity pool.")
+    provider: str = Field("", description="Google: name of the provider in the pool.")
     service_account: str = Field("", description="Google: e-mail of a service account to impersonate.")
-    tenant_id: str = Field("", description="Azure: the tenant; empty = AZURE_TENANT_ID.")
+    tenant_id: str = Field("", description="Azure: id of the tenant; empty = AZURE_TENANT_ID.")
     client_id: str = Field(
-        "", description="Azure: the application or managed identity; empty = AZURE_CLIENT_ID, or the system's own."
+        "",
+        description="Azure: client id of the application or managed identity; empty = AZURE_CLIENT_ID, otherwise the system's own.",
     )
-    key_env: str = Field("AWS_ACCESS_KEY_ID", description="static, AWS: variable with the access key's id.")
+    key_env: str = Field("AWS_ACCESS_KEY_ID", description="static, AWS: variable with the access key id.")
     key_file: Path | None = Field(
-        None, description="static, AWS: file with the access key's id; read again when it changes."
+        None, description="static, AWS: file with the access key id; reloaded when it changes."
     )
     secret_env: str = Field(
         "", description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY."
     )
     secret_file: Path | None = Field(
         None,
-        description="static: file with the secret: the secret key, the account key, Google's service account key. Read again when "
+        description="static: file with the secret: the secret key, the account key, or Google's service account key; reloaded when "
         "it changes.",
     )
     lifetime: Seconds = Field(
-        3600.0, ge=900, le=43200, description="How long a credential is asked for, where one may ask."
+        3600.0, ge=900, le=43200, description="Requested lifetime of credentials, if the provider allows a choice."
     )
-    endpoint: str = Field("", description="Where tokens are exchanged; empty = the provider's own.")
-    iam_endpoint: str = Field("", description="Google: where service accounts are impersonated; empty = Google's own.")
-    allow_http: bool = Field(False, description="Endpoints may do without TLS, though they are not on loopback.")
+    endpoint: str = Field("", description="URL for the exchange of tokens; empty = the provider's own.")
+    iam_endpoint: str = Field(
+        "", description="Google: URL for the impersonation of service accounts; empty = Google's own."
+    )
+    allow_http: bool = Field(False, description="Allow endpoints without TLS that are not on loopback.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

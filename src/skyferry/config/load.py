@@ -1,8 +1,8 @@
-"""One YAML file plus environment overrides, checked as a whole.
+"""Load one YAML file with environment overrides, and check it as a whole.
 
-In order, the later wins: defaults, the file, `SKYFERRY_SECTION__FIELD=value`, the command line. What the file does not give
-is embedded: a queue `events` and a ledger in SQLite; and, if it gives no routes, a store `source`, a store
-`destination` and a route `default` from one to the other, which propagates deletes (as a mirror would).
+Later sources win: defaults, the file, `SKYFERRY_SECTION__FIELD=value`, the command line. The embedded default is a queue
+`events` and a ledger in SQLite; and, if there are no routes, a store `source`, a store `destination` and a route `default`
+between them, which propagates deletes like a mirror.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def load(
 def check(
     file: Path | None, environ: Mapping[str, str], workspace: Path | None = None, listen: str | None = None
 ) -> Checked:
-    """Every fault and warning, in the order of the file. Reads the file and those with tokens and secrets, touches nothing."""
+    """Return every fault and warning, in the order of the file. Read the file, tokens and secrets; change nothing."""
     document = Document()
     if file is not None:
         document.read(file)
@@ -72,7 +72,7 @@ def check(
 
 
 def _embed(document: Document) -> None:
-    """What works without a word of configuration, where the file leaves it open."""
+    """Add the embedded default where the file leaves it open."""
     data = document.data
     data.setdefault("queues", {0: {"name": "events", "url": "sqlite://queue.db"}})
     stores = data.setdefault("stores", {})
@@ -85,7 +85,7 @@ def _embed(document: Document) -> None:
 
 
 def _named(settings: Settings) -> Settings:
-    """URLs in routes become stores, called by their URL, unless a store has that URL already."""
+    """Add a store for each URL in a route, named by the URL, unless a store has that URL."""
     names = {store.url: name for name, store in settings.stores.items()}
     ends = {end for route in settings.routes for end in (route.source, route.destination)}
     added = {url: StoreSettings(url=url) for url in sorted(ends) if "://" in url and url not in names}

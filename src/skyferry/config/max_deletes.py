@@ -1,4 +1,4 @@
-"""How many deletes at once are believed: `max_deletes` of a route."""
+"""The limit of deletes that are found at once: `max_deletes` of a route."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,6})?)\s*%$")
 
 @dataclass(frozen=True, slots=True)
 class MaxDeletes:
-    """Both must hold; None = that one is not limited."""
+    """Two limits, which both apply; None = no limit."""
 
     absolute: int | None = 1000
     share: float | None = 0.25  # of the objects known, 0 to 1; it applies from the second delete on

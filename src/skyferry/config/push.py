@@ -1,4 +1,4 @@
-"""Notifications that providers send to our server over HTTP."""
+"""Notifications that providers send to the server over HTTP."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ EVENT_GRID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"  # Microsoft.EventGrid, the 
 
 
 class PushSettings(Section):
-    """A door of our server, /v1/push/NAME, for the notifications of one provider."""
+    """An endpoint of the server, /v1/push/NAME, for the notifications of one provider."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; the last part of the URL.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, the last part of the URL.")
     kind: Literal["pubsub", "sns", "eventgrid", "s3"] = Field(
-        description="Who pushes: a Pub/Sub subscription, an SNS topic, Event Grid, or an S3-compatible store (Ceph, MinIO)."
+        description="Sender: a Pub/Sub subscription, an SNS topic, Event Grid, or an S3-compatible store (Ceph, MinIO)."
     )
-    queue: str = Field("", description="Name of the queue that takes the events; empty = the first.")
-    audience: str = Field("", description="pubsub, eventgrid: whom the token must be for.")
+    queue: str = Field("", description="Name of the queue for the events; empty = the first.")
+    audience: str = Field("", description="pubsub, eventgrid: required audience of the token.")
     account: str = Field(
         "",
         description="pubsub: e-mail of the subscription's service account. eventgrid: application id; empty = Event Grid's.",
     )
-    tenant_id: str = Field("", description="eventgrid: the tenant whose tokens are taken.")
-    topics: Texts = Field((), description="sns: ARNs of the topics that may be subscribed and heard.")
-    origins: Texts = Field((), description="eventgrid: who may push CloudEvents; empty = eventgrid.azure.net.")
+    tenant_id: str = Field("", description="eventgrid: tenant whose tokens are accepted.")
+    topics: Texts = Field((), description="sns: ARNs of the accepted topics. Their subscriptions are confirmed.")
+    origins: Texts = Field((), description="eventgrid: accepted origins of CloudEvents; empty = eventgrid.azure.net.")
     secret_env: str = Field("", description="eventgrid, s3: variable with the secret that the provider sends.")
     secret_file: Path | None = Field(
-        None, description="eventgrid, s3: file with that secret; read again when it changes."
+        None, description="eventgrid, s3: file with that secret; reloaded when it changes."
     )
-    max_age: Seconds = Field(3600.0, description="sns: older messages are refused as replayed.")
-    keys_url: str = Field("", description="pubsub, eventgrid: where the token keys are (JWKS); empty = the provider's.")
+    max_age: Seconds = Field(3600.0, description="sns: maximum age of a message; older ones are rejected as replays.")
+    keys_url: str = Field(
+        "", description="pubsub, eventgrid: URL of the token keys (JWKS); empty = the provider's own."
+    )
     endpoint: str = Field(
-        "", description="sns: URL of a service in place of Amazon's; empty = https://sns.REGION.amazonaws.com."
+        "", description="sns: URL of another service than Amazon's; empty = https://sns.REGION.amazonaws.com."
     )
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        """No door stands open."""
+        """Require an authentication for each kind."""
         secret = bool(self.secret_env or self.secret_file)
         if self.kind == "pubsub" and not (self.audience and self.account):
             raise ValueError("a push of kind pubsub needs audience and account")

@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of."""
+"""The base of all sections of the configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are faults, values do not change.
+    """A part of the configuration. Unknown keys are faults, and values are immutable.
 
-    Names and addresses have no control characters, which no provider allows: they go into logs, and into scripts that
-    administrators run.
+    Names and addresses must not contain control characters. No provider allows these, and the texts appear in logs and in
+    scripts that administrators run.
     """
 
     keys: ClassVar[frozenset[str]] = frozenset()  # settings that are parts of object keys, which may have any character

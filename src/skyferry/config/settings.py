@@ -1,4 +1,4 @@
-"""Every setting, with one line of help each. Durations are seconds, sizes bytes; both may be written with a unit (30s, 64MiB)."""
+"""Every setting, with one line of help. Durations are in seconds and sizes in bytes; both may have a unit (30s, 64MiB)."""
 
 from __future__ import annotations
 
@@ -15,34 +15,37 @@ from skyferry.model import Priority
 
 
 class SimulatorSettings(Section):
-    """What a `sim://` store does wrong. Rates are probabilities per request, 0 to 1."""
+    """The faults of a `sim://` store. Rates are probabilities per request, 0 to 1."""
 
-    seed: int = Field(0, description="Decides every fault and delay; the same seed gives the same run.")
-    latency: Seconds = Field(0.0, description="Added to each request.")
-    jitter: Seconds = Field(0.0, description="Uniform, on top of latency.")
+    seed: int = Field(0, description="Seed of all faults and delays; the same seed gives the same run.")
+    latency: Seconds = Field(0.0, description="Delay added to each request.")
+    jitter: Seconds = Field(0.0, description="Upper bound of a random delay (uniform) added to the latency.")
     bandwidth: Bytes = Field(0, description="Bytes per second for all requests together; 0 = no limit.")
     throttle: float = Field(0.0, ge=0, le=1, description="Rate of Throttled answers (with Retry-After).")
     timeout: float = Field(0.0, ge=0, le=1, description="Rate of requests that time out.")
-    reset: float = Field(0.0, ge=0, le=1, description="Rate of connections reset, before or after the effect.")
+    reset: float = Field(
+        0.0, ge=0, le=1, description="Rate of connections that are reset, before or after the request takes effect."
+    )
     permission: float = Field(0.0, ge=0, le=1, description="Rate of PermissionDenied.")
     not_found: float = Field(
-        0.0, ge=0, le=1, description="Rate of ObjectNotFound on reads: an object of a source then counts as gone."
+        0.0, ge=0, le=1, description="Rate of ObjectNotFound on reads. At a source, the object then counts as deleted."
     )
     corrupt: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Rate of reads with one byte flipped. It is noticed where the event or the object tells a checksum: a file "
-        "that Skyferry wrote does, one that somebody dropped does not.",
+        description="Rate of reads with one flipped byte. It is detected if the event or the object has a checksum: files that "
+        "Skyferry wrote have one, other files do not.",
     )
-    truncate: float = Field(0.0, ge=0, le=1, description="Rate of reads cut short, half of them without an error.")
+    truncate: float = Field(0.0, ge=0, le=1, description="Rate of reads that end early, half of them without an error.")
     quota: Bytes = Field(
-        0, description="Writes that would take the folder over this fail with QuotaExceeded, and wait; 0 = none."
+        0, description="Size of the folder above which writes fail with QuotaExceeded, and wait; 0 = no limit."
     )
     outages: Texts = Field(
-        (), description='Windows after the start in which all fails, e.g. "10s-25s"; in a URL with commas between them.'
+        (),
+        description='Windows after the start in which every request fails, such as "10s-25s"; separated by commas in a URL.',
     )
-    timeout_after: Seconds = Field(0.05, description="How long a request that times out takes.")
+    timeout_after: Seconds = Field(0.05, description="Duration of a request that times out.")
 
 
 class StoreSettings(Section):
@@ -51,95 +54,103 @@ class StoreSettings(Section):
     url: str = Field(
         description="s3://BUCKET, gs://BUCKET, az://ACCOUNT/CONTAINER, file://FOLDER, sim://FOLDER or memory://NAME."
     )
-    bucket: str = Field("", description="The bucket's name in events; by default that of the URL.")
-    endpoint: str = Field("", description="The server, as a URL; empty = the provider's own.")
+    bucket: str = Field("", description="Name of the bucket in events; empty = the name in the URL.")
+    endpoint: str = Field("", description="URL of the server; empty = the provider's own.")
     region: str = Field(
-        "", description="S3: the bucket's region; empty = AWS_REGION at Amazon, or the service's default."
+        "", description="S3: region of the bucket; empty = AWS_REGION at Amazon, otherwise the default of the service."
     )
     service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
         "",
-        description="S3: who speaks it there; empty = as the endpoint's host says: aws, r2, b2, gcs-interop or other.",
+        description="S3: the service; empty = by the host of the endpoint: aws, r2, b2, gcs-interop or other.",
     )
-    allow_http: bool = Field(False, description="The endpoint may do without TLS, though it is not on loopback.")
-    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="Who Skyferry is there.")
+    allow_http: bool = Field(False, description="Allow an endpoint without TLS that is not on loopback.")
+    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")
     encryption: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
-        "", description="S3: how what is written is encrypted there; empty = as the bucket says."
+        "", description="S3: encryption of written objects; empty = the default of the bucket."
     )
     kms_key: str = Field(
-        "", description="S3, Cloud Storage: the key that encrypts what is written; empty = as the bucket says."
+        "", description="S3, Cloud Storage: the key that encrypts written objects; empty = the default of the bucket."
     )
-    encryption_scope: str = Field("", description="Azure: the scope that encrypts what is written.")
+    encryption_scope: str = Field("", description="Azure: encryption scope of written objects.")
     hierarchical: bool = Field(False, description="Azure: the account has a hierarchical namespace (Data Lake).")
-    requester_pays: bool = Field(False, description="S3: pay for requests, where the bucket wants the requester to.")
-    billing_project: str = Field("", description="Cloud Storage: who pays, where the bucket wants the requester to.")
+    requester_pays: bool = Field(False, description="S3: pay for requests if the bucket requires it.")
+    billing_project: str = Field(
+        "", description="Cloud Storage: project to bill if the bucket requires the requester to pay."
+    )
     large_upload_mode: Literal["compose", "resumable"] = Field(
         "compose",
-        description="Cloud Storage: large objects are composed of parts, which are deleted then; or go into one resumable upload, "
-        "part by part, which leaves nothing to delete: for a bucket with a retention policy.",
+        description="Cloud Storage: compose = write parts, join them and delete them; resumable = one resumable upload, which "
+        "leaves nothing to delete, for buckets with a retention policy.",
     )
-    requests_per_second: float = Field(0.0, ge=0, description="Rate limit; 0 = none.")
-    bytes_per_second: Bytes = Field(0, description="Bandwidth limit, read and written together; 0 = none.")
-    watch: bool = Field(True, description="Notice changes of a local folder that is the source of a route.")
+    requests_per_second: float = Field(0.0, ge=0, description="Maximum rate of requests; 0 = no limit.")
+    bytes_per_second: Bytes = Field(0, description="Maximum rate of bytes, read and written; 0 = no limit.")
+    watch: bool = Field(True, description="Watch a local folder that is the source of a route.")
     special_files: Literal["skip", "follow", "fail"] = Field(
         "skip",
-        description="Folders: symbolic links, FIFOs, sockets and devices are skipped and reported, or fail the listing. "
-        "follow = a link to a file inside the folder is that file; others, and all links to folders, are skipped and reported.",
+        description="Folders: skip = report symbolic links, FIFOs, sockets and devices, and skip them; fail = fail the listing; "
+        "follow = copy the target of links to files inside the folder; report and skip other links, and all links to folders.",
     )
     simulator: SimulatorSettings = Field(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
 
 
 class FilterSettings(Section):
-    """Which objects a route takes; everything given must match."""
+    """Objects of a route. All given conditions must match."""
 
     keys = frozenset({"prefix", "suffix"})
-    prefix: str = Field("", description="The key begins with this.")
-    suffix: str = Field("", description="The key ends with this.")
-    glob: Texts = Field((), description="The key matches one of these (* within a folder, ** across).")
-    exclude: Texts = Field((), description="The key matches none of these.")
-    min_size: Bytes = Field(0, description="Smaller objects are skipped.")
-    max_size: Bytes | None = Field(None, description="Larger objects are skipped.")
+    prefix: str = Field("", description="Prefix of the key.")
+    suffix: str = Field("", description="Suffix of the key.")
+    glob: Texts = Field(
+        (), description="Patterns of which the key must match one (* within a folder, ** across folders)."
+    )
+    exclude: Texts = Field((), description="Patterns of which the key must match none.")
+    min_size: Bytes = Field(0, description="Skip smaller objects.")
+    max_size: Bytes | None = Field(None, description="Skip larger objects.")
     min_age: Seconds = Field(
         0.0,
-        description="Younger objects wait until they are this old. Of one dated in the future, the event tells the age.",
+        description="Wait until the object is this old. For an object dated in the future, the event decides.",
     )
-    max_age: Seconds | None = Field(None, description="Objects last changed longer ago are skipped.")
+    max_age: Seconds | None = Field(None, description="Skip objects that were last changed longer ago.")
 
 
 class RouteSettings(Section):
-    """A rule: from this store, to that store and key, with these policies."""
+    """A rule: the source store, the destination store and key, and the policies."""
 
     keys = frozenset({"key"})
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs, metrics and transfer ids.")
-    source: str = Field(alias="from", description="Name of a store, or its URL.")
-    destination: str = Field(alias="to", description="Name of a store, or its URL.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, in logs, metrics and transfer ids."
+    )
+    source: str = Field(alias="from", description="Name or URL of a store.")
+    destination: str = Field(alias="to", description="Name or URL of a store.")
     key: str = Field(
         "{key}",
         description="Template of the destination key: {key} {dir} {name} {stem} {ext} {bucket} {yyyy} {mm} {dd}.",
     )
-    filter: FilterSettings = Field(default_factory=FilterSettings, description="Which objects.")
-    deletes: Literal["ignore", "propagate"] = Field("ignore", description="What a delete at the source does.")
+    filter: FilterSettings = Field(default_factory=FilterSettings, description="Objects to copy.")
+    deletes: Literal["ignore", "propagate"] = Field(
+        "ignore", description="Whether deletes at the source delete the copy."
+    )
     max_deletes: MaxDeletesText = Field(
         "1000, 25%",
-        description="Of a watched folder: more deletes at once than this number, or than this share of the objects known, are "
-        "held until a person approves them; 0 = all are, none = no limit.",
+        description="Watched folders: hold deletes until they are approved if they are more at once than this number, or than "
+        "this share of the known objects; 0 = hold all, none = no limit.",
     )
     after_copy: Literal["keep", "delete", "delete-unchecked"] = Field(
         "keep",
-        description="What happens to the source once its copy is verified. `delete-unchecked` accepts a service whose deletes "
-        "name no version: what is written to the key just before the delete is lost, unless the bucket keeps versions.",
+        description="Fate of the source object once its copy is verified. `delete-unchecked` accepts services whose deletes cannot "
+        "name a version: a version written just before the delete is lost, unless the bucket keeps versions.",
     )
-    priority: Priority = Field(Priority.NORMAL, description="For events that do not name one.")
-    metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set at the destination.")
-    tags: dict[str, str] = Field(default_factory=dict, description="Tags to set, besides those of the source.")
+    priority: Priority = Field(Priority.NORMAL, description="Priority of events without one.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="User metadata to set on the copy.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags to add to those of the source.")
     storage_class: str | dict[str, str] = Field(
         "",
-        description="keep, a class, or a table of the source's class to the destination's (`*` = any other); empty = keep "
-        "where both ends are of one provider, else the destination's default.",
+        description="keep, a class, or a map from classes of the source to classes of the destination (`*` = any other); empty = "
+        "keep if both stores are of one provider, otherwise the default of the destination.",
     )
     directed: bool = Field(
         False,
-        description="An event may name its destination key: for objects that the filter takes, and keys that begin as those of the "
-        "template do.",
+        description="Allow events to name the destination key, for objects that match the filter and keys that begin like those of "
+        "the template.",
     )
     allow_loopback: bool = Field(
         False,
@@ -147,30 +158,30 @@ class RouteSettings(Section):
     )
     ring: Literal["refuse", "allow"] = Field(
         "refuse",
-        description="`allow`: this is one of the routes by which stores are kept alike, and its copies may be taken by another "
-        "of them. An object does not go back to a store where it has been; of two of one key, what was written last stays.",
+        description="`allow`: the route is part of a ring that keeps stores alike, so other routes may copy its copies. An object "
+        "does not return to a store where it has been; of two versions of a key, the later one stays.",
     )
 
     model_config = ConfigDict(populate_by_name=True)
 
 
 class QueueAddress(Section):
-    """A queue, and how it is reached."""
+    """The address of a queue."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique; in logs and metrics.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, in logs and metrics.")
     url: str = Field(
         description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, sqlite://FILE or memory://NAME."
     )
-    endpoint: str = Field("", description="The server, as a URL; empty = the provider's own.")
-    region: str = Field("", description="SQS: the queue's region; empty = AWS_REGION, or us-east-1.")
-    topic: str = Field("", description="Pub/Sub: the topic that submitted events are sent to; empty = none can be.")
-    allow_http: bool = Field(False, description="The endpoint may do without TLS, though it is not on loopback.")
-    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="Who Skyferry is there.")
-    lease: Lease = Field(30.0, description="How long a received message is ours; renewed while we work.")
+    endpoint: str = Field("", description="URL of the server; empty = the provider's own.")
+    region: str = Field("", description="SQS: region of the queue; empty = AWS_REGION, otherwise us-east-1.")
+    topic: str = Field("", description="Pub/Sub: topic for submitted events; empty = events cannot be submitted.")
+    allow_http: bool = Field(False, description="Allow an endpoint without TLS that is not on loopback.")
+    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")
+    lease: Lease = Field(30.0, description="Lease of a received message, renewed during processing.")
 
 
 class QueueSettings(QueueAddress):
-    """Where events come from."""
+    """A source of events."""
 
     stores: Texts = Field(
         (),
@@ -179,142 +190,144 @@ class QueueSettings(QueueAddress):
     )
     unknown_buckets: Literal["keep", "release", "ignore"] = Field(
         "keep",
-        description="An event of a bucket that no store here is: keep it as a dead letter, release it for another deployment "
-        "that takes from this queue, or ignore it. It is counted in each case.",
+        description="Events of a bucket without a store: keep them as dead letters, release them for another deployment that "
+        "reads this queue, or ignore them. They are counted in each case.",
     )
 
 
 class DeadLetterSettings(QueueAddress):
-    """Where dead letters are sent too, for others to see, and redriven from."""
+    """A queue that dead letters are also sent to, and redriven from."""
 
-    name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="In logs.")
+    name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Name in logs.")
     url: str = Field(
         description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC, pubsub://PROJECT?topic=TOPIC (nothing can be redriven "
         "from there), azq://ACCOUNT/QUEUE or sqlite://FILE."
     )
-    topic: str = Field("", description="Pub/Sub: the topic that they are sent to.")
+    topic: str = Field("", description="Pub/Sub: topic that they are sent to.")
 
 
 class LedgerSettings(Section):
     """The durable memory."""
 
     url: str = Field("sqlite://ledger.db", description="sqlite://FILE or memory://NAME.")
-    lease: Lease = Field(30.0, description="How long a claim is ours; renewed while we work.")
+    lease: Lease = Field(30.0, description="Lease of a claim, renewed during processing.")
     retention: Seconds = Field(
         30 * 86400.0, description="Settled transfers are deleted after this time. Positions are kept for ever."
     )
 
 
 class RetrySettings(Section):
-    """When to try again."""
+    """Retries."""
 
-    max_retries: int = Field(3, ge=0, le=10, description="For events that do not say; then a dead letter.")
+    max_retries: int = Field(
+        3, ge=0, le=10, description="Retries of a transfer before it is a dead letter, unless the event decides."
+    )
     initial_delay: Seconds = Field(
         1.0,
         description="Upper bound of the first delay; doubles with every attempt. Each delay is random below it (full jitter).",
     )
     max_delay: Seconds = Field(60.0, description="Upper bound of every delay.")
-    request_tries: int = Field(4, ge=1, le=10, description="How often one request is tried within an attempt.")
-    request_initial_delay: Seconds = Field(0.1, description="Upper bound of the first delay between those.")
+    request_tries: int = Field(4, ge=1, le=10, description="Tries of one request within an attempt.")
+    request_initial_delay: Seconds = Field(0.1, description="Upper bound of the first delay between these tries.")
 
 
 class BreakerSettings(Section):
     """The circuit breaker of each store."""
 
-    failures: int = Field(5, ge=1, description="Outage errors in a row that open it.")
-    cooldown: Seconds = Field(
-        5.0, description="How long it stays open before the first probe; doubles up to max_cooldown."
-    )
-    max_cooldown: Seconds = Field(60.0, description="Longest pause between probes.")
-    probes: int = Field(1, ge=1, description="Transfers let through while half open.")
+    failures: int = Field(5, ge=1, description="Consecutive outage errors that open it.")
+    cooldown: Seconds = Field(5.0, description="Time until the first probe; doubles up to max_cooldown.")
+    max_cooldown: Seconds = Field(60.0, description="Maximum time between probes.")
+    probes: int = Field(1, ge=1, description="Transfers allowed while it is half open.")
 
 
 class LimitSettings(Section):
-    """What one worker may use."""
+    """Limits of one worker."""
 
-    transfers: int = Field(64, ge=1, description="Small transfers at the same time.")
-    large_transfers: int = Field(4, ge=1, description="Large transfers at the same time.")
-    max_in_flight_messages: int = Field(512, ge=1, description="Messages that are being processed at the same time.")
+    transfers: int = Field(64, ge=1, description="Maximum number of concurrent small transfers.")
+    large_transfers: int = Field(4, ge=1, description="Maximum number of concurrent large transfers.")
+    max_in_flight_messages: int = Field(512, ge=1, description="Maximum number of messages being processed.")
     waiting_messages: int = Field(
         10_000,
         ge=0,
-        description="Messages at most whose leases are renewed while they wait for a retry, a store that is down or a busy key. "
-        "More go back to their queue, twice at most; then no more are received.",
+        description="Maximum number of messages that wait for a retry, for a store that is down or for a busy key, with renewed "
+        "leases. More are released, each at most twice; then no more are received.",
     )
-    waiting_memory: Bytes = Field(32 * 2**20, description="Bytes at most of the messages that wait so.")
-    batch: int = Field(256, ge=1, description="Messages received at once.")
+    waiting_memory: Bytes = Field(32 * 2**20, description="Maximum total size of these waiting messages.")
+    batch: int = Field(256, ge=1, description="Maximum number of messages in one receive.")
     memory: Bytes = Field(
-        128 * 2**20, description="Bytes of object data in memory at most, and an eighth of them for what carries them."
+        128 * 2**20, description="Maximum size of object data in memory. Buffers need an eighth more."
     )
     part_size: Bytes = Field(
-        8 * 2**20, ge=64 * 2**10, description="Objects above this are copied in parts of this size."
+        8 * 2**20, ge=64 * 2**10, description="Size of a part. Larger objects are copied in parts."
     )
-    part_concurrency: int = Field(4, ge=1, description="Parts of one object at the same time.")
+    part_concurrency: int = Field(4, ge=1, description="Maximum number of concurrent parts of one object.")
     request_timeout: Seconds = Field(
         60.0,
-        description="A request that takes longer fails and is tried again; a second more for each 256 KiB it carries. A connection "
-        "on which no byte moves for this long, 30 s at most (60 s at Cloud Storage), has failed, whatever it carries; a provider "
-        "that copies or joins objects by itself may be silent for a second more for each 16 MiB.",
+        description="Time limit of a request, plus one second for each 256 KiB of its body. A connection without traffic for this "
+        "time (at most 30 s, at Cloud Storage 60 s) has failed. Server-side copies and joins may take one second more for each "
+        "16 MiB.",
     )
-    lost_leases: int = Field(20, ge=1, description="A transfer whose worker died this often is a dead letter.")
+    lost_leases: int = Field(20, ge=1, description="Lost leases after which a transfer is a dead letter.")
 
 
 class ServerSettings(Section):
     """The HTTP server."""
 
-    listen: str = Field("127.0.0.1:8080", description="HOST:PORT; another address than loopback needs a token.")
+    listen: str = Field("127.0.0.1:8080", description="HOST:PORT. Addresses other than loopback require a token.")
     token: SecretStr | None = Field(
-        None, description="Bearer token; set it by SKYFERRY_SERVER__TOKEN, never in the file."
+        None, description="Bearer token. Set it in SKYFERRY_SERVER__TOKEN, not in the file."
     )
-    token_file: Path | None = Field(None, description="A file with the bearer token; read again when it changes.")
+    token_file: Path | None = Field(None, description="File with the bearer token; reloaded when it changes.")
     local_access: Literal["owner", "machine"] = Field(
         "owner",
-        description="Where no token is configured: owner = the user that runs it, others by the token in `server.token` of the "
-        "workspace; machine = every user of this machine.",
+        description="Access without a configured token: owner = the user that runs the server, and others with the token in "
+        "`server.token` of the workspace; machine = every user of this machine.",
     )
-    body_limit: Bytes = Field(2**20, description="Largest request body.")
+    body_limit: Bytes = Field(2**20, description="Maximum size of a request body.")
     connections: int = Field(
-        0, ge=0, description="Open at the same time; 0 = a quarter of the descriptors of the process, 256 at most."
+        0,
+        ge=0,
+        description="Maximum number of open connections; 0 = a quarter of the process's descriptors, at most 256.",
     )
     patience: Seconds = Field(
-        30.0, gt=0, description="How long a client may take for its headers, for its body, and to read on."
+        30.0, gt=0, description="Time limit for a client to send its headers, to send its body, and to read on."
     )
 
 
 class LogSettings(Section):
-    """What is logged, to standard error."""
+    """Logs, on standard error."""
 
-    format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, else JSON.")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
+    format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, otherwise JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest severity that is logged.")
 
 
 class TracingSettings(Section):
-    """OpenTelemetry traces; needs the extra `otel`."""
+    """OpenTelemetry traces. They require the extra `otel`."""
 
-    otlp_endpoint: str = Field("", description="Where to send them, e.g. http://localhost:4318; empty = off.")
+    otlp_endpoint: str = Field("", description="OTLP endpoint, such as http://localhost:4318; empty = off.")
     sample_rate: float = Field(
-        1.0, ge=0, le=1, description="Share of traces kept, unless the event's traceparent decides."
+        1.0, ge=0, le=1, description="Share of traces to keep, unless the event's traceparent decides."
     )
 
 
 class Settings(Section):
     """The whole configuration."""
 
-    workspace: Path = Field(Path("skyferry-data"), description="Where relative folders and files of URLs are.")
+    workspace: Path = Field(Path("skyferry-data"), description="Folder that relative paths in URLs start from.")
     stores: dict[str, StoreSettings] = Field(default_factory=dict, description="Buckets and folders by name.")
-    routes: tuple[RouteSettings, ...] = Field((), description="What goes where.")
-    queues: tuple[QueueSettings, ...] = Field(
-        (), description="Where events come from; the first takes submitted events."
-    )
+    routes: tuple[RouteSettings, ...] = Field((), description="Rules of copying.")
+    queues: tuple[QueueSettings, ...] = Field((), description="Sources of events. The first gets submitted events.")
     dead_letters: DeadLetterSettings | None = Field(
-        None, description="Where dead letters are sent too; without it they are in the ledger only."
+        None, description="Queue that dead letters are also sent to; by default they are only in the ledger."
     )
-    push: tuple[PushSettings, ...] = Field((), description="Doors of the server for what providers push.")
+    push: tuple[PushSettings, ...] = Field(
+        (), description="Endpoints of the server for notifications that providers push."
+    )
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The durable memory.")
-    retry: RetrySettings = Field(default_factory=RetrySettings, description="When to try again.")
+    retry: RetrySettings = Field(default_factory=RetrySettings, description="Retries.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="Circuit breakers.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one worker may use.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="Limits of one worker.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="The HTTP server.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
     tracing: TracingSettings = Field(default_factory=TracingSettings, description="Traces.")
-    drain: Seconds = Field(25.0, description="Grace time on SIGTERM.")
+    drain: Seconds = Field(25.0, description="Grace period after SIGTERM.")

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them."""
+"""Durations and sizes with units."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
 
 def parse_duration(value: object) -> object:
-    """Seconds from "1.5h", "30s", "200ms" or a plain number; anything else is left to the validator."""
+    """Parse "1.5h", "30s", "200ms" or a number into seconds. Return anything else as it is, for the validator."""
     return _parse(value, _TIME, "a duration such as 30s, 5m or 1.5h")
 
 
 def parse_size(value: object) -> object:
-    """Bytes from "64MiB" (1024), "1GB" (1000) or a plain number; anything else is left to the validator."""
+    """Parse "64MiB" (1024), "1GB" (1000) or a number into bytes. Return anything else as it is, for the validator."""
     parsed = _parse(value, _SIZE, "a size such as 512KiB, 64MiB or 1GB")
     return round(parsed) if isinstance(parsed, float) else parsed
 
@@ -35,7 +35,7 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -
 
 
 def parse_window(text: str) -> tuple[float, float]:
-    """Start and end in seconds of "10s-25s". Raises ValueError."""
+    """Return start and end of "10s-25s" in seconds. Raises ValueError."""
     start, dash, end = text.partition("-")
     try:
         span = _seconds(start), _seconds(end)

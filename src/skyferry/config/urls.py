@@ -1,8 +1,7 @@
 """The URLs that name stores, queues and ledgers. Each is parsed once, into a record that everything takes.
 
-`file://FOLDER`, `sim://FOLDER`, `sqlite://FILE`: a path that does not begin with / is inside the workspace
-(`file://source`), one that does is absolute (`file:///srv/data`). `memory://NAME` is forgotten when the process ends.
-What else a URL names is at a cloud.
+`file://FOLDER`, `sim://FOLDER`, `sqlite://FILE`: a path that begins with / is absolute (`file:///srv/data`); others are in the
+workspace (`file://source`). `memory://NAME` is lost when the process ends. All other schemes name something at a cloud.
 """
 
 from __future__ import annotations
@@ -52,22 +51,24 @@ class Url(Generic[R]):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a message for people, which names the forms that are known and shows no secret."""
+        """Parse a URL. Raises ValueError with a message that names the known forms and contains no secret."""
         forms = " or ".join(s.form for s in cls.schemes.values())
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
-            raise ValueError(f"{_shown(text)!r} is no {cls.kind} URL that Skyferry knows: {forms}")
+            raise ValueError(f"{_shown(text)!r} is not a known {cls.kind} URL: use {forms}")
         known = cls.schemes[scheme]
         location, _, query = rest.partition("?")
         location = unquote(location)
         if not location.strip("/") or "\0" in location:
-            raise ValueError(f"{_shown(text)!r} does not say where: {known.form}")
+            raise ValueError(f"{_shown(text)!r} has no location: use {known.form}")
         if not known.path:
             location = location.strip("/")
             if "@" in location:
-                raise ValueError(f"{scheme}:// takes no user and no password: who Skyferry is stands in `identity`")
+                raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
             if location.count("/") >= known.parts and known.cloud:
-                raise ValueError(f"{_shown(text)!r} names more than {known.form}: a prefix is the filter's of a route")
+                raise ValueError(
+                    f"{_shown(text)!r} names more than {known.form}; put a prefix into the filter of a route"
+                )
         options, renamed = dict[str, str](), []
         for written, value in parse_qsl(query, keep_blank_values=True):
             name = URL_OPTIONS.get(written, written)
@@ -110,7 +111,7 @@ class StoreUrl(Url[StoreScheme]):
 
     @property
     def bucket(self) -> str:
-        """The bucket's name in events, unless the settings give another; "" if a folder like `..` has none."""
+        """The name of the bucket in events, unless the settings name another; "" if a folder like `..` has none."""
         if not self.on_disk:
             return self.location.rpartition("/")[2]
         name = Path(self.location).name
@@ -122,7 +123,7 @@ class StoreUrl(Url[StoreScheme]):
         return "" if self.on_disk else self.location.rpartition("/")[0]
 
     def simulator(self, settings: SimulatorSettings) -> SimulatorSettings:
-        """`settings`, overridden by the options. Raises pydantic's ValidationError, which is a ValueError."""
+        """Return the settings with the options of the URL. Raises pydantic's ValidationError, which is a ValueError."""
         given = {
             name: value.split(",") if isinstance(getattr(settings, name), tuple) else value
             for name, value in self.options.items()
@@ -131,28 +132,28 @@ class StoreUrl(Url[StoreScheme]):
 
 
 class QueueUrl(Url[QueueScheme]):
-    """Where events come from."""
+    """A queue."""
 
     kind = "queue"
     schemes: ClassVar[Mapping[str, QueueScheme]] = QUEUES
 
     @property
     def account(self) -> str:
-        """What stands before the queue's name: an account, or a project."""
+        """The part before the name of the queue: an account, or a project."""
         return self.location.rpartition("/")[0]
 
     @property
     def queue(self) -> str:
-        """The queue's name there."""
+        """The name of the queue."""
         return self.location.rpartition("/")[2]
 
     def topic(self, name: str) -> str:
-        """Pub/Sub: a topic's full name; it is one of this project unless it says otherwise."""
+        """Return the full name of a Pub/Sub topic, by default in this project."""
         return name if "/" in name else f"projects/{self.account or self.queue}/topics/{name}"
 
 
 class LedgerUrl(Url[Scheme]):
-    """The durable memory."""
+    """The ledger."""
 
     kind = "ledger"
     schemes: ClassVar[Mapping[str, Scheme]] = LEDGERS
@@ -214,7 +215,7 @@ def _overridden(settings: S, url: Url[Any]) -> S:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name alone."""
+    """Return whether the name of a host is that of this machine."""
     try:
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -222,12 +223,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """A URL for messages: without user and password, and without its options."""
+    """Return a URL for messages, without credentials and options."""
     return _USER.sub("***@", text).partition("?")[0]
 
 
 def _near(name: str, known: frozenset[str]) -> str:
     if SECRET.fullmatch(name):
-        return ": a secret does not belong into a URL"
+        return "; remove the secret from the URL"
     close = get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""

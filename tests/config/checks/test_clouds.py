@@ -30,22 +30,30 @@ def checked(tmp_path: Path, cloud: dict[str, Any] | str, **more: Any) -> Checked
     [
         ("s3://b?endpoint=http://minio.example.org", "stores.cloud.url", "without TLS"),
         ({"url": "s3://b", "endpoint": "http://10.0.0.1:9000"}, "stores.cloud.endpoint", "without TLS"),
-        ({"url": "s3://b", "endpoint": "minio:9000"}, "stores.cloud.endpoint", "is no URL of a server"),
+        ({"url": "s3://b", "endpoint": "minio:9000"}, "stores.cloud.endpoint", "is not the URL of a server"),
         (
             {"url": "s3://b", "endpoint": "https://me:hunter2@minio"},
             "stores.cloud.endpoint",
-            "a secret does not belong",
+            "the endpoint must not contain credentials",
         ),
         ({"url": "s3://b", "identity": {"endpoint": "http://sts"}}, "stores.cloud.identity.endpoint", "without TLS"),
         (
             {"url": "s3://b", "secret_access_key": "hunter2"},
             "stores.cloud.secret_access_key",
-            "a secret does not belong",
+            "must not contain a secret",
         ),
-        ({"url": "az://a/b", "account_key": "hunter2"}, "stores.cloud.account_key", "a secret does not belong"),
-        ({"url": "gs://b", "identity": {"private_key": "x"}}, "stores.cloud.identity.private_key", "a secret does not"),
-        ({"url": "gs://b", "identity": {"pool": "aws"}}, "stores.cloud.identity.pool", "no name that Google takes"),
-        ({"url": "gs://b", "identity": {"provider": "gcp-x"}}, "stores.cloud.identity.provider", "no name that Google"),
+        ({"url": "az://a/b", "account_key": "hunter2"}, "stores.cloud.account_key", "must not contain a secret"),
+        (
+            {"url": "gs://b", "identity": {"private_key": "x"}},
+            "stores.cloud.identity.private_key",
+            "must not contain a secret",
+        ),
+        ({"url": "gs://b", "identity": {"pool": "aws"}}, "stores.cloud.identity.pool", "not a valid name at Google"),
+        (
+            {"url": "gs://b", "identity": {"provider": "gcp-x"}},
+            "stores.cloud.identity.provider",
+            "not a valid name at Google",
+        ),
         ("az://b", "stores.cloud.url", "needs the account"),
         ("s3://b?identity=root", "stores.cloud.url", "option identity"),
         ({"url": "s3://b", "encryption": "AES256", "kms_key": "k"}, "stores.cloud.kms_key", "not used"),
@@ -81,7 +89,9 @@ def test_what_works_has_neither_faults_nor_warnings(tmp_path: Path, cloud: Any) 
 
 def test_a_setting_that_means_nothing_there_is_a_warning(tmp_path: Path) -> None:
     found = checked(tmp_path, {"url": "gs://b", "region": "eu"})
-    assert [(w.where, w.hint) for w in found.warnings] == [("stores.cloud.region", "gs:// does not know it")]
+    assert [(w.where, w.hint) for w in found.warnings] == [
+        ("stores.cloud.region", "Remove it: it does not apply to gs://.")
+    ]
 
 
 def test_a_missing_extra_is_told_with_the_command_that_brings_it(
@@ -104,11 +114,15 @@ def test_a_missing_extra_is_told_with_the_command_that_brings_it(
     [
         ({"url": "sqs://events?endpoint=http://example.org"}, "queues[0].url", "without TLS"),
         ({"url": "pubsub://subscription"}, "queues[0].url", "needs project and subscription"),
-        ({"url": "sqs://events", "secret_key": "hunter2"}, "queues[0].secret_key", "a secret does not belong"),
+        ({"url": "sqs://events", "secret_key": "hunter2"}, "queues[0].secret_key", "must not contain a secret"),
         ({"url": "sqs://account/events/more"}, "queues[0].url", "names more than"),
-        ({"url": "sqs://events", "lease": "12.1h"}, "queues[0].lease", "for more than 43200 s"),
-        ({"url": "pubsub://project/events?topic=t", "lease": "11m"}, "queues[0].lease", "for more than 600 s"),
-        ({"url": "azq://account/events", "lease": "8d"}, "queues[0].lease", "for more than 604800 s"),
+        ({"url": "sqs://events", "lease": "12.1h"}, "queues[0].lease", "longer than sqs:// allows: 43200 s"),
+        (
+            {"url": "pubsub://project/events?topic=t", "lease": "11m"},
+            "queues[0].lease",
+            "longer than pubsub:// allows: 600 s",
+        ),
+        ({"url": "azq://account/events", "lease": "8d"}, "queues[0].lease", "longer than azq:// allows: 604800 s"),
     ],
 )
 def test_queues_are_held_to_the_same(tmp_path: Path, queue: dict[str, Any], where: str, message: str) -> None:
@@ -193,4 +207,6 @@ def test_a_source_that_no_queue_can_be_told_of_is_a_warning(
     file.write_text(yaml.safe_dump({"stores": stores, "routes": [ROUTE], "queues": queues, "push": doors}))
     checked = check(file, {})
     assert checked.faults == ()
-    assert [w.where for w in checked.warnings if "can be told" in w.message] == ([] if heard else ["routes[0].from"])
+    assert [w.where for w in checked.warnings if "can notify none" in w.message] == (
+        [] if heard else ["routes[0].from"]
+    )

@@ -22,7 +22,7 @@ def checked(folder: Path, data: object, **environ: str) -> Checked:
 
 def said(found: Checked) -> tuple[list[str], list[str]]:
     """Faults and warnings that are about secrets: the rest of a configuration is another matter."""
-    words = ("guessed", "secret", "TLS")
+    words = ("guessed", "secret", "credentials", "TLS")
     lists = (
         [f"{fault.where}: {fault.message}" for fault in each if any(word in fault.message for word in words)]
         for each in (found.faults, found.warnings)
@@ -119,7 +119,7 @@ def test_where_traces_go(url: str, faults: int, warnings: int, tmp_path: Path) -
     ("url", "expected"),
     [
         ("http://sts.example", "without TLS"),
-        ("https://user:pass@sts.example", "a secret in it"),
+        ("https://user:pass@sts.example", "contains credentials"),
         ("https://sts.example", ""),
         ("http://127.0.0.1:4566", ""),
     ],

@@ -40,7 +40,7 @@ def minio(**given: Any) -> dict[str, Any]:
     [
         (stores(c="file://x/a"), "stores.c", "same provider and bucket as a"),
         (stores(c={"url": "file://a", "bucket": "z"}), "stores.c", "same folder as a"),
-        (stores(c="file://c/d/.."), "stores.c", "cannot be that of a bucket"),
+        (stores(c="file://c/d/.."), "stores.c", "not valid for a bucket"),
         (stores(c="sim://c?seed=x"), "stores.c", "options of"),
         (stores(c={"url": "sim://c", "simulator": {"outages": "5s-2s"}}), "stores.c.simulator.outages", "window"),
         (stores(**{"c d": "file://c"}), "stores.c d", "letters, digits"),
@@ -49,23 +49,23 @@ def minio(**given: Any) -> dict[str, Any]:
         (route(to="a", key="copy/{key}"), "routes[0].to", "for ever: a/x.c, copy/a/x.c, copy/copy/a/x.c"),
         (route(to="a", key="in/{name}", filter={"glob": "in/*.c"}), "routes[0].to", "onto themselves"),
         (route(to="file://a/out"), "routes[0].to", "inside the source folder"),
-        (route(to="file://"), "routes[0].to", "does not say where"),
+        (route(to="file://"), "routes[0].to", "has no location"),
         (route(to="c"), "routes[0].to", "there is no store 'c'"),
         (route(key="{nope}"), "routes[0].key", "unknown placeholder {nope}"),
         (route(filter={"exclude": ["["]}), "routes[0].filter.exclude", "without its ]"),
-        (route(after_copy="delete", deletes="propagate"), "routes[0].after_copy", "would delete the copy"),
-        (minio(after_copy="delete"), "routes[0].after_copy", "cannot be exact at store m"),
-        (minio(after_copy="delete-unchecked", deletes="propagate"), "routes[0].after_copy", "would delete the copy"),
+        (route(after_copy="delete", deletes="propagate"), "routes[0].after_copy", "delete the copy"),
+        (minio(after_copy="delete"), "routes[0].after_copy", "deletes at store m cannot name a version"),
+        (minio(after_copy="delete-unchecked", deletes="propagate"), "routes[0].after_copy", "delete the copy"),
         (route(key="{yyyy}/{key}", deletes="propagate"), "routes[0].deletes", "another day"),
-        (route(filter={"min_size": 2, "max_size": 1}), "routes[0].filter.max_size", "nothing would match"),
-        (route(filter={"min_age": 2, "max_age": 2}), "routes[0].filter.max_age", "nothing would match"),
-        (route(metadata={"skyferry-source": "x"}), "routes[0].metadata.skyferry-source", "Skyferry's own"),
+        (route(filter={"min_size": 2, "max_size": 1}), "routes[0].filter.max_size", "nothing matches"),
+        (route(filter={"min_age": 2, "max_age": 2}), "routes[0].filter.max_age", "nothing matches"),
+        (route(metadata={"skyferry-source": "x"}), "routes[0].metadata.skyferry-source", "reserved"),
         (route(metadata={"Team": "x"}), "routes[0].metadata.Team", "lower-case"),
         (route(metadata={"team": "a\nb"}), "routes[0].metadata.team", "printable"),
         (route(name="No Name"), "routes[0].name", "lower-case"),
         ({"ledger": {"url": "sqlite://queue.db"}}, "ledger.url", "used twice"),
         ({"ledger": {"url": "sqlite://source/l.db"}}, "ledger.url", "inside the folder of store source"),
-        ({"ledger": {"url": "redis://x"}}, "ledger.url", "no ledger URL"),
+        ({"ledger": {"url": "redis://x"}}, "ledger.url", "not a known ledger URL"),
         ({"queues": [{"name": "q", "url": "memory://a"}] * 2}, "queues[1].name", "two queues q"),
         ({"limits": {"memory": "10MiB"}}, "limits.memory", "less than two parts"),
         ({"server": {"listen": "8080"}}, "server.listen", "not HOST:PORT"),
@@ -164,7 +164,7 @@ def test_where_globs_may_keep_the_two_apart_it_is_a_warning(tmp_path: Path) -> N
 
 def test_faults_of_a_simulator_that_is_none_are_a_warning(tmp_path: Path) -> None:
     [warning] = checked(tmp_path, stores(b={"url": "file://b", "simulator": {"throttle": 0.5}})).warnings
-    assert (warning.where, warning.hint) == ("stores.b.simulator", "it needs url: sim://b")
+    assert (warning.where, warning.hint) == ("stores.b.simulator", "Set url: sim://b.")
 
 
 def test_a_token_lets_others_in(tmp_path: Path) -> None:

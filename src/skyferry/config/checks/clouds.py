@@ -1,4 +1,4 @@
-"""What stores and queues at a cloud must be: reachable by TLS, without a secret, with the extra that their adapter needs."""
+"""Check stores and queues at clouds: TLS, no secrets in URLs, installed extras."""
 
 from __future__ import annotations
 
@@ -25,34 +25,36 @@ Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 
 
 def check_store(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> bool:
-    """Tell the document; whether the store can be what it says."""
+    """Report faults and warnings of a store; return whether it can be resolved."""
     at = (*place, "url") if place[0] == "stores" else place
     for old in url.renamed:
         document.rename(at, f"option `{old}` is now called `{URL_OPTIONS[old]}`")
     for name in sorted(_OF_CLOUDS & store.model_fields_set - url.known.settings):
-        document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
+        document.warn((*place, name), "is ignored", f"Remove it: it does not apply to {url.scheme}://.")
     if not url.at_a_cloud:
         return True
     found = _reached(store, lambda given: resolve_store(given).settings, url, place, at, document)
     if found is not None and found.encryption == "AES256" and found.kms_key:
-        document.fault((*place, "kms_key"), "is not used by encryption AES256", "say encryption: aws:kms")
+        document.fault(
+            (*place, "kms_key"), "is not used by encryption AES256", "Set encryption: aws:kms, or remove the key."
+        )
     return found is not None
 
 
 def check_queue(settings: Q, url: QueueUrl, place: Place, document: Document) -> Q | None:
-    """The same for a queue; its settings with the options of its URL, unless these are at fault."""
+    """Report faults and warnings of a queue; return its completed settings, or None if it cannot be resolved."""
     for name in sorted(_OF_QUEUES & settings.model_fields_set - url.known.settings):
-        document.warn((*place, name), "is ignored", f"{url.scheme}:// does not know it")
+        document.warn((*place, name), "is ignored", f"Remove it: it does not apply to {url.scheme}://.")
     if not url.at_a_cloud:
         return settings
     if settings.lease > url.known.lease:
-        why = f"{url.scheme}:// holds no message for more than {url.known.lease:g} s at once"
-        document.fault((*place, "lease"), why, "leases are renewed while we work: 60s do for a copy of any length")
+        why = f"is longer than {url.scheme}:// allows: {url.known.lease:g} s"
+        document.fault((*place, "lease"), why, "Set 60s: leases are renewed during a copy.")
     return _reached(settings, _complete_queue, url, place, (*place, "url"), document)
 
 
 def is_same_queue(one: QueueAddress, other: QueueAddress) -> bool:
-    """Whether what is sent to one of two resolved queues comes from the other. What only one of them says, both may mean."""
+    """Return whether two resolved queues may be one. A property that only one of them has counts as equal."""
     left, right = QueueUrl.parse(one.url), QueueUrl.parse(other.url)
     if left.scheme != right.scheme or one.endpoint != other.endpoint:
         return False
@@ -71,7 +73,7 @@ def _complete_queue(given: Q) -> Q:
 def _reached(
     given: S, resolve: Callable[[S], S], url: Url[Any], place: Place, at: Place, document: Document
 ) -> S | None:
-    """With the options of its URL, unless these are at fault."""
+    """Return the completed settings, or None if options of the URL are at fault."""
     check_extra(url, at, document)
     try:
         settings = resolve(given)
@@ -93,33 +95,33 @@ def _reached(
 
 
 def _names(identity: IdentitySettings, place: Place, document: Document) -> None:
-    """Of a workload identity pool and its provider: Google makes none by another."""
+    """Check the names of a workload identity pool and its provider by Google's rules."""
     for name in ("pool", "provider"):
         value = getattr(identity, name)
         if value and not _POOL_NAME.fullmatch(value):
-            hint = "4 to 32 of a to z, 0 to 9 and -, not beginning with gcp-"
-            document.fault((*place, name), f"{value!r} is no name that Google takes", hint)
+            hint = "Use 4 to 32 characters of a to z, 0 to 9 and -, not beginning with gcp-."
+            document.fault((*place, name), f"{value!r} is not a valid name at Google", hint)
 
 
 def check_extra(url: Url[Any], place: Place, document: Document) -> None:
-    """A fault unless what brings the adapter is installed."""
+    """Report modules of the adapter that are not installed."""
     if missing := [name for name in url.known.needs if not _installed(name)]:
         hint = f"pip install 'skyferry[{url.known.extra}]'"
         document.fault(place, f"{url.scheme}:// needs {' and '.join(missing)}, which is not installed", hint)
 
 
 def check_endpoint(url: str, allow_http: bool, place: Place, document: Document) -> None:
-    """A fault for an endpoint whose wire anybody may read, or that has a secret in it."""
+    """Report an endpoint without TLS, or with credentials in it."""
     if not url:
         return
     parts = urlsplit(url)
     if parts.username or parts.password:
-        document.fault(place, "a secret does not belong into an endpoint", "see `identity`")
+        document.fault(place, "the endpoint must not contain credentials", "Configure `identity` instead.")
     elif parts.scheme not in ("https", "http") or not parts.hostname:
-        document.fault(place, "is no URL of a server", "such as https://minio.example.org:9000")
+        document.fault(place, "is not the URL of a server", "Use a URL such as https://minio.example.org:9000.")
     elif parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         document.fault(
-            place, "an endpoint without TLS", "use https://, or say allow_http: true where the network is yours"
+            place, "is an endpoint without TLS", "Use https://, or set allow_http: true if you trust the network."
         )
 
 

@@ -12,7 +12,7 @@ from skyferry.config.reading.faults import Place
 from skyferry.config.urls import QueueUrl
 from skyferry.routing.origins import Origin
 
-HINT = "Give each its own queue, and set `stores` of both queues"
+HINT = "Give each its own queue, and set `stores` of both queues."
 
 
 def check_namesakes(valid: ValidDocument, document: Document) -> None:
@@ -21,7 +21,7 @@ def check_namesakes(valid: ValidDocument, document: Document) -> None:
     for index, queue in zip(valid.queues, settings.queues, strict=True):
         for name in queue.stores:
             if name not in settings.stores:
-                document.fault(("queues", index, "stores"), f"there is no store {name!r}", "see stores")
+                document.fault(("queues", index, "stores"), f"there is no store {name!r}", "Name a store of `stores`.")
     if any(place[0] in ("queues", "push") for place in valid.impaired):
         return
     for one, other, place in _namesakes(valid):

@@ -1,4 +1,4 @@
-"""How events come to the queues: what sends to a queue that takes nothing, and sources that no queue can be told of."""
+"""Check the ways of events: senders to queues that cannot be sent to, and sources without a queue that they can notify."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOPIC = "Add its topic (?topic=…)"
 
 
 def check_notifications(valid: ValidDocument, document: Document) -> None:
-    """Tell the document every fault and warning."""
+    """Report every fault and warning."""
     if any(place[0] in ("queues", "push") for place in valid.impaired):
         return
     queues = {queue.name: queue for queue in reversed(valid.settings.queues)}
@@ -26,13 +26,15 @@ def check_notifications(valid: ValidDocument, document: Document) -> None:
         if queue is not None and not _takes(queue):
             why = f"{sender} sends events to queue {queue.name}, which has no topic to send to"
             document.fault(
-                place, why, f"{TOPIC}, or give it another queue: the first takes what is found or submitted here"
+                place,
+                why,
+                f"{TOPIC}, or use another queue. The first queue gets the events of watched folders and submitted events.",
             )
     _heard(valid, document)
 
 
 def _senders(valid: ValidDocument) -> Iterator[tuple[Place, str, str]]:
-    """Where what sends by itself is stated, what it is, and the name of its queue ("" = the first)."""
+    """Yield the place of each internal sender, its description, and the name of its queue ("" = the first)."""
     settings, seen = valid.settings, set[str]()
     for index, route in zip(valid.routes, settings.routes, strict=True):
         if route.source in seen or route.source not in settings.stores:
@@ -47,7 +49,7 @@ def _senders(valid: ValidDocument) -> Iterator[tuple[Place, str, str]]:
 
 
 def _takes(queue: QueueSettings) -> bool:
-    """Whether events can be sent to it. A URL that is at fault is told of elsewhere."""
+    """Return whether events can be sent to a queue. A faulty URL is reported by another check."""
     with suppress(ValueError):
         return (where := resolve_queue(queue)).url.known.sends(where.settings)
     return True
@@ -67,6 +69,6 @@ def _heard(valid: ValidDocument, document: Document) -> None:
             queues, pushes = where.profile.queues or QUEUES_AT_CLOUDS, where.profile.push or PUSH
             if where.url.at_a_cloud and not (queues & schemes or pushes & kinds):
                 wanted = " or ".join([*(f"{scheme}://" for scheme in sorted(queues))])
-                why = f"no queue and no push endpoint here can be told by the provider what lands in {route.source}"
-                hint = f"Add a queue ({wanted}); without one, only events that are submitted are seen"
+                why = f"the provider of {route.source} can notify none of the queues and push endpoints"
+                hint = f"Add a queue ({wanted}). Without one, only submitted events arrive."
                 document.warn(("routes", index, "from"), why, hint)

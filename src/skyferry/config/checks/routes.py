@@ -1,4 +1,4 @@
-"""What routes must be: to their stores, to each other, and to the objects they would make."""
+"""Check routes: their stores, their patterns, their conflicts, and the objects that they would make."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from skyferry.routing.routes import compile_filter
 from skyferry.routing.samples import example_keys, render_key
 
 TAGS_MAX = 10
-RINGS_MAX = 10  # of those that are told
+RINGS_MAX = 10  # reported at most
 Numbered = tuple[int, RouteSettings]
 
 
 def check_routes(valid: ValidDocument, document: Document) -> None:
-    """Tell the document every fault and warning about routes."""
+    """Report every fault and warning about routes."""
     settings = valid.settings
     routes = list(zip(valid.routes, settings.routes, strict=True))
     names: set[str] = set()
@@ -42,7 +42,7 @@ def check_routes(valid: ValidDocument, document: Document) -> None:
         _metadata(place, route, document)
         _tags(place, route, document)
     if not routes and not document.faults:
-        document.warn(("routes",), "there is none: nothing will be copied")
+        document.warn(("routes",), "there are no routes, so nothing is copied")
     sound = [(i, r) for i, r in routes if ("routes", i) not in valid.impaired and _compiles(r)]
     for index, route in sound:
         _meaning(("routes", index), route, valid, document)
@@ -56,7 +56,7 @@ def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
         Template.compile(route.key)
     except ValueError as error:
         there_are = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        document.fault((*place, "key"), f"{route.key!r} {error}", f"there are {there_are}")
+        document.fault((*place, "key"), f"{route.key!r} {error}", f"Known: {there_are}.")
     for setting, globs in (("glob", route.filter.glob), ("exclude", route.filter.exclude)):
         for text in globs:
             try:
@@ -69,38 +69,40 @@ def _metadata(place: Place, route: RouteSettings, document: Document) -> None:
     for name, value in route.metadata.items():
         below = (*place, "metadata", name)
         if name.startswith("skyferry-"):
-            document.fault(below, "names that begin with skyferry- are Skyferry's own")
+            document.fault(below, "names that begin with skyferry- are reserved")
         elif not re.fullmatch(r"[a-z0-9_-]+", name):
-            document.fault(below, "a name has lower-case letters, digits, - and _ only")
+            document.fault(below, "a name may contain only lower-case letters, digits, - and _")
         if not value.isprintable():
-            document.fault(below, "a value has printable characters only")
+            document.fault(below, "a value may contain only printable characters")
 
 
 def _tags(place: Place, route: RouteSettings, document: Document) -> None:
-    """As Amazon and Azure have them."""
+    """Check tags by the rules of Amazon and Azure."""
     if len(route.tags) > TAGS_MAX:
-        document.fault((*place, "tags"), f"an object has at most {TAGS_MAX} tags")
+        document.fault((*place, "tags"), f"an object can have at most {TAGS_MAX} tags")
     for name, value in route.tags.items():
         if not 1 <= len(name) <= 128 or len(value) > 256:
-            document.fault((*place, "tags", name), "a tag's name has 1 to 128 characters, its value at most 256")
+            document.fault(
+                (*place, "tags", name), "a tag can have a name of 1 to 128 characters and a value of at most 256"
+            )
         elif not f"{name}{value}".isprintable():
-            document.fault((*place, "tags", name), "a tag has printable characters only")
+            document.fault((*place, "tags", name), "a tag may contain only printable characters")
 
 
 def _meaning(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
     template, accepts = Template.compile(route.key), route.filter
     if route.after_copy != "keep" and route.deletes == "propagate":
-        why = "deleting the source after the copy is a delete, which would delete the copy"
-        document.fault((*place, "after_copy"), why, "use deletes: ignore")
+        why = "the delete of the source would propagate and delete the copy"
+        document.fault((*place, "after_copy"), why, "Set deletes: ignore.")
     if route.after_copy == "delete":
         _unchecked(place, route, valid, document)
     if route.deletes == "propagate" and template.dated:
-        why = "a delete happens on another day than its create, and would look for another key"
-        document.fault((*place, "deletes"), why, "use deletes: ignore, or a key without the date")
+        why = "a delete on another day than the create would compute another key"
+        document.fault((*place, "deletes"), why, "Set deletes: ignore, or a key without the date.")
     if accepts.max_size is not None and accepts.max_size < accepts.min_size:
-        document.fault((*place, "filter", "max_size"), "is less than min_size: nothing would match")
+        document.fault((*place, "filter", "max_size"), "is less than min_size, so nothing matches")
     if accepts.max_age is not None and accepts.max_age <= accepts.min_age:
-        document.fault((*place, "filter", "max_age"), "is not more than min_age: nothing would match")
+        document.fault((*place, "filter", "max_age"), "is not more than min_age, so nothing matches")
     if route.source == route.destination:
         _itself(place, route, template, document)
     else:
@@ -109,14 +111,16 @@ def _meaning(place: Place, route: RouteSettings, valid: ValidDocument, document:
 
 
 def _unchecked(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
-    """A delete that cannot demand a version takes with it what is written between the last look and the delete."""
+    """Report deletes without a precondition. They also delete a version that is written just before."""
     try:
         exact = resolve_store(valid.settings.stores[route.source]).profile.exact_deletes
-    except (KeyError, ValueError):  # which is told elsewhere
+    except (KeyError, ValueError):  # reported by another check
         return
     if not exact:
-        why = f"cannot be exact at store {route.source}: a version written just before the delete would be lost with the old one"
-        hint = "use after_copy: delete-unchecked where the bucket keeps versions or nobody overwrites objects, or keep"
+        why = f"deletes at store {route.source} cannot name a version: one that is written just before would be lost"
+        hint = (
+            "Set after_copy: keep; or delete-unchecked if the bucket keeps versions or objects are never overwritten."
+        )
         document.fault((*place, "after_copy"), why, hint)
 
 
@@ -125,25 +129,25 @@ def _itself(place: Place, route: RouteSettings, template: Template, document: Do
     for key in example_keys(route.filter, takes):
         made = render_key(template, key)
         if made == key:
-            return document.fault((*place, "to"), "copies objects onto themselves", "give another store, or a key")
+            return document.fault((*place, "to"), "copies objects onto themselves", "Use another store, or set a key.")
         if takes(made):
             why = f"would copy its own copies for ever: {key}, {made}, {render_key(template, made)}"
-            return document.fault((*place, "to"), why, "exclude the copies by its filter")
+            return document.fault((*place, "to"), why, "Exclude the copies with the filter.")
     return None
 
 
 def _nested(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
     source, destination = (_folder(valid, name) for name in (route.source, route.destination))
     if source and destination and source != destination and destination.is_relative_to(source):
-        why = f"{destination.name} is inside the source folder: copies would be copied for ever"
-        document.fault((*place, "to"), why, "put it beside it")
+        why = f"{destination.name} is inside the source folder, so copies would be copied for ever"
+        document.fault((*place, "to"), why, "Use a folder outside the source.")
 
 
 def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document) -> None:
-    """Copies that are taken again, by way of other routes."""
+    """Report rings: routes that copy each other's copies."""
     places = {}
     for name, store in valid.settings.stores.items():
-        with suppress(ValueError):  # which is told elsewhere
+        with suppress(ValueError):  # reported by another check
             places[name] = StoreLocation.of(store, valid.settings.workspace)
     all_of_them = [route for _, route in routes]
     told = 0
@@ -155,7 +159,7 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
         if len(members) == 1 and (
             members[0].source == members[0].destination or _told(("routes", index, "to"), document)
         ):
-            continue  # which is told already
+            continue  # already reported
         why = f"takes its own copies again: {ring.told(all_of_them)}"
         if any(route.allow_loopback for route in members):
             place: Place = (
@@ -164,11 +168,17 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
                 "allow_loopback",
             )
             told += 1
-            document.fault(place, why, "without allow_loopback, ring: allow ends it where a copy has been already")
+            document.fault(
+                place,
+                why,
+                "Remove allow_loopback: with ring: allow, an object does not return to a store where it has been.",
+            )
         elif silent := [i for i in ring.routes if all_of_them[i].ring != "allow"]:
             told += 1
             names = " and ".join(all_of_them[i].name for i in sorted(silent))
-            hint = f"leave the copies out by a filter, or say ring: allow of {names}, where stores are to be kept alike"
+            hint = (
+                f"Exclude the copies with a filter; or set ring: allow of {names}, if the stores are to be kept alike."
+            )
             document.fault(("routes", routes[max(silent)][0], "to"), why, hint)
         else:
             _deletes_in_a_ring([(routes[i][0], all_of_them[i]) for i in ring.routes], document)
@@ -178,8 +188,8 @@ def _deletes_in_a_ring(ring: Sequence[Numbered], document: Document) -> None:
     for index, route in ring:
         place = ("routes", index, "deletes")
         if route.deletes == "propagate" and not _told(place, document):
-            why = "reaches copies only: what is deleted at a copy stays where it was written, and comes back"
-            document.warn(place, why, "delete objects at the store that they were written to last")
+            why = "deletes reach copies only: an object that is deleted at a copy stays at its origin, and comes back"
+            document.warn(place, why, "Delete objects at the store where they were written last.")
 
 
 def _told(place: Place, document: Document) -> bool:
@@ -199,12 +209,12 @@ def _crowded(place: Place, route: RouteSettings, template: Template, document: D
     for key in example_keys(route.filter, compile_filter(route.filter)):
         if (other := made.setdefault(render_key(template, key), key)) != key:
             why = f"gives different objects one key: {other} and {key} both become {render_key(template, key)}"
-            return document.warn((*place, "key"), why, "the newest of them wins; {key} keeps them apart")
+            return document.warn((*place, "key"), why, "The newest of them wins. Use {key} to keep them apart.")
     return None
 
 
 def _moves(routes: Sequence[Numbered], document: Document) -> None:
-    """A source deleted after its copy by one route may be gone before another has copied it."""
+    """Report routes that delete a source object which another route may not have copied yet."""
     for one, two in combinations(routes, 2):
         (index, mover), (_, other) = (one, two) if one[1].after_copy != "keep" else (two, one)
         if mover.after_copy == "keep" or mover.source != other.source or _disjoint(mover.filter, other.filter):
@@ -212,13 +222,13 @@ def _moves(routes: Sequence[Numbered], document: Document) -> None:
         place = ("routes", index, "after_copy")
         why = f"deletes objects that route {other.name} may not have copied yet"
         if _simple(mover.filter) and _simple(other.filter):
-            document.fault(place, why, "use after_copy: keep, or filters by prefix that do not overlap")
+            document.fault(place, why, "Set after_copy: keep, or filters by prefix that do not overlap.")
         else:
-            document.warn(place, why, "fine if their filters do not overlap")
+            document.warn(place, why, "Ignore this if their filters do not overlap.")
 
 
 def _meet(routes: Sequence[Numbered], document: Document) -> None:
-    """Objects of two routes that would be given one key of one store."""
+    """Report objects of two routes that would get the same key in one store."""
     for (_, one), (index, two) in combinations(routes, 2):
         if one.destination != two.destination:
             continue
@@ -228,12 +238,12 @@ def _meet(routes: Sequence[Numbered], document: Document) -> None:
             if takes(key) and takes_too(key) and made == render_key(Template.compile(one.key), key, one.source):
                 why, hint = (
                     f"gives objects a key that route {one.name} gives to others: {made}",
-                    "the newest event wins",
+                    "The newest event wins",
                 )
                 if one.source == two.source:
                     why = f"gives the objects of route {one.name} the same key: {made}"
-                    hint = "the one that comes second finds them there"
-                document.warn(("routes", index, "key"), why, f"{hint}; another key keeps them apart")
+                    hint = "The second route finds the copies of the first"
+                document.warn(("routes", index, "key"), why, f"{hint}. Set another key to keep them apart.")
                 break
 
 

@@ -1,4 +1,4 @@
-"""Secrets: how long they are, who else may read or change their files, and which wires carry them."""
+"""Check secrets: their length, the permissions of their files, and TLS of their endpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDPOINTS = {"aws": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"), "azure": ("AZ
 
 
 def check_secrets(valid: ValidDocument, document: Document, environ: Mapping[str, str]) -> None:
-    """Add every fault and warning to the document."""
+    """Report every fault and warning."""
     _token(valid.settings.server, document)
     _push(valid, document, environ)
     for place, file in _files(valid):
@@ -32,21 +32,21 @@ def check_secrets(valid: ValidDocument, document: Document, environ: Mapping[str
 
 
 def _token(server: ServerSettings, document: Document) -> None:
-    """Guessable by others of the network is a fault, by others of this machine a warning."""
+    """Report a short token: a fault if the network can reach the server, a warning on loopback."""
     name = "token" if server.token else "token_file"
     found = server.token.get_secret_value() if server.token else _text(server.token_file)
-    if not 0 < len(found.strip()) < SECRET_MIN:  # none, or an empty one, is judged elsewhere
+    if not 0 < len(found.strip()) < SECRET_MIN:  # other checks report missing and empty ones
         return
     local = is_loopback(server.listen.rpartition(":")[0])
     say = document.warn if local else document.fault
-    say(("server", name), "the token is short enough to be guessed", f"take {SECRET_MIN} characters or more")
+    say(("server", name), "the token is short enough to be guessed", f"Use at least {SECRET_MIN} characters.")
 
 
 def _push(valid: ValidDocument, document: Document, environ: Mapping[str, str]) -> None:
     for door in valid.settings.push:
         found = _text(door.secret_file) if door.secret_file else environ.get(door.secret_env, "")
         if 0 < len(found.strip()) < SECRET_MIN:
-            hint = f"take {SECRET_MIN} characters or more"
+            hint = f"Use at least {SECRET_MIN} characters."
             document.fault(("push",), f"{door.name}: the secret is short enough to be guessed", hint)
 
 
@@ -54,7 +54,7 @@ def _text(file: Path | None) -> str:
     try:
         return file.read_text() if file else ""
     except (OSError, UnicodeDecodeError):
-        return ""  # it may be there when it runs
+        return ""  # it may exist when the service starts
 
 
 def _identities(valid: ValidDocument) -> Iterator[tuple[Place, str, IdentitySettings]]:
@@ -68,7 +68,7 @@ def _identities(valid: ValidDocument) -> Iterator[tuple[Place, str, IdentitySett
 
 
 def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
-    """Every file with a secret, once."""
+    """Yield every file with a secret, once."""
     seen = set[Path]()
     named: list[tuple[Place, Path | None]] = [(("server", "token_file"), valid.settings.server.token_file)]
     named += [(("push",), door.secret_file) for door in valid.settings.push]
@@ -81,32 +81,34 @@ def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
 
 
 def _private(place: Place, file: Path, document: Document) -> None:
-    """Who may write it may choose the secret. A group that reads it is meant to; all others are not."""
+    """Report permissions. A writer can choose the secret. Read access of the group is intended; of others it is not."""
     try:
         mode = file.stat().st_mode
     except OSError:
         return
     if not stat.S_ISREG(mode):
         return  # a pipe of the shell
-    hint = f"chmod {'640' if mode & stat.S_IRGRP else '600'} {file}"
+    hint = f"Run: chmod {'640' if mode & stat.S_IRGRP else '600'} {file}"
     if mode & stat.S_IWOTH:
-        document.fault(place, f"every user may write {file}, which holds a secret", hint)
+        document.fault(place, f"every user can write {file}, which contains a secret", hint)
     elif mode & stat.S_IWGRP:
-        document.warn(place, f"its group may write {file}, which holds a secret", hint)
+        document.warn(place, f"its group can write {file}, which contains a secret", hint)
     if mode & stat.S_IROTH:
-        document.warn(place, f"every user may read {file}, which holds a secret", hint)
+        document.warn(place, f"every user can read {file}, which contains a secret", hint)
 
 
 def _traces(url: str, document: Document) -> None:
     place, parts = ("tracing", "otlp_endpoint"), urlsplit(url)
     if parts.username or parts.password:
-        document.fault(place, "a secret does not belong into an endpoint", "set OTEL_EXPORTER_OTLP_HEADERS")
+        document.fault(place, "the endpoint must not contain credentials", "Set OTEL_EXPORTER_OTLP_HEADERS.")
     elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        document.warn(place, "traces name keys and go without TLS", "use https:// unless the network is yours")
+        document.warn(
+            place, "traces contain keys and are sent without TLS", "Use https://, unless you trust the network."
+        )
 
 
 def _variables(url: str, identity: IdentitySettings) -> tuple[str, ...]:
-    """Name what the libraries of the clouds take endpoints from, for this identity."""
+    """Return the variables from which the libraries of the clouds read endpoints for this identity."""
     if identity.kind not in ("auto", "federated"):
         return ()
     exchanged = _ENDPOINTS["aws"] if identity.kind == "federated" and identity.token == "aws" else ()  # noqa: S105 - no secret
@@ -120,10 +122,10 @@ def _cloud(url: str) -> str:
 
 
 def _endpoint(name: str, url: str, identity: IdentitySettings, place: Place, document: Document) -> None:
-    """Refuse one that anybody may listen to, or that has a secret in it."""
+    """Report an endpoint without TLS, or with credentials in it."""
     parts = urlsplit(url)
     if parts.username or parts.password:
-        document.fault(place, f"{name} has a secret in it", "set the address alone")
+        document.fault(place, f"{name} contains credentials", "Set the address alone.")
     elif parts.scheme == "http" and not identity.allow_http and not is_loopback(parts.hostname or ""):
-        hint = "use https://, or say identity: {allow_http: true} where the network is yours"
-        document.fault(place, f"{name} is an endpoint without TLS, which gets credentials", hint)
+        hint = "Use https://, or set identity: {allow_http: true} if you trust the network."
+        document.fault(place, f"{name} is an endpoint without TLS that receives credentials", hint)

@@ -1,4 +1,4 @@
-"""What settings must be to one another, apart from routes."""
+"""Check stores, queues, the ledger and the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are mul
 
 
 def check_settings(valid: ValidDocument, document: Document) -> None:
-    """Tell the document every fault and warning."""
+    """Report every fault and warning."""
     _stores(valid, document)
     namesakes.check_namesakes(valid, document)
     _databases(valid, document)
@@ -37,19 +37,17 @@ def check_settings(valid: ValidDocument, document: Document) -> None:
     limits = valid.settings.limits
     if limits.memory < 2 * limits.part_size:
         least = 2 * limits.part_size
-        document.fault(
-            ("limits", "memory"), "holds less than two parts", f"give at least {least}, or make part_size less"
-        )
+        document.fault(("limits", "memory"), "is less than two parts", f"Set at least {least}, or a smaller part_size.")
     if limits.part_size > STEP and limits.part_size % STEP and (name := _resumable(valid)):
-        hint = f"the resumable uploads of store {name} demand one, such as 8MiB"
-        document.fault(("limits", "part_size"), "is no multiple of 256KiB", hint)
+        hint = f"Resumable uploads of store {name} require a multiple: set 8MiB, for example."
+        document.fault(("limits", "part_size"), "is not a multiple of 256KiB", hint)
     route_checks.check_routes(valid, document)
 
 
 def _resumable(valid: ValidDocument) -> str:
-    """The name of a destination with resumable uploads, "" if there is none. Smaller parts are made larger there."""
+    """Return the name of a destination with resumable uploads, or "". Smaller parts are enlarged there."""
     for route in valid.settings.routes:
-        with suppress(KeyError, ValueError):  # which is told elsewhere
+        with suppress(KeyError, ValueError):  # reported by another check
             if resolve_store(valid.settings.stores[route.destination]).settings.large_upload_mode == "resumable":
                 return route.destination
     return ""
@@ -60,7 +58,7 @@ def _stores(valid: ValidDocument, document: Document) -> None:
     for name, store in valid.settings.stores.items():
         place = _stated(name, valid)
         if "://" not in name and not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-            document.fault(place, "a name has letters, digits, - and _ only")
+            document.fault(place, "the name may contain only letters, digits, - and _")
         at = place if place[0] == "routes" else (*place, "url")
         if not (url := _url(StoreUrl, store.url, at, document)):
             continue
@@ -68,15 +66,17 @@ def _stores(valid: ValidDocument, document: Document) -> None:
         if not cloud_checks.check_store(store, url, place, document):
             continue
         if not resolve_store(store).address[1]:
-            document.fault(place, "the folder's name cannot be that of a bucket", "give it one with `bucket: NAME`")
+            document.fault(place, "the name of the folder is not valid for a bucket", "Set `bucket: NAME`.")
         for key, what in _identities(store, url, valid.settings.workspace):
             if (other := seen.setdefault(key, name)) != name:
-                document.fault(place, f"has the same {what} as {other}", "events could not tell them apart")
+                document.fault(
+                    place, f"has the same {what} as {other}", "Remove one of them: events would be ambiguous."
+                )
                 break
 
 
 def _push(valid: ValidDocument, document: Document) -> None:
-    """Each door has a name and keys of its own, and a queue that is there."""
+    """Check that each endpoint has a unique name, a queue that exists, and safe URLs."""
     names, queues = set[str](), {queue.name for queue in valid.settings.queues}
     sound = not any(place[0] == "queues" for place in valid.impaired)
     for door in valid.settings.push:
@@ -84,13 +84,13 @@ def _push(valid: ValidDocument, document: Document) -> None:
             document.fault(("push",), f"there are two endpoints {door.name}")
         names.add(door.name)
         if sound and door.queue and door.queue not in queues:
-            document.fault(("push",), f"{door.name}: there is no queue {door.queue}", "see queues")
+            document.fault(("push",), f"{door.name}: there is no queue {door.queue}", "Name a queue of `queues`.")
         for url in (door.keys_url, door.endpoint):
             cloud_checks.check_endpoint(url, False, ("push",), document)
 
 
 def _stated(name: str, valid: ValidDocument) -> Place:
-    """Where a store is stated: in `stores`, or by its URL in a route."""
+    """Return the place of a store: in `stores`, or by its URL in a route."""
     for index, route in zip(valid.routes, valid.settings.routes, strict=True):
         if "://" in name and name in (route.source, route.destination):
             return "routes", index, "from" if route.source == name else "to"
@@ -98,7 +98,7 @@ def _stated(name: str, valid: ValidDocument) -> Place:
 
 
 def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:
-    """What no two stores may share. Buckets of one name may lie in different accounts or at different endpoints."""
+    """Yield what no two stores may share. Buckets of one name may exist in different accounts or at different endpoints."""
     there = StoreLocation.of(store, workspace).parts if url.at_a_cloud else ()
     yield (*resolve_store(store).address, *there), "provider and bucket"
     if url.on_disk:
@@ -108,7 +108,7 @@ def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterato
 def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> None:
     if url.scheme != "sim":
         if store.simulator != SimulatorSettings():
-            document.warn((*place, "simulator"), "is ignored", f"it needs url: sim://{url.location}")
+            document.warn((*place, "simulator"), "is ignored", f"Set url: sim://{url.location}.")
         return
     try:
         windows = url.simulator(store.simulator).outages
@@ -123,7 +123,7 @@ def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Docu
 
 
 def _databases(valid: ValidDocument, document: Document) -> None:
-    """Each queue and the ledger have a file of their own, and not where objects are."""
+    """Check that each queue and the ledger have their own file, outside the folders of stores."""
     settings, names = valid.settings, set[str]()
     found: list[tuple[Place, Url[Any] | None]] = []
     for index, queue in zip(valid.queues, settings.queues, strict=True):
@@ -144,15 +144,17 @@ def _databases(valid: ValidDocument, document: Document) -> None:
             continue
         file = Path(os.path.abspath(url.path(settings.workspace)))
         if file in files:
-            document.fault(place, f"{url.location} is used twice", "give each queue and the ledger its own file")
+            document.fault(place, f"{url.location} is used twice", "Give each queue and the ledger its own file.")
         files.add(file)
         for name, folder in _folders(valid):
             if file.is_relative_to(folder):
-                document.fault(place, f"{url.location} is inside the folder of store {name}", "put it beside it")
+                document.fault(
+                    place, f"{url.location} is inside the folder of store {name}", "Move it out of the folder."
+                )
 
 
 def _dead_letters(valid: ValidDocument, document: Document) -> Iterator[tuple[Place, Url[Any] | None]]:
-    """They go to a queue that outlives the process, and that no worker reads: they would come back at once."""
+    """Check that dead letters go to a queue that outlives the process and that no worker reads."""
     if (letters := valid.settings.dead_letters) is None:
         return
     place: Place = ("dead_letters", "url")
@@ -161,15 +163,15 @@ def _dead_letters(valid: ValidDocument, document: Document) -> Iterator[tuple[Pl
     if url is None:
         return
     if url.scheme == "memory":
-        document.fault(place, "is forgotten when the process ends", "without dead_letters they are in the ledger")
+        document.fault(place, "is lost when the process ends", "Remove dead_letters: the ledger keeps them.")
     resolved = cloud_checks.check_queue(letters, url, place[:1], document)
     if resolved is None or not url.at_a_cloud:
         return
     for queue in valid.settings.queues:
-        with suppress(ValueError):  # told of the queue itself
+        with suppress(ValueError):  # reported for the queue itself
             if cloud_checks.is_same_queue(resolve_queue(queue).settings, resolved):
                 document.fault(
-                    place, f"is where queue {queue.name} reads: they would come back", "give it its own queue"
+                    place, f"is the queue {queue.name}, so dead letters would come back", "Use another queue."
                 )
 
 
@@ -187,10 +189,10 @@ def _server(server: ServerSettings, document: Document) -> None:
     place = ("server", "listen")
     host, colon, port = server.listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        document.fault(place, f"{server.listen!r} is not HOST:PORT", "such as 127.0.0.1:8080 or [::1]:8080")
+        document.fault(place, f"{server.listen!r} is not HOST:PORT", "Use 127.0.0.1:8080 or [::1]:8080, for example.")
     elif not is_loopback(host) and not (server.token or server.token_file):
-        hint = "set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1"
-        document.fault(place, f"{host} can be reached by others, and there is no token", hint)
+        hint = "Set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1."
+        document.fault(place, f"{host} is reachable by other machines, and there is no token", hint)
     if server.token_file is not None:
         try:
             if not server.token_file.read_text().strip():
@@ -209,7 +211,7 @@ def _url(kind: type[U], text: str, place: Place, document: Document) -> U | None
 
 
 def _first(error: ValueError) -> str:
-    """pydantic's own text is a page; its first error says it."""
+    """Return the first error, for pydantic's own text is a page."""
     if not isinstance(error, ValidationError):
         return str(error)
     detail = error.errors()[0]

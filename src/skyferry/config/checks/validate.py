@@ -1,4 +1,4 @@
-"""Data to settings: the messages of pydantic in the words of people, and as much of the rest as can still be judged."""
+"""Validate data as settings. Translate pydantic's messages, and keep the valid rest for further checks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from skyferry.config.settings import Settings
 from skyferry.config.urls import SECRET
 
 _IDENTITY = (
-    "the machine's own identity is used by default; for a store that knows only long-lived keys set "
-    "identity: {kind: static, secret_file: FILE}, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    "Remove it: the machine's own identity is the default. For a store that supports only long-lived keys, set "
+    "identity: {kind: static, secret_file: FILE}, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 )
 _WORDS = {
     "missing": "is missing",
-    "extra_forbidden": "is no setting",
+    "extra_forbidden": "is not a setting",
     "string_pattern_mismatch": "must be lower-case letters, digits, - and _, at most 63",
     "tuple_type": "must be a list",
     "dict_type": "must be a section: lines of `name: value`",
@@ -31,21 +31,21 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ValidDocument:
-    """What of a document is valid. If nothing is at fault, that is all of it."""
+    """The valid part of a document. Without faults, it is the whole document."""
 
     settings: Settings
     routes: tuple[int, ...]  # the index in the document of each route
     queues: tuple[int, ...]
-    impaired: frozenset[Place]  # lost a part: what it means cannot be judged
-    lost: frozenset[str]  # names of stores that are there but not valid
+    impaired: frozenset[Place]  # lost a part, so their meaning cannot be checked
+    lost: frozenset[str]  # names of stores that exist but are not valid
 
     def with_settings(self, settings: Settings) -> ValidDocument:
-        """The same with other settings."""
+        """Return the same with other settings."""
         return replace(self, settings=settings)
 
 
 def validate(document: Document) -> ValidDocument:
-    """Faults go to the document. What is at fault is left out, and then as much around it as it takes."""
+    """Report faults to the document. Leave out faulty values, and then as much around them as needed."""
     data = deepcopy(document.data)
     impaired: set[Place] = set()
     stores = data.get("stores")
@@ -67,7 +67,7 @@ def validate(document: Document) -> ValidDocument:
 
 
 def known_settings(place: Place, model: type[BaseModel] = Settings) -> list[str]:
-    """Names of the settings beside the last part of `place`."""
+    """Return the names of the settings beside the last part of `place`."""
     if len(place) > 1:
         for name, info in model.model_fields.items():
             if place[0] in (name, info.alias):
@@ -84,7 +84,7 @@ def known_settings(place: Place, model: type[BaseModel] = Settings) -> list[str]
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:
-    """With lists as lists again."""
+    """Return the data with lists as lists again."""
     return {k: [v[i] for i in sorted(v)] if k in NUMBERED and isinstance(v, dict) else v for k, v in data.items()}
 
 
@@ -94,14 +94,14 @@ def _indices(data: dict[str, Any], name: str) -> tuple[int, ...]:
 
 
 def _place(loc: Place, data: dict[str, Any]) -> Place:
-    """Where in the document: items that were left out count there, but not in `loc`."""
+    """Return the place in the document. Items that were left out count there, but not in `loc`."""
     if len(loc) > 1 and loc[0] in NUMBERED and isinstance(loc[1], int):
         return (loc[0], _indices(data, str(loc[0]))[loc[1]], *loc[2:])
     return loc
 
 
 def _remove(data: dict[str, Any], place: Place) -> None:
-    """Take out the value, or the list that it is in."""
+    """Remove a value, or the list around it."""
     section: dict[Any, Any] = data
     for part in place[:-1]:
         if not isinstance(section.get(part), dict):
@@ -112,7 +112,7 @@ def _remove(data: dict[str, Any], place: Place) -> None:
 
 
 def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
-    """Message and hint."""
+    """Return message and hint."""
     kind, value = detail["type"], detail["input"]
     if kind == "missing":
         return _WORDS[kind], ""
@@ -121,14 +121,14 @@ def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
         and place[0] in ("stores", "queues", "dead_letters")
         and SECRET.fullmatch(str(place[-1]))
     ):
-        return "a secret does not belong into the file", _IDENTITY
+        return "the file must not contain a secret", _IDENTITY
     if kind == "extra_forbidden":
         return _WORDS[kind], suggest(str(place[-1]), known_settings(place))
     told = "" if place in SECRETS or isinstance(value, dict | list) else f", not {value!r}"
     if kind == "value_error":
         return detail["msg"].removeprefix("Value error, "), ""
     if kind == "string_type":
-        return f"must be text{told}", "put it in quotes"
+        return f"must be text{told}", "Put it in quotes."
     if kind in _WORDS:
         return _WORDS[kind] + told, ""
     return detail["msg"].replace("Input should be", "must be").replace("a valid ", "a ") + told, ""

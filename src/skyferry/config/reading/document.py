@@ -1,4 +1,4 @@
-"""The configuration as it was written: plain data, and where each value came from."""
+"""The configuration as it was written: plain data, with the origin of each value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUES = 100_000  # of one file; each alias to an alias may double them
 
 @dataclass(slots=True)
 class Document:
-    """Data with the origin of each value. Faults are collected, so that all can be told at once."""
+    """Data with the origin of each value. Faults are collected, so that all are reported at once."""
 
     data: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
@@ -31,11 +31,11 @@ class Document:
     renamed: list[Fault] = field(default_factory=list)  # warnings of settings that have a new name
 
     def fault(self, place: Place, message: str, hint: str = "") -> None:
-        """Something at `place` is wrong."""
+        """Add a fault at `place`."""
         self.faults.append(self._at(place, message, hint))
 
     def warn(self, place: Place, message: str, hint: str = "") -> None:
-        """Something at `place` is probably not meant."""
+        """Add a warning at `place`."""
         self.warnings.append(self._at(place, message, hint))
 
     def rename(self, place: Place, message: str) -> None:
@@ -51,17 +51,17 @@ class Document:
         return Fault(format_place(place) or "configuration", message, hint)
 
     def set(self, place: Place, value: object, origin: str) -> None:
-        """Override one value; sections on the way are made."""
+        """Override one value, and create the sections around it."""
         section: Any = self.data
         for part in place[:-1]:
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
-                return  # a fault that validation tells
+                return  # validation reports it
         section[place[-1]] = value
         self.origins[place] = origin
 
     def read(self, file: Path) -> None:
-        """Take a YAML file."""
+        """Read a YAML file."""
         try:
             value = self._parse(file.read_bytes(), self.lines)
         except OSError as error:
@@ -73,17 +73,17 @@ class Document:
                 self._rename((), value)
                 self.data = value
             elif value is not None:
-                self.fault((), "the file is not a list of settings", "write lines such as `workspace: data`")
+                self.fault((), "the file contains no settings", "Write lines such as `workspace: data`.")
         for place in SECRETS:
             if place in self.lines:
                 variable = PREFIX + "__".join(place).upper()
-                self.fault(place, "a secret does not belong into the file", f"set {variable}, or token_file")
+                self.fault(place, "the file must not contain a secret", f"Set {variable}, or token_file.")
 
     def overlay(self, environ: Mapping[str, str]) -> None:
-        """Take `SKYFERRY_SECTION__FIELD=value`. An empty value counts as not set; [...] and {...} are YAML.
+        """Apply variables `SKYFERRY_SECTION__FIELD=value`. Ignore empty values; [...] and {...} are YAML.
 
-        A name without a double underscore that is no setting is not ours to judge: Kubernetes gives every pod
-        variables such as SKYFERRY_PORT if a service is called skyferry. It is a warning if it is nearly one.
+        An unknown name without a double underscore is ignored: Kubernetes sets variables such as SKYFERRY_PORT in every pod if
+        a service is called skyferry. If the name resembles a setting, warn.
         """
         spelled: dict[Place, Place] = {}  # the place of each setting -> that place as its variable spells it
         for variable in sorted(v for v in environ if v.startswith(PREFIX) and environ[v].strip()):
@@ -91,9 +91,9 @@ class Document:
             if first not in Settings.model_fields:
                 hint = suggest(first, Settings.model_fields)
                 if rest:
-                    self.faults.append(Fault(variable, "sets something that does not exist", hint))
-                elif "did you mean" in hint:
-                    self.warnings.append(Fault(variable, "is ignored: there is no such setting", hint))
+                    self.faults.append(Fault(variable, "sets an unknown setting", hint))
+                elif "Did you mean" in hint:
+                    self.warnings.append(Fault(variable, "is ignored, for there is no such setting", hint))
                 continue
             place = self._place(first, rest)
             try:
@@ -126,7 +126,7 @@ class Document:
         self.fault(old, f"is the old name of `{format_place(new)}`, which is set as well", "Remove the old name.")
 
     def _place(self, first: str, rest: list[str]) -> Place:
-        """Variables have neither case nor hyphens: a name in the file is meant if it is the same without them."""
+        """Return the place that a variable names. Case and hyphens of names in the file do not count."""
         place: list[str | int] = [first]
         section: Any = self.data.get(first)
         for part in rest:
@@ -152,7 +152,7 @@ class Document:
 
 
 class _Builder:
-    """YAML nodes to data. An empty value counts as not given; keys are text."""
+    """Builds data from YAML nodes. Empty values are left out; keys are text."""
 
     def __init__(self, document: Document, loader: yaml.SafeLoader, lines: dict[Place, int]) -> None:
         self._document, self._loader, self._lines = document, loader, lines
@@ -162,7 +162,7 @@ class _Builder:
     def build(self, node: yaml.Node, place: Place) -> object:
         self._lines.setdefault(place, node.start_mark.line + 1)
         if self._left <= 0:
-            problem = f"there are more than {VALUES:,} values, aliases written out"
+            problem = f"there are more than {VALUES:,} values, with aliases expanded"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         self._left -= 1
         if isinstance(node, yaml.ScalarNode):
@@ -178,7 +178,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode) -> object:
         try:
             return self._loader.construct_object(node)
-        except ValueError as error:  # what looks like a date or a number and is none, such as 2026-02-31
+        except ValueError as error:  # it looks like a date or a number, such as 2026-02-31
             problem = f"{node.value[:20]!r} needs quotes: {error}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
@@ -203,12 +203,12 @@ class _Builder:
             line = key.start_mark.line + 1
             if (name := str(key.value)) in first:
                 self._lines[(*place, name)] = line
-                self._document.fault((*place, name), "is given twice", f"first on line {first[name]}")
+                self._document.fault((*place, name), "is given twice", f"It is also on line {first[name]}.")
             first.setdefault(name, line)
 
 
 def _syntax(file: str, error: Exception) -> Fault:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-    hint = "a value that begins with {, [, * or & needs quotes; indent with spaces" if mark else ""
+    hint = "Quote values that begin with {, [, * or &, and indent with spaces." if mark else ""
     return Fault(file, f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)

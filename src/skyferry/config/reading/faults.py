@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, all of it at once."""
+"""The faults of a configuration, all at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[str | int, ...]  # ("routes", 1, "from")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, or (as a warning) probably not meant."""
+    """One fault, or one warning of a probable mistake."""
 
     where: str  # routes[1].from, or the environment variable or option that set it
     message: str
@@ -23,11 +23,11 @@ class Fault:
 
     def __str__(self) -> str:
         line = f"line {self.line}, " if self.line else ""
-        return f"{line}{self.where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{line}{self.where}: {self.message}" + (f". {self.hint}" if self.hint else "")
 
 
 class ConfigFaults(ConfigError):
-    """The configuration has faults; `faults` are all of them, in the order of the file."""
+    """The configuration has faults. `faults` has all of them, in the order of the file."""
 
     def __init__(self, faults: Sequence[Fault], file: Path | None = None) -> None:
         self.faults = tuple(faults)
@@ -42,8 +42,8 @@ def format_place(place: Place) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint: did you mean another word; or which there are."""
+    """Return a hint: a similar word, or all known ones."""
     names = list(known)
     if close := get_close_matches(word, names, 1, cutoff=0.6):
-        return f"did you mean {close[0]}?"
-    return f"there are: {', '.join(names)}" if names else ""
+        return f"Did you mean {close[0]}?"
+    return f"Known: {', '.join(names)}." if names else ""

@@ -25,7 +25,7 @@ def test_check_config_tells_every_fault_with_its_line(cli: Cli) -> None:
     Path("bad.yaml").write_text("workspce: here\nlimits:\n  transfers: 0\n")
     result = cli("check-config", "--config", "bad.yaml")
     assert result.code == 2
-    assert "fault: line 1, workspce: is no setting (did you mean workspace?)" in result.out
+    assert "fault: line 1, workspce: is not a setting. Did you mean workspace?" in result.out
     assert "line 3, limits.transfers" in result.out
     assert [f["line"] for f in cli("check-config", "--config", "bad.yaml", "--json").json()["faults"]] == [1, 3]
 
