@@ -23,7 +23,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectStore
 from skyferry.stores.memory import MemoryBucket, MemoryStore
-from skyferry.stores.simulator import RATED, Fault, PlannedFault, SimulatedStore
+from skyferry.stores.simulator import RATED, PlannedFault, SimulatedFault, SimulatedStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.store import Place, StoreConformance
 from skyferry.testing.store_cases.place import digests
@@ -89,15 +89,15 @@ async def test_rates_are_probabilities() -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.THROTTLE, Throttled),
-        (Fault.TIMEOUT, StoreTimeout),
-        (Fault.RESET, ConnectionLost),
-        (Fault.PERMISSION, PermissionDenied),
-        (Fault.OUTAGE, StoreUnavailable),
-        (Fault.QUOTA, QuotaExceeded),
+        (SimulatedFault.THROTTLE, Throttled),
+        (SimulatedFault.TIMEOUT, StoreTimeout),
+        (SimulatedFault.RESET, ConnectionLost),
+        (SimulatedFault.PERMISSION, PermissionDenied),
+        (SimulatedFault.OUTAGE, StoreUnavailable),
+        (SimulatedFault.QUOTA, QuotaExceeded),
     ],
 )
-async def test_every_request_can_fail(fault: Fault, error: type[SkyferryError]) -> None:
+async def test_every_request_can_fail(fault: SimulatedFault, error: type[SkyferryError]) -> None:
     """With the error of its kind, before the effect unless told otherwise; the next one succeeds."""
     bucket = MemoryBucket()
     calm = simulated(bucket=bucket)
@@ -124,8 +124,8 @@ async def test_every_request_can_fail(fault: Fault, error: type[SkyferryError]) 
         await ask(store)
 
 
-@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.RESET])
-async def test_a_request_may_fail_after_its_effect(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [SimulatedFault.TIMEOUT, SimulatedFault.RESET])
+async def test_a_request_may_fail_after_its_effect(fault: SimulatedFault) -> None:
     """The answer is lost, the object is there; the deleted one is gone."""
     store = simulated(PlannedFault(fault, late=True), timeout_after=0)
     with pytest.raises(SkyferryError):
@@ -142,7 +142,7 @@ async def test_a_listing_may_break_off_in_the_middle() -> None:
     bucket = MemoryBucket()
     for n in range(3000):
         await put(simulated(bucket=bucket), f"{n:04}")
-    store, seen = simulated(PlannedFault(Fault.RESET, "list", late=True), bucket=bucket), []
+    store, seen = simulated(PlannedFault(SimulatedFault.RESET, "list", late=True), bucket=bucket), []
 
     async def listing() -> None:
         async for meta in store.list():
@@ -156,7 +156,7 @@ async def test_a_listing_may_break_off_in_the_middle() -> None:
 
 async def test_a_flipped_byte_leaves_the_meta_untouched() -> None:
     """So that only a checksum tells."""
-    store = simulated(PlannedFault(Fault.CORRUPT, "read"))
+    store = simulated(PlannedFault(SimulatedFault.CORRUPT, "read"))
     await put(store, "k", b"0123456789")
     got = await store.read("k", 0, 10)
     assert sum(a != b for a, b in zip(got.data, b"0123456789", strict=True)) == 1
@@ -165,7 +165,9 @@ async def test_a_flipped_byte_leaves_the_meta_untouched() -> None:
 
 async def test_a_body_cut_short_breaks_or_lies() -> None:
     """Early: an error. Late: fewer bytes than the meta says, and no error."""
-    store = simulated(PlannedFault(Fault.TRUNCATE, "read", 1), PlannedFault(Fault.TRUNCATE, "read", 2, late=True))
+    store = simulated(
+        PlannedFault(SimulatedFault.TRUNCATE, "read", 1), PlannedFault(SimulatedFault.TRUNCATE, "read", 2, late=True)
+    )
     await put(store, "k", b"0123456789")
     with pytest.raises(ConnectionLost):
         await store.read("k", 0, 10)
@@ -178,8 +180,8 @@ async def test_the_script_names_requests() -> None:
     """By operation and number; None lets one pass; what it does not name is up to the rates."""
     script = (
         PlannedFault(None, "head", 2),
-        PlannedFault(Fault.PERMISSION, "head"),
-        PlannedFault(Fault.THROTTLE, number=5),
+        PlannedFault(SimulatedFault.PERMISSION, "head"),
+        PlannedFault(SimulatedFault.THROTTLE, number=5),
     )
     store = simulated(*script)
     await put(store, "k")

@@ -52,7 +52,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class CopyPorts:
     """The stores, the ledger that remembers what went from one to the other, and the queue for what is to go."""
 
     source: ObjectStore
@@ -68,9 +68,9 @@ class Between:
 class ListingSource:
     """Sends an event for each object, no faster than they are copied. `found` tells how far it is."""
 
-    def __init__(self, ends: Ends, between: Between, found: Found | None = None) -> None:
+    def __init__(self, ends: Ends, ports: CopyPorts, found: Found | None = None) -> None:
         self.found = found or Found()
-        self._ends, self._b = ends, between
+        self._ends, self._ports = ends, ports
 
     @property
     def idle(self) -> bool:
@@ -83,15 +83,17 @@ class ListingSource:
         Raises StoreError, at once if the destination cannot be reached either; ConfigError if it lies within the source.
         """
         with suppress(ObjectNotFound):
-            await self._b.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
+            await self._ports.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
         key = self._ends.source.key
         if key and not key.endswith("/"):
             try:
-                meta = await self._b.source.head(key)
+                meta = await self._ports.source.head(key)
             except ObjectNotFound:
                 key += "/"
             else:
-                await self._send([(meta, self._ends.single())], _Holds(self._b.destination, self._ends.single().key))
+                await self._send(
+                    [(meta, self._ends.single())], _Holds(self._ports.destination, self._ends.single().key)
+                )
                 self.found.whole = True
                 return
         await self._list(key)
@@ -105,9 +107,9 @@ class ListingSource:
             prefix
         ):  # the listing would find what was just copied, without an end
             raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
-        holds = _Holds(self._b.destination, to)
+        holds = _Holds(self._ports.destination, to)
         page: list[tuple[ObjectMeta, ObjectRef]] = []
-        async for meta in self._b.source.list(prefix):
+        async for meta in self._ports.source.list(prefix):
             page.append((meta, self._ends.below(prefix, meta.key)))
             if len(page) >= PAGE:
                 await self._send(page, holds)
@@ -115,7 +117,7 @@ class ListingSource:
         await self._send(page, holds)
 
     async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
-        placed = await self._b.ledger.get_placements(self._b.destination.name, [to.key for _, to in page])
+        placed = await self._ports.ledger.get_placements(self._ports.destination.name, [to.key for _, to in page])
         known = {to.key for (meta, to), at in zip(page, placed, strict=True) if at is not None and self._from(at, meta)}
         sizes = await holds.sizes([to.key for _, to in page if to.key in known])
         messages = []
@@ -127,15 +129,15 @@ class ListingSource:
                     self.found.present += 1
                     self.found.present_bytes += meta.size
                     continue
-                self._b.doubt(to.key)
+                self._ports.doubt(to.key)
             try:
                 validate_key(to.key, f"the key that it would have, {to.key[:40]}…")
             except InvalidKey as error:
-                self._b.refuse(meta.key, error)
+                self._ports.refuse(meta.key, error)
             else:
-                messages.append(Outgoing(self._b.encode(self._event(meta, to))))
+                messages.append(Outgoing(self._ports.encode(self._event(meta, to))))
         await self._room()
-        await self._b.queue.send(messages)
+        await self._ports.queue.send(messages)
 
     def _event(self, meta: ObjectMeta, to: ObjectRef) -> ObjectEvent:
         """A new one each time: whether there is anything to do is decided by the objects, not by who asked before."""
@@ -146,7 +148,7 @@ class ListingSource:
             change=Change.CREATED,
             source=replace(self._ends.source, key=meta.key),
             destination=to,
-            occurred_at=self._b.clock.time(),
+            occurred_at=self._ports.clock.time(),
             size=meta.size,
         )
 
@@ -154,8 +156,8 @@ class ListingSource:
         return _from(known, replace(self._ends.source, key=meta.key), meta)
 
     async def _room(self) -> None:
-        while (await self._b.queue.depth()).ready > WAITING:
-            await self._b.clock.sleep(PAUSE)
+        while (await self._ports.queue.depth()).ready > WAITING:
+            await self._ports.clock.sleep(PAUSE)
 
 
 def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:

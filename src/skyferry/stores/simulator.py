@@ -41,7 +41,7 @@ RETRY_AFTER = 0.05  # seconds
 PAGE = 1000  # objects within which a failing listing breaks
 
 
-class Fault(StrEnum):
+class SimulatedFault(StrEnum):
     """A fault of one request. The first seven have a rate of the same name in the settings."""
 
     THROTTLE = "throttle"
@@ -55,15 +55,19 @@ class Fault(StrEnum):
     QUOTA = "quota"
 
 
-RATED = tuple(fault for fault in Fault if fault not in (Fault.OUTAGE, Fault.QUOTA))
-ONLY = {Fault.NOT_FOUND: ("head", "read"), Fault.CORRUPT: ("read",), Fault.TRUNCATE: ("read",)}
+RATED = tuple(fault for fault in SimulatedFault if fault not in (SimulatedFault.OUTAGE, SimulatedFault.QUOTA))
+ONLY = {
+    SimulatedFault.NOT_FOUND: ("head", "read"),
+    SimulatedFault.CORRUPT: ("read",),
+    SimulatedFault.TRUNCATE: ("read",),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
     """One line of a script."""
 
-    fault: Fault | None  # None = the request succeeds, whatever the rates are
+    fault: SimulatedFault | None  # None = the request succeeds, whatever the rates are
     operation: str = ""  # method of the port; "" = any
     number: int = 0  # number of the request of that operation, from 1; 0 = all
     late: bool = False  # fail after the effect; truncate without an error
@@ -75,7 +79,7 @@ class _Request:
 
     operation: str
     key: str
-    fault: Fault | None
+    fault: SimulatedFault | None
     late: bool
     dice: float  # in [0, 1): the share of the jitter, the place of the flipped byte or of the break
 
@@ -102,9 +106,9 @@ class SimulatedStore(StoreDecorator):
         if not got.data:
             return got
         at = int(request.dice * len(got.data))
-        if request.fault is Fault.CORRUPT:
+        if request.fault is SimulatedFault.CORRUPT:
             return replace(got, data=got.data[:at] + bytes([got.data[at] ^ 1]) + got.data[at + 1 :])
-        if request.fault is Fault.TRUNCATE:
+        if request.fault is SimulatedFault.TRUNCATE:
             if not request.late:
                 raise ConnectionLost(f"simulated: the body ended after {at} bytes", where=self._where(request))
             return replace(got, data=got.data[:at])
@@ -118,7 +122,7 @@ class SimulatedStore(StoreDecorator):
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         request = self._next("list", prefix)
         await self._begin(request, 0)
-        broken = request.fault in (Fault.TIMEOUT, Fault.RESET)
+        broken = request.fault in (SimulatedFault.TIMEOUT, SimulatedFault.RESET)
         left = int(request.dice * PAGE) if broken and request.late else 0
         if left or not broken:
             async for meta in self.inner.list(prefix, after):
@@ -147,7 +151,7 @@ class SimulatedStore(StoreDecorator):
                 return _Request(operation, key, line.fault, line.late, dice)
         return _Request(operation, key, self._drawn(operation, rolled), late, dice)
 
-    def _drawn(self, operation: str, rolled: float) -> Fault | None:
+    def _drawn(self, operation: str, rolled: float) -> SimulatedFault | None:
         for fault in RATED:
             rate: float = getattr(self._settings, fault)
             if rolled < rate:
@@ -162,7 +166,7 @@ class SimulatedStore(StoreDecorator):
 
     async def _do(self, request: _Request, sent: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         await self._begin(request, sent)
-        if request.fault in (Fault.TIMEOUT, Fault.RESET):
+        if request.fault in (SimulatedFault.TIMEOUT, SimulatedFault.RESET):
             if request.late:
                 await call(*args)
             await self._break(request)
@@ -173,20 +177,20 @@ class SimulatedStore(StoreDecorator):
         where = self._where(request)
         await self._clock.sleep(self._settings.latency + self._settings.jitter * request.dice)
         now = self._clock.monotonic() - self._began
-        if request.fault is Fault.OUTAGE or any(start <= now < end for start, end in self._windows):
+        if request.fault is SimulatedFault.OUTAGE or any(start <= now < end for start, end in self._windows):
             raise StoreUnavailable("simulated outage", where=where)
-        if request.fault is Fault.THROTTLE:
+        if request.fault is SimulatedFault.THROTTLE:
             raise Throttled("simulated", where=where, retry_after=RETRY_AFTER)
-        if request.fault is Fault.PERMISSION:
+        if request.fault is SimulatedFault.PERMISSION:
             raise PermissionDenied("simulated", where=where)
-        if request.fault is Fault.NOT_FOUND:
+        if request.fault is SimulatedFault.NOT_FOUND:
             raise ObjectNotFound("simulated", where=where)
-        if request.fault is Fault.QUOTA:
+        if request.fault is SimulatedFault.QUOTA:
             raise QuotaExceeded("simulated", where=where)
         await self._transmit(size)
 
     async def _break(self, request: _Request) -> NoReturn:
-        if request.fault is Fault.TIMEOUT:
+        if request.fault is SimulatedFault.TIMEOUT:
             await self._clock.sleep(self._settings.timeout_after)
             raise StoreTimeout("simulated", where=self._where(request))
         raise ConnectionLost("simulated reset", where=self._where(request))

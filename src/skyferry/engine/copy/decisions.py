@@ -62,7 +62,7 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
     if source is None:
         return _decide_missing(claim, route)
     transfer, placed = claim.transfer, claim.placement
-    seen = seen_positions(source)
+    seen = collect_positions(source)
     if source.unfinished:
         return Postpone(now + FILLING)
     if refused := _filter(route, source, _age(source, transfer, now), now):
@@ -92,14 +92,14 @@ def decide_conflict(
         return Copy(Precondition(create_only=True))
     placed, provenance = claim.placement, read_provenance(destination)
     if _is_unchanged(placed, claim.transfer, source, destination):
-        return Skipped("current", seen_positions(source))
+        return Skipped("current", collect_positions(source))
     if provenance.source == format_source(claim.transfer.source):
         if provenance.version == source.version:
             return Adopt()
         if _is_later(provenance.position, source.position):
-            return Skipped("superseded", seen_positions(source))
+            return Skipped("superseded", collect_positions(source))
     elif route.ring and _was_written_later(destination, source, route):
-        return Skipped("superseded", seen_positions(source))
+        return Skipped("superseded", collect_positions(source))
     return Copy(Precondition(replace=destination.version))
 
 
@@ -112,7 +112,7 @@ def decide_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skip
     return Remove(Precondition(replace=destination.version))
 
 
-def seen_positions(source: ObjectMeta | None) -> tuple[Position, ...]:
+def collect_positions(source: ObjectMeta | None) -> tuple[Position, ...]:
     """Return the position that the destination key has once settled: that of the version found, never an event's claim."""
     return () if source is None or source.position is None else (source.position,)
 

@@ -18,9 +18,9 @@ from skyferry.engine.copy.verify import (
     delete_version,
     digest_returned,
     digests_to_verify,
+    drop_unsupported,
     verify_destination,
     verify_source,
-    weaken,
 )
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import PreconditionFailed
@@ -204,4 +204,4 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
             return found
         verdict = decisions.Copy(Precondition(replace=found.version))
     assert isinstance(verdict, decisions.Copy)
-    return weaken(verdict.when, context.destination.traits)
+    return drop_unsupported(verdict.when, context.destination.traits)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.strategy import CopyStrategy, PartLimits, can_copy_server_side, choose_server_side
-from skyferry.engine.copy.verify import find_object, is_supported, weaken
+from skyferry.engine.copy.verify import drop_unsupported, find_object, is_supported
 from skyferry.engine.resilience.memory_budget import Reservation
 from skyferry.errors import ObjectNotFound
 from skyferry.frozen import dataclass
@@ -130,7 +130,7 @@ class Planner:
                 create = decisions.Copy(Precondition(create_only=True))
                 again = create if traits.create_only else Skipped("current")
             elif isinstance(again, decisions.Copy):
-                again = replace(again, when=weaken(again.when, traits))
+                again = replace(again, when=drop_unsupported(again.when, traits))
             decision = again
         assert not isinstance(decision, decisions.Remove)  # only without a source object
         if isinstance(decision, decisions.Copy):

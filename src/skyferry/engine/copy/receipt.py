@@ -51,7 +51,7 @@ def _placement(context: CopyContext, source: ObjectMeta | None, made: ObjectMeta
         key=transfer.key,
         source=replace(transfer.source, version=source.version if source else ""),
         deleted=made is None,
-        positions=decisions.seen_positions(source),
+        positions=decisions.collect_positions(source),
         occurred_at=min(source.modified if source else transfer.occurred_at, now),
         version=made.version if made else "",
         transfer_id=transfer.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from skyferry.engine.copy.verify import known_digests
+from skyferry.engine.copy.verify import list_digests
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Precondition
 
@@ -50,8 +50,8 @@ def choose_server_side(
     declares digests, the source must declare one of the same kind. A precondition is never dropped to save traffic: if a
     server-side copy does not support it and a write does, the bytes are read and written.
     """
-    declared, traits = known_digests(found.checksums), destination.traits
-    if known_digests(event) and not event.comparable_with(found.checksums):
+    declared, traits = list_digests(found.checksums), destination.traits
+    if list_digests(event) and not event.comparable_with(found.checksums):
         return None
     single = bool(declared & traits.copy_checksums) and found.size <= traits.copy_limit
     single = single and (when == ANY or traits.copy_exact)

@@ -11,14 +11,14 @@ from skyferry.ports import ANY, ObjectStore, Precondition
 DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")  # the cheapest first; the first two combine from parts
 
 
-def known_digests(checksums: Checksums) -> frozenset[str]:
+def list_digests(checksums: Checksums) -> frozenset[str]:
     """Return the names of the digests that are set."""
     return frozenset(name for name in DIGESTS if getattr(checksums, name))
 
 
 def digests_to_verify(*declared: Checksums) -> frozenset[str]:
     """Return the digests to compute: the cheapest of each declaration that has any."""
-    return frozenset(next(n for n in DIGESTS if n in known_digests(sums)) for sums in declared if known_digests(sums))
+    return frozenset(next(n for n in DIGESTS if n in list_digests(sums)) for sums in declared if list_digests(sums))
 
 
 def digest_returned(traits: Traits) -> frozenset[str]:
@@ -79,6 +79,6 @@ def is_supported(when: Precondition, traits: Traits) -> bool:
     return (traits.create_only or not when.create_only) and (traits.replace_exact or not when.replace)
 
 
-def weaken(when: Precondition, traits: Traits) -> Precondition:
+def drop_unsupported(when: Precondition, traits: Traits) -> Precondition:
     """Drop a precondition that the store does not support. The destination was looked at just before."""
     return when if is_supported(when, traits) else ANY

@@ -170,7 +170,7 @@ async def _copy(source: Named, destination: Named, settings: Settings, patience:
 def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> AbstractAsyncContextManager[Service]:
     from skyferry.clock import SystemClock
     from skyferry.config.urls import LedgerUrl
-    from skyferry.discovery.listing import Between, ListingSource
+    from skyferry.discovery.listing import CopyPorts, ListingSource
     from skyferry.events.native import encode_event
     from skyferry.wiring import DoubtingLedger, build_service, name_owner, wait_out_outages
 
@@ -179,7 +179,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
 
     def find(parts: SourceContext) -> Sequence[ListingSource]:
         ledger = parts.context.ledger
-        between = Between(
+        ports = CopyPorts(
             source=wait_out_outages(parts.stores["source"], patience),
             destination=wait_out_outages(parts.stores["destination"], patience),
             ledger=ledger,
@@ -189,7 +189,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
             doubt=kept.doubted.add if kept else lambda key: None,
             refuse=tally.refused,
         )
-        return [ListingSource(ends, between, tally.found)]
+        return [ListingSource(ends, ports, tally.found)]
 
     return build_service(settings, tally, find=find, ledger=kept)
 

@@ -1,0 +1,65 @@
+"""Object data in memory stay within the budget."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.engine.resilience.test_transfer_slots import turns
+
+from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.errors import Unsupported
+
+
+async def test_memory_is_bounded_and_given_in_the_order_of_asking() -> None:
+    """A large request is not starved by small ones that would fit."""
+    budget, got = MemoryBudget(10), []
+
+    async def take(size: int) -> None:
+        await budget.take(size)
+        got.append(size)
+
+    await take(6)
+    waiting = [asyncio.create_task(take(size)) for size in (8, 1)]
+    await turns()
+    assert got == [6]
+    budget.give(6)
+    await turns()
+    assert got == [6, 8, 1]
+    await asyncio.gather(*waiting)
+
+
+async def test_a_cancelled_request_for_memory_lets_the_next_pass() -> None:
+    """And takes nothing with it."""
+    budget = MemoryBudget(10)
+    await budget.take(6)
+    large, small = asyncio.create_task(budget.take(8)), asyncio.create_task(budget.take(4))
+    await turns()
+    large.cancel()
+    await turns()
+    assert small.done()
+    budget.give(10)
+    await budget.take(10)
+
+
+async def test_what_bytes_take_besides_themselves_is_counted_too() -> None:
+    """Of 100, with half as much beside each byte: 40 and 20 fit, no more; what fits only by itself has it alone."""
+    budget = MemoryBudget(100, 0.5)
+    await budget.take(40)
+    await budget.take(20)
+    more = asyncio.create_task(budget.take(20))
+    await turns()
+    assert not more.done()
+    budget.give(20)
+    await more
+    budget.give(40)
+    budget.give(20)
+    await budget.take(90)
+    budget.give(90)
+    await budget.take(100)
+
+
+async def test_what_never_fits_is_refused_at_once() -> None:
+    """It would wait for ever."""
+    with pytest.raises(Unsupported, match=r"limits\.memory|memory limit"):
+        await MemoryBudget(10).take(11)
