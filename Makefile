@@ -42,6 +42,7 @@ docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs
 	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs
 	@diff -ru docs .venv/docs || { echo "generated pages are stale: make docs"; exit 1; }
+	@$(BIN)/pytest --quiet --no-header tests/docs/test_links.py tests/docs/test_named.py
 
 docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site, and check its links
 	@SOURCE_DATE_EPOCH=0 NO_MKDOCS_2_WARNING=1 .venv/mkdocs/bin/mkdocs build --strict 2>.venv/mkdocs/log || { cat .venv/mkdocs/log; exit 1; }
