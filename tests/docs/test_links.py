@@ -70,6 +70,8 @@ def test_pages_that_the_source_names_exist() -> None:
 
 def test_paths_of_where_things_are_exist() -> None:
     page = (DOCS / "contributing" / "where-things-are.md").read_text("utf-8")
-    paths = set(re.findall(r"`((?:src|tests|bench|docs|CONTRIBUTING)[\w/.-]*)`", page))
+    paths = set(re.findall(r"`((?:src|tests|bench|tools|docs|CONTRIBUTING)[\w/.-]*)`", page))
     assert len(paths) > 60
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    folders = {f"src/skyferry/{entry.parent.name}/" for entry in (ROOT / "src" / "skyferry").glob("*/__init__.py")}
+    assert sorted(folders - paths) == []
