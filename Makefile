@@ -12,10 +12,10 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check docs-site figures lines clean
+.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures lines clean
 
 help: ## Say what there is
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 run: .venv/run ## Start Skyferry on folders in skyferry-data, with a few sample objects (ARGS="--until-idle" …)
 	@$(BIN)/skyferry run --samples $(ARGS)
@@ -43,6 +43,9 @@ docs-check: .venv/dev
 	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs
 	@diff -ru docs .venv/docs || { echo "generated pages are stale: make docs"; exit 1; }
 	@$(BIN)/pytest --quiet --no-header tests/docs/test_links.py tests/docs/test_named.py
+
+transcripts: .venv/dev ## Run the commands that the pages show, and write their output into the pages
+	@$(BIN)/python -m tests.docs.transcripts
 
 docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site, and check its links
 	@SOURCE_DATE_EPOCH=0 NO_MKDOCS_2_WARNING=1 .venv/mkdocs/bin/mkdocs build --strict 2>.venv/mkdocs/log || { cat .venv/mkdocs/log; exit 1; }

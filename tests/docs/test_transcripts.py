@@ -9,20 +9,10 @@ from tests.docs import transcripts
 from tests.docs.pages import DOCS
 from tests.docs.transcripts import Step, run, steps
 
-PAGES = [
-    "getting-started.md",
-    "how-to/dead-letters.md",
-    "how-to/deletes.md",
-    "how-to/routes.md",
-    "operations/from-rclone.md",
-    "operations/ledger.md",
-    "operations/troubleshooting.md",
-]
 
-
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", transcripts.PAGES)
 def test_commands_print_what_the_page_shows(page: str, tmp_path: Path) -> None:
-    mend = f"if this is right: python -m tests.docs.transcripts docs/{page}"
+    mend = "if this is right: make transcripts"
     for step in steps((DOCS / page).read_text("utf-8")):
         printed = run(step, tmp_path)
         assert transcripts.agree(step.shown, printed), "\n".join([mend, f"$ {step.command}", *printed])

@@ -4,7 +4,7 @@ All blocks of a page run in one empty folder, in order. A YAML block that begins
 A shown line of `…` stands for any lines, `…` within a line for any text. Dates, ids, durations and addresses may differ.
 Log lines are left out.
 
-    python -m tests.docs.transcripts docs/getting-started.md ...     # write what the commands print into the pages
+    make transcripts     # write what the commands print into the pages
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
@@ -21,8 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.docs.pages import DOCS
+
 from skyferry.cli import main
 
+PAGES = [
+    "getting-started.md",
+    "how-to/dead-letters.md",
+    "how-to/deletes.md",
+    "how-to/routes.md",
+    "operations/from-rclone.md",
+    "operations/ledger.md",
+    "operations/troubleshooting.md",
+]
 HOME = "/home/ada"
 MASKS = [
     (r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|[+]\d\d:\d\d)?", "DATE"),
@@ -125,5 +135,5 @@ def update(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        update(Path(argument))
+    for name in PAGES:
+        update(DOCS / name)
