@@ -124,7 +124,7 @@ def test_a_lease_must_outlast_its_renewals() -> None:
     """Ten requests; how long a copy takes does not matter, and where there is a last end, it is said."""
     assert holds.check_lease(PLACE, 30, 3.0).state is CheckState.OK
     slow = holds.check_lease(PLACE, 30, 3.1)
-    assert (slow.state, slow.hint) == (CheckState.WRONG, "set the queue's lease to 31s or more")
+    assert (slow.state, slow.hint) == (CheckState.WRONG, "Set the lease of the queue to at least 31s.")
     assert "12 hours" in holds.check_lease(PLACE, 30, 0.1, 12 * 3600).detail
     assert "hours" not in holds.check_lease(PLACE, 30, 0.1, math.inf).detail
 
@@ -137,11 +137,11 @@ def test_a_lease_must_outlast_its_renewals() -> None:
             61,
             math.inf,
             CheckState.OK,
-            "renewed every 20 s; should its worker die or stand still, the message comes again within",
+            "renewed every 20 s; if its worker dies or hangs, the message is redelivered within",
         ),
         (30 * 86400, math.inf, CheckState.OK, "about 720 hours for"),
         (6 * 3600 - 1, 12 * 3600, CheckState.OK, "about 6 hours for"),
-        (6 * 3600, 12 * 3600, CheckState.UNKNOWN, "can be held for 12 hours"),
+        (6 * 3600, 12 * 3600, CheckState.UNKNOWN, "can be leased for at most 12 hours"),
     ],
 )
 def test_the_lease_is_held_against_the_expected_time_of_a_copy(

@@ -1,4 +1,4 @@
-"""Whether routes can work from here, found out by doing it; and how both ends and the queues are set up.
+"""Check in practice whether the routes can work from here, and how stores and queues are set up.
 
 `check` has the findings and `needs` what routes need; `facts`, `holds`, `notices` and `hearing` judge what ends tell of
 themselves; all these are pure. `stores`, `canary` and `events` try. `examine` does all of it.

@@ -1,4 +1,4 @@
-"""What was found."""
+"""The results of checks."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from typing import Literal
 from skyferry.errors import SkyferryError
 from skyferry.ports.inspection import Unknown
 
-OUTAGE = "see that it can be reached from here and is up, then ask again"
-REFUSED = "it is the other end that says so: see there"
+OUTAGE = "Make sure that it is up and reachable from here, then repeat the check."
+REFUSED = "Look up this error in the documentation of the provider."
 
 
 class CheckState(StrEnum):
-    """Of a check."""
+    """The state of a check."""
 
     OK = "ok"
     WRONG = "wrong"
-    UNKNOWN = "unknown"  # not tried, or we may not look
+    UNKNOWN = "unknown"  # not tried, or not permitted to look
 
 
-# Stable name -> what is checked.
+# Stable name -> the claim that is checked.
 WHAT: Mapping[str, str] = MappingProxyType(
     {
-        "held": "no deletes wait for a decision",
-        "reach": "it can be reached",
-        "whole": "its file is whole",
-        "identity": "who we are there",
-        "settings": "the settings agree with what is there",
+        "held": "no deletes wait for approval",
+        "reach": "reachable",
+        "whole": "the file is intact",
+        "identity": "identity",
+        "settings": "the settings match the provider",
         "region": "region",
-        "clock": "its clock agrees with ours",
-        "list": "objects may be listed",
-        "read": "objects may be read",
-        "write": "objects may be written",
-        "delete": "objects may be deleted",
-        "retention": "nothing keeps objects from being replaced or deleted",
+        "clock": "the clocks agree",
+        "list": "objects can be listed",
+        "read": "objects can be read",
+        "write": "objects can be written",
+        "delete": "objects can be deleted",
+        "retention": "no retention blocks replacing or deleting objects",
         "versioning": "versioning",
         "encryption": "encryption at rest",
-        "receive": "messages may be received",
-        "send": "dead letters may be sent",
-        "setup": "how it is set up",
-        "lease": "a lease lasts long enough",
-        "copy-time": "a copy takes less time than a message can be held",
-        "redrive": "the queue takes no message before Skyferry has given it up",
-        "notified": "what lands in the bucket is told to a queue",
-        "deletes": "what is deleted there is told to it, too",
-        "sender": "the queue lets the bucket send",
-        "event": "the event of a canary comes back",
-        "delete-event": "so does that of its delete",
-        "unrouted": "each event is of a bucket that a store is",
+        "receive": "messages can be received",
+        "send": "dead letters can be sent",
+        "setup": "setup",
+        "lease": "the lease is long enough",
+        "copy-time": "a copy ends before the longest lease of a message",
+        "redrive": "the redrive policy leaves enough receives for retries",
+        "notified": "the bucket notifies a queue of new objects",
+        "deletes": "the bucket notifies it of deletes",
+        "sender": "the queue accepts messages of the bucket",
+        "event": "the event of a canary arrives",
+        "delete-event": "the event of its delete arrives",
+        "unrouted": "all events are of configured buckets",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at."""
+    """The result of one check."""
 
     kind: Literal["store", "queue", "ledger", "route"]
     where: str  # its name in the configuration
@@ -69,34 +69,34 @@ class Check:
 
     @property
     def what(self) -> str:
-        """In words."""
+        """The claim, for people."""
         return WHAT[self.name]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSubject:
-    """What is looked at; makes its checks."""
+    """The store, queue, ledger or route under check; makes its results."""
 
     kind: Literal["store", "queue", "ledger", "route"]
     name: str
 
     def ok(self, check: str, detail: str = "") -> Check:
-        """As it should be."""
+        """The claim holds."""
         return Check(self.kind, self.name, check, CheckState.OK, detail)
 
     def wrong(self, check: str, detail: str, hint: str) -> Check:
-        """The routes cannot work so."""
+        """The claim is false, so the routes cannot work."""
         return Check(self.kind, self.name, check, CheckState.WRONG, detail, hint)
 
     def unknown(self, check: str, reason: str | Unknown, hint: str = "") -> Check:
-        """Nothing against it was found, and nothing for it."""
+        """The claim is neither proven nor disproven."""
         text = reason.reason if isinstance(reason, Unknown) else reason
         return Check(self.kind, self.name, check, CheckState.UNKNOWN, text, hint)
 
     def failed(self, check: str, error: SkyferryError) -> Check:
-        """By this error."""
+        """The check failed with this error."""
         return self.wrong(check, error.message, error.hint or (OUTAGE if error.outage else REFUSED))
 
-    def told(self, check: str, fact: str | Unknown) -> Check:
-        """Something to know, right as it is."""
+    def report(self, check: str, fact: str | Unknown) -> Check:
+        """Report a fact that is neither right nor wrong."""
         return self.unknown(check, fact) if isinstance(fact, Unknown) else self.ok(check, fact)

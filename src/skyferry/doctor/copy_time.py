@@ -1,4 +1,4 @@
-"""How long a copy may take, estimated from a timed read of a part of the largest object that a bounded listing shows."""
+"""Estimate the time of a copy from a timed read of part of the largest object in a bounded listing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLE = 4 * 2**20  # bytes, at most, that are read
 
 @dataclass(frozen=True, slots=True)
 class ReadSpeed:
-    """What was read, and in what time."""
+    """The size and duration of one read."""
 
     store: str  # its name
     key: str
@@ -24,12 +24,12 @@ class ReadSpeed:
 
     @property
     def seconds(self) -> float:
-        """For the whole object, at the same rate: by one connection, and without its writing."""
+        """The estimate for the whole object at this rate, by one connection and without the write."""
         return self.took * self.size / self.read if self.read else self.took
 
 
 async def find_largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectMeta], bool]) -> ObjectMeta | None:
-    """Of the first under a prefix; one that a route takes if there is any. None: nothing is there. Raises as `list`."""
+    """Return the largest of the first objects under a prefix, preferably one that a route accepts. Raises as `list`."""
     best, count = None, 0
     async for meta in store.list(prefix):
         if best is None or (taken(meta), meta.size) > (taken(best), best.size):
@@ -40,7 +40,7 @@ async def find_largest(store: ObjectStore, prefix: str, taken: Callable[[ObjectM
 
 
 async def time_read(store: ObjectStore, meta: ObjectMeta, clock: Clock) -> ReadSpeed:
-    """Read its beginning. Raises as `ObjectStore.read`."""
+    """Read the beginning of an object. Raises as `ObjectStore.read`."""
     began = clock.monotonic()
     got = await store.read(meta.key, 0, max(1, min(meta.size, SAMPLE)))
     return ReadSpeed(store.name, meta.key, got.meta.size, len(got.data), clock.monotonic() - began)

@@ -1,4 +1,4 @@
-"""Everything: each store, each queue, each route."""
+"""Run all checks: each store, each queue, each route."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from skyferry.routing.origins import Origin
 from skyferry.routing.routes import Routes
 from skyferry.wiring import Opener
 
-REMOVE = "--events writes and deletes a canary at the source"
+REMOVE = "Run with --events to write and delete a canary at the source."
 
-SPARED = "has messages, and its redrive policy leaves no receive to spare for looking among them"
-FIRST_RUN = "the first `skyferry run` makes it"
+SPARED = "has messages, and its redrive policy leaves no spare receives"
+FIRST_RUN = "The first `skyferry run` creates it."
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What may be done to find out."""
+    """The permitted effects of checks."""
 
     write: bool = True  # canaries at destinations
     events: bool = False  # canaries at sources, and messages of the queues received on the way to their events
@@ -46,7 +46,7 @@ class Scope:
 
 
 async def examine(settings: Settings, scope: Scope, clock: Clock | None = None) -> list[Check]:
-    """What was found, in the order stores, queues, routes, ledger. Raises nothing for what is wrong: that is a check."""
+    """Return all checks, in the order stores, queues, routes, ledger. Faults are checks, not errors."""
     opener = Opener(settings, clock or SystemClock())
     try:
         return await _Doctor(opener, scope).run()
@@ -87,7 +87,7 @@ class _Doctor:
         url = where.url
         relative = url.on_disk and not Path(url.location).is_absolute()
         if relative and not url.path(self.opener.settings.workspace).exists():
-            return [CheckSubject("store", wanted.store).unknown("reach", "there is no such folder yet", FIRST_RUN)]
+            return [CheckSubject("store", wanted.store).unknown("reach", "the folder does not exist yet", FIRST_RUN)]
         try:
             store = self.opener.store(wanted.store)
         except SkyferryError as error:
@@ -124,7 +124,7 @@ class _Doctor:
             await queue.close()
         facts = self._queue_facts(settings.name)
         said = [facts.endpoint] if facts else []
-        said += [f"messages that wait: {depth.ready:,}"] if depth.ready >= 0 else []
+        said += [f"waiting messages: {depth.ready:,}"] if depth.ready >= 0 else []
         return place.ok("reach", ", ".join(said))
 
     async def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
@@ -142,7 +142,7 @@ class _Doctor:
         return [*checks, holds.check_copy_time(place, settings.lease, self._slowest(settings.name), longest)]
 
     def _slowest(self, queue: str) -> ReadSpeed | None:
-        """Of the sources whose events come by this queue, for all that is known."""
+        """Return the slowest of the sources whose events come by this queue, as far as known."""
         routes = self.opener.settings.routes
         if queue in self.queues:
             routes = tuple(
@@ -154,7 +154,7 @@ class _Doctor:
         return max(paces, key=lambda pace: pace.seconds, default=None)
 
     async def _letters(self) -> list[Check]:
-        """Of the queue that dead letters are sent to: whether it answers, and whether we may send, if it tells."""
+        """Check the queue of dead letters: whether it responds, and permits sending as far as it reports that."""
         if (wanted := self.opener.settings.dead_letters) is None:
             return []
         place = CheckSubject("queue", wanted.name)
@@ -170,8 +170,8 @@ class _Doctor:
             return [place.failed("reach", error)]
         sends = [] if may is None else [holds.check_sending(place, may)]
         if depth.ready >= 0:
-            return [place.ok("reach", f"messages that wait: {depth.ready:,}"), *sends]
-        return [place.unknown("reach", "it tells nothing unless a message is sent"), *sends]
+            return [place.ok("reach", f"waiting messages: {depth.ready:,}"), *sends]
+        return [place.unknown("reach", "it only responds to messages"), *sends]
 
     def _queue_facts(self, name: str) -> QueueFacts | None:
         facts = self.queues.get(name)
@@ -187,7 +187,7 @@ class _Doctor:
         )
 
     async def _events(self, wanted: StoreRequirements) -> list[Check]:
-        """Of a source; and whether what was copied may be deleted there."""
+        """Check the events of a source, and the permission to delete copied objects there."""
         if not wanted.reads or wanted.store not in self.facts:
             return []
         place, url = CheckSubject("store", wanted.store), resolve_store(self.opener.settings.stores[wanted.store]).url
@@ -195,26 +195,29 @@ class _Doctor:
             return self._removals(place, wanted)
         facts = self.facts[wanted.store]
         if not isinstance(facts, Unknown) and facts.kept:
-            return [place.unknown("event", f"not tried: {facts.kept}, a canary too"), *self._removals(place, wanted)]
+            return [
+                place.unknown("event", f"not tried: {facts.kept}, which includes canaries"),
+                *self._removals(place, wanted),
+            ]
         route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
         where = plan_listening(route, self._notices(wanted.store), self._queues_of(wanted.store))
         spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1))]
         if spared:
             return [place.unknown("event", f"not tried: {', '.join(spared)} {SPARED}"), *self._removals(place, wanted)]
         if not where.queues and not self.opener.settings.push:
-            said = "not tried: no queue that can be reached here is told of it"
+            said = "not tried: it notifies no queue that is reachable here"
             return [place.unknown("event", said), *self._removals(place, wanted)]
         found = await self._tried(place, where.queues, self._errand(wanted, where))
         self.hearing |= found.hearing
         return found.checks
 
     def _queues_of(self, store: str) -> dict[str, QueueFacts | Unknown]:
-        """Those that were reached and, by their settings, bring events of this store."""
+        """Return the reachable queues whose settings allow events of this store."""
         stores = {queue.name: queue.stores for queue in self.opener.settings.queues}
         return {name: facts for name, facts in self.queues.items() if not stores[name] or store in stores[name]}
 
     def _removals(self, place: CheckSubject, wanted: StoreRequirements) -> list[Check]:
-        """By what the provider says."""
+        """Check the permission to delete by the provider's answer."""
         facts = self.facts.get(wanted.store, NOTHING)
         return [bucket_facts.check_permission(place, DELETE, facts, REMOVE)] if wanted.removes else []
 
@@ -240,7 +243,7 @@ class _Doctor:
                 await queue.close()
 
     def _copies(self, source: str, subject: Canary) -> list[ExpectedCopy]:
-        """Where a service that runs would copy the canary to, from this source."""
+        """Return the copies that a running service would make of the canary."""
         settings = self.opener.settings
         ref = Origin.of(source, settings.stores[source]).ref(subject.key)
         event = ObjectEvent("doctor", Change.CREATED, ref, self.opener.clock.time())
@@ -253,5 +256,5 @@ class _Doctor:
 
 
 def _by_store(checks: list[Check], settings: Settings) -> list[Check]:
-    """Those of one store together."""
+    """Sort the checks by store."""
     return [check for name in settings.stores for check in checks if check.where == name]

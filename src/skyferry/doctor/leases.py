@@ -1,4 +1,4 @@
-"""How long messages can be held, and who takes them away: what a queue tells of itself, judged. Pure."""
+"""Check the facts of a queue: leases, redrive policy, permissions. Pure."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from skyferry.doctor.copy_time import FIRST, ReadSpeed
 from skyferry.engine.consume.waiting import DISMISSED
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
 
-MARGIN = 10  # leases are renewed three times within their length, and each renewal may have to be sent again
+MARGIN = 10  # leases are renewed three times in their length, and each renewal may need a retry
 OUTAGE = 12 * 3600.0  # seconds of waiting that a redrive policy must allow for
-NEAR = 0.5  # of the longest hold: the estimate is of reading alone, and writing may take as long again
+NEAR = 0.5  # of the longest lease: the estimate is of reading alone, and writing may take as long
 
 
 def check_queue_facts(place: CheckSubject, facts: QueueFacts) -> Iterator[Check]:
-    """What needs no trying, but for the lease."""
-    yield place.told("identity", facts.who)
+    """Yield the checks that need no request, except that of the lease."""
+    yield place.report("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
-    yield _right(place, "receive", facts.receives, "--events receives")
+    yield _right(place, "receive", facts.receives, "Run with --events to receive.")
     yield check_redrive_policy(place, facts.redrive, facts.longest_hold)
-    yield place.told("encryption", facts.encryption)
+    yield place.report("encryption", facts.encryption)
     if facts.notes:
         yield place.ok("setup", "; ".join(facts.notes))
 
 
 def check_lease(place: CheckSubject, seconds: float, took: float, longest_hold: float = math.inf) -> Check:
-    """`took` is what a request to the queue took (seconds), for leases are renewed. How long a copy takes: `copy_time`."""
-    said = f"{seconds:g} s, renewed while a copy lasts"
+    """Compare the lease with the duration of a request (seconds), for leases are renewed. See `check_copy_time` for copies."""
+    said = f"{seconds:g} s, renewed during a copy"
     if longest_hold < math.inf:
         hours = longest_hold / 3600
-        said += f", {hours:g} hours at most (a longer one goes on when the message comes again)"
+        said += f", at most {hours:g} hours (a longer copy resumes when the message is redelivered)"
     if seconds >= MARGIN * took:
         return place.ok("lease", f"{said}; a request takes {took:.2f} s")
     detail = f"{seconds:g} s, and a request takes {took:.1f} s: a renewal may come too late"
-    return place.wrong("lease", detail, f"set the queue's lease to {math.ceil(MARGIN * took)}s or more")
+    return place.wrong("lease", detail, f"Set the lease of the queue to at least {math.ceil(MARGIN * took)}s.")
 
 
 def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, longest_hold: float = math.inf) -> Check:
-    """The expected time of a copy against lease and longest hold (seconds). An estimate, so nothing is wrong by it."""
+    """Compare the expected time of a copy with lease and longest lease (seconds). An estimate never makes the check wrong."""
     if pace is None:
-        said = "no object that comes by this queue was read to estimate it by"
-        return place.unknown("copy-time", said, "put one at the source and ask again")
+        said = "no object of this queue's sources was read for an estimate"
+        return place.unknown("copy-time", said, "Write an object to the source, and repeat the check.")
     rate = pace.size / pace.seconds / 2**20 if pace.seconds > 0 else math.inf
     expected = f"about {_span(pace.seconds)}" if pace.seconds >= 1 else "less than 1 s"
     which = f"{pace.key} at {pace.store}, the largest of the first {FIRST:,} objects"
@@ -51,10 +51,10 @@ def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, l
         return place.ok("copy-time", f"{said}within the lease of {lease:g} s")
     if pace.seconds < NEAR * longest_hold:
         said += f"longer than the lease of {lease:g} s, which is renewed every {round(lease / 3, 1):g} s; "
-        said += f"should its worker die or stand still, the message comes again within {lease:g} s"
+        said += f"if its worker dies or hangs, the message is redelivered within {lease:g} s"
         return place.ok("copy-time", said)
-    said += f"a message can be held for {_span(longest_hold)}, however often its lease is renewed, and then comes again"
-    hint = "run nearer to the stores, or raise limits.part_concurrency; a redrive policy must leave receives to spare"
+    said += f"a message can be leased for at most {_span(longest_hold)}, with all renewals, and is then redelivered"
+    hint = "Run closer to the stores, or raise limits.part_concurrency. A redrive policy must leave spare receives."
     return place.unknown("copy-time", said, hint)
 
 
@@ -63,35 +63,37 @@ def _span(seconds: float) -> str:
 
 
 def expected_receives(longest_hold: float) -> int:
-    """How often a message is received at most while it waits for OUTAGE seconds, and its worker is restarted once meanwhile.
+    """Return the most receives of a message that waits for OUTAGE seconds while its worker is restarted once.
 
-    The first time; each time that it is given back because too many wait; after each longest hold; after the restart.
+    The first receive; one for each release because too many wait; one after each longest lease; one after the restart.
     """
     return 1 + len(DISMISSED) + math.ceil(OUTAGE / max(longest_hold, 1.0)) * (longest_hold < math.inf) + 1
 
 
 def check_redrive_policy(place: CheckSubject, policy: Redrive | Unknown | None, longest_hold: float) -> Check:
-    """What waits does so in hand, and takes few receives, whatever it waits for: retries and outages take none of their own."""
+    """Check the maximum of receives. Waiting messages stay in flight, so retries and outages need no receives."""
     if isinstance(policy, Unknown):
         return place.unknown("redrive", policy)
     if policy is None:
         return place.ok("redrive", "it has no redrive policy")
     needed = expected_receives(longest_hold)
-    said = f"after {policy.receives} receives to {policy.target}"
-    waits = f"to wait for {_span(OUTAGE)}, with one restart, takes {needed} at most"
+    said = f"messages move to {policy.target} after {policy.receives} receives"
+    waits = f"waiting for {_span(OUTAGE)} with one restart needs up to {needed}"
     if policy.receives >= needed:
         return place.ok("redrive", f"{said}; {waits}")
-    return place.wrong("redrive", f"{said}, and {waits}", f"raise its maximum of receives to {needed} or more")
+    return place.wrong("redrive", f"{said}, but {waits}", f"Raise the maximum of receives to at least {needed}.")
 
 
 def check_sending(place: CheckSubject, may: bool | Unknown) -> Check:
-    """To send a dead letter would leave a message, so it is not tried."""
-    return _right(place, "send", may, "the first dead letter tries; as long as it may not, it waits in the ledger")
+    """Check the permission to send. It is not tried, for a message would remain."""
+    return _right(
+        place, "send", may, "The first dead letter tries it. Until it is permitted, dead letters stay in the ledger."
+    )
 
 
 def _right(place: CheckSubject, name: str, may: bool | Unknown, how: str) -> Check:
     if isinstance(may, Unknown):
         return place.unknown(name, f"not tried: {may.reason}", how)
     if may:
-        return place.ok(name, "by what the provider says, not tried")
-    return place.wrong(name, "the provider says that we may not", "`skyferry policy` prints what it needs")
+        return place.ok(name, "by the provider's answer, not tried")
+    return place.wrong(name, "the provider denies it", "Grant it: `skyferry policy` prints the permissions.")

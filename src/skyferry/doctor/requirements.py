@@ -1,4 +1,4 @@
-"""What the routes need of each store. Pure."""
+"""The requirements of the routes for each store. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WILD = re.compile(r"[*?\[\]{}\\]")
 
 @dataclass(frozen=True, slots=True)
 class KeyShape:
-    """How keys begin and end."""
+    """The beginning and the end of keys."""
 
     prefix: str = ""
     suffix: str = ""
@@ -23,7 +23,7 @@ class KeyShape:
 
 @dataclass(frozen=True, slots=True)
 class StoreRequirements:
-    """What the routes need of one store."""
+    """The requirements of the routes for one store."""
 
     store: str
     reads: tuple[str, ...] = ()  # prefixes that are read; none = it is no source
@@ -33,7 +33,7 @@ class StoreRequirements:
     filters: tuple[FilterSettings, ...] = ()  # of the routes that read it
 
     def taken(self) -> Callable[[ObjectMeta], bool]:
-        """Whether a route takes an object, by its key and size; at some age, it did or will."""
+        """Return a test for objects that a route accepts by key and size, at some age."""
         rules = [(compile_filter(each), each.min_size, each.max_size) for each in self.filters]
         return lambda meta: any(
             takes(meta.key) and least <= meta.size and (most is None or meta.size <= most)
@@ -42,7 +42,7 @@ class StoreRequirements:
 
 
 def require_stores(settings: Settings) -> list[StoreRequirements]:
-    """Of each store that a route uses, in the order of the configuration."""
+    """Return the requirements for each store that a route uses, in the order of the configuration."""
     used = {name for route in settings.routes for name in (route.source, route.destination)}
     return [_of(name, settings.routes) for name in settings.stores if name in used]
 
@@ -61,7 +61,7 @@ def _of(store: str, routes: tuple[RouteSettings, ...]) -> StoreRequirements:
 
 
 def key_shapes(wanted: FilterSettings) -> list[KeyShape]:
-    """How the keys look that a filter takes; a glob counts as far as its wildcards leave it fixed."""
+    """Return the shapes of keys that a filter accepts. Of a glob, the fixed beginning and end count."""
     return [KeyShape(*pair) for pair in dict.fromkeys(_pairs(wanted))]
 
 

@@ -1,4 +1,4 @@
-"""One store, tried."""
+"""Try one store."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from skyferry.ports import Clock, ObjectStore
 from skyferry.ports.inspection import DELETE, WRITE, BucketFacts, InspectableStore, Unknown
 
 CANARY = b"Skyferry looks whether it may write here, and removes this at once.\n"
-ELSEWHERE = "--prefix says where the canary goes"
-NOTHING = Unknown("this kind of store tells nothing of itself")
+ELSEWHERE = "Use --prefix for another place of the canary."
+NOTHING = Unknown("this kind of store reports no facts")
 
 
 def make_canary_key(prefix: str, suffix: str = "") -> str:
-    """A new one."""
+    """Return a new key."""
     return f"{prefix}{secrets.token_hex(8)}{suffix}"
 
 
 async def write_canary(store: ObjectStore, key: str) -> ObjectMeta:
-    """Write a canary. Raises SkyferryError; then it is deleted, as it may be there and only the answer was lost."""
+    """Write a canary. Raises SkyferryError, after a delete: the canary may exist although the response was lost."""
     try:
         return await store.write(
             key, CANARY, Attributes(content_type="text/plain"), digest_bytes(CANARY, store.traits.checksums_returned)
@@ -40,7 +40,7 @@ async def write_canary(store: ObjectStore, key: str) -> ObjectMeta:
 
 @dataclass
 class StoreExamination:
-    """Of one store."""
+    """The checks of one store."""
 
     store: ObjectStore
     needs: StoreRequirements
@@ -52,11 +52,11 @@ class StoreExamination:
 
     @property
     def place(self) -> CheckSubject:
-        """The store's."""
+        """The store under check."""
         return CheckSubject("store", self.needs.store)
 
     async def run(self, prefix: str | None) -> None:
-        """All of it; `prefix` is where canaries may be written at a destination, None = none may."""
+        """Run all checks. `prefix` is for canaries at a destination; None = write none."""
         await self._look()
         if not self.reached:
             return
@@ -66,7 +66,9 @@ class StoreExamination:
         if self.needs.writes and prefix is not None and not kept:
             await self._canary(make_canary_key(prefix))
         elif self.needs.writes:
-            self._unwritten(f"{kept}, a canary too" if kept else "--write tries it by a canary")
+            self._unwritten(
+                f"{kept}, which includes canaries" if kept else "Run without --no-write to try it with a canary."
+            )
 
     async def _look(self) -> None:
         if not isinstance(self.store, InspectableStore):
@@ -93,21 +95,23 @@ class StoreExamination:
                 self.paces += [pace] if taken(found) else []
         except ObjectNotFound:  # deleted since
             found = None
-        except Unsupported as error:  # it lies in an archive: others can be read for all that
+        except Unsupported as error:  # it is archived; other objects may be readable
             self.checks.append(self.place.unknown("read", f"{error.where}: {error.message}", error.hint))
             return
         except SkyferryError as error:
             self.checks.append(self.place.failed("read", error))
             return
-        nothing = self.place.unknown("read", "nothing is there to read", "put an object there and ask again")
+        nothing = self.place.unknown(
+            "read", "there is no object to read", "Write an object there, and repeat the check."
+        )
         self.checks.append(self.place.ok("read") if found else nothing)
 
     async def _canary(self, key: str) -> None:
-        """Write, read and delete. It stays only where it may not be deleted."""
+        """Write, read and delete a canary. It stays only if the delete is denied."""
         try:
             made = await write_canary(self.store, key)
         except SkyferryError as error:
-            self.checks.append(replace(denied := self.place.failed("write", error), hint=f"{denied.hint}; {ELSEWHERE}"))
+            self.checks.append(replace(denied := self.place.failed("write", error), hint=f"{denied.hint} {ELSEWHERE}"))
             return
         self.checks.append(self.place.ok("write", "a canary"))
         if not isinstance(self.store, InspectableStore):
@@ -123,7 +127,9 @@ class StoreExamination:
         except SkyferryError as error:
             self.checks.append(self.place.failed("read", error))
             return
-        changed = self.place.wrong("read", "what was read is not what was written", "see what stands in between")
+        changed = self.place.wrong(
+            "read", "the content read differs from the content written", "Look for a proxy that changes responses."
+        )
         self.checks.append(self.place.ok("read", "a canary") if got.data == CANARY else changed)
 
     async def _delete(self, key: str) -> Check:
@@ -132,8 +138,8 @@ class StoreExamination:
         except SkyferryError as error:
             if self.needs.deletes:
                 return self.place.failed("delete", error)
-            said = f"no, and no route propagates deletes to it; the canary stays: {key} ({error.message})"
-            return self.place.unknown("delete", said, "delete it by hand; --no-write writes none")
+            said = f"denied, and no route propagates deletes to it; the canary remains: {key} ({error.message})"
+            return self.place.unknown("delete", said, "Delete it by hand; use --no-write to write none.")
         return self.place.ok("delete", "a canary")
 
     def _unwritten(self, hint: str) -> None:

@@ -1,8 +1,8 @@
 """A canary at a source, and its event in a queue.
 
-The queue may be live: others' messages are received on the way to the canary's. Each is received once, kept from coming
-again while we listen (given back at once, it would come to us again and again, and use up the receives that a redrive
-policy counts), and given back untouched at the end. Acked is only what is about the canary and nothing else.
+The queue may be in use, so other messages are received before the canary's. Each is received once, kept leased while the
+listener runs, and then released. Released at once, it would be redelivered again and again, and use up the receives that a
+redrive policy counts. Only messages about the canary alone are acknowledged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from skyferry.events.detect import parse_message
 from skyferry.model import Change
 from skyferry.ports import Clock, EventQueue, Message
 
-MOST = 1000  # messages of others that are kept from coming again
+MOST = 1000  # other messages that are kept leased
 BATCH = 100
-GLANCE = 0.05  # seconds between looks at what was heard
-POLL = 1.0  # seconds of one receive, so that none is broken off
+GLANCE = 0.05  # seconds between checks for received events
+POLL = 1.0  # seconds of one receive, so that none is aborted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Canary:
     key: str
 
     def all_of(self, message: Message) -> set[Change]:
-        """What a message says of the canary; nothing if it says anything else besides."""
+        """Return the changes of the canary in a message; empty if it is also about something else."""
         try:
             said = parse_message(message.body, dict(message.attributes))
         except EventError:
@@ -43,7 +43,7 @@ class Canary:
 
 @dataclass
 class Listener:
-    """Listens at one queue."""
+    """Receives from one queue."""
 
     queue: EventQueue
     subject: Canary
@@ -55,7 +55,7 @@ class Listener:
     _done: bool = False
 
     async def listen(self) -> None:
-        """Until `stop`, or so many messages of others wait that it would take too long."""
+        """Receive until `stop`, or until too many other messages wait."""
         try:
             self.full = (await self.queue.depth()).ready > MOST
             renewed = self.clock.monotonic()
@@ -79,25 +79,25 @@ class Listener:
                 self.others.append(message)
 
     def stop(self) -> None:
-        """After the receive under way."""
+        """Stop after the current receive."""
         self._done = True
 
     async def give_back(self) -> None:
-        """What is not ours; where even that fails, the leases run out by themselves."""
+        """Release other messages. If that fails, their leases expire."""
         with suppress(SkyferryError):
             await self.queue.release(self.others, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """At several queues at once."""
+    """Listeners at several queues."""
 
     each: Sequence[Listener]
     tasks: Sequence[asyncio.Task[None]]
     clock: Clock
 
     async def heard(self, change: Change, wait: float) -> Listener | None:
-        """Who heard it; None if nobody does within `wait` seconds, or nobody listens any more."""
+        """Return the listener that received the change, or None after `wait` seconds or when all have stopped."""
         end = self.clock.monotonic() + wait
         while True:
             if found := next((ear for ear in self.each if change in ear.heard), None):
@@ -109,7 +109,7 @@ class Listeners:
 
 @asynccontextmanager
 async def listen_for(queues: Sequence[EventQueue], subject: Canary, clock: Clock) -> AsyncIterator[Listeners]:
-    """For as long as the block; then everything that is not the canary's is given back."""
+    """Listen during the block; then release all other messages."""
     ears = [Listener(queue, subject, clock) for queue in queues]
     tasks = [asyncio.create_task(ear.listen(), name=f"listen {ear.queue.name}") for ear in ears]
     try:

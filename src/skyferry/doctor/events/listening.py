@@ -1,4 +1,4 @@
-"""Where the event of a canary may be heard, and whether one may listen there. Pure."""
+"""Plan where to listen for the event of a canary. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from skyferry.ports.inspection import Notice, QueueFacts, Redrive, Unknown
 
 @dataclass(frozen=True, slots=True)
 class ListeningPlan:
-    """Of the canary of one source."""
+    """The plan for the canary of one source."""
 
     queues: Sequence[str] = ()  # their names
-    shape: KeyShape = field(default_factory=KeyShape)  # how its key begins and ends, so that its event gets there
-    deletes: bool = True  # its delete is told, too, for all that is known
+    shape: KeyShape = field(default_factory=KeyShape)  # the shape of its key, so that its event is sent there
+    deletes: bool = True  # its delete is notified too, as far as known
 
 
 def plan_listening(
     route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Mapping[str, QueueFacts | Unknown]
 ) -> ListeningPlan:
-    """At the queues that the bucket tells; where that is not known, at all that were reached, by a key of the route's."""
+    """Choose the queues that the bucket notifies; if unknown, all reachable ones and a key of the route."""
     reached = {name: facts for name, facts in queues.items() if not isinstance(facts, Unknown)}
     if not isinstance(told, Unknown):
         heard = [(name, notice) for name, facts in reached.items() for notice in told if is_notified(facts, notice)]
@@ -38,9 +38,9 @@ def plan_listening(
 
 
 def may_listen(facts: QueueFacts | Unknown | None, waiting: int) -> bool:
-    """To listen is to receive each message that waits once more: its queue must not take it away for that.
+    """Return whether the redrive policy allows one more receive of each waiting message.
 
-    `waiting` is -1 where the queue does not tell.
+    `waiting` is -1 if the queue does not report it.
     """
     if facts is None or isinstance(facts, Unknown) or not isinstance(facts.redrive, Redrive) or waiting == 0:
         return True

@@ -1,4 +1,4 @@
-"""Whether the source of a route tells a queue of everything that the route takes. Pure."""
+"""Check that the source of a route notifies a queue of every object of the route. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Queues = Mapping[str, QueueFacts | Unknown]  # those of clouds by name; Unknown 
 
 HOW = "docs/how-to/notifications.md has the command"
 ANYBODY = ("*", "s3.amazonaws.com")
-TRY = "--events finds out by a canary"
+TRY = "Run with --events to try it with a canary."
 
 
 def check_notifications(
@@ -23,13 +23,13 @@ def check_notifications(
     place = CheckSubject("route", route.name)
     if not queues and not endpoints:
         said = "no configured queue of a cloud brings its events: only submitted ones are seen"
-        yield place.unknown("notified", said, "add a queue, or a push endpoint, that the bucket can notify")
+        yield place.unknown("notified", said, "Add a queue or a push endpoint that the bucket can notify.")
         return
     if isinstance(told, Unknown):
         yield place.unknown("notified", told, TRY)
         return
     if not told:
-        yield place.wrong("notified", "the bucket notifies nobody", f"let it notify a queue: {HOW}")
+        yield place.wrong("notified", "the bucket has no notification", f"Let it notify a queue: {HOW}.")
         return
     heard = {notice: name for notice in told if (name := _queue(notice, queues))}
     if not heard:
@@ -43,27 +43,29 @@ def check_notifications(
 
 
 def is_notified(facts: QueueFacts | Unknown, notice: Notice) -> bool:
-    """Whether it is that queue which is told."""
+    """Return whether the notification goes to this queue."""
     return notice.direct and not isinstance(facts, Unknown) and facts.address == notice.target
 
 
 def _queue(notice: Notice, queues: Queues) -> str:
-    """The name of the queue that hears it; "" if none does."""
+    """Return the name of the queue that is notified, or ""."""
     return next((name for name, facts in queues.items() if is_notified(facts, notice)), "")
 
 
 def _unheard(place: CheckSubject, told: Sequence[Notice], queues: Queues, endpoints: Sequence[str]) -> Check:
     targets = ", ".join(dict.fromkeys(notice.target for notice in told))
     if endpoints:
-        said = f"it tells {targets}; whether that pushes to {', '.join(endpoints)} is not seen from here"
-        return place.unknown("notified", said, "send something, and look into `skyferry transfers`")
+        said = f"it notifies {targets}; whether that pushes to {', '.join(endpoints)} is not visible from here"
+        return place.unknown("notified", said, "Write an object, and look at `skyferry transfers`.")
     if any(not notice.direct for notice in told):
-        return place.unknown("notified", f"it tells {targets}; whether a queue hears that is not seen from here", TRY)
+        return place.unknown(
+            "notified", f"it notifies {targets}; whether a queue is behind that is not visible from here", TRY
+        )
     blind = [n for n, facts in queues.items() if isinstance(facts, Unknown) or isinstance(facts.address, Unknown)]
     if blind:
-        return place.unknown("notified", f"it tells {targets}; where {', '.join(blind)} takes from is not known", TRY)
+        return place.unknown("notified", f"it notifies {targets}; the source of {', '.join(blind)} is not known", TRY)
     return place.wrong(
-        "notified", f"it tells {targets}, which no queue here takes from", "correct the queue's URL, or its `stores`"
+        "notified", f"it notifies {targets}, which is no configured queue", "correct the queue's URL, or its `stores`"
     )
 
 
@@ -75,17 +77,17 @@ def _covered(
     all_: Sequence[Notice],
     names: str,
 ) -> Check:
-    """Whether each shape of key is told of by one notice."""
+    """Check that one notification covers each shape of key."""
     if not telling:
         said = ", ".join(dict.fromkeys(event for notice in all_ for event in notice.events))
-        words = "what is deleted" if check == "deletes" else "everything that is created"
-        return place.wrong(check, f"{names} is told of {said} only", f"let the bucket tell of {words}: {HOW}")
+        words = "deletes" if check == "deletes" else "all created objects"
+        return place.wrong(check, f"{names} is only notified of {said}", f"Let the bucket notify it of {words}: {HOW}.")
     hidden = next((shape for shape in wanted if not any(_within(shape, notice) for notice in telling)), None)
     if hidden is None:
         return place.ok(check, names)
     filters = " or ".join(f"{notice.prefix}*{notice.suffix}" for notice in telling)
-    said = f"{names} is told of {filters} only, and the route takes {hidden.prefix}*{hidden.suffix}"
-    return place.wrong(check, said, "widen the filter of the bucket's notification, or narrow that of the route")
+    said = f"{names} is only notified of {filters}, but the route accepts {hidden.prefix}*{hidden.suffix}"
+    return place.wrong(check, said, "Widen the filter of the notification, or narrow that of the route.")
 
 
 def _within(shape: KeyShape, notice: Notice) -> bool:
@@ -101,5 +103,5 @@ def _sender(place: CheckSubject, name: str, queues: Queues) -> Check:
         return place.unknown("sender", f"{name}: {senders.reason}")
     if any(each in senders for each in ANYBODY):
         return place.ok("sender", name)
-    hint = f"let s3.amazonaws.com send (sqs:SendMessage) by the queue's policy: {HOW}"
-    return place.wrong("sender", f"{name} lets {', '.join(sorted(senders)) or 'nobody'} send", hint)
+    hint = f"Allow s3.amazonaws.com to send (sqs:SendMessage) in the policy of the queue: {HOW}."
+    return place.wrong("sender", f"{name} accepts messages of {', '.join(sorted(senders)) or 'no service'} only", hint)

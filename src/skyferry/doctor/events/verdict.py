@@ -1,4 +1,4 @@
-"""Whether the event of a canary at a source comes back, in words."""
+"""Send a canary at a source, and report whether its event arrives."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from skyferry.errors import SkyferryError
 from skyferry.model import Change
 from skyferry.ports import Clock, EventQueue, ObjectStore
 
-AFTERWARDS = 3.0  # seconds to wait for the event of a delete that no route needs, so as to leave no message behind
-GLANCE = 1.0  # seconds between looks for a copy
+AFTERWARDS = 3.0  # seconds to wait for an event of a delete that no route needs, so that no message remains
+GLANCE = 1.0  # seconds between checks for a copy
 MISSED = (
-    "see the filter of the bucket's notification and whether it may send to the queue; a service that runs elsewhere may "
-    "have taken the event: stop it, and ask again"
+    "Check the filter of the bucket's notification and its permission to send to the queue. Another service may "
+    "have received the event: stop it, and repeat the check."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryTest:
-    """What is to be found out at one source."""
+    """The test of one source."""
 
     subject: Canary
     deletes: bool  # a route propagates deletes
@@ -33,7 +33,7 @@ class CanaryTest:
 
 @dataclass(frozen=True, slots=True)
 class CanaryResult:
-    """What was."""
+    """The result of a test."""
 
     checks: list[Check]
     hearing: frozenset[str] = frozenset()  # names of the queues that were heard
@@ -41,7 +41,7 @@ class CanaryResult:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCopy:
-    """What a service that runs would make of the canary."""
+    """The copy that a running service would make of the canary."""
 
     store: ObjectStore
     key: str
@@ -55,18 +55,16 @@ async def send_canary(
     clock: Clock,
     copies: Sequence[ExpectedCopy] = (),
 ) -> CanaryResult:
-    """Write the canary, hear of it or see that it was copied, delete it. It stays only where it may not be deleted.
+    """Write the canary, wait for its event or its copy, and delete it. It stays only if the delete is denied.
 
-    Without `queues` events are pushed, and only a service that runs takes them.
+    Without `queues`, events are pushed, and only a running service receives them.
     """
     key = errand.subject.key
     try:
         await write_canary(store, key)
     except SkyferryError as error:
-        said = f"no canary can be written at the source: {error.message}"
-        return CanaryResult(
-            [place.unknown("event", said, "put an object there yourself, and look into `skyferry transfers`")]
-        )
+        said = f"no canary can be written to the source: {error.message}"
+        return CanaryResult([place.unknown("event", said, "Write an object there, and look at `skyferry transfers`.")])
     began = clock.monotonic()
     async with listen_for(queues, errand.subject, clock) as ears:
         outcome: Listener | ExpectedCopy | None = None
@@ -79,7 +77,7 @@ async def send_canary(
         if isinstance(outcome, Listener) and removal.state is CheckState.OK:
             deleted = await ears.heard(Change.DELETED, errand.wait if errand.deletes else AFTERWARDS)
     if isinstance(outcome, ExpectedCopy):
-        said = f"within {removed - began:.1f} s, to a service that runs: it copied the canary to {outcome.store.name}"
+        said = f"within {removed - began:.1f} s, at a running service, which copied the canary to {outcome.store.name}"
         return CanaryResult([removal, place.ok("event", said + await _swept(copies))])
     if outcome is None:
         return CanaryResult([removal, _missed(place, ears, errand)])
@@ -93,7 +91,7 @@ async def send_canary(
 async def _outcome(
     ears: Listeners, copies: Sequence[ExpectedCopy], wait: float, clock: Clock
 ) -> Listener | ExpectedCopy | None:
-    """Who heard of the canary first: we, or a service that has copied it."""
+    """Return the listener that received the event, or the copy that a service made, whichever is first."""
     end = clock.monotonic() + wait
     while (left := end - clock.monotonic()) > 0:
         ear = await ears.heard(Change.CREATED, min(GLANCE, left))
@@ -113,14 +111,14 @@ async def _copied(copies: Sequence[ExpectedCopy]) -> ExpectedCopy | None:
 
 
 async def _swept(copies: Sequence[ExpectedCopy]) -> str:
-    """Delete those that are canaries; which of them stay."""
+    """Delete the copies that are canaries; return a text about those that remain."""
     stay = []
     for each in copies:
         try:
             if await _copied([each]):
                 await each.store.delete(each.key)
         except SkyferryError as error:
-            stay.append(f"; there stays {each.key} ({error.message})")
+            stay.append(f"; {each.key} remains ({error.message})")
     return "".join(stay)
 
 
@@ -130,7 +128,7 @@ async def _removed(place: CheckSubject, store: ObjectStore, key: str, errand: Ca
     except SkyferryError as error:
         if errand.removes:
             return place.failed("delete", error)
-        return place.unknown("delete", f"no; the canary stays: {key} ({error.message})", "delete it by hand")
+        return place.unknown("delete", f"denied; the canary remains: {key} ({error.message})", "Delete it by hand.")
     return place.ok("delete", "a canary at the source")
 
 
@@ -142,13 +140,13 @@ def _deleted(place: CheckSubject, ear: Listener | None, since: float, errand: Ca
 
 def _missed(place: CheckSubject, ears: Listeners, errand: CanaryTest) -> Check:
     if not ears.each:
-        said = f"no service has copied a canary within {errand.wait:g} s, and nobody else hears of what is pushed"
-        return place.unknown("event", said, "let the service run, and ask again")
+        said = f"no service has copied a canary within {errand.wait:g} s, and only a service receives pushed events"
+        return place.unknown("event", said, "Start the service, and repeat the check.")
     failed = next((ear for ear in ears.each if ear.failure), None)
     if failed and failed.failure:
         return place.failed("event", failed.failure)
     if all(ear.full for ear in ears.each):
-        return place.unknown("event", "too many other messages wait", "ask again when the queue is short")
+        return place.unknown("event", "too many other messages wait", "Repeat the check when the queue is shorter.")
     others = sum(len(ear.others) for ear in ears.each)
     said = f"not within {errand.wait:g} s" + (f", among {others} other messages" if others else "")
     return place.wrong("event", said, MISSED)

@@ -1,4 +1,4 @@
-"""Deletes that are held, as the ledger remembers them."""
+"""Check the ledger for held deletes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from skyferry.errors import SkyferryError
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
 
-HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
+HINT = "Mount or restore the source; or decide with `skyferry deletes list`, then `approve` or `reject`."
 
 
 async def check_held_deletes(opener: Opener) -> list[Check]:
-    """One check per source that has some. A ledger that cannot be read is not this check's matter."""
+    """Report each source with held deletes. An unreadable ledger is reported by another check."""
     try:
         if (ledger := await opener.existing_ledger()) is None:
             return []

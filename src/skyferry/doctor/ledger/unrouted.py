@@ -1,4 +1,4 @@
-"""Events of buckets that no store of the configuration is, as the ledger has kept them."""
+"""Check the ledger for kept events of unknown buckets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACE = CheckSubject("ledger", "ledger")
 
 
 async def check_unrouted(opener: Opener) -> list[Check]:
-    """Nothing where there are none, or no ledger yet."""
+    """Report unknown buckets. Without a ledger, there is nothing to report."""
     try:
         if (ledger := await opener.existing_ledger()) is None:
             return []
@@ -30,7 +30,7 @@ async def check_unrouted(opener: Opener) -> list[Check]:
 
 
 def check_unknown_buckets(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Check]:
-    """One check per bucket. Pure."""
+    """Yield one check for each bucket. Pure."""
     known: dict[str, str] = {}  # store by bucket
     for name, store in settings.stores.items():
         with suppress(ValueError):

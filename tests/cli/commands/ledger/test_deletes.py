@@ -42,7 +42,7 @@ def test_held_deletes_are_shown_everywhere(run: Cli, cli: Cli) -> None:
     assert document["counts"] == [{"store": "source", "reason": "replaced", "count": 3}]
     assert [item["source"]["key"] for item in document["items"]] == ["c", "b", "a"]
     assert document["items"][0]["id"] in cli("deletes", "list").out
-    assert "✗ no deletes wait for a decision: 3 objects are missing" in cli("doctor").out
+    assert "✗ no deletes wait for approval: 3 objects are missing" in cli("doctor").out
     assert cli("deletes", "approve").code == 2
 
 

@@ -69,11 +69,11 @@ def test_people_get_ticks_and_crosses_with_a_hint(cli: Cli, folders: Path) -> No
     assert told.code == 1
     assert lines[0] == "store source, source of r"
     at = lines.index("store destination, destination of r")
-    assert lines[at + 1].startswith("  ✗ it can be reached: ")
+    assert lines[at + 1].startswith("  ✗ reachable: ")
     assert lines[at + 2].startswith("      ")
     assert lines[-2:] == [
         "route r, source to destination",
-        "  ✓ what lands in the bucket is told to a queue: the service watches the folder",
+        "  ✓ the bucket notifies a queue of new objects: the service watches the folder",
     ]
 
 
@@ -88,12 +88,12 @@ def test_without_canaries_nothing_is_written(cli: Cli, folders: Path) -> None:
         told = cli("doctor", "--no-write", "--json", "--config", written(refusing, more))
         found = {(c["where"], c["check"]): c for c in told.json()["checks"]}
         for place in places:
-            assert (found[place]["state"], found[place]["detail"]) == ("ok", "by what the provider says, not tried")
+            assert (found[place]["state"], found[place]["detail"]) == ("ok", "by the provider's answer, not tried")
     assert list((folders / "destination").glob("[!.]*")) == []
 
 
 def test_before_the_first_run_nothing_is_wrong(cli: Cli) -> None:
     """The folders of the embedded default come with it, and are not made by a look."""
     told = cli("doctor")
-    assert (told.code, told.out.count("the first `skyferry run` makes it")) == (0, 2)
+    assert (told.code, told.out.count("The first `skyferry run` creates it.")) == (0, 2)
     assert not Path("skyferry-data", "source").exists()
