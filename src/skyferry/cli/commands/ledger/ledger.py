@@ -68,15 +68,15 @@ def rebuild(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Rebuild a lost or damaged ledger from the provenance stamps of the objects at the destinations.
+    """Rebuild a lost or damaged ledger from the provenance of the objects at the destinations.
 
-    Lists every destination of a route and reads the stamp of each object. Restores for each destination key which version
+    Lists every destination of a route and reads the provenance of each object. Restores for each destination key which version
     of which object it has, and which transfer copied it, so that deletes and duplicates are handled as before. Keeps the
     readable dead letters of a damaged ledger, and its file beside the new one. If interrupted, run it again. No service
     may have the ledger open.
 
     JSON: `file` and `stores`, each with `store`, `objects`, `remembered`, `known` (before), `strangers` (not copied there by a
-    route) and `untold` (their origin is too long to be in the stamp).
+    route) and `untold` (their origin is too long for the metadata).
     """
     where, found = asyncio.run(_rebuild(resources.load_settings(config, workspace), add))
     if json:
