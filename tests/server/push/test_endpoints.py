@@ -192,7 +192,7 @@ async def test_a_forged_token_keeps_no_true_one_waiting(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(push_tokens, "ask", fetch)
+    monkeypatch.setattr(push_tokens, "request_token", fetch)
     forged = oidc(services, Issuer(GOOGLE, google.clock, "no-1"))
     waiting = asyncio.create_task(client.post("/v1/push/gcs", json=PUBSUB, headers=forged))
     await fetching.wait()

@@ -182,7 +182,7 @@ async def test_a_certificate_from_elsewhere_is_not_even_fetched(
     async def fetch(request: TokenRequest) -> bytes:
         raise AssertionError(request.url)
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     message = Topic(AMAZON, clock.time).message()
     async with connect(service, clock, "") as client:
         found = problem(await post(client, {**message, "SigningCertURL": url}), 401, "not-authentic")
@@ -198,7 +198,7 @@ async def test_at_amazon_the_certificate_of_the_topics_region_is_taken(
         asked.append(request.url)
         return topic.certificate()
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     async with connect(service, clock, "") as client:
         assert (await post(client, topic.message())).status_code == 200
         confirm = topic.message("SubscriptionConfirmation", Token="t", SubscribeURL="u")
@@ -216,7 +216,7 @@ async def test_a_certificate_that_is_not_valid_now_proves_nothing(
     async def fetch(request: TokenRequest) -> bytes:
         return topic.certificate(begins=begins, days=days)
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     async with connect(service, clock, "") as client:
         problem(await post(client, topic.message()), 401, "not-authentic")
 
@@ -230,7 +230,7 @@ async def test_a_certificate_that_has_ended_since_proves_nothing_any_more(
     async def fetch(request: TokenRequest) -> bytes:
         return topic.certificate(begins=-1, days=2)
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     async with connect(service, clock, "") as client:
         assert (await post(client, topic.message())).status_code == 200
         await clock.advance(2 * 86400)
@@ -243,7 +243,7 @@ async def test_while_the_certificate_cannot_be_fetched_sns_is_told_to_come_again
     async def fetch(request: TokenRequest) -> bytes:
         raise ConnectionLost
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     async with connect(service, clock, "") as client:
         problem(await post(client, Topic(AMAZON, clock.time).message()), 503, "service-unavailable")
     assert service.accepted == []
@@ -261,7 +261,7 @@ async def test_a_forged_message_keeps_no_true_one_waiting(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     forged = asyncio.create_task(post(client, {**topic.message(), "SigningCertURL": f"{topic.url}/other.pem"}))
     await fetching.wait()
     async with asyncio.timeout(30):
@@ -280,7 +280,7 @@ async def test_forged_messages_make_few_requests_however_many_come(
         asked.append(request.url)
         raise IdentityRefused("HTTP 403")
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     message = Topic(AMAZON, clock.time).message()
     async with connect(service, clock, "") as client:
         urls = [f"{AMAZON}/SimpleNotificationService-{number:032x}.pem" for number in range(200)]
@@ -302,7 +302,7 @@ async def test_old_messages_and_other_topics_make_no_request(
     async def fetch(request: TokenRequest) -> bytes:
         raise AssertionError(request.url)
 
-    monkeypatch.setattr(push_sns, "ask", fetch)
+    monkeypatch.setattr(push_sns, "request_token", fetch)
     topic = Topic(AMAZON, clock.time)
     async with connect(service, clock, "") as client:
         problem(await post(client, topic.message(age=3601)), 401, "not-authentic")
