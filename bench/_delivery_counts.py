@@ -20,7 +20,7 @@ from google.pubsub_v1.types import (
 )
 
 from skyferry.clouds.credentials import fixed_credentials
-from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.testing.servers.proxy import Exchange, FaultProxy
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
@@ -122,7 +122,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
 
     async def create(self) -> None:
         """Create topic and subscription."""
-        wire = PubSubWire("admin", fixed_credentials(""), self._options)
+        wire = PubSubClient("admin", fixed_credentials(""), self._options)
         await wire.publisher.create_topic(name=self.topic)
         dead = {"dead_letter_topic": self.topic, "max_delivery_attempts": 100}
         request = {"name": self.subscription, "topic": self.topic, "ack_deadline_seconds": self._deadline}
@@ -131,7 +131,7 @@ class PubSubCounted(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships
 
     async def send(self, bodies: Sequence[str]) -> None:
         """See `CountedQueue`."""
-        wire = PubSubWire("sender", fixed_credentials(""), self._options)
+        wire = PubSubClient("sender", fixed_credentials(""), self._options)
         for start in range(0, len(bodies), 500):
             messages = [PubsubMessage(data=body.encode()) for body in bodies[start : start + 500]]
             await wire.publisher.publish(topic=self.topic, messages=messages)

@@ -18,7 +18,7 @@ from skyferry.doctor.copy_time import ReadSpeed
 from skyferry.doctor.events import notifications as notices
 from skyferry.doctor.events.listening import ListeningPlan, may_listen, plan_listening
 from skyferry.doctor.requirements import KeyShape, StoreRequirements, key_shapes
-from skyferry.model import ObjectMeta
+from skyferry.model import ObjectMeta, QueueTraits
 from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, Unknown
 from skyferry.queues.sqs.inspection import senders
 from skyferry.stores.s3.inspection import notices as s3_notices
@@ -283,7 +283,7 @@ def test_no_message_is_received_that_its_queue_would_take_away_for_it(
     policy: Redrive | None, waiting: int, may: bool
 ) -> None:
     """To wait takes five receives, and to listen takes one more of each message that waits."""
-    assert may_listen(replace(QUEUE, redrive=policy, longest_hold=12 * 3600), waiting) is may
+    assert may_listen(replace(QUEUE, redrive=policy, traits=QueueTraits(max_hold=12 * 3600)), waiting) is may
 
 
 def test_who_the_settings_say_stands_where_nobody_tells() -> None:

@@ -24,7 +24,7 @@ from skyferry.policy import aws as amazon_policy
 from skyferry.policy import azure, google
 from skyferry.policy.needs import required_access
 from skyferry.ports import Filter, Outgoing
-from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.testing.permissions import azure as azure_permissions
 from skyferry.testing.permissions.google import rpc
 from skyferry.testing.servers import Azurite, LocalStack
@@ -112,7 +112,7 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     """To ask what is allowed needs no permission."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
+    admin = PubSubClient("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     await admin.close()

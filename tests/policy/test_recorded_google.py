@@ -19,7 +19,7 @@ from skyferry.model import Attributes, Change, Checksums
 from skyferry.policy import google as policy
 from skyferry.policy.needs import required_access
 from skyferry.ports import Outgoing
-from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.permissions import Ask, Unknown
@@ -187,7 +187,7 @@ async def test_pubsub(
     """Every method of the queue, with events that are put into a topic, or without."""
     name, project = secrets.token_hex(6), f"projects/{pubsub_server.project}"
     topic, subscription = f"{project}/topics/t-{name}", f"{project}/subscriptions/s-{name}"
-    admin = PubSubWire("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
+    admin = PubSubClient("admin", fixed_credentials(""), PubSubOptions(topic, pubsub_server.url))
     await admin.publisher.create_topic(name=topic)
     await admin.subscriber.create_subscription(name=subscription, topic=topic)
     heard, channel = Heard(), grpc.aio.insecure_channel

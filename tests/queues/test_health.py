@@ -39,7 +39,7 @@ async def test_a_subscription_that_is_deleted_is_down(pubsub_server: PubSubEmula
     assert queue.check.message == NOT_YET
     await queue.receive(1, 0.2)
     assert queue.check.message == ""
-    await inner._wire.subscriber.delete_subscription(subscription=harness.subscription)
+    await inner._client.subscriber.delete_subscription(subscription=harness.subscription)
     assert "pubsub" in await down(queue)
     await queue.close()
 
@@ -50,7 +50,7 @@ async def test_a_queue_that_is_deleted_is_down_and_its_depth_is_gone(localstack_
     queue = MonitoredQueue(inner, SystemClock())
     assert await queue.sample(5.0) is not None
     assert queue.check.message == ""
-    await inner._wire.call("DeleteQueue")
+    await inner._client.call("DeleteQueue")
     assert await queue.sample(5.0) is None
     assert (queue.check.state, queue.health.depth) == ("down", None)
     assert "QueueDoesNotExist" in queue.check.message

@@ -8,7 +8,7 @@ import pytest
 
 from skyferry.ports import EventQueue, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
-from skyferry.queues.notifier import Bell
+from skyferry.queues.notifier import Notifier
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
 
@@ -21,7 +21,7 @@ class MemoryHarness(QueueHarness):
         self.state = QueueState()
 
     async def open(self) -> EventQueue:
-        return MemoryQueue("memory", self.clock, self.traits.lease, self.state)
+        return MemoryQueue("memory", self.clock, self.timing.lease, self.state)
 
     async def pass_time(self, seconds: float) -> None:
         await self.clock.advance(seconds)
@@ -56,11 +56,11 @@ async def test_leases_that_are_acked_leave_no_trace() -> None:
 
 async def test_waits_leave_no_trace() -> None:
     """However a wait ends."""
-    clock, bell = ManualClock(), Bell()
-    for end in (bell.ring, lambda: None):
-        wait = asyncio.create_task(bell.wait(bell.rung, clock, 1))
+    clock, notifier = ManualClock(), Notifier()
+    for end in (notifier.notify, lambda: None):
+        wait = asyncio.create_task(notifier.wait(notifier.count, clock, 1))
         await asyncio.sleep(0)
         end()
         await clock.advance(1)
         await wait
-    assert not bell._waiting
+    assert not notifier._waiting

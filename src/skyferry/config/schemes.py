@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Literal
 
 from skyferry.config.settings import QueueAddress, StoreSettings
-from skyferry.model import Provider
+from skyferry.model import Provider, QueueTraits
 
 Cloud = Literal["", "aws", "google", "azure"]
 AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of everything at a cloud
@@ -69,7 +68,7 @@ class StoreScheme(Scheme):
 class QueueScheme(Scheme):
     """A scheme of queues."""
 
-    lease: float = inf  # seconds, at most
+    traits: QueueTraits = QueueTraits()  # noqa: RUF009 - frozen
     complete: Callable[[QueueAddress, str], QueueAddress] = _queue_as_given  # as for stores
     sends: Callable[[QueueAddress], bool] = lambda settings: True  # messages can be sent to a queue with these settings
     unreadable: str = ""  # the instruction for a queue without account: messages can be sent to it, but not received

@@ -137,9 +137,9 @@ class _Doctor:
             judged = holds.check_queue_facts(place, facts)
             checks += [bucket_facts.add_configured_identity(check, who) for check in judged]
             checks = [place.ok("receive") if c.name == "receive" and c.where in self.hearing else c for c in checks]
-        longest = facts.longest_hold if facts else float("inf")
-        checks.append(holds.check_lease(place, settings.lease, self.taken[settings.name], longest))
-        return [*checks, holds.check_copy_time(place, settings.lease, self._slowest(settings.name), longest)]
+        max_hold = resolve_queue(settings).url.known.traits.max_hold
+        checks.append(holds.check_lease(place, settings.lease, self.taken[settings.name], max_hold))
+        return [*checks, holds.check_copy_time(place, settings.lease, self._slowest(settings.name), max_hold)]
 
     def _slowest(self, queue: str) -> ReadSpeed | None:
         """Return the slowest of the sources whose events come by this queue, as far as known."""

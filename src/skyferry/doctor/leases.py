@@ -20,17 +20,17 @@ def check_queue_facts(place: CheckSubject, facts: QueueFacts) -> Iterator[Check]
     yield place.report("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
     yield _right(place, "receive", facts.receives, "Run with --events to receive.")
-    yield check_redrive_policy(place, facts.redrive, facts.longest_hold)
+    yield check_redrive_policy(place, facts.redrive, facts.traits.max_hold)
     yield place.report("encryption", facts.encryption)
     if facts.notes:
         yield place.ok("setup", "; ".join(facts.notes))
 
 
-def check_lease(place: CheckSubject, seconds: float, took: float, longest_hold: float = math.inf) -> Check:
+def check_lease(place: CheckSubject, seconds: float, took: float, max_hold: float = math.inf) -> Check:
     """Compare the lease with the duration of a request (seconds), for leases are renewed. See `check_copy_time` for copies."""
     said = f"{seconds:g} s, renewed during a copy"
-    if longest_hold < math.inf:
-        hours = longest_hold / 3600
+    if max_hold < math.inf:
+        hours = max_hold / 3600
         said += f", at most {hours:g} hours (a longer copy resumes when the message is redelivered)"
     if seconds >= MARGIN * took:
         return place.ok("lease", f"{said}; a request takes {took:.2f} s")
@@ -38,7 +38,7 @@ def check_lease(place: CheckSubject, seconds: float, took: float, longest_hold: 
     return place.wrong("lease", detail, f"Set the lease of the queue to at least {math.ceil(MARGIN * took)}s.")
 
 
-def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, longest_hold: float = math.inf) -> Check:
+def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, max_hold: float = math.inf) -> Check:
     """Compare the expected time of a copy with lease and longest lease (seconds). An estimate never makes the check wrong."""
     if pace is None:
         said = "no object of this queue's sources was read for an estimate"
@@ -49,11 +49,11 @@ def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, l
     said = f"{expected} for {which} ({pace.size / 2**20:,.1f} MiB, read at {rate:,.1f} MiB/s): "
     if pace.seconds <= lease:
         return place.ok("copy-time", f"{said}within the lease of {lease:g} s")
-    if pace.seconds < NEAR * longest_hold:
+    if pace.seconds < NEAR * max_hold:
         said += f"longer than the lease of {lease:g} s, which is renewed every {round(lease / 3, 1):g} s; "
         said += f"if its worker dies or hangs, the message is redelivered within {lease:g} s"
         return place.ok("copy-time", said)
-    said += f"a message can be leased for at most {_span(longest_hold)}, with all renewals, and is then redelivered"
+    said += f"a message can be leased for at most {_span(max_hold)}, with all renewals, and is then redelivered"
     hint = "Run closer to the stores, or raise limits.part_concurrency. A redrive policy must leave spare receives."
     return place.unknown("copy-time", said, hint)
 
@@ -62,21 +62,21 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
 
 
-def expected_receives(longest_hold: float) -> int:
+def expected_receives(max_hold: float) -> int:
     """Return the most receives of a message that waits for OUTAGE seconds while its worker is restarted once.
 
     The first receive; one for each release because too many wait; one after each longest lease; one after the restart.
     """
-    return 1 + len(DISMISSED) + math.ceil(OUTAGE / max(longest_hold, 1.0)) * (longest_hold < math.inf) + 1
+    return 1 + len(DISMISSED) + math.ceil(OUTAGE / max(max_hold, 1.0)) * (max_hold < math.inf) + 1
 
 
-def check_redrive_policy(place: CheckSubject, policy: Redrive | Unknown | None, longest_hold: float) -> Check:
+def check_redrive_policy(place: CheckSubject, policy: Redrive | Unknown | None, max_hold: float) -> Check:
     """Check the maximum of receives. Waiting messages stay in flight, so retries and outages need no receives."""
     if isinstance(policy, Unknown):
         return place.unknown("redrive", policy)
     if policy is None:
         return place.ok("redrive", "it has no redrive policy")
-    needed = expected_receives(longest_hold)
+    needed = expected_receives(max_hold)
     said = f"messages move to {policy.target} after {policy.receives} receives"
     waits = f"waiting for {_span(OUTAGE)} with one restart needs up to {needed}"
     if policy.receives >= needed:

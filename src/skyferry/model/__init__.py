@@ -14,7 +14,9 @@ from skyferry.model.objects import (
     Traits,
     Upload,
 )
+from skyferry.model.queues import QueueTraits
 from skyferry.model.transfers import (
+    HEAD_START,
     Change,
     Claim,
     Failure,
@@ -32,6 +34,7 @@ from skyferry.model.transfers import (
 __all__ = [
     "EMPTY",
     "FILE_MODES",
+    "HEAD_START",
     "UNPLAIN",
     "Attributes",
     "Change",
@@ -47,6 +50,7 @@ __all__ = [
     "Priority",
     "Progress",
     "Provider",
+    "QueueTraits",
     "Receipt",
     "State",
     "Traits",

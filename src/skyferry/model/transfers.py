@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import field, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from skyferry.frozen import dataclass
 from skyferry.model.objects import Checksums, ObjectRef, Part, Position, Upload
@@ -16,6 +18,13 @@ class Priority(StrEnum):
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
+
+
+# Seconds by which a message counts as older than it is. So a high one overtakes the messages sent in the hour before it, a
+# low one yields to those sent in the hour after it, and none waits for ever.
+HEAD_START: Mapping[Priority, float] = MappingProxyType(
+    {Priority.HIGH: 3600.0, Priority.NORMAL: 0.0, Priority.LOW: -3600.0}
+)
 
 
 class Change(StrEnum):

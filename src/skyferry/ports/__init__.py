@@ -7,7 +7,7 @@ Times are seconds since 1970 (float), durations seconds, sizes bytes. `skyferry.
 
 from __future__ import annotations
 
-from skyferry.model import Part, Upload
+from skyferry.model import Part, QueueTraits, Upload
 from skyferry.ports import letter_attributes
 from skyferry.ports.clock import Clock, Offload
 from skyferry.ports.ledger import (
@@ -76,6 +76,7 @@ __all__ = [
     "Placements",
     "Precondition",
     "Purpose",
+    "QueueTraits",
     "Refusal",
     "RefusalLog",
     "Released",

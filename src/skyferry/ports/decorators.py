@@ -113,7 +113,7 @@ class QueueDecorator:
 
     def __init__(self, inner: EventQueue) -> None:
         self.inner = inner
-        self.name, self.lease = inner.name, inner.lease
+        self.name, self.lease, self.traits = inner.name, inner.lease, inner.traits
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         return await self.inner.receive(limit, wait)

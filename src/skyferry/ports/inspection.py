@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from skyferry.errors import PermissionDenied, SkyferryError, Unsupported
 from skyferry.frozen import dataclass
+from skyferry.model import QueueTraits
 
 T = TypeVar("T")
 READ, WRITE, DELETE, LIST = "read", "write", "delete", "list"
@@ -80,7 +81,7 @@ class QueueFacts:
     encryption: str | Unknown
     senders: frozenset[str] | Unknown  # services that its own policy lets send; "*" = anybody
     barred: Wrong | None = None  # why no service can send, whatever the policy says
-    longest_hold: float = float("inf")  # seconds that one message can be held, however often its lease is renewed
+    traits: QueueTraits = QueueTraits()
     notes: tuple[str, ...] = ()  # for people
     wrong: tuple[Wrong, ...] = ()
 

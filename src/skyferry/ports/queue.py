@@ -1,4 +1,4 @@
-"""The port of a queue of events."""
+"""The ports of queues: events come from an EventQueue, dead letters are published to a DeadLetterSink."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from skyferry.frozen import dataclass
-from skyferry.model import Priority
+from skyferry.model import Priority, QueueTraits
 from skyferry.ports.ledger import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One leased message. `receipt` names this lease: after another receive of the same message it is stale."""
+    """One leased message."""
 
     id: str
-    body: bytes  # raw: it may be anything
-    receipt: str
-    attempt: int  # how often it was received, this time included
+    body: bytes  # raw: any bytes
+    receipt: str  # identifies this lease; invalid once the message is received again
+    attempt: int  # the number of receives, this one included; see `QueueTraits.counts_receives`
     enqueued_at: float
     lease_until: float
     attributes: tuple[tuple[str, str], ...] = ()
@@ -32,61 +32,63 @@ class Outgoing:
     attributes: tuple[tuple[str, str], ...] = ()
     priority: Priority = Priority.NORMAL
     delay: float = 0.0
-    dedup_id: str = ""  # sent again while the first is still in the queue: kept once
+    dedup_id: str = ""  # a message with this id is kept once while the first is in the queue
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How full a queue is; -1 where the provider does not tell."""
+    """Numbers of messages in a queue; -1 = the provider does not report it."""
 
     ready: int
     leased: int
     delayed: int
-    oldest_age: float  # seconds since the oldest unacked message was sent; 0 when empty
+    oldest_age: float  # seconds since the oldest message was sent; 0 = the queue is empty
 
 
 class EventQueue(Protocol):
-    """Where events come from: at least once, unordered, a lease per message."""
+    """A source of events: at-least-once delivery, unordered, with a lease per message. `traits` states its abilities."""
 
     name: str
-    lease: float  # seconds a message is ours after receive or extend
+    lease: float  # seconds that a receive or an extension leases a message
+    traits: QueueTraits
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        """Lease 1 to `limit` messages; waits at most `wait` seconds for the first, then returns what there is, maybe [].
+        """Lease 1 to `limit` messages. Wait up to `wait` seconds for the first, then return those available, maybe [].
 
-        Higher priority first, but a lower one MUST NOT wait for ever. A message whose lease ends comes again.
+        A message with a higher priority comes first, but one with a lower priority MUST NOT wait for ever. A message whose
+        lease ends is delivered again.
         """
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
-        """Renew the leases to `lease` seconds from now, or to `seconds` where that is longer; returns those that were lost.
+        """Set the leases to end `lease` seconds from now, or `seconds` if that is longer. Return the messages that were lost.
 
-        `seconds` is 600 at most.
+        The lease is capped at `traits.max_lease`.
         """
 
     async def ack(self, messages: Sequence[Message]) -> None:
-        """Remove for ever. A stale receipt MUST NOT remove a message that another holds; it is no error.
+        """Delete messages. A stale receipt is no error, and MUST NOT delete a message that another client leases.
 
-        Durable on return, but for a loss of power, after which the messages may come again.
+        Durable on return, except in a power failure: after that the messages MAY be delivered again.
         """
 
     async def release(self, messages: Sequence[Message], delay: float) -> None:
-        """Give back before the lease ends; they come again after `delay` seconds (as near as the provider can)."""
+        """End the leases. The messages are delivered again after `delay` seconds, or `traits.max_delay` if that is shorter."""
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
-        """Durable on return; the ids, in order. A repeated `dedup_id` gives the id of the first."""
+        """Send messages, durably on return. Return their ids, in order; a repeated `dedup_id` gives the id of the first."""
 
     async def depth(self) -> Depth:
-        """Cheap enough to ask every few seconds."""
+        """Return the numbers of messages. Cheap enough to call every few seconds."""
 
     async def close(self) -> None:
-        """Free connections and threads; leases run out by themselves, or are freed at once where the adapter can. Idempotent."""
+        """Free connections and threads. Leases end by time, or at once with `traits.frees_on_close`. Idempotent."""
 
 
 class DeadLetterSink(Protocol):
-    """Where dead letters are sent too, for others to see."""
+    """A destination to which dead letters are published."""
 
     async def publish(self, letters: Sequence[DeadLetter]) -> None:
-        """At least once each, durably on return; called after the ledger has them. Raises QueueError."""
+        """Publish each letter at least once, durably on return. The ledger already has them. Raises QueueError."""
 
     async def close(self) -> None:
         """Free connections. Idempotent."""

@@ -1,4 +1,4 @@
-"""Several requests of one call at the same time."""
+"""Concurrent requests within one call."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ T = TypeVar("T")
 PARALLEL = 16
 
 
-async def each(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """All results, PARALLEL at a time; one that fails stops no other, and is raised when all have ended."""
-    return _raised(await _ended(calls))
+async def run_all(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Return all results, PARALLEL calls at a time. A failure stops no other call, and is raised after the last has ended."""
+    return _raise_first(await _gather(calls))
 
 
-async def more(calls: Sequence[Callable[[], Awaitable[list[T]]]]) -> list[T]:
-    """What they bring besides what has come already, and must not be lost with an error: a QueueError of theirs brings nothing.
+async def receive_more(calls: Sequence[Callable[[], Awaitable[list[T]]]]) -> list[T]:
+    """Return the messages of further receives, after one that succeeded. A QueueError counts as no messages.
 
-    If it lasts, the next call raises it.
+    Raising it would lose the messages received before. If the failure lasts, the next receive raises it.
     """
-    results = await _ended(calls)
-    return [one for found in _raised([r for r in results if not isinstance(r, QueueError)]) for one in found]
+    results = await _gather(calls)
+    return [one for found in _raise_first([r for r in results if not isinstance(r, QueueError)]) for one in found]
 
 
-async def _ended(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BaseException]:
+async def _gather(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BaseException]:
     gate = asyncio.Semaphore(PARALLEL)
 
     async def one(call: Callable[[], Awaitable[T]]) -> T:
@@ -36,7 +36,7 @@ async def _ended(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BaseEx
     return await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
 
 
-def _raised(results: Sequence[T | BaseException]) -> list[T]:
+def _raise_first(results: Sequence[T | BaseException]) -> list[T]:
     found: list[T] = []
     for result in results:
         if isinstance(result, BaseException):

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from skyferry.errors import QueueError
+from skyferry.model import HEAD_START, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.queues.notifier import HEAD_START, Bell
+from skyferry.queues.notifier import Notifier
 
 
 class _Place(Enum):
@@ -34,7 +35,7 @@ class _Entry:
 class QueueState:
     """What survives a worker: give the same one to several `MemoryQueue`s and they are workers on one durable queue."""
 
-    bell: Bell = field(default_factory=Bell)
+    notifier: Notifier = field(default_factory=Notifier)
     _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, the first sent first
     _ids: dict[str, str] = field(default_factory=dict)  # by dedup id
     _count: Counter[_Place] = field(default_factory=Counter)
@@ -162,6 +163,7 @@ class MemoryQueue:
         """`lease` is in seconds; without `state` the queue has one of its own."""
         self.name = name
         self.lease = lease
+        self.traits = QueueTraits()
         self._clock = clock
         self._state = QueueState() if state is None else state
         self._closed = False
@@ -178,7 +180,7 @@ class MemoryQueue:
             if batch or left <= 0:
                 return batch
             pause = left if due is None else min(left, due - now)
-            await self._state.bell.wait(self._state.bell.rung, self._clock, pause)
+            await self._state.notifier.wait(self._state.notifier.count, self._clock, pause)
         return []
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
@@ -198,14 +200,14 @@ class MemoryQueue:
         await self._step()
         for message in messages:
             self._state.release(message, self._clock.time(), delay)
-        self._state.bell.ring()
+        self._state.notifier.notify()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         """See `EventQueue`."""
         await self._step()
         now = self._clock.time()
         ids = [self._state.add(message, now) for message in messages]
-        self._state.bell.ring()
+        self._state.notifier.notify()
         return ids
 
     async def depth(self) -> Depth:
@@ -220,7 +222,7 @@ class MemoryQueue:
         if not self._closed:
             self._closed = True
             self._state.free(self)
-            self._state.bell.ring()
+            self._state.notifier.notify()
 
     async def _step(self) -> None:
         """Other tasks run before every operation, as they would with a real queue; a cancelled one has had no effect."""

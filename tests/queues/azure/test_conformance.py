@@ -12,16 +12,14 @@ from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.azure.queue import AzureQueue, AzureQueueOptions
-from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTiming
 from skyferry.testing.servers import Azurite
 
 
 class AzureHarness(QueueHarness):
     """A queue of its own."""
 
-    traits = QueueTraits(
-        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
-    )
+    timing = QueueTiming(lease=3, delay=1, slack=1, idle=1, poll=1)
 
     def __init__(self, server: Azurite) -> None:
         self.name, self.options = f"queue-{secrets.token_hex(6)}", AzureQueueOptions(server.queue_url, 3, 0.2)

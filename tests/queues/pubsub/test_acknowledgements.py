@@ -54,7 +54,7 @@ class Scene:
         self.clock, self.service = ManualClock(), Subscriber()
         options = PubSubOptions(endpoint="http://127.0.0.1:9", lease=60)
         self.queue = PubSubQueue("q", "projects/p/subscriptions/s", fixed_credentials(""), options, self.clock)
-        self.queue._wire.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
+        self.queue._client.subscriber = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
             acknowledge=self.service.acknowledge,
             modify_ack_deadline=self.service.acknowledge,
             streaming_pull=self.service.streaming_pull,
@@ -141,7 +141,7 @@ async def test_whether_we_may_send_is_asked_of_the_topic(scene: Scene, granted: 
         return SimpleNamespace(permissions=request["permissions"] if granted else [])
 
     scene.queue._options = replace(scene.queue._options, topic="projects/p/topics/dead")
-    scene.queue._wire.publisher = SimpleNamespace(test_iam_permissions=test_iam_permissions)  # type: ignore[assignment]  # as in Scene
+    scene.queue._client.publisher = SimpleNamespace(test_iam_permissions=test_iam_permissions)  # type: ignore[assignment]  # as in Scene
     assert await scene.queue.sends() is granted
     assert asked == [{"resource": "projects/p/topics/dead", "permissions": ["pubsub.topics.publish"]}]
 
@@ -155,7 +155,7 @@ async def test_what_begins_to_go_back_goes_back_whoever_is_cancelled(scene: Scen
         await go_on.wait()
         scene.service.taken.update(ack_ids)
 
-    scene.queue._wire.subscriber.modify_ack_deadline = slow  # type: ignore[method-assign,assignment]  # as in Scene
+    scene.queue._client.subscriber.modify_ack_deadline = slow  # type: ignore[method-assign,assignment]  # as in Scene
     held = await scene.hold()
     scene.queue._buffer.extend(held)
     assert [m.id for m in await scene.queue.receive(1, 0)] == ["a"]

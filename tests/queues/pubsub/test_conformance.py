@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,19 +15,17 @@ from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.pubsub.client import PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.queues.pubsub.queue import CHUNK, PubSubQueue
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTiming
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
 
 class PubSubHarness(QueueHarness):
     """A topic and a subscription of its own, which counts deliveries."""
 
-    traits = QueueTraits(
-        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
-    )
+    timing = QueueTiming(lease=3, delay=1, slack=1, idle=1, poll=1)
 
     def __init__(self, server: PubSubEmulator) -> None:
         name, project = secrets.token_hex(6), f"projects/{server.project}"
@@ -37,12 +34,12 @@ class PubSubHarness(QueueHarness):
         self.opened: list[PubSubQueue] = []
 
     async def create(self) -> None:
-        wire = PubSubWire("admin", fixed_credentials(""), self.options)
-        await wire.publisher.create_topic(name=self.topic)
+        client = PubSubClient("admin", fixed_credentials(""), self.options)
+        await client.publisher.create_topic(name=self.topic)
         dead = {"dead_letter_topic": self.topic, "max_delivery_attempts": 100}
         request = {"name": self.subscription, "topic": self.topic, "ack_deadline_seconds": 10}
-        await wire.subscriber.create_subscription(request={**request, "dead_letter_policy": dead})
-        await wire.close()
+        await client.subscriber.create_subscription(request={**request, "dead_letter_policy": dead})
+        await client.close()
 
     async def open(self) -> EventQueue:
         queue = PubSubQueue("pubsub", self.subscription, fixed_credentials(""), self.options)
@@ -55,10 +52,6 @@ class PubSubHarness(QueueHarness):
 
 class TestPubSub(QueueConformance):
     """The contract."""
-
-    deviations = MappingProxyType(
-        {"test_a_delayed_message_comes_when_it_is_due": "Pub/Sub delays no message on its way in"}
-    )
 
     @pytest.fixture
     async def harness(self, pubsub_server: PubSubEmulator) -> AsyncIterator[QueueHarness]:
@@ -101,7 +94,7 @@ async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(pub
     held: list[Message] = []
     while len(held) <= CHUNK:
         held += await queue.receive(CHUNK, 0) or await asyncio.sleep(0.05, [])  # the emulator's own time
-    extend = queue._wire.subscriber.modify_ack_deadline
+    extend = queue._client.subscriber.modify_ack_deadline
 
     async def away(*, ack_ids: list[str], **rest: Any) -> None:
         if len(ack_ids) < CHUNK:
@@ -110,7 +103,7 @@ async def test_a_request_that_fails_ends_the_leases_of_its_own_messages_only(pub
 
     await clock.advance(40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queue._wire.subscriber, "modify_ack_deadline", away)
+        patch.setattr(queue._client.subscriber, "modify_ack_deadline", away)
         with pytest.raises(QueueError):
             await queue.extend(held)
     await clock.advance(40)

@@ -27,7 +27,7 @@ class SqliteHarness(QueueHarness):
 
     async def open(self) -> EventQueue:
         owner = f"owner-{len(self.opened)}"
-        self.opened.append(SqliteQueue(self.path, "sqlite", owner, self.clock, self.traits.lease))
+        self.opened.append(SqliteQueue(self.path, "sqlite", owner, self.clock, self.timing.lease))
         return self.opened[-1]
 
     async def pass_time(self, seconds: float) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.ports import EventQueue
-from skyferry.queues.sqs.client import SqsOptions, SqsWire
+from skyferry.queues.sqs.client import SqsClient, SqsOptions
 from skyferry.queues.sqs.queue import SqsQueue
-from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTraits
+from skyferry.testing.queue import QueueConformance, QueueHarness, QueueTiming
 from skyferry.testing.servers import LocalStack
 
 ANY = fixed_credentials(S3Credentials("any", "any"))
@@ -21,9 +21,7 @@ ANY = fixed_credentials(S3Credentials("any", "any"))
 class SqsHarness(QueueHarness):
     """A queue of its own."""
 
-    traits = QueueTraits(
-        lease=3, delay=1, slack=1, idle=1, poll=1, patience=None, dedup=False, counts=False, frees=False
-    )
+    timing = QueueTiming(lease=3, delay=1, slack=1, idle=1, poll=1)
 
     def __init__(self, server: LocalStack, name: str, lease: int = 3) -> None:
         self.name, self.options = name, SqsOptions(server.url, server.region, lease=lease)
@@ -41,7 +39,7 @@ class SqsHarness(QueueHarness):
 async def created(server: LocalStack, lease: int = 3, *, fifo: bool = False) -> SqsHarness:
     """On a new queue."""
     harness = SqsHarness(server, f"queue-{secrets.token_hex(6)}{'.fifo' * fifo}", lease)
-    admin = SqsWire("admin", "http://any/any", ANY, harness.options)
+    admin = SqsClient("admin", "http://any/any", ANY, harness.options)
     attributes = {"Attributes": {"FifoQueue": "true"}} if fifo else {}
     await admin.call("CreateQueue", QueueName=harness.name, **attributes)
     await admin.close()

@@ -13,8 +13,9 @@ from skyferry.clouds.http import Answer
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
-from skyferry.queues.sqs.client import SqsOptions, SqsWire, code, refused
-from skyferry.queues.sqs.queue import LONGEST_HOLD, REST, SqsQueue
+from skyferry.queues.sqs.client import SqsClient, SqsOptions, code, refused
+from skyferry.queues.sqs.queue import REST, SqsQueue
+from skyferry.queues.sqs.scheme import HOLD
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Fault, FaultProxy
@@ -69,7 +70,7 @@ async def test_the_redrive_policy_is_told(localstack_server: LocalStack) -> None
     dead = await created(localstack_server)
     arn = f"arn:aws:sqs:{localstack_server.region}:000000000000:{dead.name}"
     policy = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"5"}}'
-    await queue._wire.call("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
+    await queue._client.call("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
     assert (await queue.inspect()).redrive == Redrive(5, arn)
     await queue.close()
 
@@ -77,11 +78,11 @@ async def test_the_redrive_policy_is_told(localstack_server: LocalStack) -> None
 async def test_after_twelve_hours_a_message_is_handed_over(localstack_server: LocalStack) -> None:
     """It is told as lost, and not touched any more."""
     harness, clock = await created(localstack_server), ManualClock()
-    queue = SqsQueue("sqs", harness.name, ANY, replace(harness.options, lease=LONGEST_HOLD), clock)
+    queue = SqsQueue("sqs", harness.name, ANY, replace(harness.options, lease=int(HOLD)), clock)
     await queue.send([Outgoing(b"x")])
     held = await queue.receive(1, 0)
     assert await queue.extend(held) == []
-    await clock.advance(LONGEST_HOLD)
+    await clock.advance(HOLD)
     assert await queue.extend(held) == held
     await queue.close()
 
@@ -92,7 +93,7 @@ async def test_a_message_deleted_meanwhile_ends_no_other_lease(localstack_server
     await queue.send([Outgoing(b"x")] * 3)
     held = await queue.receive(3, 5)
     assert isinstance(queue, SqsQueue)
-    await queue._wire.call("DeleteMessage", ReceiptHandle=held[1].receipt)
+    await queue._client.call("DeleteMessage", ReceiptHandle=held[1].receipt)
     assert await queue.extend(held) == [held[1]]
     await queue.close()
 
@@ -135,7 +136,7 @@ async def test_an_attribute_like_ours_stops_nobody(value: str, localstack_server
     harness = await created(localstack_server)
     queue = SqsQueue("sqs", harness.name, ANY, harness.options)
     attributes = {REST: {"DataType": "String", "StringValue": value}}
-    await queue._wire.call("SendMessage", MessageBody="x", MessageAttributes=attributes)
+    await queue._client.call("SendMessage", MessageBody="x", MessageAttributes=attributes)
     assert [m.body for m in await queue.receive(10, 2)] == [b"x"]
     await queue.close()
 
@@ -201,4 +202,6 @@ def test_a_queue_is_at_amazons_endpoint_of_its_region() -> None:
         ("cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
         ("eusc-de-east-1", "https://sqs.eusc-de-east-1.amazonaws.eu/"),
     ):
-        assert SqsWire("q", "name", fixed_credentials(S3Credentials("k", "s")), SqsOptions(region=region)).root == root
+        assert (
+            SqsClient("q", "name", fixed_credentials(S3Credentials("k", "s")), SqsOptions(region=region)).root == root
+        )

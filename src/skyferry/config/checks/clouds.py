@@ -47,8 +47,8 @@ def check_queue(settings: Q, url: QueueUrl, place: Place, document: Document) ->
         document.warn((*place, name), "is ignored", f"Remove it: it does not apply to {url.scheme}://.")
     if not url.at_a_cloud:
         return settings
-    if settings.lease > url.known.lease:
-        why = f"is longer than {url.scheme}:// allows: {url.known.lease:g} s"
+    if settings.lease > url.known.traits.max_lease:
+        why = f"is longer than {url.scheme}:// allows: {url.known.traits.max_lease:g} s"
         document.fault((*place, "lease"), why, "Set 60s: leases are renewed during a copy.")
     return _reached(settings, _complete_queue, url, place, (*place, "url"), document)
 

@@ -44,4 +44,4 @@ def may_listen(facts: QueueFacts | Unknown | None, waiting: int) -> bool:
     """
     if facts is None or isinstance(facts, Unknown) or not isinstance(facts.redrive, Redrive) or waiting == 0:
         return True
-    return facts.redrive.receives > expected_receives(facts.longest_hold)
+    return facts.redrive.receives > expected_receives(facts.traits.max_hold)

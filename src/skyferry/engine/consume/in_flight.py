@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.consume.looks import Looks
 from skyferry.engine.consume.waiting import WaitingRoom
-from skyferry.model import Claim, Placement, Priority, Transfer
+from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
 
 Key = tuple[str, str]  # destination store and key
-HEAD_START = {Priority.HIGH: 60.0, Priority.NORMAL: 0.0, Priority.LOW: -60.0}  # seconds of seniority
 
 
 @dataclass(eq=False, slots=True)

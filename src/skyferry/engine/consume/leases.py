@@ -34,7 +34,7 @@ class LeaseKeeper:
             now = self._context.clock.monotonic()
             for leased in self._in_flight.messages:
                 if leased.queue is queue and leased.lease_until < now + DUE * queue.lease:
-                    by_duration.setdefault(self._in_flight.waiting.lease(leased, queue.lease, now), []).append(leased)
+                    by_duration.setdefault(self._in_flight.waiting.lease(leased, queue, now), []).append(leased)
             with suppress(QueueError, TimeoutError):  # the next round comes before the lease ends
                 async with asyncio.timeout(queue.lease / 2):  # also if this call hangs
                     for seconds, batch in by_duration.items():

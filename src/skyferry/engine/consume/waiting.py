@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from skyferry.ports import Message
+from skyferry.ports import EventQueue, Message
 
 if TYPE_CHECKING:
     from skyferry.engine.consume.in_flight import LeasedMessage
@@ -22,7 +22,7 @@ DISMISSED = (
     120.0,
     600.0,
 )  # seconds, at least, that a message is away which found the room full the first time, the second
-LONGEST = 600.0  # seconds, at most, of one lease: the most that Pub/Sub grants
+LONGEST = 600.0  # seconds, at most, of one lease: the message of a worker that died should not wait longer
 BESIDE = 1024  # bytes that a message takes besides its content
 BUSY = (0.5, 5.0)  # seconds until a key that another worker holds is asked for again, at first and at most
 
@@ -99,11 +99,12 @@ class WaitingRoom:
         """Whether something that waits for this route is due by then (monotonic seconds)."""
         return any(due <= by and route in leased.routes for leased, due in self._held.items())
 
-    def lease(self, leased: LeasedMessage, lease: float, now: float) -> float:
+    def lease(self, leased: LeasedMessage, queue: EventQueue, now: float) -> float:
         """Seconds for which its lease should be renewed: twice as long, and again, until it covers the time that it waits."""
-        seconds, needed = lease, self._held.get(leased, now) - now + lease
-        while seconds < min(needed, LONGEST):
-            seconds = min(2 * seconds, LONGEST)
+        seconds, needed = queue.lease, self._held.get(leased, now) - now + queue.lease
+        longest = min(LONGEST, queue.traits.max_lease)
+        while seconds < min(needed, longest):
+            seconds = min(2 * seconds, longest)
         return seconds
 
     def _put(self, leased: LeasedMessage, due: float) -> None:

@@ -18,6 +18,7 @@ from skyferry.ports import (
     Message,
     Outgoing,
     Purpose,
+    QueueTraits,
     letter_attributes,
 )
 
@@ -31,7 +32,7 @@ class RedriveQueue:
     """An EventQueue over `LetterLeases`. It cannot send: `DeadLetters.redrive` adds to it."""
 
     def __init__(self, ledger: LetterLeases, clock: Clock, lease: float = 30.0) -> None:
-        self.name, self.lease = "redrive", lease
+        self.name, self.lease, self.traits = "redrive", lease, QueueTraits()
         self._ledger, self._clock = ledger, clock
 
     async def receive(self, limit: int, wait: float) -> list[Message]:

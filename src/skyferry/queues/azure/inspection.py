@@ -6,9 +6,10 @@ from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.callers import azure_caller
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import QueueFacts, Unknown
+from skyferry.queues.azure.scheme import TRAITS
 
 
-async def inspect(endpoint: str, credential: AzureProvider, longest_hold: float) -> QueueFacts:
+async def inspect(endpoint: str, credential: AzureProvider) -> QueueFacts:
     """See `InspectableQueue`, of a queue that has answered."""
     try:
         who = await azure_caller(credential)
@@ -22,6 +23,6 @@ async def inspect(endpoint: str, credential: AzureProvider, longest_hold: float)
         receives=Unknown("Azure tells by trying only"),
         encryption="by the account's key",
         senders=Unknown("Event Grid is not asked"),
-        longest_hold=longest_hold,
+        traits=TRAITS,
         notes=("it drops what nobody acks in the time that the sender gave, seven days by default",),
     )

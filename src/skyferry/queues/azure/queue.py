@@ -28,12 +28,12 @@ from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure.inspection import inspect
-from skyferry.queues.concurrency import PARALLEL, each, more
-from skyferry.queues.notifier import Bell
+from skyferry.queues.azure.scheme import TRAITS
+from skyferry.queues.concurrency import PARALLEL, receive_more, run_all
+from skyferry.queues.notifier import Notifier
 from skyferry.queues.text_envelope import unwrap, wrap
 
 BATCH = 32  # messages in one answer
-LONGEST = 7 * 24 * 3600  # seconds that a message may be hidden
 PATIENT = 10  # looks at an empty queue before they become more seldom
 FOR_EVER = "-1"  # how long what we send lives; without a word it would be seven days
 STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
@@ -75,7 +75,7 @@ class AzureQueue:
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
             hint = "as in https://ACCOUNT.queue.core.windows.net"
             raise ConfigError("a Storage Queue needs the endpoint of its account", where=name, hint=hint)
-        self.name, self.lease = name, options.lease
+        self.name, self.lease, self.traits = name, options.lease, TRAITS
         self._credential, self._options = credential, options
         self._root = f"{options.endpoint.rstrip('/')}/{quote(location)}"
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
@@ -83,7 +83,7 @@ class AzureQueue:
         self._clock = clock or SystemClock()
         # By id and first pop receipt: the newest one, and until when. Messages of one answer may have the same receipt.
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._heard = 0  # rings before the last look
         self._empty = 0  # looks in a row that brought nothing
         self._due = 0.0  # monotonic seconds, of the next look
@@ -94,21 +94,21 @@ class AzureQueue:
         self._check()
         deadline = self._clock.monotonic() + wait
         while True:
-            rung = self._bell.rung
+            count = self._notifier.count
             batch: list[Message] = []
-            if wait <= 0 or rung != self._heard or self._clock.monotonic() >= self._due:
-                batch = await self._look(limit, rung)
+            if wait <= 0 or count != self._heard or self._clock.monotonic() >= self._due:
+                batch = await self._look(limit, count)
             now = self._clock.monotonic()
             if batch or now >= deadline:
                 return batch
-            await self._bell.wait(rung, self._clock, min(deadline, self._due) - now)
+            await self._notifier.wait(count, self._clock, min(deadline, self._due) - now)
             if self._closed:
                 return []
 
-    async def _look(self, limit: int, rung: int) -> list[Message]:
+    async def _look(self, limit: int, count: int) -> list[Message]:
         """Ask, and say when to ask again: the more seldom the longer nothing has come."""
         batch = await self._take(limit)
-        self._heard, self._empty = rung, 0 if batch else self._empty + 1
+        self._heard, self._empty = count, 0 if batch else self._empty + 1
         pause = self._options.poll * 2.0 ** min(max(0, self._empty - PATIENT), 16)
         self._due = self._clock.monotonic() + (0.0 if batch else min(pause, self._options.slowest))
         return batch
@@ -116,27 +116,27 @@ class AzureQueue:
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
         self._check()
-        kept = await each([partial(self._hide, m, max(self.lease, seconds)) for m in messages])
+        kept = await run_all([partial(self._hide, m, max(self.lease, seconds)) for m in messages])
         return [m for m, is_ours in zip(messages, kept, strict=True) if not is_ours]
 
     async def ack(self, messages: Sequence[Message]) -> None:
         """See `EventQueue`."""
         self._check()
-        await each([partial(self._remove, m) for m in messages])
+        await run_all([partial(self._remove, m) for m in messages])
 
     async def release(self, messages: Sequence[Message], delay: float) -> None:
         """See `EventQueue`; at most seven days."""
         self._check()
-        await each([partial(self._hide, m, delay) for m in messages])
+        await run_all([partial(self._hide, m, delay) for m in messages])
         for message in messages:
             self._held.pop(_lease(message), None)
-        self._bell.ring()
+        self._notifier.notify()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         """See `EventQueue`. A message and its wrapping have room for 64 KiB."""
         self._check()
-        ids = await each([partial(self._send, m) for m in messages])
-        self._bell.ring()
+        ids = await run_all([partial(self._send, m) for m in messages])
+        self._notifier.notify()
         return ids
 
     async def depth(self) -> Depth:
@@ -148,7 +148,7 @@ class AzureQueue:
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
         await self.depth()
-        return await inspect(self._root, self._credential, LONGEST)
+        return await inspect(self._root, self._credential)
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
@@ -157,7 +157,7 @@ class AzureQueue:
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""
         self._closed = True
-        self._bell.ring()
+        self._notifier.notify()
         await self._http.close()
 
     def _check(self) -> None:
@@ -168,7 +168,7 @@ class AzureQueue:
         batch = await self._get(min(limit, BATCH))
         if len(batch) == BATCH and limit > BATCH:
             sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)][:PARALLEL]
-            batch += await more([partial(self._get, size) for size in sizes])
+            batch += await receive_more([partial(self._get, size) for size in sizes])
         return batch
 
     async def _get(self, limit: int) -> list[Message]:
@@ -187,7 +187,7 @@ class AzureQueue:
         receipt, until = self._held.get(_lease(message), ("", 0.0))
         if until <= now:
             return False
-        hidden = str(min(LONGEST, math.ceil(seconds)))
+        hidden = str(math.ceil(min(self.traits.max_lease, seconds)))
         path = f"/messages/{quote(message.id, safe='')}"
         answer = await self._ask("PUT", path, {"popreceipt": receipt, "visibilitytimeout": hidden}, accept=STALE)
         if answer.status >= 300:
@@ -206,7 +206,7 @@ class AzureQueue:
         body = (
             f"<QueueMessage><MessageText>{escape(wrap(message.body, message.attributes))}</MessageText></QueueMessage>"
         )
-        delay = min(LONGEST, math.ceil(message.delay))
+        delay = math.ceil(min(self.traits.max_send_delay, message.delay))
         query = {"messagettl": FOR_EVER, "visibilitytimeout": str(delay)}
         answer = await self._ask("POST", "/messages", query, body.encode())
         return self._xml(answer).findtext("QueueMessage/MessageId", "")

@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_CLOUD, QueueScheme
 from skyferry.config.settings import QueueAddress
+from skyferry.model import QueueTraits
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
     from skyferry.ports.opening import QueueContext
+
+WEEK = 7 * 24 * 3600.0  # seconds that a message may be hidden
+TRAITS = QueueTraits(
+    max_lease=WEEK,
+    max_hold=WEEK,
+    max_delay=WEEK,
+    max_send_delay=WEEK,
+    depth="estimate",
+    prioritized=False,
+    deduplicates=False,
+    frees_on_close=False,
+)
 
 
 def _complete(settings: QueueAddress, account: str) -> QueueAddress:
@@ -37,6 +50,6 @@ STORAGE_QUEUE = QueueScheme(
     cloud="azure",
     extra="azure",
     needs=("aiohttp", "azure.identity"),
-    lease=7 * 24 * 3600,
+    traits=TRAITS,
     complete=_complete,
 )

@@ -45,7 +45,7 @@ class PubSubOptions:
     keepalive: float = 330.0  # seconds of silence after which the other end is asked; servers bear no less than 300
 
 
-class PubSubWire:
+class PubSubClient:
     """One channel."""
 
     def __init__(self, name: str, credentials: TokenProvider, options: PubSubOptions) -> None:

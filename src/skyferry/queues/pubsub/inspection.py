@@ -13,38 +13,40 @@ from skyferry.clouds.callers import google_caller
 from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import QueueError, StoreError
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
-from skyferry.queues.pubsub.client import SERVICE, Metadata, PubSubOptions, PubSubWire
+from skyferry.queues.pubsub.client import SERVICE, Metadata, PubSubClient, PubSubOptions
+from skyferry.queues.pubsub.scheme import TRAITS
 
 CONSUME, PUBLISH = "pubsub.subscriptions.consume", "pubsub.topics.publish"
 LOOK = Unknown("may not look (pubsub.subscriptions.get)")
 
 
-async def inspect(wire: PubSubWire, location: str, tokens: TokenProvider, options: PubSubOptions) -> QueueFacts:
+async def inspect(client: PubSubClient, location: str, tokens: TokenProvider, options: PubSubOptions) -> QueueFacts:
     """See `InspectableQueue`."""
-    found = await _subscription(wire, location)
+    found = await _subscription(client, location)
     return QueueFacts(
         endpoint=options.endpoint or SERVICE,
         who=await _who(tokens, options),
         address=found.topic if found else LOOK,
         redrive=_redrive(found) if found else LOOK,
-        receives=await allowed(wire.subscriber, wire, location, CONSUME),
+        receives=await allowed(client.subscriber, client, location, CONSUME),
         encryption=Unknown("its topic tells it"),
         senders=Unknown("its topic tells it"),
+        traits=TRAITS,
         notes=tuple(_notes(found)) if found else (),
         wrong=tuple(_wrong(found)) if found else (),
     )
 
 
-async def _subscription(wire: PubSubWire, location: str) -> Subscription | None:
+async def _subscription(client: PubSubClient, location: str) -> Subscription | None:
     """None where we may not look."""
 
     async def get(metadata: Metadata, timeout: float) -> Subscription:
-        return await wire.subscriber.get_subscription(
+        return await client.subscriber.get_subscription(
             subscription=location, metadata=metadata, timeout=timeout, retry=None
         )
 
     try:
-        return await wire.call(get)
+        return await client.call(get)
     except QueueError as error:
         if isinstance(error.__cause__, Denied):
             return None
@@ -52,17 +54,17 @@ async def _subscription(wire: PubSubWire, location: str) -> Subscription | None:
 
 
 async def allowed(
-    client: SubscriberAsyncClient | PublisherAsyncClient, wire: PubSubWire, resource: str, permission: str
+    service: SubscriberAsyncClient | PublisherAsyncClient, client: PubSubClient, resource: str, permission: str
 ) -> bool | Unknown:
     """Whether we have it, as anybody may ask of themselves."""
 
     async def ask(metadata: Metadata, timeout: float) -> Sequence[str]:
         request = {"resource": resource, "permissions": [permission]}
-        answer = await client.test_iam_permissions(request=request, metadata=metadata, timeout=timeout)
+        answer = await service.test_iam_permissions(request=request, metadata=metadata, timeout=timeout)
         return list(answer.permissions)
 
     try:
-        return permission in await wire.call(ask)
+        return permission in await client.call(ask)
     except QueueError:
         return Unknown("the service does not tell")
 

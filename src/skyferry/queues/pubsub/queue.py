@@ -26,13 +26,13 @@ from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import CannotSend, QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues import concurrency as together
-from skyferry.queues.notifier import Bell
-from skyferry.queues.pubsub.client import Metadata, PubSubOptions, PubSubWire
+from skyferry.queues.concurrency import run_all
+from skyferry.queues.notifier import Notifier
+from skyferry.queues.pubsub.client import Metadata, PubSubClient, PubSubOptions
 from skyferry.queues.pubsub.inspection import PUBLISH, allowed, inspect
+from skyferry.queues.pubsub.scheme import TRAITS
 
 CHUNK = 1000  # messages in one request
-LONGEST_DELAY = 600  # seconds
 SHORTEST_STREAM = 10  # seconds of ack deadline that a stream may ask for
 HEARTBEAT = 30.0  # seconds, as Google's own clients: a stream that says nothing for minutes may be forgotten on the way
 FAREWELL = 1.0  # seconds that a stream has to end by itself
@@ -53,17 +53,17 @@ class PubSubQueue:
     def __init__(
         self, name: str, location: str, credentials: TokenProvider, options: PubSubOptions, clock: Clock | None = None
     ) -> None:
-        self.name, self.lease = name, options.lease
+        self.name, self.lease, self.traits = name, options.lease, TRAITS
         self._location, self._options = location, options
-        self._wire = PubSubWire(name, credentials, options)
-        self._inspected = partial(inspect, self._wire, location, credentials, options)
+        self._client = PubSubClient(name, credentials, options)
+        self._inspected = partial(inspect, self._client, location, credentials, options)
         self._clock = clock or SystemClock()
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._buffer: deque[Message] = deque()
         self._leases: dict[str, float] = {}  # until when, by ack id
         self._stream: asyncio.Task[None] | None = None
         self._opened = 0.0  # monotonic seconds, when the stream was
-        self._stopping = Bell()
+        self._stopping = Notifier()
         self._idle: asyncio.Task[None] | None = None
         self._farewell: asyncio.Task[None] | None = None  # ends the stream and gives back what it brought
         self._closed = False
@@ -75,7 +75,7 @@ class PubSubQueue:
         try:
             await self._wake()
             while not self._closed:
-                rung = self._bell.rung
+                count = self._notifier.count
                 if batch := self._take(limit):
                     return batch
                 if self._stream is None:
@@ -89,7 +89,7 @@ class PubSubQueue:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     break
-                await self._bell.wait(rung, self._clock, left)
+                await self._notifier.wait(count, self._clock, left)
             return []
         finally:
             if not self._closed:
@@ -106,7 +106,7 @@ class PubSubQueue:
         def extended(receipt: str) -> None:  # at once: others may fail
             self._leases[receipt] = now + wanted
 
-        wanted = min(LONGEST_DELAY, max(self.lease, seconds))
+        wanted = min(self.traits.max_lease, max(self.lease, seconds))
         failed = await self._deadline(held, math.ceil(wanted), extended)
         kept = set(held) - failed
         for receipt in failed:
@@ -119,7 +119,7 @@ class PubSubQueue:
         now = self._clock.time()
 
         async def acknowledge(ids: list[str], metadata: Metadata, timeout: float) -> None:
-            await self._wire.subscriber.acknowledge(
+            await self._client.subscriber.acknowledge(
                 subscription=self._location, ack_ids=ids, metadata=metadata, timeout=timeout, retry=None
             )
 
@@ -131,7 +131,7 @@ class PubSubQueue:
         self._check()
         now = self._clock.time()
         held = [m.receipt for m in messages if self._holds(m, now)]
-        await self._deadline(held, min(LONGEST_DELAY, math.ceil(delay)))
+        await self._deadline(held, math.ceil(min(self.traits.max_delay, delay)))
         self._forget(messages)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
@@ -144,12 +144,12 @@ class PubSubQueue:
             part = [_published(message) for message in messages[start : start + CHUNK]]
 
             async def publish(metadata: Metadata, timeout: float, part: list[PubsubMessage] = part) -> Sequence[str]:
-                answer = await self._wire.publisher.publish(
+                answer = await self._client.publisher.publish(
                     topic=self._options.topic, messages=part, metadata=metadata, timeout=timeout, retry=None
                 )
                 return answer.message_ids
 
-            ids += await self._wire.call(publish)
+            ids += await self._client.call(publish)
         return ids
 
     async def depth(self) -> Depth:
@@ -163,18 +163,18 @@ class PubSubQueue:
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
-        return await allowed(self._wire.publisher, self._wire, self._options.topic, PUBLISH)
+        return await allowed(self._client.publisher, self._client, self._options.topic, PUBLISH)
 
     async def close(self) -> None:
         """See `EventQueue`. What was not handed out yet is given back."""
         if self._closed:
             return
         self._closed = True
-        self._bell.ring()
+        self._notifier.notify()
         await self._wake()
         with suppress(QueueError):  # then the leases run out by themselves
             await self._stop()
-        await self._wire.close()
+        await self._client.close()
 
     def _check(self) -> None:
         if self._closed:
@@ -205,26 +205,26 @@ class PubSubQueue:
             max_outstanding_messages=outstanding,
             max_outstanding_bytes=self._options.outstanding_bytes,
         )
-        stopping = self._stopping = Bell()
+        stopping = self._stopping = Notifier()
 
         async def requests() -> AsyncIterator[StreamingPullRequest]:
             yield first
             await stopping.wait(0, self._clock, HEARTBEAT)
-            while not stopping.rung:
+            while not stopping.count:
                 yield StreamingPullRequest()
                 await stopping.wait(0, self._clock, HEARTBEAT)
 
         async def opened(metadata: Metadata, _timeout: float) -> None:
-            stream = await self._wire.subscriber.streaming_pull(requests=requests(), metadata=metadata, retry=None)
+            stream = await self._client.subscriber.streaming_pull(requests=requests(), metadata=metadata, retry=None)
             async for response in stream:
                 await self._arrived(response.received_messages)
 
         keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
         try:
-            await self._wire.call(opened)
+            await self._client.call(opened)
         finally:
             await _cancel(keeper)
-            self._bell.ring()
+            self._notifier.notify()
 
     async def _arrived(self, received: Sequence[ReceivedMessage]) -> None:
         now = self._clock.time()
@@ -235,7 +235,7 @@ class PubSubQueue:
         for each in received:
             self._leases[each.ack_id] = now + self.lease
             self._buffer.append(_message(each, now + self.lease))
-        self._bell.ring()
+        self._notifier.notify()
 
     async def _keep(self) -> None:
         while True:
@@ -265,7 +265,7 @@ class PubSubQueue:
     async def _stop(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            self._stopping.ring()  # and what is on its way arrives still
+            self._stopping.notify()  # and what is on its way arrives still
             await asyncio.wait({stream}, timeout=FAREWELL)
         await _cancel(stream)
         left = [message.receipt for message in self._buffer]
@@ -278,7 +278,7 @@ class PubSubQueue:
         self, receipts: Sequence[str], seconds: int, done: Callable[[str], None] = lambda receipt: None
     ) -> set[str]:
         async def modify(ids: list[str], metadata: Metadata, timeout: float) -> None:
-            await self._wire.subscriber.modify_ack_deadline(
+            await self._client.subscriber.modify_ack_deadline(
                 subscription=self._location,
                 ack_ids=ids,
                 ack_deadline_seconds=seconds,
@@ -297,13 +297,13 @@ class PubSubQueue:
         `done` hears of each that succeeds, also where QueueError is raised for others.
         """
         parts = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
-        lost = await together.each([partial(self._part, function, part, done) for part in parts])
+        lost = await run_all([partial(self._part, function, part, done) for part in parts])
         return set().union(*lost)
 
     async def _part(self, function: OnIds, part: list[str], done: Callable[[str], None]) -> set[str]:
         lost: set[str] = set()
         for _ in range(TRIES):
-            told = await self._wire.call(partial(_told, function, part))
+            told = await self._client.call(partial(_told, function, part))
             for one in set(part) - set(told):
                 done(one)
             lost |= {one for one, what in told.items() if what.startswith("PERMANENT")}

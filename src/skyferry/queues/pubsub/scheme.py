@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_CLOUD, QueueScheme
 from skyferry.config.settings import DeadLetterSettings, QueueAddress
+from skyferry.model import QueueTraits
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
     from skyferry.ports.opening import QueueContext
+
+DEADLINE = 600.0  # seconds, the longest ack deadline
+TRAITS = QueueTraits(
+    max_lease=DEADLINE,
+    max_delay=DEADLINE,
+    max_send_delay=0.0,
+    counts_receives=False,  # only a subscription with a dead-letter policy counts
+    depth="unknown",
+    prioritized=False,
+    deduplicates=False,
+    frees_on_close=False,
+)
 
 
 def _complete(settings: QueueAddress, account: str) -> QueueAddress:
@@ -42,7 +55,7 @@ PUBSUB = QueueScheme(
     cloud="google",
     extra="pubsub",
     needs=("google.cloud.pubsub_v1",),
-    lease=600,
+    traits=TRAITS,
     complete=_complete,
     sends=lambda settings: bool(settings.topic),
     unreadable="Create a subscription to its topic, and set pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC.",

@@ -19,9 +19,9 @@ from typing import Any
 import orjson
 
 from skyferry.errors import QueueError
-from skyferry.model import Priority
+from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.queues.notifier import HEAD_START, Bell
+from skyferry.queues.notifier import Notifier
 from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.statements import load_statements, read_sql
@@ -54,9 +54,10 @@ class SqliteQueue:
         """
         self.name = name
         self.lease = lease
+        self.traits = QueueTraits()
         self._owner = owner
         self._clock = clock
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._file = SqliteFile(path, read_sql(__package__, "schema.sql"), owner, QueueError, self._opened, on_health)
         self._reap_at = clock.monotonic()
 
@@ -64,12 +65,12 @@ class SqliteQueue:
         """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
         deadline = self._clock.monotonic() + wait
         while True:
-            rung = self._bell.rung
+            count = self._notifier.count
             batch, due = await self._take(limit)
             left = deadline - self._clock.monotonic()
             if batch or left <= 0:
                 return batch
-            await self._bell.wait(rung, self._clock, min(left, POLL, due - self._clock.time()))
+            await self._notifier.wait(count, self._clock, min(left, POLL, due - self._clock.time()))
             if self._file.closed:
                 return []
 
@@ -104,7 +105,7 @@ class SqliteQueue:
             _run(connection, "release", held=held, now=self._clock.time(), delay=delay)
 
         await self._file.write(operation, flush=False)
-        self._bell.ring()
+        self._notifier.notify()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         """See `EventQueue`."""
@@ -121,7 +122,7 @@ class SqliteQueue:
             return list(orjson.loads(_one(connection, "ids", first=first, messages=rows)))
 
         ids = await self._file.write(operation)
-        self._bell.ring()
+        self._notifier.notify()
         return [str(number) for number in ids]
 
     async def depth(self) -> Depth:
@@ -140,7 +141,7 @@ class SqliteQueue:
             await self._file.write(lambda connection: _free(connection, [self._owner]))
         finally:
             await self._file.close()
-            self._bell.ring()
+            self._notifier.notify()
 
     def _opened(self, connection: sqlite3.Connection, presence: OwnerLock) -> None:
         """Nobody with our name is alive, so what such a one had leased is free too."""

@@ -53,7 +53,7 @@ class SqsOptions:
     read_timeout: float = 30.0  # seconds without a byte; a long poll takes 20
 
 
-class SqsWire:
+class SqsClient:
     """One queue's requests."""
 
     def __init__(self, name: str, location: str, credentials: S3Provider, options: SqsOptions) -> None:

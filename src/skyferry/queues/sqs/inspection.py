@@ -10,8 +10,9 @@ import orjson
 from skyferry.clouds.callers import aws_caller
 from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import StoreError
+from skyferry.model import QueueTraits
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
-from skyferry.queues.sqs.client import SqsOptions, SqsWire
+from skyferry.queues.sqs.client import SqsClient, SqsOptions
 
 OWN_KEY = (
     "alias/aws/sqs"  # no service of Amazon's may use it, and nobody can let it ("Key management", SQS Developer Guide)
@@ -22,26 +23,26 @@ BARRED = Wrong(
 SEND = ("*", "sqs:*", "sqs:sendmessage")
 
 
-async def inspect(wire: SqsWire, credentials: S3Provider, options: SqsOptions, longest_hold: float) -> QueueFacts:
+async def inspect(client: SqsClient, credentials: S3Provider, options: SqsOptions, traits: QueueTraits) -> QueueFacts:
     """See `InspectableQueue`."""
-    found: dict[str, str] = (await wire.call("GetQueueAttributes", AttributeNames=["All"])).get("Attributes", {})
+    found: dict[str, str] = (await client.call("GetQueueAttributes", AttributeNames=["All"])).get("Attributes", {})
     return QueueFacts(
-        endpoint=wire.root,
-        who=await _who(credentials, wire, options),
+        endpoint=client.root,
+        who=await _who(credentials, client, options),
         address=found.get("QueueArn") or Unknown("the service does not tell"),
         redrive=_redrive(found.get("RedrivePolicy", "")),
         receives=Unknown("SQS tells by trying only"),
         encryption=_encryption(found),
         senders=_senders(found.get("Policy", ""), options),
         barred=BARRED if found.get("KmsMasterKeyId", "").endswith(OWN_KEY) else None,
-        longest_hold=longest_hold,
+        traits=traits,
         notes=tuple(_notes(found)),
     )
 
 
-async def _who(credentials: S3Provider, wire: SqsWire, options: SqsOptions) -> str | Unknown:
+async def _who(credentials: S3Provider, client: SqsClient, options: SqsOptions) -> str | Unknown:
     try:
-        return await aws_caller(credentials, wire.region, options.endpoint)
+        return await aws_caller(credentials, client.region, options.endpoint)
     except StoreError as error:  # `call` has had its credentials, so there is one
         return Unknown(error.message)
 

@@ -27,9 +27,10 @@ from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues.concurrency import each, more
-from skyferry.queues.sqs.client import SqsOptions, SqsWire
+from skyferry.queues.concurrency import receive_more, run_all
+from skyferry.queues.sqs.client import SqsClient, SqsOptions
 from skyferry.queues.sqs.inspection import inspect
+from skyferry.queues.sqs.scheme import FIFO, HOLD, TRAITS
 from skyferry.queues.text_envelope import Pairs, text_of, unwrap, wrap
 
 BATCH = 10  # messages in one request
@@ -41,8 +42,6 @@ LONG_POLL = 20  # seconds
 # put into its answer meanwhile is nobody's.
 BRIEF = 10
 GLANCE = 1.0  # seconds, at least, that a poll under way is waited for
-LONGEST_DELAY = 900  # seconds
-LONGEST_HOLD = 12 * 3600  # seconds after the receipt
 ATTRIBUTES = 10  # of one message
 TRIES = 3  # of one entry of a batch that the service failed on
 GROUP = "MessageGroupId"
@@ -61,11 +60,11 @@ class SqsQueue:
     def __init__(
         self, name: str, location: str, credentials: S3Provider, options: SqsOptions, clock: Clock | None = None
     ) -> None:
-        self.name, self.lease = name, float(options.lease)
-        self._wire = SqsWire(name, location, credentials, options)
-        self._inspected = partial(inspect, self._wire, credentials, options, LONGEST_HOLD)
-        self._clock = clock or SystemClock()
         self._fifo = location.endswith(".fifo")
+        self.name, self.lease, self.traits = name, float(options.lease), FIFO if self._fifo else TRAITS
+        self._client = SqsClient(name, location, credentials, options)
+        self._inspected = partial(inspect, self._client, credentials, options, self.traits)
+        self._clock = clock or SystemClock()
         self._leases: dict[str, float] = {}  # until when, by receipt
         self._left: asyncio.Task[list[Message]] | None = (
             None  # a poll that its caller did not wait for: the next takes it on
@@ -87,7 +86,7 @@ class SqsQueue:
                 break
         if len(batch) == BATCH and limit > BATCH:
             sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)]
-            batch += await more([partial(self._poll, size, 0, int(self.lease)) for size in sizes])
+            batch += await receive_more([partial(self._poll, size, 0, int(self.lease)) for size in sizes])
         return batch
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
@@ -139,7 +138,7 @@ class SqsQueue:
         self._check()
         prefix = "ApproximateNumberOfMessages"
         names = [prefix, f"{prefix}NotVisible", f"{prefix}Delayed"]
-        answer = await self._wire.call("GetQueueAttributes", AttributeNames=names)
+        answer = await self._client.call("GetQueueAttributes", AttributeNames=names)
         ready, leased, delayed = (int(answer.get("Attributes", {}).get(name, -1)) for name in names)
         return Depth(ready, leased, delayed, -1.0)
 
@@ -156,7 +155,7 @@ class SqsQueue:
         self._ended.set()
         if self._left:
             await self._part(self._left)
-        await self._wire.close()
+        await self._client.close()
 
     def _check(self) -> None:
         if self._ended.is_set():
@@ -210,7 +209,7 @@ class SqsQueue:
 
     async def _poll(self, limit: int, wait: int, lease: int) -> list[Message]:
         sent = self._clock.time()
-        answer = await self._wire.call(
+        answer = await self._client.call(
             "ReceiveMessage",
             limit * ANSWERED,
             MaxNumberOfMessages=limit,
@@ -250,7 +249,7 @@ class SqsQueue:
         for _ in range(TRIES):
             groups = list(_grouped(open_entries, entries))
             calls = [partial(self._batch, operation, {n: entries[n] for n in group}, done) for group in groups]
-            for found in await each(calls):
+            for found in await run_all(calls):
                 for number, answer in found.items():
                     answers[number] = answer
             open_entries = [n for n in open_entries if _may_pass(answers[n])]
@@ -261,7 +260,7 @@ class SqsQueue:
     async def _batch(
         self, operation: str, entries: dict[int, dict[str, Any]], done: Callable[[int], None]
     ) -> dict[int, dict[str, Any]]:
-        answer = await self._wire.call(operation, Entries=[{"Id": str(n), **entry} for n, entry in entries.items()])
+        answer = await self._client.call(operation, Entries=[{"Id": str(n), **entry} for n, entry in entries.items()])
         results = [*answer.get("Successful", []), *answer.get("Failed", [])]
         for result in answer.get("Successful", []):
             done(int(result["Id"]))
@@ -275,13 +274,13 @@ class SqsQueue:
             entry["MessageDeduplicationId"] = own
             entry[GROUP] = dict(message.attributes).get(GROUP) or own
         elif message.delay > 0:
-            entry["DelaySeconds"] = min(LONGEST_DELAY, math.ceil(message.delay))
+            entry["DelaySeconds"] = math.ceil(min(self.traits.max_send_delay, message.delay))
         return entry
 
 
 def _remaining(message: Message, lease: float, now: float) -> int:
     """Seconds that it may still be ours."""
-    return int(message.lease_until - lease + LONGEST_HOLD - now)
+    return int(message.lease_until - lease + HOLD - now)
 
 
 def _message(told: dict[str, Any], until: float) -> Message:

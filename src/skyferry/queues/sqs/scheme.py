@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_CLOUD, QueueScheme
+from skyferry.model import QueueTraits
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
     from skyferry.ports.opening import QueueContext
+
+HOLD = 12 * 3600.0  # seconds after a receive at which a message becomes visible again, however often it is extended
+TRAITS = QueueTraits(
+    max_lease=HOLD,
+    max_hold=HOLD,
+    max_delay=HOLD,
+    max_send_delay=900.0,
+    depth="estimate",
+    prioritized=False,
+    deduplicates=False,
+    frees_on_close=False,
+)
+FIFO = replace(TRAITS, max_send_delay=0.0, ordered=True, deduplicates=True)
 
 
 def _open(context: QueueContext) -> EventQueue:
@@ -30,5 +45,5 @@ SQS = QueueScheme(
     cloud="aws",
     extra="s3",
     needs=("aiohttp", "botocore"),
-    lease=12 * 3600,
+    traits=TRAITS,
 )

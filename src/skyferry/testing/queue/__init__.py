@@ -4,8 +4,8 @@
         @pytest.fixture
         async def harness(self) -> AsyncIterator[QueueHarness]: ...
 
-What a provider promises less is data: `QueueTraits` for what it never does, `deviations` (test -> reason) for a single
-sentence that it breaks; such a test MUST fail, so that the list stays true.
+Differences between providers are data: the queue's own `traits` for abilities that it lacks, `deviations` (test -> reason)
+for a single sentence that it breaks. A test of a deviation MUST fail, so that the list stays true.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from __future__ import annotations
 from skyferry.testing.queue.closing import ClosingCases
 from skyferry.testing.queue.delivery import DeliveryCases
 from skyferry.testing.queue.depth import DepthCases
-from skyferry.testing.queue.harness import QueueHarness, QueueTraits
+from skyferry.testing.queue.harness import QueueHarness, QueueTiming
 from skyferry.testing.queue.leases import LeaseCases
 from skyferry.testing.queue.priorities import PriorityCases
 from skyferry.testing.queue.waiting import WaitingCases
 
-__all__ = ["QueueConformance", "QueueHarness", "QueueTraits"]
+__all__ = ["QueueConformance", "QueueHarness", "QueueTiming"]
 
 
 class QueueConformance(DeliveryCases, WaitingCases, LeaseCases, PriorityCases, DepthCases, ClosingCases):

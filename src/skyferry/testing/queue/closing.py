@@ -18,7 +18,7 @@ class ClosingCases(Cases):
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
         """Others get its messages at once; the leases of others go on; what is delayed stays so."""
-        self.needs(harness.traits.frees, "lets leases run out")
+        self.needs(one.traits.frees_on_close, "lets leases run out")
         await one.send([Outgoing(b"mine"), Outgoing(b"later", delay=100)])
         held = await self.get(one, harness)
         await one.send([Outgoing(b"yours")])

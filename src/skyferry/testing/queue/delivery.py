@@ -20,7 +20,7 @@ class DeliveryCases(Cases):
         (message,) = await self.get(two, harness)
         assert (message.body, message.attributes, message.id) == (b"body", attributes, ids[0])
         assert message.attempt == 1
-        assert message.lease_until - message.enqueued_at == pytest.approx(two.lease, abs=harness.traits.slack + 1)
+        assert message.lease_until - message.enqueued_at == pytest.approx(two.lease, abs=harness.timing.slack + 1)
 
     @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
     async def test_a_body_may_be_anything(self, one: EventQueue, harness: QueueHarness, body: bytes) -> None:

@@ -27,24 +27,21 @@ BODIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class QueueTraits:
-    """What a queue is known to do, and how long the suite waits for it."""
+class QueueTiming:
+    """Times that the suite uses and allows. What a queue can do is in its `traits`."""
 
-    lease: float = 30.0  # seconds that `open` leases for; a provider's shortest is the quickest in real time
-    delay: float = 10.0  # seconds: a delay that it can keep
-    slack: float = 0.0  # seconds by which anything may come late; also how long a look into the queue lasts
-    idle: float = 20.0  # seconds that it is asked to wait for nothing
-    poll: float = 1.0  # seconds within which one client sees what another has sent
-    patience: float | None = 7201.0  # seconds after which a low one goes before new high ones; None = no priorities
-    dedup: bool = True  # a repeated `dedup_id` is kept once
-    counts: bool = True  # `depth` is exact, not an estimate or -1
-    frees: bool = True  # `close` frees leases at once
+    lease: float = 30.0  # seconds of the leases of `open`; a short one is quicker in real time
+    delay: float = 10.0  # seconds: a delay that the queue supports
+    slack: float = 0.0  # seconds by which anything may be late; also the wait of a receive
+    idle: float = 20.0  # seconds that a receive waits on an empty queue
+    poll: float = 1.0  # seconds within which a client sees a message of another
+    patience: float = 7201.0  # seconds after which a message of low priority precedes new ones of high
 
 
 class QueueHarness(ABC):
     """One fresh, empty queue."""
 
-    traits: QueueTraits = QueueTraits()
+    timing: QueueTiming = QueueTiming()
 
     @abstractmethod
     async def open(self) -> EventQueue:
@@ -88,7 +85,7 @@ class Cases:
 
     async def get(self, queue: EventQueue, harness: QueueHarness, limit: int = 10) -> list[Message]:
         """What there is now."""
-        return await queue.receive(limit, harness.traits.slack)
+        return await queue.receive(limit, harness.timing.slack)
 
     @staticmethod
     def needs(does: bool, otherwise: str) -> None:

@@ -12,7 +12,7 @@ class PriorityCases(Cases):
 
     async def test_high_goes_before_normal_before_low(self, one: EventQueue, harness: QueueHarness) -> None:
         """Whatever was sent first; and the message says its priority."""
-        self.needs(harness.traits.patience is not None, "has no priorities")
+        self.needs(one.traits.prioritized, "has no priorities")
         order = [Priority.LOW, Priority.NORMAL, Priority.HIGH]
         for priority in order:
             await one.send([Outgoing(priority.encode(), priority=priority)])
@@ -22,9 +22,9 @@ class PriorityCases(Cases):
 
     async def test_low_does_not_wait_for_ever(self, one: EventQueue, harness: QueueHarness) -> None:
         """However many high ones come, a low one's turn comes too."""
-        self.needs(harness.traits.patience is not None, "has no priorities")
+        self.needs(one.traits.prioritized, "has no priorities")
         await one.send([Outgoing(b"low", priority=Priority.LOW)])
-        await harness.pass_time(harness.traits.patience or 0)
+        await harness.pass_time(harness.timing.patience)
         await one.send([Outgoing(b"high", priority=Priority.HIGH)] * 5)
         assert bodies(await self.get(one, harness, 1)) == [b"low"]
 
@@ -32,7 +32,7 @@ class PriorityCases(Cases):
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
         """Ready, leased or delayed, in one call or two, from anybody; its id is that of the first."""
-        self.needs(harness.traits.dedup, "does not deduplicate")
+        self.needs(one.traits.deduplicates, "does not deduplicate")
         first, other, same = await one.send(
             [Outgoing(b"x", dedup_id="d"), Outgoing(b"y"), Outgoing(b"z", dedup_id="d")]
         )
@@ -40,13 +40,13 @@ class PriorityCases(Cases):
         held = await self.get(one, harness)
         assert sorted(bodies(held)) == [b"x", b"y"]
         assert await two.send([Outgoing(b"x", dedup_id="d")]) == [first]
-        await one.release(held, harness.traits.delay)
+        await one.release(held, harness.timing.delay)
         assert await two.send([Outgoing(b"x", dedup_id="d")]) == [first]
         assert await self.get(two, harness) == []
 
     async def test_a_dedup_id_is_free_after_the_ack(self, one: EventQueue, harness: QueueHarness) -> None:
         """The same work may be sent again once it is done."""
-        self.needs(harness.traits.dedup, "does not deduplicate")
+        self.needs(one.traits.deduplicates, "does not deduplicate")
         ids = await one.send([Outgoing(b"x", dedup_id="d\0e"), Outgoing(b"y", dedup_id="d\0f")])
         await one.ack(await self.get(one, harness))
         assert await one.send([Outgoing(b"z", dedup_id="d\0e")]) != ids[:1]

@@ -14,8 +14,8 @@ class WaitingCases(Cases):
 
     async def test_an_empty_queue_answers_after_the_wait(self, one: EventQueue, harness: QueueHarness) -> None:
         """`receive` waits at most `wait` seconds, then returns []."""
-        call = asyncio.create_task(one.receive(1, harness.traits.idle))
-        await harness.pass_time(harness.traits.idle + harness.traits.slack)
+        call = asyncio.create_task(one.receive(1, harness.timing.idle))
+        await harness.pass_time(harness.timing.idle + harness.timing.slack)
         assert await soon(call) == []
 
     async def test_a_send_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
@@ -32,14 +32,14 @@ class WaitingCases(Cases):
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         await two.send([Outgoing(b"x")])
-        await harness.pass_time(harness.traits.poll)
+        await harness.pass_time(harness.timing.poll)
         assert bodies(await soon(call)) == [b"x"]
 
     async def test_a_delay_that_ends_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
         """A receiver that waits gets what becomes ready meanwhile."""
-        await one.send([Outgoing(b"x", delay=harness.traits.delay)])
+        await one.send([Outgoing(b"x", delay=harness.timing.delay)])
         call = asyncio.create_task(one.receive(10, 600))
-        await harness.pass_time(harness.traits.delay + harness.traits.slack)
+        await harness.pass_time(harness.timing.delay + harness.timing.slack)
         assert bodies(await soon(call)) == [b"x"]
 
     async def test_a_release_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
