@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.digests import compute_digests
 from skyferry.engine.copy.multipart import MultipartUploader
-from skyferry.engine.copy.plan import CopyPlan, DeletePlan, check_before_delete
+from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, check_before_delete
 from skyferry.engine.copy.provenance import add_provenance
 from skyferry.engine.copy.receipt import Written, record_copy, record_delete
 from skyferry.engine.copy.resuming import MultipartPlan, combine_known_parts, plan_multipart
@@ -161,7 +161,7 @@ class Executor:
                 decision = None
             else:
                 return record_delete(context, *self._times(context.started))
-        raise PreconditionFailed("it keeps changing", where=f"{transfer.store} {transfer.key}")
+        raise _unstable(context)
 
     def _times(self, started: float) -> tuple[float, float]:
         """Return the time and the seconds since `started`."""
@@ -185,7 +185,7 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
         if not isinstance(verdict, Precondition):
             return verdict
         when = verdict if exact else ANY
-    raise PreconditionFailed("it keeps changing", where=f"{context.transfer.store} {context.transfer.key}")
+    raise _unstable(context)
 
 
 async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta | Precondition:
@@ -205,3 +205,11 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
         verdict = decisions.Copy(Precondition(replace=found.version))
     assert isinstance(verdict, decisions.Copy)
     return drop_unsupported(verdict.when, context.destination.traits)
+
+
+def _unstable(context: CopyContext) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"the destination object changed during each of {RACES} tries",
+        where=f"{context.transfer.store} {context.transfer.key}",
+        hint="check what else writes this key",
+    )

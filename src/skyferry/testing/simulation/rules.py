@@ -154,7 +154,7 @@ async def _content(store: ObjectStore, key: str) -> bytes:
         return b""
 
 
-class Watched:
+class WatchedPort:
     """A port whose calls the rules see. Everything else passes through."""
 
     def __init__(self, port: Any, rules: Rules) -> None:
@@ -181,7 +181,7 @@ class WatchedQueue(QueueDecorator):
         await self.inner.ack(messages)
 
 
-class WatchedSink(Watched):
+class WatchedSink(WatchedPort):
     """A DeadLetterSink."""
 
     async def publish(self, letters: Sequence[DeadLetter]) -> None:
@@ -189,7 +189,7 @@ class WatchedSink(Watched):
         self._rules.sent_on.update((letter.id, letter.at) for letter in letters)
 
 
-class WatchedLedger(Watched):
+class WatchedLedger(WatchedPort):
     """A Ledger."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
