@@ -9,13 +9,15 @@ from pathlib import Path
 
 from skyferry.discovery.absences.identity import Identity, look, mark
 from skyferry.errors import InvalidKey, StoreUnavailable
-from skyferry.ports import Ledger
+from skyferry.ports import SourceIdentities
 
 
 class KnownFolder:
     """Answers whether a folder is what it was when its objects were last seen."""
 
-    def __init__(self, folder: Path, source: str, ledger: Ledger, path_of: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, folder: Path, source: str, ledger: SourceIdentities, path_of: Callable[[str], str] = str
+    ) -> None:
         """`source` is its name in the ledger; `path_of` gives the path in the folder of a key."""
         self.path = folder
         self._source, self._ledger, self._path_of = source, ledger, path_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
-from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Outgoing
+from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 
 PAGE = 200  # objects asked of the ledger at once
 WAITING = 2000  # messages in the queue from which on the listing waits
@@ -57,7 +57,7 @@ class CopyPorts:
 
     source: ObjectStore
     destination: ObjectStore
-    ledger: Ledger
+    ledger: Placements
     queue: EventQueue
     clock: Clock
     encode: Callable[[ObjectEvent], bytes]

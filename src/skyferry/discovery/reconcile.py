@@ -10,7 +10,7 @@ from typing import TypeVar
 from skyferry.discovery.folder.look import event_of
 from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied, SkyferryError
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider, Transfer
-from skyferry.ports import Ledger, ObjectStore
+from skyferry.ports import ObjectStore, Placements
 from skyferry.routing.routes import Route, Routes
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Reconciler:
     provider: Provider  # as events name it
     bucket: str
     routes: Routes
-    ledger: Ledger
+    ledger: Placements
     now: Callable[[], float]  # seconds since 1970
     listed: Callable[[Sequence[str]], Awaitable[None]] = _unheard  # hears the keys of each page of the listing
 

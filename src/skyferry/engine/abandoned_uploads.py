@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from skyferry.model import Upload
-from skyferry.ports import Clock, Filter, Ledger, ObjectStore
+from skyferry.ports import Clock, Filter, ObjectStore, Transfers, UploadLog
 
 SKEW = 60.0  # seconds by which a provider's clock may differ from this one
+
+
+class UploadLedger(UploadLog, Transfers, Protocol):
+    """The parts of the ledger that know uploads and who started them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class AbandonedUpload:
 
 
 async def abort_abandoned_uploads(
-    ledger: Ledger, stores: Mapping[str, ObjectStore], older_than: float, clock: Clock, *, dry_run: bool = False
+    ledger: UploadLedger, stores: Mapping[str, ObjectStore], older_than: float, clock: Clock, *, dry_run: bool = False
 ) -> list[AbandonedUpload]:
     """Abort and return the uploads that have not changed for `older_than` seconds; with `dry_run`, only return them.
 
@@ -52,7 +57,7 @@ async def abort_abandoned_uploads(
 
 
 async def abort_listed_uploads(
-    ledger: Ledger, name: str, store: ObjectStore, older_than: float, clock: Clock, *, dry_run: bool = False
+    ledger: UploadLedger, name: str, store: ObjectStore, older_than: float, clock: Clock, *, dry_run: bool = False
 ) -> list[AbandonedUpload]:
     """Abort only the uploads that both the ledger, under `name`, and this store list: `name` may mean another store there."""
     before, listed = clock.time() - older_than, {upload.id async for upload in store.uploads()}
@@ -67,7 +72,7 @@ async def abort_listed_uploads(
     return found
 
 
-async def _started_by_transfer(ledger: Ledger, store: str, upload: Upload) -> bool:
+async def _started_by_transfer(ledger: UploadLedger, store: str, upload: Upload) -> bool:
     """Return True if a transfer to the upload's key was in flight when the upload started."""
     cursor = ""
     while True:

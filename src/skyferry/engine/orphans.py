@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.consume.in_flight import LeasedMessage
@@ -18,7 +19,7 @@ from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.model import Claim, Failure, State, Transfer
-from skyferry.ports import Dead, Filter, Ledger, Settlement, Skipped, letter_attributes
+from skyferry.ports import Claims, Dead, Filter, Settlement, Skipped, Transfers, letter_attributes
 
 NO_ROUTE = Skipped("no_route")
 UNCHANGED = 60.0  # seconds past its due time after which a transfer's message should have come again
@@ -27,7 +28,11 @@ PAGE = 500  # transfers in one page
 WAITING = (State.RETRY, State.CLAIMED)
 
 
-async def settle_redriven(ledger: Ledger, leased: LeasedMessage, read: MessageContent, now: float) -> None:
+class TransferLedger(Claims, Transfers, Protocol):
+    """The parts of the ledger that find and settle transfers."""
+
+
+async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: MessageContent, now: float) -> None:
     """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError."""
     if any(transfer.id == leased.letter for transfer in read.transfers):
         return

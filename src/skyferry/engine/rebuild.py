@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote
 
 from skyferry.engine.copy import provenance
@@ -23,12 +24,16 @@ from skyferry.model import (
     Receipt,
     Transfer,
 )
-from skyferry.ports import Clock, Done, Ledger, ObjectStore, Settlement
+from skyferry.ports import Claims, Clock, Done, ObjectStore, Placements, Settlement
 from skyferry.routing.routes import Route
 
 PAGE = 500  # objects at once: what bounds the memory
 HEADS = 16  # requests at the same time
 _ID = re.compile("[0-9a-f]{32}")
+
+
+class RebuildLedger(Claims, Placements, Protocol):
+    """The parts of the ledger that a rebuild uses."""
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ class Rebuilt:
 
 
 async def rebuild(
-    ledger: Ledger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
+    ledger: RebuildLedger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
 ) -> AsyncIterator[Rebuilt]:
     """Remember, of every destination in `stores`, what its objects were copied from; gives the running count after each page.
 
@@ -73,7 +78,7 @@ def origin_of(text: str, key: str) -> ObjectRef | None:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    ledger: Ledger
+    ledger: RebuildLedger
     store: ObjectStore
     routes: Sequence[Route]
     clock: Clock

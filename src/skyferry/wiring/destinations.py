@@ -15,7 +15,7 @@ from skyferry.discovery.absences.identity import NAME, Identity, look, mark, rea
 from skyferry.discovery.folder.look import OWN
 from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
-from skyferry.ports import Ledger
+from skyferry.ports import Ledger, Placements, SourceIdentities
 from skyferry.routing.routes import Routes
 from skyferry.status import Condition, HealthCheck
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
@@ -122,7 +122,7 @@ def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence
     return [Probe("folder_missing", look_at_all, EVERY)] if destinations else []
 
 
-async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
+async def _filled(ledger: Placements, routes: Routes, store: str) -> bool:
     """Return True if the ledger has copies there."""
     for route in routes:
         if route.store == store:
@@ -132,7 +132,7 @@ async def _filled(ledger: Ledger, routes: Routes, store: str) -> bool:
     return False
 
 
-async def _remember(ledger: Ledger, source: str, folder: Path) -> None:
+async def _remember(ledger: SourceIdentities, source: str, folder: Path) -> None:
     """Record its identity if a marker can be written. Device and inode alone may change with a reboot."""
     try:
         now = await asyncio.to_thread(mark, folder)

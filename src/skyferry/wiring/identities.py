@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError
-from skyferry.ports import Ledger
+from skyferry.ports import SourceIdentities
 from skyferry.routing.locations import StoreLocation
 
 
@@ -16,7 +16,7 @@ def identify_stores(settings: Settings) -> dict[str, str]:
     return {name: StoreLocation.of(store, home).identity(home) for name, store in settings.stores.items()}
 
 
-async def find_moved_stores(ledger: Ledger, settings: Settings, *, remember: bool = False) -> set[str]:
+async def find_moved_stores(ledger: SourceIdentities, settings: Settings, *, remember: bool = False) -> set[str]:
     """The names that meant another store when the ledger met them first: what it holds without an identity is not theirs.
 
     `remember` writes down what is new. A ledger that cannot be asked has met nothing: it says so again when it is needed.

@@ -37,7 +37,7 @@ from skyferry.engine.service import EventSource, Service, ServiceComponents
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.native import encode_event
 from skyferry.model import ObjectEvent
-from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing
+from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing, SourceIdentities
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -177,7 +177,7 @@ def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
     return sources
 
 
-def _folders(settings: Settings, routes: Routes, ledger: Ledger) -> dict[str, KnownFolder]:
+def _folders(settings: Settings, routes: Routes, ledger: SourceIdentities) -> dict[str, KnownFolder]:
     """The local folders that are watched, by store."""
     found = {}
     for name in sorted({route.source_store for route in routes}):

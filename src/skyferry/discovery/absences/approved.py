@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from skyferry.discovery.folder.look import event_of
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, Position
-from skyferry.ports import Clock, HeldDelete, Ledger, Observer
+from skyferry.ports import Clock, HeldDelete, HeldDeletes, Observer
 from skyferry.records import Record
 
 PAGE = 500  # deletes sent at once
@@ -18,7 +18,11 @@ class ApprovedDeletes:
     """Several processes may do so: a delete that is sent twice is one transfer."""
 
     def __init__(
-        self, ledger: Ledger, send: Callable[[list[ObjectEvent]], Awaitable[None]], clock: Clock, observer: Observer
+        self,
+        ledger: HeldDeletes,
+        send: Callable[[list[ObjectEvent]], Awaitable[None]],
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         """`send` may raise QueueError, and is called again."""
         self._ledger, self._send, self._clock, self._observer = ledger, send, clock, observer

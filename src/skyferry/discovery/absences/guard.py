@@ -10,12 +10,13 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from skyferry.discovery.absences.limits import Missing, enough, reason
 from skyferry.discovery.known import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
-from skyferry.ports import Clock, HeldDelete, HeldFilter, Ledger, Observer, held_id
+from skyferry.ports import Clock, HeldDelete, HeldDeletes, HeldFilter, Observer, Placements, held_id
 from skyferry.ports.ledger.held_deletes import Why
 from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
@@ -35,6 +36,10 @@ SAID: Mapping[Why, str] = {
 Affected = Mapping[str, tuple[str, ...]]  # routes that have a copy, by source key
 
 
+class AbsenceLedger(Placements, HeldDeletes, Protocol):
+    """The parts of the ledger that know copies and held deletes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """A source, and what knows of it."""
@@ -43,7 +48,7 @@ class Guarded:
     provider: Provider  # as events name it
     bucket: str
     routes: Routes
-    ledger: Ledger
+    ledger: AbsenceLedger
     clock: Clock
     observer: Observer
 

@@ -32,7 +32,7 @@ from skyferry.ports import Filter
 
 if TYPE_CHECKING:
     from skyferry.engine.dead_letters.redrive import RedriveCounts
-    from skyferry.ports import DeadLetter, Ledger, Page
+    from skyferry.ports import DeadLetter, DeadLetters, Page
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def list_(
     """
     where = Filter(None, route, prefix, source_key, reason, moment(since), moment(until))
 
-    async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
+    async def ask(ledger: DeadLetters) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
         return (
             await ledger.count_dead_letters(),
             await ledger.count_unrouted(),
@@ -101,7 +101,7 @@ def show(
     JSON: as `GET /v1/dead-letters/ID` answers.
     """
 
-    async def ask(ledger: Ledger) -> DeadLetter:
+    async def ask(ledger: DeadLetters) -> DeadLetter:
         if (found := await ledger.get_dead_letter(letter_id)) is None:
             raise NotFound(
                 "there is no such dead letter", where=letter_id, hint="`skyferry dead-letters list` tells which"
@@ -184,7 +184,7 @@ def discard(
     _report("discarded", _with_ledger(config, workspace, lambda ledger: ledger.discard(where, ids)), json)
 
 
-def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[DeadLetters], Awaitable[T]]) -> T:
     async def run() -> T:
         async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
             return await ask(ledger)

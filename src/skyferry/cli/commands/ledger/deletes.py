@@ -17,7 +17,7 @@ from skyferry.cli.render import output
 from skyferry.ports import HeldFilter
 
 if TYPE_CHECKING:
-    from skyferry.ports import HeldDelete, Ledger, Page
+    from skyferry.ports import HeldDelete, HeldDeletes, Page
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def list_(
     """
     where = HeldFilter(state.value, store, route, reason.value if reason else "", prefix)
 
-    async def ask(ledger: Ledger) -> tuple[list[tuple[str, str, int]], Page[HeldDelete]]:
+    async def ask(ledger: HeldDeletes) -> tuple[list[tuple[str, str, int]], Page[HeldDelete]]:
         return await ledger.count_held_deletes(), await ledger.list_held_deletes(where, cursor, limit)
 
     counts, page = _with_ledger(config, workspace, ask)
@@ -128,7 +128,7 @@ def reject(
     _report("rejected", _with_ledger(config, workspace, lambda ledger: ledger.reject_deletes(where, ids)), json)
 
 
-def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[HeldDeletes], Awaitable[T]]) -> T:
     async def run() -> T:
         async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
             return await ask(ledger)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from skyferry.cli.arguments.object_keys import Sought
     from skyferry.config.settings import Settings
     from skyferry.model import Placement, Provider
-    from skyferry.ports import DeadLetter, Ledger, Refusal, TransferRow
+    from skyferry.ports import DeadLetter, DeadLetters, Refusal, TransferRow, Transfers
 
 
 def explain(
@@ -93,7 +93,7 @@ async def _load_history(settings: Settings, wanted: list[Sought], limit: int) ->
 
 
 async def _load_transfers(
-    ledger: Ledger, wanted: list[Sought], ends: dict[str, tuple[Provider, str]], limit: int
+    ledger: Transfers, wanted: list[Sought], ends: dict[str, tuple[Provider, str]], limit: int
 ) -> list[TransferRow]:
     """Return the newest `limit` transfers from these source keys or to these destination keys, oldest first."""
     rows: dict[str, TransferRow] = {}
@@ -113,7 +113,7 @@ def _is_destination(one: Sought, end: tuple[Provider, str] | None, key: str) -> 
     return key == one.key and (one.bucket is None or one.bucket == end)
 
 
-async def _load_letters(ledger: Ledger, one: Sought, limit: int) -> list[DeadLetter]:
+async def _load_letters(ledger: DeadLetters, one: Sought, limit: int) -> list[DeadLetter]:
     """Return the dead letters of events that became no transfer."""
     page = await ledger.list_dead_letters(Filter(source_key=one.key), limit=limit)
     source = "" if one.bucket is None else f"{one.bucket[0]}://{one.bucket[1]}/{one.key}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skyferry.cli.render.observers import Show
     from skyferry.config.settings import Settings
     from skyferry.engine.service import Service
-    from skyferry.ports import Ledger
+    from skyferry.ports import DeadLetters
 
 
 def run(
@@ -83,7 +83,7 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
     return ExitCode.DEAD_LETTERS if until_idle and letters and not stop.asked else ExitCode.OK
 
 
-async def _letters(ledger: Ledger, *, drained: bool) -> int:
+async def _letters(ledger: DeadLetters, *, drained: bool) -> int:
     """Count the dead letters; 0 where a ledger that fails must not change how a drain ends. Raises LedgerError otherwise."""
     try:
         return sum(count for _, _, count in await ledger.count_dead_letters())
