@@ -1,12 +1,10 @@
 """Settings to a running service: the only package that names adapters. A new one is one branch in `opener`."""
 
-from skyferry.wiring.doubting import DoubtingLedger
 from skyferry.wiring.opener import Opener, name_owner, open_ledger, open_queue
 from skyferry.wiring.protection import protect_opened, wait_out_outages
 from skyferry.wiring.service import SourceContext, build_service, find_losses, watch_folders
 
 __all__ = [
-    "DoubtingLedger",
     "Opener",
     "SourceContext",
     "build_service",

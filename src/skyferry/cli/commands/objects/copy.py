@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import signal
 import sys
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from skyferry.wiring import SourceContext
 
 ROUTE = "copy"
-LEDGERS = "copies"  # in the workspace: a ledger for each pair of stores
 
 
 def copy(
@@ -120,9 +118,9 @@ def _prepare(source: Named, destination: Named) -> None:
 def _settings(source: Named, destination: Named, given: Settings, storage_class: str, ignore_ledger: bool) -> Settings:
     """One route, a queue in memory, and a ledger for this pair of stores."""
     from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
+    from skyferry.wiring import copy_ledgers
 
-    pair = f"{source.identity}\0{destination.identity}".encode()
-    ledger = f"sqlite://{LEDGERS}/{hashlib.blake2b(pair, digest_size=8).hexdigest()}.db"
+    ledger = copy_ledgers.choose_ledger(source.identity, destination.identity)
     route = RouteSettings(
         name=ROUTE,
         source="source",
@@ -137,7 +135,7 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
             "routes": (route,),
             "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
             "dead_letters": None,
-            "ledger": LedgerSettings(url="memory://copy" if ignore_ledger else ledger),
+            "ledger": LedgerSettings(url="memory://copy") if ignore_ledger else ledger,
         }
     )
 
@@ -168,14 +166,11 @@ async def _copy(source: Named, destination: Named, settings: Settings, patience:
 
 
 def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> AbstractAsyncContextManager[Service]:
-    from skyferry.clock import SystemClock
-    from skyferry.config.urls import LedgerUrl
     from skyferry.discovery.listing import CopyPorts, ListingSource
     from skyferry.events.native import encode_event
-    from skyferry.wiring import DoubtingLedger, build_service, name_owner, wait_out_outages
+    from skyferry.wiring import build_service, copy_ledgers, wait_out_outages
 
-    url = LedgerUrl.parse(settings.ledger.url)
-    kept = DoubtingLedger(url.path(settings.workspace), name_owner(), SystemClock()) if url.on_disk else None
+    kept = copy_ledgers.open_ledger(settings)
 
     def find(parts: SourceContext) -> Sequence[ListingSource]:
         ledger = parts.context.ledger
@@ -186,7 +181,7 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
             queue=parts.queue,
             clock=parts.context.clock,
             encode=encode_event,
-            doubt=kept.doubted.add if kept else lambda key: None,
+            doubt=kept.doubt if kept else lambda key: None,
             refuse=tally.refused,
         )
         return [ListingSource(ends, ports, tally.found)]

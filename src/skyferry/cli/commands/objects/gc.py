@@ -88,17 +88,15 @@ async def _collect(settings: Settings, older_than: float, dry_run: bool) -> list
 
 async def _of_copies(wanted: Named, settings: Settings, older_than: float, dry_run: bool) -> list[AbandonedUpload]:
     """By the ledgers of the pairs of stores that were copied between; none of them tells where its stores are."""
-    from skyferry.cli.commands.objects.copy import LEDGERS
-    from skyferry.config.settings import LedgerSettings
     from skyferry.engine.abandoned_uploads import abort_listed_uploads
-    from skyferry.wiring import Opener
+    from skyferry.wiring import Opener, copy_ledgers
 
     opener = Opener(places.only(wanted, settings))
     store = places.guarded(wanted, opener)
     found: list[AbandonedUpload] = []
     try:
-        for file in sorted((settings.workspace / LEDGERS).glob("*.db")):
-            kept = settings.model_copy(update={"ledger": LedgerSettings(url=f"sqlite://{LEDGERS}/{file.name}")})
+        for ledger_settings in copy_ledgers.find_ledgers(settings):
+            kept = settings.model_copy(update={"ledger": ledger_settings})
             async with resources.opened_ledger(kept) as ledger:
                 found += await abort_listed_uploads(
                     ledger, "destination", store, older_than, opener.clock, dry_run=dry_run
