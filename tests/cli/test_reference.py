@@ -11,12 +11,12 @@ from typer.main import get_command
 from skyferry import errors
 from skyferry.cli import app, exit_codes
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.reference import cli_page, exit_codes_page
+from skyferry.cli.reference import render_cli_page, render_exit_codes_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize(("name", "page"), [("cli.md", cli_page), ("exit-codes.md", exit_codes_page)])
+@pytest.mark.parametrize(("name", "page"), [("cli.md", render_cli_page), ("exit-codes.md", render_exit_codes_page)])
 def test_the_page_is_up_to_date(name: str, page: Callable[[], str]) -> None:
     """`make docs` writes it."""
     assert (DOCS / name).read_text("utf-8") == page()
@@ -43,4 +43,4 @@ def test_every_command_that_prints_json_states_its_contract() -> None:
     ],
 )
 def test_errors_end_a_command_with_their_code(error: errors.SkyferryError, code: ExitCode) -> None:
-    assert exit_codes.of(error) is code
+    assert exit_codes.exit_code_for(error) is code

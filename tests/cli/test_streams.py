@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.cli import streams
-from skyferry.cli.streams import OutputLost, Raw
+from skyferry.cli.streams import OutputLost, TolerantStream
 
 SKYFERRY = f"{sys.executable} -m skyferry"
 
@@ -33,7 +33,7 @@ def broken() -> Iterator[int]:
 
 
 def test_a_full_output_is_told_once_and_then_lost(full: int) -> None:
-    raw = Raw(full, lossy=False)
+    raw = TolerantStream(full, lossy=False)
     with pytest.raises(OutputLost, match="No space left") as caught:
         raw.write(b"x")
     assert not caught.value.broken
@@ -42,7 +42,7 @@ def test_a_full_output_is_told_once_and_then_lost(full: int) -> None:
 
 def test_a_reader_that_went_away_is_told_as_such(broken: int) -> None:
     with pytest.raises(OutputLost) as caught:
-        Raw(broken, lossy=False).write(b"x")
+        TolerantStream(broken, lossy=False).write(b"x")
     assert caught.value.broken
 
 
@@ -50,7 +50,7 @@ def test_a_stream_whose_lines_may_be_lost_never_fails(full: int, broken: int) ->
     closed = os.dup(full)
     os.close(closed)
     for number in (full, broken, closed):
-        stream = io.TextIOWrapper(io.BufferedWriter(Raw(number, lossy=True)), write_through=True)
+        stream = io.TextIOWrapper(io.BufferedWriter(TolerantStream(number, lossy=True)), write_through=True)
         stream.write("x\n" * 10_000)
         stream.flush()
 
@@ -59,7 +59,7 @@ def test_a_reader_that_takes_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyP
     """Such as a pager that waits, or a terminal that is stopped; what it takes later comes again."""
     monkeypatch.setattr(streams, "PATIENCE", 0.0)
     read, write = os.pipe()
-    raw = Raw(write, lossy=True)
+    raw = TolerantStream(write, lossy=True)
     for _ in range(100):
         raw.write(b"x" * 4096)
     os.read(read, 2**20)

@@ -72,7 +72,7 @@ def test_copy_names_what_has_no_key_there_and_says_what_is_not_carried(clouds: C
     assert [each["key"] for each in told["failures"]] == [longest]
     assert there.items() == {"below/short": NOTE}
     said = skyferry(*copied, code=ExitCode.DEAD_LETTERS)
-    assert "the destination cannot carry: tags" in said.err
+    assert "the destination cannot store: tags" in said.err
     assert f"failed: {longest}: the key that it would have" in said.err
 
 

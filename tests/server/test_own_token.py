@@ -97,10 +97,10 @@ async def test_with_or_without_it_no_web_page_is(service: Service) -> None:
 async def test_commands_find_the_workspaces_token(service: Service, foreign: list[int], tmp_path: Path) -> None:
     async with asked(service, workspace_token.ensure_token(tmp_path)) as asking:
         url, server = str(asking.base_url), ServerSettings()
-        found = await asyncio.to_thread(client.get, url, "/v1/status", server, 5.0, tmp_path)
+        found = await asyncio.to_thread(client.get_json, url, "/v1/status", server, 5.0, tmp_path)
         assert found["state"] == "running"
         with pytest.raises(ConfigError, match="token"):
-            await asyncio.to_thread(client.get, url, "/v1/status", server, 5.0, tmp_path / "other")
+            await asyncio.to_thread(client.get_json, url, "/v1/status", server, 5.0, tmp_path / "other")
 
 
 async def test_commands_give_it_to_no_program_of_another_user(
@@ -110,7 +110,9 @@ async def test_commands_give_it_to_no_program_of_another_user(
     async with asked(service, workspace_token.ensure_token(tmp_path)) as asking:
         monkeypatch.setattr(peer, "find_listening_user", lambda address: 4711)
         with pytest.raises(ConfigError, match="contains no bearer token"):
-            await asyncio.to_thread(client.get, str(asking.base_url), "/v1/status", ServerSettings(), 5.0, tmp_path)
+            await asyncio.to_thread(
+                client.get_json, str(asking.base_url), "/v1/status", ServerSettings(), 5.0, tmp_path
+            )
 
 
 # The kernel
@@ -203,6 +205,6 @@ def test_where_nothing_can_be_written_there_is_none(tmp_path: Path) -> None:
 def test_the_service_makes_it_where_it_is_needed(
     environ: dict[str, str], made: bool, expected: type, tmp_path: Path
 ) -> None:
-    token = resources.own_token(check(None, environ, tmp_path).settings)
+    token = resources.load_workspace_token(check(None, environ, tmp_path).settings)
     assert isinstance(token, expected)
     assert (tmp_path / workspace_token.FILE).exists() == made == bool(token)

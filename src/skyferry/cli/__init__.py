@@ -1,4 +1,4 @@
-"""The command line. One file per command; what it needs is imported when it runs, so that `--help` is instant."""
+"""The command line: one module per command. Commands import their dependencies when they run, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # lines of help flow into the width of the terminal
+    rich_markup_mode="markdown",  # wraps help texts to the width of the terminal
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     run,
@@ -67,36 +67,38 @@ app.add_typer(deletes, name="deletes")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with a code of `ExitCode`. Expected errors are one line each, without a traceback."""
+    """Run a command, and exit with a code of `ExitCode`. Prints expected errors as one line each, without a traceback."""
     expected: list[SkyferryError] = []
     interrupted = False
     lost: OutputLost | None = None
-    streams.install()
+    streams.install_streams()
     try:
-        with streams.flushed():
+        with streams.flush_on_exit():
             app(arguments, prog_name="skyferry")
     except* OutputLost as group:
-        lost = next(_leaves(group))
+        lost = next(_flatten_group(group))
     except* SkyferryError as group:
-        expected = list(_leaves(group))
-    except* CancelledError:  # a signal that came while tasks were failing: asyncio.run cannot tell it from others
+        expected = list(_flatten_group(group))
+    except* (
+        CancelledError
+    ):  # a signal during the failure of tasks: asyncio.run does not translate it to KeyboardInterrupt
         interrupted = True
     if lost is not None and lost.broken:
-        sys.exit(exit_codes.ExitCode.BROKEN_PIPE)  # quietly: the reader has what it wanted
+        sys.exit(exit_codes.ExitCode.BROKEN_PIPE)  # no message: the reader has enough
     if lost is not None:
         print(f"error: {lost}", file=sys.stderr)
         sys.exit(exit_codes.ExitCode.FAILED)
     for error in expected:
-        print(f"error: {output.safe_lines(str(error))}", file=sys.stderr)
+        print(f"error: {output.escape_lines(str(error))}", file=sys.stderr)
     if expected:
-        sys.exit(exit_codes.of(expected[0]))
+        sys.exit(exit_codes.exit_code_for(expected[0]))
     if interrupted:
         sys.exit(exit_codes.ExitCode.INTERRUPTED)
 
 
-def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+def _flatten_group(group: BaseExceptionGroup[E]) -> Iterator[E]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from _flatten_group(error)
         else:
             yield error

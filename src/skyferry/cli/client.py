@@ -1,4 +1,4 @@
-"""Asks a running service over HTTP, as `--url` says."""
+"""A client of the HTTP API, for `--url`."""
 
 from __future__ import annotations
 
@@ -15,59 +15,65 @@ if TYPE_CHECKING:
     from skyferry.config.settings import ServerSettings
     from skyferry.server.models import Submissions
 
-PATIENCE = 10.0  # seconds until a service that says nothing counts as unreachable
+PATIENCE = 10.0  # seconds until a silent service counts as unreachable
 
 
-def get(url: str, path: str, server: ServerSettings, patience: float = PATIENCE, workspace: Path | None = None) -> Any:
-    """The JSON at `path`. Raises ServiceUnreachable, or SkyferryError with what the service says.
+def get_json(
+    url: str, path: str, server: ServerSettings, patience: float = PATIENCE, workspace: Path | None = None
+) -> Any:
+    """Return the JSON at `path`. Raises ServiceUnreachable, or SkyferryError with the problem that the service reports.
 
-    Where no token is configured, a service of this machine gets that of the `workspace`.
+    Without a configured token, a service on this machine receives the token of `workspace`.
     """
-    return _ask(Request(_join(url, path)), server, patience, workspace)  # noqa: S310 - the scheme is checked
+    return _send(Request(_join_url(url, path)), server, patience, workspace)  # noqa: S310 - the scheme is checked
 
 
-def post(url: str, path: str, body: bytes, server: ServerSettings, workspace: Path | None = None) -> Any:
-    """The answer to a JSON body."""
-    request = Request(_join(url, path), body, {"Content-Type": "application/json"})  # noqa: S310 - as above
-    return _ask(request, server, PATIENCE, workspace)
+def post_json(url: str, path: str, body: bytes, server: ServerSettings, workspace: Path | None = None) -> Any:
+    """Send a JSON body, and return the response."""
+    request = Request(_join_url(url, path), body, {"Content-Type": "application/json"})  # noqa: S310 - as above
+    return _send(request, server, PATIENCE, workspace)
 
 
-def submit(url: str, bodies: Sequence[bytes], server: ServerSettings, workspace: Path | None = None) -> Submissions:
-    """What the service makes of these events."""
+def submit_events(
+    url: str, bodies: Sequence[bytes], server: ServerSettings, workspace: Path | None = None
+) -> Submissions:
+    """Submit events, and return the results."""
     from skyferry.server.models import Submissions
 
-    return Submissions.model_validate(post(url, "/v1/events", b"[" + b",".join(bodies) + b"]", server, workspace))
+    return Submissions.model_validate(post_json(url, "/v1/events", b"[" + b",".join(bodies) + b"]", server, workspace))
 
 
-def _join(url: str, path: str) -> str:
+def _join_url(url: str, path: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise ConfigError("is no http:// or https:// URL", where=f"--url {url}")
+        raise ConfigError("the URL does not begin with http:// or https://", where=f"--url {url}")
     return url.rstrip("/") + path
 
 
-def _ask(request: Request, server: ServerSettings, patience: float, workspace: Path | None) -> Any:
+def _send(request: Request, server: ServerSettings, patience: float, workspace: Path | None) -> Any:
     import orjson
 
     from skyferry.server.access_control import is_loopback, read_token
 
-    own = is_loopback(urlsplit(request.full_url).hostname or "")  # then no proxy is asked, nor told the token
+    own = is_loopback(
+        urlsplit(request.full_url).hostname or ""
+    )  # no proxy may see the token of a service on this machine
     opener = build_opener(ProxyHandler({})) if own else build_opener()
-    if token := read_token(server) or (_own_token(request.full_url, workspace) if workspace and own else ""):
+    if token := read_token(server) or (_find_workspace_token(request.full_url, workspace) if workspace and own else ""):
         request.add_header("Authorization", f"Bearer {token}")
     try:
         with opener.open(request, timeout=patience) as answer:
             return orjson.loads(answer.read())
     except HTTPError as error:
-        raise _refused(request.full_url, error) from error
+        raise _translate_problem(request.full_url, error) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise ServiceUnreachable(
-            str(reason), where=request.full_url, hint="is it running there? `skyferry run`"
+            str(reason), where=request.full_url, hint="start the service with `skyferry run`, or correct --url"
         ) from error
 
 
-def _own_token(url: str, workspace: Path) -> str:
-    """Return the workspace's token, "" if there is none, or if another user listens there: anybody may while no service does."""
+def _find_workspace_token(url: str, workspace: Path) -> str:
+    """Return the token of the workspace; "" if it is missing, or if the program of another user listens at `url`."""
     import os
     import socket
 
@@ -88,8 +94,8 @@ def _own_token(url: str, workspace: Path) -> str:
         return ""
 
 
-def _refused(url: str, error: HTTPError) -> SkyferryError:
-    """What the service says is wrong (RFC 9457)."""
+def _translate_problem(url: str, error: HTTPError) -> SkyferryError:
+    """Translate a problem of the service (RFC 9457)."""
     import orjson
 
     try:
@@ -101,7 +107,7 @@ def _refused(url: str, error: HTTPError) -> SkyferryError:
         return ConfigError(
             message,
             where=url,
-            hint="the token is SKYFERRY_SERVER__TOKEN, server.token_file, or server.token in the workspace",
+            hint="set SKYFERRY_SERVER__TOKEN or server.token_file, or pass the --workspace of the service",
         )
     kind = NotFound if error.code == 404 else ServiceUnreachable if error.code >= 500 else SkyferryError
     return kind(message, where=url)

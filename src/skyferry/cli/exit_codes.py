@@ -1,4 +1,4 @@
-"""Every exit code, in this one place. `docs/reference/exit-codes.md` is made of it."""
+"""The exit codes. `docs/reference/exit-codes.md` is generated from them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from skyferry.errors import (
     Throttled,
 )
 
-AWAY = ConnectionLost | StoreTimeout | StoreUnavailable | Throttled  # a store that may answer later
+STORE_OUTAGE = ConnectionLost | StoreTimeout | StoreUnavailable | Throttled  # the store may respond later
 
 
 class ExitCode(IntEnum):
-    """What the process says when it ends."""
+    """The exit codes of all commands."""
 
     def __new__(cls, number: int, meaning: str) -> ExitCode:
         member = int.__new__(cls, number)
@@ -31,36 +31,35 @@ class ExitCode(IntEnum):
 
     meaning: str
 
-    OK = 0, "It is done; for `run`: drained, nothing is lost."
+    OK = 0, "The command succeeded. For `run`: the service drained; nothing is lost."
     FAILED = (
         1,
-        "It did not work, or there is no such transfer, dead letter or object. The last line of standard error says why.",
+        "The command failed, or the transfer, dead letter or object does not exist. Standard error ends with the reason.",
     )
-    USAGE = 2, "The command line or the configuration is wrong; nothing was touched."
+    USAGE = 2, "The command line or the configuration is invalid; nothing was changed."
     DEAD_LETTERS = (
         3,
-        "`run --until-idle` has finished, and there are dead letters: `skyferry dead-letters list`. `copy` has finished, and not "
-        "everything has arrived.",
+        "`run --until-idle` finished with dead letters: see `skyferry dead-letters list`. `copy` finished, but some objects "
+        "did not arrive.",
     )
     UNREACHABLE = (
         4,
-        "The service, the ledger, the queue or a store could not be reached, or asks for fewer requests; the same command may work "
-        "later.",
+        "The service, the ledger, the queue or a store is unreachable or throttles; the same command may succeed later.",
     )
     INTERRUPTED = (
         130,
-        "Interrupted: `run` by a second signal, every other command by the first. Leases are freed by the next start.",
+        "Interrupted: `run` by a second signal, other commands by the first. The next start releases the leases.",
     )
     BROKEN_PIPE = (
         141,
-        "The reader of standard output went away, as in `skyferry ls URL | head`. `run` goes on without it.",
+        "The reader of standard output closed it, as in `skyferry ls URL | head`. `run` continues without it.",
     )
 
 
-def of(error: SkyferryError) -> ExitCode:
-    """The code for an error that ends a command."""
+def exit_code_for(error: SkyferryError) -> ExitCode:
+    """Return the exit code for an error that ends a command."""
     if isinstance(error, ConfigError | CannotSend):
         return ExitCode.USAGE
-    if isinstance(error, LedgerError | QueueError | ServiceUnreachable | AWAY):
+    if isinstance(error, LedgerError | QueueError | ServiceUnreachable | STORE_OUTAGE):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED

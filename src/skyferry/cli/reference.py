@@ -1,4 +1,4 @@
-"""`docs/reference/cli.md` and `exit-codes.md`, from the program: `python -m skyferry.cli.reference CLI_PAGE EXIT_CODES_PAGE`."""
+"""The generator of `docs/reference/cli.md` and `exit-codes.md`: `python -m skyferry.cli.reference CLI_PAGE EXIT_CODES_PAGE`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from skyferry.cli.exit_codes import ExitCode
 INTRODUCTION = Path(__file__).with_name("reference.md")
 
 
-def cli_page() -> str:
-    """Every command with its arguments, options and JSON."""
-    return "".join([INTRODUCTION.read_text("utf-8"), *_command(get_command(app), "skyferry")])
+def render_cli_page() -> str:
+    """Return the page of all commands with their arguments, options and JSON."""
+    return "".join([INTRODUCTION.read_text("utf-8"), *_render_command(get_command(app), "skyferry")])
 
 
-def exit_codes_page() -> str:
-    """Every exit code."""
+def render_exit_codes_page() -> str:
+    """Return the page of all exit codes."""
     rows = (f"| {int(code)} | `{code.name}` | {code.meaning} |\n" for code in ExitCode)
     return (
         "# Exit codes\n\nEvery command ends with one of these.\n\n| code | name | means |\n|---|---|---|\n"
@@ -30,27 +30,27 @@ def exit_codes_page() -> str:
     )
 
 
-def _command(command: Any, path: str) -> Iterator[str]:
-    """The sections of a command and those below it. `Any`: what typer builds on is its own affair."""
+def _render_command(command: Any, path: str) -> Iterator[str]:
+    """Yield the sections of a command and its subcommands. `Any`: the classes below typer are not public."""
     below = getattr(command, "commands", None)
     if below is None:
         arguments = [p for p in command.params if p.param_type_name == "argument"]
-        names = "".join(f" {_name(p)}" for p in arguments)
+        names = "".join(f" {_format_name(p)}" for p in arguments)
         yield f"\n## `{path}{names}`\n\n{cleandoc(command.help or '')}\n"
-        yield from _table(command.params)
+        yield from _render_table(command.params)
     for name, each in (below or {}).items():
-        yield from _command(each, f"{path} {name}")
+        yield from _render_command(each, f"{path} {name}")
 
 
-def _table(parameters: list[Any]) -> Iterator[str]:
+def _render_table(parameters: list[Any]) -> Iterator[str]:
     shown = [p for p in parameters if p.name != "help" and p.help]
     if shown:
         yield "\n| | default | |\n|---|---|---|\n"
     for parameter in shown:
-        yield f"| `{_cell(_name(parameter))}` | {_default(parameter)} | {_cell(parameter.help)} |\n"
+        yield f"| `{_escape_cell(_format_name(parameter))}` | {_format_default(parameter)} | {_escape_cell(parameter.help)} |\n"
 
 
-def _name(parameter: Any) -> str:
+def _format_name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         text = parameter.metavar or parameter.name.upper()
         return text if parameter.required or text.startswith("[") else f"[{text}]"
@@ -60,17 +60,17 @@ def _name(parameter: Any) -> str:
     return f"{names} {parameter.metavar}"
 
 
-def _default(parameter: Any) -> str:
+def _format_default(parameter: Any) -> str:
     value = parameter.default
     if value in (None, "", False) or callable(value) or parameter.param_type_name == "argument":
         return ""
     return f"`{value}`"
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":
-    for page, name in zip((cli_page(), exit_codes_page()), sys.argv[1:], strict=True):
+    for page, name in zip((render_cli_page(), render_exit_codes_page()), sys.argv[1:], strict=True):
         Path(name).write_text(page, "utf-8")

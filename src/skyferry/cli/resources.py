@@ -1,4 +1,4 @@
-"""How commands come to the configuration, to its ledger and queue, and to a running service."""
+"""Resources of commands: the settings, the ledger, the queues, and the token of the workspace."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def load_settings(config: Path | None, workspace: Path | None, listen: str | None = None) -> Settings:
-    """From the file, the environment and the command line. Raises ConfigFaults with all faults."""
+    """Load the settings from the file, the environment and the command line. Raises ConfigFaults with all faults."""
     from skyferry.config.load import load
 
     return load(config, os.environ, workspace, listen, lambda old: print(f"warning: {old}", file=sys.stderr))
 
 
-def own_token(settings: Settings) -> str | None:
-    """Return the workspace's token for the server, made if need be; "" where it cannot be kept, None where all are let in."""
+def load_workspace_token(settings: Settings) -> str | None:
+    """Return the token of the workspace, created if missing; "" if it cannot be stored, None if every local user is admitted."""
     from skyferry.config.urls import StoreUrl
     from skyferry.server.workspace_token import ensure_token
 
@@ -37,26 +37,28 @@ def own_token(settings: Settings) -> str | None:
     workspace = settings.workspace.resolve()
     urls = [StoreUrl.parse(store.url) for store in settings.stores.values()]
     copied = any(url.on_disk and workspace.is_relative_to(url.path(workspace).resolve()) for url in urls)
-    return "" if copied else ensure_token(workspace)  # in the folder of a store it would go to another cloud
+    return (
+        "" if copied else ensure_token(workspace)
+    )  # a token in the folder of a store would be copied to another cloud
 
 
 def ledger_maintenance(opener: Opener) -> LedgerMaintenance:
     """Return the maintenance of the ledger. Raises ConfigError for a ledger in memory."""
     if (maintenance := opener.ledger_maintenance()) is None:
-        raise _in_memory("ledger", opener.settings.ledger.url)
+        raise _in_memory_error("ledger", opener.settings.ledger.url)
     return maintenance
 
 
 @asynccontextmanager
-async def opened_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
-    """The ledger that a service has written, whether it runs or not. Raises NotFound if there is none yet, but to `create`."""
+async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
+    """Open the ledger, whether a service runs or not. Raises NotFound if it does not exist, unless `create` is set."""
     from skyferry.wiring import Opener
 
     opener = Opener(settings)
     maintenance = ledger_maintenance(opener)
     if not create and not await maintenance.exists():
-        hint = "it comes with the first `skyferry run`; --workspace and --config say where"
-        raise NotFound("there is no ledger yet", where=maintenance.where, hint=hint)
+        hint = "start `skyferry run` once, or correct --workspace or --config"
+        raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
     ledger = opener.ledger()
     try:
         yield ledger
@@ -65,14 +67,14 @@ async def opened_ledger(settings: Settings, *, create: bool = False) -> AsyncIte
 
 
 @asynccontextmanager
-async def opened_queue(settings: Settings, name: str | None = None) -> AsyncIterator[EventQueue]:
-    """The queue of that name, or the first, which takes submitted events."""
+async def open_queue(settings: Settings, name: str | None = None) -> AsyncIterator[EventQueue]:
+    """Open the queue `name`, or the first queue, which receives submitted events."""
     from skyferry import wiring
     from skyferry.config.urls import QueueUrl
 
     for wanted in settings.queues:
         if name in (None, wanted.name) and QueueUrl.parse(wanted.url).scheme == "memory":
-            raise _in_memory("queue", wanted.url)
+            raise _in_memory_error("queue", wanted.url)
     opener = wiring.Opener(settings)
     queue = opener.queue(name)
     try:
@@ -82,8 +84,8 @@ async def opened_queue(settings: Settings, name: str | None = None) -> AsyncIter
         await opener.close()
 
 
-def _in_memory(what: str, url: str) -> ConfigError:
-    hint = "give --url if the command has it, or configure a sqlite:// URL"
+def _in_memory_error(what: str, url: str) -> ConfigError:
+    hint = "use --url if the command has it, or configure a sqlite:// URL"
     return ConfigError(
-        f"the {what} is in the memory of the service and cannot be opened from here", where=url, hint=hint
+        f"the {what} is in the memory of the service, so other processes cannot open it", where=url, hint=hint
     )

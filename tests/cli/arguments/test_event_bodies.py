@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from skyferry.cli.arguments import event_bodies as bodies
-from skyferry.cli.arguments.event_bodies import LONGEST, Spool, read_bodies
+from skyferry.cli.arguments.event_bodies import MAX_LENGTH, Spool, read_bodies
 from skyferry.errors import EventError
 
 A, B = b'{"a": "\xc3\xa9 ]}"}', b'{"b": [1, {"c": "\\ud800"}]}'
@@ -38,14 +38,14 @@ def test_every_form_is_read(text: bytes, found: list[tuple[str, bytes]]) -> None
 
 
 REFUSED = {
-    "an array that does not end": (b"[\n1, 2", "behind event 2"),
-    "an array without a comma": (b"[\n1 2]", "behind event 1"),
+    "an array that does not end": (b"[\n1, 2", "after event 2"),
+    "an array without a comma": (b"[\n1 2]", "after event 1"),
     "an array of nothing": (b"[\n1,]", "event 2"),
-    "more behind an array": (b"[\n1]\n{}", "behind event 1"),
-    "no UTF-8": (b"[\n1, \xff]", "behind event 0"),
+    "more behind an array": (b"[\n1]\n{}", "after event 1"),
+    "no UTF-8": (b"[\n1, \xff]", "after event 0"),
     "nested without end": (b"[" * 100_000, "event 1"),
     "an object that does not end": (b'{"a":\n1', "line 1"),
-    "a line without end": (b'{"a": "' + b"x" * LONGEST + b'"}\n', "line 1"),
+    "a line without end": (b'{"a": "' + b"x" * MAX_LENGTH + b'"}\n', "line 1"),
 }
 
 
@@ -90,7 +90,7 @@ def test_memory_does_not_grow_with_the_number_of_events(
     form: Callable[[int], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2 MB of events take less than 1 MB, spooled and read back."""
-    monkeypatch.setattr(bodies, "LONGEST", 2**16)
+    monkeypatch.setattr(bodies, "MAX_LENGTH", 2**16)
     monkeypatch.setattr(bodies, "IN_MEMORY", 2**16)
     count = 2000
     tracemalloc.start()

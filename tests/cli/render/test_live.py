@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from skyferry.cli.render.live import LAST, LiveView, Tail
+from skyferry.cli.render.live import LAST, LiveView, LogTail
 from skyferry.model import State
 from skyferry.ports import Depth
 from skyferry.records import Record
@@ -36,12 +36,12 @@ def view(clock: Clock) -> LiveView:
 
 
 def made(clock: Clock, width: int, height: int) -> LiveView:
-    return LiveView(Tail(), Console(file=io.StringIO(), width=width, height=height), clock)
+    return LiveView(LogTail(), Console(file=io.StringIO(), width=width, height=height), clock)
 
 
 def drawn(view: LiveView, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(view.picture())
+    console.print(view.render_frame())
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue()
@@ -66,7 +66,7 @@ def test_no_line_is_broken_and_the_end_of_a_key_is_seen_however_wide_the_termina
 
 
 def test_on_few_rows_the_figures_and_the_warnings_stay_and_the_list_gets_shorter(clock: Clock) -> None:
-    tail = Tail()
+    tail = LogTail()
     view = LiveView(tail, Console(file=io.StringIO(), width=80, height=10), clock)
     for number in range(LAST):
         view.on(done(f"key-{number}"))
@@ -97,7 +97,7 @@ def test_outcomes_are_counted(view: LiveView) -> None:
     assert "1 copied, 2.0 KiB" in text
     assert "2 skipped" in text
     assert "1 retried" in text
-    assert "2 given up" in text
+    assert "2 dead" in text
 
 
 def test_in_flight_is_what_was_claimed_and_has_not_ended(view: LiveView) -> None:
@@ -144,7 +144,7 @@ def test_a_key_cannot_colour_the_terminal(view: LiveView) -> None:
 
 
 def test_the_last_log_lines_are_kept_and_no_more() -> None:
-    tail = Tail(keep=2)
+    tail = LogTail(keep=2)
     tail.write(b"one\ntwo\n")
     tail.write(b"three\n")
     assert list(tail.lines) == ["two", "three"]
@@ -152,7 +152,7 @@ def test_the_last_log_lines_are_kept_and_no_more() -> None:
 
 async def test_while_inside_it_is_drawn_and_the_last_picture_stays(clock: Clock) -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    view = LiveView(Tail(), console, clock)
+    view = LiveView(LogTail(), console, clock)
     async with view.running(TOLD):
         view.on(done("seen.txt"))
     assert isinstance(console.file, io.StringIO)

@@ -1,4 +1,4 @@
-"""Events from a file or a pipe, one after the other, however many there are: memory is bounded by the largest of them."""
+"""Events from a file or a pipe, read one by one: memory is bounded by the largest event."""
 
 from __future__ import annotations
 
@@ -12,84 +12,86 @@ from typing import BinaryIO
 from skyferry.errors import EventError
 from skyferry.events import MAX_BODY
 
-LONGEST = 2 * MAX_BODY  # bytes of one line, or characters of one element of an array
+MAX_LENGTH = 2 * MAX_BODY  # bytes of one line, or characters of one element of an array
 CHUNK = 2**16
 IN_MEMORY = 2**22  # bytes; more are spooled to a temporary file
 _SPACE = re.compile(r"[ \t\r\n]*")
-Placed = tuple[str, bytes]  # where it stands ("line 3", "event 3", "" = it is the only one), and the event
+LocatedBody = tuple[str, bytes]  # its position ("line 3", "event 3", "" = the only one), and the event
 
 
-def read_bodies(stream: BinaryIO) -> Iterator[Placed]:
-    """The events of one JSON object, of an array, or of one line each. Raises EventError; what was given before it counts too."""
-    number, first = _line(stream, 0)
+def read_bodies(stream: BinaryIO) -> Iterator[LocatedBody]:
+    """Yield the events of one JSON object, an array, or JSON lines. Raises EventError after the events before the fault."""
+    number, first = _read_line(stream, 0)
     if not first:
         return
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
-        yield from _unfinished(first, stream)
+        yield from _read_multiline(first, stream)
         return
-    after, second = _line(stream, number)
+    after, second = _read_line(stream, number)
     if not second:
-        yield from _Elements(first, stream) if isinstance(value, list) else [("", first)]
+        yield from _ArrayReader(first, stream) if isinstance(value, list) else [("", first)]
         return
     del value
     yield f"line {number}", first
     while second:
         yield f"line {after}", second
-        after, second = _line(stream, after)
+        after, second = _read_line(stream, after)
 
 
 class Spool:
-    """Bodies kept aside until all of them have been looked at. Close it."""
+    """Buffers bodies until all of them are checked. Must be closed."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `close`
         self.count = 0
 
     def add(self, body: bytes) -> None:
-        """Keep one."""
+        """Append a body."""
         self._file.write(len(body).to_bytes(4, "big") + body)
         self.count += 1
 
-    def batches(self, most: int, size: int) -> Iterator[list[bytes]]:
-        """All of them, in their order: up to `most` at once, and about `size` bytes."""
+    def batches(self, limit: int, size: int) -> Iterator[list[bytes]]:
+        """Yield all bodies in order, in batches of at most `limit` bodies and about `size` bytes."""
         self._file.seek(0)
         batch: list[bytes] = []
-        held = 0
+        buffered = 0
         while head := self._file.read(4):
             length = int.from_bytes(head, "big")
             batch.append(self._file.read(length))
-            held += length
-            if len(batch) == most or held >= size:
+            buffered += length
+            if len(batch) == limit or buffered >= size:
                 yield batch
-                batch, held = [], 0
+                batch, buffered = [], 0
         if batch:
             yield batch
 
     def close(self) -> None:
-        """Remove what was kept."""
+        """Delete the buffer."""
         self._file.close()
 
 
-def _line(stream: BinaryIO, number: int) -> tuple[int, bytes]:
-    """The next line that is not blank, and its number; b"" at the end."""
-    while line := stream.readline(LONGEST + 1):
+def _read_line(stream: BinaryIO, number: int) -> tuple[int, bytes]:
+    """Return the next line that is not blank, and its number; b"" at the end."""
+    while line := stream.readline(MAX_LENGTH + 1):
         number += 1
-        if len(line) > LONGEST and line.lstrip()[:1] != b"[":
-            raise EventError(f"is longer than {LONGEST:,} bytes", where=f"line {number}", hint="one event a line")
+        if len(line) > MAX_LENGTH and line.lstrip()[:1] != b"[":
+            raise EventError(
+                f"the line is longer than {MAX_LENGTH:,} bytes", where=f"line {number}", hint="write one event per line"
+            )
         if line.strip():
             return number, line
     return number, b""
 
 
-def _unfinished(first: bytes, stream: BinaryIO) -> Iterator[Placed]:
-    """Read events that do not end with their first line: an array, an object on several lines, or lines that are no JSON."""
+def _read_multiline(first: bytes, stream: BinaryIO) -> Iterator[LocatedBody]:
+    """Read an array, an object on several lines, or lines that are not JSON."""
     begin = first.lstrip()[:1]
     if begin == b"[":
-        yield from _Elements(first, stream)
+        yield from _ArrayReader(first, stream)
     elif begin == b"{":
-        whole = first + stream.read(LONGEST)
+        whole = first + stream.read(MAX_LENGTH)
         try:
             json.loads(whole)
         except (ValueError, RecursionError) as error:
@@ -99,20 +101,20 @@ def _unfinished(first: bytes, stream: BinaryIO) -> Iterator[Placed]:
         number, line = 1, first
         while line:
             yield f"line {number}", line
-            number, line = _line(stream, number)
+            number, line = _read_line(stream, number)
 
 
-class _Elements:
-    """Those of one array, as they are written."""
+class _ArrayReader:
+    """Yields the elements of one JSON array, byte by byte as written."""
 
     def __init__(self, first: bytes, stream: BinaryIO) -> None:
         self._stream = stream
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._scan = json.JSONDecoder().raw_decode
-        self._text, self._at, self._ended, self._count = "", 0, False, 0  # `_at`: what is before it is done with
+        self._text, self._at, self._ended, self._count = "", 0, False, 0  # the text before `_at` is consumed
         self._add(first)
 
-    def __iter__(self) -> Iterator[Placed]:
+    def __iter__(self) -> Iterator[LocatedBody]:
         self._expect("[")
         while not (self._count == 0 and self._next() == "]"):
             self._count += 1
@@ -123,7 +125,9 @@ class _Elements:
         self._expect("]")
         if self._next():
             raise EventError(
-                "more follows the array", where=f"behind event {self._count}", hint="one array, or one event a line"
+                "the array is followed by more text",
+                where=f"after event {self._count}",
+                hint="write one array, or one event per line",
             )
 
     def _element(self) -> str:
@@ -133,8 +137,8 @@ class _Elements:
             try:
                 _, end = self._scan(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                if self._ended or len(self._text) - self._at > LONGEST:
-                    raise EventError("is not JSON, or is too long", where=f"event {self._count}") from error
+                if self._ended or len(self._text) - self._at > MAX_LENGTH:
+                    raise EventError("the event is not JSON, or is too long", where=f"event {self._count}") from error
                 self._more(size := 2 * size)
             else:
                 found, self._at = self._text[self._at : end], end
@@ -144,15 +148,15 @@ class _Elements:
         if self._next() != mark:
             raise EventError(
                 f"{mark!r} is missing",
-                where=f"behind event {self._count}",
-                hint="the array does not end, or is no JSON",
+                where=f"after event {self._count}",
+                hint="complete the array; it is truncated or not JSON",
             )
         self._at += 1
 
     def _next(self) -> str:
-        """The next character that is no white space; "" at the end."""
+        """Return the next character that is not white space; "" at the end."""
         while True:
-            self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches nothing, too
+            self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # the pattern matches the empty string
             if self._at < len(self._text) or self._ended:
                 return self._text[self._at : self._at + 1]
             self._more(CHUNK)
@@ -166,4 +170,4 @@ class _Elements:
         try:
             self._text, self._at = self._text[self._at :] + self._decode(data, not data), 0
         except UnicodeDecodeError as error:
-            raise EventError("is not UTF-8", where=f"behind event {self._count}") from error
+            raise EventError("the text is not UTF-8", where=f"after event {self._count}") from error

@@ -1,4 +1,4 @@
-"""Objects as people name them to `explain`: a key, or a URL in any form that a command prints."""
+"""The argument of `explain`: a key, or a URL in any form that a command prints."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ Bucket = tuple[Provider, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
-    """One object that may be meant."""
+class ObjectCandidate:
+    """One object that the argument may mean."""
 
     key: str
     bucket: Bucket | None = None  # None = any
 
     def is_at(self, bucket: Bucket, key: str) -> bool:
-        """Return True for this object."""
+        """Return True if this candidate is the object `key` in `bucket`."""
         return key == self.key and self.bucket in (None, bucket)
 
 
-def sought(text: str, settings: Settings) -> list[Sought]:
-    """All that may be meant, the likeliest first. A URL may be encoded or not, with a query or without."""
-    found: list[Sought] = []
+def find_candidates(text: str, settings: Settings) -> list[ObjectCandidate]:
+    """Return the candidates, the likeliest first. A URL may be percent-encoded or not, with or without a query."""
+    found: list[ObjectCandidate] = []
     if "://" in text:
         plain = text.partition("?")[0]
         for form in (text, unquote(text), plain, unquote(plain)):
-            found += _by_stores(form, settings)
-            found += _by_scheme(form)
-    found += [*_by_path(text, settings), Sought(text)]
+            found += _match_stores(form, settings)
+            found += _match_scheme(form)
+    found += [*_match_path(text, settings), ObjectCandidate(text)]
     return list(dict.fromkeys(found))
 
 
-def events_of(found: list[Sought], settings: Settings) -> Iterator[ObjectRef]:
-    """The objects at sources that these may be, to be tried by the routes."""
+def find_sources(found: list[ObjectCandidate], settings: Settings) -> Iterator[ObjectRef]:
+    """Yield the candidates as objects at the sources of routes."""
     from skyferry.routing.origins import Origin
 
     sources: dict[Bucket, list[Origin]] = {}
@@ -63,17 +63,17 @@ def events_of(found: list[Sought], settings: Settings) -> Iterator[ObjectRef]:
             yield from (origin.ref(each.key) for bucket in sorted(sources) for origin in sources[bucket])
 
 
-def _by_scheme(form: str) -> Iterator[Sought]:
+def _match_scheme(form: str) -> Iterator[ObjectCandidate]:
     """provider://bucket/key, as events and letters have it; or the short scheme of a URL."""
     scheme, _, rest = form.partition("://")
     bucket, _, key = rest.partition("/")
     providers = SCHEMES.get(scheme) or ((Provider(scheme),) if scheme in list(Provider) else ())
     if bucket and key:
-        yield from (Sought(key, (provider, bucket)) for provider in providers)
+        yield from (ObjectCandidate(key, (provider, bucket)) for provider in providers)
 
 
-def _by_stores(form: str, settings: Settings) -> Iterator[Sought]:
-    """URL of a store, or its endpoint and bucket, with the key behind it."""
+def _match_stores(form: str, settings: Settings) -> Iterator[ObjectCandidate]:
+    """Match the URL of a store, or its endpoint and bucket, followed by a key."""
     from skyferry.config.urls import resolve_store
 
     for name, store in settings.stores.items():
@@ -85,11 +85,11 @@ def _by_stores(form: str, settings: Settings) -> Iterator[Sought]:
                 begins.append(f"{endpoint.rstrip('/')}/{address[1]}")
         for begin in (*begins, *map(unquote, begins)):
             if form.startswith(f"{begin}/") and form != f"{begin}/":
-                yield Sought(form[len(begin) + 1 :], address)
+                yield ObjectCandidate(form[len(begin) + 1 :], address)
 
 
-def _by_path(text: str, settings: Settings) -> Iterator[Sought]:
-    """A file in the folder of a store, by path or file:// URL."""
+def _match_path(text: str, settings: Settings) -> Iterator[ObjectCandidate]:
+    """Match a file in the folder of a store, by path or file:// URL."""
     from skyferry.config.urls import StoreUrl
     from skyferry.errors import InvalidKey
     from skyferry.stores.local.names import key_of
@@ -103,7 +103,7 @@ def _by_path(text: str, settings: Settings) -> Iterator[Sought]:
             for path in map(os.path.abspath, paths if folder else ()):
                 if path.startswith(f"{folder}/") and (address := _address(settings, name)):
                     with suppress(InvalidKey):
-                        yield Sought(key_of(path[len(folder) + 1 :]), address)
+                        yield ObjectCandidate(key_of(path[len(folder) + 1 :]), address)
 
 
 def _address(settings: Settings, store: str) -> Bucket | None:

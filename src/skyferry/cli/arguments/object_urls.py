@@ -1,4 +1,4 @@
-"""Objects as people name them on the command line: a URL with a key, or a path."""
+"""Objects and prefixes on the command line: a URL with a key, or a path."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A store, and in it an object or a prefix."""
+class ObjectLocation:
+    """An object or a prefix in a store."""
 
     text: str
     store: StoreSettings
-    key: str  # "" = all of it
-    path: Path | None = None  # the folder of a local one
+    key: str  # "" = the whole store
+    path: Path | None = None  # the folder of a local store
 
     @property
     def folder(self) -> bool:
-        """Whether it says itself that it is a prefix."""
+        """True if the key is a prefix: empty, or ending with /."""
         return not self.key or self.key.endswith("/")
 
     @property
     def ref(self) -> ObjectRef:
-        """As events name it."""
+        """Return the object as events name it."""
         from skyferry.config.urls import resolve_store
         from skyferry.model import ObjectRef
 
@@ -41,15 +41,15 @@ class Named:
 
     @property
     def identity(self) -> str:
-        """Which store it is, the same for the same store."""
+        """Return an identifier that is equal for equal stores."""
         provider, bucket = self.ref.provider, self.ref.bucket
         return f"{provider} {self.path or bucket} {self.store.url} {self.store.endpoint}"
 
 
-def named(text: str, settings: Settings, *, folder: bool = False) -> Named:
-    """What is meant. A bucket that the configuration has, too, is reached as it says. Raises ConfigError.
+def locate_object(text: str, settings: Settings, *, folder: bool = False) -> ObjectLocation:
+    """Return the location of a URL or path. Raises ConfigError.
 
-    `folder`: a local path that does not exist is to be one.
+    A configured bucket is accessed with its configured settings. `folder`: treat a missing local path as a folder.
     """
     scheme, colon, rest = text.partition("://")
     if not colon or scheme == "file":
@@ -58,30 +58,32 @@ def named(text: str, settings: Settings, *, folder: bool = False) -> Named:
     for store in settings.stores.values():
         begin = store.url.partition("?")[0].rstrip("/")
         if not query and f"{scheme}://{location}/".startswith(f"{begin}/"):
-            return Named(text, store, unquote(f"{scheme}://{location}"[len(begin) + 1 :]))
+            return ObjectLocation(text, store, unquote(f"{scheme}://{location}"[len(begin) + 1 :]))
     return _at_cloud(text, scheme, location, query)
 
 
-def _at_cloud(text: str, scheme: str, location: str, query: str) -> Named:
+def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocation:
     from skyferry.config.settings import StoreSettings
     from skyferry.config.urls import StoreUrl, resolve_store
 
     parts = StoreUrl.schemes[scheme].parts if scheme in StoreUrl.schemes else 1
     if "endpoint=" in query:
-        parts = 1  # which says the account
+        parts = 1  # the endpoint determines the account
     bucket, key = "/".join(location.split("/", parts)[:parts]), "".join(location.split("/", parts)[parts:])
     url = f"{scheme}://{bucket}{'?' if query else ''}{query}"
     try:
         if not StoreUrl.parse(url).at_a_cloud:
-            raise ValueError(f"{scheme}:// is for configurations: give a path, or a bucket at a cloud")
+            raise ValueError(
+                f"{scheme}:// works only in a configuration: use a path, or the URL of a bucket in a cloud"
+            )
         store = StoreSettings(url=url)
         resolve_store(store)
     except ValueError as error:
         raise ConfigError(str(error), where=text.partition("?")[0]) from error
-    return Named(text, store, unquote(key))
+    return ObjectLocation(text, store, unquote(key))
 
 
-def _local(text: str, path: str, folder: bool, settings: Settings) -> Named:
+def _local(text: str, path: str, folder: bool, settings: Settings) -> ObjectLocation:
     from skyferry.config.settings import StoreSettings
     from skyferry.stores.local.names import key_of
 
@@ -89,14 +91,14 @@ def _local(text: str, path: str, folder: bool, settings: Settings) -> Named:
     special = _special_files(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
         url, bucket = f"file://{quote(str(whole))}", whole.name or "root"
-        return Named(text, StoreSettings(url=url, bucket=bucket, special_files=special), "", whole)
+        return ObjectLocation(text, StoreSettings(url=url, bucket=bucket, special_files=special), "", whole)
     url, bucket = f"file://{quote(str(whole.parent))}", whole.parent.name or "root"
     store = StoreSettings(url=url, bucket=bucket, special_files=special)
-    return Named(text, store, key_of(whole.name), whole.parent)
+    return ObjectLocation(text, store, key_of(whole.name), whole.parent)
 
 
 def _special_files(path: Path, settings: Settings) -> Literal["skip", "follow", "fail"]:
-    """Return the policy of the configured store whose folder this is, or lies in."""
+    """Return the policy of the configured store whose folder contains `path`."""
     from skyferry.config.urls import StoreUrl
 
     for store in settings.stores.values():
@@ -106,20 +108,20 @@ def _special_files(path: Path, settings: Settings) -> Literal["skip", "follow", 
     return "skip"
 
 
-def opened(wanted: Named, opener: Opener) -> ObjectStore:
-    """The store of an `Opener` whose settings `only` gave."""
+def open_location(wanted: ObjectLocation, opener: Opener) -> ObjectStore:
+    """Open the store. `opener` must have the settings of `restrict_settings`."""
     if wanted.path is not None and not wanted.path.is_dir():
-        raise ConfigError("the folder does not exist", where=str(wanted.path))
+        raise ConfigError("the folder does not exist", where=str(wanted.path), hint="create it, or correct the path")
     return opener.store("store")
 
 
-def guarded(wanted: Named, opener: Opener) -> ObjectStore:
-    """The same, and what fails and may pass is tried again."""
+def open_protected(wanted: ObjectLocation, opener: Opener) -> ObjectStore:
+    """Open the store with retries of transient failures."""
     from skyferry.wiring import protect_opened
 
-    return protect_opened(opener, opened(wanted, opener))
+    return protect_opened(opener, open_location(wanted, opener))
 
 
-def only(wanted: Named, settings: Settings) -> Settings:
-    """The settings with this store alone."""
+def restrict_settings(wanted: ObjectLocation, settings: Settings) -> Settings:
+    """Return the settings with only this store, named "store", and without routes."""
     return settings.model_copy(update={"stores": {"store": wanted.store}, "routes": ()})

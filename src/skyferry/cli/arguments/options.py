@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import typer
 from skyferry.config.reading.renamed import COMMAND_OPTIONS, UNTIL
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The configuration; without one, the embedded default.")
+    Path | None, typer.Option("--config", metavar="FILE", help="The configuration file; by default the embedded one.")
 ]
 Workspace = Annotated[
     Path | None,
-    typer.Option("--workspace", metavar="DIR", help="Where relative folders and files are; skyferry-data by default."),
+    typer.Option("--workspace", metavar="DIR", help="The base of relative paths; skyferry-data by default."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
-    str, typer.Option("--url", metavar="URL", help="Ask the service that runs there instead of opening its files.")
+    str, typer.Option("--url", metavar="URL", help="Ask the running service at this URL instead of opening its files.")
 ]
 
 
@@ -37,8 +37,8 @@ def not_both(old: str, *given: bool) -> None:
         raise typer.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
 
 
-def moment(text: str) -> float | None:
-    """Seconds since 1970 of "2026-11-23T12:00:00Z" (the zone of this machine, if it names none), or of "2h" ago; None for ""."""
+def parse_moment(text: str) -> float | None:
+    """Return seconds since 1970 for "2026-11-23T12:00:00Z" (in the local zone if it names none) or for "2h" ago; None for ""."""
     import time
     from datetime import datetime
 
@@ -56,8 +56,8 @@ def moment(text: str) -> float | None:
         raise typer.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
 
 
-def span_of(text: str) -> float:
-    """Parse a duration such as "5m"; the result is in seconds."""
+def parse_span(text: str) -> float:
+    """Return the seconds of a duration such as "5m"."""
     from skyferry.config.units import parse_duration
 
     try:
@@ -66,17 +66,15 @@ def span_of(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error
 
 
-Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only of this route.")]
-Prefix = Annotated[
-    str, typer.Option("--prefix", metavar="TEXT", help="Only where the destination key begins with this.")
-]
-SourceKey = Annotated[str, typer.Option("--source-key", metavar="KEY", help="Only of this source key.")]
+Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only this route.")]
+Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only destination keys with this prefix.")]
+SourceKey = Annotated[str, typer.Option("--source-key", metavar="KEY", help="Only this source key.")]
 Since = Annotated[
     str,
     typer.Option(
-        "--since", metavar="WHEN", help="Only what changed since: a time (RFC 3339), or 2h for two hours ago."
+        "--since", metavar="WHEN", help="Only updates since a time (RFC 3339), or since 2h for two hours ago."
     ),
 ]
-Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Only what changed before.")]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")]
-Cursor = Annotated[str, typer.Option("--cursor", metavar="TEXT", help="Go on where the last listing ended.")]
+Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Only updates before a time.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="The maximum number of items.")]
+Cursor = Annotated[str, typer.Option("--cursor", metavar="TEXT", help="Continue after the previous page.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skyferry.cli.render.output import size, span, when
+from skyferry.cli.render.output import format_duration, format_size, format_time
 from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest_positions
 from skyferry.ports import DeadLetter, Refusal, TransferRow
 
@@ -34,12 +34,12 @@ def describe_transfer(row: TransferRow) -> Iterator[str]:
     t, source = row.transfer, row.transfer.source
     yield f"transfer {t.id}, route {t.route}"
     at = f" at position {t.position}" if t.position else ""
-    yield f"  {when(t.occurred_at)}  event {t.event_id}: {source.provider}://{source.bucket}/{source.key} {t.change}{at}"
+    yield f"  {format_time(t.occurred_at)}  event {t.event_id}: {source.provider}://{source.bucket}/{source.key} {t.change}{at}"
     for failure in row.failures:
         yield f"  {_describe_failure(failure)}"
     if row.lost:
         yield f"  {row.lost} × its worker died or lost the lease"
-    yield f"  {when(row.updated_at)}  {_describe_state(row)}"
+    yield f"  {format_time(row.updated_at)}  {_describe_state(row)}"
     if row.receipt:
         yield from (f"    {line}" for line in _describe_receipt(row.receipt))
 
@@ -49,7 +49,7 @@ def describe_refusal(refused: Refusal) -> Iterator[str]:
     source = refused.source
     yield "no route matched its last event (filtered)"
     event = f"event {refused.event_id}: {source.provider}://{source.bucket}/{source.key} {refused.change}"
-    yield f"  {when(refused.occurred_at)}  {event}"
+    yield f"  {format_time(refused.occurred_at)}  {event}"
     yield from (f"  {f'route {route} rejected it: ' if route else ''}{rule}" for route, rule in refused.rules)
 
 
@@ -59,20 +59,20 @@ def describe_placement(placed: Placement) -> Iterator[str]:
     yield f"{placed.store}: {placed.key} " + ("is deleted" if placed.deleted else f"has version {placed.version}")
     version = f", version {source.version}" if source.version else ""
     yield f"  copied from {source.provider}://{source.bucket}/{source.key}{version}"
-    yield f"  since {when(placed.settled_at)}; newest position seen: {at}"
+    yield f"  since {format_time(placed.settled_at)}; newest position seen: {at}"
 
 
 def describe_elsewhere(placed: Placement) -> Iterator[str]:
     """Yield the lines of an object in another store that had the same name."""
     what = "was deleted" if placed.deleted else f"was written as version {placed.version}"
     yield f"{placed.store}: {placed.key} {what}"
-    yield f"  in {placed.identity or 'the store that had this name first'}, at {when(placed.settled_at)}"
+    yield f"  in {placed.identity or 'the store that had this name first'}, at {format_time(placed.settled_at)}"
 
 
 def describe_letter(found: DeadLetter) -> Iterator[str]:
     """Yield the lines of one dead letter with its attempts and its message."""
     yield f"dead letter {found.id}, {found.reason}"
-    yield f"  {when(found.at)}  {found.message}"
+    yield f"  {format_time(found.at)}  {found.message}"
     if found.hint:
         yield f"  hint: {found.hint}"
     if found.source:
@@ -80,15 +80,15 @@ def describe_letter(found: DeadLetter) -> Iterator[str]:
     yield f"  from queue {found.queue}" + (f", event {found.event_id}" if found.event_id else "")
     yield from (f"  {_describe_failure(failure)}" for failure in found.attempts)
     if found.redriven_at is not None:
-        yield f"  {when(found.redriven_at)}  redriven, waits for a worker"
+        yield f"  {format_time(found.redriven_at)}  redriven, waits for a worker"
     yield from (f"  {name}: {value}" for name, value in found.attributes)
-    yield f"  message of {size(len(found.body))}:"
+    yield f"  message of {format_size(len(found.body))}:"
     yield found.body.decode("utf-8", "backslashreplace")
 
 
 def _describe_failure(failure: Failure) -> str:
     outage = "" if failure.counts_as_attempt else " (an outage: not counted)"
-    return f"{when(failure.at)}  attempt {failure.attempt} failed{outage}: {failure.kind}: {failure.message}"
+    return f"{format_time(failure.at)}  attempt {failure.attempt} failed{outage}: {failure.kind}: {failure.message}"
 
 
 def _describe_state(row: TransferRow) -> str:
@@ -97,17 +97,17 @@ def _describe_state(row: TransferRow) -> str:
         words = "the delete was applied"
     if row.state is State.SKIPPED:
         words = REASONS.get(row.reason, words)
-    due = f", due {when(row.due_at)}" if row.due_at is not None else ""
+    due = f", due {format_time(row.due_at)}" if row.due_at is not None else ""
     reason = f" ({row.reason})" if row.reason else ""
     return f"{row.state}{reason}: {words}{due}"
 
 
 def _describe_receipt(receipt: Receipt) -> Iterator[str]:
-    took = f"in {span(receipt.finished_at - receipt.started_at)}, attempt {receipt.attempt}"
+    took = f"in {format_duration(receipt.finished_at - receipt.started_at)}, attempt {receipt.attempt}"
     if not receipt.destination_version:  # a delete
         yield took
         return
-    yield f"{size(receipt.size)} {took}"
+    yield f"{format_size(receipt.size)} {took}"
     yield f"source version {receipt.source_version} → destination version {receipt.destination_version}"
     for name in DIGESTS:
         if (value := getattr(receipt.computed, name)) or (

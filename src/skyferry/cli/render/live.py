@@ -1,6 +1,6 @@
-"""The live view on a terminal: an observer that counts, and a picture of it a few times a second while something changes.
+"""The live view on a terminal: an observer that counts, drawn several times a second while something changes.
 
-The picture takes the room that there is: no line is broken, and where rows are few, the list is what gets shorter.
+The view fits the terminal: lines are not wrapped, and the list gets shorter if there are few rows.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from skyferry.cli.render.output import safe, size, span
+from skyferry.cli.render.output import escape_control, format_duration, format_size
 from skyferry.records import Record
 from skyferry.status import Status
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-REFRESH = 0.25  # seconds between pictures
-WINDOW = 5.0  # seconds that rates are averaged over
-LAST = 8  # objects listed
-NARROW = 60  # columns below which the list does without times of day
+REFRESH = 0.25  # seconds between frames
+WINDOW = 5.0  # seconds over which rates are averaged
+LAST = 8  # objects in the list
+NARROW = 60  # columns below which the list omits the time of day
 GAP = "   "  # between two figures
 _WORDS = {
     "transfer.done": ("copied", "green"),
     "transfer.skipped": ("skipped", "dim"),
     "transfer.retry": ("retry", "yellow"),
-    "transfer.dead": ("given up", "red"),
+    "transfer.dead": ("dead", "red"),
     "message.dead": ("unreadable", "red"),
 }
 _ENDED = (
@@ -51,7 +51,7 @@ _ENDED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ActivityLine:
     """One line of the list."""
 
     at: str  # time of day
@@ -61,8 +61,8 @@ class Seen:
     note: str
 
 
-class Tail(BytesIO):
-    """Takes log lines; keeps the last few for the view."""
+class LogTail(BytesIO):
+    """Keeps the last few log lines for the view."""
 
     def __init__(self, keep: int = 4) -> None:
         super().__init__()
@@ -74,47 +74,51 @@ class Tail(BytesIO):
 
 
 class LiveView:
-    """An `Observer`. It never blocks: pictures are drawn elsewhere."""
+    """An observer that never blocks: another task draws."""
 
-    def __init__(self, tail: Tail, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`tail` gets the log lines that are worth a look; `clock` is what rates are measured by, in seconds."""
+    def __init__(
+        self, tail: LogTail, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`tail` receives the log lines to show; `clock` measures rates, in seconds."""
         self._tail, self._clock = tail, clock
         self._live = Live(console=console or Console(highlight=False), auto_refresh=False)
         self._counts: Counter[str] = Counter()
         self._bytes = 0
         self._lags: deque[float] = deque(maxlen=1000)
-        self._last: deque[Seen] = deque(maxlen=LAST)
+        self._last: deque[ActivityLine] = deque(maxlen=LAST)
         self._rates: deque[tuple[float, int, int]] = deque()
         self._status: Status | None = None
-        self._active_until = 0.0  # while something changes, and until the rates have sunk to what they are then
+        self._active_until = 0.0  # while something changes, and until the rates have settled
 
     def on(self, record: Record) -> None:
-        """Count."""
+        """Count a record."""
         event = record.event
         self._counts[event] += 1
-        self._stir()
+        self._wake()
         if record.lag is not None:
             self._lags.append(record.lag)
         if event == "transfer.done":
             self._bytes += record.bytes or 0
         if event in _WORDS:
             word, style = _WORDS[event]
-            self._last.append(Seen(time.strftime("%H:%M:%S"), word, style, record.key or record.queue, _note(record)))
+            self._last.append(
+                ActivityLine(time.strftime("%H:%M:%S"), word, style, record.key or record.queue, _note(record))
+            )
 
     def sampled(self, status: Status) -> None:
-        """How the service stands."""
+        """Accept the status of the service."""
         if status != self._status:
             self._status = status
-            self._stir()
+            self._wake()
 
-    def _stir(self) -> None:
+    def _wake(self) -> None:
         self._active_until = self._clock() + WINDOW + 2 * REFRESH
 
     @asynccontextmanager
-    async def running(self, told: Sequence[str]) -> AsyncIterator[None]:
-        """Draw below what is `told`, while inside; the last picture stays."""
-        lines = [Text("skyferry", "bold"), *(Text(f"  {safe(line)}") for line in told), Text()]
-        self._live.console.print(*lines, sep="\n", soft_wrap=True)  # a path stays one, to be copied
+    async def running(self, introduction: Sequence[str]) -> AsyncIterator[None]:
+        """Draw below the lines of `introduction` inside the context; the last frame remains."""
+        lines = [Text("skyferry", "bold"), *(Text(f"  {escape_control(line)}") for line in introduction), Text()]
+        self._live.console.print(*lines, sep="\n", soft_wrap=True)  # unwrapped, so that a path can be selected
         self._live.start()
         drawing = asyncio.create_task(self._draw(), name="live view")
         try:
@@ -122,63 +126,66 @@ class LiveView:
         finally:
             drawing.cancel()
             await asyncio.wait([drawing])
-            self._live.update(self.picture(), refresh=True)
+            self._live.update(self.render_frame(), refresh=True)
             self.close()
 
     def close(self) -> None:
-        """Leave the terminal as it was. Idempotent."""
+        """Restore the terminal. Idempotent."""
         self._live.stop()
 
     async def _draw(self) -> None:
         while True:
             if self._clock() < self._active_until:
-                picture = self.picture()
-                await asyncio.to_thread(self._live.update, picture, refresh=True)  # a terminal may be slow, or stopped
+                frame = self.render_frame()
+                await asyncio.to_thread(self._live.update, frame, refresh=True)  # a terminal may be slow or stopped
             await asyncio.sleep(REFRESH)
 
-    def picture(self) -> Group:
-        """All of it, as it is now."""
+    def render_frame(self) -> Group:
+        """Render the current frame."""
         width, height = self._live.console.size
-        head = [*_flowing(self._progress(), width), *_flowing(self._backlog(), width), Text()]
-        logs = [Text(safe(line), "yellow", no_wrap=True, overflow="ellipsis") for line in self._tail.lines]
+        head = [*_flow_figures(self._progress(), width), *_flow_figures(self._backlog(), width), Text()]
+        logs = [Text(escape_control(line), "yellow", no_wrap=True, overflow="ellipsis") for line in self._tail.lines]
         tail = [Text(), *logs] if logs else []
         return Group(*head, self._list(width, max(1, height - len(head) - len(tail) - 1)), *tail)
 
     def _progress(self) -> Iterator[Text]:
         n, objects, octets = self._counts, *self._rate()
-        yield Text(f"{n['transfer.done']:,} copied, {size(self._bytes)}", "green")
-        yield Text(f"{objects:,.0f}/s, {size(round(octets))}/s")
+        yield Text(f"{n['transfer.done']:,} copied, {format_size(self._bytes)}", "green")
+        yield Text(f"{objects:,.0f}/s, {format_size(round(octets))}/s")
         yield Text(f"{n['transfer.skipped'] + n['transfer.duplicate']:,} skipped", "dim")
         yield Text(f"{n['transfer.retry']:,} retried", "yellow" if n["transfer.retry"] else "dim")
         dead = n["transfer.dead"] + n["message.dead"]
-        yield Text(f"{dead:,} given up", "red" if dead else "dim")
+        yield Text(f"{dead:,} dead", "red" if dead else "dim")
 
     def _backlog(self) -> Iterator[Text]:
         status = self._status
         flying = max(0, self._counts["transfer.claimed"] - sum(self._counts[event] for event in _ENDED))
         yield Text(f"{flying:,} in flight")
         if self._lags:
-            yield Text(f"lag {span(median(self._lags))}, at most {span(max(self._lags))}")
+            yield Text(f"lag {format_duration(median(self._lags))}, at most {format_duration(max(self._lags))}")
         if status:
             waiting = sum(max(0, depth.ready) + max(0, depth.delayed) for depth in status.queues.values())
             yield Text(f"{waiting:,} waiting")
             for store, state in status.breakers.items():
                 if state != "closed":
-                    yield Text(f"{safe(store)}: breaker {state}", "yellow")
+                    yield Text(f"{escape_control(store)}: breaker {state}", "yellow")
 
     def _list(self, width: int, rows: int) -> Table:
-        """The last objects, newest first; of a key that is too long the end is what tells it from others."""
+        """Return the last objects, newest first. A long key is cut at its beginning, because the end distinguishes it."""
         grid = Table.grid(padding=(0, 2))
         last = list(reversed(self._last))[:rows]
         timed = width >= NARROW
         beside = max((len(seen.word) + cell_len(seen.note) for seen in last), default=0) + (10 if timed else 0) + 4
         for seen in last:
-            what, note = _ending(safe(seen.what), width - beside), Text(safe(seen.note), "dim", no_wrap=True)
+            what, note = (
+                _cut_beginning(escape_control(seen.what), width - beside),
+                Text(escape_control(seen.note), "dim", no_wrap=True),
+            )
             grid.add_row(*([Text(seen.at, "dim")] if timed else []), Text(seen.word, seen.style), what, note)
         return grid
 
     def _rate(self) -> tuple[float, float]:
-        """Objects and bytes per second, lately."""
+        """Return the recent rates of objects and bytes per second."""
         now, done = self._clock(), self._counts["transfer.done"]
         self._rates.append((now, done, self._bytes))
         while self._rates[0][0] < now - WINDOW:
@@ -188,8 +195,8 @@ class LiveView:
         return (done - before) / seconds, (self._bytes - octets) / seconds
 
 
-def _flowing(figures: Iterable[Text], width: int) -> list[Text]:
-    """Side by side on as many lines as it takes."""
+def _flow_figures(figures: Iterable[Text], width: int) -> list[Text]:
+    """Arrange the figures side by side on as many lines as necessary."""
     lines: list[Text] = []
     for figure in figures:
         if not lines or lines[-1].cell_len + len(GAP) + figure.cell_len > width:
@@ -200,8 +207,8 @@ def _flowing(figures: Iterable[Text], width: int) -> list[Text]:
     return lines
 
 
-def _ending(text: str, cells: int) -> Text:
-    """The end of it, if it does not fit."""
+def _cut_beginning(text: str, cells: int) -> Text:
+    """Return the text, shortened to its end if it does not fit."""
     if cell_len(text) > cells:
         while text and cell_len(text) >= cells:
             text = text[1:]
@@ -210,8 +217,8 @@ def _ending(text: str, cells: int) -> Text:
 
 
 def _note(record: Record) -> str:
-    """What is worth knowing beside the key."""
+    """Return the note beside the key."""
     if record.event == "transfer.done":
-        took = f" in {span(record.duration)}" if record.duration is not None else ""
-        return f"deleted{took}" if record.operation == "deleted" else f"{size(record.bytes)}{took}"
+        took = f" in {format_duration(record.duration)}" if record.duration is not None else ""
+        return f"deleted{took}" if record.operation == "deleted" else f"{format_size(record.bytes)}{took}"
     return record.reason or record.error

@@ -1,4 +1,4 @@
-"""What is to be seen of a running service: metrics, log lines or the live view, and traces."""
+"""The observers of `skyferry run`: metrics, log lines or the live view, and traces."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from skyferry.cli.render import output
-from skyferry.cli.render.live import LiveView, Tail
+from skyferry.cli.render.live import LiveView, LogTail
 from skyferry.config.settings import Settings
 from skyferry.observe import Fanout, LogObserver, MetricsObserver, capture_stdlib
 from skyferry.ports import Observer
 from skyferry.status import Status
 
 
-class Show:
+class RunObservers:
     """The observers of one run."""
 
     def __init__(self, view: LiveView | None, logs: LogObserver, traces: Sequence[Observer]) -> None:
@@ -28,36 +28,36 @@ class Show:
         self.observer: Observer = Fanout([*seen, view] if view else seen)
 
     def sampled(self, status: Status) -> None:
-        """Every few seconds."""
+        """Accept the status of the service, every few seconds."""
         self._metrics.update(status)
         if self._view:
             self._view.sampled(status)
 
     @asynccontextmanager
     async def running(self, url: str, folders: Sequence[Path]) -> AsyncIterator[None]:
-        """Say where to drop files and which page to open; then show, while inside."""
-        told = [f"drop files into {folder.resolve()}" for folder in folders] + [f"open {url}/docs"]
+        """Print the folders and the page of the API; then show the live view inside the context."""
+        introduction = [f"drop files into {folder.resolve()}" for folder in folders] + [f"open {url}/docs"]
         if self._view is None:
-            output.lines(*told)
+            output.print_lines(*introduction)
             sys.stdout.flush()
             yield
             return
-        async with self._view.running([*told, "press Ctrl-C to end"]):
+        async with self._view.running([*introduction, "press Ctrl-C to end"]):
             yield
 
     def close(self) -> None:
-        """Leave the terminal as it was. Idempotent."""
+        """Restore the terminal. Idempotent."""
         if self._view:
             self._view.close()
 
 
 @contextmanager
-def shown(settings: Settings, live: bool) -> Iterator[Show]:
-    """The observers that the settings ask for. Raises ConfigError if traces are wanted and their extra is missing."""
+def open_observers(settings: Settings, live: bool) -> Iterator[RunObservers]:
+    """Open the configured observers. Raises ConfigError if tracing is configured and its extra is not installed."""
     log = settings.log
     with ExitStack() as stack:
-        tail = Tail()
-        in_view = live and sys.stderr.isatty()  # log lines would tear the view apart
+        tail = LogTail()
+        in_view = live and sys.stderr.isatty()  # log lines would break the view
         if in_view:
             level = "warning" if log.level == "info" else log.level
             logs = LogObserver(tail, "text", level)
@@ -70,4 +70,4 @@ def shown(settings: Settings, live: bool) -> Iterator[Show]:
 
             traces.append(tracer := TraceObserver(settings.tracing))
             stack.callback(tracer.close)
-        yield Show(LiveView(tail) if live else None, logs, traces)
+        yield RunObservers(LiveView(tail) if live else None, logs, traces)

@@ -81,7 +81,7 @@ def test_nothing_that_matches_is_a_failure(filled: Cli) -> None:
 
 def test_an_empty_list_says_so(filled: Cli) -> None:
     filled("dead-letters", "discard", "--all", "--yes")
-    assert filled("dead-letters", "list").out == "there are no dead letters\n"
+    assert filled("dead-letters", "list").out == "no dead letters\n"
 
 
 def sent_on(cli: Cli) -> None:
@@ -110,8 +110,8 @@ def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
     assert filled("dead-letters", "show", MALFORMED, "--json").json()["redriven_at"] is not None
     assert filled(*command, "--since", "2000-01-01", "--until", "2001-01-01").code == 1
     assert filled(*command, MALFORMED).code == 1
-    assert filled(*command, DEAD, "--limit", "1").out == "1 dead letter redriven, 0 stale, 0 left there\n"
-    assert filled(*command).out == "0 dead letters redriven, 0 stale, 0 left there\n"
+    assert filled(*command, DEAD, "--limit", "1").out == "1 dead letter redriven, 0 stale, 0 left in the queue\n"
+    assert filled(*command).out == "0 dead letters redriven, 0 stale, 0 left in the queue\n"
 
 
 def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: p
 def test_redriving_from_a_queue_needs_one_that_can_be_read(filled: Cli) -> None:
     """And choosing by destination key is not possible there."""
     command = ("dead-letters", "redrive", "--from-queue")
-    assert "see dead_letters" in filled(*command).err
+    assert "set `dead_letters`" in filled(*command).err
     Path("skyferry.yaml").write_text('dead_letters: {url: "pubsub://p?topic=dead"}')
     assert "no subscription" in filled(*command, "--config", "skyferry.yaml").err
     assert filled(*command, "--prefix", "a/").code == 2

@@ -53,7 +53,7 @@ def test_approved_ones_are_deleted_and_the_rest_stays_rejected(run: Cli, cli: Cl
     assert cli("deletes", "reject", "--all").code == 1
     run()
     assert copies() == ["b", "c"]
-    assert cli("deletes", "list").out == "there are no held deletes\n"
+    assert cli("deletes", "list").out == "no held deletes\n"
 
 
 def test_what_is_back_is_not_deleted(run: Cli, cli: Cli) -> None:

@@ -77,13 +77,13 @@ def test_a_key_cannot_colour_the_terminal(filled: Cli) -> None:
 def test_an_unknown_transfer_is_not_found(filled: Cli) -> None:
     result = filled("transfers", "f" * 32)
     assert (result.code, result.out) == (1, "")
-    assert result.err.startswith(f"error: {'f' * 32}: there is no such transfer")
+    assert result.err.startswith(f"error: {'f' * 32}: the transfer does not exist")
 
 
 def test_a_workspace_without_a_ledger_says_so_and_stays_untouched(cli: Cli) -> None:
     result = cli("transfers", "--workspace", "elsewhere")
     assert result.code == 1
-    assert result.err.startswith("error: elsewhere/ledger.db: there is no ledger yet")
+    assert result.err.startswith("error: elsewhere/ledger.db: the ledger does not exist")
     assert result.err.count("\n") == 1
     assert not list(Path().iterdir())
 
@@ -206,12 +206,12 @@ def test_status_says_what_a_queue_does_not_tell(filled: Cli) -> None:
     routes = "[{name: r, from: file://a, to: file://b}]"
     Path("skyferry.yaml").write_text(f"{{routes: {routes}, queues: [{{name: q, url: '{queue}'}}]}}")
     told = filled("status", "--config", "skyferry.yaml").out
-    assert "queue      q: the provider does not tell how many messages wait\n" in told
+    assert "queue      q: the provider does not report the number of messages\n" in told
 
 
 def test_status_in_words(filled: Cli) -> None:
     out = filled("status").out
-    assert "service    none answers" in out
+    assert "service    does not respond" in out
     assert "2 dead letters: skyferry dead-letters list" in out
 
 

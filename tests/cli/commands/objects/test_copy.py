@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli
 
-from skyferry.cli.arguments.object_urls import named
+from skyferry.cli.arguments.object_urls import locate_object
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.errors import ConfigError
@@ -122,10 +122,10 @@ def test_what_does_not_arrive_is_named_and_ends_with_3(cli: Cli, tree: dict[str,
     [
         (("absent", "out"), 1, "nothing is there"),
         (("in", "in"), 2, "are the same"),
-        (("in", "in/new/"), 2, "lies within the source"),
+        (("in", "in/new/"), 2, "inside the source"),
         (("in", "s3://b?secret_key=hunter2"), 2, "remove the secret from the URL"),
         (("in", "s3://b/k?endpoint=http://example.org"), 2, "without TLS"),
-        (("in", "memory://x"), 2, "is for configurations"),
+        (("in", "memory://x"), 2, "works only in a configuration"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
@@ -188,10 +188,10 @@ def test_conformance_that_is_ended_leaves_nothing_behind(cli: Cli, tree: dict[st
 )
 def test_a_url_names_a_store_and_a_key(text: str, url: str, key: str) -> None:
     settings = Settings(stores={"mine": StoreSettings(url="s3://known?region=eu-west-1")})
-    found = named(text, settings)
+    found = locate_object(text, settings)
     assert (found.store.url, found.key) == (url, key)
 
 
 def test_a_scheme_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="not a known store URL"):
-        named("ftp://x/y", Settings())
+        locate_object("ftp://x/y", Settings())

@@ -1,22 +1,27 @@
-"""The first signal says at once what happens, and drains."""
+"""The first signal reports at once what happens, and drains."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from functools import partial
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from skyferry.cli.commands.objects.copy import _interruptible
+from skyferry.cli.commands.objects.copy import _drain
+from skyferry.cli.signals import handle_signals
+from skyferry.engine.service import Service
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_first_signal_says_what_happens(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_first_signal_reports_what_happens(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     drained = asyncio.Event()
-    with _interruptible(SimpleNamespace(drain=drained.set)) as came:  # type: ignore[arg-type]  # all that is asked of it
+    service = cast(Service, SimpleNamespace(drain=drained.set))
+    with handle_signals((signal.SIGINT, signal.SIGTERM), partial(_drain, service)) as received:
         os.kill(os.getpid(), number)
         await drained.wait()
-    assert came == [number]
+    assert received == [number]
     assert "the same signal again ends at once" in capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_a_store_that_is_down_at_the_start_is_waited_for(cli: Cli) -> None:
     assert (told.code, Path("out/k").read_bytes()) == (ExitCode.OK, BODY), told.err
     assert told.err.count("waiting for the source: ") == 1
     assert "HTTP 503" in told.err
-    assert told.err.count("the source answers again") == 1
+    assert told.err.count("the source responds again") == 1
 
 
 def test_it_is_waited_for_no_longer_than_is_said(cli: Cli) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments import object_urls
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.model import ObjectMeta
 from skyferry.stores.memory import MemoryStore
@@ -38,12 +38,12 @@ def test_page_by_page_each_key_is_shown_once(
 ) -> None:
     store = Listed("store", ManualClock())
     store.keys, store.traits = keys, replace(store.traits, order=order)
-    monkeypatch.setattr(places, "guarded", lambda wanted, opener: store)
-    wanted = places.Named("s3://b", StoreSettings(url="memory://b"), "")
+    monkeypatch.setattr(object_urls, "open_protected", lambda wanted, opener: store)
+    wanted = object_urls.ObjectLocation("s3://b", StoreSettings(url="memory://b"), "")
     shown: list[str] = []
     module = importlib.import_module("skyferry.cli.commands.objects.ls")  # the package's own `ls` is the command
     while True:
-        found = asyncio.run(module._list(wanted, Settings(), limit, shown[-1] if shown else ""))
+        found = asyncio.run(module._list_objects(wanted, Settings(), limit, shown[-1] if shown else ""))
         shown += [meta.key for meta in found[:limit]]
         if len(found) <= limit:
             break

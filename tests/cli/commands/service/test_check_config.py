@@ -65,7 +65,7 @@ def test_help_flows_into_the_width_of_the_terminal(cli: Cli, monkeypatch: pytest
     """A paragraph keeps no line breaks of the source."""
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
     text = cli("dead-letters", "redrive", "--help").out
-    assert "ledger processes its letters again; what it does not know goes to the queue" in text
+    assert "redriven there; others are sent to the queue that" in text
 
 
 def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:

@@ -60,7 +60,7 @@ def test_one_cloud_alone_can_be_asked_for(capsys: pytest.CaptureFixture[str], fi
     text = printed(capsys, "--config", file, "--cloud", "google")
     assert "s3:" not in text
     assert "gcloud storage buckets add-iam-policy-binding gs://archive" in text
-    assert printed(capsys, "--config", file, "--cloud", "azure").startswith("nothing")
+    assert printed(capsys, "--config", file, "--cloud", "azure").startswith("no route")
 
 
 def test_submitting_is_a_permission_of_its_own(capsys: pytest.CaptureFixture[str], file: str) -> None:
@@ -70,7 +70,7 @@ def test_submitting_is_a_permission_of_its_own(capsys: pytest.CaptureFixture[str
 
 def test_folders_need_no_policy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """As in the embedded default."""
-    assert printed(capsys, "--workspace", str(tmp_path)) == "nothing: no route and no queue needs a permission\n"
+    assert printed(capsys, "--workspace", str(tmp_path)) == "no route and no queue needs a permission\n"
 
 
 FEDERATED = "identity: {kind: federated, token: "

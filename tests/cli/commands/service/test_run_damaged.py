@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.cli.commands.service.run import _letters
+from skyferry.cli.commands.service.run import _count_letters
 from skyferry.errors import LedgerDamaged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.testing.clock import ManualClock
@@ -19,6 +19,6 @@ class Damaged(MemoryLedger):
 
 async def test_a_damaged_ledger_does_not_change_how_a_drain_ends() -> None:
     ledger = Damaged("me", ManualClock())
-    assert await _letters(ledger, drained=True) == 0
+    assert await _count_letters(ledger, drained=True) == 0
     with pytest.raises(LedgerDamaged):  # `run --until-idle` was asked how it ended
-        await _letters(ledger, drained=False)
+        await _count_letters(ledger, drained=False)

@@ -72,7 +72,7 @@ def test_json_names_events_and_their_transfers(cli: Cli) -> None:
 
 
 def test_an_object_that_no_route_takes_is_said_to_be_unrouted(cli: Cli) -> None:
-    assert "no route takes it" in cli("submit", "s3://elsewhere/a.txt").out
+    assert "no route matches" in cli("submit", "s3://elsewhere/a.txt").out
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_same_event_twice_is_one_message(cli: Cli) -> None:
 def test_one_event_that_is_none_and_nothing_is_taken(cli: Cli) -> None:
     result = cli("submit", "--file", "-", stdin=orjson.dumps(EVENT) + b'\n{"schemaVersion": "2.0.0"}')
     assert result.code == 1
-    assert result.err.startswith("error: line 2: schemaVersion: is not a supported version; no event was taken")
+    assert result.err.startswith("error: line 2: schemaVersion: is not a supported version; no event was submitted")
     assert queued() == []
 
 
@@ -116,7 +116,7 @@ def test_what_makes_no_sense_is_a_usage_error(cli: Cli, arguments: list[str]) ->
 
 def test_a_file_that_is_not_there(cli: Cli) -> None:
     result = cli("submit", "--file", "nothing.json")
-    assert (result.code, result.err) == (1, "error: nothing.json: cannot be read: No such file or directory\n")
+    assert (result.code, result.err) == (1, "error: nothing.json: the file cannot be read: No such file or directory\n")
 
 
 def test_a_service_that_does_not_answer(cli: Cli) -> None:
@@ -151,7 +151,7 @@ def test_events_on_either_side_of_a_failure_are_told(cli: Cli, monkeypatch: pyte
     )
     result = cli("submit", "--file", "-", "--json", stdin=lines)
     assert result.code == 4
-    assert "2 of 5 events were taken before" in result.err
+    assert "2 of 5 events were submitted before" in result.err
     assert [event["event_id"] for event in result.json()["events"]] == [str(UUID(int=n)) for n in range(2)]
 
 

@@ -1,17 +1,14 @@
-"""`skyferry dead-letters`: what was given up on, and what becomes of it."""
+"""`skyferry dead-letters`: list, redrive and discard dead letters."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import resources
 from skyferry.cli.arguments.options import (
     ConfigFile,
     Cursor,
@@ -23,8 +20,9 @@ from skyferry.cli.arguments.options import (
     SourceKey,
     Until,
     Workspace,
-    moment,
+    parse_moment,
 )
+from skyferry.cli.commands.ledger.selection import Ids, query_ledger, report_count, require_selection
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
@@ -34,18 +32,15 @@ if TYPE_CHECKING:
     from skyferry.engine.dead_letters.redrive import RedriveCounts
     from skyferry.ports import DeadLetter, DeadLetters, Page
 
-T = TypeVar("T")
-
-app = typer.Typer(help="Look at what was given up on; process it again or discard it.", no_args_is_help=True)
+app = typer.Typer(help="List dead letters, process them again, or discard them.", no_args_is_help=True)
 
 Reason = Annotated[
-    str, typer.Option("--reason", metavar="ERROR", help="Only those with this cause, e.g. permission_denied.")
+    str, typer.Option("--reason", metavar="ERROR", help="Only this kind of error, such as permission_denied.")
 ]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or narrow by options.")]
-All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
+All = Annotated[bool, typer.Option("--all", help="Select every dead letter.")]
 
-Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="With --from-queue: how many at most.")]
-FromQueue = Annotated[bool, typer.Option("--from-queue", help="Take them from the queue that `dead_letters` names.")]
+Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="With --from-queue: the maximum number.")]
+FromQueue = Annotated[bool, typer.Option("--from-queue", help="Take them from the configured dead-letter queue.")]
 
 
 @app.command("list")
@@ -62,13 +57,13 @@ def list_(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """List dead letters, newest first, under a count of their causes.
+    """List dead letters, newest first, after a count by cause.
 
-    JSON: as `GET /v1/dead-letters` answers, `items` and `cursor` ("" at the end); `causes`, each with `route`, `reason`
-    and `count`, of all there are; and `buckets`, each with `bucket` (provider://bucket) and `count`, of those with the reason
-    `unrouted_bucket`.
+    JSON: `items` and `cursor` ("" at the end) as in `GET /v1/dead-letters`; `causes` of all dead letters, each with `route`,
+    `reason` and `count`; and `buckets` of those with the reason `unrouted_bucket`, each with `bucket` (provider://bucket) and
+    `count`.
     """
-    where = Filter(None, route, prefix, source_key, reason, moment(since), moment(until))
+    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
 
     async def ask(ledger: DeadLetters) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
         return (
@@ -77,16 +72,16 @@ def list_(
             await ledger.list_dead_letters(where, cursor, limit),
         )
 
-    causes, buckets, page = _with_ledger(config, workspace, ask)
+    causes, buckets, page = query_ledger(config, workspace, ask)
     if json:
         from skyferry.server.models import DeadLetterSummary
 
         grouped = [{"route": route, "reason": reason, "count": count} for route, reason, count in causes]
         items = [DeadLetterSummary.model_validate(letter).model_dump(mode="json") for letter in page.items]
         counted = [{"bucket": bucket, "count": count} for bucket, count in buckets]
-        output.emit({"causes": grouped, "buckets": counted, "items": items, "cursor": page.cursor})
+        output.print_json({"causes": grouped, "buckets": counted, "items": items, "cursor": page.cursor})
     else:
-        _show(causes, buckets, page)
+        _print_page(causes, buckets, page)
 
 
 @app.command()
@@ -96,27 +91,27 @@ def show(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Show one whole: every attempt, and the message.
+    """Show one dead letter with every attempt and its message.
 
-    JSON: as `GET /v1/dead-letters/ID` answers.
+    JSON: as in `GET /v1/dead-letters/ID`.
     """
 
     async def ask(ledger: DeadLetters) -> DeadLetter:
         if (found := await ledger.get_dead_letter(letter_id)) is None:
             raise NotFound(
-                "there is no such dead letter", where=letter_id, hint="`skyferry dead-letters list` tells which"
+                "the dead letter does not exist", where=letter_id, hint="`skyferry dead-letters list` shows the ids"
             )
         return found
 
-    found = _with_ledger(config, workspace, ask)
+    found = query_ledger(config, workspace, ask)
     if json:
         from skyferry.server.models import DeadLetterView
 
-        output.emit_model(DeadLetterView.from_letter(found))
+        output.print_model(DeadLetterView.from_letter(found))
     else:
         from skyferry.cli.render.history_text import describe_letter
 
-        output.lines(*describe_letter(found))
+        output.print_lines(*describe_letter(found))
 
 
 @app.command()
@@ -135,26 +130,28 @@ def redrive(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Process them again, with attempts counted from 1; a service does it, now or when it starts.
+    """Process dead letters again, with attempts counted from 1. A service does it, now or when it starts.
 
-    With --from-queue, those that lie in the queue which `dead_letters` names: the ledger processes its letters again; what it
-    does not know goes to the queue that it came from. They leave that queue when that is durable; what is no dead letter of
-    Skyferry, not chosen, or given up on after the command began, stays there. Destination keys are not known there, so
-    --prefix cannot choose.
+    With --from-queue, take them from the configured dead-letter queue. Letters that the ledger knows are redriven there;
+    others are sent to the queue that they came from. A message leaves the dead-letter queue once that is durable. Messages
+    stay there if they are not dead letters of Skyferry, are not selected, or failed after the command began. Destination keys
+    are unknown there, so --prefix cannot be used.
 
-    JSON: `count`, how many; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of
-    what was redriven before, removed) and `left` (that stay there). Exit code 1 if there were none.
+    JSON: `count`; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of letters that
+    were redriven before, removed) and `left` (in the dead-letter queue). Exit code 1 if there were none.
     """
     if from_queue:
         from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
 
         if prefix:
-            raise typer.BadParameter("--prefix cannot be used with --from-queue")
-        narrowed = Filter(None, route, "", source_key, reason, moment(since), moment(until or "0s"))
-        _report_taken(asyncio.run(redrive_from_queue(config, workspace, narrowed, ids, limit)), json)
+            raise typer.BadParameter("--prefix cannot be used with --from-queue: destination keys are unknown there")
+        narrowed = Filter(None, route, "", source_key, reason, parse_moment(since), parse_moment(until or "0s"))
+        _report_redrive(asyncio.run(redrive_from_queue(config, workspace, narrowed, ids, limit)), json)
         return
-    where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))
-    _report("redriven", _with_ledger(config, workspace, lambda ledger: ledger.redrive(where, ids)), json)
+    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    require_selection(ids, all_, where, Filter())
+    count = query_ledger(config, workspace, lambda ledger: ledger.redrive(where, ids))
+    report_count(count, "dead letter", "redriven", json)
 
 
 @app.command()
@@ -167,68 +164,48 @@ def discard(
     since: Since = "",
     until: Until = "",
     all_: All = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Give them up for good: the messages are gone afterwards.
+    """Delete dead letters and their messages for good.
 
-    JSON: `count`, how many. Exit code 1 if there were none.
+    JSON: `count`. Exit code 1 if there were none.
     """
-    where = _where(ids, all_, Filter(None, route, prefix, source_key, reason, moment(since), moment(until)))
+    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    require_selection(ids, all_, where, Filter())
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked: give --yes")
-        typer.confirm("Discard them for good?", abort=True)
-    _report("discarded", _with_ledger(config, workspace, lambda ledger: ledger.discard(where, ids)), json)
+            raise typer.BadParameter("confirmation is not possible without a terminal: give --yes")
+        typer.confirm("Delete them for good?", abort=True)
+    count = query_ledger(config, workspace, lambda ledger: ledger.discard(where, ids))
+    report_count(count, "dead letter", "discarded", json)
 
 
-def _with_ledger(config: Path | None, workspace: Path | None, ask: Callable[[DeadLetters], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
-            return await ask(ledger)
-
-    return asyncio.run(run())
-
-
-def _where(ids: list[str] | None, everything: bool, where: Filter) -> Filter:
-    """Refuses to mean all by saying nothing."""
-    if not (ids or everything or where != Filter()):
-        raise typer.BadParameter("say which: IDs, options that narrow them, or --all")
-    return where
-
-
-def _report(what: str, number: int, json: bool) -> None:
-    if json:
-        output.emit({"count": number})
-    else:
-        output.lines(f"{output.count(number, 'dead letter')} {what}")
-    if not number:
-        raise typer.Exit(ExitCode.FAILED)
-
-
-def _report_taken(found: RedriveCounts, json: bool) -> None:
+def _report_redrive(found: RedriveCounts, json: bool) -> None:
     number = found.redriven + found.sent
     if json:
-        output.emit({"count": number, **asdict(found)})
+        output.print_json({"count": number, **asdict(found)})
     else:
-        output.lines(f"{output.count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left there")
+        output.print_lines(
+            f"{output.format_count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left in the queue"
+        )
     if not number:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int]], page: Page[DeadLetter]) -> None:
+def _print_page(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int]], page: Page[DeadLetter]) -> None:
     if not causes:
-        output.lines("there are no dead letters")
+        output.print_lines("no dead letters")
         return
-    output.table(("count", "cause", "route"), ((str(count), reason, route) for route, reason, count in causes))
+    output.print_table(("count", "cause", "route"), ((str(count), reason, route) for route, reason, count in causes))
     if buckets:
-        output.lines("")
-        output.table(("count", "of a bucket that no store is"), ((str(count), bucket) for bucket, count in buckets))
-    columns = ("given up", "cause", "from", "tries", "id")
-    rows = ((output.when(e.at), e.reason, e.source or e.queue, str(len(e.attempts)), e.id) for e in page.items)
-    output.lines("")
-    output.table(columns, rows)
+        output.print_lines("")
+        output.print_table(("count", "bucket without a store"), ((str(count), bucket) for bucket, count in buckets))
+    columns = ("failed at", "cause", "source", "attempts", "id")
+    rows = ((output.format_time(e.at), e.reason, e.source or e.queue, str(len(e.attempts)), e.id) for e in page.items)
+    output.print_lines("")
+    output.print_table(columns, rows)
     if page.cursor:
-        output.lines(f"more with --cursor {page.cursor}")
+        output.print_lines(f"next page: --cursor {page.cursor}")

@@ -16,7 +16,7 @@ from skyferry.errors import NotFound
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.cli.arguments.object_keys import Sought
+    from skyferry.cli.arguments.object_keys import ObjectCandidate
     from skyferry.config.settings import Settings
     from skyferry.model import Placement, Provider
     from skyferry.ports import DeadLetter, DeadLetters, Refusal, TransferRow, Transfers
@@ -42,10 +42,10 @@ def explain(
     `at` and `rules` (route and rule). If the ledger does not know the object, `routes`: what each would do, with `source`,
     `route`, `to` ("" if it rejects the object) and `rule`.
     """
-    from skyferry.cli.arguments.object_keys import sought
+    from skyferry.cli.arguments.object_keys import find_candidates
 
     settings = resources.load_settings(config, workspace)
-    wanted = sought(key, settings)
+    wanted = find_candidates(key, settings)
     unknown: NotFound | None = None
     try:
         history = asyncio.run(_load_history(settings, wanted, limit))
@@ -58,19 +58,19 @@ def explain(
     if json:
         from skyferry.cli.render.history_json import HistoryView
 
-        output.emit_model(HistoryView.from_history(key, history))
+        output.print_model(HistoryView.from_history(key, history))
     else:
         _print_history(history)
     if unknown:
         raise unknown
 
 
-async def _load_history(settings: Settings, wanted: list[Sought], limit: int) -> ObjectHistory:
+async def _load_history(settings: Settings, wanted: list[ObjectCandidate], limit: int) -> ObjectHistory:
     from skyferry.config.urls import resolve_store
     from skyferry.wiring.identities import find_moved_stores, identify_stores
 
     ends = {name: resolve_store(store).address for name, store in settings.stores.items()}
-    async with resources.opened_ledger(settings) as ledger:
+    async with resources.open_ledger(settings) as ledger:
         found = await _load_transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}
@@ -93,7 +93,7 @@ async def _load_history(settings: Settings, wanted: list[Sought], limit: int) ->
 
 
 async def _load_transfers(
-    ledger: Transfers, wanted: list[Sought], ends: dict[str, tuple[Provider, str]], limit: int
+    ledger: Transfers, wanted: list[ObjectCandidate], ends: dict[str, tuple[Provider, str]], limit: int
 ) -> list[TransferRow]:
     """Return the newest `limit` transfers from these source keys or to these destination keys, oldest first."""
     rows: dict[str, TransferRow] = {}
@@ -109,11 +109,11 @@ async def _load_transfers(
     return [row for row in whole if row is not None]
 
 
-def _is_destination(one: Sought, end: tuple[Provider, str] | None, key: str) -> bool:
+def _is_destination(one: ObjectCandidate, end: tuple[Provider, str] | None, key: str) -> bool:
     return key == one.key and (one.bucket is None or one.bucket == end)
 
 
-async def _load_letters(ledger: DeadLetters, one: Sought, limit: int) -> list[DeadLetter]:
+async def _load_letters(ledger: DeadLetters, one: ObjectCandidate, limit: int) -> list[DeadLetter]:
     """Return the dead letters of events that became no transfer."""
     page = await ledger.list_dead_letters(Filter(source_key=one.key), limit=limit)
     source = "" if one.bucket is None else f"{one.bucket[0]}://{one.bucket[1]}/{one.key}"
@@ -125,17 +125,17 @@ def _get_source(refusal: Refusal) -> tuple[tuple[Provider, str], str]:
     return (source.provider, source.bucket), source.key
 
 
-def _try_routes(wanted: list[Sought], settings: Settings) -> Iterator[RouteAnswer]:
+def _try_routes(wanted: list[ObjectCandidate], settings: Settings) -> Iterator[RouteAnswer]:
     """Match the routes against these objects, as if they were created now."""
     import time
 
-    from skyferry.cli.arguments.object_keys import events_of
+    from skyferry.cli.arguments.object_keys import find_sources
     from skyferry.model import Change, ObjectEvent
     from skyferry.routing.routes import Routes
 
     routes = Routes(settings)
     found: list[RouteAnswer] = []
-    for ref in dict.fromkeys(events_of(wanted, settings)):
+    for ref in dict.fromkeys(find_sources(wanted, settings)):
         event = ObjectEvent("explain", Change.CREATED, ref, time.time())
         source = f"{ref.provider}://{ref.bucket}/{ref.key}"
         taken = [RouteAnswer(source, t.route, f"{t.store}: {t.key}") for t in routes.match(event)]
@@ -152,17 +152,19 @@ def _print_history(history: ObjectHistory) -> None:
     from skyferry.cli.render import history_text as text
 
     if not history.known:
-        output.lines(*map(str, history.answers))
+        output.print_lines(*map(str, history.answers))
         return
-    output.lines("now", *(f"  {line}" for placed in history.placements for line in text.describe_placement(placed)))
+    output.print_lines(
+        "now", *(f"  {line}" for placed in history.placements for line in text.describe_placement(placed))
+    )
     if not history.placements:
-        output.lines("  no destination has it, as far as the ledger knows")
+        output.print_lines("  no destination has it, as far as the ledger knows")
     if history.elsewhere:
-        output.lines("", "before, in another store of the same name")
-        output.lines(*(f"  {line}" for placed in history.elsewhere for line in text.describe_elsewhere(placed)))
+        output.print_lines("", "before, in another store of the same name")
+        output.print_lines(*(f"  {line}" for placed in history.elsewhere for line in text.describe_elsewhere(placed)))
     for row in history.transfers:
-        output.lines("", *text.describe_transfer(row))
+        output.print_lines("", *text.describe_transfer(row))
     for refusal in history.refusals:
-        output.lines("", *text.describe_refusal(refusal))
+        output.print_lines("", *text.describe_refusal(refusal))
     for letter in history.letters:
-        output.lines("", *text.describe_letter(letter))
+        output.print_lines("", *text.describe_letter(letter))

@@ -1,4 +1,4 @@
-"""`skyferry dead-letters redrive --from-queue`: takes dead letters back from where they were sent."""
+"""`skyferry dead-letters redrive --from-queue`: redrive dead letters from the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def redrive_from_queue(
     config: Path | None, workspace: Path | None, where: Filter, ids: Collection[str] | None, limit: int
 ) -> RedriveCounts:
-    """At most `limit` of those that match. Raises ConfigError, QueueError or LedgerError."""
+    """Redrive at most `limit` matching letters. Raises ConfigError, QueueError or LedgerError."""
     from skyferry.engine.dead_letters.redrive import DeadLetterRedriver
     from skyferry.wiring import Opener
 
@@ -30,31 +30,31 @@ async def redrive_from_queue(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(opener.close)
         if (source := opener.dead_letters(read=True)) is None:
-            raise ConfigError("no queue is configured that dead letters are sent to", hint="see dead_letters")
+            raise ConfigError("no dead-letter queue is configured", hint="set `dead_letters`")
         stack.push_async_callback(source.close)
-        ledger = await stack.enter_async_context(resources.opened_ledger(settings, create=True))
-        redriver = DeadLetterRedriver(ledger, source, Sender(settings, stack).send, limit)
-        return await redriver.redrive(lambda message: matches(message, where, ids))
+        ledger = await stack.enter_async_context(resources.open_ledger(settings, create=True))
+        redriver = DeadLetterRedriver(ledger, source, QueueSender(settings, stack).send, limit)
+        return await redriver.redrive(lambda message: match_attributes(message, where, ids))
 
 
-class Sender:
-    """Sends to queues by name, and opens each when it is first needed."""
+class QueueSender:
+    """Sends to queues by name, and opens each on first use."""
 
     def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
         self._settings, self._stack = settings, stack
         self._opened: dict[str, EventQueue] = {}
 
     async def send(self, name: str, messages: Sequence[Outgoing]) -> None:
-        """To the queue of that name; to the first if there is none. Raises ConfigError or QueueError."""
+        """Send to the queue `name`, or to the first queue if it does not exist. Raises ConfigError or QueueError."""
         known = next((queue.name for queue in self._settings.queues if queue.name == name), "")
         if known not in self._opened:
-            queue = resources.opened_queue(self._settings, known or None)
+            queue = resources.open_queue(self._settings, known or None)
             self._opened[known] = await self._stack.enter_async_context(queue)
         await self._opened[known].send(messages)
 
 
-def matches(message: Message, where: Filter, ids: Collection[str] | None) -> bool:
-    """Whether it is to be redriven, by what its attributes say of the letter."""
+def match_attributes(message: Message, where: Filter, ids: Collection[str] | None) -> bool:
+    """Return True if the attributes of the message match the selection."""
     died, told = letter_attributes.parse_reference(message.attributes), dict(message.attributes)
     return (
         died is not None

@@ -32,10 +32,10 @@ def check(config: ConfigFile = None, workspace: Workspace = None, json: Json = F
     """
     where, problems = asyncio.run(_check(resources.load_settings(config, workspace)))
     if json:
-        output.emit({"file": where, "ok": not problems, "problems": problems})
+        output.print_json({"file": where, "ok": not problems, "problems": problems})
     else:
-        output.lines(f"{where}: {'intact' if not problems else output.count(len(problems), 'problem')}")
-        output.lines(*(f"  {problem}" for problem in problems))
+        output.print_lines(f"{where}: {'intact' if not problems else output.format_count(len(problems), 'problem')}")
+        output.print_lines(*(f"  {problem}" for problem in problems))
     if problems:
         print("stop the service, then run `skyferry ledger rebuild` or restore a backup", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
@@ -54,9 +54,9 @@ def backup(
     """
     copy = asyncio.run(_back_up(resources.load_settings(config, workspace), target))
     if json:
-        output.emit({"file": str(copy.file), "size": copy.size})
+        output.print_json({"file": str(copy.file), "size": copy.size})
     else:
-        output.lines(f"{copy.file}: {output.size(copy.size)}")
+        output.print_lines(f"{copy.file}: {output.format_size(copy.size)}")
 
 
 @app.command()
@@ -80,11 +80,11 @@ def rebuild(
     """
     where, found = asyncio.run(_rebuild(resources.load_settings(config, workspace), add))
     if json:
-        output.emit({"file": where, "stores": [asdict(each) for each in found]})
+        output.print_json({"file": where, "stores": [asdict(each) for each in found]})
         return
     columns = ("destination", "objects", "remembered", "known", "strangers", "untold")
     rows = [(r.store, *map(str, (r.objects, r.remembered, r.known, r.strangers, r.untold))) for r in found]
-    output.table(columns, rows)
+    output.print_table(columns, rows)
 
 
 async def _check(settings: Settings) -> tuple[str, list[str]]:

@@ -1,14 +1,11 @@
-"""`skyferry transfers`: what the ledger remembers."""
+"""`skyferry transfers`: list the transfers in the ledger."""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli import resources
 from skyferry.cli.arguments.options import (
     ConfigFile,
     Cursor,
@@ -20,26 +17,27 @@ from skyferry.cli.arguments.options import (
     SourceKey,
     Until,
     Workspace,
-    moment,
+    parse_moment,
 )
+from skyferry.cli.commands.ledger.selection import query_ledger
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.model import State
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.ports import Page, TransferRow
+    from skyferry.ports import Page, TransferRow, Transfers
 
 
 def transfers(
     transfer_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Only this one, with its failures.", show_default=False)
+        str, typer.Argument(metavar="[ID]", help="Show only this transfer, with its failures.", show_default=False)
     ] = "",
-    state: Annotated[State | None, typer.Option(metavar="|".join(State), help="Only in this state.")] = None,
+    state: Annotated[State | None, typer.Option(metavar="|".join(State), help="Only this state.")] = None,
     route: Route = "",
     prefix: Prefix = "",
     source_key: SourceKey = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Only skipped for this reason.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Only transfers skipped for this reason.")] = "",
     since: Since = "",
     until: Until = "",
     limit: Limit = 20,
@@ -48,58 +46,53 @@ def transfers(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """List transfers, the one that changed last first; also while no service runs.
+    """List transfers, the most recently updated first.
 
-    JSON: as `GET /v1/transfers` answers, `items` and `cursor` ("" at the end); with an ID, as `GET /v1/transfers/ID`.
+    JSON: `items` and `cursor` ("" at the end) as in `GET /v1/transfers`; with an ID, as in `GET /v1/transfers/ID`.
     """
-    where = Filter(state, route, prefix, source_key, reason, moment(since), moment(until))
+    where = Filter(state, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
     if transfer_id:
-        _show_one(asyncio.run(_one(config, workspace, transfer_id)), json)
+        row = query_ledger(config, workspace, lambda ledger: _get_transfer(ledger, transfer_id))
+        _print_transfer(row, json)
     else:
-        _show_page(asyncio.run(_page(config, workspace, where, cursor, limit)), json)
+        page = query_ledger(config, workspace, lambda ledger: ledger.list_transfers(where, cursor, limit))
+        _print_page(page, json)
 
 
-async def _one(config: Path | None, workspace: Path | None, transfer_id: str) -> TransferRow:
-    async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
-        if (row := await ledger.get_transfer(transfer_id)) is None:
-            raise NotFound(
-                "there is no such transfer", where=transfer_id, hint="settled ones are forgotten after ledger.retention"
-            )
-        return row
+async def _get_transfer(ledger: Transfers, transfer_id: str) -> TransferRow:
+    if (row := await ledger.get_transfer(transfer_id)) is None:
+        hint = "settled transfers are removed after `ledger.retention`"
+        raise NotFound("the transfer does not exist", where=transfer_id, hint=hint)
+    return row
 
 
-async def _page(
-    config: Path | None, workspace: Path | None, where: Filter, cursor: str, limit: int
-) -> Page[TransferRow]:
-    async with resources.opened_ledger(resources.load_settings(config, workspace)) as ledger:
-        return await ledger.list_transfers(where, cursor, limit)
-
-
-def _show_one(row: TransferRow, json: bool) -> None:
+def _print_transfer(row: TransferRow, json: bool) -> None:
     if json:
         from skyferry.server.models import TransferView
 
-        output.emit_model(TransferView.from_row(row))
+        output.print_model(TransferView.from_row(row))
         return
     from skyferry.cli.render.history_text import describe_transfer
 
-    output.lines(*describe_transfer(row))
+    output.print_lines(*describe_transfer(row))
 
 
-def _show_page(page: Page[TransferRow], json: bool) -> None:
+def _print_page(page: Page[TransferRow], json: bool) -> None:
     if json:
         from skyferry.server.models import TransferPage, TransferSummary
 
-        output.emit_model(TransferPage(items=[TransferSummary.from_row(row) for row in page.items], cursor=page.cursor))
+        output.print_model(
+            TransferPage(items=[TransferSummary.from_row(row) for row in page.items], cursor=page.cursor)
+        )
         return
-    columns = ("changed", "state", "route", "key", "size", "attempts", "id")
-    output.table(columns, (_cells(row) for row in page.items))
+    columns = ("updated", "state", "route", "key", "size", "attempts", "id")
+    output.print_table(columns, (_format_row(row) for row in page.items))
     if page.cursor:
-        output.lines(f"more with --cursor {page.cursor}")
+        output.print_lines(f"next page: --cursor {page.cursor}")
 
 
-def _cells(row: TransferRow) -> tuple[str, ...]:
+def _format_row(row: TransferRow) -> tuple[str, ...]:
     t, receipt = row.transfer, row.receipt
     state = f"{row.state}: {row.reason}" if row.reason else str(row.state)
-    size = output.size(receipt.size if receipt else t.size)
-    return output.when(row.updated_at), state, t.route, t.key, size, str(row.attempts), t.id
+    size = output.format_size(receipt.size if receipt else t.size)
+    return output.format_time(row.updated_at), state, t.route, t.key, size, str(row.attempts), t.id

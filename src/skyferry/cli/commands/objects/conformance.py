@@ -1,10 +1,9 @@
-"""`skyferry conformance`: what a provider's bucket can and cannot do, found out by doing it."""
+"""`skyferry conformance`: test the capabilities of a provider on a real bucket."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyferry.cli import resources
-from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
+from skyferry.cli.signals import treat_sigterm_as_interrupt
 
 if TYPE_CHECKING:
-    from skyferry.cli.arguments.object_urls import Named
+    from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.config.settings import Settings, StoreSettings
     from skyferry.model import Attributes, Traits
     from skyferry.ports import ObjectStore
@@ -29,77 +29,81 @@ def conformance(
     url: Annotated[
         str,
         typer.Argument(
-            metavar="URL", help="A bucket of yours, or a prefix: s3://BUCKET/PREFIX/, gs://…, az://…, a folder."
+            metavar="URL", help="A bucket or a prefix of yours: s3://BUCKET/PREFIX/, gs://…, az://…, a folder."
         ),
     ],
     objects: Annotated[
         int,
         typer.Option(
-            "--objects", metavar="N", min=2, help="How many the longest listing has; a page has 1000 or more."
+            "--objects", metavar="N", min=2, help="The size of the longest listing; a page has 1000 objects or more."
         ),
     ] = 1005,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Run the suite that every store of Skyferry passes against a bucket of yours, and say what it can and cannot do.
+    """Run the conformance suite of stores against a bucket of yours, and report which claims are true there.
 
-    All of it happens under a prefix of its own, which is removed in the end. It costs a few thousand requests.
+    The suite works under a new prefix, and deletes it at the end. It sends a few thousand requests.
 
-    JSON: `url`, `prefix`, `traits` (what Skyferry believes of this provider), and `results`, each with `name`, `claim`, `outcome`
-    (passed, failed, skipped), `detail` and `seconds`. Exit code 1 says that a sentence is not true there.
+    JSON: `url`, `prefix`, `traits` (the assumptions of Skyferry about this provider), and `results`, each with `name`, `claim`,
+    `outcome` (passed, failed, skipped), `detail` and `seconds`. Exit code 1 means that a claim is false there.
     """
     settings = resources.load_settings(config, None)
-    wanted = places.named(url, settings, folder=True)
+    wanted = object_urls.locate_object(url, settings, folder=True)
     scratch = f"{wanted.key}{'' if wanted.folder else '/'}skyferry-conformance-{secrets.token_hex(4)}/"
-    told: Callable[[Result], None] = (lambda result: None) if json else _tell
-    traits, results = asyncio.run(_run(wanted, settings, scratch, objects, told))
+    report: Callable[[Result], None] = (lambda result: None) if json else _print_result
+    traits, results = asyncio.run(_run(wanted, settings, scratch, objects, report))
     failed = sum(result.outcome == "failed" for result in results)
     if json:
         shown = [asdict(result) for result in results]
-        output.emit({"url": url.partition("?")[0], "prefix": scratch, "traits": _plain(traits), "results": shown})
+        output.print_json(
+            {"url": url.partition("?")[0], "prefix": scratch, "traits": _format_traits(traits), "results": shown}
+        )
     else:
         passed = sum(result.outcome == "passed" for result in results)
-        output.lines("", *(f"{name:<20} {_words(value)}" for name, value in _plain(traits).items()))
-        output.lines("", f"{passed} true, {failed} not, {len(results) - passed - failed} do not apply")
+        output.print_lines(
+            "", *(f"{name:<20} {_format_value(value)}" for name, value in _format_traits(traits).items())
+        )
+        output.print_lines("", f"{passed} true, {failed} false, {len(results) - passed - failed} not applicable")
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
 
 async def _run(
-    wanted: Named, settings: Settings, scratch: str, objects: int, told: Callable[[Result], None]
+    wanted: ObjectLocation, settings: Settings, scratch: str, objects: int, report: Callable[[Result], None]
 ) -> tuple[Traits, list[Result]]:
     from skyferry.testing.store_cases import Place, run
     from skyferry.testing.store_cases.keys import AWKWARD, awkward
     from skyferry.wiring import Opener
 
     stores = {"store": wanted.store, "other": wanted.store}
-    if (absent := _absent(wanted.store)) is not None:
+    if (absent := _name_missing_bucket(wanted.store)) is not None:
         stores["nowhere"] = absent
     opener = Opener(settings.model_copy(update={"stores": stores, "routes": ()}))
-    store = places.opened(wanted, opener)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)  # so it cleans up
+    store = object_urls.open_location(wanted, opener)
+    treat_sigterm_as_interrupt()
     results: list[Result] = []
     nowhere = opener.store("nowhere") if absent else None
     opened = [store, *([nowhere] if nowhere else [])]
-    refused: dict[str, str] = {}
+    rejected: dict[str, str] = {}
 
     async def place(case: str) -> Place:
         prefix = f"{scratch}{case.removeprefix('test_')[:24]}/"
-        opened.append(other := opener.store("other"))  # a case may close it
-        keys = refused | await _refused(
+        opened.append(other := opener.store("other"))  # a case may close this one
+        keys = rejected | await _find_rejected_keys(
             store, prefix, awkward(Place(store, prefix))[-2:]
-        )  # as long as they can be here
-        return Place(store, prefix, other, nowhere, _carried(store), cannot_hold=keys, page=objects)
+        )  # the longest possible keys
+        return Place(store, prefix, other, nowhere, _choose_attributes(store), cannot_hold=keys, page=objects)
 
     try:
-        refused |= await _refused(store, scratch, AWKWARD)
+        rejected |= await _find_rejected_keys(store, scratch, AWKWARD)
         async for result in run(place):
             results.append(result)
-            told(result)
+            report(result)
     finally:
-        for each in opened:  # first, as a write that was cancelled may be under way in a thread
+        for each in opened:  # before the deletion: a cancelled write may still run in a thread
             await each.close()
-        cleaner = places.opened(wanted, opener)
+        cleaner = object_urls.open_location(wanted, opener)
         try:
             await _clean(cleaner, scratch)
         finally:
@@ -108,23 +112,23 @@ async def _run(
     return store.traits, results
 
 
-async def _refused(store: ObjectStore, scratch: str, keys: Sequence[str]) -> dict[str, str]:
-    """Those that it refuses, and why: which is allowed, as long as it does so before any effect."""
+async def _find_rejected_keys(store: ObjectStore, scratch: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return the keys that the store rejects, with the reasons. It may reject keys, but only before any effect."""
     from skyferry.errors import InvalidKey, StoreError
 
-    refused = {}
+    rejected = {}
     for key in keys:
         try:
             await store.head(scratch + key)
         except InvalidKey as error:
-            refused[key] = error.message
-        except StoreError:  # the cases tell
+            rejected[key] = error.message
+        except StoreError:  # reported by the cases
             continue
-    return refused
+    return rejected
 
 
 async def _clean(store: ObjectStore, scratch: str) -> None:
-    """Remove what the cases have left, and close the store."""
+    """Delete everything that the cases have written, and close the store."""
     if store.traits.listed_uploads:
         for upload in [upload async for upload in store.uploads(scratch)]:
             await store.abort_upload(upload)
@@ -141,8 +145,8 @@ async def _clean(store: ObjectStore, scratch: str) -> None:
     await store.close()
 
 
-def _absent(store: StoreSettings) -> StoreSettings | None:
-    """A bucket that does not exist beside this one, at a cloud."""
+def _name_missing_bucket(store: StoreSettings) -> StoreSettings | None:
+    """Return a bucket of the same cloud that does not exist; None for a folder."""
     from skyferry.config.urls import StoreUrl
 
     if not StoreUrl.parse(store.url).at_a_cloud:
@@ -151,23 +155,23 @@ def _absent(store: StoreSettings) -> StoreSettings | None:
     return store.model_copy(update={"url": f"{name.rstrip('/')}-{secrets.token_hex(6)}{mark}{query}"})
 
 
-def _carried(store: ObjectStore) -> Attributes:
+def _choose_attributes(store: ObjectStore) -> Attributes:
     from skyferry.testing.store_cases.place import EVERYTHING
 
     return replace(EVERYTHING, tags={}) if any("tags" in lost for lost in store.traits.lossy) else EVERYTHING
 
 
-def _plain(traits: Traits) -> dict[str, Any]:
+def _format_traits(traits: Traits) -> dict[str, Any]:
     return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(traits).items()}
 
 
-def _words(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return (", ".join(value) or "none") if isinstance(value, list | tuple) else str(value)
 
 
-def _tell(result: Result) -> None:
+def _print_result(result: Result) -> None:
     mark = {"passed": "✓", "failed": "✗", "skipped": "–"}[result.outcome]
     detail = f"\n    {result.detail}" if result.detail else ""
-    output.lines(f"{mark} {result.subject}\n    {result.claim}{detail}")
+    output.print_lines(f"{mark} {result.subject}\n    {result.claim}{detail}")

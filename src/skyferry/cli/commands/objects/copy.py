@@ -1,27 +1,28 @@
-"""`skyferry copy`: one object, or all below a prefix, from one store to another, now."""
+"""`skyferry copy`: copy one object, or all objects with a prefix, from one store to another."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skyferry.cli import resources
-from skyferry.cli.arguments import object_urls as places
-from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, not_both, renamed_flag, span_of
+from skyferry.cli.arguments import object_urls
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, not_both, parse_span, renamed_flag
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
+from skyferry.cli.signals import handle_signals
 from skyferry.errors import ConfigError, InvalidKey, NotFound
 
 if TYPE_CHECKING:
-    from skyferry.cli.arguments.object_urls import Named
-    from skyferry.cli.render.copy_progress import Tally
+    from skyferry.cli.arguments.object_urls import ObjectLocation
+    from skyferry.cli.render.copy_progress import CopyProgress
     from skyferry.config.settings import Settings
     from skyferry.discovery.listing import Ends, ListingSource
     from skyferry.engine.service import Service
@@ -38,65 +39,68 @@ def copy(
         ),
     ],
     destination: Annotated[
-        str, typer.Argument(metavar="DST", help="Where to, likewise; what ends with / is a prefix or a folder.")
+        str,
+        typer.Argument(metavar="DST", help="The destination, in the same forms; a final / marks a prefix or folder."),
     ],
     ignore_ledger: Annotated[
-        bool, typer.Option("--ignore-ledger", help="Ignore what earlier runs remember, and look at every object.")
+        bool, typer.Option("--ignore-ledger", help="Ignore the ledger of earlier runs, and check every object.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", hidden=True, callback=renamed_flag)] = False,
     storage_class: Annotated[
-        str, typer.Option("--storage-class", metavar="NAME", help="Of what is written; keep = the source's.")
+        str,
+        typer.Option(
+            "--storage-class", metavar="NAME", help="The storage class of the copies; keep = that of the source."
+        ),
     ] = "",
     retry_for: Annotated[
         str,
         typer.Option(
             "--retry-for",
             metavar="DURATION",
-            help="How long a store may be down while it is looked at or listed, as in 30s.",
+            help="How long to retry while a store is unavailable during listings, as in 30s.",
         ),
     ] = "5m",
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Copy one object, or all below a prefix, verified, between any two of S3, Cloud Storage, Azure and folders.
+    """Copy one object, or all objects with a prefix, verified, between S3, Cloud Storage, Azure and folders.
 
-    The engine is that of `run`, and so are its guarantees: every byte is proven at both ends, no version of an object replaces a
-    newer one of it, a large object goes on where an interrupted run has stopped. What is at the destination from elsewhere is
-    replaced, however new. What was copied is remembered
-    in the workspace: a second run skips what has not changed and is still there, by name and size. Exit code 0 says that
-    everything listed has arrived, 3 that something has not.
+    The guarantees are those of `run`: the bytes are verified at both ends, an older version never replaces a newer one, and
+    an interrupted large object resumes. Objects of other origin at the destination are replaced, whatever their age. The
+    workspace remembers the copies: a second run skips objects that have not changed and are still at the destination, by
+    name and size. Exit code 0 means that every listed object has arrived, 3 that some have not.
 
-    A store that is down or throttles is waited for, and standard error says so. A listing waits for --retry-for at most; then the
-    exit code is 4. What is listed already waits until the store answers. Ctrl-C ends it. What waiting cannot mend (a bucket that
-    does not exist, a denial, credentials that are refused) ends it at once.
+    While a store is unavailable or throttles, the command retries, and standard error reports it. A listing is retried for
+    --retry-for; then the exit code is 4. Listed objects wait until the store responds; Ctrl-C ends the command. Permanent
+    errors (a missing bucket, denied access, rejected credentials) end it at once.
 
-    In a URL, what is special is percent-encoded (%3F for ?), and options follow the key:
-    s3://BUCKET/KEY?endpoint=…&identity=static. A bucket that is in the configuration is reached as it says there. A path, and
-    what follows file://, is relative to the current folder.
+    In a URL, special characters are percent-encoded (%3F for ?), and options follow the key:
+    s3://BUCKET/KEY?endpoint=…&identity=static. A configured bucket is accessed with its configured settings. Paths, also
+    after file://, are relative to the current folder.
 
-    Symbolic links, FIFOs, sockets and devices in a folder are no objects: they are counted and skipped.
+    Symbolic links, FIFOs, sockets and devices in a folder are not objects: they are counted and skipped.
 
-    JSON: `source`, `destination`, `complete`, `objects` (number `listed`, `copied`, `present` already, `gone` meanwhile,
-    `failed`, and `special`: links, FIFOs, sockets and devices), `bytes` (`listed`, `copied`), `retries`, `seconds`, `lossy`
-    (what the destination cannot carry), and the first
-    `failures`, each with `key`, `error`, `message` and `hint`.
+    JSON: `source`, `destination`, `complete`, `objects` (counts: `listed`, `copied`, `present` at the destination before,
+    `gone` from the source meanwhile, `failed`, and `special`: links, FIFOs, sockets and devices), `bytes` (`listed`,
+    `copied`), `retries`, `seconds`, `lossy` (metadata that the destination cannot store), and the first `failures`, each with
+    `key`, `error`, `message` and `hint`.
     """
     not_both("--again", again, ignore_ledger)
-    patience = span_of(retry_for)
+    patience = parse_span(retry_for)
     settings = resources.load_settings(config, workspace)
     try:
-        origin = places.named(source, settings)
-        target = places.named(destination, settings, folder=origin.folder)
+        origin = object_urls.locate_object(source, settings)
+        target = object_urls.locate_object(destination, settings, folder=origin.folder)
     except InvalidKey as error:
         raise ConfigError(str(error)) from error
-    _prepare(origin, target)
+    _check_ends(origin, target)
     raise typer.Exit(
         asyncio.run(
             _copy(
                 origin,
                 target,
-                _settings(origin, target, settings, storage_class, ignore_ledger or again),
+                _build_settings(origin, target, settings, storage_class, ignore_ledger or again),
                 patience,
                 json,
             )
@@ -104,19 +108,23 @@ def copy(
     )
 
 
-def _prepare(source: Named, destination: Named) -> None:
+def _check_ends(source: ObjectLocation, destination: ObjectLocation) -> None:
     if source.path is not None and not source.path.is_dir():
-        raise NotFound("there is no such file or folder", where=source.text)
+        raise NotFound("the file or folder does not exist", where=source.text, hint="correct the path")
     if source.identity == destination.identity and source.key == destination.key:
-        raise ConfigError("source and destination are the same", where=source.text)
+        raise ConfigError("source and destination are the same", where=source.text, hint="choose another destination")
     if destination.path is not None:
         if source.path is not None and source.folder and destination.path.is_relative_to(source.path):
-            raise ConfigError("the destination lies within the source", where=destination.text)
+            raise ConfigError(
+                "the destination is inside the source", where=destination.text, hint="choose another destination"
+            )
         destination.path.mkdir(parents=True, exist_ok=True)
 
 
-def _settings(source: Named, destination: Named, given: Settings, storage_class: str, ignore_ledger: bool) -> Settings:
-    """One route, a queue in memory, and a ledger for this pair of stores."""
+def _build_settings(
+    source: ObjectLocation, destination: ObjectLocation, given: Settings, storage_class: str, ignore_ledger: bool
+) -> Settings:
+    """Return settings with one route, a queue in memory, and a ledger for this pair of stores."""
     from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
     from skyferry.wiring import copy_ledgers
 
@@ -140,32 +148,38 @@ def _settings(source: Named, destination: Named, given: Settings, storage_class:
     )
 
 
-def _ends(source: Named, destination: Named) -> Ends:
+def _build_ends(source: ObjectLocation, destination: ObjectLocation) -> Ends:
     from skyferry.discovery.listing import Ends
 
     return Ends(source.ref, destination.ref, one_store=source.identity == destination.identity)
 
 
-async def _copy(source: Named, destination: Named, settings: Settings, patience: float, json: bool) -> ExitCode:
-    from skyferry.cli.render.copy_progress import Tally, bar
+async def _copy(
+    source: ObjectLocation, destination: ObjectLocation, settings: Settings, patience: float, json: bool
+) -> ExitCode:
+    from skyferry.cli.render.copy_progress import CopyProgress, show_progress
 
-    tally = Tally()
+    progress = CopyProgress()
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(_service(settings, _ends(source, destination), tally, patience))
-        interrupted = stack.enter_context(_interruptible(service))
-        await stack.enter_async_context(bar(tally, sys.stderr.isatty() and not json))
+        service = await stack.enter_async_context(
+            _build_service(settings, _build_ends(source, destination), progress, patience)
+        )
+        interrupted = stack.enter_context(handle_signals((signal.SIGINT, signal.SIGTERM), partial(_drain, service)))
+        await stack.enter_async_context(show_progress(progress, sys.stderr.isatty() and not json))
         await service.run(until_idle=True)
     if json:
-        output.emit(tally.document(source.text, destination.text))
+        output.print_json(progress.to_document(source.text, destination.text))
     else:
-        tally.tell()
+        progress.print_summary()
     if interrupted:
-        print("interrupted: the same command goes on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if tally.complete else ExitCode.DEAD_LETTERS
+    return ExitCode.OK if progress.complete else ExitCode.DEAD_LETTERS
 
 
-def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> AbstractAsyncContextManager[Service]:
+def _build_service(
+    settings: Settings, ends: Ends, progress: CopyProgress, patience: float
+) -> AbstractAsyncContextManager[Service]:
     from skyferry.discovery.listing import CopyPorts, ListingSource
     from skyferry.events.native import encode_event
     from skyferry.wiring import build_service, copy_ledgers, wait_out_outages
@@ -182,33 +196,14 @@ def _service(settings: Settings, ends: Ends, tally: Tally, patience: float) -> A
             clock=parts.context.clock,
             encode=encode_event,
             doubt=kept.doubt if kept else lambda key: None,
-            refuse=tally.refused,
+            refuse=progress.count_rejected,
         )
-        return [ListingSource(ends, ports, tally.found)]
+        return [ListingSource(ends, ports, progress.found)]
 
-    return build_service(settings, tally, find=find, ledger=kept)
+    return build_service(settings, progress, find=find, ledger=kept)
 
 
-@contextmanager
-def _interruptible(service: Service) -> Iterator[list[int]]:
-    """While inside: the first signal ends it when what is in flight is done, the second at once. What came is in the list."""
-    came: list[int] = []
-
-    def stop(number: int) -> None:
-        if came:
-            os._exit(ExitCode.INTERRUPTED)
-        came.append(number)
-        print(
-            "ending: what has begun is finished first; the same signal again ends at once", file=sys.stderr, flush=True
-        )
-        service.drain()
-
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield came
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+def _drain(service: Service) -> None:
+    text = "ending: transfers in flight are completed first; the same signal again ends at once"
+    print(text, file=sys.stderr, flush=True)
+    service.drain()

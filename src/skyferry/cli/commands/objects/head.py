@@ -1,4 +1,4 @@
-"""`skyferry head`: what a store says about one object."""
+"""`skyferry head`: show the metadata of one object."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skyferry.cli import resources
-from skyferry.cli.arguments import object_urls as places
+from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.render import output
 from skyferry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from skyferry.cli.arguments.object_urls import Named
+    from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.config.settings import Settings
     from skyferry.model import ObjectMeta
 
@@ -33,22 +33,22 @@ def head(
     `storage_class`, `metadata`, `tags`).
     """
     settings = resources.load_settings(config, None)
-    wanted = places.named(url, settings)
+    wanted = object_urls.locate_object(url, settings)
     if wanted.folder:
-        raise ConfigError("names no object", where=url, hint="skyferry ls lists what is below")
-    meta = asyncio.run(_head(wanted, settings))
-    known = _shown(meta)
+        raise ConfigError("the URL names no object", where=url, hint="use `skyferry ls` to list a prefix")
+    meta = asyncio.run(_get_metadata(wanted, settings))
+    known = _format_metadata(meta)
     if json:
-        output.emit(known)
+        output.print_json(known)
     else:
-        output.lines(*_rows(known))
+        output.print_lines(*_format_rows(known))
 
 
-async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
+async def _get_metadata(wanted: ObjectLocation, settings: Settings) -> ObjectMeta:
     from skyferry.wiring import Opener
 
-    opener = Opener(places.only(wanted, settings))
-    store = places.guarded(wanted, opener)
+    opener = Opener(object_urls.restrict_settings(wanted, settings))
+    store = object_urls.open_protected(wanted, opener)
     try:
         return await store.head(wanted.key)
     finally:
@@ -56,22 +56,22 @@ async def _head(wanted: Named, settings: Settings) -> ObjectMeta:
         await opener.close()
 
 
-def _rows(known: Mapping[str, object], kind: str = "") -> Iterator[str]:
+def _format_rows(known: Mapping[str, object], kind: str = "") -> Iterator[str]:
     for name, value in known.items():
         if isinstance(value, dict):
-            yield from _rows(value, f"{name} " if name in ("metadata", "tags") else "")
+            yield from _format_rows(value, f"{name} " if name in ("metadata", "tags") else "")
         elif value not in (None, ""):
             yield f"{kind + name:<28} {value}"
 
 
-def _shown(meta: ObjectMeta) -> dict[str, object]:
+def _format_metadata(meta: ObjectMeta) -> dict[str, object]:
     checksums = {name: value for name, value in asdict(meta.checksums).items() if value}
     carried = meta.attributes
     return {
         "key": meta.key,
         "size": meta.size,
         "version": meta.version,
-        "modified": output.timestamp(meta.modified),
+        "modified": output.format_timestamp(meta.modified),
         "position": str(meta.position) if meta.position else None,
         "checksums": checksums,
         "attributes": {

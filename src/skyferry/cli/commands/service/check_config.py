@@ -1,4 +1,4 @@
-"""`skyferry check-config`: every fault at once, with its line and a hint."""
+"""`skyferry check-config`: check the configuration."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from skyferry.cli.render import output
 
 
 def check_config(config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
-    """Say everything that is wrong with the configuration, or what it does; touches nothing else.
+    """Report every fault of the configuration with its line, or else its routes. Accesses no store, queue or ledger.
 
-    JSON: `ok`, and `faults` and `warnings`, each with `where`, `message`, `hint` and `line` (null if the file does not say it).
+    JSON: `ok`, and `faults` and `warnings`, each with `where`, `message`, `hint` and `line` (null if it is not in the file).
     """
     from skyferry.config.load import check
 
     checked = check(config, os.environ, workspace)
     ok = not checked.faults
     if json:
-        output.emit({"ok": ok, "faults": checked.faults, "warnings": checked.warnings})
+        output.print_json({"ok": ok, "faults": checked.faults, "warnings": checked.warnings})
     else:
-        output.lines(*(f"fault: {fault}" for fault in checked.faults), *(f"warning: {w}" for w in checked.warnings))
+        output.print_lines(
+            *(f"fault: {fault}" for fault in checked.faults), *(f"warning: {w}" for w in checked.warnings)
+        )
         if ok:
             routes = checked.settings.routes
-            output.lines(f"no faults; {output.count(len(routes), 'route')}:")
-            output.lines(*(f"  {r.name}: {r.source} → {r.destination}, deletes: {r.deletes}" for r in routes))
+            output.print_lines(f"no faults; {output.format_count(len(routes), 'route')}:")
+            output.print_lines(*(f"  {r.name}: {r.source} → {r.destination}, deletes: {r.deletes}" for r in routes))
     if not ok:
         raise typer.Exit(ExitCode.USAGE)

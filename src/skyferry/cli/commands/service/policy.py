@@ -1,4 +1,4 @@
-"""`skyferry policy`: what the clouds are to allow."""
+"""`skyferry policy`: print the permissions that the clouds must grant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Cloud(StrEnum):
-    """Whose policies."""
+    """The clouds with policies."""
 
     AWS = "aws"
     GOOGLE = "google"
@@ -26,42 +26,42 @@ class Cloud(StrEnum):
 
 
 def policy(
-    cloud: Annotated[Cloud | None, typer.Option("--cloud", help="Only of this cloud.")] = None,
+    cloud: Annotated[Cloud | None, typer.Option("--cloud", help="Only this cloud.")] = None,
     submit: Annotated[
         bool,
         typer.Option(
             "--submit",
-            help="Also what `skyferry submit` and the HTTP API do: put events into the first queue; and `redrive --from-queue`, of "
-            "dead letters that the ledger does not know: into the queue that they came from.",
+            help="Also for sending: `skyferry submit` and the HTTP API send to the first queue, `redrive --from-queue` to "
+            "the queue of a dead letter that the ledger does not know.",
         ),
     ] = False,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Also the canaries that `skyferry doctor` writes at destinations.")
+        bool, typer.Option("--doctor", help="Also for the canaries that `skyferry doctor` writes to destinations.")
     ] = False,
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Print the least that each identity must be allowed for exactly these routes: what `run`, `copy` and `gc` do. Asks nobody.
+    """Print the least permissions that each identity needs for these routes: those of `run`, `copy` and `gc`. Works offline.
 
-    What is printed is a shell script of the clouds' own commands, once its words in capitals are replaced.
+    The output is a shell script with the commands of the clouds. Replace its placeholders in capitals before you run it.
 
-    An event that itself names its destination key may lead outside of the prefixes that the routes give.
+    An event that names its own destination key may write outside the prefixes of the routes.
 
-    JSON: `policies`, each with `cloud`, `identity` (in words), `users` (the stores and queues), `documents` (by what each is, in
-    the cloud's own form), `commands` (that put them into effect), `placeholders` (what words in capitals stand for) and `notes`.
+    JSON: `policies`, each with `cloud`, `identity` (a description), `users` (the stores and queues), `documents` (by kind, in
+    the format of the cloud), `commands` (that apply them), `placeholders` (with their meaning) and `notes`.
     """
     settings = resources.load_settings(config, workspace)
-    found = _policies(settings, cloud, submit=submit, doctor=doctor)
+    found = _build_policies(settings, cloud, submit=submit, doctor=doctor)
     if json:
-        output.emit({"policies": [each.contract() for each in found]})
+        output.print_json({"policies": [each.contract() for each in found]})
     elif found:
-        output.lines(*(line for each in found for line in _shown(each)))
+        output.print_lines(*(line for each in found for line in _format_policy(each)))
     else:
-        output.lines("nothing: no route and no queue needs a permission" + (f" of {cloud}" if cloud else ""))
+        output.print_lines("no route and no queue needs a permission" + (f" of {cloud}" if cloud else ""))
 
 
-def _policies(settings: Settings, cloud: Cloud | None, *, submit: bool, doctor: bool) -> list[Policy]:
+def _build_policies(settings: Settings, cloud: Cloud | None, *, submit: bool, doctor: bool) -> list[Policy]:
     from skyferry.policy import aws, azure, google
     from skyferry.policy.needs import required_access
 
@@ -70,23 +70,23 @@ def _policies(settings: Settings, cloud: Cloud | None, *, submit: bool, doctor: 
     return [each for name, make in makers.items() if cloud in (None, name) for each in make(needed)]
 
 
-def _shown(policy: Policy) -> Iterator[str]:
-    """For people."""
+def _format_policy(policy: Policy) -> Iterator[str]:
+    """Yield the lines of the shell script."""
     from skyferry.policy.document import format_document
 
-    yield from _comment(f"{policy.cloud}: {policy.identity}", f"for {', '.join(policy.users)}")
+    yield from _format_comments(f"{policy.cloud}: {policy.identity}", f"for {', '.join(policy.users)}")
     for name, document in policy.documents.items():
         if name not in policy.told:
             yield ""
-            yield from _comment(name, *format_document(document).split("\n"))
+            yield from _format_comments(name, *format_document(document).split("\n"))
     if policy.commands:
         yield ""
     yield from policy.commands
     yield ""
-    yield from _comment(*(f"{word}: {meaning}" for word, meaning in policy.placeholders.items()), *policy.notes)
+    yield from _format_comments(*(f"{word}: {meaning}" for word, meaning in policy.placeholders.items()), *policy.notes)
     yield ""
 
 
-def _comment(*texts: str) -> Iterator[str]:
-    """Comments of a shell: none of a text's lines gets out of it."""
-    return (f"# {output.safe(text)}" for text in texts)
+def _format_comments(*texts: str) -> Iterator[str]:
+    """Yield the texts as comments of a shell, with control characters escaped so that no line leaves the comment."""
+    return (f"# {output.escape_control(text)}" for text in texts)

@@ -1,4 +1,4 @@
-"""`skyferry schema`: what an event looks like."""
+"""`skyferry schema`: print the JSON Schema of events."""
 
 from __future__ import annotations
 

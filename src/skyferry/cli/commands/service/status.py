@@ -1,4 +1,4 @@
-"""`skyferry status`: how much is done, waiting and given up, and whether a service works on it."""
+"""`skyferry status`: show the status of the work and of the service."""
 
 from __future__ import annotations
 
@@ -18,106 +18,106 @@ from skyferry.status import describe_unrouted
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
 
-PATIENCE = 1.0  # seconds for a service that may not be there
+PATIENCE = 1.0  # seconds to wait for a service that may not run
 
 
 def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
-    """Show how the work stands, from the ledger and the queues; and the service, if one answers at server.listen.
+    """Show the status of the work, from the ledger and the queues, and of the service, if it responds at `server.listen`.
 
-    With --url only the service is asked, and exit code 4 says that it does not answer.
+    With --url, ask only the service; exit code 4 means that it does not respond.
 
-    JSON: `transfers` (number by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `queues` and `oldest`, as in
-    the answer of `GET /v1/status`; `unknown`, the reason for each queue that cannot be asked; and that answer itself as
-    `service`, null if none answers.
+    JSON: `transfers` (count by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `queues` and `oldest`, as in
+    `GET /v1/status`; `unknown`, the reason for each queue that cannot be reached; and the response of the service as
+    `service`, null if it does not respond.
     """
     settings = resources.load_settings(config, workspace)
     if url:
-        service = client.get(url, "/v1/status", settings.server, workspace=settings.workspace)
+        service = client.get_json(url, "/v1/status", settings.server, workspace=settings.workspace)
         names = ("transfers", "dead_letters", "unrouted", "held_deletes", "queues", "oldest")
         document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service}
     else:
-        document = {**asyncio.run(_look(settings)), "service": _service(settings)}
+        document = {**asyncio.run(_read_status(settings)), "service": _ask_service(settings)}
     if json:
-        output.emit(document)
+        output.print_json(document)
     else:
-        _show(document)
+        _print_status(document)
 
 
-async def _look(settings: Settings) -> dict[str, Any]:
+async def _read_status(settings: Settings) -> dict[str, Any]:
     from skyferry.server.models import DepthView
 
-    async with resources.opened_ledger(settings) as ledger:
+    async with resources.open_ledger(settings) as ledger:
         counts = await ledger.count_transfers()
         letters = sum(count for _, _, count in await ledger.count_dead_letters())
         buckets, held = dict(await ledger.count_unrouted()), sum_by_store(await ledger.count_held_deletes())
         now, first = SystemClock().time(), await ledger.find_oldest_unsettled()
     oldest = {route.name: max(0.0, now - first.pop(route.name, now)) for route in settings.routes}
-    oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are not configured any more
+    oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are no longer configured
     queues, unknown = {}, {}
     for each in settings.queues:
         try:
-            async with resources.opened_queue(settings, each.name) as queue:
+            async with resources.open_queue(settings, each.name) as queue:
                 queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
         except QueueError as error:
             unknown[each.name] = str(error)
-    told = {"transfers": counts, "dead_letters": letters, "unrouted": buckets, "held_deletes": held}
-    return {**told, "queues": queues, "oldest": oldest, "unknown": unknown}
+    found = {"transfers": counts, "dead_letters": letters, "unrouted": buckets, "held_deletes": held}
+    return {**found, "queues": queues, "oldest": oldest, "unknown": unknown}
 
 
-def _service(settings: Settings) -> Mapping[str, Any] | None:
+def _ask_service(settings: Settings) -> Mapping[str, Any] | None:
     try:
-        answer = client.get(
+        answer = client.get_json(
             f"http://{settings.server.listen}", "/v1/status", settings.server, PATIENCE, settings.workspace
         )
     except SkyferryError:
-        return None  # none, or not ours: both are an answer to the question
+        return None  # no service, or another program: the service does not run here
     return answer if isinstance(answer, dict) else None
 
 
-def _show(document: Mapping[str, Any]) -> None:
+def _print_status(document: Mapping[str, Any]) -> None:
     service = document["service"]
-    output.lines(f"service    {_living(service)}" if service else "service    none answers")
+    output.print_lines(f"service    {_describe_service(service)}" if service else "service    does not respond")
     for check in service.get("checks", ()) if service else ():
         if check["state"] != "ok":
-            output.lines(f"{check['state']:<11}{_part(check)}: {check['message']}")
+            output.print_lines(f"{check['state']:<11}{_describe_part(check)}: {check['message']}")
     transfers = ", ".join(f"{number:,} {state}" for state, number in document["transfers"].items() if number)
-    output.lines(f"transfers  {transfers or 'none yet'}")
+    output.print_lines(f"transfers  {transfers or 'none yet'}")
     for route, age in (document["oldest"] or {}).items():
         if age > 0:
-            output.lines(f"behind     {route}: the oldest event that is not settled is {output.span(age)} old")
+            output.print_lines(f"behind     {route}: the oldest unsettled event is {output.format_duration(age)} old")
     receives = service.get("receives", {}) if service else {}
     for name, depth in document["queues"].items():
-        ago = f"; the last receive {output.span(receives[name])} ago" if name in receives else ""
-        output.lines(f"queue      {name}: {_full(depth)}{ago}")
+        ago = f"; the last receive {output.format_duration(receives[name])} ago" if name in receives else ""
+        output.print_lines(f"queue      {name}: {_describe_depth(depth)}{ago}")
     for name, why in document["unknown"].items():
-        output.lines(f"queue      {name}: cannot be asked: {why}")
+        output.print_lines(f"queue      {name}: unreachable: {why}")
     letters = document["dead_letters"]
     if letters is None:
-        output.lines("given up   not known: the ledger does not answer")
+        output.print_lines("dead       unknown: the ledger does not respond")
     else:
         hint = ": skyferry dead-letters list" if letters else ""
-        output.lines(f"given up   {output.count(letters, 'dead letter')}{hint}")
-    output.lines(
+        output.print_lines(f"dead       {output.format_count(letters, 'dead letter')}{hint}")
+    output.print_lines(
         *(f"unrouted   {describe_unrouted(bucket, count)}" for bucket, count in (document["unrouted"] or {}).items())
     )
     for store, count in (document["held_deletes"] or {}).items():
-        output.lines(f"held       {output.count(count, 'delete')} of {store}: skyferry deletes list")
+        output.print_lines(f"held       {output.format_count(count, 'delete')} of {store}: skyferry deletes list")
 
 
-def _part(check: Mapping[str, Any]) -> str:
+def _describe_part(check: Mapping[str, Any]) -> str:
     return str(check["part"] if check["part"] == check["name"] else f"{check['part']} {check['name']}")
 
 
-def _full(depth: Mapping[str, Any]) -> str:
-    """How full a queue is, as far as its provider tells."""
-    words = {"ready": "ready", "leased": "in hand", "delayed": "delayed"}
-    told = [f"{depth[name]:,} {word}" for name, word in words.items() if depth[name] is not None]
-    told += [f"the oldest for {output.span(depth['oldest_age'])}"] if depth["oldest_age"] > 0 else []
-    return ", ".join(told) or "the provider does not tell how many messages wait"
+def _describe_depth(depth: Mapping[str, Any]) -> str:
+    """Describe the depth of a queue, as far as its provider reports it."""
+    words = {"ready": "ready", "leased": "in flight", "delayed": "delayed"}
+    parts = [f"{depth[name]:,} {word}" for name, word in words.items() if depth[name] is not None]
+    parts += [f"the oldest for {output.format_duration(depth['oldest_age'])}"] if depth["oldest_age"] > 0 else []
+    return ", ".join(parts) or "the provider does not report the number of messages"
 
 
-def _living(service: Mapping[str, Any]) -> str:
+def _describe_service(service: Mapping[str, Any]) -> str:
     opened = [f"{store} {state}" for store, state in service.get("breakers", {}).items() if state != "closed"]
-    since = output.when(datetime.fromisoformat(service["started_at"]).timestamp())
+    since = output.format_time(datetime.fromisoformat(service["started_at"]).timestamp())
     text = f"{service['state']} since {since}, {service['in_flight']:,} in flight"
     return text + (f", breakers: {', '.join(opened)}" if opened else "")

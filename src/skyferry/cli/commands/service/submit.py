@@ -1,4 +1,4 @@
-"""`skyferry submit`: events from the command line, a file or a pipe, into the queue."""
+"""`skyferry submit`: put events from the command line, a file or a pipe into the queue."""
 
 from __future__ import annotations
 
@@ -25,56 +25,60 @@ if TYPE_CHECKING:
 
 QUEUED, POSTED = 1000, 500  # events sent at once, at most: into a queue, to a service
 SIZE = 2**18  # bytes sent at once, about
-SCHEMES = {"s3": "aws_s3", "gs": "gcp_gcs", "az": "azure_blob"}  # short for providers; the rest are called as in events
+SCHEMES = {
+    "s3": "aws_s3",
+    "gs": "gcp_gcs",
+    "az": "azure_blob",
+}  # short names of providers; the other names are those in events
 
 
 def submit(
     objects: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PROVIDER://BUCKET/KEY", help="Look at these, e.g. file://source/a.txt."),
+        typer.Argument(metavar="PROVIDER://BUCKET/KEY", help="Objects, such as file://source/a.txt."),
     ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file", metavar="FILE", help="Events as JSON: one, an array, or one a line; - is standard input."
+            "--file", metavar="FILE", help="Events as JSON: an object, an array, or one per line; - is standard input."
         ),
     ] = None,
     destination: Annotated[
-        str, typer.Option(metavar="PROVIDER://BUCKET/KEY", help="Where to, instead of where the routes say.")
+        str, typer.Option(metavar="PROVIDER://BUCKET/KEY", help="The destination, instead of that of the routes.")
     ] = "",
-    deleted: Annotated[bool, typer.Option("--deleted", help="They were deleted, not created.")] = False,
+    deleted: Annotated[bool, typer.Option("--deleted", help="The objects were deleted, not created.")] = False,
     priority: Annotated[
-        Priority | None, typer.Option(metavar="|".join(Priority), help="The route's by default.")
+        Priority | None, typer.Option(metavar="|".join(Priority), help="By default that of the route.")
     ] = None,
     max_retries: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=10, help="Attempts after the first.")
+        int | None, typer.Option(metavar="N", min=0, max=10, help="The maximum number of retries.")
     ] = None,
     url: Url = "",
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Put events into the queue, durably; a service handles them, now or when it starts.
+    """Put events into the queue, durably. A service processes them, now or when it starts.
 
-    The same event may be submitted again: what is done stays done. All events are looked at before the first is taken: if one is
-    not valid, none is taken, and its line is named. From then on they are taken in batches; should the queue fail between two,
-    the error says how many were taken. Any number of events needs the same memory; more than 4 MiB of them go through a temporary
-    file.
+    An event may be submitted again; it is not copied twice. All events are checked first: if one is invalid, none is
+    submitted, and the error names its line. Then they are submitted in batches; if the queue fails between two batches, the
+    error reports how many were submitted. Memory does not grow with the number of events; more than 4 MiB are buffered in a
+    temporary file.
 
-    JSON: as `POST /v1/events` answers; of a failure, what was taken before it.
+    JSON: as in `POST /v1/events`; after a failure, the events submitted before it.
     """
     if (objects is None) == (file is None):
-        raise typer.BadParameter("give objects or --file, one of the two")
+        raise typer.BadParameter("give either objects or --file")
     from skyferry.cli.arguments.event_bodies import Spool
 
-    events = [_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
+    events = [_build_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
     settings = resources.load_settings(config, workspace)
     with closing(Spool()) as spool:
-        _look_at(_bodies(file) if file else _encoded(events), settings, spool, remote=bool(url))
+        _check_events(_read_bodies(file) if file else _encode_events(events), settings, spool, remote=bool(url))
         _send(settings, spool, url, _Printer(json))
 
 
-def _event(
+def _build_event(
     text: str, destination: str, deleted: bool, priority: Priority | None, max_retries: int | None
 ) -> ObjectEvent:
     import time
@@ -87,15 +91,15 @@ def _event(
         event_id=event_id,
         correlation_id=event_id,
         change=Change.DELETED if deleted else Change.CREATED,
-        source=_ref(text),
-        destination=_ref(destination) if destination else None,
+        source=_parse_object(text),
+        destination=_parse_object(destination) if destination else None,
         occurred_at=time.time(),
         priority=priority,
         max_retries=max_retries,
     )
 
 
-def _ref(text: str) -> ObjectRef:
+def _parse_object(text: str) -> ObjectRef:
     from skyferry.model import ObjectRef, Provider
 
     scheme, _, rest = text.partition("://")
@@ -107,25 +111,25 @@ def _ref(text: str) -> ObjectRef:
     return ObjectRef(Provider(name), bucket, key)
 
 
-def _encoded(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
+def _encode_events(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
     from skyferry.events.native import encode_event
 
     return (("", encode_event(event)) for event in events)
 
 
-def _bodies(file: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the place of each event, and its body. Raises EventError."""
+def _read_bodies(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the position and the body of each event. Raises EventError."""
     from skyferry.cli.arguments.event_bodies import read_bodies
 
     try:
         with closing(sys.stdin.buffer if str(file) == "-" else file.open("rb")) as stream:
             yield from read_bodies(stream)
     except OSError as error:
-        raise EventError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        raise EventError(f"the file cannot be read: {error.strerror}", where=str(file)) from error
 
 
-def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spool, *, remote: bool) -> None:
-    """Keep all of them aside. Raises EventError for the first that is none, with where it stands."""
+def _check_events(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spool, *, remote: bool) -> None:
+    """Check all events, and buffer them. Raises EventError for the first invalid one, with its position."""
     from skyferry.engine.consume.intake import EventReader
     from skyferry.events import native
     from skyferry.routing.routes import Routes
@@ -134,13 +138,13 @@ def _look_at(bodies: Iterable[tuple[str, bytes]], settings: Settings, spool: Spo
     for where, body in bodies:
         try:
             if remote:
-                native.parse_event(body)  # which routes take it is the service's to say
+                native.parse_event(body)  # the service matches the routes
             else:
                 for event in reader.parse(body, {}).events:
                     reader.match(event)
         except EventError as error:
             place = ": ".join(part for part in (where, error.where) if part)
-            raise type(error)(f"{error.message}; no event was taken", where=place, hint=error.hint) from error
+            raise type(error)(f"{error.message}; no event was submitted", where=place, hint=error.hint) from error
         spool.add(body)
 
 
@@ -148,24 +152,24 @@ def _send(settings: Settings, spool: Spool, url: str, printer: _Printer) -> None
     taken = 0
     try:
         with closing(printer):
-            for answers in _posted(settings, spool, url) if url else _queued(settings, spool):
+            for answers in _post_batches(settings, spool, url) if url else _queue_batches(settings, spool):
                 taken += len(answers.events)
                 printer.add(answers)
     except SkyferryError as error:
         if not taken:
             raise
-        told = f"{error.message}; {taken:,} of {spool.count:,} events were taken before"
-        hint = "submit all of them again: what was taken is not copied twice"
-        raise type(error)(told, where=error.where, hint=hint) from error
+        message = f"{error.message}; {taken:,} of {spool.count:,} events were submitted before"
+        hint = "submit all of them again; no event is copied twice"
+        raise type(error)(message, where=error.where, hint=hint) from error
 
 
-def _posted(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]:
+def _post_batches(settings: Settings, spool: Spool, url: str) -> Iterator[Submissions]:
     for batch in spool.batches(POSTED, SIZE):
-        yield client.submit(url, batch, settings.server, settings.workspace)
+        yield client.submit_events(url, batch, settings.server, settings.workspace)
 
 
-def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
-    """One event loop for all of them, which runs while a batch is sent."""
+def _queue_batches(settings: Settings, spool: Spool) -> Iterator[Submissions]:
+    """Send all batches in one event loop, which runs only while a batch is sent."""
     from skyferry.engine.consume.intake import EventReader
     from skyferry.engine.submission import submit_events
     from skyferry.routing.routes import Routes
@@ -173,7 +177,7 @@ def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
 
     reader = EventReader(Routes(settings))
     with asyncio.Runner() as runner:
-        opened = resources.opened_queue(settings)
+        opened = resources.open_queue(settings)
         queue = runner.run(opened.__aenter__())
         try:
             for batch in spool.batches(QUEUED, SIZE):
@@ -183,22 +187,22 @@ def _queued(settings: Settings, spool: Spool) -> Iterator[Submissions]:
 
 
 class _Printer:
-    """Prints what was taken as it is taken; the JSON is one document whatever happens on the way."""
+    """Prints submitted events at once. The JSON is a complete document even after a failure."""
 
     def __init__(self, json: bool) -> None:
         self._json, self._count = json, 0
 
     def add(self, taken: Submissions) -> None:
-        """More was taken."""
+        """Print a submitted batch."""
         for event in taken.events:
             if self._json:
                 sys.stdout.write(("," if self._count else '{"events":[') + event.model_dump_json())
             else:
-                output.lines(f"event {event.event_id}" + (": no route takes it" if event.unrouted else ""))
-                output.lines(*(f"  transfer {transfer_id}" for transfer_id in event.transfer_ids))
+                output.print_lines(f"event {event.event_id}" + (": no route matches" if event.unrouted else ""))
+                output.print_lines(*(f"  transfer {transfer_id}" for transfer_id in event.transfer_ids))
             self._count += 1
 
     def close(self) -> None:
-        """End the document."""
+        """Complete the JSON document."""
         if self._json:
             sys.stdout.write("]}\n" if self._count else '{"events":[]}\n')

@@ -1,4 +1,4 @@
-"""`skyferry version`."""
+"""`skyferry version`: print the version."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def version(json: Json = False) -> None:
     """
     document = {"skyferry": __version__, "python": platform.python_version(), "platform": platform.platform()}
     if json:
-        output.emit(document)
+        output.print_json(document)
     else:
-        output.lines(f"skyferry {__version__} on Python {document['python']}, {document['platform']}")
+        output.print_lines(f"skyferry {__version__} on Python {document['python']}, {document['platform']}")
