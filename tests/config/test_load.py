@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from skyferry.config.load import Checked, check, load
-from skyferry.config.reading.faults import ConfigFaults, Fault
+from skyferry.config.reading.faults import ConfigFault, ConfigFaults
 from skyferry.config.settings import Settings
 
 Write = Callable[[str], Path]
@@ -31,7 +31,7 @@ BOMB = "\n".join(
 )
 
 
-def only(faults: tuple[Fault, ...]) -> Fault:
+def only(faults: tuple[ConfigFault, ...]) -> ConfigFault:
     assert len(faults) == 1, faults
     return faults[0]
 
@@ -152,7 +152,7 @@ def test_variables_that_others_set_are_left_alone() -> None:
 
 def test_a_variable_that_is_nearly_a_setting_is_a_warning() -> None:
     found = checked(SKYFERRY_DRIAN="3s")
-    assert only(found.warnings) == Fault(
+    assert only(found.warnings) == ConfigFault(
         "SKYFERRY_DRIAN", "is ignored, for there is no such setting", "Did you mean drain?"
     )
 

@@ -165,8 +165,8 @@ def test_a_queue_takes_messages_of_the_sources_alone(tmp_path: Path) -> None:
     [statement] = document["Statement"]
     assert statement["Resource"] == "arn:aws:sqs:eu-west-1:1234:events"
     assert statement["Condition"]["ArnEquals"] == {"aws:SourceArn": ["arn:aws:s3:::photos"]}
-    assert not any("stands for" in note for note in policy.notes)
-    assert any("kms:Decrypt on it; to send, kms:GenerateDataKey" in note for note in policy.notes)
+    assert not any("is in place of" in note for note in policy.notes)
+    assert any("kms:Decrypt on the key, and kms:GenerateDataKey to send" in note for note in policy.notes)
 
 
 def test_tokens_for_elsewhere_need_a_permission_here(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from skyferry.config.checks import secrets as secret_checks
 from skyferry.config.checks import settings as checks
 from skyferry.config.checks.validate import validate
 from skyferry.config.reading.document import Document
-from skyferry.config.reading.faults import ConfigFaults, Fault
+from skyferry.config.reading.faults import ConfigFault, ConfigFaults
 from skyferry.config.settings import Settings, StoreSettings
 
 EMBEDDED = ("source", "destination")
@@ -26,9 +26,9 @@ class Checked:
     """A checked configuration; `settings` work only if there are no faults."""
 
     settings: Settings
-    faults: tuple[Fault, ...]
-    warnings: tuple[Fault, ...]
-    renamed: tuple[Fault, ...]  # those of the warnings that are about an old name
+    faults: tuple[ConfigFault, ...]
+    warnings: tuple[ConfigFault, ...]
+    renamed: tuple[ConfigFault, ...]  # those of the warnings that are about an old name
 
 
 def load(
@@ -36,7 +36,7 @@ def load(
     environ: Mapping[str, str],
     workspace: Path | None = None,
     listen: str | None = None,
-    warn: Callable[[Fault], None] = lambda fault: None,
+    warn: Callable[[ConfigFault], None] = lambda fault: None,
 ) -> Settings:
     """Return the settings: every store that a route names is in `stores`. Raises ConfigFaults with all faults at once.
 
@@ -101,5 +101,5 @@ def _named(settings: Settings) -> Settings:
     return settings.model_copy(update={"stores": {**settings.stores, **added}, "routes": routes})
 
 
-def _sorted(faults: list[Fault]) -> tuple[Fault, ...]:
+def _sorted(faults: list[ConfigFault]) -> tuple[ConfigFault, ...]:
     return tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line or 0))

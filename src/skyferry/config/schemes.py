@@ -15,7 +15,7 @@ AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of ev
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What stores, queues and ledgers have in common."""
+    """The common part of the rows of stores, queues and ledgers."""
 
     form: str  # for messages
     opens: Callable[[Any], Any]  # opens the adapter, given its context of `ports.opening`; imports it only then
@@ -58,6 +58,7 @@ def _queue_as_given(settings: QueueAddress, account: str) -> QueueAddress:
 class StoreScheme(Scheme):
     """A scheme of stores."""
 
+    providers: tuple[Provider, ...]  # as events name them, the most usual first
     profile: Callable[[StoreSettings], StoreProfile]  # of completed settings
     complete: Callable[[StoreSettings, str], StoreSettings] = (
         _store_as_given  # with what the URL's account implies; ValueError

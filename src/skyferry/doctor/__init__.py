@@ -1,7 +1,7 @@
 """Check in practice whether the routes can work from here, and how stores and queues are set up.
 
-`check` has the findings and `needs` what routes need; `facts`, `holds`, `notices` and `hearing` judge what ends tell of
-themselves; all these are pure. `stores`, `canary` and `events` try. `examine` does all of it.
+`check` has the results, and `requirements` what routes need. `facts`, `leases`, `notifications` and `listening` decide from facts;
+all these are pure. `stores`, `canary` and `verdict` try in practice. `examine` runs all checks.
 """
 
 from skyferry.doctor.check import Check, CheckState

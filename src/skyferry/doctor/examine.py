@@ -61,7 +61,7 @@ class _Doctor:
     facts: dict[str, BucketFacts | Unknown] = field(default_factory=dict)  # of stores, by name
     queues: dict[str, QueueFacts | Unknown] = field(default_factory=dict)  # of clouds, by name
     hearing: set[str] = field(default_factory=set)  # queues that messages were received from
-    waiting: dict[str, int] = field(default_factory=dict)  # messages, by queue; -1 = it does not tell
+    waiting: dict[str, int] = field(default_factory=dict)  # messages, by queue; -1 = it does not report it
     taken: dict[str, float] = field(default_factory=dict)  # seconds that a request to a queue took, by name
     paces: dict[str, list[ReadSpeed]] = field(default_factory=dict)  # of sources, by name
 

@@ -1,4 +1,4 @@
-"""Least-privilege policies, worked out from the configuration alone. Pure: nothing is asked or opened.
+"""Least-privilege policies, computed from the configuration alone. Pure: without requests and files.
 
-`needs` says what the routes do at each store and queue; one file per cloud says it in that cloud's words.
+`needs` computes the access of the routes to each store and queue; one file per cloud writes it in that cloud's form.
 """

@@ -1,4 +1,4 @@
-"""IAM policies of AWS: what S3, SQS and KMS demand for the requests that Skyferry makes.
+"""IAM policies of AWS: the permissions of S3, SQS and KMS for the requests that Skyferry makes.
 
 "Required permissions for Amazon S3 API operations" (Amazon S3 User Guide) and the Service Authorization Reference.
 """
@@ -16,8 +16,8 @@ from skyferry.policy.document import Json, Policy
 from skyferry.policy.needs import IdentityAccess, QueueAccess, RequiredAccess, StoreAccess
 
 READ = ("s3:GetObject", "s3:GetObjectVersion")  # the latter where the bucket keeps versions
-READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # answers tell of tags only to who may read them
-WRITE = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")  # deleted is also what could not be proven
+READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")  # responses report tags only with these
+WRITE = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")  # unverified copies are deleted too
 WRITE_TAGS = (*READ_TAGS, "s3:PutObjectTagging")
 WRITE_LARGE = ("s3:AbortMultipartUpload", "s3:GetObjectVersion", "s3:ListMultipartUploadParts")
 LOOK = ("s3:ListBucket",)  # without it a missing object is a 403, and looks like no permission
@@ -37,7 +37,7 @@ _SPECIAL = re.compile(r"[*?$]")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is allowed, and of what."""
+    """Allowed actions, and their resources."""
 
     sid: str
     actions: tuple[str, ...]
@@ -45,13 +45,13 @@ class Statement:
     condition: Json = field(default_factory=dict)
 
     def document(self) -> Json:
-        """As IAM has it."""
+        """Return the statement in the form of IAM."""
         body = {"Effect": "Allow", "Action": sorted(set(self.actions)), "Resource": list(self.resources)}
         return {"Sid": self.sid, **body, **({"Condition": self.condition} if self.condition else {})}
 
 
 def policies(needs: RequiredAccess) -> list[Policy]:
-    """One for each identity."""
+    """Return one policy for each identity."""
     return [_policy(share, needs) for share in needs.of("aws")]
 
 
@@ -72,7 +72,7 @@ def _policy(share: IdentityAccess, needs: RequiredAccess) -> Policy:
         if sources and queue.told:
             documents[f"policy of {queue.what}"] = notified = _notified(queue, sources)
             commands.append(queue_policy_command(queue, notified))
-    if _elsewhere(share):  # who has no IAM, takes no command of AWS
+    if _elsewhere(share):  # without IAM, no command of AWS applies
         commands = []
     shown = frozenset(documents if commands else ())
     return Policy(
@@ -87,17 +87,17 @@ def _policy(share: IdentityAccess, needs: RequiredAccess) -> Policy:
 
 
 def _elsewhere(share: IdentityAccess) -> list[str]:
-    """Services that speak S3 and are not Amazon's."""
+    """Return the services that speak S3 and are not Amazon's."""
     return sorted({store.settings.service for store in share.stores} - {"aws"})
 
 
 def policy_document(statements: Iterable[Json]) -> Json:
-    """A policy of these."""
+    """Return a policy with these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def arn(place: StoreAccess | QueueAccess, service: str, rest: str) -> str:
-    """In the partition that its region is of."""
+    """Return an ARN in the partition of the region."""
     return f"arn:{partition(place.settings.region)[0]}:{service}{rest}"
 
 
@@ -128,7 +128,7 @@ def _queue_arn(queue: QueueAccess, unknown: str) -> str:
 
 
 def _key(store: StoreAccess, sid: str) -> Statement:
-    """KMS knows a key by its ARN only; one that is called by an alias is found by a condition."""
+    """Allow the use of a key. KMS needs its ARN; an alias needs a condition."""
     key, region = store.settings.kms_key, store.settings.region
     actions = KMS_WRITE if store.written else KMS_READ
     condition: dict[str, Json] = {}
@@ -144,12 +144,12 @@ def _key(store: StoreAccess, sid: str) -> Statement:
 
 
 def _objects(bucket: str, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """IAM would read `*`, `?` and `${` in a key as its own."""
+    """Escape `*`, `?` and `${` in prefixes, which are special in IAM."""
     return tuple(f"{bucket}/{_SPECIAL.sub(lambda found: f'${{{found[0]}}}', prefix)}*" for prefix in prefixes)
 
 
 def _notified(queue: QueueAccess, sources: list[str]) -> Json:
-    """The queue's own policy, by which S3 may send to it."""
+    """Return the policy of a queue that allows S3 to send to it."""
     condition = {"ArnEquals": {"aws:SourceArn": sources}, "StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
     allowed = {"Action": "sqs:SendMessage", "Resource": _queue_arn(queue, "ACCOUNT"), "Condition": condition}
     return policy_document([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, **allowed}])
@@ -157,22 +157,22 @@ def _notified(queue: QueueAccess, sources: list[str]) -> Json:
 
 def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
-        yield "a long-lived key has no policy of its own: give this one to the user whose key it is"
+        yield "A long-lived key has no policy. Attach this one to its user."
     for service in _elsewhere(share):
-        yield f"{service} is not Amazon's: where it takes no IAM policy, make a key for these buckets alone"
+        yield f"{service} is not Amazon's. If it does not support IAM policies, create a key for these buckets alone."
     if share.identity.kind != "static" and not _elsewhere(share):
-        yield "a role that is there already keeps its own trust: it needs put-role-policy alone"
+        yield "A role that exists keeps its trust policy: run put-role-policy alone."
     for queue in share.queues:
         if not (queue.url.account and queue.settings.region):
-            yield f"{queue.what}: * stands for the account or region, which its URL does not say"
+            yield f"{queue.what}: * is in place of the account or region, which the URL does not name."
     if share.queues:
-        yield "a queue that is encrypted with a key of yours (SSE-KMS) also needs kms:Decrypt on it; to send, kms:GenerateDataKey"
+        yield "A queue with a customer key (SSE-KMS) also needs kms:Decrypt on the key, and kms:GenerateDataKey to send."
     if any(s.read and not s.settings.kms_key for s in share.stores):
-        yield "a source that is encrypted with a key of yours (SSE-KMS) also needs kms:Decrypt on it: set the store's kms_key"
+        yield "A source with a customer key (SSE-KMS) also needs kms:Decrypt on the key. Set kms_key of the store."
 
 
 def _distinct(statements: list[Statement]) -> Iterator[Statement]:
-    """With a number where two names became one: a Sid has letters and digits only."""
+    """Number statements whose names became equal, for a Sid has only letters and digits."""
     seen: dict[str, int] = {}
     for statement in statements:
         seen[statement.sid] = count = seen.get(statement.sid, 0) + 1

@@ -1,4 +1,4 @@
-"""The commands of AWS's own command line that put policies into effect."""
+"""Commands of the AWS CLI that apply policies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTBOUND = "aws iam enable-outbound-web-identity-federation"  # once per account
 
 
 def role_commands(identity: IdentitySettings, trust: Json | None, policy: Json) -> Iterator[str]:
-    """The role with its policy; or only the policy, of the user whose key it is."""
+    """Yield the commands for a role with its policy, or for the policy of a user with a key."""
     given = f"--policy-name {NAME} --policy-document {shell_argument(policy)}"
     if trust is None:
         yield f"aws iam put-user-policy --user-name USER {given}"
@@ -34,7 +34,7 @@ def role_commands(identity: IdentitySettings, trust: Json | None, policy: Json) 
 
 
 def queue_policy_command(queue: QueueAccess, policy: Json) -> str:
-    """That the queue has this policy of its own."""
+    """Return the command that sets the policy of a queue."""
     root = endpoint("sqs", queue.settings.region or "REGION")
     url = f"{root}/{queue.url.account or 'ACCOUNT'}/{queue.url.queue}"
     attributes = {"Policy": orjson.dumps(policy).decode()}

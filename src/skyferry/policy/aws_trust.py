@@ -1,4 +1,4 @@
-"""Who may be a role of AWS: its trust policy."""
+"""Trust policies of AWS roles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AUDIENCE = "sts.amazonaws.com"
 
 
 def describe_aws_identity(identity: IdentitySettings) -> str:
-    """For people."""
+    """Describe the identity for people."""
     match identity.kind:
         case "federated":
             return f"the role {identity.role_arn or 'ROLE_ARN'}, by a token ({identity.token})"
@@ -20,7 +20,7 @@ def describe_aws_identity(identity: IdentitySettings) -> str:
 
 
 def trust_policy(identity: IdentitySettings) -> Json | None:
-    """None where there is no role."""
+    """Return the trust policy, or None if there is no role."""
     if identity.kind == "static":
         return None
     if identity.kind == "auto":
@@ -39,14 +39,14 @@ def trust_policy(identity: IdentitySettings) -> Json | None:
 
 
 def token_issuer(identity: IdentitySettings) -> str:
-    """Of the tokens, as AWS has it, without https://; "" if AWS knows it by itself, or if there are none."""
+    """Return the issuer of tokens without https://; "" if AWS knows it already, or if there are no tokens."""
     if identity.kind != "federated" or identity.token == "google":  # noqa: S105 - no secret
         return ""
     return f"sts.windows.net/{identity.tenant_id or 'TENANT_ID'}/" if identity.token == "azure" else "ISSUER"  # noqa: S105 - no secret
 
 
 def token_audience(identity: IdentitySettings) -> str:
-    """Of the tokens."""
+    """Return the audience of the tokens."""
     return identity.audience or AUDIENCE
 
 

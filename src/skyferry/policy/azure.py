@@ -1,7 +1,7 @@
-"""Custom roles of Azure: what Blob and Queue Storage demand for the requests that Skyferry makes.
+"""Custom roles of Azure: the permissions of Blob and Queue Storage for the requests that Skyferry makes.
 
 "Permissions for calling data operations", in "Authorize with Microsoft Entra ID" (Azure Storage REST API). The built-in
-roles either lack something (tags of blobs, the renewal of a message's lease) or allow more.
+roles either lack a permission (tags of blobs, the renewal of a lease) or allow more.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _BLOBS = f"{_STORAGE}/blobServices/containers/blobs"
 _QUEUES = f"{_STORAGE}/queueServices/queues"
 READ, REMOVE, WRITE = f"{_BLOBS}/read", f"{_BLOBS}/delete", f"{_BLOBS}/write"
 READ_TAGS, WRITE_TAGS = f"{_BLOBS}/tags/read", f"{_BLOBS}/tags/write"
-LOOK = f"{_QUEUES}/read"  # how many messages wait: no data action
+LOOK = f"{_QUEUES}/read"  # the number of messages; not a data action
 TAKE, RENEW, SEND = (f"{_QUEUES}/messages/{what}" for what in ("process/action", "write", "add/action"))
 ACCOUNT = "/subscriptions/SUBSCRIPTION/resourceGroups/RESOURCE_GROUP/providers/Microsoft.Storage/storageAccounts"
 
 
 def policies(needs: RequiredAccess) -> list[Policy]:
-    """One for each identity."""
+    """Return one policy for each identity."""
     return [_policy(share) for share in needs.of("azure")]
 
 
@@ -54,18 +54,18 @@ def _policy(share: IdentityAccess) -> Policy:
 
 
 def describe_azure_identity(identity: IdentitySettings) -> str:
-    """For people."""
+    """Describe the identity for people."""
     match identity.kind:
         case "federated":
             return f"the application {identity.client_id or 'CLIENT_ID'}, by a token ({identity.token})"
         case "static":
-            return "whoever has the account's key"
+            return "the holder of the account key"
         case _:
             return f"the managed identity {identity.client_id}".rstrip()
 
 
 def _store(store: StoreAccess) -> tuple[Json, Json]:
-    """A role, and that it is given."""
+    """Return a role, and its assignment."""
     tagged = store.where.profile.tags
     actions = {READ}
     actions |= {READ_TAGS} if store.read and tagged else set()
@@ -83,11 +83,11 @@ def _queue(queue: QueueAccess) -> tuple[Json, Json]:
 
 
 def _role(what: str, actions: set[str], data: set[str], scope: str) -> tuple[Json, Json]:
-    """As `az role definition create` takes it, and its assignment."""
+    """Return a role in the form of `az role definition create`, and its assignment."""
     role = {
         "Name": f"Skyferry {what}",
         "IsCustom": True,
-        "Description": f"What Skyferry does at its {what}, and nothing else.",
+        "Description": f"Exactly the access of Skyferry to its {what}.",
         "Actions": sorted(actions),
         "NotActions": [],
         "DataActions": sorted(data),
@@ -98,7 +98,7 @@ def _role(what: str, actions: set[str], data: set[str], scope: str) -> tuple[Jso
 
 
 def _credential(identity: IdentitySettings) -> Json | None:
-    """What lets tokens of elsewhere stand for the application."""
+    """Return the federated credential that accepts tokens of another issuer."""
     if identity.kind != "federated":
         return None
     google = identity.token == "google"  # noqa: S105 - no secret
@@ -120,8 +120,8 @@ def _federated(credential: Json) -> str:
 
 def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
-        yield "the account's key may do everything in the account; no role can narrow it, but an identity can have this one"
-    yield "a role is given for a container or queue as a whole: the prefixes of the routes are not in it"
-    yield "a custom role's name is unique in the tenant: where another Skyferry has it, give this one another"
+        yield "The account key allows everything in the account. Use an identity with this role instead."
+    yield "A role applies to a whole container or queue; it does not contain the prefixes of the routes."
+    yield "The name of a custom role is unique in the tenant. Change it if another deployment uses it."
     if any((s.read and s.where.profile.tags) or s.tags_written for s in share.stores):
-        yield "tags are a permission of their own, which the built-in reader and contributor do not have"
+        yield "Tags are a separate permission, which the built-in reader and contributor lack."

@@ -1,4 +1,4 @@
-"""Custom roles and bindings of Google Cloud: what Cloud Storage and Pub/Sub demand for the requests that Skyferry makes.
+"""Custom roles and bindings of Google Cloud: the permissions of Cloud Storage and Pub/Sub for the requests that Skyferry makes.
 
 "IAM permissions for JSON methods" (Cloud Storage), "Access control with IAM" (Pub/Sub).
 """
@@ -27,14 +27,16 @@ class CustomRole:
     permissions: tuple[str, ...]
 
     def document(self) -> Json:
-        """As `gcloud iam roles create` takes it in a file."""
+        """Return the role in the file format of `gcloud iam roles create`."""
         return {"title": self.id, "stage": "GA", "includedPermissions": list(self.permissions)}
 
 
-LIST = CustomRole("skyferry_list", ("storage.objects.list",))  # also tells a missing object from a missing bucket
+LIST = CustomRole(
+    "skyferry_list", ("storage.objects.list",)
+)  # also distinguishes a missing object from a missing bucket
 READ = CustomRole("skyferry_read", ("storage.objects.get",))
 REMOVE = CustomRole("skyferry_remove", ("storage.objects.delete",))
-# To overwrite is to delete, too; and what could not be proven is taken back.
+# Overwriting needs the permission to delete, and unverified copies are deleted.
 WRITE = CustomRole("skyferry_write", ("storage.objects.create", "storage.objects.delete", "storage.objects.get"))
 PAY = CustomRole("skyferry_pay", ("serviceusage.services.use",))
 TAKE = CustomRole("skyferry_take", ("pubsub.subscriptions.consume",))
@@ -45,7 +47,7 @@ SEND = CustomRole("skyferry_send", ("pubsub.topics.publish",))
 
 @dataclass(frozen=True, slots=True)
 class RoleBinding:
-    """That somebody has a role at one resource, of those keys alone where `prefixes` are not all of them."""
+    """A member's role at one resource, limited to the keys with these prefixes."""
 
     resource: str  # as gs://BUCKET, or its full name
     role: CustomRole | str
@@ -57,12 +59,12 @@ class RoleBinding:
 
     @property
     def role_name(self) -> str:
-        """As bindings have it."""
+        """The name of the role in bindings."""
         return self.role if isinstance(self.role, str) else f"projects/{self.project}/roles/{self.role.id}"
 
     @property
     def created(self) -> str:
-        """The command that makes the role; "" where Google has it."""
+        """The command that creates the role; "" for a predefined role."""
         if isinstance(self.role, str):
             return ""
         permissions = ",".join(self.role.permissions)
@@ -71,21 +73,21 @@ class RoleBinding:
 
     @property
     def condition(self) -> str:
-        """In CEL; "" = none."""
+        """The condition in CEL; "" = none."""
         if "" in self.prefixes:
             return ""
         names = (f"projects/_/buckets/{self.bucket}/objects/{prefix}" for prefix in self.prefixes)
         return " || ".join(f"resource.name.startsWith({_literal(name)})" for name in names)
 
     def document(self) -> Json:
-        """As a policy of the resource has it."""
+        """Return the binding in the form of a policy of the resource."""
         body: dict[str, object] = {"resource": self.resource, "role": self.role_name, "members": [self.member]}
         if self.condition:
             body["condition"] = {"title": "skyferry", "expression": self.condition}
         return body
 
     def line(self) -> str:
-        """The command that makes it so."""
+        """Return the command that adds the binding."""
         said = [*self.command, f"--role={self.role_name}", f"--member={self.member}"]
         if self.condition:  # a comma in the expression would else begin the next field: see `gcloud topic escaping`
             said.append(f"--condition=^:::^title=skyferry:::expression={self.condition}")
@@ -95,7 +97,7 @@ class RoleBinding:
 
 
 def policies(needs: RequiredAccess) -> list[Policy]:
-    """One for each identity."""
+    """Return one policy for each identity."""
     return [_policy(share) for share in needs.of("google")]
 
 
@@ -115,14 +117,14 @@ def _policy(share: IdentityAccess) -> Policy:
 
 
 def binding_member(identity: IdentitySettings) -> str:
-    """Who is bound. Words in capitals stand for what the configuration does not say."""
+    """Return the member of bindings. Words in capitals are placeholders."""
     if identity.kind == "federated" and not identity.service_account:
         return federated_principal(identity)
     return f"serviceAccount:{identity.service_account or 'SERVICE_ACCOUNT_EMAIL'}"
 
 
 def federated_principal(identity: IdentitySettings) -> str:
-    """Who a federated token is about."""
+    """Return the principal of a federated token."""
     pool = POOLS.format(project=identity.project or "PROJECT_NUMBER", pool=identity.pool or "POOL")
     if _signed(identity):
         return f"principalSet://{pool}/attribute.aws_role/arn:aws:sts::ACCOUNT:assumed-role/ROLE"
@@ -130,7 +132,7 @@ def federated_principal(identity: IdentitySettings) -> str:
 
 
 def _signed(identity: IdentitySettings) -> bool:
-    """Whether AWS is shown to Google by a signed request, not by a token of OIDC."""
+    """Return whether a signed request proves the identity at AWS, instead of an OIDC token."""
     return identity.token == "aws" and not identity.audience  # noqa: S105 - no secret
 
 
@@ -168,14 +170,14 @@ def _queue(queue: QueueAccess, who: str) -> Iterator[RoleBinding]:
 
 
 def _account(account: str, role: CustomRole, who: str) -> RoleBinding:
-    """That somebody may act as a service account."""
+    """Return the binding that allows to act as a service account."""
     command = ("iam", "service-accounts", "add-iam-policy-binding", account)
     own = re.fullmatch(r"[^@]+@([a-z0-9-]+)\.iam\.gserviceaccount\.com", account)
     return RoleBinding(f"serviceAccounts/{account}", role, who, command, own[1] if own else "PROJECT")
 
 
 def _pool(identity: IdentitySettings) -> list[str]:
-    """The workload identity pool and its provider."""
+    """Return the commands that create the workload identity pool and its provider."""
     if identity.kind != "federated":
         return []
     pool, provider = identity.pool or "POOL", identity.provider or "PROVIDER"
@@ -194,13 +196,13 @@ def _pool(identity: IdentitySettings) -> list[str]:
 
 
 def _literal(text: str) -> str:
-    """A string of CEL."""
+    """Return a string literal of CEL."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _notes(share: IdentityAccess) -> Iterator[str]:
     if share.identity.kind == "static":
-        yield "a long-lived key has no policy of its own: give this one to the service account whose key it is"
+        yield "A long-lived key has no policy. Attach this one to its service account."
     if any("" not in prefixes for s in share.stores for prefixes in (s.read, s.removed, s.written) if prefixes):
-        yield "conditions by prefix need uniform bucket-level access"
-    yield "a custom role is made once in a project; it may be there already, as may the pool"
+        yield "Conditions by prefix require uniform bucket-level access."
+    yield "A custom role is created once in a project. The role or the pool may already exist."

@@ -1,4 +1,4 @@
-"""What the routes of a configuration do at each store and queue."""
+"""The access of the routes to each store and queue."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from skyferry.config.settings import QueueAddress, RouteSettings, Settings, Stor
 from skyferry.config.urls import QueueUrl, ResolvedQueue, ResolvedStore, StoreUrl, resolve_queue, resolve_store
 from skyferry.routing.patterns import Template
 
-MACHINE = IdentitySettings()  # what the machine has at a cloud
-ENTRA_AUDIENCE = (
-    "api://AzureADTokenExchange"  # whom a token is for that Entra takes for another, if nothing else is said
-)
+MACHINE = IdentitySettings()  # the identity of the machine at a cloud
+ENTRA_AUDIENCE = "api://AzureADTokenExchange"  # the default audience of a token that Entra exchanges
 CANARIES = "skyferry-doctor/"  # where `skyferry doctor` writes
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAccess:
-    """What is done at one store. Of prefixes: () = of no key, ("",) = of any key."""
+    """The access to one store. Of prefixes: () = no key, ("",) = any key."""
 
     name: str
     where: ResolvedStore
@@ -42,13 +40,13 @@ class StoreAccess:
 
     @property
     def what(self) -> str:
-        """For people."""
+        """A description for people."""
         return f"store {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueAccess:
-    """What is done at one queue. Messages are taken from every one."""
+    """The access to one queue. Messages are received from every queue."""
 
     name: str
     where: ResolvedQueue
@@ -67,19 +65,19 @@ class QueueAccess:
 
     @property
     def what(self) -> str:
-        """For people."""
+        """A description for people."""
         return f"queue {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class RequiredAccess:
-    """All of it, but for what is on this machine."""
+    """The access to all stores and queues at clouds."""
 
     stores: tuple[StoreAccess, ...]
     queues: tuple[QueueAccess, ...]
 
     def of(self, cloud: str) -> list[IdentityAccess]:
-        """What each identity does at one cloud, in the order of the configuration. Who is anonymous can be given nothing."""
+        """Return the access of each identity at one cloud, in the order of the configuration, without the anonymous."""
         found: dict[IdentitySettings, tuple[list[StoreAccess], list[QueueAccess]]] = {}
         if tokens := self._tokens(cloud):
             found[MACHINE] = [], []
@@ -96,7 +94,7 @@ class RequiredAccess:
         return [share for share in shares if share.identity.kind != "anonymous"]
 
     def _tokens(self, cloud: str) -> tuple[str, ...]:
-        """For whom the machine asks this cloud for tokens, that it may be somebody elsewhere, and needs a permission to."""
+        """Return the audiences for which the machine needs a permission to get tokens of this cloud."""
         places: list[StoreAccess | QueueAccess] = [*self.stores, *self.queues]
         found = {_token(place.settings.identity, cloud, place.url.known.cloud) for place in places}
         return tuple(sorted(found - {""}))
@@ -104,7 +102,7 @@ class RequiredAccess:
 
 @dataclass(frozen=True, slots=True)
 class IdentityAccess:
-    """What one identity does at one cloud."""
+    """The access of one identity at one cloud."""
 
     identity: IdentitySettings
     stores: tuple[StoreAccess, ...]
@@ -115,16 +113,16 @@ class IdentityAccess:
 
     @property
     def users(self) -> tuple[str, ...]:
-        """For people."""
+        """A description for people."""
         named = (*(store.what for store in self.stores), *(queue.what for queue in self.queues))
         return (*named, *(f"tokens for {each}" for each in self.tokens))
 
 
 def required_access(settings: Settings, *, submit: bool = False, doctor: bool = False) -> RequiredAccess:
-    """Of settings as `load` gives them: what `run`, `copy` and `gc` do, and those that look.
+    """Compute the access that `run`, `copy`, `gc` and the reading commands need, from settings of `load`.
 
-    `submit`: also what puts events into the first queue, the command and the HTTP API, and dead letters that the ledger does not
-    know into the queue they came from. `doctor`: also its canaries.
+    `submit` adds sending events to the first queue, by the command and the HTTP API, and returning dead letters that the ledger
+    does not know to their queue. `doctor` adds its canaries.
     """
     stores = (_store(settings, name, doctor) for name in settings.stores)
     letters = settings.dead_letters
@@ -158,9 +156,9 @@ def _store(settings: Settings, name: str, doctor: bool) -> StoreAccess:
 
 
 def _token(identity: IdentitySettings, cloud: str, target: str) -> str:
-    """For whom a token of `cloud` is that is exchanged at `target`; "" if none is, or if none needs a permission.
+    """Return the audience of a token of `cloud` that is exchanged at `target`; "" if there is none, or none needs a permission.
 
-    A signed request proves to Google who we are at AWS; and anybody at Google may have an ID token of their own.
+    For Google, a signed request proves the identity at AWS. At Google, every account can get an ID token for itself.
     """
     if identity.kind != "federated" or identity.token != cloud or target == cloud:
         return ""
@@ -170,7 +168,7 @@ def _token(identity: IdentitySettings, cloud: str, target: str) -> str:
 
 
 def shortest_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """Without those that another one covers, in order."""
+    """Return the prefixes that no other one covers, in order."""
     found: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not any(prefix.startswith(each) for each in found):
@@ -179,7 +177,7 @@ def shortest_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _written(settings: Settings, route: RouteSettings) -> str:
-    """What every destination key of a route begins with."""
+    """Return the common beginning of a route's destination keys."""
     _, bucket = resolve_store(settings.stores[route.source]).address
     return Template.compile(route.key).start(bucket, route.filter.prefix)
 
@@ -190,11 +188,11 @@ def _may_be_large(route: RouteSettings, settings: Settings) -> bool:
 
 
 def _tagged(settings: Settings, name: str) -> bool:
-    """Whether objects can have tags there."""
+    """Return whether objects of a store can have tags."""
     return resolve_store(settings.stores[name]).profile.tags
 
 
 def _watched(settings: Settings, name: str) -> bool:
-    """Whether it is a folder whose changes this process puts into the first queue."""
+    """Return whether a store is a watched folder, whose events go to the first queue."""
     store = settings.stores[name]
     return store.watch and resolve_store(store).url.on_disk

@@ -1,4 +1,4 @@
-"""Where a store really is, whatever a configuration calls it: what rings of routes, and provenance, know it by. Pure."""
+"""The actual location of a store, whatever its name: rings of routes and provenance use it. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MARK = 6  # bytes of a mark, which is twice as many characters
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """One bucket or folder; equal for two configurations that mean the same one."""
+    """One bucket or folder; equal for two configurations of the same one."""
 
     parts: tuple[str, ...]
-    folder: Path | None = None  # of one on this machine, without links
-    local: bool = False  # it means something on this machine alone
+    folder: Path | None = None  # on this machine, with links resolved
+    local: bool = False  # it exists on this machine alone
 
     @classmethod
     def of(cls, store: StoreSettings, workspace: Path) -> StoreLocation:
-        """Raises ValueError for a URL that is none."""
+        """Locate a store. Raises ValueError for an invalid URL."""
         where = resolve_store(store)
         url = where.url
         if url.on_disk:
@@ -38,7 +38,7 @@ class StoreLocation:
         return cls((url.scheme, where.profile.namespace or there, url.bucket), local=bool(host) and is_loopback(host))
 
     def identity(self, workspace: Path) -> str:
-        """How a ledger knows the store. A folder of the workspace moves along with it, and so does the ledger, by default."""
+        """Return the identity of the store in a ledger. Folders in the workspace are relative, for they move along with it."""
         if self.folder is None:
             return " ".join(self.parts)
         home = Path(os.path.realpath(workspace))
@@ -46,12 +46,12 @@ class StoreLocation:
         return f"file {self.folder.relative_to(home).as_posix() if inside else self.folder}"
 
     def mark(self, machine: str) -> str:
-        """A short name for metadata, the same on every machine that reaches the same store; `machine` names this one."""
+        """Return a short name for metadata, equal on all machines that reach the same store; `machine` names this machine."""
         text = "\0".join((*self.parts, machine if self.local else ""))
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK).hexdigest()
 
     def shows(self, key: str, other: StoreLocation) -> str | None:
-        """The key under which an object written here with `key` appears in another store; None: it does not."""
+        """Return the key in another store under which an object written here appears, or None."""
         if self.parts == other.parts:
             return key
         if self.folder is None or other.folder is None:
@@ -64,7 +64,7 @@ class StoreLocation:
         return None
 
     def meets(self, other: StoreLocation) -> bool:
-        """Whether an object written here may appear there."""
+        """Return whether an object written here may appear in the other store."""
         if self.folder is None or other.folder is None:
             return self.parts == other.parts
         return self.folder.is_relative_to(other.folder) or other.folder.is_relative_to(self.folder)

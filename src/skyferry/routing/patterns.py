@@ -32,8 +32,8 @@ from skyferry.model import ObjectEvent
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """Compile a glob for `fullmatch`. Raises ValueError with a message for people.
 
-    The time of a match is bounded by the length of the key times that of the pattern, for keys are chosen by anyone who may
-    write to a source. Where a star meets the first place at which what follows it fits, no later place can do better, up to the
+    The time of a match is bounded by the length of the key times that of the pattern, for every writer of a source chooses
+    keys. Where a star meets the first place at which what follows it fits, no later place can do better, up to the
     next star; so each such piece is an atomic group, which is never entered again.
     """
     if not pattern:
@@ -55,7 +55,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def _folder(part: str) -> str:
-    """What matches one part between slashes."""
+    """Return the expression for one part between slashes."""
     if "**" in part:
         raise ValueError("has ** beside other characters (write **/*.csv, not **.csv)")
     first, *rest = [_literal(chunk) for chunk in _chunks(part)]
@@ -64,7 +64,7 @@ def _folder(part: str) -> str:
 
 
 def _chunks(part: str) -> list[str]:
-    """What stands between the stars (those inside of a set are no stars)."""
+    """Split a part at its stars, except those inside a set."""
     return re.sub(r"(\[!?\]?[^\]]*\])|\*", lambda m: m[1] or "\0", part).split("\0")
 
 
@@ -73,7 +73,7 @@ def _literal(chunk: str) -> str:
 
 
 def _one(text: str) -> str:
-    """What matches one character."""
+    """Return the expression for one character."""
     if text == "?":
         return "[^/]"
     if text == "[":
@@ -95,7 +95,7 @@ class Template:
 
     @classmethod
     def compile(cls, text: str) -> Template:
-        """Raises ValueError with a message for people."""
+        """Compile a template. Raises ValueError with a message for people."""
         parts: list[str | Callable[[ObjectEvent], str]] = []
         names: list[str] = []
         for literal, field, spec, conversion in Formatter().parse(text):
@@ -111,13 +111,13 @@ class Template:
         return cls(text, not {"yyyy", "mm", "dd"}.isdisjoint(names), tuple(parts))
 
     def render(self, event: ObjectEvent) -> str:
-        """The destination key; the store says whether it can hold it."""
+        """Return the destination key. The store decides whether it is valid."""
         if self.text == "{key}":
             return event.source.key
         return "".join([part if isinstance(part, str) else part(event) for part in self._parts])
 
     def start(self, bucket: str, prefix: str) -> str:
-        """What every key begins with that is rendered from a key of that bucket which begins with `prefix`."""
+        """Return the common beginning of all destination keys for source keys with this bucket and prefix."""
         found = ""
         for part in self._parts:
             if isinstance(part, str):

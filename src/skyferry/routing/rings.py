@@ -1,7 +1,7 @@
-"""Rings of routes: a copy that a route makes is taken by another, and so on, until the first one takes it again. Pure.
+"""Rings of routes: routes copy each other's copies, until the first route copies one again. Pure.
 
-Rings are found by following keys that the filters take through filters and templates, over any number of stores, also where one
-folder lies within another. A ring that no such key shows is ended by provenance all the same (`engine/copy/provenance.py`).
+The search follows keys that match the filters through filters and templates, over any number of stores and nested folders.
+Provenance also ends rings that no such key reveals (`engine/copy/provenance.py`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from skyferry.routing.patterns import Template
 from skyferry.routing.routes import compile_filter
 from skyferry.routing.samples import example_keys, fill_glob, render_key
 
-STEPS = 20_000  # copies that are followed, of all routes of one group together
-LEAST = 100  # of each, however many there are
-KEYS = 500  # keys that are tried for each
+STEPS = 20_000  # copies to follow, for all routes of one group
+LEAST = 100  # for each route
+KEYS = 500  # keys to try for each route
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRing:
-    """Routes by which a copy comes back, and what happens to one key on the way."""
+    """Routes by which a copy returns, and the path of one key."""
 
     routes: tuple[int, ...]  # indices, in the order of the copies
-    keys: tuple[str, ...]  # the key that each takes, and last the one that the first takes again
+    keys: tuple[str, ...]  # the source key of each route, and last the one that the first route copies again
 
-    def told(self, routes: Sequence[RouteSettings]) -> str:
-        """The ring, route by route."""
+    def describe(self, routes: Sequence[RouteSettings]) -> str:
+        """Describe the ring, route by route."""
         steps = zip(self.routes, self.keys, self.keys[1:], strict=False)
         names = [
             f"{routes[i].name} ({routes[i].source} to {routes[i].destination}) {key} as {made}"
@@ -39,7 +39,7 @@ class RouteRing:
 
 
 def find_rings(routes: Sequence[RouteSettings], places: Mapping[str, StoreLocation]) -> Iterator[RouteRing]:
-    """Each ring once, whichever of its routes it is met at. Routes whose stores are not in `places` are left out."""
+    """Yield each ring once. Routes whose stores are not in `places` are left out."""
     known = [i for i, r in enumerate(routes) if r.source in places and r.destination in places]
     after = {i: [j for j in known if places[routes[i].destination].meets(places[routes[j].source])] for i in known}
     found: set[frozenset[int]] = set()
@@ -52,7 +52,7 @@ def find_rings(routes: Sequence[RouteSettings], places: Mapping[str, StoreLocati
 
 
 def _circles(after: Mapping[int, Sequence[int]]) -> list[frozenset[int]]:
-    """Groups of routes each of which leads to each other one of its group, and to itself."""
+    """Return the groups of routes that all lead to each other and to themselves."""
     reach: dict[int, set[int]] = {}
     for start in after:
         seen, left = set[int](), list(after[start])
@@ -99,7 +99,7 @@ class _Walk:
                 yield from self._follow((*path, i), (*keys, key), seen)
 
     def _keys(self, start: int) -> list[str]:
-        """Keys that the route takes and others may go on with, by what filters of the group want and templates add."""
+        """Return keys that the route accepts, made from the filters and templates of the group."""
         group = [self._routes[i] for i in self._after]
         added = [r.key for r in group]
         heads = _rests([r.filter.prefix for r in group], [t.partition("{")[0] for t in added], front=True)
@@ -112,7 +112,7 @@ class _Walk:
 
 
 def _rests(wanted: Sequence[str], added: Sequence[str], *, front: bool) -> list[str]:
-    """What a key must begin (or end) with: as wanted, or so that it is as wanted once a template has added its own."""
+    """Return the beginnings (or ends) of keys that are wanted, directly or after a template has added its text."""
     found = {"": None, **dict.fromkeys(wanted)}
     for text, own in product(wanted, added):
         if own and (text.startswith(own) if front else text.endswith(own)):

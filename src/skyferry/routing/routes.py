@@ -1,7 +1,7 @@
-"""Routes, compiled: which transfers an event makes. Pure.
+"""Compiled routes: the transfers of an event. Pure.
 
-A delete makes no transfer under a route that ignores deletes, nor does one that is only half of an overwrite: neither
-would ever do anything, and so the ledger need not remember it. Size and age are judged later, by the engine, which sees the object.
+A delete under a route that ignores deletes makes no transfer, nor does one that is half of an overwrite: they would have no
+effect, so the ledger need not store them. The engine checks size and age later, when it sees the object.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EVERYTHING = Template.compile("{key}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A rule: from this store, to that store and key, with these policies."""
+    """A rule: the source store, the destination store and key, and the policies."""
 
     name: str
     source_store: str
@@ -37,7 +37,7 @@ class Route:
     source_bucket: str = "source"
     store_provider: Provider = Provider.FILE
     store_bucket: str = "destination"
-    takes: Callable[[str], bool] = lambda key: True  # whether a source key is one of this route's
+    takes: Callable[[str], bool] = lambda key: True  # accepts a source key
     prefix: str = ""  # of its filter
     template: Template = _EVERYTHING
     deletes: Literal["ignore", "propagate"] = "ignore"
@@ -47,11 +47,11 @@ class Route:
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
     tags: dict[str, str] = field(default_factory=dict)  # the same
     storage_class: str | Mapping[str, str] = ""
-    allow_loopback: bool = False  # an object may go back to where it has been
+    allow_loopback: bool = False  # an object may return to a store where it has been
     directed: bool = False  # an event may name its destination key, within the route's filter and key space
-    ring: bool = False  # it is one of those by which stores are kept alike: what was written last wins
-    source_mark: str = ""  # what provenance knows the source by; "" = provenance begins anew with each copy
-    store_mark: str = ""  # and the destination
+    ring: bool = False  # part of a ring that keeps stores alike: the latest write wins
+    source_mark: str = ""  # the mark of the source in provenance; "" = provenance starts anew with each copy
+    store_mark: str = ""  # that of the destination
     identities: tuple[str, ...] = ()  # see `Transfer.identities`
     min_size: int = 0  # bytes
     max_size: int | None = None
@@ -61,16 +61,16 @@ class Route:
 
     @property
     def source(self) -> Address:
-        """How events name the source."""
+        """Provider and bucket of the source in events."""
         return self.source_provider, self.source_bucket
 
     @property
     def destination(self) -> Address:
-        """How events name the destination."""
+        """Provider and bucket of the destination in events."""
         return self.store_provider, self.store_bucket
 
     def carried(self, found: Attributes) -> Attributes:
-        """What of the source's attributes the destination is to have: tags and storage class as the route says."""
+        """Return the attributes for the copy, with tags and storage class of the route."""
         tags = {**found.tags, **self.tags} if self.tags else found.tags
         return replace(found, tags=tags, storage_class=self._class(found.storage_class))
 
@@ -84,7 +84,7 @@ class Route:
 
 
 class Routes:
-    """All routes of a configuration, by the source that an event names."""
+    """All routes of a configuration, by the source of an event."""
 
     def __init__(self, settings: Settings, marks: Mapping[str, str] = NO_MARKS, moved: Collection[str] = ()) -> None:
         """`settings` as `load` gives them; `marks` are those of the stores, by name; `moved` names the stores that were others
@@ -98,11 +98,11 @@ class Routes:
         self._origins = Origins.of(settings)
 
     def __iter__(self) -> Iterator[Route]:
-        """In the order of the configuration."""
+        """Iterate in the order of the configuration."""
         return iter(self.by_name.values())
 
     def route(self, name: str) -> Route:
-        """By name. Raises NotFound."""
+        """Return a route by name. Raises NotFound."""
         if name not in self.by_name:
             raise NotFound(f"there is no route {name!r}", hint=f"routes: {', '.join(self.by_name) or 'none'}")
         return self.by_name[name]
@@ -142,7 +142,7 @@ class Routes:
         )
 
     def leads(self, transfer: Transfer) -> bool:
-        """Whether the route of this transfer is still there, still between these stores, and still takes it."""
+        """Return whether the route of this transfer exists, connects these stores, and accepts it."""
         route, source = self.by_name.get(transfer.route), transfer.source
         return (
             route is not None
@@ -187,7 +187,7 @@ class Routes:
 
 
 def find_directed_route(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Route:
-    """The first of these routes by which an event may direct this source to this key. Raises EventError."""
+    """Return the first of these routes that lets an event direct this source to this key. Raises EventError."""
     directed = [r for r in routes if r.directed]
     taking = [r for r in directed if r.takes(source.key)]
     for route in taking:
@@ -215,7 +215,7 @@ def find_directed_route(routes: Sequence[Route], source: ObjectRef, wanted: Obje
 
 
 def compile_filter(settings: FilterSettings) -> Callable[[str], bool]:
-    """What the key must look like. Raises ValueError for a glob that is not valid."""
+    """Return a test of keys. Raises ValueError for an invalid glob."""
     prefix, suffix = settings.prefix, settings.suffix
     wanted, refused = _any(settings.glob), _any(settings.exclude)
     if wanted is None and refused is None:

@@ -1,6 +1,6 @@
-"""The rules by which routes refuse an event. Pure.
+"""The rules by which routes reject an event. Pure.
 
-They are asked one by one only about events that no route takes.
+They are only applied one by one to events that no route accepts.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from skyferry.config.settings import FilterSettings
 
-Takes = Callable[[str], bool]  # whether a key passes
+Takes = Callable[[str], bool]  # accepts a key
 Rule = tuple[str, Takes]  # as the configuration has it, such as "filter.prefix: photos/"; and its test
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRefusal:
-    """One rule that refused an event."""
+    """One rule that rejected an event."""
 
-    route: str  # "" = the rule is of no single route
+    route: str  # "" = not the rule of one route
     rule: str
 
     def __str__(self) -> str:
@@ -27,7 +27,7 @@ class RouteRefusal:
 
 @dataclass(frozen=True, slots=True)
 class UnroutedEvent:
-    """Why no route takes an event."""
+    """The reasons why no route accepts an event."""
 
     known: bool  # a store of the configuration is its bucket
     rules: tuple[RouteRefusal, ...] = ()
@@ -36,7 +36,7 @@ class UnroutedEvent:
 
 
 def compile_rules(accepts: FilterSettings, compiled: Callable[[FilterSettings], Takes]) -> tuple[Rule, ...]:
-    """Each rule about keys with a test of its own. Size and age are judged later."""
+    """Return each rule about keys with its own test. Size and age are checked later."""
     parts: list[tuple[str, FilterSettings]] = []
     if accepts.prefix:
         parts.append((f"filter.prefix: {accepts.prefix}", FilterSettings(prefix=accepts.prefix)))
@@ -49,5 +49,5 @@ def compile_rules(accepts: FilterSettings, compiled: Callable[[FilterSettings], 
 
 
 def find_refusal(rules: Sequence[Rule], key: str) -> str:
-    """The first rule that refuses the key; "" if all take it."""
+    """Return the first rule that rejects the key; "" if none does."""
     return next((text for text, takes in rules if not takes(key)), "")

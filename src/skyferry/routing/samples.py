@@ -1,4 +1,4 @@
-"""Keys to try filters and templates with. Pure."""
+"""Sample keys for filters and templates. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skyferry.routing.patterns import Template
 
 
 def example_keys(accepts: FilterSettings, takes: Callable[[str], bool]) -> list[str]:
-    """A few keys that the filter takes, different in folder, name and extension."""
+    """Return a few keys that match the filter, with different folders, names and extensions."""
     shapes = ("a/x.c", "b/x.c", "a/y.c", "a/x.d", "x.c")
     keys = [f"{accepts.prefix}{shape}{accepts.suffix}" for shape in shapes]
     keys += [f"{accepts.prefix}{shape.rpartition('.')[0]}{accepts.suffix}" for shape in shapes]
@@ -19,11 +19,11 @@ def example_keys(accepts: FilterSettings, takes: Callable[[str], bool]) -> list[
 
 
 def fill_glob(pattern: str) -> Iterator[str]:
-    """Keys that a glob may match."""
+    """Yield keys that a glob may match."""
     for folder, name in (("a", "x"), ("b", "x"), ("a", "y")):
         yield pattern.replace("**", folder).replace("*", name).replace("?", name)
 
 
 def render_key(template: Template, key: str, bucket: str = "bucket") -> str:
-    """The destination key, on the first day of 1970."""
+    """Return the destination key, on the first day of 1970."""
     return template.render(ObjectEvent("", Change.CREATED, ObjectRef(Provider.FILE, bucket, key), 0.0))

@@ -44,8 +44,11 @@ STORES: Mapping[str, StoreScheme] = MappingProxyType(
             path=True,
             options=frozenset(SimulatorSettings.model_fields),
             settings=frozenset({"simulator", "special_files"}),
+            providers=(Provider.FILE,),
             profile=lambda settings: StoreProfile(Provider.FILE),
         ),
-        "memory": StoreScheme("memory://NAME", _open_memory, profile=lambda settings: StoreProfile()),
+        "memory": StoreScheme(
+            "memory://NAME", _open_memory, providers=(Provider.MEMORY,), profile=lambda settings: StoreProfile()
+        ),
     }
 )

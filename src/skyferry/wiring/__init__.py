@@ -1,4 +1,4 @@
-"""Settings to a running service: the only package that names adapters. A new one is one branch in `opener`."""
+"""Build a running service from settings. Adapters are opened by the rows of their URL schemes."""
 
 from skyferry.wiring.opener import Opener, name_owner, open_ledger, open_queue
 from skyferry.wiring.protection import protect_opened, wait_out_outages

@@ -1,4 +1,4 @@
-"""The stores of a configuration, as the ledger has met them: a name may mean another bucket than it did."""
+"""The identities of stores in the ledger: the name of a store may now refer to another bucket."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from skyferry.routing.locations import StoreLocation
 
 
 def identify_stores(settings: Settings) -> dict[str, str]:
-    """What each store is, by name. Raises ValueError for a URL that is none."""
+    """Return the identity of each store, by name. Raises ValueError for an invalid URL."""
     home = settings.workspace
     return {name: StoreLocation.of(store, home).identity(home) for name, store in settings.stores.items()}
 
 
 async def find_moved_stores(ledger: SourceIdentities, settings: Settings, *, remember: bool = False) -> set[str]:
-    """The names that meant another store when the ledger met them first: what it holds without an identity is not theirs.
+    """Return the names that referred to another store at first. Records without an identity do not apply to them.
 
-    `remember` writes down what is new. A ledger that cannot be asked has met nothing: it says so again when it is needed.
+    With `remember`, record new names. An unreadable ledger counts as empty here; its error is raised when it is needed.
     """
     found = set[str]()
     used = {route.destination for route in settings.routes}

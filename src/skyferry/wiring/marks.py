@@ -1,4 +1,4 @@
-"""The marks of the stores of a configuration, by which provenance knows them on this machine and on others."""
+"""The marks of stores in provenance, valid on this machine and on others."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from skyferry.routing.locations import StoreLocation
 IDS = (
     Path("/etc/machine-id"),
     Path("/proc/sys/kernel/random/boot_id"),
-)  # the second where there is no first, as in containers
+)  # the second if the first does not exist, as in containers
 
 
 def mark_stores(settings: Settings) -> dict[str, str]:
-    """By name of the store. Raises ValueError for a URL that is none."""
+    """Return the marks by name of the store. Raises ValueError for an invalid URL."""
     here = identify_machine()
     return {name: StoreLocation.of(store, settings.workspace).mark(here) for name, store in settings.stores.items()}
 
 
 def identify_machine() -> str:
-    """What tells this machine from others: a folder, and a server on loopback, is another on each."""
+    """Return an identifier of this machine, for folders and servers on loopback."""
     for file in IDS:
         with suppress(OSError, UnicodeDecodeError):
             if ident := file.read_text().strip():

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def name_owner() -> str:
-    """This process's name in leases: unique, and for people to recognise."""
+    """Return a unique, readable name of this process for leases."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
@@ -41,13 +41,13 @@ class Opener:
     clock: Clock = field(default_factory=SystemClock)
     owner: str = field(default_factory=name_owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    on_unreadable: Callable[[str, str], None] = lambda store, name: None  # hears of names that cannot be keys
+    on_unreadable: Callable[[str, str], None] = lambda store, name: None  # called with names that cannot be keys
     on_special: Callable[[str, str, str], None] = lambda store, path, kind: (
         None
     )  # hears of what is no file, nor a folder
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
     destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store
-    on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # hears of credentials not given
+    on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # called with errors of credentials
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
 
@@ -75,14 +75,14 @@ class Opener:
         return maintains(context) if maintains else None
 
     def queue(self, name: str | None = None) -> EventQueue:
-        """The queue of that name, or the first. Raises QueueError, or ConfigError if there is no such queue."""
+        """Open the queue of that name, or the first. Raises QueueError, or ConfigError if there is no such queue."""
         for wanted in self.settings.queues:
             if name in (None, wanted.name):
                 return self._queue(wanted)
-        raise ConfigError(f"there is no queue {name!r}", hint="see queues in the configuration")
+        raise ConfigError(f"there is no queue {name!r}", hint="Name a queue of `queues`.")
 
     def dead_letters(self, *, read: bool = False) -> EventQueue | None:
-        """The queue that dead letters are sent to, if one is configured. Raises as `queue`; ConfigError if it cannot be `read`."""
+        """Open the queue of dead letters, if configured. Raises as `queue`; ConfigError if it cannot be `read`."""
         if (wanted := self.settings.dead_letters) is None:
             return None
         url = QueueUrl.parse(wanted.url)
@@ -93,7 +93,7 @@ class Opener:
         return self._queue(wanted)
 
     def store(self, name: str) -> ObjectStore:
-        """The store of that name. Raises StoreError, or ConfigError where its extra is missing."""
+        """Open the store of that name. Raises StoreError, or ConfigError if its extra is missing."""
         where = _resolved(name, resolve_store, self.settings.stores[name])
         known, row = self.destinations.get(name), where.url.known
         context = StoreContext(
@@ -113,7 +113,7 @@ class Opener:
         return store
 
     async def close(self) -> None:
-        """End the identities."""
+        """Close the identities."""
         await self.identities.close()
 
     def _around(self, name: str) -> IdentityContext:
@@ -147,10 +147,10 @@ def _resolved(name: str, resolve: Callable[[T], R], settings: T) -> R:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The configured ledger. Raises LedgerError."""
+    """Open the configured ledger. Raises LedgerError."""
     return Opener(settings).ledger()
 
 
 def open_queue(settings: Settings, queue: str | None = None) -> EventQueue:
-    """The queue of that name, or the first, for as long as the process runs. Raises as `Opener.queue`."""
+    """Open the queue of that name, or the first, until the process ends. Raises as `Opener.queue`."""
     return Opener(settings).queue(queue)

@@ -1,4 +1,4 @@
-"""A service, put together."""
+"""Build a service."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import build_breaker, build_protection
 from skyferry.wiring.special import SpecialReports
 
-FAR = 30.0  # seconds between questions for the depth of a queue at a provider: each is a request, and may be billed
-BESIDE = 0.125  # of each byte in hand, for what carries it: about 1 MiB for a part of 8 (`bench/memory.py`)
+FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
+BESIDE = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What a service is made of, for those that find events in it."""
+    """The parts of a service that sources of events need."""
 
     settings: Settings
     routes: Routes
@@ -79,10 +79,10 @@ async def build_service(
     ledger: Ledger | None = None,
     create: bool = False,
 ) -> AsyncIterator[Service]:
-    """A service, ready to run; closed at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
+    """Build a service, and close it at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
-    `find` gives the sources of events in place of watched folders, for what a person asks for: provenance begins anew.
-    `ledger` takes the place of the configured one. `create` makes destination folders that nothing is known of.
+    `find` returns other sources of events than watched folders, for commands: provenance starts anew.
+    `ledger` replaces the configured one. `create` makes destination folders that nothing is known of.
     """
     clock, health = SystemClock(), Health(observer)
     specials = SpecialReports(observer)
@@ -91,7 +91,7 @@ async def build_service(
         clock,
         on_unreadable=partial(_unreadable, observer),
         on_special=specials.found,
-        missing=BucketNotFound if find else FolderMissing,  # a command that a person waits for ends; a service waits
+        missing=BucketNotFound if find else FolderMissing,  # a command ends; a service waits
         on_refused=partial(_refused, observer),
         on_health=health.record_use,
     )
@@ -153,12 +153,12 @@ async def build_service(
 
 
 def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:
-    """What the destination cannot carry that the source can, in words."""
+    """Return the attributes that the destination cannot keep, for people."""
     return [trait for trait in destination.traits.lossy if trait not in source.traits.lossy]
 
 
 def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
-    """A watcher for every local folder that is the source of a route, and who sends the deletes that a person approved."""
+    """Return a watcher for each local folder that is a source, and the source of approved deletes."""
 
     async def send(events: list[ObjectEvent]) -> None:
         await parts.queue.send([Outgoing(encode_event(e)) for e in events])
@@ -178,7 +178,7 @@ def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
 
 
 def _folders(settings: Settings, routes: Routes, ledger: SourceIdentities) -> dict[str, KnownFolder]:
-    """The local folders that are watched, by store."""
+    """Return the watched folders, by store."""
     found = {}
     for name in sorted({route.source_store for route in routes}):
         where = resolve_store(settings.stores[name])
@@ -201,7 +201,7 @@ def _copier(
     async def same(store: str, key: str) -> bool:
         try:
             return store not in folders or await folders[store].is_same(key)
-        except SkyferryError:  # not known: it is asked again
+        except SkyferryError:  # unknown: it is checked again
             return False
 
     limits = settings.limits
@@ -238,7 +238,7 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
 
 
 def _unreadable(observer: Observer, store: str, name: str) -> None:
-    message = "no key can be so named, or it may not be read"
+    message = "its name cannot be a key, or it is not readable"
     observer.on(Record("watch.unreadable", store=store, key=name, message=message))
 
 

@@ -6,11 +6,11 @@ from skyferry.ports import Observer
 from skyferry.records import Record
 from skyferry.stores.local.blocking.files import special_kind
 
-KNOWN = 100_000  # paths that are remembered; what is found beyond them is not reported
+KNOWN = 100_000  # remembered paths; more are not reported
 
 
 class SpecialReports:
-    """One per process."""
+    """Remembers reported paths. One for each process."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -21,9 +21,9 @@ class SpecialReports:
         if (store, path) in self._known or len(self._known) >= KNOWN:
             return
         self._known.add((store, path))
-        message = f"it is a {kind}, and no object"
+        message = f"it is a {kind}, not an object"
         self._observer.on(Record("store.special_file", store=store, key=path, reason=kind, message=message))
 
     def seen(self, store: str, path: str, mode: int) -> None:
-        """The same for what the watcher finds."""
+        """Report a path that the watcher found."""
         self.found(store, path, special_kind(mode))

@@ -152,7 +152,7 @@ async def test_a_service_that_refuses_everything_does_not_cost_a_renewal_with_ea
         except IdentityRefused as error:
             refused.append(error)
     assert (giver.asked, len(refused)) == (4, 97)
-    assert all("every credential" in str(error) and error.retry_after for error in refused)
+    assert all("all credentials" in str(error) and error.retry_after for error in refused)
     await giver.clock.advance(60)
     assert await provider(stale=token) == "token-5"
 

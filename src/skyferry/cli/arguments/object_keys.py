@@ -14,12 +14,6 @@ from skyferry.model import ObjectRef, Provider
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
 
-SCHEMES = {
-    "s3": (Provider.AWS_S3, Provider.S3_COMPATIBLE),
-    "gs": (Provider.GCP_GCS,),
-    "az": (Provider.AZURE_BLOB,),
-    "sim": (Provider.FILE,),
-}
 Bucket = tuple[Provider, str]
 
 
@@ -65,9 +59,12 @@ def find_sources(found: list[ObjectCandidate], settings: Settings) -> Iterator[O
 
 def _match_scheme(form: str) -> Iterator[ObjectCandidate]:
     """provider://bucket/key, as events and letters have it; or the short scheme of a URL."""
+    from skyferry.config.urls import StoreUrl
+
     scheme, _, rest = form.partition("://")
     bucket, _, key = rest.partition("/")
-    providers = SCHEMES.get(scheme) or ((Provider(scheme),) if scheme in list(Provider) else ())
+    row = StoreUrl.schemes.get(scheme)
+    providers = row.providers if row else (Provider(scheme),) if scheme in list(Provider) else ()
     if bucket and key:
         yield from (ObjectCandidate(key, (provider, bucket)) for provider in providers)
 

@@ -1,6 +1,6 @@
-"""Who Skyferry is to each cloud: short-lived credentials, renewed ahead of their end, and no long-lived key.
+"""The identity at each cloud: short-lived credentials, refreshed before they expire, and no long-lived keys.
 
-What the machine has by itself (an instance role, a managed identity, a person's login) comes from that cloud's own SDK;
-what one cloud gives for another's token is one exchange of ours (`aws`, `google`, `azure`), the token from `sources`.
-`renewing` keeps the result, `policy` says what is refused, `build` makes all that from `IdentitySettings`.
+The SDK of a cloud finds the identity of the machine (an instance role, a managed identity, a user's login). `aws`, `google` and
+`azure` exchange tokens of other clouds, which come from `token_sources`. `refreshing` keeps the credentials, `policy` rejects
+unsafe settings, and `build` makes all of it from `IdentitySettings`.
 """

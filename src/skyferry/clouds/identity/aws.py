@@ -1,4 +1,4 @@
-"""Who we are to AWS: what its SDK finds on this machine, or a role assumed with a token of another cloud."""
+"""The identity at AWS: from its SDK, or a role that is assumed with a token of another cloud."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ GOOGLE_HEADER = "x-goog-cloud-target-resource"
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """A role, and how it is assumed."""
+    """A role to assume."""
 
     arn: str
-    session_name: str = "skyferry"  # who CloudTrail says it was
+    session_name: str = "skyferry"  # in CloudTrail
     lifetime: float = 3600.0  # seconds; the role's own maximum is an upper bound
     region: str = "us-east-1"
     endpoint: str = ""  # of STS; "" = AWS's in the region
@@ -62,7 +62,7 @@ def assume_role(role: AssumedRole, source: TokenSource) -> Obtain[S3Credentials]
 
 
 def _assumed(body: bytes) -> IssuedCredentials[S3Credentials]:
-    """The credentials in the answer of STS."""
+    """Parse the credentials in a response of STS."""
     try:
         found = ElementTree.fromstring(body).find(".//{*}Credentials")  # noqa: S314 - AWS over TLS, of 2xx
     except ElementTree.ParseError as broken:
@@ -78,9 +78,9 @@ def _assumed(body: bytes) -> IssuedCredentials[S3Credentials]:
 
 
 def botocore_chain() -> Obtain[S3Credentials]:
-    """What botocore finds: web identity, IRSA, pod identity, instance and container roles, SSO. Long-lived keys are refused.
+    """Get credentials from botocore: web identity, IRSA, pod identity, instance and container roles, SSO. Reject long-lived keys.
 
-    A new session each time: what botocore keeps for itself may be what a service has just called expired.
+    Each call uses a new session, for botocore may cache credentials that a service has just called expired.
     """
 
     async def obtain() -> IssuedCredentials[S3Credentials]:
@@ -112,7 +112,7 @@ def _found() -> IssuedCredentials[S3Credentials]:
         raise make_refusal("this machine has no identity at AWS", "AWS credentials", hint=FIND)
     if not frozen.token:
         raise refuse_long_lived_key("aws", f"the access key that botocore found ({credentials.method})")
-    end = getattr(credentials, "_expiry_time", None)  # botocore tells it nowhere else
+    end = getattr(credentials, "_expiry_time", None)  # botocore has no public attribute for it
     expires = end.timestamp() if isinstance(end, datetime) else float("inf")
     return IssuedCredentials(
         S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires
@@ -152,7 +152,7 @@ def _issued(credentials: S3Credentials, audience: str, region: str, endpoint: st
 
 
 def sign_identity(identity: Obtain[S3Credentials], audience: str, region: str) -> TokenSource:
-    """A GetCallerIdentity, signed and not sent, which proves to Google's STS who we are at AWS.
+    """Return a signed GetCallerIdentity request, which proves the identity at AWS to Google's STS. It is not sent.
 
     https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token (aws4_request)
     """
@@ -164,7 +164,7 @@ def sign_identity(identity: Obtain[S3Credentials], audience: str, region: str) -
 
 
 def sign_caller_identity(credentials: S3Credentials, audience: str, region: str) -> str:
-    """The request as Google wants it."""
+    """Return the signed request in Google's form."""
     with require_extra("s3", "the identity of AWS at Google"):
         from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # no stubs are published with it
         from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # as above

@@ -1,4 +1,4 @@
-"""Who we are to Azure: a managed identity or a login by its SDK, or a token of where we run exchanged at Entra."""
+"""The identity at Azure: a managed identity or a login by its SDK, or a token of another issuer exchanged at Entra."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skyferry.errors import ConfigError
 
 ENTRA = "Microsoft Entra"
 LOGIN = "https://login.microsoftonline.com"
-AUDIENCE = "api://AzureADTokenExchange"  # whom a token is for that Entra takes for another
+AUDIENCE = "api://AzureADTokenExchange"  # the audience of tokens that Entra exchanges
 STORAGE = "https://storage.azure.com/.default"  # the scope of blobs and queues
 
 
@@ -59,7 +59,7 @@ def exchange_at_entra(application: Application, source: TokenSource, scope: str 
 
 
 def workload_identity(env: Mapping[str, str], endpoint: str = "") -> tuple[Application, TokenSource] | None:
-    """What AKS gives a pod (azwi's webhook): who it is, and its token. None elsewhere."""
+    """Return the application and the token of a pod in AKS (azwi's webhook); None elsewhere."""
     names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
     tenant, client, path = (env.get(name, "") for name in names)
     if not (tenant and client and path):
@@ -71,7 +71,7 @@ def workload_identity(env: Mapping[str, str], endpoint: str = "") -> tuple[Appli
 def machine_identity(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
     """The managed identity of this machine, else a person's login (az, azd), by azure-identity.
 
-    A new credential each time: what the SDK keeps may be what a service has just called expired.
+    Each call uses a new credential object, for the SDK may cache a token that a service has just called expired.
     """
 
     async def obtain() -> IssuedCredentials[str]:
@@ -88,7 +88,7 @@ def machine_identity(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
             async with ChainedTokenCredential(managed, AzureCliCredential(), AzureDeveloperCliCredential()) as chain:
                 found = await asyncio.wait_for(chain.get_token(scope), 30)
         except (AzureError, ValueError, TimeoutError) as error:
-            hint = "give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
+            hint = "Give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
             raise make_refusal(str(error) or type(error).__name__, ENTRA, hint=hint) from None
         return IssuedCredentials(found.token, found.token, float(found.expires_on))
 
@@ -112,7 +112,7 @@ def token_from_azure(audience: str, env: Mapping[str, str], client_id: str = "")
 
 
 def federated_application(tenant: str, client: str, env: Mapping[str, str], endpoint: str = "") -> Application:
-    """As configured, else of the environment. Raises ConfigError where neither says who it is."""
+    """Return the application of the settings, otherwise of the environment. Raises ConfigError if both are incomplete."""
     tenant, client = tenant or env.get("AZURE_TENANT_ID", ""), client or env.get("AZURE_CLIENT_ID", "")
     if not (tenant and client):
         raise ConfigError("a federated identity at Azure needs identity.tenant_id and identity.client_id")

@@ -1,4 +1,4 @@
-"""From `IdentitySettings` to a provider, one per store or queue. The caller closes it."""
+"""Make providers of credentials from `IdentitySettings`. The caller closes them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class IdentityContext:
-    """What an identity is made in."""
+    """The context of an identity."""
 
     name: str  # of the store or queue, for errors
     clock: Clock
     env: Mapping[str, str] = field(repr=False)
-    failed: Callable[[SkyferryError], None] = lambda error: None  # hears of each renewal that fails
+    failed: Callable[[SkyferryError], None] = lambda error: None  # called with the error of each failed refresh
 
     def renewing(self, obtain: Obtain[T], files: FileWatch | None = None) -> RefreshingCredentials[T]:
-        """A provider of it; obtained anew when `files` have changed."""
+        """Return a provider that obtains credentials, and again when `files` have changed."""
         outdated = files.outdated if files else None
         return RefreshingCredentials(self.name, obtain, self.clock, failed=self.failed, outdated=outdated)
 
     def reread(self, read: Callable[[], T], name: Callable[[T], str], *paths: Path | None) -> RefreshingCredentials[T]:
-        """A provider of what `read` finds in files: read at once, for a secret that is missing is a fault of the configuration;
-        and again when they have changed, or when a service does not know it any more.
+        """Return a provider that reads credentials from files.
+
+        The first read is immediate, for a missing secret is a fault of the configuration. Further reads follow when the files
+        have changed, or when a service rejects the credentials.
         """
         files = FileWatch([path for path in paths if path])
         read()
@@ -58,7 +60,7 @@ class IdentityContext:
 
 
 def aws_credentials(settings: IdentitySettings, around: IdentityContext) -> RefreshingCredentials[S3Credentials]:
-    """For S3, SQS and what speaks like them. Raises ConfigError."""
+    """Return credentials for S3, SQS and compatible services. Raises ConfigError."""
     check_token_endpoints(settings, around.env)
     if settings.kind == "anonymous":
         raise ConfigError("anonymous is no identity at S3", where=around.name, hint="set identity.kind: static or auto")
@@ -71,7 +73,7 @@ def aws_credentials(settings: IdentitySettings, around: IdentityContext) -> Refr
 def google_token(
     settings: IdentitySettings, around: IdentityContext, scopes: tuple[str, ...] = google.SCOPES
 ) -> RefreshingCredentials[str]:
-    """A bearer token for Cloud Storage and Pub/Sub. Raises ConfigError."""
+    """Return bearer tokens for Cloud Storage and Pub/Sub. Raises ConfigError."""
     check_token_endpoints(settings, around.env)
     if settings.kind == "anonymous":
         return around.renewing(_anonymous)
@@ -94,7 +96,7 @@ def google_token(
 def azure_token(
     settings: IdentitySettings, around: IdentityContext, scope: str = azure.STORAGE
 ) -> RefreshingCredentials[str]:
-    """A bearer token for Blob and Queue Storage. Raises ConfigError. For identity.kind static see `azure_key`."""
+    """Return bearer tokens for Blob and Queue Storage. Raises ConfigError. For identity.kind static see `azure_key`."""
     check_token_endpoints(settings, around.env)
     if settings.kind in ("anonymous", "static"):
         raise ConfigError(
@@ -111,7 +113,7 @@ def azure_token(
 
 
 def azure_key(settings: IdentitySettings, around: IdentityContext, account: str) -> RefreshingCredentials[SharedKey]:
-    """The shared key of a storage account, where identity.kind is static. Raises ConfigError."""
+    """Return the shared key of a storage account, for identity.kind static. Raises ConfigError."""
 
     def read() -> SharedKey:
         name = settings.secret_env or "AZURE_STORAGE_KEY"
@@ -121,7 +123,7 @@ def azure_key(settings: IdentitySettings, around: IdentityContext, account: str)
 
 
 def check_token_endpoints(settings: IdentitySettings, env: Mapping[str, str]) -> None:
-    """Raises ConfigError for an endpoint without TLS."""
+    """Raise ConfigError for an endpoint without TLS."""
     named = (env.get("AWS_ENDPOINT_URL_STS", ""), env.get("AZURE_AUTHORITY_HOST", ""))
     for url in (settings.endpoint, settings.iam_endpoint, settings.token_url, *named):
         if url:
@@ -157,7 +159,7 @@ def _static_key(settings: IdentitySettings, env: Mapping[str, str]) -> S3Credent
 
 
 def _after(files: FileWatch, obtain: Obtain[T]) -> Obtain[T]:
-    """The same, which remembers how the files were when it read them."""
+    """Return the same, which also records the state of the files that it read."""
 
     async def watched() -> IssuedCredentials[T]:
         stamp = await asyncio.to_thread(files.stamp)
@@ -190,7 +192,7 @@ def _pool(settings: IdentitySettings, name: str) -> google.Pool:
 
 
 def _source(settings: IdentitySettings, around: IdentityContext, audience: str) -> sources.TokenSource:
-    """Where the token to be exchanged comes from."""
+    """Return the source of the token to exchange."""
     match settings.token:
         case "file":
             return sources.token_from_file(settings.token_file or Path())

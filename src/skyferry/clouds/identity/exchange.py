@@ -1,4 +1,4 @@
-"""One request to a token service, and what its refusal means to an operator. No secret comes out in an error."""
+"""Requests to token services, with hints for their errors. Errors contain no secrets."""
 
 from __future__ import annotations
 
@@ -54,22 +54,22 @@ HINTS: Sequence[tuple[str, str]] = (
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What is sent to a token service: a POST of `form` or `json`, else a GET."""
+    """A request to a token service: a POST of `form` or `json`, otherwise a GET."""
 
     url: str
-    who: str  # the service, for errors
+    who: str  # the name of the service, for errors
     form: Mapping[str, str] | None = None
     json: Mapping[str, object] | None = None
     headers: Mapping[str, str] | None = None
-    secrets: Sequence[str] = ()  # what an error must not repeat
-    local: bool = False  # to this machine's own metadata: by no proxy
+    secrets: Sequence[str] = ()  # must not appear in errors
+    local: bool = False  # to the metadata of this machine, without a proxy
 
 
 async def request_token(request: TokenRequest) -> bytes:
-    """The body of a 2xx answer. Raises IdentityRefused with what the service says, or an outage of it: one that answers with
-    more than ANSWER bytes is none.
+    """Return the body of a 2xx response. Raises IdentityRefused with the message of the service, or an outage error; also for
+    a response of more than ANSWER bytes.
     """
-    with require_extra("s3", request.who):  # here, because who stays on local disks has no need of it
+    with require_extra("s3", request.who):  # here, for local stores do not need it
         import aiohttp
 
         from skyferry.clouds.http import proxy_of, retry_after
@@ -108,7 +108,7 @@ async def _bounded(answer: ClientResponse, who: str) -> bytes:
 
 
 def _refusal(status: int, body: bytes, request: TokenRequest, wait: float | None) -> SkyferryError:
-    """`wait` is what the service asks for, in seconds."""
+    """Return the error. `wait` is the requested delay in seconds."""
     if status == 429:
         return Throttled(where=request.who, retry_after=wait)
     if status >= 500:
@@ -117,7 +117,7 @@ def _refusal(status: int, body: bytes, request: TokenRequest, wait: float | None
 
 
 def _said(body: bytes) -> str:
-    """Code and message of an error, in the JSON of Google and Entra or the XML of AWS."""
+    """Return code and message of an error, in the JSON of Google and Entra or the XML of AWS."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -131,14 +131,14 @@ def _said(body: bytes) -> str:
 
 
 def make_refusal(said: str, who: str, secrets: Sequence[str] = (), hint: str = "") -> IdentityRefused:
-    """With a hint, if the words are known, and without the secrets, if they are repeated."""
+    """Make the error, with a hint for known messages, and without the secrets."""
     said = redact_values(said.encode(), [secret.encode() for secret in secrets if secret]).decode(errors="replace")
     hint = hint or next((hint for words, hint in HINTS if words.lower() in said.lower()), "")
     return IdentityRefused(" ".join(said.split())[:500], where=who, hint=hint)
 
 
 def parse_json(body: bytes, who: str) -> Mapping[str, Any]:
-    """A JSON answer. Raises StoreUnavailable: nobody else than a proxy in between answers otherwise."""
+    """Parse a JSON object. Raises StoreUnavailable, for only a proxy responds with something else."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -149,7 +149,7 @@ def parse_json(body: bytes, who: str) -> Mapping[str, Any]:
 
 
 def read_member(document: Mapping[str, Any], name: str, who: str) -> str:
-    """A member that must be there. Raises StoreUnavailable."""
+    """Return a required member. Raises StoreUnavailable."""
     value = document.get(name)
     if not isinstance(value, str) or not value:
         raise StoreUnavailable(f"the answer has no {name}", where=who)
@@ -157,7 +157,7 @@ def read_member(document: Mapping[str, Any], name: str, who: str) -> str:
 
 
 def read_lifetime(document: Mapping[str, Any], name: str = "expires_in") -> float:
-    """For how many seconds a token is good (Azure says it as text); an hour, if it is not said."""
+    """Return the lifetime of a token in seconds (text at Azure); one hour by default."""
     try:
         return float(document.get(name, 3600))
     except (TypeError, ValueError):

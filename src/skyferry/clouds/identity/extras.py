@@ -1,4 +1,4 @@
-"""The SDKs that identities may need, each of an extra."""
+"""Imports that need an extra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skyferry.errors import ConfigError
 
 @contextmanager
 def require_extra(extra: str, what: str) -> Iterator[None]:
-    """Around imports: ConfigError with the command that brings them, where they are missing."""
+    """Wrap imports: raise ConfigError with the install command if a module of the extra is missing."""
     try:
         yield
     except ModuleNotFoundError as missing:

@@ -1,4 +1,4 @@
-"""Secrets that files hold, read again when the files have changed: rotated in place, or swapped as Kubernetes does."""
+"""Secrets in files, reloaded when the files change: rotated in place, or swapped as in Kubernetes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-PAUSE = 1.0  # seconds between looks at the files
-YOUNG = 2.0  # seconds after a change in which another one may bear the same time
+PAUSE = 1.0  # seconds between checks of the files
+YOUNG = 2.0  # seconds after a change in which another may have the same time
 Stamp = tuple[tuple[int, ...], ...]
 
 
 class FileWatch:
-    """Tells a change of any of some files. It costs a look at the clock, and a `stat` of each file once a second."""
+    """Detects changes of files. It costs a reading of the clock, and a `stat` of each file once a second."""
 
     def __init__(self, paths: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
         self._paths, self._clock = tuple(paths), clock
-        self._read: Stamp | None = None  # of what was read last
+        self._read: Stamp | None = None  # of the last read
         self._outdated = False
-        self._next = 0.0  # when to look again
+        self._next = 0.0  # time of the next check
 
     def stamp(self) -> Stamp:
-        """What the files are now; to be taken before they are read. Blocks."""
+        """Return the state of the files. Call it before reading them. Blocks."""
         return tuple(_stamp(path) for path in self._paths)
 
     def read(self, stamp: Stamp) -> None:
-        """They were read, as they were at `stamp`."""
+        """Record that the files were read in the state `stamp`."""
         self._read, self._outdated = stamp, False
 
     async def outdated(self) -> bool:
-        """Return whether they have changed since they were read, by a look that is at most a second old."""
+        """Return whether they have changed since they were read, by a check at most a second old."""
         now = self._clock()
         if self._paths and now >= self._next:
             self._next = now + PAUSE
@@ -42,7 +42,7 @@ class FileWatch:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Of a file that was changed a moment ago, one that equals no other: the clock of the file system is coarse."""
+    """Return the state of a file; for a recent change, a unique one, for the clock of the file system is coarse."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -52,22 +52,22 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 class FileSecret(Generic[T]):
-    """What `read` makes of files, read again when they have changed.
+    """The result of `read` for files, reloaded when they change.
 
-    What cannot be read any more is not used any more: a secret that was taken away lets nobody in.
+    A secret that can no longer be read is no longer valid.
     """
 
     def __init__(
         self, paths: Sequence[Path], read: Callable[[], T], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Read at once. `read` raises ConfigError for what is no secret; it blocks, and is called in a thread after that."""
+        """Read immediately. `read` raises ConfigError for an invalid secret. It blocks; later calls are in a thread."""
         self._files, self._read_files = FileWatch(paths, clock), read
         self._value: T | None = None
         self._error: Exception | None = None
         self._read()
 
     async def get(self) -> T:
-        """The secret now. Raises as `read`."""
+        """Return the current secret. Raises as `read`."""
         if await self._files.outdated():
             try:
                 await asyncio.to_thread(self._read)

@@ -1,4 +1,4 @@
-"""Who we are to Google Cloud: application default credentials, or a token of another cloud exchanged at Google's STS."""
+"""The identity at Google Cloud: application default credentials, or a token of another cloud exchanged at Google's STS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AWS4 = "urn:ietf:params:aws:token-type:aws4_request"
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A provider of a workload identity pool, and how it is asked."""
+    """A provider of a workload identity pool, and its endpoints."""
 
     project: str  # its number
     pool: str
@@ -58,7 +58,7 @@ class Pool:
 
     @property
     def audience(self) -> str:
-        """Whom a token is for, unless the provider has audiences of its own."""
+        """The audience of tokens, unless the provider has other audiences."""
         return f"https:{self.resource}"
 
 
@@ -105,7 +105,7 @@ async def _impersonated(pool: Pool, token: str, scopes: Sequence[str]) -> Issued
 
 
 def id_token(access: Obtain[str], account: str, audience: str, iam_endpoint: str = IAM_URL) -> TokenSource:
-    """An ID token of a service account that whoever `access` is may impersonate."""
+    """Return a source of ID tokens of a service account, which the identity of `access` may impersonate."""
 
     async def give() -> str:
         token = (await access()).value
@@ -184,7 +184,7 @@ def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> IssuedCred
         raise ConfigError("Google's credentials are not JSON", where=str(path)) from None
     source = info.get("source_credentials") or {}
     if "service_account" in (info.get("type"), source.get("type")) and not key_allowed:
-        raise refuse_long_lived_key("google", "the service account's key")
+        raise refuse_long_lived_key("google", "the key of the service account")
     with require_extra("gcs", "the identity of this machine at Google"):
         from google.auth import exceptions
         from google.auth.transport.requests import Request as Transport
@@ -220,5 +220,5 @@ def _load(info: Mapping[str, Any], scopes: Sequence[str]) -> Any:
 
 
 def _secrets(info: Mapping[str, Any]) -> list[str]:
-    """What an error must not repeat."""
+    """Return the secrets, which must not appear in errors."""
     return [str(info[name]) for name in ("private_key", "refresh_token", "client_secret") if info.get(name)]

@@ -1,4 +1,4 @@
-"""One credential, kept and renewed: ahead of its end, or when a service calls it expired, once for all who wait."""
+"""Refresh credentials before they expire, or when a service calls them expired; one refresh serves all waiting callers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 # the 5 for which Azure's SDK, would answer with the same token again.
 AHEAD = 225.0
 QUICK = (
-    3  # renewals of credentials younger than LEAST, before the next ones wait: a service that refuses all has a reason
+    3  # refreshes of credentials younger than LEAST before the next ones wait: a service that rejects all has a reason
 )
-LEAST = 30.0  # seconds for which a new one is used, whatever this machine's clock says of its end
-LONGEST = 120.0  # seconds that a renewal may take: an SDK, or a file on a disk that hangs, must not hold everybody up
+LEAST = 30.0  # seconds of use of new credentials, whatever this machine's clock says about their expiry
+LONGEST = 120.0  # seconds for one refresh: a hanging SDK or disk must not block all callers
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedCredentials(Generic[T]):
-    """A credential as it was given."""
+    """Credentials as they were issued."""
 
     value: T = field(repr=False)
-    name: str = field(repr=False)  # what `stale` is compared with
+    name: str = field(repr=False)  # compared with `stale`
     expires: float = float("inf")  # seconds since 1970
     life: float = float("inf")  # seconds; whichever ends first
 
@@ -38,10 +38,10 @@ Obtain = Callable[[], Awaitable[IssuedCredentials[T]]]
 
 
 class RefreshingCredentials(Generic[T]):
-    """A `Provider` that renews what `obtain` gives.
+    """A `CredentialsProvider` that refreshes the credentials of `obtain`.
 
-    While a renewal fails, the old credential serves until its end, and the next try waits (exponential back-off); who
-    cannot use the old one is told why, and when to come again. Close it when nobody asks any more.
+    While refreshes fail, the old credentials are used until they expire, and retries back off exponentially. Callers that cannot
+    use the old ones get the error, with the time of the next retry. Close it after the last call.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class RefreshingCredentials(Generic[T]):
         failed: Callable[[SkyferryError], None] = lambda error: None,
         outdated: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """`name` is for errors. `failed` hears of each renewal that fails, also of those nobody waits for.
+        """`name` is for errors. `failed` is called with the error of each failed refresh, also in the background.
 
-        While `outdated` says so, another one is obtained: the file has changed that the credential comes from.
+        While `outdated` is true, credentials are obtained again: their file has changed.
         """
         self.name = name
         self._obtain, self._clock, self._backoff, self._failed = obtain, clock, backoff, failed
@@ -73,7 +73,7 @@ class RefreshingCredentials(Generic[T]):
         self._may_stay = False  # the renewal under way may give what is held: its file was touched
 
     async def __call__(self, *, stale: str = "") -> T:
-        """See `Provider`."""
+        """See `CredentialsProvider`."""
         if self._usable(stale) is None:
             await self._renewed()
         elif self._outdated is not None and await self._outdated():
@@ -83,11 +83,11 @@ class RefreshingCredentials(Generic[T]):
         if held is None:
             raise self._why()
         if self._clock.time() >= self._due:
-            self._begin()  # nobody waits for it
+            self._begin()  # in the background
         return held.value
 
     async def close(self) -> None:
-        """End a renewal under way. Idempotent."""
+        """Cancel a running refresh. Idempotent."""
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.wait({self._renewal})
@@ -97,13 +97,13 @@ class RefreshingCredentials(Generic[T]):
         return held if held is not None and held.name != stale and self._clock.time() < held.expires else None
 
     async def _renewed(self) -> None:
-        """Wait for the renewal under way, or for one that begins now. Cancelled alone: the renewal goes on for others."""
+        """Wait for the running refresh, or start one. Cancelling the wait does not cancel the refresh."""
         renewal = self._begin()
         if renewal is not None:
             await asyncio.wait({renewal})
 
     def _begin(self) -> asyncio.Task[None] | None:
-        """The renewal under way; None while it is too early for the next one."""
+        """Return the running refresh, or start one; None while the back-off lasts."""
         if self._renewal is None and self._clock.monotonic() >= self._wait_until:
             self._renewal = asyncio.create_task(self._renew(), name=f"identity {self.name}")
         return self._renewal
@@ -114,11 +114,13 @@ class RefreshingCredentials(Generic[T]):
                 fresh = await self._obtain()
         except TimeoutError:
             self._put_off(StoreTimeout(f"no credential within {self._longest:g} s", where=self.name))
-        except ConfigError as error:  # a secret's file that is mounted late, or being replaced: no object's fault
+        except (
+            ConfigError
+        ) as error:  # the file of a secret is mounted late or being replaced: not the fault of an object
             self._put_off(IdentityRefused(error.message, where=error.where, hint=error.hint))
         except SkyferryError as error:
             self._put_off(error)
-        except Exception as bug:  # noqa: BLE001 - of ours or of an SDK: those who wait must hear of it
+        except Exception as bug:  # noqa: BLE001 - a bug here or in an SDK must reach the callers
             self._put_off(InternalError(f"{type(bug).__name__} while a credential was renewed", where=self.name))
         else:
             self._keep(fresh)
@@ -130,7 +132,7 @@ class RefreshingCredentials(Generic[T]):
         end = min(fresh.expires, now + fresh.life)
         if self._held is not None and fresh.value == self._held.value and end <= self._held.expires:
             if not self._may_stay:
-                self._put_off(IdentityRefused("the same credential was given again", where=self.name))
+                self._put_off(IdentityRefused("the same credentials were issued again", where=self.name))
             return
         life = max(end - now, LEAST)
         self._held = IssuedCredentials(fresh.value, fresh.name, now + life)
@@ -139,7 +141,7 @@ class RefreshingCredentials(Generic[T]):
         self._pace()
 
     def _pace(self) -> None:
-        """A service that calls everything expired must not make us ask for a credential with each request."""
+        """Back off if a service calls everything expired, so that not every request causes a refresh."""
         given_at = self._clock.monotonic()
         self._quick = self._quick + 1 if given_at - self._given_at < LEAST else 0
         self._given_at = given_at
@@ -154,10 +156,10 @@ class RefreshingCredentials(Generic[T]):
         self._failed(error)
 
     def _why(self) -> SkyferryError:
-        """The last failure, for one who asked."""
+        """Return the last error, for a caller."""
         wait = max(self._wait_until - self._clock.monotonic(), 0.0)
         if self._failure is None:
-            said, hint = "the service refuses every credential that is given", "see that this machine's clock is right"
+            said, hint = "the service rejects all credentials", "Check the clock of this machine."
             return IdentityRefused(said, where=self.name, hint=hint, retry_after=wait)
         error = self._failure
         copy = type(error)(error.message, where=error.where or self.name, hint=error.hint, retry_after=wait)

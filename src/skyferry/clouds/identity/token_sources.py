@@ -1,4 +1,4 @@
-"""Where the token comes from that another cloud exchanges: a file, a URL, or the identity this machine has at a cloud."""
+"""Sources of tokens for an exchange: a file, a URL, or the identity of this machine at a cloud."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import quote
 from skyferry.clouds.identity.exchange import TokenRequest, request_token
 from skyferry.errors import IdentityRefused
 
-TokenSource = Callable[[], Awaitable[str]]  # asked for each exchange; raises as a `Provider` does
+TokenSource = Callable[[], Awaitable[str]]  # called for each exchange; raises as a `CredentialsProvider` does
 
 
 def token_from_file(path: Path) -> TokenSource:
-    """What the file holds now: Kubernetes writes its projected tokens anew."""
+    """Read the token from a file for each exchange, for Kubernetes replaces projected tokens."""
 
     async def give() -> str:
         try:
@@ -29,7 +29,7 @@ def token_from_file(path: Path) -> TokenSource:
 
 
 def token_from_url(url: str) -> TokenSource:
-    """What a GET answers: the token alone."""
+    """Get the token from a URL."""
 
     async def give() -> str:
         return (await request_token(TokenRequest(url, "token_url"))).decode(errors="replace").strip()

@@ -160,7 +160,7 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
             members[0].source == members[0].destination or _told(("routes", index, "to"), document)
         ):
             continue  # already reported
-        why = f"takes its own copies again: {ring.told(all_of_them)}"
+        why = f"takes its own copies again: {ring.describe(all_of_them)}"
         if any(route.allow_loopback for route in members):
             place: Place = (
                 "routes",

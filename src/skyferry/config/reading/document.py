@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from skyferry.config.reading.faults import Fault, Place, format_place, suggest
+from skyferry.config.reading.faults import ConfigFault, Place, format_place, suggest
 from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
 
@@ -26,9 +26,9 @@ class Document:
     data: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
     origins: dict[Place, str] = field(default_factory=dict)  # the variable or option that set it
-    faults: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-    renamed: list[Fault] = field(default_factory=list)  # warnings of settings that have a new name
+    faults: list[ConfigFault] = field(default_factory=list)
+    warnings: list[ConfigFault] = field(default_factory=list)
+    renamed: list[ConfigFault] = field(default_factory=list)  # warnings of settings that have a new name
 
     def fault(self, place: Place, message: str, hint: str = "") -> None:
         """Add a fault at `place`."""
@@ -42,13 +42,13 @@ class Document:
         """Warn of an old name at `place`."""
         self.renamed.append(self._at(place, message, f"Use the new name; {UNTIL}."))
 
-    def _at(self, place: Place, message: str, hint: str) -> Fault:
+    def _at(self, place: Place, message: str, hint: str) -> ConfigFault:
         for end in range(len(place), 0, -1):
             if origin := self.origins.get(place[:end]):
-                return Fault(origin, message, hint)
+                return ConfigFault(origin, message, hint)
             if line := self.lines.get(place[:end]):
-                return Fault(format_place(place), message, hint, line)
-        return Fault(format_place(place) or "configuration", message, hint)
+                return ConfigFault(format_place(place), message, hint, line)
+        return ConfigFault(format_place(place) or "configuration", message, hint)
 
     def set(self, place: Place, value: object, origin: str) -> None:
         """Override one value, and create the sections around it."""
@@ -65,7 +65,7 @@ class Document:
         try:
             value = self._parse(file.read_bytes(), self.lines)
         except OSError as error:
-            self.faults.append(Fault(str(file), f"cannot be read: {error.strerror}"))
+            self.faults.append(ConfigFault(str(file), f"cannot be read: {error.strerror}"))
         except (yaml.YAMLError, RecursionError) as error:
             self.faults.append(_syntax(file.name, error))
         else:
@@ -91,9 +91,9 @@ class Document:
             if first not in Settings.model_fields:
                 hint = suggest(first, Settings.model_fields)
                 if rest:
-                    self.faults.append(Fault(variable, "sets an unknown setting", hint))
+                    self.faults.append(ConfigFault(variable, "sets an unknown setting", hint))
                 elif "Did you mean" in hint:
-                    self.warnings.append(Fault(variable, "is ignored, for there is no such setting", hint))
+                    self.warnings.append(ConfigFault(variable, "is ignored, for there is no such setting", hint))
                 continue
             place = self._place(first, rest)
             try:
@@ -104,7 +104,7 @@ class Document:
                     self._twice(place if place != now else written, now)
                 self.set(now, value, variable)
             except (yaml.YAMLError, RecursionError) as error:
-                self.faults.append(Fault(variable, _syntax("", error).message))
+                self.faults.append(ConfigFault(variable, _syntax("", error).message))
 
     def _rename(self, place: Place, value: object) -> Place:
         """Give old spellings in the value at `place` their new names, with a warning for each; return the place itself."""
@@ -207,8 +207,8 @@ class _Builder:
             first.setdefault(name, line)
 
 
-def _syntax(file: str, error: Exception) -> Fault:
+def _syntax(file: str, error: Exception) -> ConfigFault:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
     hint = "Quote values that begin with {, [, * or &, and indent with spaces." if mark else ""
-    return Fault(file, f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)
+    return ConfigFault(file, f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)

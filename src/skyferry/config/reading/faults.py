@@ -13,7 +13,7 @@ Place = tuple[str | int, ...]  # ("routes", 1, "from")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigFault:
     """One fault, or one warning of a probable mistake."""
 
     where: str  # routes[1].from, or the environment variable or option that set it
@@ -29,7 +29,7 @@ class Fault:
 class ConfigFaults(ConfigError):
     """The configuration has faults. `faults` has all of them, in the order of the file."""
 
-    def __init__(self, faults: Sequence[Fault], file: Path | None = None) -> None:
+    def __init__(self, faults: Sequence[ConfigFault], file: Path | None = None) -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__("\n  ".join([count, *map(str, faults)]), where=str(file or "configuration"))

@@ -42,7 +42,7 @@ class Canary:
 
 
 @dataclass
-class Listener:
+class CanaryListener:
     """Receives from one queue."""
 
     queue: EventQueue
@@ -89,14 +89,14 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
+class CanaryListeners:
     """Listeners at several queues."""
 
-    each: Sequence[Listener]
+    each: Sequence[CanaryListener]
     tasks: Sequence[asyncio.Task[None]]
     clock: Clock
 
-    async def heard(self, change: Change, wait: float) -> Listener | None:
+    async def heard(self, change: Change, wait: float) -> CanaryListener | None:
         """Return the listener that received the change, or None after `wait` seconds or when all have stopped."""
         end = self.clock.monotonic() + wait
         while True:
@@ -108,17 +108,17 @@ class Listeners:
 
 
 @asynccontextmanager
-async def listen_for(queues: Sequence[EventQueue], subject: Canary, clock: Clock) -> AsyncIterator[Listeners]:
+async def listen_for(queues: Sequence[EventQueue], subject: Canary, clock: Clock) -> AsyncIterator[CanaryListeners]:
     """Listen during the block; then release all other messages."""
-    ears = [Listener(queue, subject, clock) for queue in queues]
+    ears = [CanaryListener(queue, subject, clock) for queue in queues]
     tasks = [asyncio.create_task(ear.listen(), name=f"listen {ear.queue.name}") for ear in ears]
     try:
-        yield Listeners(ears, tasks, clock)
+        yield CanaryListeners(ears, tasks, clock)
     finally:
         await asyncio.shield(_end(ears, tasks))
 
 
-async def _end(ears: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _end(ears: Sequence[CanaryListener], tasks: Sequence[asyncio.Task[None]]) -> None:
     for ear in ears:
         ear.stop()
     await asyncio.gather(*tasks)

@@ -22,7 +22,7 @@ def check_notifications(
     """`endpoints` are the names of the push endpoints."""
     place = CheckSubject("route", route.name)
     if not queues and not endpoints:
-        said = "no configured queue of a cloud brings its events: only submitted ones are seen"
+        said = "no queue at a cloud brings its events, so only submitted ones arrive"
         yield place.unknown("notified", said, "Add a queue or a push endpoint that the bucket can notify.")
         return
     if isinstance(told, Unknown):
@@ -65,7 +65,9 @@ def _unheard(place: CheckSubject, told: Sequence[Notice], queues: Queues, endpoi
     if blind:
         return place.unknown("notified", f"it notifies {targets}; the source of {', '.join(blind)} is not known", TRY)
     return place.wrong(
-        "notified", f"it notifies {targets}, which is no configured queue", "correct the queue's URL, or its `stores`"
+        "notified",
+        f"it notifies {targets}, which is no configured queue",
+        "Correct the URL of the queue, or its `stores`.",
     )
 
 

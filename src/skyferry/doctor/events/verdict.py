@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from skyferry.doctor.check import Check, CheckState, CheckSubject
-from skyferry.doctor.events.canary import Canary, Listener, Listeners, listen_for
+from skyferry.doctor.events.canary import Canary, CanaryListener, CanaryListeners, listen_for
 from skyferry.doctor.stores import CANARY, write_canary
 from skyferry.errors import SkyferryError
 from skyferry.model import Change
@@ -67,14 +67,14 @@ async def send_canary(
         return CanaryResult([place.unknown("event", said, "Write an object there, and look at `skyferry transfers`.")])
     began = clock.monotonic()
     async with listen_for(queues, errand.subject, clock) as ears:
-        outcome: Listener | ExpectedCopy | None = None
+        outcome: CanaryListener | ExpectedCopy | None = None
         deleted = None
         try:
             outcome = await _outcome(ears, copies, errand.wait, clock)
         finally:
             removal = await _removed(place, store, key, errand)
         removed = clock.monotonic()
-        if isinstance(outcome, Listener) and removal.state is CheckState.OK:
+        if isinstance(outcome, CanaryListener) and removal.state is CheckState.OK:
             deleted = await ears.heard(Change.DELETED, errand.wait if errand.deletes else AFTERWARDS)
     if isinstance(outcome, ExpectedCopy):
         said = f"within {removed - began:.1f} s, at a running service, which copied the canary to {outcome.store.name}"
@@ -89,8 +89,8 @@ async def send_canary(
 
 
 async def _outcome(
-    ears: Listeners, copies: Sequence[ExpectedCopy], wait: float, clock: Clock
-) -> Listener | ExpectedCopy | None:
+    ears: CanaryListeners, copies: Sequence[ExpectedCopy], wait: float, clock: Clock
+) -> CanaryListener | ExpectedCopy | None:
     """Return the listener that received the event, or the copy that a service made, whichever is first."""
     end = clock.monotonic() + wait
     while (left := end - clock.monotonic()) > 0:
@@ -132,13 +132,13 @@ async def _removed(place: CheckSubject, store: ObjectStore, key: str, errand: Ca
     return place.ok("delete", "a canary at the source")
 
 
-def _deleted(place: CheckSubject, ear: Listener | None, since: float, errand: CanaryTest) -> Check:
+def _deleted(place: CheckSubject, ear: CanaryListener | None, since: float, errand: CanaryTest) -> Check:
     if ear is None:
         return place.wrong("delete-event", f"not within {errand.wait:g} s", MISSED)
     return place.ok("delete-event", f"after {max(0.0, ear.heard[Change.DELETED] - since):.2f} s")
 
 
-def _missed(place: CheckSubject, ears: Listeners, errand: CanaryTest) -> Check:
+def _missed(place: CheckSubject, ears: CanaryListeners, errand: CanaryTest) -> Check:
     if not ears.each:
         said = f"no service has copied a canary within {errand.wait:g} s, and only a service receives pushed events"
         return place.unknown("event", said, "Start the service, and repeat the check.")

@@ -56,6 +56,7 @@ AZURE = StoreScheme(
     cloud="azure",
     extra="azure",
     needs=("aiohttp", "azure.identity"),
+    providers=(Provider.AZURE_BLOB,),
     complete=_complete,
     profile=_profile,
 )

@@ -38,5 +38,6 @@ GCS = StoreScheme(
     cloud="google",
     extra="gcs",
     needs=("aiohttp", "google.auth"),
+    providers=(Provider.GCP_GCS,),
     profile=lambda settings: _PROFILE,
 )

@@ -33,5 +33,6 @@ FOLDER = StoreScheme(
     open_folder,
     path=True,
     settings=frozenset({"special_files"}),
+    providers=(Provider.FILE,),
     profile=lambda settings: StoreProfile(Provider.FILE),
 )

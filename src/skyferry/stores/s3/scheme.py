@@ -95,6 +95,7 @@ S3 = StoreScheme(
     cloud="aws",
     extra="s3",
     needs=("aiohttp", "botocore"),
+    providers=(Provider.AWS_S3, Provider.S3_COMPATIBLE),
     complete=_complete,
     profile=_profile,
 )

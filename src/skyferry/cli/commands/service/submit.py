@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 QUEUED, POSTED = 1000, 500  # events sent at once, at most: into a queue, to a service
 SIZE = 2**18  # bytes sent at once, about
-SCHEMES = {
-    "s3": "aws_s3",
-    "gs": "gcp_gcs",
-    "az": "azure_blob",
-}  # short names of providers; the other names are those in events
 
 
 def submit(
@@ -100,12 +95,14 @@ def _build_event(
 
 
 def _parse_object(text: str) -> ObjectRef:
+    from skyferry.config.urls import StoreUrl
     from skyferry.model import ObjectRef, Provider
 
     scheme, _, rest = text.partition("://")
     bucket, _, key = rest.partition("/")
-    name = SCHEMES.get(scheme, scheme)
-    known = [*SCHEMES, *Provider]
+    row = StoreUrl.schemes.get(scheme)
+    name = row.providers[0] if row else scheme
+    known = dict.fromkeys([*StoreUrl.schemes, *Provider])
     if name not in list(Provider) or not bucket or not key:
         raise typer.BadParameter(f"{text!r} is not PROVIDER://BUCKET/KEY with a provider of {', '.join(known)}")
     return ObjectRef(Provider(name), bucket, key)
