@@ -17,8 +17,8 @@ from skyferry.doctor.events import notifications as notices
 from skyferry.doctor.events.canary import Canary
 from skyferry.doctor.events.listening import ListeningPlan, may_listen, plan_listening
 from skyferry.doctor.events.verdict import CanaryResult, CanaryTest, ExpectedCopy, send_canary
-from skyferry.doctor.ledger import files, unrouted
-from skyferry.doctor.ledger.held_deletes import check_held_deletes
+from skyferry.doctor.ledger import files
+from skyferry.doctor.ledger.records import check_records
 from skyferry.doctor.requirements import StoreRequirements, require_stores
 from skyferry.doctor.stores import NOTHING, StoreExamination, make_canary_key
 from skyferry.errors import SkyferryError
@@ -73,11 +73,12 @@ class _Doctor:
         reached = {queue.name: await self._reached(queue) for queue in settings.queues}
         for each in require_stores(settings):
             of_stores += await self._events(each)
-        of_stores += await check_held_deletes(self.opener)
+        records = await check_records(self.opener)
+        of_stores += [check for check in records if check.kind == "store"]
         for queue in settings.queues:
             of_queues += await self._queue(queue, reached[queue.name])
         of_queues += [*await self._letters(), *await files.check_ledger(self.opener)]
-        of_queues += await unrouted.check_unrouted(self.opener)
+        of_queues += [check for check in records if check.kind == "ledger"]
         for route in settings.routes:
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]

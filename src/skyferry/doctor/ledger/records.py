@@ -1,8 +1,8 @@
-"""Check the ledger for kept events of unknown buckets."""
+"""Check the ledger for what waits for a decision: held deletes, and events of unknown buckets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 
@@ -10,23 +10,32 @@ from skyferry.config.settings import Settings
 from skyferry.config.urls import resolve_store
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
+from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
 
 PLACE = CheckSubject("ledger", "ledger")
+HELD = "Mount or restore the source; or decide with `skyferry deletes list`, then `approve` or `reject`."
 
 
-async def check_unrouted(opener: Opener) -> list[Check]:
-    """Report unknown buckets. Without a ledger, there is nothing to report."""
+async def check_records(opener: Opener) -> list[Check]:
+    """Report held deletes by source, and unknown buckets. Without a ledger, there is nothing to report."""
     try:
         if (ledger := await opener.existing_ledger()) is None:
             return []
         try:
-            found = await ledger.count_unrouted()
+            held, unknown = sum_by_store(await ledger.count_held_deletes()), await ledger.count_unrouted()
         finally:
             await ledger.close()
     except SkyferryError as error:
         return [PLACE.failed("reach", error)]
-    return list(check_unknown_buckets(found, opener.settings))
+    return [*_held_deletes(held), *check_unknown_buckets(unknown, opener.settings)]
+
+
+def _held_deletes(counts: Mapping[str, int]) -> Iterator[Check]:
+    for store, count in counts.items():
+        yield CheckSubject("store", store).wrong(
+            "held", f"{count:,} objects are missing, and their deletes are held", HELD
+        )
 
 
 def check_unknown_buckets(found: Sequence[tuple[str, int]], settings: Settings) -> Iterator[Check]:
