@@ -172,7 +172,7 @@ def test_what_may_not_be_looked_at_is_no_fault(clouds: Clouds, skyferry: Skyferr
     told = skyferry("doctor", "--config", configured(source, clouds.bucket("s3"), settings), "--json")
     found = said(told)
     assert (
-        found["a", "versioning"]["detail"] == found["r", "notified"]["detail"] == "may not look (storage.buckets.get)"
+        found["a", "versioning"]["detail"] == found["r", "notified"]["detail"] == "not permitted (storage.buckets.get)"
     )
     assert told["ok"]
 

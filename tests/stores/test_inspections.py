@@ -93,9 +93,9 @@ async def test_what_may_not_be_looked_at_is_not_known(gcs: GcsPlace) -> None:
         await gcs.plan(Fault(method="GET", target=target, status=403, body=denied))
     facts = await store.inspect()
     await store.close()
-    look = Unknown("may not look (storage.buckets.get)")
+    look = Unknown("not permitted (storage.buckets.get)")
     assert facts.region == facts.versioning == facts.encryption == facts.notices == look
-    assert facts.allowed == Unknown("may not look (testIamPermissions)")
+    assert facts.allowed == Unknown("not permitted (testIamPermissions)")
 
 
 async def test_azure_tells_little(azurite_server: Azurite) -> None:

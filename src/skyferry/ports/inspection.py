@@ -1,7 +1,7 @@
-"""What an end tells of itself to who wants to see whether routes can work. Optional: only `skyferry.doctor` asks.
+"""The ports of inspection: settings of buckets and queues, for `skyferry.doctor`. Adapters offer them optionally.
 
-A look may need permissions that a transfer does not. One that is refused, or that the provider does not offer, gives
-Unknown and never an error: who may not look may still be able to copy.
+An inspection may need permissions that a transfer does not need. If one is denied, or the provider does not offer the
+value, the result is Unknown and never an error: copies may still work.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ READ, WRITE, DELETE, LIST = "read", "write", "delete", "list"
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Not known, and why."""
+    """A value that is not known, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What the settings say and the provider contradicts."""
+    """A setting that the provider contradicts."""
 
     what: str
     hint: str
@@ -34,12 +34,12 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a bucket tells one target of its changes. Keys begin with `prefix` and end with `suffix`."""
+    """The notifications of a bucket to one target, for keys that begin with `prefix` and end with `suffix`."""
 
     target: str  # as the provider names it
-    direct: bool  # the target is a queue's own address; else what it does with events is not seen from here
-    created: bool  # every way in which an object comes is told
-    deleted: bool  # and every way in which one goes
+    direct: bool  # the target is a queue; else it is not known where it forwards events
+    created: bool  # it covers every way in which an object is created
+    deleted: bool  # and deleted
     events: tuple[str, ...]  # as the provider names them
     prefix: str = ""
     suffix: str = ""
@@ -47,40 +47,40 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """How a bucket is set up."""
+    """The settings of a bucket."""
 
     endpoint: str  # URL, or folder
-    who: str | Unknown  # who we are there; no secret is in it
+    who: str | Unknown  # the identity of the requests; contains no secret
     region: str | Unknown
     versioning: str | Unknown
-    encryption: str | Unknown  # of what names none
+    encryption: str | Unknown  # of objects written without an explicit one
     notices: tuple[Notice, ...] | Unknown
-    skew: float | Unknown  # seconds by which its clock is ahead of ours
-    allowed: frozenset[str] | Unknown  # of READ, WRITE, DELETE, LIST, where the provider tells without trying
-    kept: str = ""  # what forbids for a time that objects are deleted or replaced
+    skew: float | Unknown  # seconds by which its clock is ahead
+    allowed: frozenset[str] | Unknown  # of READ, WRITE, DELETE, LIST, if the provider reports it without a try
+    kept: str = ""  # the policy that forbids deleting or replacing objects for a time
     wrong: tuple[Wrong, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """What the queue does by itself with messages that come too often."""
+    """The redrive policy: messages received too often move to another queue."""
 
-    receives: int  # then it takes the message away
+    receives: int  # after which a message moves
     target: str
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """How a queue is set up."""
+    """The settings of a queue."""
 
     endpoint: str
     who: str | Unknown
-    address: str | Unknown  # what the notice of a bucket names: the queue itself, or the topic that it takes from
+    address: str | Unknown  # as a bucket's notification names it: the queue, or the topic it subscribes to
     redrive: Redrive | Unknown | None
-    receives: bool | Unknown  # our identity may receive
+    receives: bool | Unknown  # the identity may receive
     encryption: str | Unknown
-    senders: frozenset[str] | Unknown  # services that its own policy lets send; "*" = anybody
-    barred: Wrong | None = None  # why no service can send, whatever the policy says
+    senders: frozenset[str] | Unknown  # services that its policy allows to send; "*" = all
+    barred: Wrong | None = None  # why no service can send, regardless of the policy
     traits: QueueTraits = QueueTraits()
     notes: tuple[str, ...] = ()  # for people
     wrong: tuple[Wrong, ...] = ()
@@ -88,30 +88,30 @@ class QueueFacts:
 
 @runtime_checkable
 class InspectableStore(Protocol):
-    """An ObjectStore that tells."""
+    """An ObjectStore that can be inspected."""
 
     async def inspect(self) -> BucketFacts:
-        """Reads only. Raises as `ObjectStore.list` does where nobody answers, or there is no such bucket."""
+        """Return the settings, without writing. Raises like `ObjectStore.list` if the bucket is missing or unreachable."""
 
 
 @runtime_checkable
 class InspectableQueue(Protocol):
-    """An EventQueue that tells."""
+    """An EventQueue that can be inspected."""
 
     async def inspect(self) -> QueueFacts:
-        """Reads only, and receives nothing. Raises QueueError where nobody answers, or there is no such queue."""
+        """Return the settings, without receiving. Raises QueueError if the queue is missing or unreachable."""
 
     async def sends(self) -> bool | Unknown:
-        """Whether our identity may send, if the provider tells without a message. Raises QueueError where nobody answers."""
+        """Return True if the identity may send, without sending. Raises QueueError if the queue is unreachable."""
 
 
-async def looked(look: Awaitable[T], permission: str) -> T | Unknown:
-    """What the look gives; Unknown where it is refused (`permission` is what it needs) or fails."""
+async def await_or_unknown(result: Awaitable[T], permission: str) -> T | Unknown:
+    """Return the result; Unknown if it is denied (it needs `permission`) or fails."""
     try:
-        return await look
+        return await result
     except PermissionDenied:
-        return Unknown(f"may not look ({permission})")
+        return Unknown(f"not permitted ({permission})")
     except Unsupported:
-        return Unknown("the provider does not tell")
+        return Unknown("the provider does not report it")
     except SkyferryError as error:
         return Unknown(error.message)

@@ -1,4 +1,4 @@
-"""Dead letters sent on to a queue, by the adapters that read it too: SQS, Pub/Sub, or any other.
+"""A sink that publishes dead letters to any queue.
 
 The body and the attributes are those of the message that died, so whoever receives from there reads the same event; what
 is added has names of its own, see `ports.letter_attributes`.
@@ -13,7 +13,7 @@ import orjson
 from skyferry.ports import DeadLetter, EventQueue, Outgoing
 from skyferry.ports.letter_attributes import DIED, LETTER, MESSAGE, QUEUE, REASON, ROUTE, SOURCE, STORY, strip_own
 
-VALUE = 1024  # bytes that Pub/Sub gives an attribute
+VALUE = 1024  # bytes of an attribute that Pub/Sub accepts
 
 
 class QueueDeadLetters:
@@ -43,12 +43,12 @@ def _outgoing(letter: DeadLetter) -> Outgoing:
         STORY: _story(letter),
     }
     told = tuple((name, _short(value)) for name, value in added.items() if value)
-    death = f"{letter.id}-{letter.at!r}"  # who dies again is not the same
+    death = f"{letter.id}-{letter.at!r}"  # a second death is another message
     return Outgoing(letter.body, (*told, *strip_own(letter.attributes)), dedup_id=death)
 
 
 def _story(letter: DeadLetter) -> str:
-    """The attempts as JSON, the last ones where not all have room."""
+    """Return the attempts as JSON; only the last ones if not all fit."""
     rows = [{"attempt": f.attempt, "at": f.at, "kind": f.kind, "message": f.message[:200]} for f in letter.attempts]
     while len(text := orjson.dumps(rows).decode()) > VALUE // 2 and rows:
         rows = rows[1:]

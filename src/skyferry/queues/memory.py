@@ -1,4 +1,4 @@
-"""A queue in memory: for tests, simulations and trials. It lives as long as its state; every promise but durability holds."""
+"""A queue in memory, for tests, simulations and trials. It keeps every promise but durability, for as long as its state lives."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class _Entry:
     place: _Place = _Place.READY
     until: float = 0.0  # hidden until then
     attempt: int = 0
-    holder: object = None  # who received it last and has not given it back
+    holder: object = None  # the last receiver, until it releases the message
 
 
 @dataclass(slots=True)
 class QueueState:
-    """What survives a worker: give the same one to several `MemoryQueue`s and they are workers on one durable queue."""
+    """The queue behind its clients: several `MemoryQueue`s with the same state are workers on one durable queue."""
 
     notifier: Notifier = field(default_factory=Notifier)
-    _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, the first sent first
+    _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, in the order sent
     _ids: dict[str, str] = field(default_factory=dict)  # by dedup id
     _count: Counter[_Place] = field(default_factory=Counter)
-    # Heaps of (rank or time, serial, id). What a message left behind when it moved on is skipped when it comes up.
+    # Heaps of (rank or time, serial, id). Outdated entries of a message are skipped.
     _ready: list[tuple[float, int, str]] = field(default_factory=list)
     _hidden: list[tuple[float, int, str]] = field(default_factory=list)
     _serial: int = 0
 
     def add(self, message: Outgoing, now: float) -> str:
-        """Its id, or that of the message with the same dedup id."""
+        """Add a message. Return its id, or that of the message with the same dedup id."""
         if message.dedup_id in self._ids:
             return self._ids[message.dedup_id]
         self._serial += 1
@@ -58,7 +58,7 @@ class QueueState:
         return name
 
     def take(self, limit: int, until: float, holder: object) -> Iterator[Message]:
-        """Lease the first `limit` that are ready."""
+        """Lease the first `limit` ready messages."""
         while limit > 0 and self._ready:
             _, _, name = heapq.heappop(self._ready)
             entry = self._entries.get(name)
@@ -71,7 +71,7 @@ class QueueState:
             yield _message(name, entry)
 
     def wake(self, now: float) -> float | None:
-        """Make ready whatever has waited long enough; when the next one will be."""
+        """Make due messages ready. Return when the next one is due."""
         while self._hidden:
             until, _, name = self._hidden[0]
             entry = self._entries.get(name)
@@ -84,27 +84,27 @@ class QueueState:
         return None
 
     def extend(self, message: Message, until: float) -> bool:
-        """Whether the lease was still its own."""
+        """Extend the lease. Return False if it was lost."""
         if (entry := self._held(message)) is None:
             return False
         self._hide(message.id, entry, _Place.LEASED, until)
         return True
 
     def remove(self, message: Message) -> None:
-        """Forget it, if it is still its own."""
+        """Delete a message whose lease is valid."""
         if (entry := self._held(message)) is not None:
             del self._entries[message.id]
             self._ids.pop(entry.sent.dedup_id, None)
             self._count[entry.place] -= 1
 
     def release(self, message: Message, now: float, delay: float) -> None:
-        """Give it back, if it is still its own."""
+        """Release a message whose lease is valid."""
         if (entry := self._held(message)) is not None:
             entry.holder = None
             self._put(message.id, entry, now, delay)
 
     def free(self, holder: object) -> None:
-        """Give back all that this holder has."""
+        """End all leases of a client."""
         for name, entry in self._entries.items():
             if entry.holder is holder:
                 entry.holder = None
@@ -112,7 +112,7 @@ class QueueState:
                     self._show(name, entry)
 
     def depth(self, now: float) -> Depth:
-        """How full it is."""
+        """Return the numbers of messages."""
         oldest = next(iter(self._entries.values()), None)
         return Depth(
             ready=self._count[_Place.READY],
@@ -145,7 +145,7 @@ class QueueState:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Acks and extensions leave entries in the heap until their time comes: drop them when they are most of it."""
+        """Drop outdated entries of the heap, which acks and extensions leave behind."""
         hidden = ((n, e) for n, e in self._entries.items() if e.place is not _Place.READY)
         self._hidden = [(e.until, e.serial, n) for n, e in hidden]
         heapq.heapify(self._hidden)
@@ -160,7 +160,7 @@ class MemoryQueue:
     """An `EventQueue` on a `QueueState`. Deterministic: no threads, no randomness, time only from `clock`."""
 
     def __init__(self, name: str, clock: Clock, lease: float = 30.0, state: QueueState | None = None) -> None:
-        """`lease` is in seconds; without `state` the queue has one of its own."""
+        """`lease` is in seconds; without `state` the queue is not shared."""
         self.name = name
         self.lease = lease
         self.traits = QueueTraits()
@@ -218,14 +218,14 @@ class MemoryQueue:
         return self._state.depth(now)
 
     async def close(self) -> None:
-        """Free this object's leases at once."""
+        """End the leases of this client at once."""
         if not self._closed:
             self._closed = True
             self._state.free(self)
             self._state.notifier.notify()
 
     async def _step(self) -> None:
-        """Other tasks run before every operation, as they would with a real queue; a cancelled one has had no effect."""
+        """Let other tasks run, as a real queue would. A call cancelled here has had no effect."""
         if self._closed:
             raise QueueError("it is closed", where=self.name)
         await self._clock.sleep(0)

@@ -1,4 +1,4 @@
-"""Bodies and attributes that a provider's text cannot carry as they are: wrapped on send, unwrapped on receive."""
+"""An envelope for bodies and attributes that the text of a provider's message cannot carry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def text_of(body: bytes) -> str | None:
-    """The body as text that goes through as it is, or None."""
+    """Return the body as text if it needs no envelope, else None."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -25,7 +25,7 @@ def text_of(body: bytes) -> str | None:
 
 
 def wrap(body: bytes, attributes: Pairs = ()) -> str:
-    """The message as plain ASCII; itself where it is plain and has no attributes."""
+    """Return the message in an envelope of ASCII; unchanged if it needs none and has no attributes."""
     text = text_of(body)
     if text is not None and not attributes:
         return text
@@ -33,7 +33,7 @@ def wrap(body: bytes, attributes: Pairs = ()) -> str:
 
 
 def unwrap(text: str) -> tuple[bytes, Pairs]:
-    """The inverse of `wrap`; what only looks like its work is left as it is."""
+    """Invert `wrap`. A malformed envelope is returned unchanged."""
     raw = text.encode("utf-8", "surrogatepass")
     if not raw.startswith(WRAPPED):
         return raw, ()

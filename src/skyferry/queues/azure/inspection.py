@@ -1,4 +1,4 @@
-"""How a Storage Queue is set up. Permission: that of its depth."""
+"""Inspect a Storage Queue. Permission: as for its depth."""
 
 from __future__ import annotations
 

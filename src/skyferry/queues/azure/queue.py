@@ -34,26 +34,26 @@ from skyferry.queues.notifier import Notifier
 from skyferry.queues.text_envelope import unwrap, wrap
 
 BATCH = 32  # messages in one answer
-PATIENT = 10  # looks at an empty queue before they become more seldom
-FOR_EVER = "-1"  # how long what we send lives; without a word it would be seven days
+PATIENT = 10  # polls of an empty queue before the interval grows
+FOR_EVER = "-1"  # time to live of sent messages; the default is seven days
 STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
 HINTS = {
     "QueueNotFound": "create it, or correct its name or the endpoint",
-    "AuthenticationFailed": "see that key or token are those of this account, and the clock too",
-    "AuthorizationPermissionMismatch": "`skyferry policy` prints the role that our identity needs there",
-    "AuthorizationFailure": "see the account's firewall, and that it takes our kind of credential",
-    "ServerBusy": "the service asks for fewer requests",
+    "AuthenticationFailed": "check that the key or token is for this account, and the clock of this machine",
+    "AuthorizationPermissionMismatch": "assign the role that `skyferry policy` prints",
+    "AuthorizationFailure": "check the firewall of the account, and that it accepts this kind of credentials",
+    "ServerBusy": "the service throttles requests; they are retried",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AzureQueueOptions:
-    """How one queue is reached."""
+    """Options of one queue."""
 
     endpoint: str  # of the account's Queue service: https://ACCOUNT.queue.core.windows.net
-    lease: float = 60.0  # seconds a message is hidden, renewed while we hold it
-    poll: float = 1.0  # seconds between looks at an empty queue
-    slowest: float = 10.0  # seconds between looks at one that has been empty for a while
+    lease: float = 60.0  # seconds a message is hidden, renewed while it is leased
+    poll: float = 1.0  # seconds between polls of an empty queue
+    slowest: float = 10.0  # the longest interval, in seconds
     api_version: str = "2021-12-02"
     connections: int = 32  # at the same time
     connect_timeout: float = 10.0  # seconds
@@ -73,20 +73,20 @@ class AzureQueue:
     ) -> None:
         endpoint = urlsplit(options.endpoint)
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
-            hint = "as in https://ACCOUNT.queue.core.windows.net"
-            raise ConfigError("a Storage Queue needs the endpoint of its account", where=name, hint=hint)
+            hint = "set it, such as https://ACCOUNT.queue.core.windows.net"
+            raise ConfigError("the endpoint of the account is missing", where=name, hint=hint)
         self.name, self.lease, self.traits = name, options.lease, TRAITS
         self._credential, self._options = credential, options
         self._root = f"{options.endpoint.rstrip('/')}/{quote(location)}"
         limits = Limits(options.connections, options.connect_timeout, options.read_timeout)
         self._http = Http(name, self._root, limits)
         self._clock = clock or SystemClock()
-        # By id and first pop receipt: the newest one, and until when. Messages of one answer may have the same receipt.
+        # By id and first pop receipt: the newest receipt and the end of its lease. Messages of one answer may share a receipt.
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
         self._notifier = Notifier()
-        self._heard = 0  # rings before the last look
-        self._empty = 0  # looks in a row that brought nothing
-        self._due = 0.0  # monotonic seconds, of the next look
+        self._heard = 0  # notifications before the last poll
+        self._empty = 0  # empty polls in a row
+        self._due = 0.0  # monotonic seconds, of the next poll
         self._closed = False
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -106,7 +106,7 @@ class AzureQueue:
                 return []
 
     async def _look(self, limit: int, count: int) -> list[Message]:
-        """Ask, and say when to ask again: the more seldom the longer nothing has come."""
+        """Poll, and set the time of the next poll: the interval grows while the queue stays empty."""
         batch = await self._take(limit)
         self._heard, self._empty = count, 0 if batch else self._empty + 1
         pause = self._options.poll * 2.0 ** min(max(0, self._empty - PATIENT), 16)
@@ -182,7 +182,7 @@ class AzureQueue:
         return found
 
     async def _hide(self, message: Message, seconds: float) -> bool:
-        """Whether it is still ours."""
+        """Hide a message. Return False if its lease was lost."""
         now = self._clock.time()
         receipt, until = self._held.get(_lease(message), ("", 0.0))
         if until <= now:

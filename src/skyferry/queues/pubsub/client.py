@@ -1,4 +1,4 @@
-"""Calls to Pub/Sub over gRPC with our own credential, and what its errors mean. Each is sent once: the engine tries again."""
+"""A client of Pub/Sub over gRPC, and the translation of its errors. Each request is sent once; the engine retries."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from skyferry.errors import QueueError, StoreError
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 SERVICE = "https://pubsub.googleapis.com"
-PROMPT = 30.0  # seconds in which the other end answers, if it is there
-LARGEST = 64 * 2**20  # bytes of one answer; a message has up to 10 MB, and gRPC would take 4
+PROMPT = 30.0  # seconds in which a live peer answers a ping
+LARGEST = 64 * 2**20  # bytes of one answer; a message has up to 10 MB, and the default of gRPC is 4 MB
 HINTS = {
     "NOT_FOUND": "create it, or correct its project and name",
-    "PERMISSION_DENIED": "`skyferry policy` prints what our identity needs there",
-    "UNAUTHENTICATED": "the token was refused, and so was a fresh one",
-    "RESOURCE_EXHAUSTED": "the service asks for fewer requests, or a quota is used up",
-    "FAILED_PRECONDITION": "see that the subscription is a pull one and not detached",
+    "PERMISSION_DENIED": "grant the permissions that `skyferry policy` prints",
+    "UNAUTHENTICATED": "the token was rejected, and so was a new one: check the identity",
+    "RESOURCE_EXHAUSTED": "the service throttles requests, or a quota is exhausted",
+    "FAILED_PRECONDITION": "use a pull subscription that is not detached",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PubSubOptions:
-    """How one subscription is reached."""
+    """Options of one subscription."""
 
-    topic: str = ""  # projects/P/topics/T, to send to; "" = nothing is sent
-    endpoint: str = ""  # URL; "" = Google's. http:// is spoken to without TLS, as the emulator wants it
-    lease: float = 60.0  # seconds of ack deadline (10 to 600), renewed while we hold a message
-    outstanding: int = 1000  # messages that the service may have sent us unacknowledged
+    topic: str = ""  # projects/P/topics/T, to send to; "" = none
+    endpoint: str = ""  # URL; "" = Google's. http:// = without TLS, for the emulator
+    lease: float = 60.0  # seconds of ack deadline (10 to 600), renewed while a message is leased
+    outstanding: int = 1000  # unacknowledged messages that the service may have sent
     outstanding_bytes: int = 64 * 2**20
-    linger: float = 5.0  # seconds that the stream stays open when nobody receives; then what it brought is given back
+    linger: float = 5.0  # seconds that the stream stays open without a receive; then its messages are released
     timeout: float = 30.0  # seconds for one call
-    keepalive: float = 330.0  # seconds of silence after which the other end is asked; servers bear no less than 300
+    keepalive: float = 330.0  # seconds of silence before a ping; servers reject less than 300
 
 
 class PubSubClient:
@@ -59,7 +59,7 @@ class PubSubClient:
         self.publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=self._channel))
 
     async def call(self, function: Callable[[Metadata, float], Awaitable[T]]) -> T:
-        """What `function(metadata, timeout)` gives; with a fresh token where the service refuses the first."""
+        """Return the result of `function(metadata, timeout)`. If the service rejects the token, retry once with a new one."""
         try:
             token = await self._credentials()
             try:
@@ -77,16 +77,15 @@ class PubSubClient:
 
 
 def refused(error: Exception, where: str) -> QueueError:
-    """What an error of the service means."""
+    """Translate an error of the service."""
     status = getattr(getattr(error, "grpc_status_code", None), "name", "")
     return QueueError(str(error), where=where, hint=HINTS.get(status, ""))
 
 
 def _channel(options: PubSubOptions) -> list[tuple[str, int]]:
-    """A stream waits for messages in silence: where a NAT has forgotten the connection, nobody else would notice, ever.
+    """Return the options of the channel: pings detect a connection that a NAT has dropped while a stream waits in silence.
 
-    What is sent and not acknowledged within PROMPT ends the connection too (gRPC sets TCP_USER_TIMEOUT so): of a stream's
-    heartbeats, for example.
+    Data not acknowledged within PROMPT, such as a heartbeat, ends the connection too (gRPC sets TCP_USER_TIMEOUT so).
     """
     prompt = round(min(PROMPT, options.keepalive) * 1000)
     return [

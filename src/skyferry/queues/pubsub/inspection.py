@@ -1,4 +1,4 @@
-"""How a Pub/Sub subscription is set up. Permission: pubsub.subscriptions.get, which a subscriber need not have."""
+"""Inspect a Pub/Sub subscription. Permission: pubsub.subscriptions.get, which a subscriber does not need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skyferry.queues.pubsub.client import SERVICE, Metadata, PubSubClient, PubSu
 from skyferry.queues.pubsub.scheme import TRAITS
 
 CONSUME, PUBLISH = "pubsub.subscriptions.consume", "pubsub.topics.publish"
-LOOK = Unknown("may not look (pubsub.subscriptions.get)")
+LOOK = Unknown("not permitted (pubsub.subscriptions.get)")
 
 
 async def inspect(client: PubSubClient, location: str, tokens: TokenProvider, options: PubSubOptions) -> QueueFacts:
@@ -38,7 +38,7 @@ async def inspect(client: PubSubClient, location: str, tokens: TokenProvider, op
 
 
 async def _subscription(client: PubSubClient, location: str) -> Subscription | None:
-    """None where we may not look."""
+    """Return the subscription; None without the permission."""
 
     async def get(metadata: Metadata, timeout: float) -> Subscription:
         return await client.subscriber.get_subscription(
@@ -56,7 +56,7 @@ async def _subscription(client: PubSubClient, location: str) -> Subscription | N
 async def allowed(
     service: SubscriberAsyncClient | PublisherAsyncClient, client: PubSubClient, resource: str, permission: str
 ) -> bool | Unknown:
-    """Whether we have it, as anybody may ask of themselves."""
+    """Return True if the identity has the permission. Every identity may test its own."""
 
     async def ask(metadata: Metadata, timeout: float) -> Sequence[str]:
         request = {"resource": resource, "permissions": [permission]}
@@ -70,7 +70,7 @@ async def allowed(
 
 
 async def _who(tokens: TokenProvider, options: PubSubOptions) -> str | Unknown:
-    """As `gcs_inspect`: Google is asked about tokens for Google."""
+    """Return the identity. Only tokens for Google are sent to Google."""
     try:
         if await tokens() and options.endpoint:
             return Unknown("the endpoint is not Google's")

@@ -3,9 +3,9 @@
 A URL carries `pubsub://PROJECT/SUBSCRIPTION`, with `topic` where messages are sent too, `endpoint` for the emulator,
 `lease` in seconds. `location` is `projects/PROJECT/subscriptions/SUBSCRIPTION`.
 
-A release with a delay sets the ack deadline to it, at most 600 seconds: the message comes again when it ends. How often a
-message came is told only by subscriptions with a dead-letter policy; without one, each time is the first. A message is
-sent without its delay: Pub/Sub has none. The message attribute `googclient_orderingkey` is the ordering key.
+A release with a delay sets the ack deadline to it, at most 600 seconds; the message is delivered again when it ends. Only
+subscriptions with a dead-letter policy count deliveries; without one, `attempt` is always 1. The delay of a sent message is
+ignored: Pub/Sub has none. The message attribute `googclient_orderingkey` is the ordering key.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from skyferry.queues.pubsub.scheme import TRAITS
 
 CHUNK = 1000  # messages in one request
 SHORTEST_STREAM = 10  # seconds of ack deadline that a stream may ask for
-HEARTBEAT = 30.0  # seconds, as Google's own clients: a stream that says nothing for minutes may be forgotten on the way
-FAREWELL = 1.0  # seconds that a stream has to end by itself
-LIVED = 60.0  # seconds after which the end of a stream is no failure: the service ends each with an error, by and by
-TRIES = 3  # of an acknowledgement that failed for the moment
+HEARTBEAT = 30.0  # seconds, as in Google's clients: network devices may drop a stream that is silent for minutes
+FAREWELL = 1.0  # seconds for a stream to end by itself
+LIVED = 60.0  # seconds after which the end of a stream is no failure: the service ends every stream with an error eventually
+TRIES = 3  # of an acknowledgement that failed temporarily
 ORDERING_KEY = "googclient_orderingkey"
 
 
@@ -60,12 +60,12 @@ class PubSubQueue:
         self._clock = clock or SystemClock()
         self._notifier = Notifier()
         self._buffer: deque[Message] = deque()
-        self._leases: dict[str, float] = {}  # until when, by ack id
+        self._leases: dict[str, float] = {}  # end of the lease, by ack id
         self._stream: asyncio.Task[None] | None = None
         self._opened = 0.0  # monotonic seconds, when the stream was
         self._stopping = Notifier()
         self._idle: asyncio.Task[None] | None = None
-        self._farewell: asyncio.Task[None] | None = None  # ends the stream and gives back what it brought
+        self._farewell: asyncio.Task[None] | None = None  # ends the stream and releases its messages
         self._closed = False
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -138,7 +138,9 @@ class PubSubQueue:
         """See `EventQueue`. Without delays."""
         self._check()
         if messages and not self._options.topic:
-            raise CannotSend("no topic is given to send to", where=self.name, hint="add ?topic=… to its URL")
+            raise CannotSend(
+                "no topic is configured, so nothing can be sent", where=self.name, hint="add ?topic=… to its URL"
+            )
         ids: list[str] = []
         for start in range(0, len(messages), CHUNK):
             part = [_published(message) for message in messages[start : start + CHUNK]]
@@ -172,7 +174,7 @@ class PubSubQueue:
         self._closed = True
         self._notifier.notify()
         await self._wake()
-        with suppress(QueueError):  # then the leases run out by themselves
+        with suppress(QueueError):  # the leases expire
             await self._stop()
         await self._client.close()
 
@@ -197,7 +199,7 @@ class PubSubQueue:
             self._leases.pop(message.receipt, None)
 
     async def _pump(self, limit: int) -> None:
-        """Fill the buffer from one stream until it ends; what waits there is extended like what is held."""
+        """Fill the buffer from one stream until it ends. Messages in the buffer are extended."""
         outstanding = self._options.outstanding if self._options.linger > 0 else limit
         first = StreamingPullRequest(
             subscription=self._location,
@@ -246,7 +248,7 @@ class PubSubQueue:
                     await self.extend(waiting)
 
     async def _linger(self) -> None:
-        """Nobody receives: after a while what was brought goes back to those who do."""
+        """Release the buffered messages after a while without a receive, for other clients."""
         if self._options.linger > 0:
             await self._clock.sleep(self._options.linger)
         await self._parted()
@@ -254,7 +256,7 @@ class PubSubQueue:
         await asyncio.shield(self._farewell)
 
     async def _wake(self) -> None:
-        """End the idling; but what has begun to go back does so, whoever is cancelled meanwhile."""
+        """Cancel the release of buffered messages; one that has begun is completed, even if the caller is cancelled."""
         await _cancel(self._idle)
         await self._parted()
 
@@ -265,7 +267,7 @@ class PubSubQueue:
     async def _stop(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            self._stopping.notify()  # and what is on its way arrives still
+            self._stopping.notify()  # messages under way still arrive
             await asyncio.wait({stream}, timeout=FAREWELL)
         await _cancel(stream)
         left = [message.receipt for message in self._buffer]
@@ -292,9 +294,9 @@ class PubSubQueue:
     async def _confirmed(
         self, function: OnIds, ids: Sequence[str], done: Callable[[str], None] = lambda receipt: None
     ) -> set[str]:
-        """Those that failed for good; those that failed for the moment are tried again.
+        """Return the ids that failed permanently; retry those that failed temporarily.
 
-        `done` hears of each that succeeds, also where QueueError is raised for others.
+        `done` is called with each id that succeeds, even if QueueError is raised for others.
         """
         parts = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
         lost = await run_all([partial(self._part, function, part, done) for part in parts])
@@ -310,11 +312,11 @@ class PubSubQueue:
             part = [one for one in part if told.get(one, "").startswith("TRANSIENT")]
             if not part:
                 return lost
-        raise QueueError("acknowledgements fail for the moment", where=self.name)
+        raise QueueError("acknowledgements fail temporarily", where=self.name)
 
 
 async def _told(function: OnIds, ids: list[str], metadata: Metadata, timeout: float) -> Mapping[str, str]:
-    """What an exactly-once subscription says of each ack id that failed; {} where all went well."""
+    """Return the failure of each ack id, as an exactly-once subscription reports it; {} = none."""
     try:
         await function(ids, metadata, timeout)
     except GoogleAPICallError as error:
@@ -346,12 +348,12 @@ def _published(message: Outgoing) -> PubsubMessage:
     own = dict(message.attributes)
     key = own.pop(ORDERING_KEY, "")
     if not message.body and not own:
-        own["skyferry-empty"] = "true"  # the service takes no message that has neither body nor attributes
+        own["skyferry-empty"] = "true"  # the service rejects a message without body and attributes
     return PubsubMessage(data=message.body, attributes=own, ordering_key=key)
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:
-    """However it ends: it is not needed any more, so an error of it is none."""
+    """Cancel a task and ignore how it ends."""
     if task is not None:
         task.cancel()
         await asyncio.wait({task})

@@ -26,8 +26,8 @@ from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.statements import load_statements, read_sql
 
-POLL = 0.2  # seconds between looks at what other processes have sent; one look costs about 0.1 ms
-REAP = 1.0  # seconds between looks for processes that died
+POLL = 0.2  # seconds between polls for messages of other processes; one takes about 0.1 ms
+REAP = 1.0  # seconds between looks for dead processes
 
 
 SQL = load_statements(__package__, "statements.sql")
@@ -48,7 +48,7 @@ class SqliteQueue:
         lease: float = 30.0,
         on_health: OnHealth = lambda error: None,
     ) -> None:
-        """Open or create `path`. `owner` names this process, alone on this machine; `lease` is in seconds.
+        """Open or create `path`. `owner` names this process and MUST be unique on this machine; `lease` is in seconds.
 
         `on_health` is called with each QueueError, and with None once the queue works again.
         """
@@ -134,7 +134,7 @@ class SqliteQueue:
         return Depth(ready=total - leased - delayed, leased=leased, delayed=delayed, oldest_age=age)
 
     async def close(self) -> None:
-        """Free our leases at once, for others, and the file. A `receive` that waits ends with []."""
+        """End the leases of this client at once, and close the file. A waiting `receive` returns []."""
         if self._file.closed:
             return
         try:
@@ -144,11 +144,11 @@ class SqliteQueue:
             self._notifier.notify()
 
     def _opened(self, connection: sqlite3.Connection, presence: OwnerLock) -> None:
-        """Nobody with our name is alive, so what such a one had leased is free too."""
+        """Free the leases of dead owners, also of one with this name: no other live process has it."""
         _free(connection, [self._owner, *presence.find_dead()])
 
     async def _take(self, limit: int) -> tuple[list[Message], float]:
-        """Up to `limit` messages, now leased, or none and when to look again."""
+        """Lease up to `limit` messages. Return them, or none and when to poll again."""
         if reap := self._clock.monotonic() >= self._reap_at:
             self._reap_at = self._clock.monotonic() + REAP
 
@@ -174,7 +174,7 @@ def _run(connection: sqlite3.Connection, name: str, **values: object) -> sqlite3
 
 
 def _one(connection: sqlite3.Connection, name: str, **values: object) -> Any:
-    """The only column of the only row."""
+    """Return the only column of the only row."""
     cursor = _run(connection, name, **values)
     (value,) = cursor.fetchone()
     cursor.close()
@@ -187,7 +187,7 @@ def _free(connection: sqlite3.Connection, owners: list[str]) -> None:
 
 
 def _receipts(messages: Sequence[Message]) -> str:
-    """A receipt is `seq,attempt`, so the list of them is JSON."""
+    """Return the receipts as JSON; each is `seq,attempt`."""
     return "[" + ",".join(f"[{message.receipt}]" for message in messages) + "]"
 
 

@@ -1,4 +1,4 @@
-"""Signed requests to SQS in its JSON protocol, and what its answers mean. Each is sent once: the engine tries again."""
+"""A client of SQS's JSON protocol, and the translation of its errors. Each request is sent once; the engine retries."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from skyferry.errors import ConfigError, QueueError, StoreError
 
 HINTS = {
     "QueueDoesNotExist": "create it, or correct its name, region and account",
-    "AccessDenied": "`skyferry policy` prints what our identity needs there",
-    "KmsAccessDenied": "our identity needs kms:Decrypt and kms:GenerateDataKey on the queue's key",
-    "OverLimit": "too many messages are in flight: lower max_in_flight_messages, or settle what others hold",
-    "SignatureDoesNotMatch": "see that region and secret are right, and the clock too",
-    "InvalidClientTokenId": "see that the access key is right",
-    "ExpiredToken": "the credentials have ended and no newer ones were given",
-    "Throttling": "the service asks for fewer requests",
+    "AccessDenied": "grant the permissions that `skyferry policy` prints",
+    "KmsAccessDenied": "grant kms:Decrypt and kms:GenerateDataKey on the queue's key to the identity",
+    "OverLimit": "too many messages are in flight: lower max_in_flight_messages, or let other consumers acknowledge theirs",
+    "SignatureDoesNotMatch": "check the region, the secret and the clock of this machine",
+    "InvalidClientTokenId": "check the access key",
+    "ExpiredToken": "the credentials have expired and no newer ones are available; renew them",
+    "Throttling": "the service throttles requests; they are retried",
 }
 ALIASES = {
     "NonExistentQueue": "QueueDoesNotExist",
@@ -42,19 +42,19 @@ ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class SqsOptions:
-    """How one queue is reached."""
+    """Options of one queue."""
 
     endpoint: str = ""  # URL; "" = Amazon's for the region
     region: str = ""  # "" = that of the queue's URL
-    account: str = ""  # owner of a queue that is given by name; "" = our own account
-    lease: int = 60  # seconds of visibility timeout, renewed while we hold a message
+    account: str = ""  # owner of a queue that is given by name; "" = the account of the identity
+    lease: int = 60  # seconds of visibility timeout, renewed while a message is leased
     connections: int = 32  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 30.0  # seconds without a byte; a long poll takes 20
 
 
 class SqsClient:
-    """One queue's requests."""
+    """A client of one queue."""
 
     def __init__(self, name: str, location: str, credentials: S3Provider, options: SqsOptions) -> None:
         self._credentials, self._options, self._location = credentials, options, location
@@ -72,7 +72,7 @@ class SqsClient:
         self._url = location if url else ""
 
     async def call(self, operation: str, most: int = DOCUMENT, /, **fields: object) -> Any:
-        """The answer of an operation on the queue, of at most `most` bytes. Raises QueueError."""
+        """Return the answer of an operation on the queue, of at most `most` bytes. Raises QueueError."""
         return await self._ask(operation, {"QueueUrl": await self._queue_url(), **fields}, most)
 
     async def close(self) -> None:
@@ -112,17 +112,17 @@ class SqsClient:
 
 
 def code(answer: Answer) -> str:
-    """What an error is called, the same in all of the service's dialects."""
+    """Return the code of an error, the same for all dialects of the service."""
     told = _document(answer).get("__type", "") or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
     short = re.split(r"[#.]", str(told))[-1]
     return ALIASES.get(short, short)
 
 
 def refused(answer: Answer, where: str) -> QueueError:
-    """What an error answer means."""
+    """Translate an error."""
     document, name = _document(answer), code(answer)
     told = str(document.get("message") or document.get("Message") or f"HTTP {answer.status}")
-    text = told.partition("\n")[0]  # below is what should have been signed, our token in it
+    text = told.partition("\n")[0]  # the rest is the text to sign, which contains the token
     message = f"{name}: {text}" if name else text
     return QueueError(message, where=where, hint=HINTS.get(name, ""))
 
@@ -130,6 +130,6 @@ def refused(answer: Answer, where: str) -> QueueError:
 def _document(answer: Answer) -> dict[str, Any]:
     try:
         found = answer.json()
-    except StoreError:  # the page of a proxy
+    except StoreError:  # a page of a proxy
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""How an SQS queue is set up. Permission: sqs:GetQueueAttributes, as for its depth."""
+"""Inspect the settings of an SQS queue. Permission: sqs:GetQueueAttributes, as for its depth."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from skyferry.model import QueueTraits
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.sqs.client import SqsClient, SqsOptions
 
-OWN_KEY = (
-    "alias/aws/sqs"  # no service of Amazon's may use it, and nobody can let it ("Key management", SQS Developer Guide)
-)
+OWN_KEY = "alias/aws/sqs"  # no service of Amazon can be granted its use ("Key management", SQS Developer Guide)
 BARRED = Wrong(
     f"it is encrypted by {OWN_KEY}, which no service may use", "encrypt it by SSE-SQS, or by a key of your own"
 )
@@ -43,7 +41,7 @@ async def inspect(client: SqsClient, credentials: S3Provider, options: SqsOption
 async def _who(credentials: S3Provider, client: SqsClient, options: SqsOptions) -> str | Unknown:
     try:
         return await aws_caller(credentials, client.region, options.endpoint)
-    except StoreError as error:  # `call` has had its credentials, so there is one
+    except StoreError as error:  # not of the credentials: `call` has used them
         return Unknown(error.message)
 
 
@@ -59,7 +57,7 @@ def _encryption(found: dict[str, str]) -> str:
 
 
 def _senders(policy: str, options: SqsOptions) -> frozenset[str] | Unknown:
-    """Whom the queue's policy lets send. Another service than Amazon's need not ask it."""
+    """Return the senders that the queue's policy allows. Services other than Amazon's may ignore it."""
     if not policy:
         return Unknown("the service may not need a policy") if options.endpoint else frozenset()
     try:
@@ -69,7 +67,7 @@ def _senders(policy: str, options: SqsOptions) -> frozenset[str] | Unknown:
 
 
 def senders(policy: dict[str, Any]) -> Iterator[str]:
-    """Services and accounts that may send by a policy; its conditions are not judged."""
+    """Iterate over services and accounts that a policy allows to send. Conditions are ignored."""
     for statement in _listed(policy.get("Statement")):
         actions = [str(action).lower() for action in _listed(statement.get("Action"))]
         if statement.get("Effect") != "Allow" or not any(action in SEND for action in actions):

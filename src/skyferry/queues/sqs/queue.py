@@ -3,8 +3,8 @@
 A URL carries `sqs://NAME?region=REGION`, with `account` for a queue of another account, `endpoint` for what speaks like
 SQS, `lease` in seconds. `location` is the queue's name, or its whole https URL as Amazon gives it.
 
-A message stays ours for at most 12 hours after its receipt, however often it is extended; `extend` then tells it as lost,
-and it comes again, to this worker too. On FIFO queues the message attribute `MessageGroupId` names the group on send;
+A message can be leased for at most 12 hours after its receipt, with all extensions. Then `extend` returns it as lost, and it
+is delivered again. On FIFO queues the message attribute `MessageGroupId` names the group on send;
 without it each message (or `dedup_id`) is a group of its own.
 """
 
@@ -35,23 +35,23 @@ from skyferry.queues.text_envelope import Pairs, text_of, unwrap, wrap
 
 BATCH = 10  # messages in one request
 BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
-# Bytes of one message in an answer, at most: 1 MiB in which each byte is escaped as \u0022 is, and what comes along.
+# Bytes of one message in an answer, at most: 1 MiB in which each byte is escaped like \u0022, and its attributes.
 ANSWERED = 6 * 2**20 + 64 * 2**10
 LONG_POLL = 20  # seconds
-# Seconds of lease of what a long poll brings, until it is handed out: the poll may be broken off, and what the service has
-# put into its answer meanwhile is nobody's.
+# Seconds of lease of messages in a long poll, until they are returned: if the poll is aborted, no client has the messages that
+# the service has already put into the answer.
 BRIEF = 10
-GLANCE = 1.0  # seconds, at least, that a poll under way is waited for
+GLANCE = 1.0  # seconds, at least, to wait for a poll under way
 ATTRIBUTES = 10  # of one message
-TRIES = 3  # of one entry of a batch that the service failed on
+TRIES = 3  # of a batch entry that failed in the service
 GROUP = "MessageGroupId"
 _NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _GONE = re.compile(r"ReceiptHandleIsInvalid|InvalidParameterValue|MessageNotInflight")  # in the code of an entry
-REST = "skyferry-attributes"  # attribute with the attributes that have no room or no legal name of their own
+REST = "skyferry-attributes"  # attribute that contains those beyond the limit or with illegal names
 
 
 def _ignored(_: int) -> None:
-    """Nobody wants to know."""
+    """Ignore a success."""
 
 
 class SqsQueue:
@@ -65,11 +65,9 @@ class SqsQueue:
         self._client = SqsClient(name, location, credentials, options)
         self._inspected = partial(inspect, self._client, credentials, options, self.traits)
         self._clock = clock or SystemClock()
-        self._leases: dict[str, float] = {}  # until when, by receipt
-        self._left: asyncio.Task[list[Message]] | None = (
-            None  # a poll that its caller did not wait for: the next takes it on
-        )
-        self._idle = False  # the last poll brought nothing
+        self._leases: dict[str, float] = {}  # end of the lease, by receipt
+        self._left: asyncio.Task[list[Message]] | None = None  # a poll whose caller left; the next receive continues it
+        self._idle = False  # the last poll was empty
         self._ended = asyncio.Event()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -98,7 +96,7 @@ class SqsQueue:
         kept = [m for m in messages if granted.get(m.receipt, 0) > 0]
         lost = {m.receipt for m in messages} - {m.receipt for m in kept}
 
-        def held(number: int) -> None:  # at once: a request beside it may fail
+        def held(number: int) -> None:  # at once: a concurrent request may fail
             receipt = kept[number].receipt
             self._leases[receipt] = now + granted[receipt]
 
@@ -162,7 +160,7 @@ class SqsQueue:
             raise QueueError("it is closed", where=self.name)
 
     async def _first(self, limit: int, left: float) -> list[Message]:
-        """What one poll brings. The caller may leave it to the next, also where it is cancelled: the answer may be on its way."""
+        """Return the messages of one poll. A caller that leaves or is cancelled hands the poll to the next receive."""
         known, long = self._left, self._idle and left > 0
         patience = max(left, GLANCE) if long or known else None
         poll = known or asyncio.create_task(self._long_poll(limit) if long else self._short_poll(limit, left))
@@ -182,11 +180,11 @@ class SqsQueue:
         return await self._poll(limit, min(LONG_POLL, math.ceil(left)), int(self.lease))
 
     async def _long_poll(self, limit: int) -> list[Message]:
-        """One that nobody may wait for at its end."""
+        """Poll; the caller may be gone when it ends."""
         return await self._poll(limit, LONG_POLL, min(BRIEF, int(self.lease)))
 
     async def _handed_out(self, found: list[Message], limit: int) -> list[Message]:
-        """Those of a poll that are still ours, with their whole lease; what is too much goes back."""
+        """Return the messages of a poll whose leases could be extended in full; release those beyond the limit."""
         now = self._clock.time()
         found = [message for message in found if self._holds(message, now)]
         if more_than_asked := found[limit:]:
@@ -198,13 +196,13 @@ class SqsQueue:
         return found[:limit]
 
     async def _part(self, poll: asyncio.Task[list[Message]]) -> None:
-        """End a poll for good. A short one may end by itself; what came goes back."""
+        """End a poll. A short one may end by itself; its messages are released."""
         self._left = None
         await asyncio.wait({poll}, timeout=0 if self._idle else GLANCE)
         poll.cancel()
         await asyncio.wait({poll})
         if not poll.cancelled() and not poll.exception():
-            with suppress(QueueError):  # then the leases run out by themselves
+            with suppress(QueueError):  # the leases expire
                 await self._visibility(poll.result(), {m.receipt: 0 for m in poll.result()})
 
     async def _poll(self, limit: int, wait: int, lease: int) -> list[Message]:
@@ -232,7 +230,7 @@ class SqsQueue:
     async def _visibility(
         self, messages: Sequence[Message], seconds: dict[str, int], changed: Callable[[int], None] = _ignored
     ) -> set[str]:
-        """The receipts that the service does not know any more; `changed` is told each number of the others."""
+        """Return the receipts that are no longer valid. `changed` is called with the number of each other one."""
         entries = [{"ReceiptHandle": m.receipt, "VisibilityTimeout": seconds[m.receipt]} for m in messages]
         answers = await self._batches("ChangeMessageVisibilityBatch", entries, changed)
         return {m.receipt for m, answer in zip(messages, answers, strict=True) if "Code" in answer}
@@ -240,9 +238,9 @@ class SqsQueue:
     async def _batches(
         self, operation: str, entries: Sequence[dict[str, Any]], done: Callable[[int], None] = _ignored
     ) -> list[dict[str, Any]]:
-        """Each entry's answer, in order; those that failed by the service's fault are tried again.
+        """Return the answer of each entry, in order; retry entries that failed in the service.
 
-        `done` is told the number of each entry that went well, as soon as it has. Raises QueueError if another did not.
+        `done` is called with the number of each entry as soon as it succeeds. Raises QueueError if another entry fails.
         """
         answers: list[dict[str, Any]] = [{}] * len(entries)
         open_entries = list(range(len(entries)))
@@ -279,7 +277,7 @@ class SqsQueue:
 
 
 def _remaining(message: Message, lease: float, now: float) -> int:
-    """Seconds that it may still be ours."""
+    """Return for how many seconds it can still be leased."""
     return int(message.lease_until - lease + HOLD - now)
 
 
@@ -312,14 +310,14 @@ def _outgoing(attributes: Pairs) -> dict[str, dict[str, str]]:
 
 
 def _incoming(attributes: dict[str, dict[str, str]]) -> Pairs:
-    """By name; binary ones stay in base64."""
+    """Return the attributes by name; binary ones stay in base64."""
     told = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
     told.update(_rest(told.pop(REST, "")))
     return tuple(sorted(told.items()))
 
 
 def _rest(text: str) -> dict[str, str]:
-    """The inverse of what `_outgoing` does; nothing, where somebody else wrote it."""
+    """Invert `_outgoing`. Return {} for a text of another writer."""
     try:
         return {str(name): str(value) for name, value in orjson.loads(unwrap(text)[0])}
     except (ValueError, TypeError):
@@ -327,7 +325,7 @@ def _rest(text: str) -> dict[str, str]:
 
 
 def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Iterable[list[int]]:
-    """Batches that the service takes."""
+    """Split entries into batches within the limits of the service."""
     group: list[int] = []
     size = 0
     for number in numbers:
@@ -342,7 +340,7 @@ def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Itera
 
 
 def _may_pass(answer: dict[str, Any]) -> bool:
-    """Whether an entry failed by the service's fault. A message that was deleted meanwhile is not, whoever is blamed."""
+    """Return True if an entry failed in the service, so that a retry may succeed. A deleted message has not failed."""
     return "Code" in answer and not answer.get("SenderFault") and not _GONE.search(str(answer["Code"]))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.callers import azure_caller, skew
-from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, looked
+from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, await_or_unknown
 from skyferry.stores.azure.client import AzureOptions, AzureWire
 
 MANAGEMENT = Unknown("Azure's management interface tells it, and Blob Storage not")
@@ -21,13 +21,13 @@ async def inspect(wire: AzureWire, credential: AzureProvider, options: AzureOpti
     """See `InspectableStore`."""
     answer = await wire.send("GET", query={"restype": "container"}, accept=(403,))
     container = answer.headers if answer.status < 300 else {}
-    account = await looked(_account(wire), LOOK)
+    account = await await_or_unknown(_account(wire), LOOK)
     return BucketFacts(
         endpoint=wire.account,
         who=await azure_caller(credential),
         region=MANAGEMENT,
-        versioning=await looked(_versioning(wire), LOOK),
-        encryption=_encryption(container) if container else Unknown(f"may not look ({LOOK})"),
+        versioning=await await_or_unknown(_versioning(wire), LOOK),
+        encryption=_encryption(container) if container else Unknown(f"not permitted ({LOOK})"),
         notices=MANAGEMENT,
         skew=skew(answer.headers),
         allowed=Unknown("Azure tells by trying only"),

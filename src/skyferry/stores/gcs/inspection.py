@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from skyferry.clouds.callers import google_caller, skew
 from skyferry.clouds.credentials import TokenProvider
-from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, looked
+from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, await_or_unknown
 from skyferry.stores.gcs.client import GcsOptions, GcsWire
 
 PERMISSIONS = {
@@ -26,7 +26,7 @@ DAY = 86400
 async def inspect(wire: GcsWire, tokens: TokenProvider, options: GcsOptions) -> BucketFacts:
     """See `InspectableStore`."""
     answer = await wire.send("GET", wire.path(), query={"maxResults": "1", "fields": "kind"}, accept=(403,))
-    bucket = await looked(_bucket(wire), LOOK)
+    bucket = await await_or_unknown(_bucket(wire), LOOK)
     settings = {} if isinstance(bucket, Unknown) else bucket
     return BucketFacts(
         endpoint=wire.root,
@@ -34,9 +34,9 @@ async def inspect(wire: GcsWire, tokens: TokenProvider, options: GcsOptions) -> 
         region=bucket if isinstance(bucket, Unknown) else str(settings.get("location", "")).lower(),
         versioning=bucket if isinstance(bucket, Unknown) else _versioning(settings),
         encryption=bucket if isinstance(bucket, Unknown) else _encryption(settings),
-        notices=await looked(_notices(wire), LOOK),
+        notices=await await_or_unknown(_notices(wire), LOOK),
         skew=skew(answer.headers),
-        allowed=await looked(_allowed(wire), "testIamPermissions"),
+        allowed=await await_or_unknown(_allowed(wire), "testIamPermissions"),
         kept=_kept(settings, options),
     )
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from skyferry.clouds.callers import aws_caller, skew
 from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
-from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, looked
+from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await_or_unknown
 from skyferry.stores.s3.client import Answer, S3Options, S3Wire, refusal
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
@@ -30,9 +30,9 @@ async def inspect(wire: S3Wire, credentials: S3Provider, options: S3Options) -> 
         endpoint=wire.root,
         who=await aws_caller(credentials, asked, options.endpoint),
         region=region or Unknown("the service does not tell"),
-        versioning=await looked(_versioning(wire), "s3:GetBucketVersioning"),
-        encryption=await looked(_encryption(wire), "s3:GetEncryptionConfiguration"),
-        notices=await looked(_notices(wire), "s3:GetBucketNotification"),
+        versioning=await await_or_unknown(_versioning(wire), "s3:GetBucketVersioning"),
+        encryption=await await_or_unknown(_encryption(wire), "s3:GetEncryptionConfiguration"),
+        notices=await await_or_unknown(_notices(wire), "s3:GetBucketNotification"),
         skew=skew(answer.headers),
         allowed=Unknown("S3 tells by trying only"),
         wrong=wrong,
