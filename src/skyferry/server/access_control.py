@@ -48,7 +48,9 @@ def check_listen(settings: ServerSettings) -> tuple[str, int]:
     host, colon, port = settings.listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{settings.listen!r} is not HOST:PORT", where="server.listen", hint="e.g. 127.0.0.1:8080")
+        raise ConfigError(
+            f"{settings.listen!r} is not HOST:PORT", where="server.listen", hint="use an address such as 127.0.0.1:8080"
+        )
     if not is_loopback(host) and not read_token(settings):
         raise ConfigError(
             f"other machines can connect to {host}, but no token is configured",

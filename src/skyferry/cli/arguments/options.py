@@ -23,7 +23,7 @@ Url = Annotated[
 ]
 
 
-def renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
+def warn_renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
     """Warn of an old spelling, which is accepted."""
     if value:
         old = parameter.opts[0]
@@ -31,7 +31,7 @@ def renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
     return value
 
 
-def not_both(old: str, *given: bool) -> None:
+def reject_both_names(old: str, *given: bool) -> None:
     """Raise BadParameter if an option is given by its old and its new name."""
     if all(given):
         raise typer.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")

@@ -11,7 +11,7 @@ from skyferry.ports import DeadLetter, Refusal, TransferRow
 
 @dataclass(frozen=True, slots=True)
 class RouteAnswer:
-    """What one route would do with an object that has no event."""
+    """The answer of one route for an object that has no event."""
 
     source: str  # provider://bucket/key
     route: str = ""  # "" = the rule belongs to no single route

@@ -118,8 +118,8 @@ def _describe_receipt(receipt: Receipt) -> Iterator[str]:
 
 def _compare_checksums(name: str, value: str, receipt: Receipt) -> str:
     """Compare the computed checksum with those of the source and the destination."""
-    said = ["computed"] if getattr(receipt.computed, name) else []
+    agreements = ["computed"] if getattr(receipt.computed, name) else []
     sides: tuple[tuple[str, Checksums], ...] = (("source", receipt.declared), ("destination", receipt.attested))
-    said += [f"{side} {'agrees' if theirs == value else 'DIFFERS'}"
+    agreements += [f"{side} {'agrees' if theirs == value else 'DIFFERS'}"
              for side, checksums in sides if (theirs := getattr(checksums, name))]  # fmt: skip
-    return ", ".join(said)
+    return ", ".join(agreements)

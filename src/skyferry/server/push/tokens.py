@@ -69,7 +69,7 @@ class TokenVerifier:
     async def verify(self, token: str) -> Mapping[str, object]:
         """Return the claims of a valid token. Raises ApiError if it is not valid, SkyferryError if the keys are unavailable.
 
-        Only RS256 is accepted: a sender who may choose the algorithm may choose "none".
+        Only RS256 is accepted: a sender that may choose the algorithm may choose "none".
         """
         try:
             header = jwt.get_unverified_header(token)

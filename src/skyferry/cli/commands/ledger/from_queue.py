@@ -55,13 +55,13 @@ class QueueSender:
 
 def match_attributes(message: Message, where: Filter, ids: Collection[str] | None) -> bool:
     """Return True if the attributes of the message match the selection."""
-    died, told = letter_attributes.parse_reference(message.attributes), dict(message.attributes)
+    reference, attributes = letter_attributes.parse_reference(message.attributes), dict(message.attributes)
     return (
-        died is not None
-        and (not ids or died.id in ids)
-        and (not where.route or told.get(letter_attributes.ROUTE) == where.route)
-        and (not where.reason or told.get(letter_attributes.REASON) == where.reason)
-        and (not where.source_key or parse_source_key(told.get(letter_attributes.SOURCE, "")) == where.source_key)
-        and (where.since is None or died.at >= where.since)
-        and (where.until is None or died.at < where.until)
+        reference is not None
+        and (not ids or reference.id in ids)
+        and (not where.route or attributes.get(letter_attributes.ROUTE) == where.route)
+        and (not where.reason or attributes.get(letter_attributes.REASON) == where.reason)
+        and (not where.source_key or parse_source_key(attributes.get(letter_attributes.SOURCE, "")) == where.source_key)
+        and (where.since is None or reference.at >= where.since)
+        and (where.until is None or reference.at < where.until)
     )

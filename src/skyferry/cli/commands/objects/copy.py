@@ -14,7 +14,7 @@ import typer
 
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
-from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, not_both, parse_span, renamed_flag
+from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span, reject_both_names, warn_renamed_flag
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 from skyferry.cli.signals import handle_signals
@@ -45,7 +45,7 @@ def copy(
     ignore_ledger: Annotated[
         bool, typer.Option("--ignore-ledger", help="Ignore the ledger of earlier runs, and check every object.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", hidden=True, callback=renamed_flag)] = False,
+    again: Annotated[bool, typer.Option("--again", hidden=True, callback=warn_renamed_flag)] = False,
     storage_class: Annotated[
         str,
         typer.Option(
@@ -86,7 +86,7 @@ def copy(
     `copied`), `retries`, `seconds`, `lossy` (metadata that the destination cannot store), and the first `failures`, each with
     `key`, `error`, `message` and `hint`.
     """
-    not_both("--again", again, ignore_ledger)
+    reject_both_names("--again", again, ignore_ledger)
     patience = parse_span(retry_for)
     settings = resources.load_settings(config, workspace)
     try:
