@@ -8,16 +8,28 @@ class TestMyLedger(LedgerConformance):
 from __future__ import annotations
 
 from skyferry.testing.ledger.claims import ClaimCases
-from skyferry.testing.ledger.dead_letters import LetterCases
+from skyferry.testing.ledger.dead_letters import DeadLetterCases
 from skyferry.testing.ledger.harness import LedgerHarness
-from skyferry.testing.ledger.held_deletes import HeldCases
-from skyferry.testing.ledger.listing import ListingCases
+from skyferry.testing.ledger.held_deletes import HeldDeleteCases
+from skyferry.testing.ledger.housekeeping import HousekeepingCases
+from skyferry.testing.ledger.placements import PlacementCases
 from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases
+from skyferry.testing.ledger.transfers import TransferCases
 from skyferry.testing.ledger.uploads import UploadCases
 
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
 
-class LedgerConformance(ClaimCases, SettlementCases, LetterCases, RefusalCases, UploadCases, ListingCases, HeldCases):
-    """Every sentence of the `Ledger` contract."""
+class LedgerConformance(
+    ClaimCases,
+    SettlementCases,
+    PlacementCases,
+    TransferCases,
+    UploadCases,
+    DeadLetterCases,
+    RefusalCases,
+    HeldDeleteCases,
+    HousekeepingCases,
+):
+    """Every sentence of the `Ledger` contract, in a class for each part of the port."""

@@ -201,10 +201,3 @@ class ClaimCases(Cases):
         await one.add_dead_letters([])
         await one.finish_letters(Purpose.REDRIVE, [])
         assert await one.get_placements("to", []) == []
-
-    async def test_it_says_that_it_can_be_written(self, one: Ledger) -> None:
-        """And once closed, that it cannot."""
-        await one.check_writable()
-        await one.close()
-        with pytest.raises(LedgerError):
-            await one.check_writable()

@@ -23,8 +23,8 @@ T, U = transfer("t"), transfer("u")
 BURIED = DeadLetter("buried", 1_700_000_000.5, "queue", "unknown_format", "what?", "", b"\0\xff", (("a", "b"),))
 
 
-class LetterCases(Cases):
-    """The sentences about dead letters."""
+class DeadLetterCases(Cases):
+    """The sentences of `DeadLetters` and `LetterLeases`."""
 
     async def test_burying_is_idempotent(self, one: Ledger) -> None:
         """By id: the first stays."""

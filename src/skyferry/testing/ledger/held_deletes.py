@@ -22,7 +22,7 @@ async def keys(ledger: Ledger, where: HeldFilter | None = None) -> list[str]:
     return [held.source.key for held in (await ledger.list_held_deletes(where or HeldFilter())).items]
 
 
-class HeldCases(Cases):
+class HeldDeleteCases(Cases):
     """`HeldDeletes`."""
 
     async def test_what_is_held_is_told_whole_to_every_process(self, one: Ledger, two: Ledger) -> None:

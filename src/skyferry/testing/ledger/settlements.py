@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from skyferry.model import Position, State, Transfer
-from skyferry.ports import Filter, Ledger, Released, Retry, Settled, Settlement, Skipped, Wait
+from skyferry.ports import Ledger, Released, Retry, Settled, Settlement, Skipped, Wait
 from skyferry.testing.ledger.harness import (
     ALL,
     LEASE,
@@ -163,41 +163,6 @@ class SettlementCases(Cases):
         assert (letter.source, letter.event_id) == (f"aws_s3://source/{T.key}", T.event_id)
         assert (letter.correlation_id, letter.redriven_at) == (T.correlation_id, None)
         assert await one.claim([T]) == [Settled(T.id, State.DEAD, "permission_denied")]
-
-    async def test_live_placements_of_a_bucket_are_listed(self, one: Ledger) -> None:
-        """In key order, from a key on; no tombstones, no other buckets, however many there are."""
-        keys = sorted(["a", "b\0", "b\0c", "\u00e9", "\ue000", "\U0001f680", *(f"n/{n:04}" for n in range(2100))])
-        claims = await claim(one, *(transfer(key, key=key) for key in keys))
-        await one.settle([Settlement(held, done(held)) for held in claims])
-        await self._done(one, transfer("gone", key="gone"), deleted=True)
-        foreign = replace(transfer("foreign", key="foreign"), source=replace(T.source, bucket="other"))
-        await self._done(one, foreign)
-        assert [placed.key async for placed in one.list_placements("to", "source")] == keys
-        assert [placed.key async for placed in one.list_placements("to", "source", "n/2000")] == [
-            k for k in keys if k > "n/2000"
-        ]
-        assert [placed.key async for placed in one.list_placements("to", "other")] == ["foreign"]
-        assert [placed.key async for placed in one.list_placements("from", "source")] == []
-
-    async def test_pruning_forgets_settled_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
-        """Old ones, at most so many at a time, the oldest first; placements and dead letters stay."""
-        await finish(one, T)
-        await harness.pass_time(1)
-        await finish(one, transfer("skipped"), Skipped("filtered"))
-        await finish(one, transfer("dead"), dead())
-        await finish(one, transfer("retry"), Retry(0.0, failure()))
-        await claim(one, transfer("claimed"))
-        await harness.pass_time(10)
-        await finish(one, transfer("young"))
-        before = harness.now() - 5
-        assert [await one.prune(before, 1) for _ in range(3)] == [1, 1, 0]
-        assert await one.get_transfer(T.id) is None
-        assert await one.get_dead_letter(transfer("dead").id) is not None
-        assert await one.get_placements("to", [T.key]) != [None]
-        left = {row.transfer.id for row in (await one.list_transfers(Filter())).items}
-        assert left == {transfer(name).id for name in ("dead", "retry", "claimed", "young")}
-        assert sum((await one.count_transfers()).values()) == 4
-        await claim(one, T)
 
     async def _done(self, ledger: Ledger, t: Transfer, *positions: Position, deleted: bool = False) -> None:
         (held,) = await claim(ledger, t)

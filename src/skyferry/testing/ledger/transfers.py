@@ -12,7 +12,7 @@ from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
 from skyferry.testing.ledger.harness import ALL, Cases, LedgerHarness, bring, claim, failure, finish, transfer
 
 
-class ListingCases(Cases):
+class TransferCases(Cases):
     """The sentences about `transfer`, `transfers` and `counts`."""
 
     async def test_counts_are_by_state(self, one: Ledger, two: Ledger) -> None:
