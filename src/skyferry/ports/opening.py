@@ -1,4 +1,4 @@
-"""What the row of a URL scheme gets in order to open its adapter."""
+"""The contexts from which the rows of URL schemes open their adapters."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import Notifier
 
 
-class _Place(Enum):
+class _MessageState(Enum):
     READY = auto()
     LEASED = auto()
     DELAYED = auto()
@@ -25,7 +25,7 @@ class _Entry:
     serial: int
     sent: Outgoing
     enqueued_at: float
-    place: _Place = _Place.READY
+    state: _MessageState = _MessageState.READY
     until: float = 0.0  # hidden until then
     attempt: int = 0
     holder: object = None  # the last receiver, until it releases the message
@@ -38,7 +38,7 @@ class QueueState:
     notifier: Notifier = field(default_factory=Notifier)
     _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, in the order sent
     _ids: dict[str, str] = field(default_factory=dict)  # by dedup id
-    _count: Counter[_Place] = field(default_factory=Counter)
+    _count: Counter[_MessageState] = field(default_factory=Counter)
     # Heaps of (rank or time, serial, id). Outdated entries of a message are skipped.
     _ready: list[tuple[float, int, str]] = field(default_factory=list)
     _hidden: list[tuple[float, int, str]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class QueueState:
         self._entries[name] = entry
         if message.dedup_id:
             self._ids[message.dedup_id] = name
-        self._count[entry.place] += 1
+        self._count[entry.state] += 1
         self._put(name, entry, now, message.delay)
         return name
 
@@ -62,12 +62,12 @@ class QueueState:
         while limit > 0 and self._ready:
             _, _, name = heapq.heappop(self._ready)
             entry = self._entries.get(name)
-            if entry is None or entry.place is not _Place.READY:
+            if entry is None or entry.state is not _MessageState.READY:
                 continue
             limit -= 1
             entry.attempt += 1
             entry.holder = holder
-            self._hide(name, entry, _Place.LEASED, until)
+            self._hide(name, entry, _MessageState.LEASED, until)
             yield _message(name, entry)
 
     def wake(self, now: float) -> float | None:
@@ -75,7 +75,7 @@ class QueueState:
         while self._hidden:
             until, _, name = self._hidden[0]
             entry = self._entries.get(name)
-            current = entry is not None and entry.place is not _Place.READY and entry.until == until
+            current = entry is not None and entry.state is not _MessageState.READY and entry.until == until
             if current and until > now:
                 return until
             heapq.heappop(self._hidden)
@@ -87,7 +87,7 @@ class QueueState:
         """Extend the lease. Return False if it was lost."""
         if (entry := self._held(message)) is None:
             return False
-        self._hide(message.id, entry, _Place.LEASED, until)
+        self._hide(message.id, entry, _MessageState.LEASED, until)
         return True
 
     def remove(self, message: Message) -> None:
@@ -95,7 +95,7 @@ class QueueState:
         if (entry := self._held(message)) is not None:
             del self._entries[message.id]
             self._ids.pop(entry.sent.dedup_id, None)
-            self._count[entry.place] -= 1
+            self._count[entry.state] -= 1
 
     def release(self, message: Message, now: float, delay: float) -> None:
         """Release a message whose lease is valid."""
@@ -108,16 +108,16 @@ class QueueState:
         for name, entry in self._entries.items():
             if entry.holder is holder:
                 entry.holder = None
-                if entry.place is _Place.LEASED:
+                if entry.state is _MessageState.LEASED:
                     self._show(name, entry)
 
     def depth(self, now: float) -> Depth:
         """Return the numbers of messages."""
         oldest = next(iter(self._entries.values()), None)
         return Depth(
-            ready=self._count[_Place.READY],
-            leased=self._count[_Place.LEASED],
-            delayed=self._count[_Place.DELAYED],
+            ready=self._count[_MessageState.READY],
+            leased=self._count[_MessageState.LEASED],
+            delayed=self._count[_MessageState.DELAYED],
             oldest_age=max(now - oldest.enqueued_at, 0.0) if oldest else 0.0,
         )
 
@@ -128,32 +128,32 @@ class QueueState:
 
     def _put(self, name: str, entry: _Entry, now: float, delay: float) -> None:
         if delay > 0:
-            self._hide(name, entry, _Place.DELAYED, now + delay)
+            self._hide(name, entry, _MessageState.DELAYED, now + delay)
         else:
             self._show(name, entry)
 
     def _show(self, name: str, entry: _Entry) -> None:
-        self._move(entry, _Place.READY)
+        self._move(entry, _MessageState.READY)
         rank = entry.enqueued_at - HEAD_START[entry.sent.priority]
         heapq.heappush(self._ready, (rank, entry.serial, name))
 
-    def _hide(self, name: str, entry: _Entry, place: _Place, until: float) -> None:
-        self._move(entry, place)
+    def _hide(self, name: str, entry: _Entry, state: _MessageState, until: float) -> None:
+        self._move(entry, state)
         entry.until = until
         heapq.heappush(self._hidden, (until, entry.serial, name))
-        if len(self._hidden) > 1000 + 4 * (self._count[_Place.LEASED] + self._count[_Place.DELAYED]):
+        if len(self._hidden) > 1000 + 4 * (self._count[_MessageState.LEASED] + self._count[_MessageState.DELAYED]):
             self._sweep()
 
     def _sweep(self) -> None:
         """Drop outdated entries of the heap, which acks and extensions leave behind."""
-        hidden = ((n, e) for n, e in self._entries.items() if e.place is not _Place.READY)
+        hidden = ((n, e) for n, e in self._entries.items() if e.state is not _MessageState.READY)
         self._hidden = [(e.until, e.serial, n) for n, e in hidden]
         heapq.heapify(self._hidden)
 
-    def _move(self, entry: _Entry, place: _Place) -> None:
-        self._count[entry.place] -= 1
-        self._count[place] += 1
-        entry.place = place
+    def _move(self, entry: _Entry, state: _MessageState) -> None:
+        self._count[entry.state] -= 1
+        self._count[state] += 1
+        entry.state = state
 
 
 class MemoryQueue:

@@ -16,7 +16,7 @@ from skyferry.testing.ledger.placements import PlacementCases
 from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases
 from skyferry.testing.ledger.transfers import TransferCases
-from skyferry.testing.ledger.uploads import UploadCases
+from skyferry.testing.ledger.uploads import UploadLogCases
 
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
@@ -26,7 +26,7 @@ class LedgerConformance(
     SettlementCases,
     PlacementCases,
     TransferCases,
-    UploadCases,
+    UploadLogCases,
     DeadLetterCases,
     RefusalCases,
     HeldDeleteCases,

@@ -12,7 +12,7 @@ from skyferry.ports import Ledger, Purpose, Released, Retry, Settled, Settlement
 from skyferry.testing.ledger.harness import (
     ALL,
     LEASE,
-    Cases,
+    LedgerCases,
     LedgerHarness,
     claim,
     dead,
@@ -26,7 +26,7 @@ from skyferry.testing.ledger.harness import (
 T = transfer("t")
 
 
-class ClaimCases(Cases):
+class ClaimCases(LedgerCases):
     """The sentences about `claim`, `renew` and leases."""
 
     async def test_a_fresh_transfer_is_claimed(self, one: Ledger, harness: LedgerHarness) -> None:

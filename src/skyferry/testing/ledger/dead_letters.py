@@ -8,7 +8,7 @@ from skyferry.model import State
 from skyferry.ports import DeadLetter, DeadLetterRef, Filter, Ledger, Purpose, Retry, Settled, Skipped
 from skyferry.testing.ledger.harness import (
     ALL,
-    Cases,
+    LedgerCases,
     LedgerHarness,
     claim,
     dead,
@@ -23,7 +23,7 @@ T, U = transfer("t"), transfer("u")
 BURIED = DeadLetter("buried", 1_700_000_000.5, "queue", "unknown_format", "what?", "", b"\0\xff", (("a", "b"),))
 
 
-class DeadLetterCases(Cases):
+class DeadLetterCases(LedgerCases):
     """The sentences of `DeadLetters` and `LetterLeases`."""
 
     async def test_burying_is_idempotent(self, one: Ledger) -> None:

@@ -43,7 +43,7 @@ class LedgerHarness(ABC):
         """Seconds since 1970, as the ledger sees them."""
 
 
-class Cases:
+class LedgerCases:
     """What all cases share."""
 
     @pytest.fixture
@@ -146,7 +146,7 @@ async def bring(ledger: Ledger, t: Transfer, state: State) -> None:
 __all__ = [
     "ALL",
     "LEASE",
-    "Cases",
+    "LedgerCases",
     "LedgerHarness",
     "bring",
     "claim",

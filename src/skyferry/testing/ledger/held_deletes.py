@@ -7,7 +7,7 @@ from dataclasses import replace
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import HeldDelete, HeldFilter, Ledger
 from skyferry.ports.ledger.held_deletes import Why
-from skyferry.testing.ledger.harness import Cases, LedgerHarness
+from skyferry.testing.ledger.harness import LedgerCases, LedgerHarness
 
 AT = 1_700_000_000.5
 
@@ -22,7 +22,7 @@ async def keys(ledger: Ledger, where: HeldFilter | None = None) -> list[str]:
     return [held.source.key for held in (await ledger.list_held_deletes(where or HeldFilter())).items]
 
 
-class HeldDeleteCases(Cases):
+class HeldDeleteCases(LedgerCases):
     """`HeldDeletes`."""
 
     async def test_what_is_held_is_told_whole_to_every_process(self, one: Ledger, two: Ledger) -> None:

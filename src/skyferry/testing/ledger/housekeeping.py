@@ -6,12 +6,12 @@ import pytest
 
 from skyferry.errors import LedgerError
 from skyferry.ports import Filter, Ledger, Retry, Skipped
-from skyferry.testing.ledger.harness import Cases, LedgerHarness, claim, dead, failure, finish, transfer
+from skyferry.testing.ledger.harness import LedgerCases, LedgerHarness, claim, dead, failure, finish, transfer
 
 T = transfer("t")
 
 
-class HousekeepingCases(Cases):
+class HousekeepingCases(LedgerCases):
     """The sentences of `Housekeeping`."""
 
     async def test_it_says_that_it_can_be_written(self, one: Ledger) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from skyferry.model import Transfer
 from skyferry.ports import Ledger, Settlement
-from skyferry.testing.ledger.harness import Cases, claim, done, settle, transfer
+from skyferry.testing.ledger.harness import LedgerCases, claim, done, settle, transfer
 
 T = transfer("t")
 
 
-class PlacementCases(Cases):
+class PlacementCases(LedgerCases):
     """The sentences of `Placements`. `SettlementCases` has those about writing placements."""
 
     async def test_live_placements_of_a_bucket_are_listed(self, one: Ledger) -> None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from skyferry.model import Change, ObjectRef, Provider, State
 from skyferry.ports import DeadLetter, Ledger, Refusal, Skipped
-from skyferry.testing.ledger.harness import ALL, Cases, LedgerHarness, claim, done, finish, settle, transfer
+from skyferry.testing.ledger.harness import ALL, LedgerCases, LedgerHarness, claim, done, finish, settle, transfer
 
 SOURCE = ObjectRef(Provider.AWS_S3, "photos", "a/\u00fc.txt", "eu-west-1", "v1")
 FIRST = Refusal(SOURCE, Change.CREATED, "event-1", 1_700_000_000.25, 1_700_000_001.5, (("r", "filter.prefix: b/"),))
 UNROUTED = DeadLetter("u1", 1_700_000_000.5, "queue", "unrouted_bucket", "which?", "", b"{}", (), "", "aws_s3://nc/k/1")
 
 
-class RefusalCases(Cases):
+class RefusalCases(LedgerCases):
     """The sentences about `refuse`, `refusals`, `unrouted` and the reason `no_route`."""
 
     async def test_the_last_refusal_of_a_source_key_stays(self, one: Ledger, two: Ledger) -> None:

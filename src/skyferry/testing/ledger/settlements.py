@@ -9,7 +9,7 @@ from skyferry.ports import Ledger, Released, Retry, Settled, Settlement, Skipped
 from skyferry.testing.ledger.harness import (
     ALL,
     LEASE,
-    Cases,
+    LedgerCases,
     LedgerHarness,
     claim,
     dead,
@@ -25,7 +25,7 @@ OLD, NEW = Position("s3-sequencer", "0001"), Position("s3-sequencer", "0002")
 TIME = Position.at(1_700_000_000_000_000_000)
 
 
-class SettlementCases(Cases):
+class SettlementCases(LedgerCases):
     """The sentences about `settle` and `placements`."""
 
     async def test_done_is_recorded_once(self, one: Ledger) -> None:

@@ -9,10 +9,10 @@ import pytest
 from skyferry.errors import NotFound
 from skyferry.model import State
 from skyferry.ports import Filter, Ledger, Retry, Settlement, Skipped
-from skyferry.testing.ledger.harness import ALL, Cases, LedgerHarness, bring, claim, failure, finish, transfer
+from skyferry.testing.ledger.harness import ALL, LedgerCases, LedgerHarness, bring, claim, failure, finish, transfer
 
 
-class TransferCases(Cases):
+class TransferCases(LedgerCases):
     """The sentences about `transfer`, `transfers` and `counts`."""
 
     async def test_counts_are_by_state(self, one: Ledger, two: Ledger) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from skyferry.model import Attributes, Claim, Part, Progress, State, Upload
 from skyferry.ports import Ledger, Released, Settlement
-from skyferry.testing.ledger.harness import ALL, LEASE, Cases, LedgerHarness, bring, claim, dead, settle, transfer
+from skyferry.testing.ledger.harness import ALL, LEASE, LedgerCases, LedgerHarness, bring, claim, dead, settle, transfer
 
 T = transfer("t")
 ATTRIBUTES = Attributes("text/plain", "gzip", "de", "inline", "no-store", {"a": "\u00fc b"}, {"t": "v"}, "COLD")
@@ -31,7 +31,7 @@ async def listed(ledger: Ledger) -> list[str]:
     return [each.upload.id async for each in ledger.list_uploads()]
 
 
-class UploadCases(Cases):
+class UploadLogCases(LedgerCases):
     """`save`, `open_uploads`, `close_uploads`, `Claim.uploads` and `Settlement.closed`."""
 
     async def test_progress_comes_with_the_next_claim(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:

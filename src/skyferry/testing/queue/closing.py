@@ -8,10 +8,10 @@ import pytest
 
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import Cases, QueueHarness, bodies, soon
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies, soon
 
 
-class ClosingCases(Cases):
+class ClosingCases(QueueCases):
     """The sentences about `close`."""
 
     async def test_close_frees_what_it_held_and_nothing_else(

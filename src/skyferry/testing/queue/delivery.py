@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import BODIES, Cases, QueueHarness, bodies
+from skyferry.testing.queue.harness import BODIES, QueueCases, QueueHarness, bodies
 
 
-class DeliveryCases(Cases):
+class DeliveryCases(QueueCases):
     """The sentences about `send` and `receive`."""
 
     async def test_what_is_sent_is_received_as_it_was(

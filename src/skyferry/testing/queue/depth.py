@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from skyferry.ports import Depth, EventQueue, Outgoing
-from skyferry.testing.queue.harness import Cases, QueueHarness
+from skyferry.testing.queue.harness import QueueCases, QueueHarness
 
 
-class DepthCases(Cases):
+class DepthCases(QueueCases):
     """The sentences about `depth`."""
 
     async def test_depth_tells_how_full_it_is(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:

@@ -63,7 +63,7 @@ def bodies(messages: Sequence[Message]) -> list[bytes]:
     return [message.body for message in messages]
 
 
-class Cases:
+class QueueCases:
     """What all cases share."""
 
     deviations: ClassVar[Mapping[str, str]] = MappingProxyType({})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from skyferry.ports import EventQueue, Message, Outgoing
-from skyferry.testing.queue.harness import Cases, QueueHarness, bodies
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies
 
 
-class LeaseCases(Cases):
+class LeaseCases(QueueCases):
     """The sentences about `extend`, `ack` and `release`."""
 
     async def test_a_lease_that_ends_brings_the_message_again(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from skyferry.model import Priority
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import Cases, QueueHarness, bodies
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies
 
 
-class PriorityCases(Cases):
+class PriorityCases(QueueCases):
     """The sentences about `priority` and `dedup_id`."""
 
     async def test_high_goes_before_normal_before_low(self, one: EventQueue, harness: QueueHarness) -> None:

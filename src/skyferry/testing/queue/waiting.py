@@ -6,10 +6,10 @@ import asyncio
 from contextlib import suppress
 
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import Cases, QueueHarness, bodies, soon
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies, soon
 
 
-class WaitingCases(Cases):
+class WaitingCases(QueueCases):
     """The sentences about the wait of `receive`."""
 
     async def test_an_empty_queue_answers_after_the_wait(self, one: EventQueue, harness: QueueHarness) -> None:
