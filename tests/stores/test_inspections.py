@@ -9,8 +9,8 @@ from skyferry.errors import BucketNotFound
 from skyferry.ports.inspection import Notice, Unknown
 from skyferry.stores.azure.client import AzureOptions
 from skyferry.stores.azure.inspection import namespace
-from skyferry.stores.gcs.client import GcsWire
-from skyferry.stores.s3.client import S3Wire
+from skyferry.stores.gcs.client import GcsClient
+from skyferry.stores.s3.client import S3Client
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.servers.gcs import GcsPlace
@@ -23,10 +23,10 @@ KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> None:
     """As they were put there; EventBridge is told of as one that is not seen from here."""
     name = await localstack_s3.bucket(versioned=True)
-    wire = S3Wire("admin", name, localstack_s3.credentials, localstack_s3.options)
+    client = S3Client("admin", name, localstack_s3.credentials, localstack_s3.options)
     bus = b"<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
-    await wire.send("PUT", query={"notification": ""}, body=bus)
-    await wire.close()
+    await client.send("PUT", query={"notification": ""}, body=bus)
+    await client.close()
     store = localstack_s3.store(name)
     facts = await store.inspect()
     await store.close()
@@ -57,7 +57,7 @@ async def test_a_bucket_that_is_not_there_is_an_error(s3: S3Place, gcs: GcsPlace
 async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
     """Key, retention, soft delete, versioning, place; and its notifications, where no event types means all."""
     name = await gcs.bucket(versioned=True)
-    wire = GcsWire("admin", name, gcs.tokens, gcs.options)
+    client = GcsClient("admin", name, gcs.tokens, gcs.options)
     settings = {
         "location": "EUROPE-WEST1",
         "encryption": {"defaultKmsKeyName": KMS},
@@ -65,12 +65,12 @@ async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
         "softDeletePolicy": {"retentionDurationSeconds": "604800"},
     }
     path, json = f"/storage/v1/b/{name}", {"content-type": "application/json"}
-    await wire.send("PATCH", path, headers=json, body=orjson.dumps(settings))
+    await client.send("PATCH", path, headers=json, body=orjson.dumps(settings))
     topic = "projects/p/topics/t"
     for more in ({}, {"event_types": ["OBJECT_FINALIZE"], "object_name_prefix": "raw/"}):
         body = orjson.dumps({"topic": f"//pubsub.googleapis.com/{topic}", "payload_format": "JSON_API_V1", **more})
-        await wire.send("POST", f"{path}/notificationConfigs", headers=json, body=body)
-    await wire.close()
+        await client.send("POST", f"{path}/notificationConfigs", headers=json, body=body)
+    await client.close()
     store = gcs.store(name)
     facts = await store.inspect()
     await store.close()

@@ -16,7 +16,7 @@ import orjson
 from skyferry.clouds.aws import Signer
 from skyferry.clouds.azure import AzureProvider, SharedKey
 from skyferry.clouds.credentials import S3Provider, TokenProvider
-from skyferry.clouds.http import Answer, Http, Limits
+from skyferry.clouds.http import Http, HttpResponse, Limits
 from skyferry.clouds.regions import sts
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import Unknown
@@ -79,7 +79,7 @@ def skew(headers: Mapping[str, str]) -> float | Unknown:
     return 0.0 if abs(there - here) < 1.5 else there - here
 
 
-async def _once(name: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def _once(name: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
     http = Http(name, url, Limits(connections=1, connect_timeout=5.0, read_timeout=10.0))
     try:
         return await http.exchange("POST", url, headers, body)

@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A response, read to its end."""
 
     status: int
@@ -81,7 +81,7 @@ class Http:
         limit: int = DOCUMENT,
         key: str = "",
         working: bool = False,
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer, whatever its status; its body has at most `limit` bytes (an error's: DOCUMENT), as they were sent.
 
         `url` is encoded already; no redirect is followed. A body may come in parts, which are sent one after the other.
@@ -108,7 +108,7 @@ class Http:
                 kept = came if _is_range(response, headers) else io.BytesIO()
                 content = await _read(response, limit if response.ok else DOCUMENT, kept)
                 if response.ok and method in ("GET", "HEAD"):  # it may be an object
-                    return Answer(response.status, response.headers, content)
+                    return HttpResponse(response.status, response.headers, content)
                 return _unechoed(response, content, find_secrets(headers.items(), url))
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
             raise _broken_off(StoreTimeout(self._late(late), where=self.where(key)), came) from late
@@ -193,7 +193,7 @@ def seconds(date: str) -> float:
         return 0.0
 
 
-def described(message: str, code: str, status: int, request_id: str) -> str:
+def describe_error(message: str, code: str, status: int, request_id: str) -> str:
     """What a refusal says, for people and for the provider's support. `message`, `code` and `request_id` may be empty."""
     facts = [code or str(status)]
     if request_id:
@@ -219,14 +219,14 @@ def _broken_off(error: StoreError, came: io.BytesIO) -> StoreError:
     return error
 
 
-def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes]) -> Answer:
+def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes]) -> HttpResponse:
     """A document without the secrets of the request that a server, or a proxy before it, repeats."""
     if not secrets:
-        return Answer(response.status, response.headers, body)
+        return HttpResponse(response.status, response.headers, body)
     headers = [
         (name, redact_values(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
     ]
-    return Answer(response.status, CIMultiDict(headers), redact_values(body, secrets))
+    return HttpResponse(response.status, CIMultiDict(headers), redact_values(body, secrets))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, body: io.BytesIO) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from tests.queues.sqs.test_conformance import ANY, created
 
 from skyferry.clouds.credentials import S3Credentials, fixed_credentials
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import QueueError
 from skyferry.ports import Message, Outgoing
 from skyferry.ports.inspection import Redrive
@@ -181,7 +181,7 @@ async def test_an_unreachable_service_is_a_queue_error() -> None:
 )
 def test_every_refusal_has_a_hint(body: bytes, told: str) -> None:
     """Whatever the dialect."""
-    answer = Answer(400, {}, body)
+    answer = HttpResponse(400, {}, body)
     assert code(answer) == told
     assert refused(answer, "q").hint
 
@@ -191,7 +191,7 @@ def test_a_wrong_signature_does_not_bring_the_token_into_an_error() -> None:
     said = (
         "The request signature does not match.\\n\\nThe Canonical String should have been\\nx-amz-security-token:secret"
     )
-    error = refused(Answer(403, {}, f'{{"__type":"SignatureDoesNotMatch","message":"{said}"}}'.encode()), "q")
+    error = refused(HttpResponse(403, {}, f'{{"__type":"SignatureDoesNotMatch","message":"{said}"}}'.encode()), "q")
     assert str(error).startswith("q: SignatureDoesNotMatch: The request signature does not match. (")
     assert "secret" not in error.message
 

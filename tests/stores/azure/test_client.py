@@ -223,7 +223,7 @@ async def test_an_account_that_does_not_know_the_version_yet_is_asked_by_an_olde
 
 @pytest.mark.parametrize(
     ("ends", "message"),
-    [([""], "whether it goes on"), (["<NextMarker>m</NextMarker>"] * 2, "same page again")],
+    [([""], "whether it goes on"), (["<NextMarker>m</NextMarker>"] * 2, "repeats a page")],
 )
 async def test_a_listing_that_does_not_reach_its_end_is_an_error(
     script: Script, store: AzureStore, ends: list[str], message: str

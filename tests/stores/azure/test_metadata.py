@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skyferry.clouds.azure import SharedKey, _place, authorization, string_to_sign
 from skyferry.errors import ConfigError, Unsupported
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.azure.metadata import Pin, attributes, checksums, escape, meta, unescape, write_headers
+from skyferry.stores.azure.metadata import AzureVersion, attributes, checksums, escape, meta, unescape, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"
 ETAG = "0x8DC0FFEE"
@@ -91,20 +91,20 @@ def test_the_md5_of_a_range_is_not_that_of_the_blob() -> None:
 @pytest.mark.parametrize(
     ("text", "pin"),
     [
-        ("", Pin()),
-        (f'"{ETAG}"', Pin("", f'"{ETAG}"')),
-        (ETAG, Pin("", f'"{ETAG}"')),  # as an event names it
-        (VERSION, Pin(VERSION, "")),
-        (f'{VERSION}"{ETAG}"', Pin(VERSION, f'"{ETAG}"')),
+        ("", AzureVersion()),
+        (f'"{ETAG}"', AzureVersion("", f'"{ETAG}"')),
+        (ETAG, AzureVersion("", f'"{ETAG}"')),  # as an event names it
+        (VERSION, AzureVersion(VERSION, "")),
+        (f'{VERSION}"{ETAG}"', AzureVersion(VERSION, f'"{ETAG}"')),
     ],
 )
-def test_a_version_is_a_version_id_and_an_etag(text: str, pin: Pin) -> None:
-    assert Pin.parse(text) == pin
-    assert Pin.parse(str(pin)) == pin
+def test_a_version_is_a_version_id_and_an_etag(text: str, pin: AzureVersion) -> None:
+    assert AzureVersion.parse(text) == pin
+    assert AzureVersion.parse(str(pin)) == pin
 
 
 def test_a_version_that_the_account_keeps_is_asked_for_and_not_demanded() -> None:
-    kept, current = Pin(VERSION, f'"{ETAG}"'), Pin("", f'"{ETAG}"')
+    kept, current = AzureVersion(VERSION, f'"{ETAG}"'), AzureVersion("", f'"{ETAG}"')
     assert (kept.query, kept.reading) == ({"versionid": VERSION}, {})
     assert (current.query, current.reading) == ({}, {"if-match": f'"{ETAG}"'})
     assert kept.headers == current.headers  # of a write

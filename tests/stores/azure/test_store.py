@@ -25,7 +25,7 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, Part, Upload
 from skyferry.ports import Precondition
-from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
@@ -284,10 +284,10 @@ def test_only_stores_with_one_credential_copy_from_each_other() -> None:
 def test_where_a_container_is() -> None:
     options = AzureOptions("https://a.blob.core.windows.net/")
     assert (
-        AzureWire("s", "c", fixed_credentials(""), options).url("k /ü")
+        AzureClient("s", "c", fixed_credentials(""), options).url("k /ü")
         == "https://a.blob.core.windows.net/c/k%20/%C3%BC"
     )
-    assert AzureWire("s", "$root", fixed_credentials(""), options).root == "https://a.blob.core.windows.net/%24root"
+    assert AzureClient("s", "$root", fixed_credentials(""), options).root == "https://a.blob.core.windows.net/%24root"
     for endpoint in ("", "a.blob.core.windows.net", "ftp://a"):
         with pytest.raises(ConfigError, match="as in https://ACCOUNT"):
             AzureStore("s", "c", AzureOptions(endpoint), fixed_credentials(""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     BucketNotFound,
     IdentityRefused,
@@ -18,7 +18,7 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
 )
-from skyferry.stores.gcs.errors import refusal, translate
+from skyferry.stores.gcs.errors import parse_error, translate_error
 
 CASES = [
     (404, "notFound", "No such object: b/o", ObjectNotFound, ""),
@@ -58,7 +58,7 @@ def test_an_answer_means_an_error_and_says_what_to_do(
     status: int, reason: str, said: str, error: type[SkyferryError], hint: str
 ) -> None:
     document = {"error": {"code": status, "message": said, "errors": [{"reason": reason, "message": said}]}}
-    found = translate(refusal(Answer(status, {}, orjson.dumps(document))), "gcs key")
+    found = translate_error(parse_error(HttpResponse(status, {}, orjson.dumps(document))), "gcs key")
     assert type(found) is error
     assert hint in found.hint
     assert str(found).startswith(f"gcs key: {said}")

@@ -141,5 +141,5 @@ async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
     page = b'{"kind": "storage#objects", "nextPageToken": "t"}'
     for _ in range(2):
         broken.proxy.plan(Fault("GET", status=200, body=page))
-    with pytest.raises(StoreError, match="same page again"):
+    with pytest.raises(StoreError, match="repeats a page"):
         assert [meta.key async for meta in broken.store.list()] == []

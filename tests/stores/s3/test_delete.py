@@ -23,7 +23,7 @@ async def put(store: S3Store, data: bytes) -> str:
 
 def interposed(store: S3Store, monkeypatch: pytest.MonkeyPatch, method: str, wanted: str, act: Send) -> None:
     """`act` runs once, just before the first such request is sent."""
-    send = store._wire.send
+    send = store._client.send
     left = [act]
 
     async def through(sent: str, key: str = "", **given: Any) -> Any:
@@ -31,7 +31,7 @@ def interposed(store: S3Store, monkeypatch: pytest.MonkeyPatch, method: str, wan
             await left.pop()()
         return await send(sent, key, **given)
 
-    monkeypatch.setattr(store._wire, "send", through)
+    monkeypatch.setattr(store._client, "send", through)
 
 
 async def test_what_a_bucket_keeps_is_hidden_and_stays(s3: S3Place) -> None:

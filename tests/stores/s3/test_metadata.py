@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
 from skyferry.model import Attributes, Checksums
-from skyferry.stores.s3.metadata import Pin, attributes, checksums, content_range, decode, encode, write_headers
+from skyferry.stores.s3.metadata import S3Version, attributes, checksums, content_range, decode, encode, write_headers
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"
 
@@ -91,16 +91,16 @@ def test_only_a_digest_of_the_whole_content_is_one(headers: dict[str, str], rang
 @pytest.mark.parametrize(
     ("text", "pin"),
     [
-        ("", Pin()),
-        ('"abc"', Pin("", '"abc"')),
-        ("v.1_-", Pin("v.1_-", "")),  # as an event names it
-        ('v1"abc"', Pin("v1", '"abc"')),
-        ('null"abc"', Pin("", '"abc"')),  # pins nothing: the next write has this id too
+        ("", S3Version()),
+        ('"abc"', S3Version("", '"abc"')),
+        ("v.1_-", S3Version("v.1_-", "")),  # as an event names it
+        ('v1"abc"', S3Version("v1", '"abc"')),
+        ('null"abc"', S3Version("", '"abc"')),  # pins nothing: the next write has this id too
     ],
 )
-def test_a_version_is_a_version_id_and_an_etag(text: str, pin: Pin) -> None:
-    assert Pin.parse(text) == pin
-    assert Pin.parse(str(pin)) == pin
+def test_a_version_is_a_version_id_and_an_etag(text: str, pin: S3Version) -> None:
+    assert S3Version.parse(text) == pin
+    assert S3Version.parse(str(pin)) == pin
 
 
 def test_ranges_and_dates_that_make_no_sense_are_not_believed() -> None:

@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.azure import AzureProvider, SharedKey, authorization
-from skyferry.clouds.http import Answer, Http, Limits
+from skyferry.clouds.http import Http, HttpResponse, Limits
 from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
@@ -211,7 +211,7 @@ class AzureQueue:
         answer = await self._ask("POST", "/messages", query, body.encode())
         return self._xml(answer).findtext("QueueMessage/MessageId", "")
 
-    def _xml(self, answer: Answer) -> ElementTree.Element:
+    def _xml(self, answer: HttpResponse) -> ElementTree.Element:
         try:
             return answer.xml()
         except StoreError as error:
@@ -219,7 +219,7 @@ class AzureQueue:
 
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", accept: Sequence[str] = ()
-    ) -> Answer:
+    ) -> HttpResponse:
         try:
             credential = await self._credential()
             answer = await self._once(credential, method, path, query, body)
@@ -235,7 +235,7 @@ class AzureQueue:
 
     async def _once(
         self, credential: str | SharedKey, method: str, path: str, query: Mapping[str, str], body: bytes
-    ) -> Answer:
+    ) -> HttpResponse:
         url = self._root + path
         headers = {
             "x-ms-date": formatdate(usegmt=True),

@@ -13,7 +13,7 @@ import orjson
 
 from skyferry.clouds.aws import EXPIRED, Signer
 from skyferry.clouds.credentials import S3Credentials, S3Provider
-from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits
+from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.clouds.regions import endpoint
 from skyferry.errors import ConfigError, QueueError, StoreError
 
@@ -94,7 +94,7 @@ class SqsClient:
         }
         sha256 = hashlib.sha256(body).hexdigest()
 
-        async def once(credentials: S3Credentials) -> Answer:
+        async def once(credentials: S3Credentials) -> HttpResponse:
             signed = self._signer.sign(credentials, "POST", urlsplit(self.root).path, headers, sha256)
             return await self._http.exchange("POST", self.root, signed, body, limit=most)
 
@@ -111,14 +111,14 @@ class SqsClient:
         raise refused(answer, self._http.where(operation))
 
 
-def code(answer: Answer) -> str:
+def code(answer: HttpResponse) -> str:
     """Return the code of an error, the same for all dialects of the service."""
     told = _document(answer).get("__type", "") or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
     short = re.split(r"[#.]", str(told))[-1]
     return ALIASES.get(short, short)
 
 
-def refused(answer: Answer, where: str) -> QueueError:
+def refused(answer: HttpResponse, where: str) -> QueueError:
     """Translate an error."""
     document, name = _document(answer), code(answer)
     told = str(document.get("message") or document.get("Message") or f"HTTP {answer.status}")
@@ -127,7 +127,7 @@ def refused(answer: Answer, where: str) -> QueueError:
     return QueueError(message, where=where, hint=HINTS.get(name, ""))
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def _document(answer: HttpResponse) -> dict[str, Any]:
     try:
         found = answer.json()
     except StoreError:  # a page of a proxy

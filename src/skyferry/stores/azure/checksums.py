@@ -39,7 +39,7 @@ def crc64(value: str) -> str:
     return base64.b64encode(bytes.fromhex(value)[::-1]).decode()
 
 
-def combined(parts: Iterable[Part]) -> str:
+def combine_parts(parts: Iterable[Part]) -> str:
     """The CRC32C of what these proven parts make up in this order; "" where one is not proven."""
     total = 0
     for part in parts:

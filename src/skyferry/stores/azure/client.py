@@ -10,10 +10,10 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from skyferry.clouds.azure import AzureProvider, SharedKey, authorization, copy_source
-from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits, retry_after
+from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits, retry_after
 from skyferry.errors import ConfigError, StoreError
 from skyferry.model import FILE_MODES, Traits
-from skyferry.stores.azure.errors import Refusal, translate
+from skyferry.stores.azure.errors import AzureErrorResponse, translate_error
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
 STARTS = "2026-02-06"  # the API version since which a listing may start anywhere
@@ -65,7 +65,7 @@ class AzureOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AzureRequest:
     """What is asked, before it is dated and signed."""
 
     method: str
@@ -77,7 +77,7 @@ class Request:
     origin: tuple[str, str] | None  # container and key
 
 
-class AzureWire:
+class AzureClient:
     """One container's HTTP. Its connections are opened as they are needed."""
 
     def __init__(self, name: str, container: str, credential: AzureProvider, options: AzureOptions) -> None:
@@ -102,13 +102,13 @@ class AzureWire:
         limit: int = DOCUMENT,
         accept: Collection[int] = (),
         origin: tuple[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
 
         A token that the service calls expired is renewed, once. Without a key it is about the container. `origin` is the
         container and key, of the same account, that Azure is to take the bytes from.
         """
-        request = Request(method, key, query or {}, headers or {}, body, limit, origin)
+        request = AzureRequest(method, key, query or {}, headers or {}, body, limit, origin)
         credential = await self._credential()
         version = self._version
         answer = await self._once(request, credential)
@@ -122,13 +122,13 @@ class AzureWire:
                 answer = await self._once(request, renewed)
         if answer.status < 300 or answer.status in accept:
             return answer
-        raise translate(refusal(answer), self.where(key))
+        raise translate_error(parse_error(answer), self.where(key))
 
-    def beside(self, container: str) -> AzureWire:
+    def beside(self, container: str) -> AzureClient:
         """Another container of the account, over the same connections."""
-        wire = copy(self)
-        wire.root = f"{self.account}/{quote(container)}"
-        return wire
+        client = copy(self)
+        client.root = f"{self.account}/{quote(container)}"
+        return client
 
     def url(self, key: str) -> str:
         """Of a blob, encoded."""
@@ -142,7 +142,7 @@ class AzureWire:
         """Close the connections. Idempotent."""
         await self._http.close()
 
-    async def _once(self, request: Request, credential: str | SharedKey) -> Answer:
+    async def _once(self, request: AzureRequest, credential: str | SharedKey) -> HttpResponse:
         url = self.url(request.key)
         headers = {
             "x-ms-date": formatdate(usegmt=True),
@@ -165,7 +165,7 @@ class AzureWire:
         )
 
 
-def refusal(answer: Answer) -> Refusal:
+def parse_error(answer: HttpResponse) -> AzureErrorResponse:
     """What an error answer says."""
     document = ElementTree.Element("Error")
     if answer.body.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
@@ -174,7 +174,7 @@ def refusal(answer: Answer) -> Refusal:
         except StoreError:  # the page of a proxy
             document = ElementTree.Element("Error")
     detail = document.findtext("HeaderName", "")
-    return Refusal(
+    return AzureErrorResponse(
         status=answer.status,
         code=answer.headers.get("x-ms-error-code", "") or document.findtext("Code", ""),
         message=f"{document.findtext('Message', '').partition(chr(10))[0]} {detail}".strip(),
@@ -183,13 +183,13 @@ def refusal(answer: Answer) -> Refusal:
     )
 
 
-def _expired(answer: Answer) -> bool:
+def _expired(answer: HttpResponse) -> bool:
     return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
 
 
-def _too_new(answer: Answer) -> bool:
+def _too_new(answer: HttpResponse) -> bool:
     """Whether the service does not know the version of the API. An answer to HEAD does not name the header."""
-    said = refusal(answer)
+    said = parse_error(answer)
     return said.code == "InvalidHeaderValue" and (not answer.body or "x-ms-version" in said.message)
 
 

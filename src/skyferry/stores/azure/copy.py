@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.ports import CopySource
-from skyferry.stores.azure.client import AzureOptions, AzureWire
-from skyferry.stores.azure.metadata import Pin, written
+from skyferry.stores.azure.client import AzureClient, AzureOptions
+from skyferry.stores.azure.metadata import AzureVersion, parse_write
 from skyferry.stores.azure.upload import AzureUploads
 from skyferry.stores.s3.metadata import from_base64, to_base64
 
@@ -22,8 +22,8 @@ from skyferry.stores.s3.metadata import from_base64, to_base64
 class AzureCopies:
     """The part of an Azure store that moves no bytes itself."""
 
-    def __init__(self, wire: AzureWire, options: AzureOptions, uploads: AzureUploads) -> None:
-        self._wire, self._options, self._uploads = wire, options, uploads
+    def __init__(self, client: AzureClient, options: AzureOptions, uploads: AzureUploads) -> None:
+        self._client, self._options, self._uploads = client, options, uploads
 
     async def copy(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, conditions: Mapping[str, str]
@@ -36,23 +36,25 @@ class AzureCopies:
             md5 = await self._take(source, found, upload)
         tags = [_tag(upload)] if found.size else []
         answer = await self._uploads.commit(upload, tags, md5, conditions)
-        return await self._uploads.seen(written(key, answer.headers, found.size, attributes, Checksums(md5=md5)))
+        return await self._uploads.refresh_size(
+            parse_write(key, answer.headers, found.size, attributes, Checksums(md5=md5))
+        )
 
     async def _take(self, source: CopySource, found: ObjectMeta, upload: Upload) -> str:
         """Put Block From URL; the MD5 of what Azure took."""
-        said = {"x-ms-source-if-match": Pin.parse(found.version).etag, **self._options.encryption_headers}
+        said = {"x-ms-source-if-match": AzureVersion.parse(found.version).etag, **self._options.encryption_headers}
         if found.checksums.md5:
             said["x-ms-source-content-md5"] = to_base64(found.checksums.md5)
         query = {"comp": "block", "blockid": _tag(upload)}
         origin = (source.bucket, found.key)
-        answer = await self._wire.send("PUT", upload.key, query=query, headers=said, origin=origin)
+        answer = await self._client.send("PUT", upload.key, query=query, headers=said, origin=origin)
         return from_base64(answer.headers.get("content-md5", ""))
 
     async def _still_empty(self, source: CopySource, found: ObjectMeta) -> str:
         """The MD5 of nothing."""
-        there = self._wire.beside(source.bucket)
+        there = self._client.beside(source.bucket)
         try:
-            answer = await there.send("HEAD", found.key, headers=Pin.parse(found.version).headers)
+            answer = await there.send("HEAD", found.key, headers=AzureVersion.parse(found.version).headers)
         except (ObjectNotFound, PreconditionFailed) as changed:
             raise VersionChanged(where=there.where(found.key)) from changed
         return from_base64(answer.headers.get("content-md5", ""))

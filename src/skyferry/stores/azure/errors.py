@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skyferry.clouds.http import described
+from skyferry.clouds.http import describe_error
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -28,7 +28,7 @@ from skyferry.errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class AzureErrorResponse:
     """What an error answer says."""
 
     status: int
@@ -132,19 +132,19 @@ STATUS: Mapping[int, type[SkyferryError]] = {
 }
 
 
-def translate(refusal: Refusal, where: str) -> SkyferryError:
+def translate_error(error: AzureErrorResponse, where: str) -> SkyferryError:
     """The error to raise. `where` names the store and the key."""
-    fallback = STATUS.get(refusal.status, StoreUnavailable if refusal.status >= 500 else StoreError)
-    kind, hint = CODES.get(refusal.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
-    if refusal.code == "InvalidHeaderValue" and "x-ms-access-tier" in refusal.message:
+    fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
+    kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
+    if error.code == "InvalidHeaderValue" and "x-ms-access-tier" in error.message:
         kind, hint = Unsupported, TIER
-    if refusal.code == "CannotVerifyCopySource" and refusal.status == 404:
+    if error.code == "CannotVerifyCopySource" and error.status == 404:
         kind, hint = VersionChanged, ""
-    if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
+    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
         kind = Throttled
-    wait = REHYDRATION if refusal.code == "BlobBeingRehydrated" else refusal.retry_after
+    wait = REHYDRATION if error.code == "BlobBeingRehydrated" else error.retry_after
     return kind(
-        described(refusal.message.strip().partition("\n")[0], refusal.code, refusal.status, refusal.request_id),
+        describe_error(error.message.strip().partition("\n")[0], error.code, error.status, error.request_id),
         where=where,
         hint=hint,
         retry_after=wait,

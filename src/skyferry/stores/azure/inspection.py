@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.callers import azure_caller, skew
 from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, await_or_unknown
-from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureClient, AzureOptions
 
 MANAGEMENT = Unknown("Azure's management interface tells it, and Blob Storage not")
 LOOK = "Storage Blob Data Reader"
@@ -17,16 +17,16 @@ NAMESPACE = "the account's namespace is hierarchical, the settings say that it i
 FLAT = "the account's namespace is flat, the settings say that it is hierarchical"
 
 
-async def inspect(wire: AzureWire, credential: AzureProvider, options: AzureOptions) -> BucketFacts:
+async def inspect(client: AzureClient, credential: AzureProvider, options: AzureOptions) -> BucketFacts:
     """See `InspectableStore`."""
-    answer = await wire.send("GET", query={"restype": "container"}, accept=(403,))
+    answer = await client.send("GET", query={"restype": "container"}, accept=(403,))
     container = answer.headers if answer.status < 300 else {}
-    account = await await_or_unknown(_account(wire), LOOK)
+    account = await await_or_unknown(_account(client), LOOK)
     return BucketFacts(
-        endpoint=wire.account,
+        endpoint=client.account,
         who=await azure_caller(credential),
         region=MANAGEMENT,
-        versioning=await await_or_unknown(_versioning(wire), LOOK),
+        versioning=await await_or_unknown(_versioning(client), LOOK),
         encryption=_encryption(container) if container else Unknown(f"not permitted ({LOOK})"),
         notices=MANAGEMENT,
         skew=skew(answer.headers),
@@ -36,14 +36,14 @@ async def inspect(wire: AzureWire, credential: AzureProvider, options: AzureOpti
     )
 
 
-async def _account(wire: AzureWire) -> Mapping[str, str]:
-    return (await wire.send("HEAD", query={"restype": "account", "comp": "properties"})).headers
+async def _account(client: AzureClient) -> Mapping[str, str]:
+    return (await client.send("HEAD", query={"restype": "account", "comp": "properties"})).headers
 
 
-async def _versioning(wire: AzureWire) -> str | Unknown:
+async def _versioning(client: AzureClient) -> str | Unknown:
     """An account that keeps versions names one with each blob of a listing that asks for them."""
     query = {"restype": "container", "comp": "list", "include": "versions", "maxresults": "1"}
-    blob = (await wire.send("GET", query=query)).xml().find("Blobs/Blob")
+    blob = (await client.send("GET", query=query)).xml().find("Blobs/Blob")
     if blob is None:
         return Unknown("nothing is there to tell it by")
     return "on" if blob.findtext("VersionId") else "off"

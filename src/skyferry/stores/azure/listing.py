@@ -9,17 +9,17 @@ from xml.etree import ElementTree
 
 from skyferry.errors import StoreError
 from skyferry.model import UNPLAIN, Checksums, ObjectMeta, Position
-from skyferry.stores.azure.client import AzureOptions, AzureWire
-from skyferry.stores.azure.metadata import quoted
-from skyferry.stores.common import Pages
+from skyferry.stores.azure.client import AzureClient, AzureOptions
+from skyferry.stores.azure.metadata import quote_etag
+from skyferry.stores.paging import PageGuard
 from skyferry.stores.s3.metadata import from_base64
 
 
 class Listing:
     """The blobs of a container, in the service's order. Directories of a hierarchical namespace are none."""
 
-    def __init__(self, wire: AzureWire, options: AzureOptions) -> None:
-        self._wire, self._options = wire, options
+    def __init__(self, client: AzureClient, options: AzureOptions) -> None:
+        self._client, self._options = client, options
 
     async def pages(self, prefix: str = "", after: str = "", include: str = "") -> AsyncIterator[list[ObjectMeta]]:
         """One page after the other; the first may begin before `after`."""
@@ -29,15 +29,15 @@ class Listing:
         start = UNPLAIN.split(after, maxsplit=1)[0]
         if start and self._options.starts:
             query["startFrom"] = start
-        pages, more = Pages(self._wire.name), True
+        pages, more = PageGuard(self._client.name), True
         while more:
-            document = (await self._wire.send("GET", query=query)).xml()
+            document = (await self._client.send("GET", query=query)).xml()
             if document.find("Blobs") is None:  # must not look like a container that is empty
                 raise StoreError("the answer is no listing: does another server answer in its place?")
             yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
             marker = document.find("NextMarker")
             if marker is None:  # empty on the last page
-                raise StoreError("the listing does not say whether it goes on", where=self._wire.name)
+                raise StoreError("the listing does not say whether it goes on", where=self._client.name)
             query["marker"] = pages.turn(marker.text or "", document.findtext("Blobs/Blob/Name", ""))
             more = bool(query["marker"])
 
@@ -52,7 +52,7 @@ def _meta(blob: ElementTree.Element) -> ObjectMeta | None:
     return ObjectMeta(
         key=unquote(key) if name.get("Encoded") == "true" else key,
         size=int(properties.findtext("Content-Length", "0")),
-        version=quoted(properties.findtext("Etag", "")),
+        version=quote_etag(properties.findtext("Etag", "")),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
         checksums=Checksums(md5=from_base64(properties.findtext("Content-MD5", ""))),

@@ -29,7 +29,7 @@ EMPTY = "=?UTF-8?B??="  # the empty string, for a header must not be empty
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class AzureVersion:
     """A version as `ObjectMeta.version` has it: version id, where the account keeps versions, then the ETag in its quotes.
 
     An event gives the ETag without quotes.
@@ -39,16 +39,16 @@ class Pin:
     etag: str = ""  # with its quotes
 
     @classmethod
-    def parse(cls, text: str) -> Pin:
+    def parse(cls, text: str) -> AzureVersion:
         version_id, quote, rest = text.partition('"')
         if quote or not version_id or _VERSION_ID.fullmatch(version_id):
             return cls(version_id, quote + rest)
         return cls("", f'"{version_id}"')
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Pin:
+    def of(cls, headers: Mapping[str, str]) -> AzureVersion:
         """The version that an answer is about."""
-        return cls(headers.get("x-ms-version-id", ""), quoted(headers.get("etag", "")))
+        return cls(headers.get("x-ms-version-id", ""), quote_etag(headers.get("etag", "")))
 
     def __str__(self) -> str:
         return f"{self.version_id}{self.etag}"
@@ -69,24 +69,24 @@ class Pin:
         return {} if self.version_id else self.headers
 
 
-def quoted(etag: str) -> str:
+def quote_etag(etag: str) -> str:
     """As HTTP has it; a listing leaves the quotes out."""
     return etag if etag.startswith('"') or not etag else f'"{etag}"'
 
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
     """Of an answer to GET or HEAD, `ranged` or of the whole."""
-    found = written(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
+    found = parse_write(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
     return replace(found, unfinished=headers.get("x-ms-copy-status") == "pending")
 
 
-def written(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
+def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
     """Of an answer to a write, which says when, but not what was asked for."""
     modified = seconds(headers.get("last-modified", ""))
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(Pin.of(headers)),
+        version=str(AzureVersion.of(headers)),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
         checksums=attested,

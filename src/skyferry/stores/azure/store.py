@@ -9,19 +9,19 @@ from dataclasses import replace
 from functools import partial
 
 from skyferry.clouds.azure import AzureProvider
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.azure.checksums import demand, digest
-from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.copy import AzureCopies
 from skyferry.stores.azure.inspection import inspect
 from skyferry.stores.azure.listing import Listing
-from skyferry.stores.azure.metadata import Pin, meta, write_headers, written
+from skyferry.stores.azure.metadata import AzureVersion, meta, parse_write, write_headers
 from skyferry.stores.azure.upload import AzureUploads
-from skyferry.stores.common import check_key, replacing
+from skyferry.stores.checks import check_key, translate_absence
 from skyferry.stores.s3.metadata import content_range, from_base64
 
 SEGMENTS_MAX = 254
@@ -36,33 +36,33 @@ class AzureStore:
     def __init__(self, name: str, container: str, options: AzureOptions, credential: AzureProvider) -> None:
         self.name, self.traits = name, options.traits()
         self._options = options
-        self._wire = AzureWire(name, container, credential, options)
-        self._listing = Listing(self._wire, options)
-        self._uploads = AzureUploads(self._wire, options)
-        self._copies = AzureCopies(self._wire, options, self._uploads)
-        self._inspected = partial(inspect, self._wire, credential, options)
-        self.copy_source: CopySource | None = CopySource(("azure", self._wire.account, credential), container)
+        self._client = AzureClient(name, container, credential, options)
+        self._listing = Listing(self._client, options)
+        self._uploads = AzureUploads(self._client, options)
+        self._copies = AzureCopies(self._client, options, self._uploads)
+        self._inspected = partial(inspect, self._client, credential, options)
+        self.copy_source: CopySource | None = CopySource(("azure", self._client.account, credential), container)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
-        return await self._tagged(*await self._look(key, Pin()))
+        return await self._tagged(*await self._look(key, AzureVersion()))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
         """The meta of a pinned range has tags if it begins at 0."""
         self._check(key)
-        pin = Pin.parse(version)
+        pin = AzureVersion.parse(version)
         wanted = max(length, 1)
         headers = {**pin.reading, "x-ms-range": f"bytes={start}-{start + wanted - 1}"}
         with self._pinned(key, pin):
-            answer = await self._wire.send("GET", key, query=pin.query, headers=headers, limit=wanted, accept=(416,))
+            answer = await self._client.send("GET", key, query=pin.query, headers=headers, limit=wanted, accept=(416,))
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
         begin, size = content_range(answer.headers, len(answer.body))
         if begin != start or len(answer.body) != min(wanted, size - start):
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=answer.status == 206)
-        if pin.etag and pin.etag != Pin.parse(found.version).etag:
-            raise VersionChanged(where=self._wire.where(key))
+        if pin.etag and pin.etag != AzureVersion.parse(found.version).etag:
+            raise VersionChanged(where=self._client.where(key))
         if not version or start == 0:
             found = await self._tagged(found, answer)
         return ObjectData(found, answer.body[: max(length, 0)])
@@ -71,15 +71,15 @@ class AzureStore:
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key)
-        known = await digest(data, checksums, self._wire.where(key))
+        known = await digest(data, checksums, self._client.where(key))
         headers = {**write_headers(attributes, tags=not self._options.hierarchical), **self._options.encryption_headers}
         headers |= {**_conditions(when), **demand(known), "x-ms-blob-type": "BlockBlob"}
-        with replacing(when):
-            answer = await self._wire.send("PUT", key, headers=headers, body=data)
+        with translate_absence(when):
+            answer = await self._client.send("PUT", key, headers=headers, body=data)
         attested = Checksums(
             known.crc32c, md5=from_base64(answer.headers.get("content-md5", "")), crc64nvme=known.crc64nvme
         )
-        return written(key, answer.headers, len(data), attributes, attested)
+        return parse_write(key, answer.headers, len(data), attributes, attested)
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)
@@ -91,7 +91,7 @@ class AzureStore:
     async def finish_upload(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        with replacing(when):
+        with translate_absence(when):
             return await self._uploads.finish(upload, parts, checksums, _conditions(when))
 
     async def abort_upload(self, upload: Upload) -> None:
@@ -107,17 +107,17 @@ class AzureStore:
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key)
-        with replacing(when):
+        with translate_absence(when):
             return await self._copies.copy(source, found, key, attributes, _conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Azure attests a part by MD5, which proves nothing of a whole."""
-        raise Unsupported(where=self._wire.where(upload.key))
+        raise Unsupported(where=self._client.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
-        with suppress(ObjectNotFound), replacing(when):
-            await self._wire.send("DELETE", key, headers=_conditions(when))
+        with suppress(ObjectNotFound), translate_absence(when):
+            await self._client.send("DELETE", key, headers=_conditions(when))
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         mark = after.encode()
@@ -130,41 +130,41 @@ class AzureStore:
         return await self._inspected()
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._client.close()
 
     def _check(self, key: str) -> None:
         check_key(key, self.name)
         if _REFUSED.search(key) or key.count("/") >= SEGMENTS_MAX:
             said = f"Azure keeps no key with control characters, backslashes, a dot at the end of a segment, or {SEGMENTS_MAX}"
-            raise InvalidKey(f"{said} slashes", where=self._wire.where(key))
+            raise InvalidKey(f"{said} slashes", where=self._client.where(key))
 
-    async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
-        answer = await self._wire.send("HEAD", key, query=pin.query, headers=pin.reading)
+    async def _look(self, key: str, pin: AzureVersion) -> tuple[ObjectMeta, HttpResponse]:
+        answer = await self._client.send("HEAD", key, query=pin.query, headers=pin.reading)
         return meta(key, answer.headers, int(answer.headers.get("content-length", "0"))), answer
 
     @contextmanager
-    def _pinned(self, key: str, pin: Pin) -> Iterator[None]:
+    def _pinned(self, key: str, pin: AzureVersion) -> Iterator[None]:
         """What a read raises that demands a version which is not there."""
         try:
             yield
         except PreconditionFailed as changed:
-            raise VersionChanged(where=self._wire.where(key)) from changed
+            raise VersionChanged(where=self._client.where(key)) from changed
         except ObjectNotFound as gone:
-            raise (VersionChanged(where=self._wire.where(key)) if pin.version_id else gone) from gone
+            raise (VersionChanged(where=self._client.where(key)) if pin.version_id else gone) from gone
 
-    async def _past_the_end(self, key: str, start: int, pin: Pin) -> ObjectData:
+    async def _past_the_end(self, key: str, start: int, pin: AzureVersion) -> ObjectData:
         """The answer to a range that begins at or past the end, of an empty blob for one, does not tell the meta."""
         with self._pinned(key, pin):
             found, answer = await self._look(key, pin)
         if found.size > start:
-            raise VersionChanged(where=self._wire.where(key))
+            raise VersionChanged(where=self._client.where(key))
         return ObjectData(await self._tagged(found, answer), b"")
 
-    async def _tagged(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+    async def _tagged(self, found: ObjectMeta, answer: HttpResponse) -> ObjectMeta:
         if answer.headers.get("x-ms-tag-count", "0") == "0":
             return found
-        query = {"comp": "tags", **Pin.parse(found.version).query}
-        document = (await self._wire.send("GET", found.key, query=query)).xml()
+        query = {"comp": "tags", **AzureVersion.parse(found.version).query}
+        document = (await self._client.send("GET", found.key, query=query)).xml()
         tags = {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in document.iterfind("TagSet/Tag")}
         return replace(found, attributes=replace(found.attributes, tags=tags))
 
@@ -173,7 +173,7 @@ def _conditions(when: Precondition) -> dict[str, str]:
     """Headers. Raises Unsupported for a version without an ETag."""
     if when.create_only:
         return {"if-none-match": "*"}
-    demand = Pin.parse(when.replace).headers
+    demand = AzureVersion.parse(when.replace).headers
     if when.replace and not demand:
         raise Unsupported(f"Azure compares ETags, and version {when.replace!r} names none")
     return demand

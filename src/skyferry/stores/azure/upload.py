@@ -20,13 +20,13 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.stores.azure.checksums import CRC64, combined, crc64, demand, digest
-from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.checksums import CRC64, combine_parts, crc64, demand, digest
+from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.listing import Listing
-from skyferry.stores.azure.metadata import Pin, write_headers, written
+from skyferry.stores.azure.metadata import AzureVersion, parse_write, write_headers
 from skyferry.stores.s3.metadata import to_base64
 
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -66,8 +66,8 @@ class Block:
 class AzureUploads:
     """The block half of an Azure store."""
 
-    def __init__(self, wire: AzureWire, options: AzureOptions) -> None:
-        self._wire, self._options = wire, options
+    def __init__(self, client: AzureClient, options: AzureOptions) -> None:
+        self._client, self._options = client, options
         self._given_up: deque[str] = deque(maxlen=1000)  # here; others read it from the waiting blocks
 
     async def start(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
@@ -79,8 +79,8 @@ class AzureUploads:
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         if upload.id in self._given_up:
-            raise UploadGone(where=self._wire.where(upload.key))
-        known = await digest(data, Checksums(crc32c=crc32c), self._wire.where(upload.key))
+            raise UploadGone(where=self._client.where(upload.key))
+        known = await digest(data, Checksums(crc32c=crc32c), self._client.where(upload.key))
         block = Block(upload.id, number, known.crc32c)
         await self._put(upload, block, data, known)
         return Part(number, (number - 1) * upload.part_size, len(data), block.tag, known.crc32c)
@@ -90,9 +90,9 @@ class AzureUploads:
     ) -> ObjectMeta:
         """Again after an answer that was lost, it finds what it made before."""
         parts = self._checked(upload, parts)
-        proven = Checksums(crc32c=combined(parts))
+        proven = Checksums(crc32c=combine_parts(parts))
         if name := proven.find_conflict(checksums):
-            raise ChecksumMismatch(f"{name} of the parts is not the one declared", where=self._wire.where(upload.key))
+            raise ChecksumMismatch(f"{name} of the parts is not the one declared", where=self._client.where(upload.key))
         tags = [part.tag for part in parts]
         try:
             answer = await self.commit(upload, tags, checksums.md5, conditions)
@@ -100,17 +100,19 @@ class AzureUploads:
             if made := await self._made_before(upload, tags, proven):
                 return made
             raise
-        return await self.seen(written(upload.key, answer.headers, upload.size, upload.attributes, proven))
+        return await self.refresh_size(parse_write(upload.key, answer.headers, upload.size, upload.attributes, proven))
 
-    async def commit(self, upload: Upload, tags: Sequence[str], md5: str, conditions: Mapping[str, str]) -> Answer:
+    async def commit(
+        self, upload: Upload, tags: Sequence[str], md5: str, conditions: Mapping[str, str]
+    ) -> HttpResponse:
         """Put Block List: these blocks or nothing. Azure keeps the MD5 of the whole as it is said."""
         listed = "".join(f"<Uncommitted>{tag}</Uncommitted>" for tag in tags)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
         said = {**conditions, **write_headers(upload.attributes, tags=not self._options.hierarchical)}
         said |= {**self._options.encryption_headers, "content-type": "application/xml"}
-        said |= demand(await digest(body, Checksums(), self._wire.where(upload.key)))
+        said |= demand(await digest(body, Checksums(), self._client.where(upload.key)))
         said |= {"x-ms-blob-content-md5": to_base64(md5)} if md5 else {}
-        return await self._wire.send("PUT", upload.key, query={"comp": "blocklist"}, headers=said, body=body)
+        return await self._client.send("PUT", upload.key, query={"comp": "blocklist"}, headers=said, body=body)
 
     async def abort(self, upload: Upload) -> None:
         """Nobody goes on with it. Azure frees its blocks with the next write to the key, or a week after the last one.
@@ -128,7 +130,7 @@ class AzureUploads:
         """What waits of an upload, in order. Raises UploadGone."""
         blocks = [block for block in await self._waiting(upload.key) if block.upload == upload.id]
         if not any(block.alive for block in blocks):
-            raise UploadGone(where=self._wire.where(upload.key))
+            raise UploadGone(where=self._client.where(upload.key))
         count = Counter(block.number for block in blocks)
         return [
             Part(block.number, (block.number - 1) * upload.part_size, block.size, block.tag, block.crc32c)
@@ -138,7 +140,7 @@ class AzureUploads:
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         """Ours, alive, to keys that hold no blob: of others Azure does not list what waits."""
-        listing = Listing(self._wire, self._options)
+        listing = Listing(self._client, self._options)
         async for page in listing.pages(prefix, include="uncommittedblobs"):
             for found in page:
                 if found.size or found.checksums.md5:  # a blob, and no place where blocks wait
@@ -150,13 +152,13 @@ class AzureUploads:
     def _checked(self, upload: Upload, parts: Sequence[Part]) -> list[Part]:
         """In order, all of the object, none of another upload, proven by their ids: Azure would commit any list."""
         if upload.id in self._given_up:
-            raise UploadGone(where=self._wire.where(upload.key))
+            raise UploadGone(where=self._client.where(upload.key))
         parts = sorted(parts, key=lambda part: part.number)
         blocks = [Block.parse(part.tag, part.size) for part in parts]
         whole = sum(part.size for part in parts) == upload.size
         ours = [(b.upload, b.number) for b in blocks if b] == [(upload.id, n) for n in range(1, len(parts) + 1)]
         if not whole or not ours:
-            raise StoreError("the parts are not those of the whole object", where=self._wire.where(upload.key))
+            raise StoreError("the parts are not those of the whole object", where=self._client.where(upload.key))
         return [replace(part, crc32c=block.crc32c) for part, block in zip(parts, blocks, strict=True) if block]
 
     async def _put(self, upload: Upload, block: Block, data: bytes, known: Checksums) -> None:
@@ -164,15 +166,15 @@ class AzureUploads:
         known = known if known.crc64nvme else await digest(data, known, "")
         said = {**self._options.encryption_headers, CRC64: crc64(known.crc64nvme)}
         query = {"comp": "block", "blockid": block.tag}
-        answer = await self._wire.send("PUT", upload.key, query=query, headers=said, body=data)
+        answer = await self._client.send("PUT", upload.key, query=query, headers=said, body=data)
         if answer.headers.get(CRC64) != said[CRC64]:  # what Azure says of every block
-            raise ChecksumMismatch("the store attests other bytes than were sent", where=self._wire.where(upload.key))
+            raise ChecksumMismatch("the store attests other bytes than were sent", where=self._client.where(upload.key))
 
     async def _waiting(self, key: str) -> list[Block]:
         """Of ours under this key, anybody's upload."""
         query = {"comp": "blocklist", "blocklisttype": "uncommitted"}
         try:
-            document = (await self._wire.send("GET", key, query=query)).xml()
+            document = (await self._client.send("GET", key, query=query)).xml()
         except ObjectNotFound:
             return []
         found = (
@@ -181,9 +183,11 @@ class AzureUploads:
         )
         return [block for block in found if block]
 
-    async def seen(self, made: ObjectMeta) -> ObjectMeta:
+    async def refresh_size(self, made: ObjectMeta) -> ObjectMeta:
         """With the size that Azure tells; as it is, if it was replaced already."""
-        answer = await self._wire.send("HEAD", made.key, headers=Pin.parse(made.version).headers, accept=(404, 412))
+        answer = await self._client.send(
+            "HEAD", made.key, headers=AzureVersion.parse(made.version).headers, accept=(404, 412)
+        )
         if answer.status >= 300:
             return made
         size = int(answer.headers.get("content-length", "-1"))
@@ -193,10 +197,10 @@ class AzureUploads:
         """The blob, if it is made of these very blocks, which nobody else has."""
         query = {"comp": "blocklist", "blocklisttype": "committed"}
         try:
-            listed = await self._wire.send("GET", upload.key, query=query)
+            listed = await self._client.send("GET", upload.key, query=query)
         except (ObjectNotFound, Unsupported):  # no blob, or one that has no list of blocks to show
             return None
         found = [each.findtext("Name", "") for each in listed.xml().iterfind("CommittedBlocks/Block")]
         if not found or found != list(tags):
             return None
-        return await self.seen(written(upload.key, listed.headers, upload.size, upload.attributes, proven))
+        return await self.refresh_size(parse_write(upload.key, listed.headers, upload.size, upload.attributes, proven))

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from skyferry.clouds.credentials import TokenProvider
-from skyferry.clouds.http import DOCUMENT, Answer, Http, Limits
+from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
-from skyferry.stores.gcs.errors import CREATE, ambiguous, refusal, translate
+from skyferry.stores.gcs.errors import CREATE, ambiguous, parse_error, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 
 GOOGLE = "https://storage.googleapis.com"
@@ -32,7 +32,7 @@ class GcsOptions:
     read_timeout: float = 60.0  # seconds without a byte
 
 
-class GcsWire:
+class GcsClient:
     """One bucket's HTTP. Its connections are opened as they are needed."""
 
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
@@ -52,7 +52,7 @@ class GcsWire:
         key: str = "",
         accept: Collection[int] = (),
         working: bool = False,
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
 
         `working`: the service copies or composes objects before it answers.
@@ -67,10 +67,10 @@ class GcsWire:
                 answer = await self._exchange(method, url, renewed, headers or {}, body, limit, key, working)
         if answer.status < 300 or answer.status in accept:
             return answer
-        said = refusal(answer)
+        said = parse_error(answer)
         if ambiguous(said) and key:
             raise await self._missing(key)
-        raise translate(said, self.where(key))
+        raise translate_error(said, self.where(key))
 
     async def insert(self, resource: dict[str, Any], data: bytes, query: Mapping[str, str]) -> Any:
         """Write a whole object in one request, its resource and its bytes; the resource that came of it."""
@@ -140,7 +140,7 @@ class GcsWire:
         limit: int,
         key: str,
         working: bool,
-    ) -> Answer:
+    ) -> HttpResponse:
         signed = {**headers, "authorization": f"Bearer {token}"} if token else headers
         return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from skyferry.clouds.http import Answer, described, retry_after
+from skyferry.clouds.http import HttpResponse, describe_error, retry_after
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -26,7 +26,7 @@ from skyferry.errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class GcsErrorResponse:
     """The error document of an answer; media requests are refused in plain text."""
 
     status: int
@@ -104,7 +104,7 @@ WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
 _TOLD_BY_WORDS = (400, 401, 403, 404)
 
 
-def refusal(answer: Answer) -> Refusal:
+def parse_error(answer: HttpResponse) -> GcsErrorResponse:
     """What an error answer says."""
     said = answer.body[:1000].decode("utf-8", "replace").strip()
     reason = ""
@@ -113,7 +113,7 @@ def refusal(answer: Answer) -> Refusal:
         said, reason = str(error["message"]), str(error["errors"][0]["reason"])
     except (orjson.JSONDecodeError, LookupError, TypeError):  # plain text, or the page of a proxy
         pass
-    return Refusal(
+    return GcsErrorResponse(
         status=answer.status,
         reason=reason,
         message="" if said.startswith("<") else said,
@@ -122,24 +122,24 @@ def refusal(answer: Answer) -> Refusal:
     )
 
 
-def translate(refusal: Refusal, where: str) -> SkyferryError:
+def translate_error(error: GcsErrorResponse, where: str) -> SkyferryError:
     """The error to raise. `where` names the store and the key."""
-    fallback = StoreUnavailable if refusal.status >= 500 else StoreError
-    kind, hint = REASONS.get(refusal.reason) or STATUS.get(refusal.status) or (fallback, "")
-    if refusal.status in _TOLD_BY_WORDS and refusal.reason not in REASONS:
-        message = refusal.message.lower()
+    fallback = StoreUnavailable if error.status >= 500 else StoreError
+    kind, hint = REASONS.get(error.reason) or STATUS.get(error.status) or (fallback, "")
+    if error.status in _TOLD_BY_WORDS and error.reason not in REASONS:
+        message = error.message.lower()
         kind, hint = next((meant for words, meant in WORDS.items() if words in message), (kind, hint))
-    if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
+    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
         kind = Throttled
     return kind(
-        described(refusal.message, refusal.reason, refusal.status, refusal.request_id),
+        describe_error(error.message, error.reason, error.status, error.request_id),
         where=where,
         hint=hint,
-        retry_after=refusal.retry_after,
+        retry_after=error.retry_after,
     )
 
 
-def ambiguous(refusal: Refusal) -> bool:
+def ambiguous(error: GcsErrorResponse) -> bool:
     """Whether a 404 does not say what is missing, the object or its bucket."""
-    message = refusal.message.lower()
-    return refusal.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))
+    message = error.message.lower()
+    return error.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from skyferry.clouds.callers import google_caller, skew
 from skyferry.clouds.credentials import TokenProvider
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Notice, Unknown, await_or_unknown
-from skyferry.stores.gcs.client import GcsOptions, GcsWire
+from skyferry.stores.gcs.client import GcsClient, GcsOptions
 
 PERMISSIONS = {
     "storage.objects.get": READ,
@@ -23,20 +23,20 @@ LOOK = "storage.buckets.get"
 DAY = 86400
 
 
-async def inspect(wire: GcsWire, tokens: TokenProvider, options: GcsOptions) -> BucketFacts:
+async def inspect(client: GcsClient, tokens: TokenProvider, options: GcsOptions) -> BucketFacts:
     """See `InspectableStore`."""
-    answer = await wire.send("GET", wire.path(), query={"maxResults": "1", "fields": "kind"}, accept=(403,))
-    bucket = await await_or_unknown(_bucket(wire), LOOK)
+    answer = await client.send("GET", client.path(), query={"maxResults": "1", "fields": "kind"}, accept=(403,))
+    bucket = await await_or_unknown(_bucket(client), LOOK)
     settings = {} if isinstance(bucket, Unknown) else bucket
     return BucketFacts(
-        endpoint=wire.root,
+        endpoint=client.root,
         who=await _who(tokens, options),
         region=bucket if isinstance(bucket, Unknown) else str(settings.get("location", "")).lower(),
         versioning=bucket if isinstance(bucket, Unknown) else _versioning(settings),
         encryption=bucket if isinstance(bucket, Unknown) else _encryption(settings),
-        notices=await await_or_unknown(_notices(wire), LOOK),
+        notices=await await_or_unknown(_notices(client), LOOK),
         skew=skew(answer.headers),
-        allowed=await await_or_unknown(_allowed(wire), "testIamPermissions"),
+        allowed=await await_or_unknown(_allowed(client), "testIamPermissions"),
         kept=_kept(settings, options),
     )
 
@@ -48,20 +48,20 @@ async def _who(tokens: TokenProvider, options: GcsOptions) -> str | Unknown:
     return await google_caller(tokens)
 
 
-async def _bucket(wire: GcsWire) -> dict[str, Any]:
+async def _bucket(client: GcsClient) -> dict[str, Any]:
     fields = "location,versioning,encryption,retentionPolicy,softDeletePolicy"
-    found: dict[str, Any] = (await wire.send("GET", _path(wire), query={"fields": fields})).json()
+    found: dict[str, Any] = (await client.send("GET", _path(client), query={"fields": fields})).json()
     return found
 
 
-async def _allowed(wire: GcsWire) -> frozenset[str]:
+async def _allowed(client: GcsClient) -> frozenset[str]:
     query = {"permissions": list(PERMISSIONS)}
-    told = (await wire.send("GET", f"{_path(wire)}/iam/testPermissions", query=query)).json()
+    told = (await client.send("GET", f"{_path(client)}/iam/testPermissions", query=query)).json()
     return frozenset(PERMISSIONS[name] for name in told.get("permissions", ()) if name in PERMISSIONS)
 
 
-async def _notices(wire: GcsWire) -> tuple[Notice, ...]:
-    told = (await wire.send("GET", f"{_path(wire)}/notificationConfigs")).json()
+async def _notices(client: GcsClient) -> tuple[Notice, ...]:
+    told = (await client.send("GET", f"{_path(client)}/notificationConfigs")).json()
     return tuple(_notice(each) for each in told.get("items", ()))
 
 
@@ -99,5 +99,5 @@ def _kept(settings: dict[str, Any], options: GcsOptions) -> str:
     return f"a retention policy keeps each object for {seconds / DAY:g} days{large}"
 
 
-def _path(wire: GcsWire) -> str:
-    return f"/storage/v1/b/{quote(wire.bucket, safe='')}"
+def _path(client: GcsClient) -> str:
+    return f"/storage/v1/b/{quote(client.bucket, safe='')}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import PreconditionFailed, StoreError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import Precondition
@@ -59,7 +59,7 @@ def position(generation: int, metageneration: int) -> Position:
     return Position("gcs-generation", f"{generation:020d}.{metageneration:020d}")
 
 
-def ranged(key: str, answer: Answer, start: int, length: int) -> ObjectMeta | None:
+def ranged(key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
     """What the answer to a range says of the whole object; None if its body is not that range. It tells no attributes."""
     headers = answer.headers
     given = _RANGE.fullmatch(headers.get("content-range", ""))

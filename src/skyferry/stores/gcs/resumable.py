@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import orjson
 
-from skyferry.clouds.http import Answer, seconds
+from skyferry.clouds.http import HttpResponse, seconds
 from skyferry.errors import (
     ChecksumMismatch,
     ObjectNotFound,
@@ -30,8 +30,8 @@ from skyferry.errors import (
 )
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.stores.gcs.client import GcsWire
-from skyferry.stores.gcs.errors import refusal, translate
+from skyferry.stores.gcs.client import GcsClient
+from skyferry.stores.gcs.errors import parse_error, translate_error
 from skyferry.stores.gcs.metadata import FIELDS, meta, resource, to_base64
 from skyferry.stores.gcs.upload import proven
 
@@ -53,9 +53,9 @@ class Last(Part):
 class GcsResumable:
     """The large half of a Cloud Storage store, as `GcsUploads`."""
 
-    def __init__(self, wire: GcsWire) -> None:
-        self._wire = wire
-        self._path = f"/upload/storage/v1/b/{quote(wire.bucket, safe='')}/o"
+    def __init__(self, client: GcsClient) -> None:
+        self._client = client
+        self._path = f"/upload/storage/v1/b/{quote(client.bucket, safe='')}/o"
 
     async def start(self, key: str, size: int, part_size: int, given: Attributes) -> Upload:
         """Over what the key holds now, and nothing else."""
@@ -102,7 +102,7 @@ class GcsResumable:
         found = meta(answer.json())
         if (found.size, found.checksums.crc32c) != (upload.size, crc32c):
             with suppress(StoreError):  # where we may, and nobody has replaced it
-                await self._wire.send("DELETE", self._wire.path(upload.key), query={MATCH: found.version})
+                await self._client.send("DELETE", self._client.path(upload.key), query={MATCH: found.version})
             raise ChecksumMismatch("the upload became something else", where=self._where(upload.key))
         return found
 
@@ -121,11 +121,11 @@ class GcsResumable:
         with suppress(UploadGone):
             await self._session("DELETE", upload)
 
-    async def _begin(self, target: dict[str, object], held: str) -> Answer:
-        query = {"uploadType": "resumable", "fields": FIELDS, MATCH: held, **self._wire.encryption("kmsKeyName")}
+    async def _begin(self, target: dict[str, object], held: str) -> HttpResponse:
+        query = {"uploadType": "resumable", "fields": FIELDS, MATCH: held, **self._client.encryption("kmsKeyName")}
         headers = {"content-type": "application/json; charset=utf-8"}
         body, key = orjson.dumps(target), str(target["name"])
-        return await self._wire.send("POST", self._path, query=query, headers=headers, body=body, key=key)
+        return await self._client.send("POST", self._path, query=query, headers=headers, body=body, key=key)
 
     async def _hold(self, upload: Upload, when: Mapping[str, str]) -> None:
         """Raises PreconditionFailed if `when` does not hold, UploadGone if it does and the session cannot hold to it."""
@@ -139,12 +139,12 @@ class GcsResumable:
     async def _generation(self, key: str) -> str:
         """Of what the key holds; "0" for nothing."""
         try:
-            found = await self._wire.send("GET", self._wire.path(key), query={"fields": "generation"}, key=key)
+            found = await self._client.send("GET", self._client.path(key), query={"fields": "generation"}, key=key)
         except ObjectNotFound:
             return "0"
         return str(found.json()["generation"])
 
-    async def _send(self, upload: Upload, start: int, data: bytes, crc32c: str = "") -> Answer:
+    async def _send(self, upload: Upload, start: int, data: bytes, crc32c: str = "") -> HttpResponse:
         """All of `data`, from where the service has kept what came before; with its CRC32C it is the end of the object.
 
         The last answer. Raises UploadGone, StoreUnavailable.
@@ -168,7 +168,7 @@ class GcsResumable:
 
     async def _ask(
         self, upload: Upload, said: str, data: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """How much of the session is kept, or the object that came of it: only who finishes it expects that."""
         answer = await self._session("PUT", upload, {"content-range": said, **(headers or {})}, data)
         if answer.status < 300 and said.endswith("/*"):
@@ -177,25 +177,25 @@ class GcsResumable:
 
     async def _session(
         self, method: str, upload: Upload, headers: Mapping[str, str] | None = None, data: bytes = b""
-    ) -> Answer:
+    ) -> HttpResponse:
         """No error shows the id of its request: that is the session's own."""
         if not upload.secret:  # it is of another kind
             raise UploadGone(where=self._where(upload.key))
         query = {name: values[0] for name, values in parse_qs(upload.secret).items()}
-        answer = await self._wire.send(
+        answer = await self._client.send(
             method, self._path, query=query, headers=headers, body=data, key=upload.key, accept=range(300, 600)
         )
         if answer.status in GONE:
             raise UploadGone(where=self._where(upload.key))
         if answer.status >= 300 and answer.status != INCOMPLETE:
-            raise translate(replace(refusal(answer), request_id=""), self._where(upload.key))
+            raise translate_error(replace(parse_error(answer), request_id=""), self._where(upload.key))
         return answer
 
     def _where(self, key: str) -> str:
-        return self._wire.where(key)
+        return self._client.where(key)
 
 
-def _kept(answer: Answer) -> int:
+def _kept(answer: HttpResponse) -> int:
     """Bytes from the beginning on; without the header it is none."""
     told = _KEPT.fullmatch(answer.headers.get("range", ""))
     return int(told[1]) + 1 if told else 0

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from skyferry.clouds.credentials import TokenProvider
-from skyferry.clouds.http import Answer
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     ConnectionLost,
     InvalidKey,
@@ -27,8 +27,8 @@ from skyferry.errors import (
 from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.common import check_key, replacing
-from skyferry.stores.gcs.client import GcsOptions, GcsWire
+from skyferry.stores.checks import check_key, translate_absence
+from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.inspection import inspect
 from skyferry.stores.gcs.metadata import FIELDS, conditions, is_generation, meta, ranged, resource
 from skyferry.stores.gcs.resumable import STEP, GcsResumable
@@ -61,10 +61,10 @@ class GcsStore:
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
         resumable = options.uploads == "resumable"
         self.name, self.traits = name, RESUMABLE if resumable else TRAITS
-        self._wire = GcsWire(name, bucket, tokens, options)
-        self._composed, self._sessions = GcsUploads(self._wire), GcsResumable(self._wire)
+        self._client = GcsClient(name, bucket, tokens, options)
+        self._composed, self._sessions = GcsUploads(self._client), GcsResumable(self._client)
         self._uploads: GcsUploads | GcsResumable = self._sessions if resumable else self._composed
-        self._inspected = partial(inspect, self._wire, tokens, options)
+        self._inspected = partial(inspect, self._client, tokens, options)
         self.copy_source: CopySource | None = CopySource(("gcs", options.endpoint, tokens), bucket)
 
     async def head(self, key: str) -> ObjectMeta:
@@ -75,7 +75,7 @@ class GcsStore:
         """The meta of a pinned range that does not begin at 0 tells size and version only."""
         self._check(key)
         if version and not is_generation(version):
-            raise VersionChanged(f"{version!r} is no generation of Cloud Storage", where=self._wire.where(key))
+            raise VersionChanged(f"{version!r} is no generation of Cloud Storage", where=self._client.where(key))
         try:
             if version and start:
                 answer = await self._range(key, start, length, version)
@@ -85,14 +85,14 @@ class GcsStore:
         except ObjectNotFound as gone:
             raise (VersionChanged(where=gone.where) if version else gone) from gone
         if answer.status == 416 and found.size > start:
-            raise ConnectionLost("there are bytes, but the store says not", where=self._wire.where(key))
+            raise ConnectionLost("there are bytes, but the store says not", where=self._client.where(key))
         return ObjectData(found, b"" if answer.status == 416 else answer.body[: max(length, 0)])
 
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         self._check(key, ours=False)
-        return meta(await self._wire.insert(resource(key, attributes, checksums), data, self._conditions(key, when)))
+        return meta(await self._client.insert(resource(key, attributes, checksums), data, self._conditions(key, when)))
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key, ours=False)
@@ -123,18 +123,18 @@ class GcsStore:
         self._check(key, ours=False)
         target, demand = resource(key, attributes, Checksums()), self._conditions(key, when)
         try:
-            return meta(await self._wire.rewrite(source.bucket, found.key, found.version, target, demand))
+            return meta(await self._client.rewrite(source.bucket, found.key, found.version, target, demand))
         except ObjectNotFound as gone:
             raise VersionChanged(where=gone.where) from gone
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Cloud Storage copies objects of any size, but not parts of them."""
-        raise Unsupported(where=self._wire.where(upload.key))
+        raise Unsupported(where=self._client.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
-        with suppress(ObjectNotFound), replacing(when):
+        with suppress(ObjectNotFound), translate_absence(when):
             self._check(key)
-            await self._wire.send("DELETE", self._wire.path(key), query=self._conditions(key, when), key=key)
+            await self._client.send("DELETE", self._client.path(key), query=self._conditions(key, when), key=key)
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"startOffset": after} if after else {}
@@ -146,44 +146,44 @@ class GcsStore:
         return await self._inspected()
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._client.close()
 
     def _check(self, key: str, *, ours: bool = True) -> None:
         """A key that may be `ours` and is in the scratch area is not found, so that nobody copies what was found there."""
         check_key(key, self.name)
         if _FORBIDDEN.search(key) or key in (".", "..") or key.startswith(_RESERVED):
-            raise InvalidKey("Cloud Storage has no such names", where=self._wire.where(repr(key)))
+            raise InvalidKey("Cloud Storage has no such names", where=self._client.where(repr(key)))
         if key.startswith(SCRATCH):
-            raise (ObjectNotFound if ours else InvalidKey)("it belongs to uploads", where=self._wire.where(key))
+            raise (ObjectNotFound if ours else InvalidKey)("it belongs to uploads", where=self._client.where(key))
 
     def _conditions(self, key: str, when: Precondition) -> dict[str, str]:
         try:
             return conditions(when)
         except PreconditionFailed as impossible:
-            raise PreconditionFailed(impossible.message, where=self._wire.where(key)) from impossible
+            raise PreconditionFailed(impossible.message, where=self._client.where(key)) from impossible
 
     async def _look(self, key: str, version: str = "") -> ObjectMeta:
         query = {"fields": FIELDS, **({"generation": version} if version else {})}
-        return meta((await self._wire.send("GET", self._wire.path(key), query=query, key=key)).json())
+        return meta((await self._client.send("GET", self._client.path(key), query=query, key=key)).json())
 
-    async def _range(self, key: str, start: int, length: int, version: str) -> Answer:
+    async def _range(self, key: str, start: int, length: int, version: str) -> HttpResponse:
         """With `Accept-Encoding: gzip` an object is sent as it is stored, gzip or not ("Transcoding of gzip files")."""
         length = max(length, 1)
         headers = {"range": f"bytes={start}-{start + length - 1}", "accept-encoding": "gzip"}
         query = {"alt": "media", **({"generation": version} if version else {})}
-        path = self._wire.path(key)
-        return await self._wire.send("GET", path, query=query, headers=headers, limit=length, key=key, accept=(416,))
+        path = self._client.path(key)
+        return await self._client.send("GET", path, query=query, headers=headers, limit=length, key=key, accept=(416,))
 
-    def _of_range(self, key: str, answer: Answer, start: int, length: int) -> ObjectMeta | None:
+    def _of_range(self, key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
         """What the answer says; None for a range past the end."""
         if answer.status == 416:
             return None
         found = ranged(key, answer, start, max(length, 1))
         if found is None:
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
         return found
 
-    async def _range_and_meta(self, key: str, start: int, length: int, version: str) -> tuple[Answer, ObjectMeta]:
+    async def _range_and_meta(self, key: str, start: int, length: int, version: str) -> tuple[HttpResponse, ObjectMeta]:
         """Both of one generation."""
         for _ in range(TURNS):
             try:
@@ -198,4 +198,4 @@ class GcsStore:
                 return answer, found
             if told is not None and (told.version, told.size) == (found.version, found.size):
                 return answer, found
-        raise VersionChanged("it is overwritten all the time", where=self._wire.where(key))
+        raise VersionChanged("it is overwritten all the time", where=self._client.where(key))

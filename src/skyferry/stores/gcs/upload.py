@@ -22,9 +22,9 @@ from awscrt.checksums import combine_crc32c
 
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
-from skyferry.stores.common import Pages
-from skyferry.stores.gcs.client import GcsWire
+from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
+from skyferry.stores.paging import PageGuard
 
 SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this store shows it
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
@@ -40,25 +40,25 @@ T = TypeVar("T")
 class GcsUploads:
     """The large half of a Cloud Storage store."""
 
-    def __init__(self, wire: GcsWire) -> None:
-        self._wire = wire
+    def __init__(self, client: GcsClient) -> None:
+        self._client = client
 
     async def start(self, key: str, size: int, part_size: int, given: Attributes) -> Upload:
         upload_id = secrets.token_hex(16)
         says = {"skyferry-key": key, "skyferry-size": str(size), "skyferry-part-size": str(part_size)}
         plan = Attributes(metadata=says, storage_class=given.storage_class)
-        made = await self._wire.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
+        made = await self._client.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
         if made.get("retentionExpirationTime") or made.get("eventBasedHold"):  # as each part would have
             with suppress(StoreError):
                 await self._delete(_name(upload_id))
-            raise Unsupported(KEPT, where=self._wire.where(key), hint=RESUME)
+            raise Unsupported(KEPT, where=self._client.where(key), hint=RESUME)
         given = replace(given, storage_class=attributes(made).storage_class)  # which may be the bucket's own default
         return Upload(upload_id, key, size, part_size, given, meta(made).modified)
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         name = _name(upload.id, f"{number:05d}")
         given = Attributes(storage_class=_class_of_parts(upload))
-        made = await self._wire.insert(resource(name, given, Checksums(crc32c=crc32c)), data, {})
+        made = await self._client.insert(resource(name, given, Checksums(crc32c=crc32c)), data, {})
         try:  # afterwards: whoever gives the upload up from now on will find this part
             await self._look(upload)
         except UploadGone:
@@ -72,21 +72,21 @@ class GcsUploads:
     ) -> ObjectMeta:
         """Raises ChecksumMismatch before anything is to be seen: the CRC of the whole follows from those of the parts."""
         parts = sorted(parts, key=lambda part: part.number)
-        crc32c = proven(upload, parts, checksums, self._wire.where(upload.key))
+        crc32c = proven(upload, parts, checksums, self._client.where(upload.key))
         await self._look(upload)
         sources = await self._few(upload, [_source(_name(upload.id, f"{p.number:05d}"), p.tag) for p in parts])
         target = resource(upload.key, upload.attributes, Checksums())
         if not sources:
-            made = await self._wire.insert(target, b"", when)
+            made = await self._client.insert(target, b"", when)
         elif _class_of_parts(upload) == upload.attributes.storage_class:
             made = await self._compose(upload, sources, target, when)
         else:
             parts_class = {**target, "name": _name(upload.id, "whole"), "storageClass": STANDARD}
             whole = await self._compose(upload, sources, parts_class, {})
-            made = await self._wire.rewrite(self._wire.bucket, whole["name"], whole["generation"], target, when)
+            made = await self._client.rewrite(self._client.bucket, whole["name"], whole["generation"], target, when)
         found = meta(made)
         if crc32c and found.checksums.crc32c != crc32c:
-            raise ChecksumMismatch("the parts were composed to something else", where=self._wire.where(upload.key))
+            raise ChecksumMismatch("the parts were composed to something else", where=self._client.where(upload.key))
         with suppress(StoreError):  # the object is there; what is left of the parts is found by its age
             await self.abort(upload)
         return found
@@ -128,9 +128,9 @@ class GcsUploads:
             "fields": f"kind,nextPageToken,items({FIELDS})",
             **(query or {}),
         }
-        pages = Pages(self._wire.where(""))
+        pages = PageGuard(self._client.where(""))
         while True:
-            page = (await self._wire.send("GET", self._wire.path(), query=asked)).json()
+            page = (await self._client.send("GET", self._client.path(), query=asked)).json()
             if (
                 not isinstance(page, dict) or page.get("kind") != "storage#objects"
             ):  # must not look like an empty bucket
@@ -166,20 +166,20 @@ class GcsUploads:
         self, upload: Upload, sources: list[dict[str, Any]], target: dict[str, Any], when: Mapping[str, str]
     ) -> Any:
         document = {"kind": "storage#composeRequest", "destination": target, "sourceObjects": sources}
-        query = {"fields": FIELDS, **self._wire.encryption("kmsKeyName"), **when}
+        query = {"fields": FIELDS, **self._client.encryption("kmsKeyName"), **when}
         try:
-            return await self._wire.post(f"{self._wire.path(target['name'])}/compose", document, query, upload.key)
+            return await self._client.post(f"{self._client.path(target['name'])}/compose", document, query, upload.key)
         except ObjectNotFound as gone:
-            raise UploadGone("a part of the upload is not there", where=self._wire.where(upload.key)) from gone
+            raise UploadGone("a part of the upload is not there", where=self._client.where(upload.key)) from gone
 
     async def _look(self, upload: Upload) -> None:
         """Raises UploadGone."""
         try:
-            await self._wire.send(
-                "GET", self._wire.path(_name(upload.id)), query={"fields": "generation"}, key=upload.key
+            await self._client.send(
+                "GET", self._client.path(_name(upload.id)), query={"fields": "generation"}, key=upload.key
             )
         except ObjectNotFound as gone:
-            raise UploadGone(where=self._wire.where(upload.key)) from gone
+            raise UploadGone(where=self._client.where(upload.key)) from gone
 
     async def _delete_parts(self, upload: Upload) -> None:
         """Old generations too, which a bucket with versioning would keep."""
@@ -194,7 +194,7 @@ class GcsUploads:
     async def _delete(self, name: str, generation: str = "") -> None:
         query = {"generation": generation} if generation else {}
         with suppress(ObjectNotFound):
-            await self._wire.send("DELETE", self._wire.path(name), query=query, key=name)
+            await self._client.send("DELETE", self._client.path(name), query=query, key=name)
 
 
 def _name(upload_id: str, part: str | None = None) -> str:

@@ -18,8 +18,8 @@ from skyferry.clouds.aws import EXPIRED, Signer
 from skyferry.clouds.credentials import S3Credentials, S3Provider
 from skyferry.clouds.http import DOCUMENT, Http, Limits, parse_xml, retry_after
 from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
-from skyferry.stores.s3.errors import Refusal, translate
-from skyferry.stores.s3.services import AMAZON, SERVICES, Service
+from skyferry.stores.s3.errors import S3ErrorResponse, translate_error
+from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
 DIRECTORY = "--x-s3"  # ends the name of a bucket that wants sessions, lists in no order and keeps no versions
 ROTATED = "InvalidAccessKeyId"  # what is said of a key that somebody has replaced by another
@@ -54,7 +54,7 @@ class S3Options:
         return {"x-amz-request-payer": "requester"} if self.requester_pays else {}
 
     @property
-    def row(self) -> Service:
+    def row(self) -> S3Service:
         """What the service can do. Raises ConfigError for one that has no row."""
         try:
             return SERVICES[self.service]
@@ -63,7 +63,7 @@ class S3Options:
             raise ConfigError(f"no S3 service is called {self.service!r}", hint=f"one of {known}") from unknown
 
 
-class Answer(http.Answer):
+class S3Response(http.HttpResponse):
     """A response of S3."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class Answer(http.Answer):
         return document
 
 
-class S3Wire:
+class S3Client:
     """One bucket's HTTP. Its connections are opened as they are needed."""
 
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
@@ -106,7 +106,7 @@ class S3Wire:
         sha256: str = "",
         limit: int = DOCUMENT,
         accept: Collection[int] = (),
-    ) -> Answer:
+    ) -> S3Response:
         """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
 
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
@@ -116,30 +116,30 @@ class S3Wire:
         working = method == "POST" or "x-amz-copy-source" in (headers or {})  # it joins parts, or copies
         unsigned = {"Host": self._host, **self._options.payer_headers, **(headers or {})}
 
-        async def once(credentials: S3Credentials) -> Answer:
+        async def once(credentials: S3Credentials) -> S3Response:
             signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)
             plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
-            return Answer(plain.status, plain.headers, plain.body)
+            return S3Response(plain.status, plain.headers, plain.body)
 
         credentials = await self._credentials()
         answer = await once(credentials)
         refused = answer.status >= 400 and answer.status not in accept
         if refused and _expired(method, answer):
             answer = await once(await self._credentials(stale=credentials.access_key))
-        elif refused and refusal(answer).code == ROTATED:
+        elif refused and parse_error(answer).code == ROTATED:
             with suppress(IdentityRefused):  # the same was given again: what the service says of it tells more
                 answer = await once(await self._credentials(stale=credentials.access_key))
         if answer.status < 300 or answer.status in accept:
             return answer
-        raise translate(refusal(answer), self.where(key))
+        raise translate_error(parse_error(answer), self.where(key))
 
     def where(self, key: str) -> str:
         """For errors."""
         return self._http.where(key)
 
-    def beside(self, bucket: str) -> S3Wire:
+    def beside(self, bucket: str) -> S3Client:
         """Another bucket at the same place."""
-        return S3Wire(self.name, bucket, self._credentials, self._options)
+        return S3Client(self.name, bucket, self._credentials, self._options)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -155,7 +155,7 @@ def root(bucket: str, options: S3Options, region: str) -> str:
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
 
 
-def following(listing: ElementTree.Element, element: str, where: str) -> str:
+def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
     """Where the listing goes on, as `element` of a page tells; "" at its end. A page that does not say that it is the last
     one is not, if it tells where to go on.
     """
@@ -172,12 +172,12 @@ def key_of(listing: ElementTree.Element, text: str) -> str:
     return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
 
 
-def _expired(method: str, answer: Answer) -> bool:
+def _expired(method: str, answer: S3Response) -> bool:
     """Whether the credentials have ended. An answer to HEAD cannot say so: Amazon's then is a 400 without a word."""
-    return (method == "HEAD" and answer.status == 400) or refusal(answer).code in EXPIRED
+    return (method == "HEAD" and answer.status == 400) or parse_error(answer).code in EXPIRED
 
 
-def refusal(answer: Answer) -> Refusal:
+def parse_error(answer: S3Response) -> S3ErrorResponse:
     """What an error answer says."""
     document = ElementTree.Element("Error")
     if answer.body.lstrip().startswith(b"<"):
@@ -185,7 +185,7 @@ def refusal(answer: Answer) -> Refusal:
             document = answer.xml()
         except StoreError:  # the page of a proxy
             document = ElementTree.Element("Error")
-    return Refusal(
+    return S3ErrorResponse(
         status=answer.status,
         code=document.findtext("{*}Code", ""),
         message=document.findtext("{*}Message", ""),

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
 from skyferry.ports import CopySource, Part
-from skyferry.stores.s3.client import Answer, S3Wire, refusal
-from skyferry.stores.s3.errors import InvalidArgument, translate
-from skyferry.stores.s3.metadata import CHECKSUMS, Pin, from_base64, write_headers, written
-from skyferry.stores.s3.services import Service
+from skyferry.stores.s3.client import S3Client, S3Response, parse_error
+from skyferry.stores.s3.errors import InvalidArgument, translate_error
+from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, from_base64, parse_write, write_headers
+from skyferry.stores.s3.services import S3Service
 
 _SAID = {  # element of the answer -> the header that says the same elsewhere
     "ETag": "etag",
@@ -25,8 +25,8 @@ _SAID = {  # element of the answer -> the header that says the same elsewhere
 class S3Copies:
     """The part of an S3 store that moves no bytes itself."""
 
-    def __init__(self, wire: S3Wire, service: Service, encryption: Mapping[str, str]) -> None:
-        self._wire, self._service, self._encryption = wire, service, encryption
+    def __init__(self, client: S3Client, service: S3Service, encryption: Mapping[str, str]) -> None:
+        self._client, self._service, self._encryption = client, service, encryption
 
     async def copy(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
@@ -37,7 +37,7 @@ class S3Copies:
         headers |= {"x-amz-tagging-directive": "REPLACE"} if self._service.tags else {}
         headers["x-amz-checksum-algorithm"] = "CRC32C" if found.checksums.crc32c else "CRC64NVME"
         try:
-            answer = await self._wire.send("PUT", key, headers=headers)
+            answer = await self._client.send("PUT", key, headers=headers)
             document = self._document(answer, key)
         except (PreconditionFailed, ObjectNotFound, InvalidArgument) as refused:
             await self._still_there(source, found)  # else that is what was refused
@@ -45,7 +45,7 @@ class S3Copies:
                 raise PreconditionFailed(refused.message, where=refused.where) from refused
             raise
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _SAID.items()}
-        return written(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
+        return parse_write(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Raises VersionChanged, UploadGone."""
@@ -55,22 +55,22 @@ class S3Copies:
         if length < found.size:  # S3 takes no range of a small source, not even all of it
             headers["x-amz-copy-source-range"] = f"bytes={start}-{start + length - 1}"
         query = {"partNumber": str(number), "uploadId": upload.id}
-        with _pinned(self._wire.where(upload.key)):
+        with _pinned(self._client.where(upload.key)):
             document = self._document(
-                await self._wire.send("PUT", upload.key, query=query, headers=headers), upload.key
+                await self._client.send("PUT", upload.key, query=query, headers=headers), upload.key
             )
         crc32c = from_base64(document.findtext("{*}ChecksumCRC32C", ""))
         return Part(number, start, length, document.findtext("{*}ETag", ""), crc32c)
 
-    def _document(self, answer: Answer, key: str) -> ElementTree.Element:
+    def _document(self, answer: S3Response, key: str) -> ElementTree.Element:
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 answers 200 before it knows
-            raise translate(refusal(answer), self._wire.where(key))
+            raise translate_error(parse_error(answer), self._client.where(key))
         return document
 
     async def _still_there(self, source: CopySource, found: ObjectMeta) -> None:
         """Raises VersionChanged if the source does not hold that version any more."""
-        pin, there = Pin.parse(found.version), self._wire.beside(source.bucket)
+        pin, there = S3Version.parse(found.version), self._client.beside(source.bucket)
         try:
             answer = await there.send("HEAD", found.key, query=pin.query, headers=pin.headers, accept=range(300, 500))
         finally:
@@ -81,7 +81,7 @@ class S3Copies:
 
 def _origin(source: CopySource, found: ObjectMeta) -> dict[str, str]:
     """The headers that name one version of the source, and demand it."""
-    pin = Pin.parse(found.version)
+    pin = S3Version.parse(found.version)
     query = f"?{urlencode(pin.query)}" if pin.query else ""
     named = {"x-amz-copy-source": quote(f"/{source.bucket}/{found.key}", safe="/~") + query}
     return named | ({"x-amz-copy-source-if-match": pin.etag} if pin.etag else {})

@@ -9,37 +9,37 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.errors import PreconditionFailed, SkyferryError
-from skyferry.stores.s3.client import S3Wire, key_of
+from skyferry.stores.s3.client import S3Client, key_of
 
 LOOK = "10"  # entries of a key that are looked at: the marker is the first, and what it hid comes next
 
 
-async def delete_kept(wire: S3Wire, key: str, version_id: str) -> None:
+async def delete_kept(client: S3Client, key: str, version_id: str) -> None:
     """Hide this version, and no other. Raises PreconditionFailed."""
-    answer = await wire.send("DELETE", key)
+    answer = await client.send("DELETE", key)
     marker = answer.headers.get("x-amz-version-id", "")
     if answer.headers.get("x-amz-delete-marker", "") != "true" or marker in ("", "null"):
         return  # the bucket keeps versions no longer: there is nothing to look at
     try:
-        hidden = await _newest(wire, key)
+        hidden = await _newest(client, key)
     except SkyferryError:
         with suppress(SkyferryError):
-            await _reveal(wire, key, marker)
+            await _reveal(client, key, marker)
         raise
     if hidden != version_id:
-        await _reveal(wire, key, marker)
-        raise PreconditionFailed("it holds another version", where=wire.where(key))
+        await _reveal(client, key, marker)
+        raise PreconditionFailed("it holds another version", where=client.where(key))
 
 
-async def _newest(wire: S3Wire, key: str) -> str:
+async def _newest(client: S3Client, key: str) -> str:
     """The id of the newest version that is no marker; "" if there is none."""
     query = {"versions": "", "prefix": key, "max-keys": LOOK, "encoding-type": "url"}
-    document = (await wire.send("GET", query=query)).listing()
+    document = (await client.send("GET", query=query)).listing()
     for each in document.iterfind("{*}Version"):
         if key_of(document, each.findtext("{*}Key", "")) == key:
             return each.findtext("{*}VersionId", "")
     return ""
 
 
-async def _reveal(wire: S3Wire, key: str, marker: str) -> None:
-    await wire.send("DELETE", key, query={"versionId": marker})
+async def _reveal(client: S3Client, key: str, marker: str) -> None:
+    await client.send("DELETE", key, query={"versionId": marker})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skyferry.clouds.http import described
+from skyferry.clouds.http import describe_error
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -31,7 +31,7 @@ class InvalidArgument(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class S3ErrorResponse:
     """The error document of an answer."""
 
     status: int
@@ -129,23 +129,23 @@ STATUS: Mapping[int, type[SkyferryError]] = {
 }
 
 
-def translate(refusal: Refusal, where: str) -> SkyferryError:
+def translate_error(error: S3ErrorResponse, where: str) -> SkyferryError:
     """The error to raise. `where` names the store and the key."""
-    fallback = STATUS.get(refusal.status, StoreUnavailable if refusal.status >= 500 else StoreError)
-    kind, hint = CODES.get(refusal.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
-    if refusal.code.startswith("KMS."):
-        kind, hint = CODES.get(refusal.code.removeprefix("KMS."), (PermissionDenied, KMS))
-    if kind is PermissionDenied and "kms:" in refusal.message:
+    fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
+    kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
+    if error.code.startswith("KMS."):
+        kind, hint = CODES.get(error.code.removeprefix("KMS."), (PermissionDenied, KMS))
+    if kind is PermissionDenied and "kms:" in error.message:
         hint = KMS
-    if refusal.code == "InvalidRequest" and "stored using a form of Server Side Encryption" in refusal.message:
+    if error.code == "InvalidRequest" and "stored using a form of Server Side Encryption" in error.message:
         kind, hint = PermissionDenied, CUSTOMER_KEY
-    if kind is StoreUnavailable and refusal.status == 503 and refusal.retry_after is not None:
+    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
         kind = Throttled
-    if hint is REGION and refusal.region:
-        hint = f"{REGION} to {refusal.region}"
+    if hint is REGION and error.region:
+        hint = f"{REGION} to {error.region}"
     return kind(
-        described(refusal.message.strip(), refusal.code, refusal.status, refusal.request_id),
+        describe_error(error.message.strip(), error.code, error.status, error.request_id),
         where=where,
         hint=hint,
-        retry_after=refusal.retry_after,
+        retry_after=error.retry_after,
     )

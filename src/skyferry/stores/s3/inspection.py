@@ -11,28 +11,28 @@ from skyferry.clouds.callers import aws_caller, skew
 from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await_or_unknown
-from skyferry.stores.s3.client import Answer, S3Options, S3Wire, refusal
+from skyferry.stores.s3.client import S3Client, S3Options, S3Response, parse_error
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
 DELETED = ("Delete", "DeleteMarkerCreated")
 TARGETS = {"Queue": True, "Topic": False, "CloudFunction": False}  # configuration of notifications -> a queue's address
 
 
-async def inspect(wire: S3Wire, credentials: S3Provider, options: S3Options) -> BucketFacts:
+async def inspect(client: S3Client, credentials: S3Provider, options: S3Options) -> BucketFacts:
     """See `InspectableStore`."""
     asked = options.region or options.row.region
-    answer = await wire.send("HEAD", accept=range(300, 500))
+    answer = await client.send("HEAD", accept=range(300, 500))
     region = answer.headers.get("x-amz-bucket-region", "")
     if answer.status == 404:
-        raise BucketNotFound(where=wire.name, hint="create the bucket, or correct its name, endpoint or region")
+        raise BucketNotFound(where=client.name, hint="create the bucket, or correct its name, endpoint or region")
     wrong = (_elsewhere(region, asked),) if region and asked not in (region, "auto") else ()
     return BucketFacts(
-        endpoint=wire.root,
+        endpoint=client.root,
         who=await aws_caller(credentials, asked, options.endpoint),
         region=region or Unknown("the service does not tell"),
-        versioning=await await_or_unknown(_versioning(wire), "s3:GetBucketVersioning"),
-        encryption=await await_or_unknown(_encryption(wire), "s3:GetEncryptionConfiguration"),
-        notices=await await_or_unknown(_notices(wire), "s3:GetBucketNotification"),
+        versioning=await await_or_unknown(_versioning(client), "s3:GetBucketVersioning"),
+        encryption=await await_or_unknown(_encryption(client), "s3:GetEncryptionConfiguration"),
+        notices=await await_or_unknown(_notices(client), "s3:GetBucketNotification"),
         skew=skew(answer.headers),
         allowed=Unknown("S3 tells by trying only"),
         wrong=wrong,
@@ -43,13 +43,13 @@ def _elsewhere(region: str, asked: str) -> Wrong:
     return Wrong(f"it is in {region}, and requests are signed for {asked}", f"set the store's region to {region}")
 
 
-async def _versioning(wire: S3Wire) -> str:
-    document = (await wire.send("GET", query={"versioning": ""})).xml()
+async def _versioning(client: S3Client) -> str:
+    document = (await client.send("GET", query={"versioning": ""})).xml()
     return {"Enabled": "on", "Suspended": "suspended"}.get(document.findtext("{*}Status", ""), "off")
 
 
-async def _encryption(wire: S3Wire) -> str:
-    answer = await wire.send("GET", query={"encryption": ""}, accept=(404,))
+async def _encryption(client: S3Client) -> str:
+    answer = await client.send("GET", query={"encryption": ""}, accept=(404,))
     if answer.status == 404:
         return _none(answer)
     default = answer.xml().find(".//{*}ApplyServerSideEncryptionByDefault")
@@ -58,14 +58,14 @@ async def _encryption(wire: S3Wire) -> str:
     return f"{default.findtext('{*}SSEAlgorithm', '')} {default.findtext('{*}KMSMasterKeyID', '')}".rstrip()
 
 
-def _none(answer: Answer) -> str:
-    if refusal(answer).code == "ServerSideEncryptionConfigurationNotFoundError":
+def _none(answer: S3Response) -> str:
+    if parse_error(answer).code == "ServerSideEncryptionConfigurationNotFoundError":
         return "none"
     raise StoreError("the service does not tell")
 
 
-async def _notices(wire: S3Wire) -> tuple[Notice, ...]:
-    return tuple(notices((await wire.send("GET", query={"notification": ""})).xml()))
+async def _notices(client: S3Client) -> tuple[Notice, ...]:
+    return tuple(notices((await client.send("GET", query={"notification": ""})).xml()))
 
 
 def notices(document: ElementTree.Element) -> Iterator[Notice]:

@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class S3Version:
     """A version as `ObjectMeta.version` has it: version id, then the ETag in its quotes.
 
     An unversioned bucket gives no id, an event no ETag. The id "null" names whatever was written without versioning.
@@ -42,12 +42,12 @@ class Pin:
     etag: str = ""  # with its quotes
 
     @classmethod
-    def parse(cls, text: str) -> Pin:
+    def parse(cls, text: str) -> S3Version:
         version_id, quote, rest = text.partition('"')
         return cls("" if version_id == "null" else version_id, quote + rest)
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Pin:
+    def of(cls, headers: Mapping[str, str]) -> S3Version:
         """The version that an answer is about."""
         etag = headers.get("etag", "")
         version_id = headers.get("x-amz-version-id", "")
@@ -75,7 +75,7 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(pin := Pin.of(headers)),
+        version=str(pin := S3Version.of(headers)),
         kept=bool(pin.version_id),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
@@ -84,13 +84,13 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
     )
 
 
-def written(key: str, headers: Mapping[str, str], size: int, given: Attributes) -> ObjectMeta:
+def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes) -> ObjectMeta:
     """Of an answer to a PUT, which says when, but not what was asked for."""
     modified = seconds(headers.get("date", ""))
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(pin := Pin.of(headers)),
+        version=str(pin := S3Version.of(headers)),
         kept=bool(pin.version_id),
         modified=modified,
         position=Position.at(int(modified * 1e9)),

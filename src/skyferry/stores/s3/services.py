@@ -14,7 +14,7 @@ FULL_OBJECT, COMPOSITE = "FULL_OBJECT", "COMPOSITE"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class S3Service:
     """The abilities that differ. The defaults are those of Amazon S3."""
 
     checksums: bool = True  # x-amz-checksum-* headers of a PUT are checked and kept
@@ -62,7 +62,7 @@ class Service:
 AMAZON = "aws"
 
 # A server that is not known gets no benefit of the doubt.
-OTHER = Service(
+OTHER = S3Service(
     checksums=False,
     upload_checksum="",
     create_only=False,
@@ -75,14 +75,14 @@ OTHER = Service(
 KNOWN = replace(OTHER, ordered=True)
 
 # The tests run on LocalStack and Ceph. The other rows are what their providers document.
-SERVICES: Mapping[str, Service] = MappingProxyType(
+SERVICES: Mapping[str, S3Service] = MappingProxyType(
     {
-        AMAZON: Service(path_style=False),
+        AMAZON: S3Service(path_style=False),
         # Older ones replaced what was not there (minio/minio#21526, of August 2025). What is below the key of another object
         # it does not always list (#20834).
-        "minio": Service(delete_exact=False, copies=frozenset(), lossy=("a key and one below it (a and a/b)",)),
+        "minio": S3Service(delete_exact=False, copies=frozenset(), lossy=("a key and one below it (a and a/b)",)),
         # "Checksum Types" of "S3 API compatibility", and "Conditional operations", Cloudflare R2 documentation.
-        "r2": Service(
+        "r2": S3Service(
             checksums=False,
             upload_checksum=COMPOSITE,
             delete_exact=False,
@@ -94,7 +94,7 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
         "ceph": replace(KNOWN, create_only=True, encodes_uploads=False, lossy=("tags of large objects",)),
         "b2": replace(KNOWN, tags=False),
         "gcs-interop": replace(KNOWN, tags=False, region="auto"),
-        "localstack": Service(delete_exact=False, copy_exact=False, encodes_uploads=False),
+        "localstack": S3Service(delete_exact=False, copy_exact=False, encodes_uploads=False),
         "other": OTHER,
     }
 )

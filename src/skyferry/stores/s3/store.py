@@ -13,13 +13,14 @@ from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, Precondi
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.common import Pages, check_key, replacing
-from skyferry.stores.s3.client import Answer, S3Options, S3Wire, following, key_of
+from skyferry.stores.checks import check_key, translate_absence
+from skyferry.stores.paging import PageGuard
+from skyferry.stores.s3.client import S3Client, S3Options, S3Response, key_of, next_marker
 from skyferry.stores.s3.copy import S3Copies
 from skyferry.stores.s3.delete import delete_kept
 from skyferry.stores.s3.errors import InvalidArgument
 from skyferry.stores.s3.inspection import inspect
-from skyferry.stores.s3.metadata import CHECKSUMS, Pin, content_range, meta, to_base64, write_headers, written
+from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, content_range, meta, parse_write, to_base64, write_headers
 from skyferry.stores.s3.upload import S3Uploads
 
 
@@ -31,36 +32,36 @@ class S3Store:
         place = (options.service, options.endpoint) if options.endpoint else (options.service,)
         self.copy_source: CopySource | None = CopySource((*place, options.requester_pays, credentials), bucket)
         self._service, self._encryption = options.row, options.encryption_headers
-        self._wire = S3Wire(name, bucket, credentials, options)
-        self._uploads = S3Uploads(self._wire, self._service, self._encryption)
-        self._copies = S3Copies(self._wire, self._service, self._encryption)
-        self._inspected = partial(inspect, self._wire, credentials, options)
+        self._client = S3Client(name, bucket, credentials, options)
+        self._uploads = S3Uploads(self._client, self._service, self._encryption)
+        self._copies = S3Copies(self._client, self._service, self._encryption)
+        self._inspected = partial(inspect, self._client, credentials, options)
 
     async def head(self, key: str) -> ObjectMeta:
         self._check(key)
-        return await self._tagged(*await self._look(key, Pin()))
+        return await self._tagged(*await self._look(key, S3Version()))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
         """The meta of a pinned range has the checksums that this answer attests, and tags if it begins at 0."""
         self._check(key)
-        pin = Pin.parse(version)
+        pin = S3Version.parse(version)
         headers = {**self._service.asking, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
         try:
-            answer = await self._wire.send(
+            answer = await self._client.send(
                 "GET", key, query=pin.query, headers=headers, limit=max(length, 1), accept=(416,)
             )
         except PreconditionFailed as changed:
-            raise VersionChanged(where=self._wire.where(key)) from changed
+            raise VersionChanged(where=self._client.where(key)) from changed
         except (ObjectNotFound, InvalidArgument) as gone:  # the latter of an id that never was one
-            raise (VersionChanged(where=self._wire.where(key)) if pin.version_id else gone) from gone
+            raise (VersionChanged(where=self._client.where(key)) if pin.version_id else gone) from gone
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
         begin, size = content_range(answer.headers, len(answer.body))
         if begin != start or len(answer.body) != min(max(length, 1), size - start):
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._wire.where(key))
+            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=True)
-        if pin.etag and pin.etag != Pin.parse(found.version).etag:  # a service that does not know If-Match
-            raise VersionChanged(where=self._wire.where(key))
+        if pin.etag and pin.etag != S3Version.parse(found.version).etag:  # a service that does not know If-Match
+            raise VersionChanged(where=self._client.where(key))
         if len(answer.body) != size:  # then a checksum may be that of a part
             found = replace(found, checksums=Checksums(md5=found.checksums.md5))
         if not version:
@@ -79,9 +80,9 @@ class S3Store:
             headers |= _strongest(checksums)
         if checksums.md5:
             headers["content-md5"] = to_base64(checksums.md5)
-        with replacing(when):
-            answer = await self._wire.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
-        return written(key, answer.headers, len(data), attributes)
+        with translate_absence(when):
+            answer = await self._client.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
+        return parse_write(key, answer.headers, len(data), attributes)
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)
@@ -94,8 +95,8 @@ class S3Store:
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         if when != ANY and not self._service.finish_exact:
-            raise Unsupported("this service finishes uploads unconditionally", where=self._wire.where(upload.key))
-        with replacing(when):
+            raise Unsupported("this service finishes uploads unconditionally", where=self._client.where(upload.key))
+        with translate_absence(when):
             return await self._uploads.finish(upload, parts, checksums, self._conditions(when))
 
     async def abort_upload(self, upload: Upload) -> None:
@@ -112,7 +113,7 @@ class S3Store:
     ) -> ObjectMeta:
         self._check(key)
         if when != ANY and not self._service.copy_exact:
-            raise Unsupported("this service copies unconditionally", where=self._wire.where(key))
+            raise Unsupported("this service copies unconditionally", where=self._client.where(key))
         return await self._copies.copy(source, found, key, attributes, self._conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
@@ -121,20 +122,20 @@ class S3Store:
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         if when.replace and not self._service.delete_exact:
-            if not (version_id := Pin.parse(when.replace).version_id):
-                raise Unsupported("this service deletes unconditionally", where=self._wire.where(key))
-            return await delete_kept(self._wire, key, version_id)
-        with suppress(ObjectNotFound), replacing(when):
-            await self._wire.send("DELETE", key, headers=_replacement(when))
+            if not (version_id := S3Version.parse(when.replace).version_id):
+                raise Unsupported("this service deletes unconditionally", where=self._client.where(key))
+            return await delete_kept(self._client, key, version_id)
+        with suppress(ObjectNotFound), translate_absence(when):
+            await self._client.send("DELETE", key, headers=_replacement(when))
         return None
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         if self._service.ordered:  # by another order, `after` would leave out others
             query["start-after"] = after
-        pages, more = Pages(self.name), True
+        pages, more = PageGuard(self.name), True
         while more:
-            document = (await self._wire.send("GET", query={k: v for k, v in query.items() if v})).listing()
+            document = (await self._client.send("GET", query={k: v for k, v in query.items() if v})).listing()
             first = document.findtext("{*}Contents/{*}Key", "")
             for each in document.iterfind("{*}Contents"):
                 key = key_of(document, each.findtext("{*}Key", ""))
@@ -148,14 +149,14 @@ class S3Store:
                     modified=modified,
                     position=Position.at(int(modified * 1e9)),
                 )
-            token = pages.turn(following(document, "NextContinuationToken", self.name), first)
+            token = pages.turn(next_marker(document, "NextContinuationToken", self.name), first)
             query["continuation-token"], more = token, bool(token)
 
     async def inspect(self) -> BucketFacts:
         return await self._inspected()
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._client.close()
 
     def _check(self, key: str) -> None:
         check_key(key, self.name)
@@ -169,41 +170,41 @@ class S3Store:
             raise Unsupported("this service ignores the precondition", where=self.name)
         return {"if-none-match": "*"} if when.create_only else _replacement(when)
 
-    async def _look(self, key: str, pin: Pin) -> tuple[ObjectMeta, Answer]:
+    async def _look(self, key: str, pin: S3Version) -> tuple[ObjectMeta, S3Response]:
         """One HEAD. The answer to a failed one has no body, so a GET of one byte is asked for the reason."""
         headers = {**self._service.asking, **pin.headers}
-        answer = await self._wire.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
+        answer = await self._client.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
         if answer.status >= 300:
-            answer = await self._wire.send(
+            answer = await self._client.send(
                 "GET", key, query=pin.query, headers={**headers, "range": "bytes=0-0"}, limit=1
             )
         _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
         return meta(key, answer.headers, size, ranged=answer.status == 206), answer
 
-    async def _past_the_end(self, key: str, start: int, pin: Pin) -> ObjectData:
+    async def _past_the_end(self, key: str, start: int, pin: S3Version) -> ObjectData:
         """The answer to a range that begins at or past the end, of an empty object for one, does not tell the meta."""
         try:
             found, answer = await self._look(key, pin)
         except PreconditionFailed as changed:
-            raise VersionChanged(where=self._wire.where(key)) from changed
+            raise VersionChanged(where=self._client.where(key)) from changed
         if found.size > start:
-            raise VersionChanged(where=self._wire.where(key))
+            raise VersionChanged(where=self._client.where(key))
         return ObjectData(await self._tagged(found, answer), b"")
 
-    async def _whole(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+    async def _whole(self, found: ObjectMeta, answer: S3Response) -> ObjectMeta:
         """With the checksums and tags that the answer to a range leaves out, if there are any."""
         if found.checksums == Checksums() and self._service.checksums:
             try:
-                found, answer = await self._look(found.key, Pin.parse(found.version))
+                found, answer = await self._look(found.key, S3Version.parse(found.version))
             except (PreconditionFailed, ObjectNotFound) as changed:
-                raise VersionChanged(where=self._wire.where(found.key)) from changed
+                raise VersionChanged(where=self._client.where(found.key)) from changed
         return await self._tagged(found, answer)
 
-    async def _tagged(self, found: ObjectMeta, answer: Answer) -> ObjectMeta:
+    async def _tagged(self, found: ObjectMeta, answer: S3Response) -> ObjectMeta:
         if answer.headers.get("x-amz-tagging-count", "0") == "0":
             return found
-        query = {"tagging": "", **Pin.parse(found.version).query}
-        document = (await self._wire.send("GET", found.key, query=query)).xml()
+        query = {"tagging": "", **S3Version.parse(found.version).query}
+        document = (await self._client.send("GET", found.key, query=query)).xml()
         tags = {tag.findtext("{*}Key", ""): tag.findtext("{*}Value", "") for tag in document.iterfind(".//{*}Tag")}
         return replace(found, attributes=replace(found.attributes, tags=tags))
 
@@ -218,7 +219,7 @@ def _strongest(checksums: Checksums) -> dict[str, str]:
 
 def _replacement(when: Precondition) -> dict[str, str]:
     """The header that demands the version to be replaced. Raises Unsupported for one without an ETag."""
-    demand = Pin.parse(when.replace).headers
+    demand = S3Version.parse(when.replace).headers
     if when.replace and not demand:
         raise Unsupported(f"S3 compares ETags, and version {when.replace!r} names none")
     return demand

@@ -16,20 +16,20 @@ from skyferry.clouds.http import seconds
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
-from skyferry.stores.common import Pages
-from skyferry.stores.s3.client import S3Wire, following, key_of, refusal
-from skyferry.stores.s3.errors import translate
+from skyferry.stores.paging import PageGuard
+from skyferry.stores.s3.client import S3Client, key_of, next_marker, parse_error
+from skyferry.stores.s3.errors import translate_error
 from skyferry.stores.s3.metadata import (
     CHECKSUMS,
-    Pin,
+    S3Version,
     from_base64,
     meta,
+    parse_write,
     to_base64,
     write_headers,
-    written,
 )
 from skyferry.stores.s3.metadata import checksums as attested_by
-from skyferry.stores.s3.services import FULL_OBJECT, Service
+from skyferry.stores.s3.services import FULL_OBJECT, S3Service
 
 CRC32C = CHECKSUMS["crc32c"]
 QUOTE = '"'
@@ -43,14 +43,14 @@ _ATTESTED = {  # element of the answer to a completion -> the header that says t
 class S3Uploads:
     """The multipart half of an S3 store."""
 
-    def __init__(self, wire: S3Wire, service: Service, encryption: Mapping[str, str]) -> None:
-        self._wire, self._service, self._encryption = wire, service, encryption
+    def __init__(self, client: S3Client, service: S3Service, encryption: Mapping[str, str]) -> None:
+        self._client, self._service, self._encryption = client, service, encryption
 
     async def start(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
         if kind := self._service.upload_checksum:
             headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": kind}
-        answer = await self._wire.send("POST", key, query={"uploads": ""}, headers=headers)
+        answer = await self._client.send("POST", key, query={"uploads": ""}, headers=headers)
         upload_id = answer.xml().findtext("{*}UploadId", "")
         return Upload(upload_id, key, size, part_size, attributes, seconds(answer.headers.get("date", "")))
 
@@ -59,12 +59,12 @@ class S3Uploads:
         md5 = "" if checked else await asyncio.to_thread(_md5, data)  # then all that may be attested of a part
         headers = {CRC32C: to_base64(crc32c)} if checked else {"content-md5": to_base64(md5)}
         query = {"partNumber": str(number), "uploadId": upload.id}
-        answer = await self._wire.send("PUT", upload.key, query=query, headers=headers, body=data)
+        answer = await self._client.send("PUT", upload.key, query=query, headers=headers, body=data)
         attested = attested_by(answer.headers).md5
         if md5 and attested and attested != md5:
-            raise ChecksumMismatch("the store took other bytes than were sent", where=self._wire.where(upload.key))
+            raise ChecksumMismatch("the store took other bytes than were sent", where=self._client.where(upload.key))
         proven = crc32c if checked or attested else ""
-        return Part(number, (number - 1) * upload.part_size, len(data), Pin.of(answer.headers).etag, proven)
+        return Part(number, (number - 1) * upload.part_size, len(data), S3Version.of(answer.headers).etag, proven)
 
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
@@ -76,31 +76,31 @@ class S3Uploads:
             headers |= {CRC32C: to_base64(checksums.crc32c)} if checksums.crc32c else {}
         query, body = {"uploadId": upload.id}, _document(parts, checked=bool(self._service.upload_checksum))
         try:
-            answer = await self._wire.send("POST", upload.key, query=query, headers=headers, body=body)
+            answer = await self._client.send("POST", upload.key, query=query, headers=headers, body=body)
         except UploadGone:
             return await self._made_before(upload, checksums)
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 answers 200 before it knows
-            raise translate(refusal(answer), self._wire.where(upload.key))
+            raise translate_error(parse_error(answer), self._client.where(upload.key))
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
-        made = await self._seen(written(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
+        made = await self._seen(parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
         if self._service.upload_checksum == FULL_OBJECT:
             return made
-        proven = _composed(parts, Pin.parse(made.version).etag, said[CRC32C])
+        proven = _composed(parts, S3Version.parse(made.version).etag, said[CRC32C])
         return replace(made, checksums=Checksums(crc32c=checksums.crc32c) if proven else Checksums())
 
     async def abort(self, upload: Upload) -> None:
         with suppress(UploadGone):
-            await self._wire.send("DELETE", upload.key, query={"uploadId": upload.id})
+            await self._client.send("DELETE", upload.key, query={"uploadId": upload.id})
 
     async def parts(self, upload: Upload) -> list[Part]:
         """What the store has of an upload, in order. Raises UploadGone."""
         found: list[Part] = []
-        marker, pages = "0", Pages(self._wire.name)
+        marker, pages = "0", PageGuard(self._client.name)
         while marker:
             query = {"uploadId": upload.id, "part-number-marker": marker}
             try:
-                document = (await self._wire.send("GET", upload.key, query=query)).xml()
+                document = (await self._client.send("GET", upload.key, query=query)).xml()
             except ObjectNotFound as gone:  # as Ceph says it
                 raise UploadGone(where=gone.where) from gone
             for part in document.iterfind("{*}Part"):
@@ -115,25 +115,25 @@ class S3Uploads:
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         """Uploads under way, anybody's, in key order. Their sizes are not known (0)."""
         marker: dict[str, str] | None = {}
-        pages = Pages(self._wire.name)
+        pages = PageGuard(self._client.name)
         while marker is not None:
             encoding = {"encoding-type": "url"} if self._service.encodes_uploads else {}
             query = {"uploads": "", "prefix": prefix, **encoding, **marker}
-            document = (await self._wire.send("GET", query=query)).listing()
+            document = (await self._client.send("GET", query=query)).listing()
             for each in document.iterfind("{*}Upload"):
                 key, id_ = key_of(document, each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
                 started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
                 yield Upload(id_, key, 0, 0, started_at=started.timestamp())
             marker = None
-            if after := following(document, "NextKeyMarker", self._wire.name):
+            if after := next_marker(document, "NextKeyMarker", self._client.name):
                 upload_id = document.findtext("{*}NextUploadIdMarker", "")
                 pages.turn(f"{after} {upload_id}", document.findtext("{*}Upload/{*}UploadId", ""))
                 marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
 
     async def _seen(self, made: ObjectMeta) -> ObjectMeta:
         """With size and time, which the answer to a completion does not tell; as it is, if it was replaced already."""
-        pin = Pin.parse(made.version)
-        answer = await self._wire.send("HEAD", made.key, query=pin.query, headers=pin.headers, accept=(404, 412))
+        pin = S3Version.parse(made.version)
+        answer = await self._client.send("HEAD", made.key, query=pin.query, headers=pin.headers, accept=(404, 412))
         if answer.status >= 300:
             return made
         found = meta(made.key, answer.headers, int(answer.headers["content-length"]))
@@ -142,12 +142,12 @@ class S3Uploads:
 
     async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:
         """The object, if this upload made it. Raises UploadGone."""
-        answer = await self._wire.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
+        answer = await self._client.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
         found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
         ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
         proven = found.checksums.comparable_with(checksums) and not found.checksums.find_conflict(checksums)
         if answer.status == 404 or not ours or not proven:
-            raise UploadGone(where=self._wire.where(upload.key))
+            raise UploadGone(where=self._client.where(upload.key))
         return replace(found, attributes=upload.attributes)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from skyferry.clouds.azure import AzureProvider, SharedKey
 from skyferry.clouds.credentials import fixed_credentials
-from skyferry.stores.azure.client import AzureOptions, AzureWire
+from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers.azurite import Azurite
 
@@ -27,9 +27,9 @@ class AzurePlace:
     async def container(self) -> str:
         """A new one."""
         name = f"container-{secrets.token_hex(6)}"
-        wire = AzureWire("admin", name, self.credential, self.options)
-        await wire.send("PUT", query={"restype": "container"})
-        await wire.close()
+        client = AzureClient("admin", name, self.credential, self.options)
+        await client.send("PUT", query={"restype": "container"})
+        await client.close()
         return name
 
     def store(self, container: str, endpoint: str = "") -> AzureStore:

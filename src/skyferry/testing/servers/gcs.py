@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from skyferry.clouds.credentials import TokenProvider
-from skyferry.stores.gcs.client import GcsOptions, GcsWire
+from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.proxy import Exchange, Fault
 
@@ -51,14 +51,14 @@ class GcsPlace:
 
     async def demand(self, token: str) -> None:
         """From now on requests must bear this token."""
-        wire = GcsWire("admin", "none", self.tokens, self.options)
-        await wire.send("PUT", "/_fake/token", body=token.encode())
-        await wire.close()
+        client = GcsClient("admin", "none", self.tokens, self.options)
+        await client.send("PUT", "/_fake/token", body=token.encode())
+        await client.close()
 
     async def _ask(self, method: str, path: str, document: Any = None, query: dict[str, str] | None = None) -> Any:
-        wire = GcsWire("admin", "none", self.tokens, self.options)
+        client = GcsClient("admin", "none", self.tokens, self.options)
         headers = {"content-type": "application/json"}
         body = b"" if document is None else orjson.dumps(document)
-        answer = await wire.send(method, path, query=query, headers=headers, body=body)
-        await wire.close()
+        answer = await client.send(method, path, query=query, headers=headers, body=body)
+        await client.close()
         return answer.json() if answer.body else None

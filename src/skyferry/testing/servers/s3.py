@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from skyferry.clouds.credentials import S3Credentials
-from skyferry.stores.s3.client import S3Options, S3Wire
+from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.store import S3Store
 
 
@@ -25,12 +25,12 @@ class S3Place:
     async def bucket(self, *, versioned: bool = False) -> str:
         """A new one."""
         name = f"bucket-{secrets.token_hex(6)}"
-        wire = S3Wire("admin", name, self.credentials, self.options)
-        await wire.send("PUT")
+        client = S3Client("admin", name, self.credentials, self.options)
+        await client.send("PUT")
         if versioned:
             enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
-            await wire.send("PUT", query={"versioning": ""}, body=enabled)
-        await wire.close()
+            await client.send("PUT", query={"versioning": ""}, body=enabled)
+        await client.close()
         return name
 
     def store(self, bucket: str, endpoint: str = "") -> S3Store:

@@ -1,0 +1,33 @@
+"""Checks that the adapters of all clouds share: the key, and a precondition on an absent object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed
+from skyferry.ports import Precondition
+
+# Bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry applies the same limit everywhere.
+KEY_MAX = 1024
+
+
+def check_key(key: str, store: str) -> None:
+    """Raise InvalidKey for a key that no cloud accepts. Each adapter adds the rules of its cloud."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as broken:
+        raise InvalidKey("the key is no Unicode", where=store) from broken
+    if not 0 < size <= KEY_MAX:
+        raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=f"{store} {key}")
+
+
+@contextmanager
+def translate_absence(when: Precondition) -> Iterator[None]:
+    """Turn ObjectNotFound into PreconditionFailed where a version is to be replaced or deleted."""
+    try:
+        yield
+    except ObjectNotFound as absent:
+        if when.replace:
+            raise PreconditionFailed(absent.message, where=absent.where) from absent
+        raise
