@@ -30,7 +30,7 @@ from typing import Any
 
 from bench._delivery_counts import CountedQueue, pubsub, sqs
 
-from skyferry.testing.servers import Missing, localstack
+from skyferry.testing.servers import ServerMissing, localstack
 from skyferry.testing.servers.pubsub import pubsub as emulator
 
 LEASES = {"sqs": 5, "pubsub": 10}  # seconds
@@ -151,7 +151,7 @@ async def main(kinds: list[str], events: int, longest: float, transfers: int) ->
     for kind in kinds:
         try:
             await measure(kind, events, longest, transfers)
-        except Missing as missing:
+        except ServerMissing as missing:
             print(missing)
 
 

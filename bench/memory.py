@@ -26,7 +26,7 @@ from tests.cloud_e2e.test_rclone import RCLONE, remote, settings
 
 from skyferry.config.settings import LimitSettings
 from skyferry.config.units import parse_size
-from skyferry.testing.servers import Missing, azurite, localstack
+from skyferry.testing.servers import ServerMissing, azurite, localstack
 
 LIMITS = LimitSettings()
 ROW = "{:<34} {:>8} {:>10} {:>10} {:>11} {:>11} {:>9}"
@@ -144,5 +144,5 @@ if __name__ == "__main__":
     given = parser.parse_args()
     try:
         main(given.size, given.objects)
-    except Missing as missing:
+    except ServerMissing as missing:
         print(missing)

@@ -25,7 +25,7 @@ from typing import Any
 from tests.cloud_e2e.buckets import GcsBucket, S3Bucket
 
 from skyferry.config.units import parse_size
-from skyferry.testing.servers import Missing, gcs_fake, localstack
+from skyferry.testing.servers import ServerMissing, gcs_fake, localstack
 from skyferry.testing.servers.proxy import FaultProxy
 
 KEY = "large.bin"
@@ -180,5 +180,5 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=parse_size, default=2 * 2**30)
     try:
         asyncio.run(main(parser.parse_args().size))
-    except Missing as missing:
+    except ServerMissing as missing:
         print(missing)

@@ -22,7 +22,7 @@ from typing import Any
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.model import Attributes
 from skyferry.stores.s3.client import S3Options
-from skyferry.testing.servers import Missing, localstack
+from skyferry.testing.servers import ServerMissing, localstack
 from skyferry.testing.servers.s3 import S3Place
 
 DATA = os.urandom(4096)
@@ -123,5 +123,5 @@ if __name__ == "__main__":
     parser.add_argument("--requests", type=int, default=1500)
     try:
         asyncio.run(main(parser.parse_args().requests))
-    except Missing as missing:
+    except ServerMissing as missing:
         print(missing)

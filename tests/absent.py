@@ -7,10 +7,10 @@ from typing import NoReturn
 
 import pytest
 
-from skyferry.testing.servers import Missing
+from skyferry.testing.servers import ServerMissing
 
 
-def absent(missing: Missing) -> NoReturn:
+def absent(missing: ServerMissing) -> NoReturn:
     """Skip it with the command that brings the server; fail where $SKYFERRY_REQUIRED names the server, as CI does."""
     if missing.name in os.environ.get("SKYFERRY_REQUIRED", "").split():
         pytest.fail(str(missing))

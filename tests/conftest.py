@@ -14,8 +14,8 @@ from skyferry.testing.servers import (
     Azurite,
     GcsFake,
     LocalStack,
-    Missing,
     RadosGateway,
+    ServerMissing,
     azurite,
     gcs_fake,
     localstack,
@@ -37,7 +37,7 @@ def servers() -> Iterator[ExitStack]:
 def _start(servers: ExitStack, server: AbstractContextManager[T]) -> T:
     try:
         return servers.enter_context(server)
-    except Missing as missing:
+    except ServerMissing as missing:
         absent(missing)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.absent import absent
 
-from skyferry.testing.servers import LocalStack, Missing, localstack
+from skyferry.testing.servers import LocalStack, ServerMissing, localstack
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +15,5 @@ def aws_server() -> Iterator[LocalStack]:
     try:
         with localstack(("s3", "sqs", "iam", "sts", "sns")) as running:
             yield running
-    except Missing as missing:
+    except ServerMissing as missing:
         absent(missing)

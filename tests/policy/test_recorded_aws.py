@@ -17,7 +17,7 @@ from skyferry.policy import aws as policy
 from skyferry.policy.needs import required_access
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.permissions import Unknown
+from skyferry.testing.permissions import UnknownRequest
 from skyferry.testing.permissions.aws import asks
 from skyferry.testing.servers import GcsFake, LocalStack
 from skyferry.testing.servers.gcs import GcsPlace
@@ -142,5 +142,5 @@ async def test_each_action_left_out_is_missed(amazon: Amazon, tmp_path: Path) ->
 
 def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
-    with pytest.raises(Unknown, match="acl"):
+    with pytest.raises(UnknownRequest, match="acl"):
         list(asks(Exchange("GET", "/bucket/key?acl=")))

@@ -19,7 +19,7 @@ from skyferry.policy import azure as policy
 from skyferry.policy.needs import required_access
 from skyferry.ports import Outgoing
 from skyferry.stores.gcs.client import GcsOptions
-from skyferry.testing.permissions import Ask, Unknown
+from skyferry.testing.permissions import Ask, UnknownRequest
 from skyferry.testing.permissions import azure as permissions
 from skyferry.testing.servers import Azurite, GcsFake
 from skyferry.testing.servers.azure import AzurePlace
@@ -161,7 +161,7 @@ async def test_a_source_is_only_read_and_submitted_events_are_sent(azure: Azure)
 
 def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
-    with pytest.raises(Unknown, match="lease"):
+    with pytest.raises(UnknownRequest, match="lease"):
         list(permissions.blobs(Exchange("PUT", "/account/container/key?comp=lease")))
-    with pytest.raises(Unknown, match="acl"):
+    with pytest.raises(UnknownRequest, match="acl"):
         list(permissions.queues(Exchange("GET", "/account/queue?comp=acl")))

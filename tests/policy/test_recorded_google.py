@@ -22,7 +22,7 @@ from skyferry.ports import Outgoing
 from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
-from skyferry.testing.permissions import Ask, Unknown
+from skyferry.testing.permissions import Ask, UnknownRequest
 from skyferry.testing.permissions.google import asks, rpc
 from skyferry.testing.servers import GcsFake
 from skyferry.testing.servers.gcs import GcsPlace
@@ -215,7 +215,7 @@ async def test_pubsub(
 
 def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
-    with pytest.raises(Unknown, match="acl"):
+    with pytest.raises(UnknownRequest, match="acl"):
         list(asks(Exchange("GET", "/storage/v1/b/bucket/o/key/acl")))
-    with pytest.raises(Unknown, match="Seek"):
+    with pytest.raises(UnknownRequest, match="Seek"):
         rpc("/google.pubsub.v1.Subscriber/Seek", "")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from skyferry.testing.servers import Azurite, LocalStack, Missing, RadosGateway, localstack
+from skyferry.testing.servers import Azurite, LocalStack, RadosGateway, ServerMissing, localstack
 from skyferry.testing.servers.__main__ import main
 from skyferry.testing.servers.process import Children, answers, free_ports
 
@@ -40,7 +40,7 @@ def test_a_server_that_is_not_there_names_the_command_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKYFERRY_SERVERS", str(tmp_path))
-    with pytest.raises(Missing, match=r"python -m skyferry\.testing\.servers install localstack"), localstack():
+    with pytest.raises(ServerMissing, match=r"python -m skyferry\.testing\.servers install localstack"), localstack():
         pass
 
 

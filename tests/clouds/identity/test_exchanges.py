@@ -15,7 +15,7 @@ from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azu
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, SkyferryError, StoreUnavailable, Throttled
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Failure, TokenServices
+from skyferry.testing.identity import ServiceFailure, TokenServices
 from skyferry.testing.identity.aws import environment
 from skyferry.testing.identity.clouds import (
     ACCOUNT,
@@ -272,7 +272,7 @@ async def test_a_service_that_repeats_the_token_does_not_bring_it_into_an_error(
     path = pod_token(AUDIENCES[cloud])
     body = '{"error": "invalid_grant", "error_description": "bad token {token}"}'
     name = {"aws": "aws", "google": "google", "azure": "entra"}[cloud]
-    services.clouds.failures.append(Failure(name, 400, body))
+    services.clouds.failures.append(ServiceFailure(name, 400, body))
     with pytest.raises(IdentityRefused, match=r"bad token \[secret\]") as caught:
         await ask(cloud, federated(endpoint(cloud, services), token_file=path), around)
     assert path.read_text().strip() not in repr(caught.value) + str(caught.value)
@@ -286,7 +286,7 @@ async def test_a_service_that_repeats_the_session_does_not_bring_it_into_an_erro
     session = os.environ["AWS_SESSION_TOKEN"]
     said = f"should have been x-amz-security-token:{session}"
     body = f"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>{said}</Message></Error></ErrorResponse>"
-    services.clouds.failures.append(Failure("aws", 403, body))
+    services.clouds.failures.append(ServiceFailure("aws", 403, body))
     outbound = replace(around, env={**around.env, "AWS_ENDPOINT_URL_STS": services.aws})
     with pytest.raises(IdentityRefused, match=r"x-amz-security-token:\[secret\]") as caught:
         await azure_token(federated(services.entra, token="aws"), outbound)()
@@ -320,7 +320,7 @@ async def test_a_service_that_is_down_is_an_outage(
     around: IdentityContext,
     clock: ManualClock,
 ) -> None:
-    services.clouds.failures.append(Failure("aws", status))
+    services.clouds.failures.append(ServiceFailure("aws", status))
     provider = aws_credentials(federated(services.aws, token="google"), around)
     with pytest.raises(error):
         await provider()
@@ -333,7 +333,7 @@ async def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
     status: int, services: TokenServices, federated: Federated, around: IdentityContext, clock: ManualClock
 ) -> None:
     """As Entra does to one that asks too often."""
-    services.clouds.failures.append(Failure("aws", status, headers={"retry-after": "300"}))
+    services.clouds.failures.append(ServiceFailure("aws", status, headers={"retry-after": "300"}))
     provider = aws_credentials(federated(services.aws, token="google"), around)
     for left in (300.0, 100.0):
         with pytest.raises(SkyferryError) as told:

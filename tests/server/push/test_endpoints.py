@@ -26,7 +26,7 @@ from skyferry.server import create_app
 from skyferry.server.push import tokens as push_tokens
 from skyferry.server.push.endpoints import PushEndpoints
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
+from skyferry.testing.identity import Clouds, ServiceFailure, TokenServices, token_services
 from skyferry.testing.identity.clouds import ACCOUNT, ACCOUNT_ID, ENTRA, GOOGLE, TENANT
 from skyferry.testing.identity.issuer import Issuer
 
@@ -205,7 +205,7 @@ async def test_a_forged_token_keeps_no_true_one_waiting(
 async def test_while_the_keys_cannot_be_fetched_the_provider_is_told_to_come_again(
     client: httpx.AsyncClient, services: TokenServices
 ) -> None:
-    services.clouds.failures.append(Failure("keys", 500))
+    services.clouds.failures.append(ServiceFailure("keys", 500))
     problem(await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services)), 503, "service-unavailable")
     assert (await client.post("/v1/push/gcs", json=PUBSUB, headers=oidc(services))).status_code == 200
 

@@ -14,7 +14,7 @@ from skyferry.server.problems import ApiError
 from skyferry.server.push import tokens as push_tokens
 from skyferry.server.push.tokens import TokenVerifier
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Clouds, Failure, TokenServices, token_services
+from skyferry.testing.identity import Clouds, ServiceFailure, TokenServices, token_services
 from skyferry.testing.identity.clouds import GOOGLE
 
 
@@ -69,7 +69,7 @@ async def test_forged_tokens_make_few_requests_while_the_keys_cannot_be_fetched(
     tokens: TokenVerifier, services: TokenServices, clock: ManualClock
 ) -> None:
     token = services.clouds.issuers[GOOGLE].token("me", "us")
-    services.clouds.failures.extend([Failure("keys", 500)] * 50)
+    services.clouds.failures.extend([ServiceFailure("keys", 500)] * 50)
     for _ in range(20):
         with pytest.raises(StoreUnavailable):
             await tokens.verify(token)

@@ -17,7 +17,7 @@ from skyferry.errors import IdentityRefused, InternalError
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Failure, TokenServices
+from skyferry.testing.identity import ServiceFailure, TokenServices
 from skyferry.testing.identity.clouds import ACCOUNT, POOL, PROJECT, PROVIDER
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
@@ -115,7 +115,7 @@ async def test_an_identity_that_is_revoked_makes_the_work_wait_and_come_back(
 ) -> None:
     await store.write("k", b"data", BARE, digests(b"data"))
     await clock.advance(LIFE)
-    services.clouds.failures.append(Failure("google", 400, '{"error": "invalid_target"}'))
+    services.clouds.failures.append(ServiceFailure("google", 400, '{"error": "invalid_target"}'))
     with pytest.raises(IdentityRefused, match="pool and provider exist") as caught:
         await store.read("k", 0, 10)
     assert caught.value.outage

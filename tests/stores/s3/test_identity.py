@@ -17,7 +17,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, PermissionDenied
 from skyferry.stores.s3.store import S3Store
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity import Failure, TokenServices
+from skyferry.testing.identity import ServiceFailure, TokenServices
 from skyferry.testing.identity.clouds import ROLE
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
@@ -96,7 +96,7 @@ async def test_a_renewal_that_fails_makes_the_work_wait(
 ) -> None:
     await store.write("k", b"data", BARE, digests(b"data"))
     proxy.plan(Fault(status=400, body=EXPIRED))
-    services.clouds.failures.append(Failure("aws", 403, "<Code>AccessDenied</Code>"))
+    services.clouds.failures.append(ServiceFailure("aws", 403, "<Code>AccessDenied</Code>"))
     with pytest.raises(IdentityRefused, match="AccessDenied") as caught:
         await store.read("k", 0, 10)
     assert caught.value.outage

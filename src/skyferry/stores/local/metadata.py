@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from skyferry.model import EMPTY, Attributes, Checksums, ObjectMeta, Position
-from skyferry.stores.local.blocking.bucket import Bucket
+from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import opened, write_all
 
 XATTR = "user.skyferry"
@@ -33,7 +33,7 @@ def version_of(stat: os.stat_result) -> str:
     return f"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
 
 
-def attach(bucket: Bucket, file: int, attributes: Attributes, checksums: Checksums) -> None:
+def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: Checksums) -> None:
     """Give the open, completely written file its metadata; what lies beside it is durable on return."""
     stat = os.fstat(file)
     carried = {name: _plain(value) for name in _FIELDS if (value := getattr(attributes, name))}
@@ -55,14 +55,14 @@ def attach(bucket: Bucket, file: int, attributes: Attributes, checksums: Checksu
     os.fsync(folder)
 
 
-def detach(bucket: Bucket, version: str) -> None:
+def detach(bucket: BucketFolder, version: str) -> None:
     """Forget what lies beside a version that is gone."""
     if (folder := bucket.existing(META)) is not None:
         with suppress(FileNotFoundError):
             os.unlink(version, dir_fd=folder)
 
 
-def describe(bucket: Bucket, file: int, key: str, stat: os.stat_result, modes: tuple[int, ...]) -> ObjectMeta:
+def describe(bucket: BucketFolder, file: int, key: str, stat: os.stat_result, modes: tuple[int, ...]) -> ObjectMeta:
     """Everything about the open file. `modes` are the permissions of the folders on its path, and its own."""
     attributes, checksums = _parse(_carried(bucket, file, stat), stat)
     return summary(key, stat, replace(attributes, modes=modes), checksums)
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else dict(value)
 
 
-def _carried(bucket: Bucket, file: int, stat: os.stat_result) -> bytes:
+def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:
     try:
         if hasattr(os, "getxattr"):
             data = os.getxattr(file, XATTR)

@@ -29,7 +29,7 @@ from skyferry.errors import InvalidKey, ObjectNotFound, StoreUnavailable, Unsupp
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.local.blocking.bucket import Bucket, ExpectedFolder
+from skyferry.stores.local.blocking.bucket import BucketFolder, ExpectedFolder
 from skyferry.stores.local.blocking.files import existing, read_range, special
 from skyferry.stores.local.blocking.inspection import inspect
 from skyferry.stores.local.blocking.links import target
@@ -83,7 +83,7 @@ class LocalStore:
         devices, and their kind; what it raises ends the listing. `expected` says which folder is the bucket.
         With `follow`, a link to a file of this folder is that object, to be read and listed."""
         self.name, self._follow = name, follow
-        self._bucket, self._on_unreadable, self._on_special = Bucket(folder, expected), on_unreadable, on_special
+        self._bucket, self._on_unreadable, self._on_special = BucketFolder(folder, expected), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
         self._closed = False

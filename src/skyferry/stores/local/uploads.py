@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from skyferry.model import Part, Upload
-from skyferry.stores.local.blocking.bucket import UPLOADS, Bucket
+from skyferry.stores.local.blocking.bucket import UPLOADS, BucketFolder
 from skyferry.stores.local.blocking.files import opened
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -24,26 +24,26 @@ _APPEND = os.O_WRONLY | os.O_APPEND
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
-def begin(bucket: Bucket, upload: Upload) -> None:
+def begin(bucket: BucketFolder, upload: Upload) -> None:
     """Write down what a listing tells."""
     with opened(upload.id, _NEW, bucket.own(UPLOADS)) as file:
         os.write(file, _line([upload.key, upload.started_at]))
 
 
-def note(bucket: Bucket, upload: Upload, part: Part) -> None:
+def note(bucket: BucketFolder, upload: Upload, part: Part) -> None:
     """The part is in the temporary file."""
     with suppress(FileNotFoundError), opened(upload.id, _APPEND, bucket.own(UPLOADS)) as file:
         os.write(file, _line([part.number, part.crc32c, _boot()]))
 
 
-def forget(bucket: Bucket, upload: Upload) -> None:
+def forget(bucket: BucketFolder, upload: Upload) -> None:
     """The upload is over."""
     if (folder := bucket.existing(UPLOADS)) is not None:
         with suppress(FileNotFoundError):
             os.unlink(upload.id, dir_fd=folder)
 
 
-def parts(bucket: Bucket, upload: Upload) -> list[Part]:
+def parts(bucket: BucketFolder, upload: Upload) -> list[Part]:
     """The last of each number, in order."""
     try:
         _, *noted = _read(bucket.own(UPLOADS), upload.id)
@@ -54,7 +54,7 @@ def parts(bucket: Bucket, upload: Upload) -> list[Part]:
     return [Part(n, at, min(upload.part_size, upload.size - at), crcs[n], crcs[n]) for n, at in offsets]
 
 
-def under_way(bucket: Bucket, prefix: str) -> Iterator[Upload]:
+def under_way(bucket: BucketFolder, prefix: str) -> Iterator[Upload]:
     """All uploads to keys that begin so."""
     folder = bucket.existing(UPLOADS)
     if folder is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import ClientConnectionError, web
 from aiohttp.web_request import BaseRequest
 
-from skyferry.testing.gcs.buckets import CLASSES, Bucket, Conditions, Refused, Stored, invalid, rfc3339
+from skyferry.testing.gcs.buckets import CLASSES, Conditions, FakeBucket, FakeRefusal, Stored, invalid, rfc3339
 from skyferry.testing.gcs.copies import Copies, compose
 from skyferry.testing.gcs.downloads import download
 from skyferry.testing.gcs.notifications import notifications
@@ -33,7 +33,7 @@ class Gcs:
     def __init__(self, token: str = "") -> None:
         """`token`: what requests must bear; "" = anybody may do anything."""
         self._token = token
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, FakeBucket] = {}
         self._uploads, self._copies, self._script = Uploads(), Copies(), Script()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
@@ -49,7 +49,7 @@ class Gcs:
                     await _drain(parsed)
             else:
                 reply = await self._answer(parsed)
-        except Refused as refusal:
+        except FakeRefusal as refusal:
             reply = refused(refusal, text=parsed.query.get("alt") == "media")
             await _drain(parsed)
         except (Dropped, ClientConnectionError, ConnectionError):
@@ -64,13 +64,13 @@ class Gcs:
                 reply = Reply(204)
             else:
                 reply = await self._script.tell(parsed)
-        except Refused as refusal:
+        except FakeRefusal as refusal:
             reply = refused(refusal, text=True)
         return await send(request, reply, Exchange("", ""), Fault())
 
     async def _answer(self, request: Request) -> Reply:
         if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
-            raise Refused(401, "authError", "Invalid Credentials")
+            raise FakeRefusal(401, "authError", "Invalid Credentials")
         match request.segments:
             case ["storage" | "download", *_, "b", bucket, "o", name] if request.method == "GET":
                 return self._get(request, self._bucket(bucket), name)
@@ -78,7 +78,7 @@ class Gcs:
                 return await self._uploads.answer(request, self._bucket(bucket))
             case ["storage", "v1", "b", *rest]:
                 return await self._storage(request, rest)
-        raise Refused(404, "notFound", "Not Found")
+        raise FakeRefusal(404, "notFound", "Not Found")
 
     async def _storage(self, request: Request, rest: list[str]) -> Reply:
         fields = request.query.get("fields", "")
@@ -110,7 +110,7 @@ class Gcs:
                     return json_reply(await self._copies.rewrite(request, source, target, copy), fields)
                 made = await self._copies.copy(request, source, target, copy)
                 return json_reply(made.resource(to, request.root), fields)
-        raise Refused(404, "notFound", "Not Found")
+        raise FakeRefusal(404, "notFound", "Not Found")
 
     async def _on_bucket(self, request: Request, name: str = "") -> dict[str, Any]:
         match request.method:
@@ -126,27 +126,27 @@ class Gcs:
                 if request.method == "PATCH":
                     bucket.set(_bucket_settings(await request.document()))
                 return _bucket_resource(bucket)
-        raise Refused(405, "methodNotAllowed")
+        raise FakeRefusal(405, "methodNotAllowed")
 
-    def _drop(self, request: Request, bucket: Bucket) -> Reply:
+    def _drop(self, request: Request, bucket: FakeBucket) -> Reply:
         _holds(request, bucket)
         if not bucket.empty:
-            raise Refused(409, "conflict", "The bucket you tried to delete is not empty.")
+            raise FakeRefusal(409, "conflict", "The bucket you tried to delete is not empty.")
         del self._buckets[bucket.name]
         return Reply(204)
 
-    def _create(self, given: Mapping[str, Any]) -> Bucket:
+    def _create(self, given: Mapping[str, Any]) -> FakeBucket:
         name = given.get("name", "")
         if not _NAME.fullmatch(name) or name.startswith("goog") or "google" in name:
             raise invalid(f"Invalid bucket name: '{name}'")
         if name in self._buckets:
-            raise Refused(409, "conflict", "Your previous request to create the named bucket succeeded.")
-        bucket = self._buckets[name] = Bucket(name, _bucket_settings(given))
+            raise FakeRefusal(409, "conflict", "Your previous request to create the named bucket succeeded.")
+        bucket = self._buckets[name] = FakeBucket(name, _bucket_settings(given))
         return bucket
 
-    def _bucket(self, name: str) -> Bucket:
+    def _bucket(self, name: str) -> FakeBucket:
         if name not in self._buckets:
-            raise Refused(404, "notFound", "The specified bucket does not exist.")
+            raise FakeRefusal(404, "notFound", "The specified bucket does not exist.")
         return self._buckets[name]
 
     def _source(self, request: Request, bucket: str, name: str) -> Stored:
@@ -154,7 +154,7 @@ class Gcs:
         Conditions.of(request.query, "ifSource").check(found)
         return found
 
-    def _get(self, request: Request, bucket: Bucket, name: str) -> Reply:
+    def _get(self, request: Request, bucket: FakeBucket, name: str) -> Reply:
         found = bucket.get(name, request.query.get("generation", ""))
         Conditions.of(request.query).check(found)
         if request.query.get("alt") == "media":
@@ -162,7 +162,7 @@ class Gcs:
         return json_reply(found.resource(bucket.name, request.root), request.query.get("fields", ""))
 
 
-def _delete(request: Request, bucket: Bucket, name: str) -> Reply:
+def _delete(request: Request, bucket: FakeBucket, name: str) -> Reply:
     generation = request.query.get("generation", "")
     found = bucket.get(name, generation)
     Conditions.of(request.query).check(found)
@@ -170,7 +170,7 @@ def _delete(request: Request, bucket: Bucket, name: str) -> Reply:
     return Reply(204)
 
 
-async def _change(request: Request, bucket: Bucket, name: str) -> Stored:
+async def _change(request: Request, bucket: FakeBucket, name: str) -> Stored:
     override = request.headers.get("x-http-method-override", request.method)
     given = await request.document()
     found = bucket.get(name, request.query.get("generation", ""))
@@ -179,13 +179,13 @@ async def _change(request: Request, bucket: Bucket, name: str) -> Stored:
 
 
 def _number(text: str) -> int:
-    """Of a parameter; 0 if it is not given. Raises Refused."""
+    """Of a parameter; 0 if it is not given. Raises FakeRefusal."""
     if text and not text.isdecimal():
         raise invalid(f"Invalid unsigned integer value: '{text}'.")
     return int(text or 0)
 
 
-def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
+def _listing(request: Request, bucket: FakeBucket) -> dict[str, Any]:
     """One page. A page token is the name that the next page begins with."""
     query = request.query
     prefix, delimiter, end = query.get("prefix", ""), query.get("delimiter", ""), query.get("endOffset", "")
@@ -212,8 +212,8 @@ def _listing(request: Request, bucket: Bucket) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if value}
 
 
-def _holds(request: Request, bucket: Bucket) -> None:
-    """Raises Refused where the bucket is not as the request demands."""
+def _holds(request: Request, bucket: FakeBucket) -> None:
+    """Raises FakeRefusal where the bucket is not as the request demands."""
     Conditions.of(request.query).compare(0, bucket.metageneration)
 
 
@@ -224,7 +224,7 @@ def _bucket_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _bucket_resource(bucket: Bucket) -> dict[str, Any]:
+def _bucket_resource(bucket: FakeBucket) -> dict[str, Any]:
     return {
         "kind": "storage#bucket",
         "id": bucket.name,

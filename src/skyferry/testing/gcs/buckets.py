@@ -23,7 +23,7 @@ SETTABLE = (
 )
 
 
-class Refused(Exception):
+class FakeRefusal(Exception):
     """An answer that is no success."""
 
     def __init__(self, status: int, reason: str, message: str = "") -> None:
@@ -31,9 +31,9 @@ class Refused(Exception):
         super().__init__(self.message)
 
 
-def invalid(message: str) -> Refused:
+def invalid(message: str) -> FakeRefusal:
     """What no server could do."""
-    return Refused(400, "invalid", message)
+    return FakeRefusal(400, "invalid", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +109,19 @@ class Conditions:
         )
 
     def check(self, found: Stored | None) -> None:
-        """Raises Refused: 412 where something else was demanded, 304 where it was this."""
+        """Raises FakeRefusal: 412 where something else was demanded, 304 where it was this."""
         self.compare(*((found.generation, found.metageneration) if found else (0, 0)))
 
     def compare(self, generation: int, metageneration: int) -> None:
         """The same, for anything that has them. A bucket has no generation that is ever asked for."""
         if self.generation not in (-1, generation) or self.metageneration not in (-1, metageneration):
             words = "At least one of the pre-conditions you specified did not hold."
-            raise Refused(412, "conditionNotMet", words)
+            raise FakeRefusal(412, "conditionNotMet", words)
         if generation == self.not_generation or metageneration == self.not_metageneration:
-            raise Refused(304, "notModified")
+            raise FakeRefusal(304, "notModified")
 
 
-class Bucket:
+class FakeBucket:
     """One bucket."""
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -171,11 +171,11 @@ class Bucket:
         return next((each for each in kept if str(each.generation) == generation), None)
 
     def get(self, name: str, generation: str = "") -> Stored:
-        """The same. Raises Refused."""
+        """The same. Raises FakeRefusal."""
         found = self.find(name, generation)
         if found is None:
             version = f"#{generation}" if generation else ""
-            raise Refused(404, "notFound", f"No such object: {self.name}/{name}{version}")
+            raise FakeRefusal(404, "notFound", f"No such object: {self.name}/{name}{version}")
         return found
 
     def put(
@@ -208,7 +208,7 @@ class Bucket:
         return made
 
     def delete(self, found: Stored, *, for_good: bool) -> None:
-        """`for_good`: that generation, also where the bucket keeps old ones. Raises Refused."""
+        """`for_good`: that generation, also where the bucket keeps old ones. Raises FakeRefusal."""
         self._may_go(found, for_good=for_good or not self.versioned)
         if self._live.get(found.name) is found:
             self._retire(found.name, keep=not for_good)
@@ -226,15 +226,15 @@ class Bucket:
         return [*(self._old.get(name, ()) if old else ()), *((live,) if live else ())]
 
     def _may_go(self, found: Stored | None, *, for_good: bool) -> None:
-        """Whether it may be deleted or replaced; what only becomes noncurrent may. Raises Refused."""
+        """Whether it may be deleted or replaced; what only becomes noncurrent may. Raises FakeRefusal."""
         if found is not None and for_good and found.held:
             said = f"Object '{self.name}/{found.name}' is under active Event-Based hold and cannot be deleted or overwritten."
-            raise Refused(403, "objectUnderActiveHold", said)
+            raise FakeRefusal(403, "objectUnderActiveHold", said)
         if found is not None and for_good and (until := found.created + found.kept) > time.time():
             said = (
                 f"is subject to bucket's retention policy and cannot be deleted or overwritten until {rfc3339(until)}"
             )
-            raise Refused(403, "retentionPolicyNotMet", f"Object '{self.name}/{found.name}' {said}")
+            raise FakeRefusal(403, "retentionPolicyNotMet", f"Object '{self.name}/{found.name}' {said}")
 
     def _retire(self, name: str, *, keep: bool = True) -> None:
         gone = self._live.pop(name, None)
@@ -254,7 +254,7 @@ class Bucket:
             del self._names[at]
 
     def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those that an object keeps. Raises Refused."""
+        """Those that an object keeps. Raises FakeRefusal."""
         found = {name: value for name, value in given.items() if name in SETTABLE and value not in ("", None, {})}
         found.setdefault("storageClass", self.storage_class)
         if found["storageClass"] not in CLASSES:

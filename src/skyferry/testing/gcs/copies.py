@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skyferry.testing.gcs import body
-from skyferry.testing.gcs.buckets import SETTABLE, Bucket, Conditions, Stored, invalid
+from skyferry.testing.gcs.buckets import SETTABLE, Conditions, FakeBucket, Stored, invalid
 from skyferry.testing.gcs.wire import Request
 
 MOST = 32  # objects of one composition
 LEAST = 2**20  # bytes that one rewrite moves at least
 
 
-async def compose(request: Request, bucket: Bucket, name: str) -> Stored:
+async def compose(request: Request, bucket: FakeBucket, name: str) -> Stored:
     """The new object. All sources are checked before anything is made."""
     document = await request.document()
     given, wanted = document.get("destination", {}), document.get("sourceObjects", [])
@@ -54,12 +54,12 @@ class Copies:
     def __init__(self) -> None:
         self._rewrites: dict[str, _Progress] = {}
 
-    async def copy(self, request: Request, source: Stored, target: Bucket, name: str) -> Stored:
+    async def copy(self, request: Request, source: Stored, target: FakeBucket, name: str) -> Stored:
         """In one request. A resource in the body replaces the source's."""
         given = await request.document()
         return self._make(request, source, target, name, given)
 
-    async def rewrite(self, request: Request, source: Stored, target: Bucket, name: str) -> dict[str, Any]:
+    async def rewrite(self, request: Request, source: Stored, target: FakeBucket, name: str) -> dict[str, Any]:
         """The answer. A change of storage class moves bytes, and so may take several requests."""
         given = await request.document()
         token = request.query.get("rewriteToken", "")
@@ -86,7 +86,7 @@ class Copies:
         made = self._make(request, source, target, name, given)
         return {**answer, "resource": made.resource(target.name, request.root)}
 
-    def _make(self, request: Request, source: Stored, target: Bucket, name: str, given: dict[str, Any]) -> Stored:
+    def _make(self, request: Request, source: Stored, target: FakeBucket, name: str, given: dict[str, Any]) -> Stored:
         kms_key = request.query.get("destinationKmsKeyName", "")
         settings = given if any(field in given for field in SETTABLE) else source.settings
         return target.put(name, source.body, settings, Conditions.of(request.query), kms_key, source.components)

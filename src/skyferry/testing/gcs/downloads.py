@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 from skyferry.testing.gcs import body
 from skyferry.testing.gcs.body import Body
-from skyferry.testing.gcs.buckets import Refused, Stored
+from skyferry.testing.gcs.buckets import FakeRefusal, Stored
 from skyferry.testing.gcs.wire import Reply, Request
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -31,7 +31,7 @@ def download(request: Request, found: Stored) -> Reply:
         return Reply(200, headers, tuple(content.part(0, content.size)))
     start, end = wanted
     if start >= content.size:
-        raise Refused(416, "requestedRangeNotSatisfiable", "The requested range cannot be satisfied.")
+        raise FakeRefusal(416, "requestedRangeNotSatisfiable", "The requested range cannot be satisfied.")
     headers["content-range"] = f"bytes {start}-{end - 1}/{content.size}"
     return Reply(206, headers, tuple(content.part(start, end)))
 

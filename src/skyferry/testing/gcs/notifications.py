@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.testing.gcs.buckets import Bucket, Refused, invalid
+from skyferry.testing.gcs.buckets import FakeBucket, FakeRefusal, invalid
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
 SERVICE = "//pubsub.googleapis.com/"
 FORMATS = ("JSON_API_V1", "NONE")
 
 
-async def notifications(request: Request, bucket: Bucket, which: Sequence[str]) -> Reply:
+async def notifications(request: Request, bucket: FakeBucket, which: Sequence[str]) -> Reply:
     """List and insert; get and delete one by its id."""
     kept, fields = bucket.notifications, request.query.get("fields", "")
     match request.method, which:
@@ -28,7 +28,7 @@ async def notifications(request: Request, bucket: Bucket, which: Sequence[str]) 
         case "DELETE", [known] if known in kept:
             del kept[known]
             return Reply(204)
-    raise Refused(404, "notFound", "Not Found")
+    raise FakeRefusal(404, "notFound", "Not Found")
 
 
 def _made(id_: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -36,5 +36,5 @@ def _made(id_: str, given: dict[str, Any]) -> dict[str, Any]:
     if not topic.startswith("projects/"):
         raise invalid("Invalid Pub/Sub topic name.")
     if given.get("payload_format") not in FORMATS:
-        raise Refused(400, "required", "Required: payload_format, JSON_API_V1 or NONE")
+        raise FakeRefusal(400, "required", "Required: payload_format, JSON_API_V1 or NONE")
     return {"kind": "storage#notification", **given, "topic": f"{SERVICE}{topic}", "id": id_}

@@ -14,7 +14,7 @@ import orjson
 
 from skyferry.testing.gcs import body
 from skyferry.testing.gcs.body import Body
-from skyferry.testing.gcs.buckets import Bucket, Conditions, Refused, Stored, invalid
+from skyferry.testing.gcs.buckets import Conditions, FakeBucket, FakeRefusal, Stored, invalid
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
 STEP = 256 * 2**10  # bytes: a resumable upload keeps multiples of it
@@ -48,12 +48,12 @@ class Uploads:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
 
-    async def answer(self, request: Request, bucket: Bucket) -> Reply:
+    async def answer(self, request: Request, bucket: FakeBucket) -> Reply:
         """Any request there."""
         if session_id := request.query.get("upload_id"):
             return await self._resume(request, bucket, session_id)
         if request.method != "POST":
-            raise Refused(405, "methodNotAllowed")
+            raise FakeRefusal(405, "methodNotAllowed")
         match request.query.get("uploadType"):
             case "media":
                 given = {"contentType": request.headers.get("content-type", ""), **_hashes(request)}
@@ -65,7 +65,7 @@ class Uploads:
                 return await self._start(request, bucket)
         raise invalid("Upload type is required: media, multipart or resumable.")
 
-    async def _start(self, request: Request, bucket: Bucket) -> Reply:
+    async def _start(self, request: Request, bucket: FakeBucket) -> Reply:
         given = await request.document()
         given.setdefault("contentType", request.headers.get("x-upload-content-type", ""))
         name = _name(request, given)
@@ -78,10 +78,10 @@ class Uploads:
         }
         return Reply(200, headers)
 
-    async def _resume(self, request: Request, bucket: Bucket, session_id: str) -> Reply:
+    async def _resume(self, request: Request, bucket: FakeBucket, session_id: str) -> Reply:
         session = self._sessions.get(session_id)
         if session is None or session.bucket != bucket.name:
-            raise Refused(404, "notFound", "No such upload")
+            raise FakeRefusal(404, "notFound", "No such upload")
         if session.cancelled or request.method == "DELETE":
             session.cancelled, session.pieces = True, []
             return Reply(499)
@@ -109,12 +109,12 @@ class Uploads:
         return reply
 
 
-def _made(request: Request, bucket: Bucket, given: Mapping[str, Any], data: bytes) -> Reply:
+def _made(request: Request, bucket: FakeBucket, given: Mapping[str, Any], data: bytes) -> Reply:
     return _write(request, bucket, given, body.of([data] if data else []), request.query)[0]
 
 
 def _write(
-    request: Request, bucket: Bucket, given: Mapping[str, Any], content: Body, query: Mapping[str, str]
+    request: Request, bucket: FakeBucket, given: Mapping[str, Any], content: Body, query: Mapping[str, str]
 ) -> tuple[Reply, Stored]:
     _check_digests(given, content)
     name = given.get("name") or query.get("name", "")
@@ -126,12 +126,12 @@ def _write(
 def _name(request: Request, given: Mapping[str, Any]) -> str:
     name = given.get("name") or request.query.get("name")
     if not name:
-        raise Refused(400, "required", "Required: an object name")
+        raise FakeRefusal(400, "required", "Required: an object name")
     return str(name)
 
 
 def _check_digests(given: Mapping[str, Any], content: Body) -> None:
-    """Raises Refused, as the service does, for a body that is not the one declared."""
+    """Raises FakeRefusal, as the service does, for a body that is not the one declared."""
     for what, wanted, found in (
         ("CRC32C", given.get("crc32c"), content.crc32c),
         ("MD5 hash", given.get("md5Hash"), content.md5),
@@ -183,7 +183,7 @@ def _related(request: Request, content: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         given = orjson.loads(content[document + len(gap) : second])
     except orjson.JSONDecodeError as broken:
-        raise Refused(400, "parseError", "Parse Error") from broken
+        raise FakeRefusal(400, "parseError", "Parse Error") from broken
     given.setdefault("contentType", headers.get("content-type", ""))
     given.setdefault("name", request.query.get("name", ""))
     return given, content[data + len(gap) : end]

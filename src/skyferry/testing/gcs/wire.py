@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from skyferry.testing.gcs.buckets import Refused
+from skyferry.testing.gcs.buckets import FakeRefusal
 from skyferry.testing.servers.proxy import Exchange, Fault
 
 KEPT = 100_000  # exchanges that are remembered
@@ -45,7 +45,7 @@ def json_reply(document: object, fields: str = "", status: int = 200) -> Reply:
     return Reply(status, {"content-type": "application/json; charset=UTF-8"}, (orjson.dumps(document),))
 
 
-def refused(refusal: Refused, *, text: bool) -> Reply:
+def refused(refusal: FakeRefusal, *, text: bool) -> Reply:
     """A refusal, as a document; downloads are refused in plain text."""
     if refusal.status == 304:
         return Reply(304)
@@ -93,14 +93,14 @@ class Request:
         return b"".join([piece async for piece in self.pieces()])
 
     async def document(self) -> dict[str, Any]:
-        """The body as JSON; nothing is an empty document. Raises Refused."""
+        """The body as JSON; nothing is an empty document. Raises FakeRefusal."""
         body = await self.body()
         try:
             found = orjson.loads(body) if body else {}
         except orjson.JSONDecodeError as broken:
-            raise Refused(400, "parseError", "Parse Error") from broken
+            raise FakeRefusal(400, "parseError", "Parse Error") from broken
         if not isinstance(found, dict):
-            raise Refused(400, "parseError", "Parse Error")
+            raise FakeRefusal(400, "parseError", "Parse Error")
         return found
 
 
@@ -134,7 +134,7 @@ class Script:
             case "DELETE", ["exchanges"]:
                 self._exchanges.clear()
             case _:
-                raise Refused(404, "notFound")
+                raise FakeRefusal(404, "notFound")
         return Reply(204)
 
 

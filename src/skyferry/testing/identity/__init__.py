@@ -4,8 +4,8 @@ They check signature, issuer, audience, expiry and subject of what they are give
 their requests and fail when they are told to. They need cryptography and pyjwt.
 """
 
-from skyferry.testing.identity.clouds import Clouds, Failure
+from skyferry.testing.identity.clouds import Clouds, ServiceFailure
 from skyferry.testing.identity.issuer import Issuer
 from skyferry.testing.identity.server import TokenServices, token_services
 
-__all__ = ["Clouds", "Failure", "Issuer", "TokenServices", "token_services"]
+__all__ = ["Clouds", "Issuer", "ServiceFailure", "TokenServices", "token_services"]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from skyferry.testing.identity.clouds import AWS, AWS_AUDIENCE, ENTRA, GOOGLE, KUBERNETES, ROLE, Clouds
 from skyferry.testing.identity.grants import Grant
-from skyferry.testing.identity.issuer import Refused
+from skyferry.testing.identity.issuer import TokenRefused
 from skyferry.testing.identity.sigv4 import signer
 
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -52,7 +52,7 @@ def _assume(clouds: Clouds, form: dict[str, str]) -> web.Response:
         return _error(400, "ValidationError", "signed")
     try:
         clouds.trust(GOOGLE, KUBERNETES, ENTRA, audiences=(AWS_AUDIENCE,)).claims(form.get("WebIdentityToken", ""))
-    except Refused as refused:
+    except TokenRefused as refused:
         return _error(*REASONS[refused.reason])
     if form.get("RoleArn") != ROLE:
         return _error(*REASONS["subject"])
@@ -70,7 +70,7 @@ def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: byt
     """A token of AWS's own, for who signs the request."""
     try:
         who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
-    except Refused as refused:
+    except TokenRefused as refused:
         return _unknown(refused)
     if form.get("SigningAlgorithm") != "RS256" or not form.get("Audience.member.1"):
         return _error(400, "ValidationError", "SigningAlgorithm, Audience")
@@ -83,13 +83,13 @@ def _caller(clouds: Clouds, request: web.Request, body: bytes) -> web.Response:
     """Who signs the request: of a role's key, the role itself in place of a session of it."""
     try:
         who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
-    except Refused as refused:
+    except TokenRefused as refused:
         return _unknown(refused)
     fields = {"Arn": who, "UserId": "AROAEXAMPLE:session", "Account": "111122223333"}
     return _answer("GetCallerIdentity", _elements(fields))
 
 
-def _unknown(refused: Refused) -> web.Response:
+def _unknown(refused: TokenRefused) -> web.Response:
     code = "ExpiredToken" if refused.reason == "expired" else "SignatureDoesNotMatch"
     return _error(403, code, "The request is not signed by anybody known")
 

@@ -25,7 +25,7 @@ APPLICATION = "api://skyferry"  # what Entra's tokens for other clouds are for
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ServiceFailure:
     """An answer that a service gives instead of its own, once."""
 
     service: str  # aws, google, iam, metadata, entra
@@ -40,7 +40,7 @@ class Clouds:
 
     clock: Clock = time.time
     calls: Counter[str] = field(default_factory=Counter)  # requests, by service
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[ServiceFailure] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict, repr=False)  # what /tokens/NAME answers
     issuers: dict[str, Issuer] = field(init=False)
     grants: Grants = field(init=False)
@@ -54,7 +54,7 @@ class Clouds:
         subjects = (POD, ACCOUNT_ID, ROLE, CLIENT)
         return Trust({url: self.issuers[url] for url in issuers}, audiences, subjects, self.clock)
 
-    def count(self, service: str) -> Failure | None:
+    def count(self, service: str) -> ServiceFailure | None:
         """Note a request; the failure that was planned for it."""
         self.calls[service] += 1
         for failure in self.failures:

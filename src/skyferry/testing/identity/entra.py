@@ -6,7 +6,7 @@ from aiohttp import web
 
 from skyferry.testing.identity.clouds import AWS, CLIENT, ENTRA, ENTRA_AUDIENCE, GOOGLE, KUBERNETES, TENANT, Clouds
 from skyferry.testing.identity.grants import Grant
-from skyferry.testing.identity.issuer import Refused
+from skyferry.testing.identity.issuer import TokenRefused
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 NO_MATCH = "No matching federated identity record found for presented assertion"
@@ -33,7 +33,7 @@ async def token(clouds: Clouds, request: web.Request) -> web.Response:
         return _refused("invalid_scope", "AADSTS1002012: The provided value for scope is not valid.")
     try:
         clouds.trust(GOOGLE, KUBERNETES, AWS, audiences=(ENTRA_AUDIENCE,)).claims(form.get("client_assertion", ""))
-    except Refused as refused:
+    except TokenRefused as refused:
         return _refused("invalid_client", REASONS[refused.reason], 401)
     given = _access(clouds, form["scope"].removesuffix("/.default"))
     return web.json_response({"token_type": "Bearer", "expires_in": round(clouds.grants.life), "access_token": given})

@@ -20,7 +20,7 @@ from skyferry.testing.identity.clouds import (
     RESOURCE,
     Clouds,
 )
-from skyferry.testing.identity.issuer import Refused
+from skyferry.testing.identity.issuer import TokenRefused
 from skyferry.testing.identity.sigv4 import signer
 
 TYPE = "urn:ietf:params:oauth:token-type:"
@@ -46,29 +46,29 @@ async def sts(clouds: Clouds, request: web.Request) -> web.Response:
         return _refused("invalid_target", "The target service indicated by the audience parameter is invalid.")
     try:
         principal = _subject(clouds, form.get("subject_token_type", ""), form.get("subject_token", ""))
-    except Refused as refused:
+    except TokenRefused as refused:
         return _refused(*REASONS[refused.reason])
     answer = {"access_token": clouds.grants.token(f"principal:{principal}"), "issued_token_type": f"{TYPE}access_token"}
     return web.json_response({**answer, "token_type": "Bearer", "expires_in": round(clouds.grants.life)})
 
 
 def _subject(clouds: Clouds, kind: str, token: str) -> str:
-    """Who a token is of. Raises Refused."""
+    """Who a token is of. Raises TokenRefused."""
     if kind in (f"{TYPE}jwt", f"{TYPE}id_token"):
         trust = clouds.trust(KUBERNETES, ENTRA, AWS, audiences=(f"https:{RESOURCE}", APPLICATION))
         return str(trust.claims(token)["sub"])
     if kind != AWS4:
-        raise Refused("malformed")
+        raise TokenRefused("malformed")
     try:
         signed = json.loads(unquote(token))
         headers = {str(each["key"]).lower(): str(each["value"]) for each in signed["headers"]}
         method, url = str(signed["method"]), str(signed["url"])
     except (ValueError, KeyError, TypeError) as broken:
-        raise Refused("malformed") from broken
+        raise TokenRefused("malformed") from broken
     if headers.get("x-goog-cloud-target-resource") != RESOURCE:
-        raise Refused("audience")
+        raise TokenRefused("audience")
     if "x-goog-cloud-target-resource" not in headers.get("authorization", ""):  # not among what was signed
-        raise Refused("signature")
+        raise TokenRefused("signature")
     return signer(clouds.grants, method, url, headers)
 
 

@@ -18,7 +18,7 @@ except ModuleNotFoundError as missing:
 Clock = Callable[[], float]  # seconds since 1970
 
 
-class Refused(Exception):
+class TokenRefused(Exception):
     """A token is not taken. `reason` is one of: malformed, issuer, signature, audience, expired, subject."""
 
     def __init__(self, reason: str) -> None:
@@ -79,14 +79,14 @@ class Trust:
     clock: Clock = time.time
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        """What a token says that passes every check. Raises Refused."""
+        """What a token says that passes every check. Raises TokenRefused."""
         try:
             unverified = jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError as broken:
-            raise Refused("malformed") from broken
+            raise TokenRefused("malformed") from broken
         issuer = self.issuers.get(str(unverified.get("iss")))
         if issuer is None:
-            raise Refused("issuer")
+            raise TokenRefused("issuer")
         try:  # the times are checked below, by the clock that was given
             options: jwt.types.Options = {
                 "verify_aud": False,
@@ -98,11 +98,11 @@ class Trust:
                 token, issuer.key.public_key(), algorithms=["RS256"], options=options
             )
         except jwt.PyJWTError as forged:
-            raise Refused("signature") from forged
+            raise TokenRefused("signature") from forged
         if claims.get("aud") not in self.audiences:
-            raise Refused("audience")
+            raise TokenRefused("audience")
         if not float(claims.get("iat", 0)) - 60 <= self.clock() < float(claims.get("exp", 0)):
-            raise Refused("expired")
+            raise TokenRefused("expired")
         if claims.get("sub") not in self.subjects:
-            raise Refused("subject")
+            raise TokenRefused("subject")
         return claims

@@ -1,6 +1,6 @@
 """Which permissions a recorded request asks for, by what its provider documents. One file per cloud.
 
-A request that is in no table raises `Unknown`: whoever teaches an adapter a new request says here what it needs.
+A request that is in no table raises `UnknownRequest`: whoever teaches an adapter a new request says here what it needs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from skyferry.testing.servers.proxy import Exchange
 
 
-class Unknown(LookupError):
+class UnknownRequest(LookupError):
     """No table says what this request needs."""
 
 
@@ -38,6 +38,6 @@ class Asked:
         segments = tuple(unquote(part) for part in parts.path.split("/")[1:])
         return cls(exchange.method, segments, dict(parse_qsl(parts.query, keep_blank_values=True)))
 
-    def unknown(self) -> Unknown:
+    def unknown(self) -> UnknownRequest:
         """To be raised."""
-        return Unknown(f"{self.method} {'/'.join(self.segments)} {self.query}")
+        return UnknownRequest(f"{self.method} {'/'.join(self.segments)} {self.query}")

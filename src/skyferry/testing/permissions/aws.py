@@ -52,7 +52,7 @@ def caller(exchange: Exchange) -> str:
 
 
 def asks(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to path-style S3, or to SQS. Raises Unknown."""
+    """Of a request to path-style S3, or to SQS. Raises UnknownRequest."""
     if target := exchange.headers.get("x-amz-target"):
         yield _queue(exchange, target.removeprefix("AmazonSQS."))
         return

@@ -31,7 +31,7 @@ MESSAGES = {
 
 
 def blobs(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to an account whose name is the first segment, as at Azurite. Raises Unknown."""
+    """Of a request to an account whose name is the first segment, as at Azurite. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     account, container, *key = asked.segments
     table = BLOB if key else CONTAINER

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from skyferry.testing.permissions import Ask, Asked, Unknown
+from skyferry.testing.permissions import Ask, Asked, UnknownRequest
 from skyferry.testing.servers.proxy import Exchange
 
 GET, LIST, CREATE, DELETE = (f"storage.objects.{what}" for what in ("get", "list", "create", "delete"))
@@ -21,7 +21,7 @@ RPC = {  # of google.pubsub.v1
 
 
 def asks(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to the JSON API. Raises Unknown."""
+    """Of a request to the JSON API. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     if payer := asked.query.get("userProject"):
         yield Ask("serviceusage.services.use", f"projects/{payer}")
@@ -48,10 +48,10 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
 
 
 def rpc(method: str, resource: str) -> Ask:
-    """Of a call of Pub/Sub, as in /google.pubsub.v1.Subscriber/Acknowledge. Raises Unknown."""
+    """Of a call of Pub/Sub, as in /google.pubsub.v1.Subscriber/Acknowledge. Raises UnknownRequest."""
     name = method.removeprefix("/google.pubsub.v1.")
     if name not in RPC:
-        raise Unknown(method)
+        raise UnknownRequest(method)
     return Ask(RPC[name], resource)
 
 

@@ -5,21 +5,21 @@
     with azurite() as server: ...         Azure Blob and Queue
     with gcs_fake() as server: ...        Cloud Storage: our own, which is always there (`skyferry.testing.gcs`)
 
-`python -m skyferry.testing.servers install NAME` brings one; one that is not there raises `Missing`, which says so.
+`python -m skyferry.testing.servers install NAME` brings one; one that is not there raises `ServerMissing`, which says so.
 """
 
 from skyferry.testing.servers.azurite import Azurite, azurite
 from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
 from skyferry.testing.servers.localstack import LocalStack, localstack
-from skyferry.testing.servers.process import Missing
+from skyferry.testing.servers.process import ServerMissing
 from skyferry.testing.servers.radosgw import RadosGateway, radosgw
 
 __all__ = [
     "Azurite",
     "GcsFake",
     "LocalStack",
-    "Missing",
     "RadosGateway",
+    "ServerMissing",
     "azurite",
     "gcs_fake",
     "localstack",

@@ -12,7 +12,7 @@ from skyferry.testing.servers.azurite import install as install_azurite
 from skyferry.testing.servers.gcs_fake import gcs_fake
 from skyferry.testing.servers.localstack import install as install_localstack
 from skyferry.testing.servers.localstack import localstack
-from skyferry.testing.servers.process import Missing
+from skyferry.testing.servers.process import ServerMissing
 from skyferry.testing.servers.pubsub import install as find_pubsub
 from skyferry.testing.servers.pubsub import pubsub
 from skyferry.testing.servers.radosgw import install as install_radosgw
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     """Exit code 2 for a command that is none, 1 for a server that cannot be brought."""
     try:
         return _main(arguments)
-    except Missing as missing:
+    except ServerMissing as missing:
         print(missing, file=sys.stderr)
         return 1
 

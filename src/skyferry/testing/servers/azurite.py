@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, Missing, answers, free_ports, home, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, home, scratch
 
 VERSION = "3.37.0"
 HOST = "127.0.0.1"
@@ -55,7 +55,7 @@ def azurite() -> Iterator[Azurite]:
     """Azurite for as long as the block, its data on disk. Takes about 0.5 s to start and 120 MiB."""
     node = shutil.which("node")
     if node is None or not _main().exists():
-        raise Missing("azurite")
+        raise ServerMissing("azurite")
     blob, queue, table = free_ports(3, HOST)
     with scratch("azurite") as folder, Children(folder / "log") as children:
         ports = [

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, Missing, answers, free_ports, home, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, home, scratch
 
 LOCK = Path("requirements", "localstack.txt")  # in the project's checkout
 SERVICES = ("s3", "sqs", "sts", "iam", "sns", "events")
@@ -48,7 +48,7 @@ def install() -> None:
 def localstack(services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
     """LocalStack for as long as the block. Takes about 2 s to start and 110 MiB."""
     if not _python().exists():
-        raise Missing("localstack")
+        raise ServerMissing("localstack")
     [port] = free_ports(host="127.0.0.1")
     url = f"http://127.0.0.1:{port}"
     with scratch("localstack") as folder, Children(folder / "log") as children:

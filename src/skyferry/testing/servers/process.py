@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2), Linux
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before the fork, where loading is not safe
 
 
-class Missing(Exception):
+class ServerMissing(Exception):
     """The server is not installed."""
 
     def __init__(self, name: str, bring: str = "") -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, Missing, answers, free_ports, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, scratch
 
 HOST = "127.0.0.1"
 JAR = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
@@ -29,19 +29,19 @@ class PubSubEmulator:
 
 
 def install() -> None:
-    """See that it is there: it comes with the Cloud SDK alone. Raises Missing, which says how."""
+    """See that it is there: it comes with the Cloud SDK alone. Raises ServerMissing, which says how."""
     _found()
 
 
 def _found() -> tuple[str, Path]:
-    """Java and the newest emulator. `gcloud` is a link into the SDK, or a script beside it. Raises Missing."""
+    """Java and the newest emulator. `gcloud` is a link into the SDK, or a script beside it. Raises ServerMissing."""
     gcloud, java = shutil.which("gcloud"), shutil.which("java")
     roots = (
         [Path(gcloud).resolve().parent.parent, *Path(gcloud).parent.parent.glob("lib/google-cloud-*")] if gcloud else []
     )
     jar = max((jar for root in roots for jar in root.glob(JAR)), default=None)
     if java is None or jar is None:
-        raise Missing("pubsub", BRING)
+        raise ServerMissing("pubsub", BRING)
     return java, jar
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, Missing, answers, free_ports, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, scratch
 
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")  # of Debian; ceph-mgr is not needed
 HOST = "127.0.0.1"
@@ -83,7 +83,7 @@ def install() -> None:
 def radosgw() -> Iterator[RadosGateway]:
     """A gateway for as long as the block. Takes about 2 s to start and 140 MiB, plus what is stored."""
     if not all(map(shutil.which, ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph"))):
-        raise Missing("radosgw")
+        raise ServerMissing("radosgw")
     first, second, port = free_ports(3, HOST)
     with scratch("radosgw") as folder, Children(folder / "log") as children:
         cluster = _Cluster(folder, children, f"[v2:{HOST}:{first},v1:{HOST}:{second}]", port)

@@ -40,7 +40,7 @@ class _Held:
     own: dict[str, int] = field(default_factory=dict)
 
 
-class Bucket:
+class BucketFolder:
     """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
 
     def __init__(self, folder: Path, expected: ExpectedFolder) -> None:

@@ -12,7 +12,7 @@ from stat import S_ISREG
 
 from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.model import ObjectMeta
-from skyferry.stores.local.blocking.bucket import Bucket
+from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import DIRECTORY, opened, parent, special_kind
 from skyferry.stores.local.blocking.links import file_behind
 from skyferry.stores.local.metadata import summary
@@ -35,7 +35,7 @@ class Listeners:
 
 
 def walk(
-    bucket: Bucket, prefix: str, after: str, listeners: Listeners, *, follow: bool = False
+    bucket: BucketFolder, prefix: str, after: str, listeners: Listeners, *, follow: bool = False
 ) -> Iterator[ObjectMeta]:
     """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
 

@@ -18,7 +18,7 @@ from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, Sk
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores.local import uploads as local_uploads
-from skyferry.stores.local.blocking.bucket import TMP, Bucket
+from skyferry.stores.local.blocking.bucket import TMP, BucketFolder
 from skyferry.stores.local.blocking.files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
 from skyferry.stores.local.io_thread import Steps, through
 from skyferry.stores.local.metadata import attach, detach, summary, version_of
@@ -44,7 +44,7 @@ class _Written:
 class LocalWriter:
     """The writing half of a LocalStore. Raises OSError besides what is promised."""
 
-    def __init__(self, bucket: Bucket, store: str) -> None:
+    def __init__(self, bucket: BucketFolder, store: str) -> None:
         self._bucket, self._store, self._swept = bucket, store, False
 
     def write(
