@@ -199,7 +199,7 @@ def test_secrets_are_never_shown(clouds: Clouds, skyferry: Skyferry, source: S3B
     """Neither the account key nor what signs for S3."""
     printed = skyferry("doctor", "--config", between(source.url, clouds.bucket("azure").url))
     assert os.environ["AZURE_STORAGE_KEY"] not in printed.out + printed.err
-    assert "whoever has a key of the account devstoreaccount1" in printed.out
+    assert "a key of the account devstoreaccount1" in printed.out
 
 
 def test_azure_tells_what_it_can(clouds: Clouds, skyferry: Skyferry) -> None:

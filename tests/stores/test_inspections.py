@@ -36,7 +36,7 @@ async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> 
 
 
 async def test_a_service_that_tells_less_is_no_error(radosgw_s3: S3Place) -> None:
-    """Ceph has no STS that tells, and names no region."""
+    """Ceph has no STS that names the caller, and no region."""
     store = radosgw_s3.store(await radosgw_s3.bucket())
     facts = await store.inspect()
     await store.close()

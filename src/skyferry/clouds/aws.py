@@ -1,4 +1,4 @@
-"""Requests signed as Amazon's services want them (AWS Signature Version 4), by Amazon's own awscrt."""
+"""Signatures of requests to AWS (AWS Signature Version 4), made by Amazon's awscrt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Inv
 
 
 class Signer:
-    """Signs for one service in one region."""
+    """Signs requests to one service in one region."""
 
     def __init__(self, service: str, region: str) -> None:
         self._service, self._region = service, region
@@ -29,7 +29,7 @@ class Signer:
     def sign(
         self, credentials: S3Credentials, method: str, path: str, headers: Mapping[str, str], sha256: str
     ) -> dict[str, str]:
-        """The headers with date and signature; `sha256` is the body's, hexadecimal."""
+        """Return the headers with date and signature; `sha256` is that of the body, hexadecimal."""
         if self._last is None or self._last[0] != credentials:
             secrets = (credentials.access_key, credentials.secret_key, credentials.token or None)
             self._last = credentials, AwsCredentialsProvider.new_static(*secrets)
@@ -45,4 +45,4 @@ class Signer:
             signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
         request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
-        return dict(aws_sign_request(request, config).result().headers)  # at once: nothing has to be fetched
+        return dict(aws_sign_request(request, config).result().headers)  # immediate: the credentials are known

@@ -1,4 +1,4 @@
-"""Who we are to Azure Storage: a bearer token of Microsoft Entra, or an account key that signs each request."""
+"""Authorization of requests to Azure Storage, by a bearer token of Microsoft Entra or an account key."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ORDER = str.maketrans({"-": None, "_": " "})
 
 @dataclass(frozen=True, slots=True)
 class SharedKey:
-    """One of the two keys of a storage account: it may do everything there."""
+    """One of the two keys of a storage account. It grants full access."""
 
     account: str
     key: str = field(repr=False)  # base64, as the portal shows it
 
     def secret(self) -> bytes:
-        """Raises ConfigError for what is no key."""
+        """Decode the key. Raise ConfigError if it is malformed."""
         try:
             return base64.b64decode(self.key, validate=True)
         except binascii.Error as broken:
@@ -44,7 +44,7 @@ AzureProvider: TypeAlias = CredentialsProvider[str | SharedKey]  # a string is a
 def authorization(
     credential: str | SharedKey, method: str, url: str, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> dict[str, str]:
-    """The header that says who we are. `headers` have lower-case names and are all that the request has."""
+    """Return the authorization header. `headers` are all those of the request, with lower-case names."""
     if isinstance(credential, SharedKey):
         signature = sign(credential, string_to_sign(credential.account, method, url, headers, query))
         return {"authorization": f"SharedKey {credential.account}:{signature}"}
@@ -52,7 +52,7 @@ def authorization(
 
 
 def copy_source(credential: str | SharedKey, url: str, name: str) -> dict[str, str]:
-    """The headers that let Azure read a blob of ours; `url` is encoded, `name` is container/key."""
+    """Return the headers that let Azure read the source blob; `url` is encoded, `name` is container/key."""
     if isinstance(credential, SharedKey):
         return {"x-ms-copy-source": f"{url}?{read_only(credential, name)}"}
     return {
@@ -62,7 +62,7 @@ def copy_source(credential: str | SharedKey, url: str, name: str) -> dict[str, s
 
 
 def read_only(key: SharedKey, name: str) -> str:
-    """A query that allows to read one blob for an hour ("Create a service SAS", Azure Storage REST API)."""
+    """Return a query that permits reading one blob for an hour ("Create a service SAS", Azure Storage REST API)."""
     until = datetime.fromtimestamp(time.time() + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = ["r", "", until, f"/blob/{key.account}/{name}", "", "", "", SAS_VERSION, "b", *[""] * 7]
     said = {"sv": SAS_VERSION, "sr": "b", "sp": "r", "se": until, "sig": sign(key, "\n".join(lines))}
@@ -70,7 +70,7 @@ def read_only(key: SharedKey, name: str) -> str:
 
 
 def string_to_sign(account: str, method: str, url: str, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-    """ "Authorize with Shared Key", Azure Storage REST API; `url` as it is sent, `query` not encoded."""
+    """Build the string to sign ("Authorize with Shared Key", Azure Storage REST API); `url` encoded, `query` not."""
     known = {**headers, "content-length": "" if headers["content-length"] == "0" else headers["content-length"]}
     lines = [method, *(known.get(name, "") for name in SIGNED)]
     lines += [f"{name}:{headers[name].strip()}" for name in sorted(headers, key=_place) if name.startswith("x-ms-")]
@@ -80,13 +80,13 @@ def string_to_sign(account: str, method: str, url: str, headers: Mapping[str, st
 
 
 def sign(key: SharedKey, text: str) -> str:
-    """HMAC-SHA256, as Azure writes it."""
+    """Sign a text with HMAC-SHA256; base64, as Azure expects."""
     return base64.b64encode(hmac.digest(key.secret(), text.encode(), "sha256")).decode()
 
 
 def _place(name: str) -> str:
-    """Where a header stands: the service does not sort by bytes, but ignores `-` and puts `_` before digits and letters.
+    """Sort key of a header name: the service ignores `-` and sorts `_` before digits and letters.
 
-    So do Microsoft's own clients (`_storage_header_sort` of azure-storage-blob).
+    Microsoft's clients do the same (`_storage_header_sort` of azure-storage-blob).
     """
     return name.translate(_ORDER)

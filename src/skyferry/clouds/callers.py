@@ -1,4 +1,4 @@
-"""Who a credential says we are, for people to see. No credential is in it, and none is checked by it."""
+"""The caller that credentials identify, for display only. It contains no secret, and verifies none."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
 
 async def aws_caller(credentials: S3Provider, region: str, endpoint: str = "") -> str | Unknown:
-    """The ARN that AWS STS tells (GetCallerIdentity, which needs no permission). `endpoint` of others than Amazon.
+    """Return the ARN from AWS STS (GetCallerIdentity, which needs no permission). `endpoint` is for other services.
 
-    Raises as the provider of credentials does.
+    Raise the errors of the credentials provider.
     """
     url = (endpoint or sts(region)).rstrip("/")
     body = b"Action=GetCallerIdentity&Version=2011-06-15"
@@ -40,11 +40,11 @@ async def aws_caller(credentials: S3Provider, region: str, endpoint: str = "") -
         document = (await _once("AWS STS", f"{url}/", signed, body)).xml()
     except StoreError:
         return Unknown("its STS does not answer")
-    return document.findtext(".//{*}Arn") or Unknown("it has no STS that tells")
+    return document.findtext(".//{*}Arn") or Unknown("it has no STS that names the caller")
 
 
 async def google_caller(tokens: TokenProvider, url: str = TOKEN_INFO) -> str | Unknown:
-    """The e-mail or the number of the account that Google knows the token by. Raises as the provider of tokens does."""
+    """Return the e-mail or number of the token's Google account. Raise the errors of the token provider."""
     token = await tokens()
     if not token:
         return "anonymous"
@@ -54,24 +54,24 @@ async def google_caller(tokens: TokenProvider, url: str = TOKEN_INFO) -> str | U
     except StoreError:
         return Unknown("Google does not answer")
     found = told.get("email") or told.get("sub") or told.get("azp") if isinstance(told, dict) else ""
-    return str(found) if found else Unknown("Google tells it of tokens of its own accounts only")
+    return str(found) if found else Unknown("Google names only its own accounts")
 
 
 async def azure_caller(credential: AzureProvider) -> str | Unknown:
-    """What the token says of itself, or whose key it is. Raises as the provider of credentials does."""
+    """Return the names in the token, or the account of the key. Raise the errors of the credentials provider."""
     given = await credential()
     if isinstance(given, SharedKey):
-        return f"whoever has a key of the account {given.account}"
+        return f"a key of the account {given.account}"
     if not given:
         return "anonymous"
     claims = _claims(given)
     names = {"upn": "", "appid": "application ", "azp": "application ", "oid": "object ", "tid": "tenant "}
     said = [f"{word}{claims[name]}" for name, word in names.items() if isinstance(claims.get(name), str)]
-    return ", ".join(said) if said else Unknown("the token does not say")
+    return ", ".join(said) if said else Unknown("the token names no caller")
 
 
 def skew(headers: Mapping[str, str]) -> float | Unknown:
-    """Seconds by which the clock of who has just answered is ahead of ours; it tells whole seconds."""
+    """Return the seconds by which the server's clock is ahead of the local one. The Date header has whole seconds."""
     try:
         there, here = parsedate_to_datetime(headers.get("date", "")).timestamp(), time()
     except ValueError:
@@ -88,7 +88,7 @@ async def _once(name: str, url: str, headers: Mapping[str, str], body: bytes) ->
 
 
 def _claims(token: str) -> Mapping[str, Any]:
-    """Of a JSON Web Token, not verified: they are shown, and nothing else is done by them."""
+    """Read the claims of a JSON Web Token without verification: they are for display only."""
     _, part, *_ = (*token.split("."), "", "")
     try:
         found = orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))

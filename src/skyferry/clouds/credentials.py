@@ -1,4 +1,4 @@
-"""What says who we are to a cloud, and the shape of what gives it. `skyferry.identity` has the providers."""
+"""Credentials for clouds, and the protocol of their providers, which are in `skyferry.clouds.identity`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class CredentialsProvider(Protocol[T_co]):
-    """Gives the current credential of one identity. Asked for every request, so it caches and renews."""
+    """Provides the current credentials of one identity. It is called for every request, so it caches and renews."""
 
     async def __call__(self, *, stale: str = "") -> T_co:
-        """A credential that is not `stale`.
+        """Return credentials other than `stale`.
 
-        `stale` names the one that a service has just called expired (a token is its own name, S3Credentials go by their
-        access key); "" takes the current one. However many ask, one renewal serves them all.
-        Raises IdentityRefused where none is given, and ConnectionLost, StoreTimeout or StoreUnavailable where nobody answers.
+        `stale` names those that a service has just called expired: the token itself, or the access key of S3Credentials.
+        "" accepts the current ones. Concurrent calls share one renewal.
+        Raise IdentityRefused if no credentials are granted; ConnectionLost, StoreTimeout or StoreUnavailable on no answer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class S3Credentials:
-    """Who we are to S3, SQS and what speaks like them."""
+    """Credentials for S3, SQS and compatible services."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -35,7 +35,7 @@ TokenProvider: TypeAlias = CredentialsProvider[str]  # a bearer token; "" = anon
 
 
 def fixed_credentials(credential: T) -> CredentialsProvider[T]:
-    """A provider of one that never changes."""
+    """Return a provider of credentials that never change."""
 
     async def give(*, stale: str = "") -> T:
         return credential

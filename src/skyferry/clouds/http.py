@@ -1,5 +1,5 @@
-"""HTTP as every cloud needs it: each request sent once (what is tried again is the engine's to say), the answer
-read whole and raw, and what the network does told as one of our errors. What an answer means is the provider's own part.
+"""HTTP client for all clouds. Each request is sent once (the engine decides on retries), and the answer is read whole
+and raw. Network failures become Skyferry's errors. Each adapter interprets the answers itself.
 """
 
 from __future__ import annotations
@@ -24,49 +24,51 @@ from yarl import URL
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 from skyferry.redaction import find_secrets, redact_values
 
-TINY = 32 * 2**10  # bytes; what the sockets' buffers hold, so that sending it never waits for the server
-PIECE = 256 * 2**10  # bytes; a larger body goes in pieces of this size, each within `read_timeout`
+TINY = 32 * 2**10  # bytes; fits the socket buffers, so sending never waits for the server
+PIECE = 256 * 2**10  # bytes; a larger body is sent in pieces of this size, each within `read_timeout`
 SMALL = 2**20  # bytes; a larger answer is read into place
-PATIENCE = 3600.0  # seconds; who asks for more is asked again all the same
-BYTES = ("utf-8", "surrogateescape")  # of a header, as aiohttp reads it
-WORKING = 3600.0  # seconds without a byte while a provider copies or joins by itself; the caller's deadline comes first
-DOCUMENT = 16 * 2**20  # bytes that an answer may have which is no object: a listing, an error
+PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
+BYTES = ("utf-8", "surrogateescape")  # encoding of headers in aiohttp
+WORKING = 3600.0  # seconds without a byte during a server-side copy or join; the caller's deadline comes first
+DOCUMENT = 16 * 2**20  # bytes; limit of an answer other than an object: a listing, an error
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of the connections to one bucket."""
+    """Limits of the connections to one bucket."""
 
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
-    read_timeout: float = 30.0  # seconds without a byte, of the answer or of what is sent
+    read_timeout: float = 30.0  # seconds without a byte received or sent
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response, read to its end."""
+    """A response, read completely."""
 
     status: int
-    headers: Mapping[str, str]  # their names in any case
+    headers: Mapping[str, str]  # case-insensitive
     body: bytes
 
     def xml(self) -> ElementTree.Element:
-        """The body as a document. Raises StoreError."""
+        """Parse the body as XML. Raise StoreError."""
         return parse_xml(self.body)
 
     def json(self) -> Any:
-        """The body as JSON. Raises StoreError."""
+        """Parse the body as JSON. Raise StoreError."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as broken:
-            raise StoreError("the answer is not JSON: does another server answer in its place?") from broken
+            raise StoreError(
+                "the answer is not JSON; check whether another server answers at this endpoint"
+            ) from broken
 
 
 class Http:
-    """The connections to one bucket, opened as they are needed."""
+    """The connections to one bucket, opened on demand."""
 
     def __init__(self, name: str, root: str, limits: Limits) -> None:
-        """`name` is the store's; `root` any URL there, which finds the proxy (HTTPS_PROXY, NO_PROXY)."""
+        """`name` is that of the store. `root` is any URL there; it selects the proxy (HTTPS_PROXY, NO_PROXY)."""
         self._name, self._limits = name, limits
         self._proxy = proxy_of(root)  # found once: aiohttp's `trust_env` reads files in threads for each request
         self._session: aiohttp.ClientSession | None = None
@@ -82,11 +84,11 @@ class Http:
         key: str = "",
         working: bool = False,
     ) -> HttpResponse:
-        """The answer, whatever its status; its body has at most `limit` bytes (an error's: DOCUMENT), as they were sent.
+        """Return the response, whatever its status. The raw body has at most `limit` bytes, that of an error DOCUMENT.
 
-        `url` is encoded already; no redirect is followed. A body may come in parts, which are sent one after the other.
+        `url` is already encoded. Redirects are not followed. The parts of a body are sent one after the other.
         `working`: the provider copies or joins objects before it answers, and may be silent for long.
-        Raises ConnectionLost, StoreTimeout (after `read_timeout` without progress), StoreError if more comes than `limit`.
+        Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), or StoreError for more than `limit` bytes.
         """
         parts = (body,) if isinstance(body, bytes) else body
         size = sum(map(len, parts))
@@ -113,7 +115,7 @@ class Http:
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
             raise _broken_off(StoreTimeout(self._late(late), where=self.where(key)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
-            hint = "see that the endpoint's certificate is valid for its name and trusted here"
+            hint = "check that the endpoint's certificate is valid for its name and trusted here"
             raise ConnectionLost(str(untrusted), where=self.where(key), hint=hint) from untrusted
         except (aiohttp.ClientError, OSError) as broken:
             said = broken.message if isinstance(broken, aiohttp.ClientResponseError) else str(broken)  # not the URL
@@ -121,10 +123,10 @@ class Http:
             raise _broken_off(lost, came) from broken
         finally:
             if line is not None and line.is_closing():
-                line.abort()  # it has answered, and need not be sent the rest of what it refused
+                line.abort()  # it has answered: do not send the rest of the body
 
     def where(self, key: str) -> str:
-        """For errors."""
+        """Name the store and the key, for errors."""
         return f"{self._name} {key}".rstrip()
 
     async def close(self) -> None:
@@ -134,7 +136,7 @@ class Http:
             self._session = None
 
     async def _pieces(self, parts: tuple[bytes, ...], sending: asyncio.Timeout) -> AsyncIterator[memoryview]:
-        """A server that takes nothing is given up: aiohttp's own timeout begins when all has been sent."""
+        """Yield pieces, each with a deadline for a server that stalls. aiohttp's timeout starts only after the whole body."""
         for part in parts:
             view = memoryview(part)
             for start in range(0, len(part), PIECE):
@@ -163,16 +165,16 @@ class Http:
 
 
 def parse_xml(body: bytes) -> ElementTree.Element:
-    """Raises StoreError."""
+    """Parse an XML document. Raise StoreError."""
     try:
         # S3 sends blanks first while it works.
         return ElementTree.fromstring(body.lstrip())  # noqa: S314 - expat bounds entities, `limit` the rest
     except ElementTree.ParseError as broken:
-        raise StoreError("the answer is not XML: does another server answer in its place?") from broken
+        raise StoreError("the answer is not XML; check whether another server answers at this endpoint") from broken
 
 
 def retry_after(header: str) -> float | None:
-    """Seconds to wait, of a Retry-After header (RFC 9110, 10.2.3: seconds or a date), at most PATIENCE; None if it has none."""
+    """Parse a Retry-After header (RFC 9110, 10.2.3: seconds or a date) to seconds, at most PATIENCE; None without one."""
     if not header:
         return None
     try:
@@ -186,7 +188,7 @@ def retry_after(header: str) -> float | None:
 
 
 def seconds(date: str) -> float:
-    """Since 1970, of an HTTP date; 0 for what is none."""
+    """Parse an HTTP date to seconds since 1970; 0 if it is malformed."""
     try:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -194,7 +196,7 @@ def seconds(date: str) -> float:
 
 
 def describe_error(message: str, code: str, status: int, request_id: str) -> str:
-    """What a refusal says, for people and for the provider's support. `message`, `code` and `request_id` may be empty."""
+    """Describe an error response for users and the provider's support. `message`, `code` and `request_id` may be empty."""
     facts = [code or str(status)]
     if request_id:
         facts.append(f"request {request_id}")
@@ -202,13 +204,13 @@ def describe_error(message: str, code: str, status: int, request_id: str) -> str
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names (HTTPS_PROXY, NO_PROXY)."""
+    """Return the proxy from the environment (HTTPS_PROXY, NO_PROXY)."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _is_range(response: aiohttp.ClientResponse, asked: Mapping[str, str]) -> bool:
-    """Whether the body is the range that was asked for, of the version that was asked for."""
+    """Return True if the body is the requested range of the requested version."""
     pinned = asked.get("if-match", response.headers.get("etag"))
     return response.status == 206 and pinned == response.headers.get("etag")
 
@@ -220,7 +222,7 @@ def _broken_off(error: StoreError, came: io.BytesIO) -> StoreError:
 
 
 def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes]) -> HttpResponse:
-    """A document without the secrets of the request that a server, or a proxy before it, repeats."""
+    """Remove the secrets of the request from a document: a server or proxy may repeat them."""
     if not secrets:
         return HttpResponse(response.status, response.headers, body)
     headers = [
@@ -230,7 +232,7 @@ def _unechoed(response: aiohttp.ClientResponse, body: bytes, secrets: list[bytes
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, body: io.BytesIO) -> bytes:
-    """The body in one piece of memory, never two: what a transfer may hold is counted. Large ones are read into `body`."""
+    """Read the body into memory once, never twice: the memory of transfers is budgeted. Large ones are read into `body`."""
     length = response.content_length or 0
     if response.method == "HEAD":
         return b""

@@ -1,10 +1,10 @@
-"""Where Amazon's regions are: partitions, domains, endpoints. Pure."""
+"""Partitions, domains and endpoints of Amazon's regions. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-PARTITIONS = {  # how a region begins -> its partition and the domain of its services (`partitions.json` of botocore)
+PARTITIONS = {  # prefix of a region -> its partition and the domain of its services (`partitions.json` of botocore)
     "cn-": ("aws-cn", "amazonaws.com.cn"),
     "us-gov-": ("aws-us-gov", "amazonaws.com"),
     "eusc-": ("aws-eusc", "amazonaws.eu"),
@@ -16,20 +16,20 @@ PARTITIONS = {  # how a region begins -> its partition and the domain of its ser
 
 
 def region_of(env: Mapping[str, str]) -> str:
-    """The region that the environment names, as Amazon's own tools read it; "" if none."""
+    """Return the region from the environment, as Amazon's own tools read it; "" if it names none."""
     return env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION", "")
 
 
 def partition(region: str) -> tuple[str, str]:
-    """Its name, as ARNs have it, and the domain of its services."""
+    """Return the partition of a region, as in ARNs, and the domain of its services."""
     return next((found for start, found in PARTITIONS.items() if region.startswith(start)), ("aws", "amazonaws.com"))
 
 
 def endpoint(service: str, region: str) -> str:
-    """Amazon's own for a service in a region, without a slash at the end."""
+    """Return Amazon's endpoint of a service in a region, without a final slash."""
     return f"https://{service}.{region}.{partition(region)[1]}"
 
 
 def sts(region: str) -> str:
-    """The endpoint of AWS STS in a region."""
+    """Return the endpoint of AWS STS in a region."""
     return f"{endpoint('sts', region)}/"

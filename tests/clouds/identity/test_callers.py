@@ -26,7 +26,9 @@ async def test_sts_tells_whose_keys_they_are(services: TokenServices) -> None:
     credentials = S3Credentials(key, grant.secret, grant.session)
     assert await aws_caller(fixed_credentials(credentials), "eu-west-1", services.aws) == ROLE
     forged = replace(credentials, secret_key="another")
-    assert await aws_caller(fixed_credentials(forged), "eu-west-1", services.aws) == Unknown("it has no STS that tells")
+    assert await aws_caller(fixed_credentials(forged), "eu-west-1", services.aws) == Unknown(
+        "it has no STS that names the caller"
+    )
 
 
 async def test_an_sts_that_does_not_answer_is_no_error() -> None:
@@ -39,8 +41,8 @@ async def test_an_sts_that_does_not_answer_is_no_error() -> None:
     [
         ({"email": "a@b.iam.gserviceaccount.com", "azp": "1"}, 200, "a@b.iam.gserviceaccount.com"),
         ({"azp": "1", "aud": "1"}, 200, "1"),
-        ({"error": "invalid_token"}, 400, Unknown("Google tells it of tokens of its own accounts only")),
-        ([], 200, Unknown("Google tells it of tokens of its own accounts only")),
+        ({"error": "invalid_token"}, 400, Unknown("Google names only its own accounts")),
+        ([], 200, Unknown("Google names only its own accounts")),
     ],
 )
 async def test_google_is_asked_with_the_token_out_of_sight(
@@ -81,12 +83,12 @@ async def test_a_token_of_entra_says_it_itself() -> None:
     )
     assert await azure_caller(fixed_credentials(token(upn="ada@example.org"))) == "ada@example.org"
     for broken in ("opaque", "a.b.c", token(oid=7), "a.!!.c"):
-        assert await azure_caller(fixed_credentials(broken)) == Unknown("the token does not say")
+        assert await azure_caller(fixed_credentials(broken)) == Unknown("the token names no caller")
 
 
 async def test_an_account_key_is_not_shown() -> None:
     told = await azure_caller(fixed_credentials(SharedKey("account", "c2VjcmV0")))
-    assert told == "whoever has a key of the account account"
+    assert told == "a key of the account account"
 
 
 def test_a_clock_is_compared_to_the_second() -> None:

@@ -86,7 +86,7 @@ async def test_a_credential_that_is_refused_again_makes_the_work_wait_and_is_not
     store: S3Store, proxy: FaultProxy, services: TokenServices
 ) -> None:
     proxy.plan(*(Fault(status=400, body=EXPIRED) for _ in range(2)))
-    with pytest.raises(IdentityRefused, match="ended"):
+    with pytest.raises(IdentityRefused, match="renew the credentials"):
         await store.read("k", 0, 10)
     assert services.clouds.calls["aws"] == 2
 

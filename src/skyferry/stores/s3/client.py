@@ -1,7 +1,7 @@
-"""Signed requests to one bucket, each sent once: what is tried again is the engine's to say.
+"""Signed requests to one bucket. Each is sent once; the engine decides on retries.
 
-aiohttp carries them and awscrt, Amazon's own, signs them: docs/decisions/0009-one-s3-client.md says why it is neither
-obstore nor the SDK.
+aiohttp sends them, and Amazon's awscrt signs them. docs/decisions/0009-one-s3-client.md explains why neither obstore nor
+the SDK is used.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupporte
 from skyferry.stores.s3.errors import S3ErrorResponse, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
-DIRECTORY = "--x-s3"  # ends the name of a bucket that wants sessions, lists in no order and keeps no versions
-ROTATED = "InvalidAccessKeyId"  # what is said of a key that somebody has replaced by another
+DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
+ROTATED = "InvalidAccessKeyId"  # the error code for a rotated access key
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """How one bucket is reached and written."""
+    """Settings for requests to one bucket."""
 
     service: str = AMAZON  # a row of SERVICES
     endpoint: str = ""  # URL; "" = Amazon's for the region
     region: str = ""  # "" = the service's default
     encryption: str = ""  # AES256, aws:kms, aws:kms:dsse; "" = the bucket's default
     kms_key: str = ""  # ARN or id; "" = the account's default key
-    requester_pays: bool = False  # we do, where the bucket wants that
+    requester_pays: bool = False  # we pay, if the bucket demands it
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 30.0  # seconds without a byte
 
     @property
     def encryption_headers(self) -> dict[str, str]:
-        """What every write says."""
+        """Headers of every write."""
         headers = {"x-amz-server-side-encryption": self.encryption}
         headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.kms_key
         return {name: value for name, value in headers.items() if value}
 
     @property
     def payer_headers(self) -> dict[str, str]:
-        """What every request says."""
+        """Headers of every request."""
         return {"x-amz-request-payer": "requester"} if self.requester_pays else {}
 
     @property
     def row(self) -> S3Service:
-        """What the service can do. Raises ConfigError for one that has no row."""
+        """The abilities of the service. Raises ConfigError for an unknown service."""
         try:
             return SERVICES[self.service]
         except KeyError as unknown:
@@ -69,24 +69,24 @@ class S3Response(http.HttpResponse):
     __slots__ = ()
 
     def listing(self) -> ElementTree.Element:
-        """Its document without the prefix that was asked for: Ceph repeats it as it is, characters that XML has not too.
+        """Parse a listing without its Prefix element: Ceph repeats the prefix unescaped, even characters that XML forbids.
 
-        Raises StoreError for any other document: it must not look like a bucket that is empty.
+        Raise StoreError for any other document, which must not pass for an empty bucket.
         """
         document = parse_xml(_PREFIX.sub(b"", self.body, count=1))
         if not document.tag.endswith("Result"):
-            raise StoreError("the answer is no listing: does another server answer in its place?")
+            raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
         return document
 
 
 class S3Client:
-    """One bucket's HTTP. Its connections are opened as they are needed."""
+    """HTTP client of one bucket. It opens connections on demand."""
 
     def __init__(self, name: str, bucket: str, credentials: S3Provider, options: S3Options) -> None:
         self.name = name
         if bucket.endswith(DIRECTORY):
             hint = "use a general purpose bucket"
-            raise ConfigError("directory buckets (S3 Express One Zone) are not served", where=name, hint=hint)
+            raise ConfigError("directory buckets (S3 Express One Zone) are not supported", where=name, hint=hint)
         self._credentials, self._options = credentials, options
         self._region = options.region or options.row.region
         self.root = root(bucket, options, self._region)
@@ -107,13 +107,13 @@ class S3Client:
         limit: int = DOCUMENT,
         accept: Collection[int] = (),
     ) -> S3Response:
-        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
+        """Return the response, with at most `limit` bytes of body. Raise an error unless the status is 2xx or in `accept`.
 
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
         """
         url = self.root + quote(key, safe="/~") + _query(query or {})
         path = url[url.index("/", url.index("//") + 2) :]
-        working = method == "POST" or "x-amz-copy-source" in (headers or {})  # it joins parts, or copies
+        working = method == "POST" or "x-amz-copy-source" in (headers or {})  # the server joins parts or copies
         unsigned = {"Host": self._host, **self._options.payer_headers, **(headers or {})}
 
         async def once(credentials: S3Credentials) -> S3Response:
@@ -127,18 +127,18 @@ class S3Client:
         if refused and _expired(method, answer):
             answer = await once(await self._credentials(stale=credentials.access_key))
         elif refused and parse_error(answer).code == ROTATED:
-            with suppress(IdentityRefused):  # the same was given again: what the service says of it tells more
+            with suppress(IdentityRefused):  # no other credentials: report the error of the service
                 answer = await once(await self._credentials(stale=credentials.access_key))
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate_error(parse_error(answer), self.where(key))
 
     def where(self, key: str) -> str:
-        """For errors."""
+        """Name the store and the key, for errors."""
         return self._http.where(key)
 
     def beside(self, bucket: str) -> S3Client:
-        """Another bucket at the same place."""
+        """Return a client of another bucket at the same endpoint."""
         return S3Client(self.name, bucket, self._credentials, self._options)
 
     async def close(self) -> None:
@@ -147,7 +147,7 @@ class S3Client:
 
 
 def root(bucket: str, options: S3Options, region: str) -> str:
-    """The URL that keys are appended to."""
+    """Return the URL that keys are appended to."""
     endpoint = urlsplit(options.endpoint or regions.endpoint("s3", region))
     base = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/"
     if options.row.path_style or "." in bucket:  # no certificate covers a bucket with dots as a host name
@@ -156,29 +156,30 @@ def root(bucket: str, options: S3Options, region: str) -> str:
 
 
 def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
-    """Where the listing goes on, as `element` of a page tells; "" at its end. A page that does not say that it is the last
-    one is not, if it tells where to go on.
+    """Return the marker of the next page, from `element` of this page; "" after the last page.
+
+    A page without IsTruncated is not the last one if it has a marker.
     """
     truncated, marker = listing.findtext("{*}IsTruncated", "").lower(), listing.findtext(f"{{*}}{element}", "")
     if truncated == "false":
         return ""
-    if truncated and not marker:  # to ask again would give this page for ever
-        raise Unsupported("the listing goes on, and the service does not say where", where=where)
+    if truncated and not marker:  # the same request would return this page forever
+        raise Unsupported("the listing goes on, but the service returns no marker", where=where)
     return marker
 
 
 def key_of(listing: ElementTree.Element, text: str) -> str:
-    """A key as a listing has it that was asked for in URL encoding (a space is a plus), and may not be in it."""
+    """Decode a key of a listing that was requested in URL encoding (a plus is a space). Some services ignore the request."""
     return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
 
 
 def _expired(method: str, answer: S3Response) -> bool:
-    """Whether the credentials have ended. An answer to HEAD cannot say so: Amazon's then is a 400 without a word."""
+    """Return True if the credentials have expired. Amazon answers a HEAD with 400 and no body then."""
     return (method == "HEAD" and answer.status == 400) or parse_error(answer).code in EXPIRED
 
 
 def parse_error(answer: S3Response) -> S3ErrorResponse:
-    """What an error answer says."""
+    """Parse an error response."""
     document = ElementTree.Element("Error")
     if answer.body.lstrip().startswith(b"<"):
         try:

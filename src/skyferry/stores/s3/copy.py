@@ -1,4 +1,4 @@
-"""Copies that S3 makes by itself, between buckets that one credential reaches."""
+"""Server-side copies between buckets that one set of credentials reaches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skyferry.stores.s3.errors import InvalidArgument, translate_error
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, from_base64, parse_write, write_headers
 from skyferry.stores.s3.services import S3Service
 
-_SAID = {  # element of the answer -> the header that says the same elsewhere
+_SAID = {  # element of the answer -> header with the same value in other answers
     "ETag": "etag",
     "ChecksumType": "x-amz-checksum-type",
     **{f"Checksum{name.upper()}": header for name, header in CHECKSUMS.items()},
@@ -23,7 +23,7 @@ _SAID = {  # element of the answer -> the header that says the same elsewhere
 
 
 class S3Copies:
-    """The part of an S3 store that moves no bytes itself."""
+    """The server-side copies of an S3 store."""
 
     def __init__(self, client: S3Client, service: S3Service, encryption: Mapping[str, str]) -> None:
         self._client, self._service, self._encryption = client, service, encryption
@@ -31,7 +31,7 @@ class S3Copies:
     async def copy(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
     ) -> ObjectMeta:
-        """Nothing of the source's attributes stays. Raises VersionChanged, PreconditionFailed."""
+        """Copy an object; `attributes` replace all of the source's. Raise VersionChanged or PreconditionFailed."""
         headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption, **when}
         headers |= {**_origin(source, found), "x-amz-metadata-directive": "REPLACE"}
         headers |= {"x-amz-tagging-directive": "REPLACE"} if self._service.tags else {}
@@ -40,19 +40,19 @@ class S3Copies:
             answer = await self._client.send("PUT", key, headers=headers)
             document = self._document(answer, key)
         except (PreconditionFailed, ObjectNotFound, InvalidArgument) as refused:
-            await self._still_there(source, found)  # else that is what was refused
-            if isinstance(refused, ObjectNotFound):  # what was to be replaced
+            await self._still_there(source, found)  # raises if the source was the reason
+            if isinstance(refused, ObjectNotFound):  # the object to replace is gone
                 raise PreconditionFailed(refused.message, where=refused.where) from refused
             raise
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _SAID.items()}
         return parse_write(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
-        """Raises VersionChanged, UploadGone."""
+        """Copy a range of the source into a part. Raise VersionChanged or UploadGone."""
         start = (number - 1) * upload.part_size
         length = min(upload.part_size, found.size - start)
         headers = _origin(source, found)
-        if length < found.size:  # S3 takes no range of a small source, not even all of it
+        if length < found.size:  # S3 refuses a range of a small source, even the whole range
             headers["x-amz-copy-source-range"] = f"bytes={start}-{start + length - 1}"
         query = {"partNumber": str(number), "uploadId": upload.id}
         with _pinned(self._client.where(upload.key)):
@@ -64,12 +64,12 @@ class S3Copies:
 
     def _document(self, answer: S3Response, key: str) -> ElementTree.Element:
         document = answer.xml()
-        if document.tag.endswith("Error"):  # S3 answers 200 before it knows
+        if document.tag.endswith("Error"):  # S3 sends status 200 before the copy ends
             raise translate_error(parse_error(answer), self._client.where(key))
         return document
 
     async def _still_there(self, source: CopySource, found: ObjectMeta) -> None:
-        """Raises VersionChanged if the source does not hold that version any more."""
+        """Raise VersionChanged if the source no longer has that version."""
         pin, there = S3Version.parse(found.version), self._client.beside(source.bucket)
         try:
             answer = await there.send("HEAD", found.key, query=pin.query, headers=pin.headers, accept=range(300, 500))
@@ -80,7 +80,7 @@ class S3Copies:
 
 
 def _origin(source: CopySource, found: ObjectMeta) -> dict[str, str]:
-    """The headers that name one version of the source, and demand it."""
+    """Return the headers that name one version of the source and require it."""
     pin = S3Version.parse(found.version)
     query = f"?{urlencode(pin.query)}" if pin.query else ""
     named = {"x-amz-copy-source": quote(f"/{source.bucket}/{found.key}", safe="/~") + query}
@@ -89,7 +89,7 @@ def _origin(source: CopySource, found: ObjectMeta) -> dict[str, str]:
 
 @contextmanager
 def _pinned(where: str) -> Iterator[None]:
-    """A version that is not there has changed."""
+    """Turn errors about a missing version into VersionChanged."""
     try:
         yield
     except (PreconditionFailed, ObjectNotFound, InvalidArgument) as changed:

@@ -1,7 +1,7 @@
-"""A delete of exactly one version, where a service honours no `If-Match` on a DELETE but the bucket keeps versions.
+"""Delete exactly one version where the service ignores `If-Match` on a DELETE but the bucket keeps versions.
 
-A DELETE without a version id hides what is newest under a delete marker. What it hid is looked at afterwards: if that is
-another version than the one to be deleted, the marker is taken away again, and the version is the newest as before.
+A DELETE without a version id hides the newest version under a delete marker. The hidden version is checked afterwards. If
+it is not the one to delete, the marker is removed, and the version is the newest again.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from contextlib import suppress
 from skyferry.errors import PreconditionFailed, SkyferryError
 from skyferry.stores.s3.client import S3Client, key_of
 
-LOOK = "10"  # entries of a key that are looked at: the marker is the first, and what it hid comes next
+LOOK = "10"  # entries of a key to read: the marker comes first, the hidden version next
 
 
 async def delete_kept(client: S3Client, key: str, version_id: str) -> None:
-    """Hide this version, and no other. Raises PreconditionFailed."""
+    """Hide this version and no other. Raise PreconditionFailed for another version."""
     answer = await client.send("DELETE", key)
     marker = answer.headers.get("x-amz-version-id", "")
     if answer.headers.get("x-amz-delete-marker", "") != "true" or marker in ("", "null"):
-        return  # the bucket keeps versions no longer: there is nothing to look at
+        return  # the bucket no longer keeps versions: nothing to check
     try:
         hidden = await _newest(client, key)
     except SkyferryError:
@@ -28,11 +28,11 @@ async def delete_kept(client: S3Client, key: str, version_id: str) -> None:
         raise
     if hidden != version_id:
         await _reveal(client, key, marker)
-        raise PreconditionFailed("it holds another version", where=client.where(key))
+        raise PreconditionFailed("the object has another version", where=client.where(key))
 
 
 async def _newest(client: S3Client, key: str) -> str:
-    """The id of the newest version that is no marker; "" if there is none."""
+    """Return the id of the newest version that is no marker; "" if there is none."""
     query = {"versions": "", "prefix": key, "max-keys": LOOK, "encoding-type": "url"}
     document = (await client.send("GET", query=query)).listing()
     for each in document.iterfind("{*}Version"):

@@ -1,4 +1,4 @@
-"""What an S3 answer that is no success means. Codes: "Error Responses", Amazon S3 API Reference; and what others send."""
+"""Translation of S3 error responses. Codes: "Error Responses", Amazon S3 API Reference, and those of other services."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from skyferry.errors import (
 
 
 class InvalidArgument(StoreError):
-    """A part of the request makes no sense to the service."""
+    """The service rejects an argument of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3ErrorResponse:
-    """The error document of an answer."""
+    """An error response, parsed."""
 
     status: int
-    code: str  # "" where the answer had no body
+    code: str  # "" if the answer had no body
     message: str
-    region: str = ""  # where the bucket is, if the answer says so
+    region: str = ""  # of the bucket, if the answer names it
     request_id: str = ""
     retry_after: float | None = None  # seconds
 
 
-ENDPOINT = "see that the endpoint is that of an S3 service, and that no proxy answers in its place"
-CLOCK = "set this machine's clock, or see whether the network takes longer than it may for a request to arrive"
-CUSTOMER_KEY = "the object is encrypted with a key of its writer's"
-KMS = "grant this identity kms:GenerateDataKey and kms:Decrypt on the key, and see that the key is enabled"
-RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
+ENDPOINT = "check that the endpoint is that of an S3 service and that no proxy answers instead"
+CLOCK = "set this machine's clock, or check whether the network delays requests too long"
+CUSTOMER_KEY = "decrypt the object first: it is encrypted with a key of its writer's"
+KMS = "grant this identity kms:GenerateDataKey and kms:Decrypt on the key, and check that the key is enabled"
+RENEW = "renew the credentials, or use an identity that renews itself: they have expired"
 REGION = "set the store's region"
 RESTORE = "restore the object from the archive (RestoreObject), then redrive"
 
-# Code -> error, and what the operator can do about it.
+# Code -> error, and a hint for the operator.
 CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "NoSuchKey": (ObjectNotFound, ""),
     "NoSuchVersion": (ObjectNotFound, ""),
@@ -61,21 +61,21 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "AuthorizationHeaderMalformed": (BucketNotFound, REGION),
     "IllegalLocationConstraintException": (BucketNotFound, REGION),
     "PreconditionFailed": (PreconditionFailed, ""),
-    "ConditionalRequestConflict": (PreconditionFailed, ""),  # two writers at once: who lost looks again
+    "ConditionalRequestConflict": (PreconditionFailed, ""),  # two writers at once: the loser reads the object again
     "AccessDenied": (
         PermissionDenied,
-        "grant this identity the action; without s3:ListBucket an absent key is denied too. Or the requester pays",
+        "grant this identity the action, and s3:ListBucket: without it an absent key is denied too. Or set requester_pays",
     ),
     "AllAccessDisabled": (PermissionDenied, ""),
-    # Who we are is in doubt, and no object at fault: the work waits until that is put right.
-    "AccountProblem": (IdentityRefused, "the account of this identity is suspended or unpaid"),
+    # The identity is at fault, not the object: work waits until the operator corrects it.
+    "AccountProblem": (IdentityRefused, "check the account of this identity: it is suspended or unpaid"),
     "InvalidAccessKeyId": (
         IdentityRefused,
-        "this access key does not exist here: see that it belongs to this service",
+        "check that the access key belongs to this service: this access key does not exist here",
     ),
     "SignatureDoesNotMatch": (
         IdentityRefused,
-        "the secret key does not belong to the access key, or a proxy changes requests",
+        "check that the secret key belongs to the access key and that no proxy changes requests",
     ),
     "ExpiredToken": (IdentityRefused, RENEW),
     "TokenRefreshRequired": (IdentityRefused, RENEW),
@@ -87,8 +87,8 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "NotImplemented": (Unsupported, ""),
     "MethodNotAllowed": (Unsupported, ""),
     "InvalidStorageClass": (Unsupported, "map the source's storage class to one that the destination has"),
-    "MetadataTooLarge": (Unsupported, "user metadata may have 2 KB, of which Skyferry needs about 400 bytes itself"),
-    "InvalidTag": (Unsupported, "an object may have 10 tags of a restricted alphabet"),
+    "MetadataTooLarge": (Unsupported, "shorten the user metadata to 2 KB, of which Skyferry needs about 400 bytes"),
+    "InvalidTag": (Unsupported, "use at most 10 tags, of the characters that S3 allows"),
     "EntityTooLarge": (Unsupported, ""),
     "KeyTooLongError": (InvalidKey, ""),
     "InvalidURI": (InvalidKey, ""),
@@ -113,13 +113,13 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "XMinioStorageFull": (QuotaExceeded, ""),
 }
 
-# Where there is no code, or one that is not above.
+# For answers without a code, or with an unknown one.
 STATUS: Mapping[int, type[SkyferryError]] = {
     301: BucketNotFound,
     307: StoreUnavailable,
     401: IdentityRefused,
     403: PermissionDenied,
-    404: BucketNotFound,  # never an object: what does not answer like S3 must not look like deletes
+    404: BucketNotFound,  # never an object: another server's 404 must not cause deletes
     405: Unsupported,
     408: StoreTimeout,
     412: PreconditionFailed,
@@ -130,7 +130,7 @@ STATUS: Mapping[int, type[SkyferryError]] = {
 
 
 def translate_error(error: S3ErrorResponse, where: str) -> SkyferryError:
-    """The error to raise. `where` names the store and the key."""
+    """Return the error to raise. `where` names the store and the key."""
     fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
     kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
     if error.code.startswith("KMS."):

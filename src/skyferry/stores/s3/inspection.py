@@ -1,4 +1,4 @@
-"""How an S3 bucket is set up. Permissions: s3:ListBucket, and to know more s3:GetBucketVersioning,
+"""Inspection of an S3 bucket. Permissions: s3:ListBucket; for more facts s3:GetBucketVersioning,
 s3:GetEncryptionConfiguration and s3:GetBucketNotification.
 """
 
@@ -29,18 +29,20 @@ async def inspect(client: S3Client, credentials: S3Provider, options: S3Options)
     return BucketFacts(
         endpoint=client.root,
         who=await aws_caller(credentials, asked, options.endpoint),
-        region=region or Unknown("the service does not tell"),
+        region=region or Unknown("not reported by the service"),
         versioning=await await_or_unknown(_versioning(client), "s3:GetBucketVersioning"),
         encryption=await await_or_unknown(_encryption(client), "s3:GetEncryptionConfiguration"),
         notices=await await_or_unknown(_notices(client), "s3:GetBucketNotification"),
         skew=skew(answer.headers),
-        allowed=Unknown("S3 tells by trying only"),
+        allowed=Unknown("S3 does not report permissions"),
         wrong=wrong,
     )
 
 
 def _elsewhere(region: str, asked: str) -> Wrong:
-    return Wrong(f"it is in {region}, and requests are signed for {asked}", f"set the store's region to {region}")
+    return Wrong(
+        f"the bucket is in {region}, but requests are signed for {asked}", f"set the store's region to {region}"
+    )
 
 
 async def _versioning(client: S3Client) -> str:
@@ -61,7 +63,7 @@ async def _encryption(client: S3Client) -> str:
 def _none(answer: S3Response) -> str:
     if parse_error(answer).code == "ServerSideEncryptionConfigurationNotFoundError":
         return "none"
-    raise StoreError("the service does not tell")
+    raise StoreError("not reported by the service")
 
 
 async def _notices(client: S3Client) -> tuple[Notice, ...]:
@@ -69,7 +71,7 @@ async def _notices(client: S3Client) -> tuple[Notice, ...]:
 
 
 def notices(document: ElementTree.Element) -> Iterator[Notice]:
-    """Of a NotificationConfiguration."""
+    """Parse a NotificationConfiguration."""
     for kind, direct in TARGETS.items():
         for each in document.iterfind(f"{{*}}{kind}Configuration"):
             events = tuple(event.text or "" for event in each.iterfind("{*}Event"))

@@ -1,4 +1,4 @@
-"""Between an object's headers and the model: versions, attributes, checksums."""
+"""Conversion between an object's headers and the model: versions, attributes, checksums."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADERS = {  # field of Attributes -> header
     "cache_control": "cache-control",
     "storage_class": "x-amz-storage-class",
 }
-CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # the one we prefer first
+CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # in order of preference
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
@@ -33,9 +33,9 @@ _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 @dataclass(frozen=True, slots=True)
 class S3Version:
-    """A version as `ObjectMeta.version` has it: version id, then the ETag in its quotes.
+    """A version in the form of `ObjectMeta.version`: version id, then the ETag in quotes.
 
-    An unversioned bucket gives no id, an event no ETag. The id "null" names whatever was written without versioning.
+    An unversioned bucket has no id, an event no ETag. The id "null" names any object written without versioning.
     """
 
     version_id: str = ""
@@ -48,7 +48,7 @@ class S3Version:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> S3Version:
-        """The version that an answer is about."""
+        """Read the version from the headers of an answer."""
         etag = headers.get("etag", "")
         version_id = headers.get("x-amz-version-id", "")
         return cls(
@@ -60,17 +60,17 @@ class S3Version:
 
     @property
     def query(self) -> dict[str, str]:
-        """Asks for this version."""
+        """Query parameters that request this version."""
         return {"versionId": self.version_id} if self.version_id else {}
 
     @property
     def headers(self) -> dict[str, str]:
-        """Demand this version."""
+        """Headers that require this version."""
         return {"if-match": self.etag} if self.etag else {}
 
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
-    """Of an answer to GET or HEAD, `ranged` or of the whole."""
+    """Parse the answer to a GET or HEAD; `ranged` if it covers a range only."""
     modified = seconds(headers.get("last-modified", ""))
     return ObjectMeta(
         key=key,
@@ -85,7 +85,7 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
 
 
 def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes) -> ObjectMeta:
-    """Of an answer to a PUT, which says when, but not what was asked for."""
+    """Parse the answer to a PUT. It has the time but not the attributes, which are `given`."""
     modified = seconds(headers.get("date", ""))
     return ObjectMeta(
         key=key,
@@ -100,17 +100,17 @@ def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attribut
 
 
 def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
-    """Where the body begins and how large the whole object is; `length` is the body's, if it is all of it."""
+    """Return the offset of the body and the size of the object. Without a range the body is all of it: `length` bytes."""
     given = _RANGE.fullmatch(headers.get("content-range", ""))
     return (int(given[1]), int(given[2])) if given else (0, length)
 
 
 def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
-    """The digests of the whole content that these headers attest.
+    """Return the digests of the whole content that these headers attest.
 
-    A COMPOSITE checksum is a digest of digests. With a range, S3 gives it without the `-N` that tells it apart
-    (boto/botocore#3346), so a range's counts only where the type is said. An ETag is an MD5 when it looks like one and no key
-    of KMS or of the customer's has encrypted the object ("Object", Amazon S3 API Reference).
+    A COMPOSITE checksum is a digest of digests. For a range, S3 returns it without its `-N` suffix (boto/botocore#3346), so
+    the checksum of a range counts only if the type is given. An ETag is an MD5 if it looks like one and neither a KMS key
+    nor a customer key encrypts the object ("Object", Amazon S3 API Reference).
     """
     kind = headers.get("x-amz-checksum-type", "COMPOSITE" if ranged else "FULL_OBJECT")
     found = {}
@@ -123,7 +123,7 @@ def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
 
 
 def from_base64(value: str) -> str:
-    """Hexadecimal; "" for what is no plain checksum."""
+    """Convert a checksum to hexadecimal; "" if it is no plain checksum."""
     try:
         return base64.b64decode(value, validate=True).hex()
     except binascii.Error:  # "...-7", a composite one
@@ -131,12 +131,12 @@ def from_base64(value: str) -> str:
 
 
 def to_base64(value: str) -> str:
-    """As S3 writes a hexadecimal checksum."""
+    """Convert a hexadecimal checksum to the base64 that S3 uses."""
     return base64.b64encode(bytes.fromhex(value)).decode()
 
 
 def attributes(headers: Mapping[str, str]) -> Attributes:
-    """What an answer to GET or HEAD says, but for the tags."""
+    """Parse the attributes from the answer to a GET or HEAD. Tags are not in it."""
     user = {
         name.lower()[len(META) :]: decode(value) for name, value in headers.items() if name.lower().startswith(META)
     }
@@ -156,14 +156,14 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
 
 
 def _as_stored(encoding: str) -> str:
-    """Without `aws-chunked`, which says how its writer sent it: some services keep that (boto/boto3#4564)."""
+    """Remove `aws-chunked`, the transfer encoding of the writer, which some services keep (boto/boto3#4564)."""
     if "aws-chunked" not in encoding:
         return encoding
     return ", ".join(each for each in map(str.strip, encoding.split(",")) if each != "aws-chunked")
 
 
 def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
-    """What a PUT, or the start of an upload, says. Raises Unsupported for what no header can hold."""
+    """Return the headers of a PUT or of the start of an upload. Raise Unsupported for values that no header can carry."""
     found = {header: getattr(given, field) for field, header in HEADERS.items() if getattr(given, field)}
     for header, value in found.items():
         if not _PLAIN.fullmatch(value):
@@ -178,14 +178,14 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
 
 
 def encode(value: str) -> str:
-    """User metadata as a header can carry it: plain ASCII as it is, the rest as one RFC 2047 word, as S3 itself does."""
+    """Encode user metadata for a header: plain ASCII unchanged, other text as one RFC 2047 word, as S3 itself does."""
     if value == "" or (_PLAIN.fullmatch(value) and "=?" not in value):
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 
 
 def decode(value: str) -> str:
-    """The inverse of `encode`; what only looks like RFC 2047 stays as it is."""
+    """Decode the result of `encode`. Text that only looks like RFC 2047 is unchanged."""
     if "=?" in value:
         try:
             return str(make_header(decode_header(value)))
@@ -195,7 +195,7 @@ def decode(value: str) -> str:
 
 
 def text(value: str) -> str:
-    """aiohttp keeps bytes that are no UTF-8 as surrogates; they are Latin-1, as HTTP once was."""
+    """Decode bytes that are not UTF-8 as Latin-1, HTTP's former charset. aiohttp keeps them as surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

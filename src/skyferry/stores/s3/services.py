@@ -1,4 +1,4 @@
-"""What services that speak S3 do differently, as data: one row each, and no branch on a name anywhere."""
+"""The differences of S3-compatible services as data: one row each. No code branches on a service's name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL_OBJECT, COMPOSITE = "FULL_OBJECT", "COMPOSITE"
 
 @dataclass(frozen=True, slots=True)
 class S3Service:
-    """The abilities that differ. The defaults are those of Amazon S3."""
+    """The abilities of one S3-compatible service. The defaults are those of Amazon S3."""
 
     checksums: bool = True  # x-amz-checksum-* headers of a PUT are checked and kept
     upload_checksum: str = FULL_OBJECT  # of multipart uploads, for CRC32C; COMPOSITE; "" = none, ETags are MD5s
@@ -25,22 +25,22 @@ class S3Service:
     finish_exact: bool = True  # the first two on the completion of a multipart upload
     copies: frozenset[str] = frozenset(
         {"crc32c", "crc64nvme"}
-    )  # digests that CopyObject gives the copy; none = not used
+    )  # checksums of an object made by CopyObject; none = not used
     copy_exact: bool = True  # If-None-Match and If-Match on a CopyObject
-    encodes_uploads: bool = True  # a listing of uploads gives the keys in URL encoding as asked, and says so
-    ordered: bool = True  # ListObjectsV2 gives keys in the order of their bytes
+    encodes_uploads: bool = True  # a listing of uploads honours encoding-type=url, and confirms it
+    ordered: bool = True  # ListObjectsV2 lists keys in byte order
     tags: bool = True
-    path_style: bool = True  # https://host/bucket/key; Amazon wants https://bucket.host/key
-    region: str = "us-east-1"  # what requests are signed for unless the settings say
+    path_style: bool = True  # https://host/bucket/key; Amazon uses https://bucket.host/key
+    region: str = "us-east-1"  # for signatures, unless the settings name one
     lossy: tuple[str, ...] = ()
 
     @property
     def asking(self) -> dict[str, str]:
-        """The header that asks for checksums where there are any: Backblaze refuses it, and with it the request."""
+        """The header that requests checksums, if the service has any. Backblaze rejects requests with it."""
         return {"x-amz-checksum-mode": "ENABLED"} if self.checksums or self.upload_checksum else {}
 
     def traits(self) -> Traits:
-        """As the engine reads them."""
+        """Return the traits that the engine reads."""
         return Traits(
             create_only=self.create_only,
             replace_exact=self.replace_exact,
@@ -61,7 +61,7 @@ class S3Service:
 
 AMAZON = "aws"
 
-# A server that is not known gets no benefit of the doubt.
+# An unknown server is trusted with nothing.
 OTHER = S3Service(
     checksums=False,
     upload_checksum="",
@@ -74,12 +74,12 @@ OTHER = S3Service(
 )
 KNOWN = replace(OTHER, ordered=True)
 
-# The tests run on LocalStack and Ceph. The other rows are what their providers document.
+# The tests run on LocalStack and Ceph. The other rows follow the documentation of their providers.
 SERVICES: Mapping[str, S3Service] = MappingProxyType(
     {
         AMAZON: S3Service(path_style=False),
-        # Older ones replaced what was not there (minio/minio#21526, of August 2025). What is below the key of another object
-        # it does not always list (#20834).
+        # Versions before August 2025 accepted If-Match for an absent object (minio/minio#21526). A key below the key of
+        # another object is not always listed (#20834).
         "minio": S3Service(delete_exact=False, copies=frozenset(), lossy=("a key and one below it (a and a/b)",)),
         # "Checksum Types" of "S3 API compatibility", and "Conditional operations", Cloudflare R2 documentation.
         "r2": S3Service(
@@ -90,7 +90,7 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
             tags=False,
             region="auto",
         ),
-        # Version 16 takes If-Match for something else, and forgets the tags that an upload was started with.
+        # Version 16 misreads If-Match, and drops the tags given at the start of an upload.
         "ceph": replace(KNOWN, create_only=True, encodes_uploads=False, lossy=("tags of large objects",)),
         "b2": replace(KNOWN, tags=False),
         "gcs-interop": replace(KNOWN, tags=False, region="auto"),

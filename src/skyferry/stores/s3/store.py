@@ -1,4 +1,4 @@
-"""Amazon S3, and what speaks like it (`s3_services.SERVICES`): one bucket, one request per small read or write."""
+"""Amazon S3 and compatible services (`services.SERVICES`): one bucket, one request per small read or write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class S3Store:
         return await self._tagged(*await self._look(key, S3Version()))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        """The meta of a pinned range has the checksums that this answer attests, and tags if it begins at 0."""
+        """Read a range. With `version`, the meta has the checksums of this answer, and tags only if `start` is 0."""
         self._check(key)
         pin = S3Version.parse(version)
         headers = {**self._service.asking, **pin.headers, "range": f"bytes={start}-{start + max(length, 1) - 1}"}
@@ -52,17 +52,17 @@ class S3Store:
             )
         except PreconditionFailed as changed:
             raise VersionChanged(where=self._client.where(key)) from changed
-        except (ObjectNotFound, InvalidArgument) as gone:  # the latter of an id that never was one
+        except (ObjectNotFound, InvalidArgument) as gone:  # InvalidArgument: malformed version id
             raise (VersionChanged(where=self._client.where(key)) if pin.version_id else gone) from gone
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
         begin, size = content_range(answer.headers, len(answer.body))
         if begin != start or len(answer.body) != min(max(length, 1), size - start):
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
+            raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=True)
-        if pin.etag and pin.etag != S3Version.parse(found.version).etag:  # a service that does not know If-Match
+        if pin.etag and pin.etag != S3Version.parse(found.version).etag:  # the service ignores If-Match
             raise VersionChanged(where=self._client.where(key))
-        if len(answer.body) != size:  # then a checksum may be that of a part
+        if len(answer.body) != size:  # a checksum may be that of a part
             found = replace(found, checksums=Checksums(md5=found.checksums.md5))
         if not version:
             found = await self._whole(found, answer)
@@ -131,7 +131,7 @@ class S3Store:
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
-        if self._service.ordered:  # by another order, `after` would leave out others
+        if self._service.ordered:  # in another order, `start-after` would skip keys
             query["start-after"] = after
         pages, more = PageGuard(self.name), True
         while more:
@@ -161,17 +161,17 @@ class S3Store:
     def _check(self, key: str) -> None:
         check_key(key, self.name)
         if "\0" in key:
-            raise InvalidKey("the key has a NUL", where=self.name)
+            raise InvalidKey("the key contains a NUL", where=self.name)
 
     def _conditions(self, when: Precondition) -> dict[str, str]:
-        """Headers. Raises Unsupported for one that this service would ignore."""
+        """Return the headers of a precondition. Raise Unsupported if this service would ignore it."""
         honoured = (self.traits.create_only or not when.create_only) and (self.traits.replace_exact or not when.replace)
         if not honoured:
             raise Unsupported("this service ignores the precondition", where=self.name)
         return {"if-none-match": "*"} if when.create_only else _replacement(when)
 
     async def _look(self, key: str, pin: S3Version) -> tuple[ObjectMeta, S3Response]:
-        """One HEAD. The answer to a failed one has no body, so a GET of one byte is asked for the reason."""
+        """Send a HEAD. An error answer to it has no body, so a GET of one byte then finds the reason."""
         headers = {**self._service.asking, **pin.headers}
         answer = await self._client.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
         if answer.status >= 300:
@@ -182,7 +182,7 @@ class S3Store:
         return meta(key, answer.headers, size, ranged=answer.status == 206), answer
 
     async def _past_the_end(self, key: str, start: int, pin: S3Version) -> ObjectData:
-        """The answer to a range that begins at or past the end, of an empty object for one, does not tell the meta."""
+        """Return an empty read with the meta, which a 416 answer lacks (a range past the end, or of an empty object)."""
         try:
             found, answer = await self._look(key, pin)
         except PreconditionFailed as changed:
@@ -192,7 +192,7 @@ class S3Store:
         return ObjectData(await self._tagged(found, answer), b"")
 
     async def _whole(self, found: ObjectMeta, answer: S3Response) -> ObjectMeta:
-        """With the checksums and tags that the answer to a range leaves out, if there are any."""
+        """Add the checksums and tags that the answer to a range omits."""
         if found.checksums == Checksums() and self._service.checksums:
             try:
                 found, answer = await self._look(found.key, S3Version.parse(found.version))
@@ -210,7 +210,7 @@ class S3Store:
 
 
 def _strongest(checksums: Checksums) -> dict[str, str]:
-    """The one checksum that the server is to check and keep."""
+    """Return the header of the one checksum for the server to check and keep."""
     for name, header in CHECKSUMS.items():
         if value := getattr(checksums, name):
             return {header: to_base64(value)}
@@ -218,8 +218,8 @@ def _strongest(checksums: Checksums) -> dict[str, str]:
 
 
 def _replacement(when: Precondition) -> dict[str, str]:
-    """The header that demands the version to be replaced. Raises Unsupported for one without an ETag."""
+    """Return the header that requires the version to replace. Raise Unsupported for a version without an ETag."""
     demand = S3Version.parse(when.replace).headers
     if when.replace and not demand:
-        raise Unsupported(f"S3 compares ETags, and version {when.replace!r} names none")
+        raise Unsupported(f"S3 compares ETags, but version {when.replace!r} names none")
     return demand

@@ -1,4 +1,4 @@
-"""Multipart uploads to S3: proven part by part and as a whole, finished under a precondition where the service can."""
+"""Multipart uploads to S3, verified by part and as a whole, completed under a precondition if the service supports it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from skyferry.stores.s3.services import FULL_OBJECT, S3Service
 
 CRC32C = CHECKSUMS["crc32c"]
 QUOTE = '"'
-_ATTESTED = {  # element of the answer to a completion -> the header that says the same elsewhere
+_ATTESTED = {  # element of the answer to a completion -> header with the same value in other answers
     "ETag": "etag",
     "ChecksumCRC32C": CRC32C,
     "ChecksumType": "x-amz-checksum-type",
@@ -41,7 +41,7 @@ _ATTESTED = {  # element of the answer to a completion -> the header that says t
 
 
 class S3Uploads:
-    """The multipart half of an S3 store."""
+    """The multipart uploads of an S3 store."""
 
     def __init__(self, client: S3Client, service: S3Service, encryption: Mapping[str, str]) -> None:
         self._client, self._service, self._encryption = client, service, encryption
@@ -56,20 +56,22 @@ class S3Uploads:
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         checked = bool(self._service.upload_checksum)
-        md5 = "" if checked else await asyncio.to_thread(_md5, data)  # then all that may be attested of a part
+        md5 = "" if checked else await asyncio.to_thread(_md5, data)  # the only digest that the service may attest
         headers = {CRC32C: to_base64(crc32c)} if checked else {"content-md5": to_base64(md5)}
         query = {"partNumber": str(number), "uploadId": upload.id}
         answer = await self._client.send("PUT", upload.key, query=query, headers=headers, body=data)
         attested = attested_by(answer.headers).md5
         if md5 and attested and attested != md5:
-            raise ChecksumMismatch("the store took other bytes than were sent", where=self._client.where(upload.key))
+            raise ChecksumMismatch(
+                "the store received other bytes than were sent", where=self._client.where(upload.key)
+            )
         proven = crc32c if checked or attested else ""
         return Part(number, (number - 1) * upload.part_size, len(data), S3Version.of(answer.headers).etag, proven)
 
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
     ) -> ObjectMeta:
-        """Again after an answer that was lost, it finds what it made before."""
+        """Complete the upload. After a lost answer, return the object that the first attempt made."""
         headers = {**when, "content-type": "application/xml"}
         if self._service.upload_checksum == FULL_OBJECT:
             headers |= {"x-amz-checksum-type": FULL_OBJECT, "x-amz-mp-object-size": str(upload.size)}
@@ -80,7 +82,7 @@ class S3Uploads:
         except UploadGone:
             return await self._made_before(upload, checksums)
         document = answer.xml()
-        if document.tag.endswith("Error"):  # S3 answers 200 before it knows
+        if document.tag.endswith("Error"):  # S3 sends status 200 before the completion ends
             raise translate_error(parse_error(answer), self._client.where(upload.key))
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
         made = await self._seen(parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
@@ -94,14 +96,14 @@ class S3Uploads:
             await self._client.send("DELETE", upload.key, query={"uploadId": upload.id})
 
     async def parts(self, upload: Upload) -> list[Part]:
-        """What the store has of an upload, in order. Raises UploadGone."""
+        """List the stored parts in order. Raise UploadGone if the upload is gone."""
         found: list[Part] = []
         marker, pages = "0", PageGuard(self._client.name)
         while marker:
             query = {"uploadId": upload.id, "part-number-marker": marker}
             try:
                 document = (await self._client.send("GET", upload.key, query=query)).xml()
-            except ObjectNotFound as gone:  # as Ceph says it
+            except ObjectNotFound as gone:  # the answer of Ceph
                 raise UploadGone(where=gone.where) from gone
             for part in document.iterfind("{*}Part"):
                 number = int(part.findtext("{*}PartNumber", "0"))
@@ -113,7 +115,7 @@ class S3Uploads:
         return found
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        """Uploads under way, anybody's, in key order. Their sizes are not known (0)."""
+        """List all unfinished uploads of the bucket in key order, also those of other programs. Their sizes are unknown (0)."""
         marker: dict[str, str] | None = {}
         pages = PageGuard(self._client.name)
         while marker is not None:
@@ -131,17 +133,17 @@ class S3Uploads:
                 marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
 
     async def _seen(self, made: ObjectMeta) -> ObjectMeta:
-        """With size and time, which the answer to a completion does not tell; as it is, if it was replaced already."""
+        """Add size and time, which the answer to a completion lacks. Return `made` unchanged if the object was replaced."""
         pin = S3Version.parse(made.version)
         answer = await self._client.send("HEAD", made.key, query=pin.query, headers=pin.headers, accept=(404, 412))
         if answer.status >= 300:
             return made
         found = meta(made.key, answer.headers, int(answer.headers["content-length"]))
-        version = made.version if pin.etag else found.version  # Ceph 16 does not tell the ETag either
+        version = made.version if pin.etag else found.version  # Ceph 16 omits the ETag too
         return replace(made, size=found.size, version=version, modified=found.modified, position=found.position)
 
     async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:
-        """The object, if this upload made it. Raises UploadGone."""
+        """Return the object if this upload made it, else raise UploadGone."""
         answer = await self._client.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
         found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
         ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
@@ -152,7 +154,7 @@ class S3Uploads:
 
 
 def _document(parts: Sequence[Part], *, checked: bool) -> bytes:
-    """The parts, as a completion names them; with their checksums if they were sent with them."""
+    """Write the body of a completion, with the checksums of the parts if they were uploaded with them."""
     listed = "".join(
         f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.tag)}</ETag>"
         + (f"<ChecksumCRC32C>{to_base64(part.crc32c)}</ChecksumCRC32C>" if checked and part.crc32c else "")
@@ -164,10 +166,10 @@ def _document(parts: Sequence[Part], *, checked: bool) -> bytes:
 
 
 def _composed(parts: Sequence[Part], etag: str, composite: str) -> bool:
-    """Whether the store attests that the object is made of these parts, where it attests no digest of the whole.
+    """Return True if the store attests that the object consists of these parts. It attests no digest of the whole.
 
-    A part with a CRC is one whose bytes the store has proven, by that CRC or by their MD5, which is then its ETag. The
-    object's COMPOSITE checksum is the CRC of those CRCs, its ETag the MD5 of those MD5s, each followed by their count.
+    A part with a CRC was verified by the store, by that CRC or by its MD5, which is then its ETag. The object's COMPOSITE
+    checksum is the CRC of those CRCs, its ETag the MD5 of those MD5s, each followed by the number of parts.
     """
     parts = sorted(parts, key=lambda part: part.number)
     if not all(part.crc32c for part in parts):
@@ -178,7 +180,7 @@ def _composed(parts: Sequence[Part], etag: str, composite: str) -> bool:
 
 
 def _joined(digests: Iterable[str]) -> bytes:
-    """Of hexadecimal digests, their bytes; nothing if one is none."""
+    """Return the bytes of hexadecimal digests; none if one of them is malformed."""
     try:
         return bytes.fromhex("".join(digests))
     except ValueError:
