@@ -1,8 +1,8 @@
-"""Which kind of error each number of the operating system is (errno(3)), in this one table.
+"""The table that maps the operating system's error numbers (errno(3)) to errors of a store.
 
-Four kinds: an outage of the store (its work waits, nothing is given up), a fault of one object (given up, at once or after its
-attempts), a refusal (given up at once: somebody has to grant it), and want of this process (its work waits, and the store is not
-to blame). A number that the table does not have counts as an outage, because waiting loses nothing.
+There are four kinds. In an outage of the store, work waits and nothing becomes a dead letter. A fault of one object makes a dead
+letter, at once or after its attempts; a refusal does so at once, until an operator grants permission. If this process lacks
+resources, its work waits without blame for the store. Unknown numbers count as an outage, because waiting loses nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from skyferry.errors import (
 )
 
 _ROWS: tuple[tuple[type[SkyferryError], str, str, str], ...] = (
-    # kind, hint, names, what it says instead of the system's own words
+    # kind, hint, names, the text that replaces the system's
     (QuotaExceeded, "free some disk space, or raise the quota", "ENOSPC EDQUOT", ""),
     (
         StoreUnavailable,
@@ -82,7 +82,7 @@ _ROWS: tuple[tuple[type[SkyferryError], str, str, str], ...] = (
 
 
 def _table() -> Mapping[int, tuple[type[SkyferryError], str, str]]:
-    """By number; a name that this system does not have is left out."""
+    """Return the rows by number, without names that this system does not define."""
     rows = ((name, (kind, hint, words)) for kind, hint, names, words in _ROWS for name in names.split())
     return MappingProxyType({number: row for name, row in rows if (number := getattr(errno, name, None)) is not None})
 
@@ -91,7 +91,7 @@ TABLE = _table()
 
 
 def translate(error: OSError, where: str) -> SkyferryError:
-    """What the operating system says, as a store says it."""
+    """Return the store error for an error of the operating system."""
     unknown = (StoreUnavailable, "look at the disk and at the system's log", "")
     kind, hint, words = TABLE.get(error.errno or 0, unknown)
     return kind(words or error.strerror or str(error), where=where, hint=hint)

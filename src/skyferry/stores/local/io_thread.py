@@ -1,8 +1,8 @@
-"""One thread for much small work, so that the interpreter's lock stays where it is.
+"""One thread for many small system calls, which avoids contention for the interpreter's lock.
 
-Each system call gives the lock up and takes it back. Among several threads that do short ones, each call wakes another
-thread and waits for it: small copies took twice the processor's time that way, and came to half the rate. So one thread
-does them all, and leaves to others only what waits for the disk anyway: the flushes (`bench.worker` measures it).
+Each system call releases the lock and takes it again. Among several threads with short calls, each call wakes another thread and
+waits for it: small copies took twice the CPU time that way, at half the rate. So one thread makes all calls, and other threads
+only flush, because flushes wait for the disk anyway (`bench.worker` measures it).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from skyferry.stores.local.threads import Results, joined, started
 
 T = TypeVar("T")
-Steps = Generator[int, None, T]  # yields file descriptors, each of which is flushed before it goes on
-PATIENCE = 0.005  # seconds; where twice in a row fewer than so many steps were done in them, and more wait,
+Steps = Generator[int, None, T]  # yields file descriptors; each is flushed before the next step
+PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice in a row while others wait,
 STEPS = 5  # the disk is slow, and another thread helps
 HELPERS = 3
 FLUSHERS = 4
-TOGETHER = 16  # results handed over at a time, while there is more to do
+TOGETHER = 16  # results delivered at a time, while there is more to do
 
 
 @dataclass(slots=True)
@@ -31,11 +31,11 @@ class _Job:
     future: asyncio.Future[Any]
     steps: Steps[Any]
     begun: bool = False
-    failed: OSError | None = None  # what the flush that it waited for has raised
+    failed: OSError | None = None  # raised by the flush that it waited for
 
 
 class Lane:
-    """For one event loop; its threads start with the first call."""
+    """The small work of one event loop. Its threads start with the first call."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -45,10 +45,10 @@ class Lane:
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._taken = 0  # steps begun, by whichever thread
+        self._taken = 0  # steps begun, by all threads
 
     async def run(self, steps: Steps[T]) -> T:
-        """Their result, or their exception. Cancelled before they have begun, they do not run."""
+        """Run the steps and return their result. If cancelled before they have started, they do not run."""
         if self._results is None:
             self._results = results = Results()
             flushers = [started(f"{self._name}-flush-{n}", self._flush) for n in range(FLUSHERS)]
@@ -60,7 +60,7 @@ class Lane:
         return await future
 
     async def close(self) -> None:
-        """Finish what has been asked for, and end. Idempotent."""
+        """Finish all submitted steps, then end. Idempotent."""
         threads, self._threads = self._threads, []
         if self._results is not None:
             await self._results.drained()
@@ -71,7 +71,7 @@ class Lane:
         await joined(threads)
 
     def _look(self, before: int, slow: int) -> None:
-        """As long as anything is under way, see that it goes on: `slow` times in a row it did not."""
+        """Watch the progress while steps are pending. Start a helper after two slow periods in a row (`slow`)."""
         if self._results is None or not self._results.pending:
             self._watch = None
             return
@@ -100,13 +100,13 @@ class Lane:
                 results.announce()
 
     def _help(self, results: Results) -> None:
-        """Until nothing is left to take."""
+        """Run steps until the queue is empty."""
         while True:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            if job is None:  # not ours
+            if job is None:  # meant for the main thread
                 self._jobs.put(None)
                 return
             self._step(job, results)
@@ -123,7 +123,7 @@ class Lane:
             file = next(job.steps) if failed is None else job.steps.throw(failed)
         except StopIteration as done:
             results.add(job.future, done.value, None)
-        except BaseException as problem:  # noqa: BLE001 - handed to the caller, who awaits it
+        except BaseException as problem:  # noqa: BLE001 - raised in the awaiting caller
             results.add(job.future, None, problem)
         else:
             self._flushes.put((job, file))
@@ -139,7 +139,7 @@ class Lane:
 
 
 def stepless(function: Callable[..., T]) -> Callable[..., Steps[T]]:
-    """As steps, what flushes nothing or does it by itself."""
+    """Wrap a function that does not flush, or flushes by itself, as steps."""
 
     def steps(*args: object) -> Steps[T]:
         yield from ()
@@ -149,7 +149,7 @@ def stepless(function: Callable[..., T]) -> Callable[..., Steps[T]]:
 
 
 def through(steps: Steps[T]) -> T:
-    """Do them here, flushes and all."""
+    """Run all steps in this thread, with their flushes."""
     try:
         file = next(steps)
         while True:

@@ -1,7 +1,7 @@
-"""What a file on disk carries besides its bytes: in an extended attribute, or beside it where there are none.
+"""An object's metadata on disk: in an extended attribute, or in a separate file where attributes are not supported.
 
-Both are in place before the file takes its name, so that one rename shows bytes and metadata together. They name the
-size and modification time that they belong to: a file that somebody else has written over has lost them.
+They are in place before the file takes its name, so that one rename shows bytes and metadata together. They name the size and
+modification time that they belong to: a file that another program has overwritten has lost them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skyferry.stores.local.blocking.files import opened, write_all
 
 XATTR = "user.skyferry"
 BESIDE = b'{"beside":true}'  # the attribute of a file whose metadata did not fit into it
-META = "meta"  # the folder of ours with what lies beside, by version
+META = "meta"  # the private folder with separate metadata, by version
 _NO_XATTR = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
 _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 _TEXTS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
@@ -29,12 +29,12 @@ _NOTHING = (Attributes(), Checksums())
 
 
 def version_of(stat: os.stat_result) -> str:
-    """The version of a file: it changes when the content does (or is replaced by another file)."""
+    """Return the version of a file. It changes with the content, and when another file replaces it."""
     return f"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
 
 
 def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: Checksums) -> None:
-    """Give the open, completely written file its metadata; what lies beside it is durable on return."""
+    """Give the open, completely written file its metadata. A separate metadata file is durable on return."""
     stat = os.fstat(file)
     carried = {name: _plain(value) for name in _FIELDS if (value := getattr(attributes, name))}
     found = {"of": [stat.st_size, stat.st_mtime_ns], "attributes": carried, "crc32c": checksums.crc32c}
@@ -46,7 +46,7 @@ def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: C
     except OSError as error:
         if error.errno not in _NO_XATTR | _TOO_LARGE:
             raise
-        with suppress(OSError):  # as many have none at all
+        with suppress(OSError):  # many filesystems support no attribute at all
             os.setxattr(file, XATTR, BESIDE)
     folder = bucket.own(META)
     with opened(version_of(stat), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, folder) as beside:
@@ -56,14 +56,14 @@ def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: C
 
 
 def detach(bucket: BucketFolder, version: str) -> None:
-    """Forget what lies beside a version that is gone."""
+    """Remove the separate metadata of a version that is gone."""
     if (folder := bucket.existing(META)) is not None:
         with suppress(FileNotFoundError):
             os.unlink(version, dir_fd=folder)
 
 
 def describe(bucket: BucketFolder, file: int, key: str, stat: os.stat_result, modes: tuple[int, ...]) -> ObjectMeta:
-    """Everything about the open file. `modes` are the permissions of the folders on its path, and its own."""
+    """Describe the open file with its metadata. `modes` are the permissions of the folders on its path, and its own."""
     attributes, checksums = _parse(_carried(bucket, file, stat), stat)
     return summary(key, stat, replace(attributes, modes=modes), checksums)
 
@@ -71,7 +71,7 @@ def describe(bucket: BucketFolder, file: int, key: str, stat: os.stat_result, mo
 def summary(
     key: str, stat: os.stat_result, attributes: Attributes = _NOTHING[0], checksums: Checksums = _NOTHING[1]
 ) -> ObjectMeta:
-    """What `stat` tells, and what is known besides."""
+    """Describe a file by its `stat`, with the given attributes and checksums."""
     position = Position.at(stat.st_ctime_ns)
     return ObjectMeta(key, stat.st_size, version_of(stat), stat.st_mtime, position, checksums, attributes)
 
@@ -101,7 +101,7 @@ def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:
 
 
 def _parse(data: bytes, stat: os.stat_result) -> tuple[Attributes, Checksums]:
-    """Nothing, if it is of another content, or not ours."""
+    """Parse stored metadata. Return none if they belong to other content or were not written by Skyferry."""
     if not data:
         return _NOTHING
     try:

@@ -1,9 +1,9 @@
 """Object keys as paths below a folder, and back. Pure.
 
-A key's components are the path's, but for the few that a filesystem cannot hold or that are ours: "", ".", ".." and
-".skyferry" (in any case, for filesystems that ignore it) get a "%" in front, and so does what looks like one of these
-already escaped. So "a//b/" is the file a/%/b/%, and "%." is %%. The mapping is one to one, and no key leads out of its
-folder or into `.skyferry/`. What somebody else has named `.skyferry`, at any depth, is no object.
+A key's components are those of the path, except the few that a filesystem cannot store or that are private: "", ".", ".."
+and ".skyferry" (in any case, for filesystems that ignore it) get the prefix "%". So do names that look like one of these
+already escaped: "a//b/" is the file a/%/b/%, and "%." is %%. The mapping is one to one, and no key leads out of its folder
+or into `.skyferry/`. Files and folders that other programs name `.skyferry`, at any depth, are not objects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 from skyferry.errors import InvalidKey
 
-PRIVATE = ".skyferry"  # our own folder inside a bucket
+PRIVATE = ".skyferry"  # the private folder inside a bucket
 LONGEST_KEY = 1024  # bytes of UTF-8
 LONGEST_NAME = 255  # bytes of one path component, on every common filesystem
 _RESERVED = r"%*(?:\.{0,2}|\.skyferry)(?:/|\Z)"  # the rest of a component that is escaped
@@ -22,12 +22,12 @@ _PRIVATE = re.compile(re.escape(PRIVATE), re.IGNORECASE)
 
 
 def path_of(key: str) -> str:
-    """The path of a key, relative to the bucket, separated by slashes. Raises InvalidKey."""
+    """Return the path of a key, relative to the bucket, separated by slashes. Raises InvalidKey."""
     return "/".join(names_of(key))
 
 
 def names_of(key: str) -> list[str]:
-    """The names on the path of a key: folders, and last the file. Raises InvalidKey."""
+    """Return the names on the path of a key: the folders, then the file. Raises InvalidKey."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError as error:
@@ -47,13 +47,13 @@ def names_of(key: str) -> list[str]:
 
 
 def key_of(path: str) -> str:
-    """The key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
+    """Return the key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
     key = _UNESCAPE.sub("", path)
-    if path_of(key) != path:  # also refuses what no store would take as a key
+    if path_of(key) != path:  # also refuses paths that no store accepts as a key
         raise InvalidKey("the file or its folder is named as only Skyferry's own may be", where=repr(path[:80]))
     return key
 
 
 def is_private(name: str) -> bool:
-    """Whether a file or folder of this name is ours, or another bucket's own."""
+    """Return True for the name of the private folder of this or another bucket."""
     return _PRIVATE.fullmatch(name) is not None

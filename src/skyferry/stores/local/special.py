@@ -1,4 +1,4 @@
-"""Links, pipes, sockets and devices in a local bucket, which are no objects: reported and skipped, or an error."""
+"""The policy for links, pipes, sockets and devices in a local bucket. They are not objects."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from skyferry.errors import Unsupported
 
 @dataclass(frozen=True, slots=True)
 class SpecialFiles:
-    """What a store does about those that a listing finds."""
+    """A store's reaction to special files in a listing."""
 
     store: str
     policy: str  # skip, follow or fail
-    report: Callable[[str, str], None]  # hears the path and the kind: symlink, fifo, socket or device
+    report: Callable[[str, str], None]  # gets the path and the kind: symlink, fifo, socket or device
 
     def found(self, path: str, kind: str) -> None:
-        """Report it. Raises Unsupported where the policy is to fail."""
+        """Report it. Raises Unsupported if the policy is `fail`."""
         self.report(path, kind)
         if self.policy == "fail":
             hint = "Remove it, put the file itself there, or set special_files: skip for this store."

@@ -1,16 +1,16 @@
 """A folder as a bucket. Atomic (a temporary file takes the name), durable (fsync of file and folder), proven (read back).
 
-Permissions are carried from folder to folder; what comes from elsewhere has those that the umask gives. An existing folder
-keeps its own, and a change of permissions alone is no new version.
+Permissions are copied from folder to folder; objects from other stores get those of the umask. An existing folder keeps its
+permissions. A change of permissions alone is not a new version.
 
-Inside the folder, `.skyferry/` is ours, and closed to other users: `tmp/` for writes and uploads under way, `uploads/` for
-which parts those have, `locks/`, and `meta/` where metadata do not fit into extended attributes. The version of an object is
-inode, size and modification time; its position is the time of its last status change, which a `mv` into place moves on too.
-Symbolic links are neither objects nor folders.
+Inside the folder, `.skyferry/` is private to Skyferry and closed to other users: `tmp/` for unfinished writes and uploads,
+`uploads/` for the parts of each upload, `locks/`, and `meta/` for metadata that do not fit into extended attributes. The version
+of an object is inode, size and modification time. Its position is the time of its last status change, which a `mv` into place
+advances too. Symbolic links are neither objects nor folders.
 
-What other programs write into the folder: a write that must not replace anything never does, whoever was faster; one
-that replaces an exact version excludes other Skyferry processes only. A file that is written over in place, with the
-same size and within one tick of the filesystem's clock, keeps its version.
+Other programs may write into the folder. A `create_only` write never replaces their files; a write that replaces an exact version
+excludes other Skyferry processes only. A file that is overwritten in place with the same size, within one tick of the
+filesystem's clock, keeps its version.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ T = TypeVar("T")
 Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
 PAGE = 500  # objects listed at a time
 ANY_FOLDER = ExpectedFolder()
-SMALL = 256 * 2**10  # bytes: so much is read or written in a fraction of a millisecond
+SMALL = 256 * 2**10  # bytes that are read or written in a fraction of a millisecond
 
 
 class LocalStore:
-    """An ObjectStore over one folder, which MUST exist; several processes may share it.
+    """An ObjectStore over one folder, which MUST exist. Several processes may share it.
 
-    It attests CRC32C, of what it read back before the object became visible.
+    It returns the CRC32C of the bytes that it read back before the object became visible.
     """
 
     traits = Traits(
@@ -78,10 +78,12 @@ class LocalStore:
         expected: ExpectedFolder = ANY_FOLDER,
         follow: bool = False,
     ) -> None:
-        """`on_unreadable` hears, on the event loop, the paths of files and folders that a listing leaves out:
-        no key can be so named, or we may not read the folder. `on_special` hears those of links, pipes, sockets and
-        devices, and their kind; what it raises ends the listing. `expected` says which folder is the bucket.
-        With `follow`, a link to a file of this folder is that object, to be read and listed."""
+        """Take callbacks for paths that a listing leaves out; both run on the event loop.
+
+        `on_unreadable` gets files whose name cannot be a key, and folders without read permission. `on_special` gets links,
+        pipes, sockets and devices with their kind; an exception from it ends the listing. `expected` identifies the folder
+        that is the bucket. With `follow`, a link to a file of this folder is read and listed as that object.
+        """
         self.name, self._follow = name, follow
         self._bucket, self._on_unreadable, self._on_special = BucketFolder(folder, expected), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
@@ -176,7 +178,7 @@ class LocalStore:
         try:
             try:
                 return (yield from function(*args))
-            except FileNotFoundError:  # somebody has removed what is ours
+            except FileNotFoundError:  # the private folder was removed
                 self._bucket.renew()
                 return (yield from function(*args))
         except OSError as error:
@@ -187,7 +189,7 @@ class LocalStore:
         return inspect(self._bucket.folder)
 
     def _head(self, key: str) -> ObjectMeta:
-        """What a link or device hides is not known to be gone: InvalidKey, as for a write there."""
+        """Raise InvalidKey, as a write does, where a link or device may hide the object: it is not known to be deleted."""
         root, names, where = self._bucket.root(), names_of(key), f"{self.name} {key}"
         try:
             with self._existing(root, names, where) as (file, stat, modes):
@@ -199,7 +201,7 @@ class LocalStore:
             raise
 
     def _existing(self, root: int, names: Sequence[str], where: str) -> AbstractContextManager[Found]:
-        """`existing`, of the file that a link leads to where this store follows links."""
+        """Call `existing`, with the target of a link if this store follows links."""
         led = target(root, names, os.path.realpath(self._bucket.folder)) if self._follow else None
         return existing(root, led or names, where)
 

@@ -1,7 +1,7 @@
-"""Threads for calls that block, at a few microseconds per call.
+"""Threads for blocking calls, at a few microseconds per call.
 
-`run_in_executor` costs 30 microseconds per call, as each result wakes the event loop by itself, and as much again where
-the loop is busy. Here results that are ready at the same time are handed over together.
+`run_in_executor` costs 30 microseconds per call, because each result wakes the event loop separately, and twice that when the
+loop is busy. Here, results that are ready at the same time are delivered together.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ _Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[object, ...]]
 
 
 class Results:
-    """What threads have done, handed over to the event loop that is running now."""
+    """Results of threads, delivered to the event loop that is running when this is created."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ready: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        self._announced = False  # the loop has been told that there are results
+        self._announced = False  # a delivery is scheduled on the loop
         self._drained: asyncio.Future[None] | None = None
-        self.pending = 0  # asked for and not yet handed over
+        self.pending = 0  # expected and not yet delivered
 
     def expected(self) -> asyncio.Future[Any]:
-        """One more, which MUST be added once it is there, also if it was cancelled meanwhile."""
+        """Return the future of one more result, which MUST be added even if the future is cancelled."""
         self.pending += 1
         return self._loop.create_future()
 
     async def drained(self) -> None:
-        """Wait until all that were expected have been handed over."""
+        """Wait until all expected results have been delivered."""
         while self.pending:
             self._drained = self._loop.create_future()
             await self._drained
 
     def add(self, future: asyncio.Future[Any], result: object, problem: BaseException | None) -> None:
-        """From any thread; `announce` must follow."""
+        """Add a result, from any thread. `announce` must follow."""
         self._ready.append((future, result, problem))
 
     def announce(self) -> None:
-        """From any thread: see that what was added is handed over."""
+        """Schedule the delivery of added results, from any thread."""
         if self._ready and not self._announced:
             self._announced = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so no caller is waiting
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def __len__(self) -> int:
         return len(self._ready)
 
     def _deliver(self) -> None:
-        self._announced = False  # before they are taken: one that comes after the last is announced again
+        self._announced = False  # before they are taken: a later result is announced again
         while self._ready:
             future, result, problem = self._ready.popleft()
             self.pending -= 1
@@ -78,7 +78,7 @@ class Threads:
         self._results: Results | None = None
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """The result of `function(*args)`, or its exception. Cancelled before it has begun, it does not run."""
+        """Run `function(*args)` in a thread. If cancelled before it has started, it does not run."""
         if self._results is None:
             self._results = Results()
             self._threads = [started(f"{self._name}-{n}", self._work, self._results) for n in range(self._count)]
@@ -87,7 +87,7 @@ class Threads:
         return await future
 
     async def close(self) -> None:
-        """Finish what has been asked for, and end. Idempotent."""
+        """Finish all submitted calls, then end. Idempotent."""
         threads, self._threads = self._threads, []
         for _ in threads:
             self._jobs.put(None)
@@ -98,13 +98,13 @@ class Threads:
             future, function, args = job
             try:
                 results.add(future, None if future.cancelled() else function(*args), None)
-            except BaseException as problem:  # noqa: BLE001 - handed to the caller, who awaits it
+            except BaseException as problem:  # noqa: BLE001 - raised in the awaiting caller
                 results.add(future, None, problem)
             results.announce()
 
 
 def started(name: str, work: Callable[..., None], *args: object) -> threading.Thread:
-    """A thread at work, which does not keep the process alive."""
+    """Start a thread that does not keep the process alive."""
     thread = threading.Thread(target=work, args=args, name=name, daemon=True)
     thread.start()
     return thread

@@ -1,8 +1,8 @@
-"""What a local bucket remembers of an upload under way: a file of JSON lines, the key first, then a line per part.
+"""The journal of an unfinished upload in a local bucket: a file of JSON lines, the key first, then a line per part.
 
-Blocking: runs in the store's threads. Lines are only ever appended; one that a crash has cut is the last, and counts as
-none. A part was read back when it was written, and what is in the kernel's hands outlives our process but not the machine: so
-parts count for as long as it has not been started again, and after that they are sent anew.
+Blocking: runs in the store's threads. Lines are only appended; a last line that a crash has truncated is ignored. Each part was
+read back when it was written, but may still be in the kernel's cache, which survives this process but not a reboot. So parts
+count until the machine is rebooted; after that they are sent again.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 def begin(bucket: BucketFolder, upload: Upload) -> None:
-    """Write down what a listing tells."""
+    """Record the key and the start, for `uploads`."""
     with opened(upload.id, _NEW, bucket.own(UPLOADS)) as file:
         os.write(file, _line([upload.key, upload.started_at]))
 
 
 def note(bucket: BucketFolder, upload: Upload, part: Part) -> None:
-    """The part is in the temporary file."""
+    """Record that the part is in the temporary file."""
     with suppress(FileNotFoundError), opened(upload.id, _APPEND, bucket.own(UPLOADS)) as file:
         os.write(file, _line([part.number, part.crc32c, _boot()]))
 
 
 def forget(bucket: BucketFolder, upload: Upload) -> None:
-    """The upload is over."""
+    """Remove the journal of a finished or aborted upload."""
     if (folder := bucket.existing(UPLOADS)) is not None:
         with suppress(FileNotFoundError):
             os.unlink(upload.id, dir_fd=folder)
 
 
 def parts(bucket: BucketFolder, upload: Upload) -> list[Part]:
-    """The last of each number, in order."""
+    """Return the last recorded part of each number, in order."""
     try:
         _, *noted = _read(bucket.own(UPLOADS), upload.id)
     except (FileNotFoundError, ValueError):
@@ -55,7 +55,7 @@ def parts(bucket: BucketFolder, upload: Upload) -> list[Part]:
 
 
 def under_way(bucket: BucketFolder, prefix: str) -> Iterator[Upload]:
-    """All uploads to keys that begin so."""
+    """Yield all uploads to keys with this prefix."""
     folder = bucket.existing(UPLOADS)
     if folder is not None:
         for name in os.listdir(folder):
@@ -79,7 +79,7 @@ def _read(folder: int, name: str) -> list[list[Any]]:
 
 @cache
 def _boot() -> str:
-    """Which start of the machine this is; "" where it does not tell."""
+    """Return the id of the machine's boot; "" where the system has none."""
     with suppress(OSError), open(_BOOT, encoding="ascii") as file:
         return file.read().strip()
     return ""

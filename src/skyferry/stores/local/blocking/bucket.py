@@ -1,4 +1,4 @@
-"""The folder of a local bucket, held open, with what is our own in it. Blocking: runs in the store's threads."""
+"""The open folder of a local bucket, and its private folders. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skyferry.errors import BucketNotFound
 from skyferry.stores.local.blocking.files import DIRECTORY, close_to_others, descend, opened
 from skyferry.stores.local.names import PRIVATE
 
-TMP = "tmp"  # the folder of ours with what is being written
-UPLOADS = "uploads"  # and that with what is known of uploads under way
-OWN = 0o700  # the permissions of our folders: another user of the machine could take the locks, or read what is being written
+TMP = "tmp"  # the private folder of unfinished writes
+UPLOADS = "uploads"  # and that of the journals of unfinished uploads
+OWN = 0o700  # permissions of private folders: other users could take the locks, or read unfinished writes
 STRIPES = 64  # locks per bucket
 
 
@@ -33,7 +33,7 @@ class ExpectedFolder:
 
 @dataclass(slots=True)
 class _Held:
-    """A directory that was the bucket when it was opened, and those of ours in it."""
+    """A directory that was the bucket when it was opened, and its private folders."""
 
     ident: tuple[int, int]
     root: int
@@ -41,7 +41,7 @@ class _Held:
 
 
 class BucketFolder:
-    """Notices when another folder takes its place. The file descriptors that it gives stay its own."""
+    """The bucket's folder, reopened when another folder replaces it. It owns the file descriptors that it returns."""
 
     def __init__(self, folder: Path, expected: ExpectedFolder) -> None:
         self.folder, self._expected = folder, expected
@@ -51,17 +51,17 @@ class BucketFolder:
         self._stripes = [threading.Lock() for _ in range(STRIPES)]
 
     def root(self) -> int:
-        """The bucket's directory. Raises BucketNotFound."""
+        """Return the bucket's directory. Raises BucketNotFound."""
         return self._now().root
 
     def own(self, name: str) -> int:
-        """A folder of ours in what was the bucket when `root` was asked last, made if need be. Raises BucketNotFound."""
+        """Return a private folder of the bucket that `root` last returned. Create it if necessary. Raises BucketNotFound."""
         held = self._held[-1] if self._held else self._now()
         file = held.own.get(name)
         return self._open_own(held, name, create=True) if file is None else file
 
     def existing(self, name: str) -> int | None:
-        """A folder of ours, if it is there. Raises BucketNotFound."""
+        """Return a private folder, or None if it does not exist. Raises BucketNotFound."""
         held = self._now()
         file = held.own.get(name)
         with suppress(FileNotFoundError):
@@ -69,7 +69,7 @@ class BucketFolder:
         return None
 
     def renew(self) -> None:
-        """Somebody has removed what is ours: look again, and make it again."""
+        """Reopen the private folders, and create them again where they were removed."""
         with self._opening:
             for held in self._held:
                 self._stale += held.own.values()
@@ -77,9 +77,9 @@ class BucketFolder:
 
     @contextmanager
     def locked(self, names: Sequence[str]) -> Iterator[None]:
-        """Nobody else who uses this bucket through Skyferry, in this process or another, changes this key meanwhile.
+        """Lock a key against changes by Skyferry, in this process and others.
 
-        The threads of one process also exclude each other by themselves, as over NFS the file's lock is the process's.
+        A lock in memory excludes the threads of one process, because over NFS the file's lock belongs to the process.
         """
         stripe = zlib.crc32("/".join(names).encode()) % STRIPES
         with self._stripes[stripe], opened(f"{stripe:02}", os.O_RDWR | os.O_CREAT, self.own("locks")) as file:
@@ -87,7 +87,7 @@ class BucketFolder:
             yield
 
     def sweep(self, older: float) -> None:
-        """Remove what was being written and has not been touched for `older` seconds: whoever wrote it is long dead."""
+        """Remove unfinished writes and uploads that have not changed for `older` seconds: their writers have ended."""
         for folder in (self.existing(TMP), self.existing(UPLOADS)):
             for name in os.listdir(folder) if folder is not None else []:
                 with suppress(FileNotFoundError):
@@ -95,7 +95,7 @@ class BucketFolder:
                         os.unlink(name, dir_fd=folder)
 
     def close(self) -> None:
-        """Idempotent; nobody may be using it."""
+        """Close all file descriptors. No call may be in progress. Idempotent."""
         self.renew()
         for file in (*self._stale, *(held.root for held in self._held)):
             os.close(file)
@@ -138,7 +138,7 @@ class BucketFolder:
                 mode = OWN if create else None
                 private = descend(held.root, PRIVATE, mode)
                 try:
-                    close_to_others(private)  # one of an earlier version is open to them
+                    close_to_others(private)  # an earlier version left it open to other users
                     held.own[name] = descend(private, name, mode)
                 finally:
                     os.close(private)

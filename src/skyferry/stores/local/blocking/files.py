@@ -1,4 +1,4 @@
-"""Files below one folder, opened so that no symbolic link is ever followed. Blocking: runs in the store's threads."""
+"""Files below one folder, opened without following symbolic links. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing ther
 PERMISSIONS = 0o777  # never carried: the bits that let a program run as its owner or group
 BY_UMASK = -1  # permissions that the umask of the process decides
 CHUNK = 2**18  # bytes read back at a time: they stay in the processor's cache
-MADE = "user.skyferry"  # marks a folder that we made and may remove once it is empty
+MADE = "user.skyferry"  # marks a folder that Skyferry made and may remove once it is empty
 
 
 @contextmanager
 def opened(name: str, flags: int, folder: int) -> Iterator[int]:
-    """An open file descriptor; a link is not followed, and a new file is its owner's alone."""
+    """Open a file without following a link. A new file is accessible to its owner only."""
     file = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         yield file
@@ -76,7 +76,7 @@ def folder_modes(known: Sequence[int], wanted: int) -> Sequence[int]:
 
 
 def close_to_others(folder: int) -> None:
-    """Take a folder that is ours from other users of the machine."""
+    """Close a private folder to other users of the machine."""
     stat = os.fstat(folder)
     if stat.st_mode & 0o077 and stat.st_uid == os.geteuid():
         os.fchmod(folder, stat.st_mode & 0o700)
@@ -86,7 +86,7 @@ def close_to_others(folder: int) -> None:
 def parent(
     root: int, names: Sequence[str], create: Sequence[int] | None = None, passed: list[int] | None = None
 ) -> Iterator[int]:
-    """The folder that holds the last of `names`.
+    """Open the folder that contains the last of `names`.
 
     Raises FileNotFoundError, unless folders are to be created: with the permissions `create`, outermost first. Those of the
     folders on the way are added to `passed`.
@@ -108,9 +108,9 @@ def parent(
 
 @contextmanager
 def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int, os.stat_result, tuple[int, ...]]]:
-    """Open the regular file of a key. Raises ObjectNotFound: links, folders and devices are no objects.
+    """Open the regular file of a key. Raises ObjectNotFound: links, folders and devices are not objects.
 
-    The last of what it gives are the permissions of the folders on its path and its own.
+    Yield the descriptor, its status, and the permissions of the folders on its path and of the file.
     """
     passed: list[int] = []
     try:
@@ -137,7 +137,7 @@ def special_kind(mode: int) -> str:
 
 
 def special(root: int, names: Sequence[str]) -> bool:
-    """Whether a link, a pipe, a socket or a device stands where the file of a key or one of its folders would be."""
+    """Return True if the file of a key, or one of its folders, is a link, pipe, socket or device."""
     for depth in range(1, len(names) + 1):
         try:
             mode = os.stat("/".join(names[:depth]), dir_fd=root, follow_symlinks=False).st_mode
@@ -149,14 +149,14 @@ def special(root: int, names: Sequence[str]) -> bool:
 
 
 def write_all(file: int, data: bytes, offset: int = 0) -> None:
-    """Every byte, at the offset."""
+    """Write every byte, from the offset on."""
     done = os.pwrite(file, data, offset)
     while done < len(data):
         done += os.pwrite(file, memoryview(data)[done:], offset + done)
 
 
 def read_range(file: int, start: int, length: int) -> bytes:
-    """The bytes up to the end of the file, whole even where one call gives less."""
+    """Read `length` bytes, or fewer at the end of the file. Repeat short reads."""
     data = os.pread(file, length, start)
     if len(data) == length or not data:
         return data
@@ -169,7 +169,7 @@ def read_range(file: int, start: int, length: int) -> bytes:
 
 
 def crc_of(file: int, start: int, length: int) -> str:
-    """CRC32C of what the file really holds there, 8 hexadecimal digits."""
+    """Return the CRC32C of the file's bytes, read back from it, as 8 hexadecimal digits."""
     crc, at, end = 0, start, start + length
     while at < end and (piece := os.pread(file, min(CHUNK, end - at), at)):
         crc = crt.crc32c(piece, crc)
@@ -178,14 +178,14 @@ def crc_of(file: int, start: int, length: int) -> str:
 
 
 def prune(root: int, names: Sequence[str]) -> None:
-    """Remove the folders of a key that we made and that are empty now, innermost first.
+    """Remove the empty folders of a key that Skyferry made, innermost first.
 
-    One that somebody else made stays: what he puts there next expects to find it.
+    Folders of other programs stay, because those may write into them next.
     """
     for depth in range(len(names) - 1, 0, -1):
         try:
             with parent(root, names[:depth]) as above, opened(names[depth - 1], DIRECTORY, above) as folder:
                 os.getxattr(folder, MADE)
                 os.rmdir(names[depth - 1], dir_fd=above)
-        except (OSError, AttributeError):  # not ours, not empty, or gone already
+        except (OSError, AttributeError):  # made by another program, not empty, or gone already
             return

@@ -1,4 +1,4 @@
-"""How a folder is set up. Blocking: runs in the store's threads."""
+"""The inspection of a folder. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def inspect(folder: Path) -> BucketFacts:
 
 
 def _ignores_case(folder: Path) -> bool:
-    """Whether our own folder answers to another name. Where we have none yet, nothing is written to find out."""
+    """Return True if the private folder is found in upper case too. Nothing is written to find out."""
     try:
         return os.path.samefile(folder / PRIVATE, folder / PRIVATE.upper())
     except OSError:

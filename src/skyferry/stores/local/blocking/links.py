@@ -1,8 +1,8 @@
 """Symbolic links to files of the same bucket, where a store follows them. Blocking: runs in the store's threads.
 
-A link is never handed to the system to follow: it is read, its target is joined to where it stands, and the names that come of
-it are opened one by one below the bucket's own descriptor, of which none may be a link. So nothing leads out of the folder,
-whoever changes a link meanwhile; the worst that comes of a race is that there is no object.
+The system never follows a link. The link is read, its target is joined to its folder, and the resulting names are opened one by
+one below the bucket's descriptor; none of them may be a link. So no path leads out of the folder, even if another program changes
+a link meanwhile; at worst, a race makes the object absent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lists a bucket in the order of the keys, a directory at a time. Blocking: runs in the store's threads."""
+"""The listing of a bucket in the order of its keys, a directory at a time. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """What hears of the things that a listing leaves out."""
+    """Callbacks for paths that a listing leaves out."""
 
     unreadable: Callable[[str], None]  # paths
     special: Callable[[str, str], None]  # paths, and their kind: symlink, fifo, socket or device; it may raise
@@ -37,16 +37,16 @@ class Listeners:
 def walk(
     bucket: BucketFolder, prefix: str, after: str, listeners: Listeners, *, follow: bool = False
 ) -> Iterator[ObjectMeta]:
-    """Objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
+    """Yield objects whose key starts with `prefix` and sorts after `after`. Memory: the names of one directory per level.
 
-    `unreadable` hears the paths of files and folders whose name cannot be a key, and of folders that we may not read: they
-    hide nothing else. `special` hears of what is neither a file nor a folder, but for links to files of the bucket where the
-    store is to `follow` them: those are objects. Code points sort as UTF-8 does.
+    `unreadable` gets the paths of files and folders whose name cannot be a key, and of folders without read permission; the rest
+    is still listed. `special` gets everything that is neither a file nor a folder. With `follow`, links to files of the bucket
+    are objects. Code points sort as UTF-8 does.
     """
     root = bucket.root()
     folder = os.path.realpath(bucket.folder) if follow else ""
     yield from _Walk(root, prefix, after, listeners, folder).below([])
-    if bucket.root() != root:  # what was not found in it may still be in the one that took its place
+    if bucket.root() != root:  # objects absent here may be in the folder that replaced it
         raise StoreUnavailable("the folder was replaced while it was listed", where=str(bucket.folder))
 
 
@@ -81,12 +81,14 @@ class _Walk:
             return
 
     def _entries(self, names: list[str]) -> list[_Entry]:
-        """What is wanted of one directory, in the order of the keys."""
+        """Return the entries of one directory that the listing needs, in the order of their keys."""
         found = []
         try:
             with (
                 parent(self.root, [*names, ""]) as here,
-                opened(".", DIRECTORY, here) as folder,  # of its own, as two scans of one would share where they are
+                opened(
+                    ".", DIRECTORY, here
+                ) as folder,  # a separate one, because two scans of one descriptor share their position
                 os.scandir(folder) as entries,
             ):
                 for each in entries:
@@ -114,14 +116,14 @@ class _Walk:
         return sorted(found, key=attrgetter("key"))
 
     def _followed(self, names: list[str]) -> os.stat_result | None:
-        """The file that a link leads to; None where it is none, or the store does not follow."""
+        """Return the status of a link's target; None if it is not a file or the store does not follow links."""
         return file_behind(self.root, names, self.folder) if self.folder else None
 
     def _tell(self, path: str) -> None:
         self.listeners.unreadable(_shown(path))
 
     def _special(self, path: str, entry: os.DirEntry[str]) -> None:
-        """Report what is no object, where the listing would show it if it were one."""
+        """Report a special file if its path is within the listing's range."""
         with suppress(FileNotFoundError):
             kind = special_kind(entry.stat(follow_symlinks=False).st_mode)
             if kind and path.startswith(self.prefix) and path > self.after:

@@ -1,4 +1,4 @@
-"""Writes to a local bucket: a temporary file, proven and durable, takes the name. Blocking: runs in the store's threads."""
+"""Writes to a local bucket: a verified and durable temporary file is renamed. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from skyferry.stores.local.io_thread import Steps, through
 from skyferry.stores.local.metadata import attach, detach, summary, version_of
 from skyferry.stores.local.names import names_of
 
-ABANDONED = 7 * 86400.0  # seconds after which nobody goes on with a temporary file
-PRUNED = 50  # times that a folder may be removed by deletes just before a write takes its name
+ABANDONED = 7 * 86400.0  # seconds without a change after which a temporary file is removed
+PRUNED = 50  # times that deletes may remove a folder just before a write renames its file
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A complete temporary file, which is to become an object."""
+    """A complete temporary file that becomes an object."""
 
     file: int
     folder: int
@@ -42,7 +42,7 @@ class _Written:
 
 
 class LocalWriter:
-    """The writing half of a LocalStore. Raises OSError besides what is promised."""
+    """The writing half of a LocalStore. Raises OSError in addition to the port's errors."""
 
     def __init__(self, bucket: BucketFolder, store: str) -> None:
         self._bucket, self._store, self._swept = bucket, store, False
@@ -63,7 +63,7 @@ class LocalWriter:
                 raise
 
     def start(self, upload: Upload) -> None:
-        """See `ObjectStore.start_upload`. What has no room is refused before its first byte is read."""
+        """See `ObjectStore.start_upload`. Refuses an upload larger than the free space before its first byte is read."""
         with opened(_temporary(upload), _NEW, self._tmp()) as file:
             room = os.fstatvfs(file)
             if room.f_bavail * room.f_frsize < upload.size:
@@ -142,7 +142,7 @@ class LocalWriter:
         prune(root, names)
 
     def _unlink_exactly(self, folder: int, name: str, key: str, version: str) -> None:
-        """Others rename files into place whatever we lock: the file is taken away first, and looked at where nobody sees it."""
+        """Move the file into the private folder before comparing its version: other programs ignore the lock."""
         taken, aside = f"d-{uuid.uuid4().hex}", self._tmp()
         try:
             os.rename(name, taken, src_dir_fd=folder, dst_dir_fd=aside)
@@ -157,7 +157,7 @@ class LocalWriter:
         os.unlink(taken, dir_fd=aside)
 
     def _put_back(self, taken: str, aside: int, folder: int, name: str) -> None:
-        """Unless a newer one stands there already."""
+        """Restore the file, unless a newer one has the name already."""
         try:
             os.link(taken, name, src_dir_fd=aside, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
@@ -187,7 +187,7 @@ class LocalWriter:
     def _take_name(
         self, written: _Written, key: str, names: Sequence[str], when: Precondition, modes: Sequence[int]
     ) -> Steps[os.stat_result | None]:
-        """Durably. Returns what was there before."""
+        """Rename the file, durably. Return the status of the file that it replaced."""
         root = self._bucket.root()
         for attempt in range(PRUNED):
             try:
@@ -199,7 +199,7 @@ class LocalWriter:
             except FileNotFoundError:  # a delete has removed the folder, which it left empty
                 if attempt == PRUNED - 1:
                     raise
-            except SkyferryError:  # refused: the folders made for it go again, for they would be in the way of a key
+            except SkyferryError:  # refused: remove the folders made for it, which could block another key
                 prune(root, names)
                 raise
         return None
@@ -207,13 +207,13 @@ class LocalWriter:
     def _swap(self, written: _Written, folder: int, key: str, name: str, when: Precondition) -> os.stat_result | None:
         found = _look(folder, name)
         if found is not None and os.path.samestat(found, os.fstat(written.file)):
-            os.unlink(written.name, dir_fd=written.folder)  # a finish that died here goes on
+            os.unlink(written.name, dir_fd=written.folder)  # a finish that was interrupted here continues
             return None
         if found is not None and not S_ISREG(found.st_mode):
             if not S_ISDIR(found.st_mode):
                 hint = "remove it, or let the route's key template give another key"
                 raise InvalidKey("a link or device stands there", where=self._where(key), hint=hint)
-            os.rmdir(name, dir_fd=folder)  # an empty folder is no object; one that is not stays
+            os.rmdir(name, dir_fd=folder)  # an empty folder is not an object; others stay
             found = None
         self._demand(key, found, when)
         if when.create_only:
@@ -223,7 +223,7 @@ class LocalWriter:
         return found
 
     def _link(self, written: _Written, folder: int, key: str, name: str) -> None:
-        """Unlike a rename, a link refuses a name that is taken, also by those who know nothing of our lock."""
+        """Link the file, which fails if the name is taken, even by programs that ignore the lock. A rename would not."""
         try:
             os.link(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
         except FileExistsError as error:
@@ -242,7 +242,7 @@ class LocalWriter:
             raise PreconditionFailed(where=self._where(key))
 
     def _proven(self, key: str, file: int, offset: int, data: bytes, declared: str) -> str:
-        """CRC32C of what was read back; raises ChecksumMismatch if it is not that of `data`, as declared."""
+        """Return the CRC32C of the bytes read back. Raises ChecksumMismatch if it is not the declared one or that of `data`."""
         held = crc_of(file, offset, len(data))
         if held != (declared or f"{crt.crc32c(data):08x}"):
             raise ChecksumMismatch("crc32c of what the disk holds is not the one declared", where=self._where(key))
@@ -250,7 +250,7 @@ class LocalWriter:
 
     @contextmanager
     def _uploading(self, upload: Upload, lock: int) -> Iterator[int]:
-        """The temporary file, locked, so that none of its parts is written once it is an object."""
+        """Open and lock the temporary file, so that no part is written once it is an object."""
         name, folder = _temporary(upload), self._tmp()
         try:
             with opened(name, os.O_RDWR, folder) as file:
