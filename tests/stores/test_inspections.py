@@ -75,7 +75,7 @@ async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
     facts = await store.inspect()
     await store.close()
     assert (facts.region, facts.encryption) == ("europe-west1", KMS)
-    assert facts.versioning == "on, and what is deleted is kept for 7 days"
+    assert facts.versioning == "on, and deleted objects are kept for 7 days"
     large = "large objects can only be written with `large_upload_mode: resumable`"
     assert facts.kept == f"a retention policy keeps each object for 1 days; {large}"
     assert facts.allowed == frozenset({"read", "write", "delete", "list"})
@@ -106,7 +106,7 @@ async def test_azure_tells_little(azurite_server: Azurite) -> None:
     await store.close()
     assert (facts.wrong, facts.encryption, facts.kept) == ((), "by the account's key", "")
     assert isinstance(facts.notices, Unknown)
-    assert facts.versioning == Unknown("nothing is there to tell it by")
+    assert facts.versioning == Unknown("unknown while the container is empty")
     assert azurite_server.key not in repr(facts)
 
 

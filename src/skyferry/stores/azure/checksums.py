@@ -1,7 +1,7 @@
-"""What proves a body that goes to Azure: the service refuses one whose CRC64 or MD5 is not the one said with it.
+"""Checksums of request bodies. Azure rejects a body whose CRC64 or MD5 differs from the one sent with it.
 
-Azure's CRC64 is the CRC64NVME of others (polynomial 0x9A6C9329AC4BC9B5), in base64 with the least byte first. The CRC32C
-that the rest of Skyferry speaks is computed here over the very bytes that go out, so what proves the one proves the other.
+Azure's CRC64 is CRC64NVME (polynomial 0x9A6C9329AC4BC9B5), in base64, least byte first. The CRC32C that the rest of
+Skyferry uses is computed here over the same bytes, so a proof of the CRC64 is a proof of the CRC32C.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from skyferry.errors import ChecksumMismatch
 from skyferry.model import Checksums, Part
 from skyferry.stores.s3.metadata import to_base64
 
-INLINE = 64 * 2**10  # bytes; a smaller body is digested faster than a thread is woken
+INLINE = 64 * 2**10  # bytes; up to this size, hashing is faster than waking a thread
 CRC64 = "x-ms-content-crc64"
 
 
 async def digest(data: bytes, given: Checksums, where: str) -> Checksums:
-    """`given`, with the CRCs of the body. Raises ChecksumMismatch where they are not those given."""
+    """Add the CRCs of the body to `given`. Raise ChecksumMismatch if they differ from those given."""
     found = _crcs(data) if len(data) <= INLINE else await asyncio.to_thread(_crcs, data)
     if name := found.find_conflict(given):
         raise ChecksumMismatch(f"{name} of the bytes to write is not the one declared", where=where)
@@ -30,17 +30,17 @@ async def digest(data: bytes, given: Checksums, where: str) -> Checksums:
 
 
 def demand(known: Checksums) -> dict[str, str]:
-    """The header that makes the service check the body; it takes one of them only."""
+    """Return the header by which the service checks the body. It accepts only one."""
     return {"content-md5": to_base64(known.md5)} if known.md5 else {CRC64: crc64(known.crc64nvme)}
 
 
 def crc64(value: str) -> str:
-    """As Azure writes it."""
+    """Convert a hexadecimal CRC64NVME to the form that Azure uses."""
     return base64.b64encode(bytes.fromhex(value)[::-1]).decode()
 
 
 def combine_parts(parts: Iterable[Part]) -> str:
-    """The CRC32C of what these proven parts make up in this order; "" where one is not proven."""
+    """Combine the CRC32Cs of parts in this order; "" if one part has none."""
     total = 0
     for part in parts:
         if not part.crc32c:

@@ -1,4 +1,4 @@
-"""Authorized requests to one container, each sent once: what is tried again is the engine's to say."""
+"""Authorized requests to one container. Each is sent once; the engine decides on retries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from skyferry.errors import ConfigError, StoreError
 from skyferry.model import FILE_MODES, Traits
 from skyferry.stores.azure.errors import AzureErrorResponse, translate_error
 
-COPY_MAX = 256 * 2**20  # bytes; Azure answers a copy when it is made, so a large one would look like no answer
-STARTS = "2026-02-06"  # the API version since which a listing may start anywhere
-OLDER = "2021-12-02"  # the one that knows all else, the tier Cold for one; a new one comes to some regions months later
+COPY_MAX = 256 * 2**20  # bytes; Azure answers after the copy, so a large one would time out
+STARTS = "2026-02-06"  # the first API version whose listings can start at any key
+OLDER = "2021-12-02"  # has all else, such as the tier Cold; some regions get new versions months later
 
 
 @dataclass(frozen=True, slots=True)
 class AzureOptions:
-    """How one container is reached and written."""
+    """Settings for requests to one container."""
 
     endpoint: str  # of the account's Blob service: https://ACCOUNT.blob.core.windows.net
     encryption_scope: str = ""  # "" = the container's default
-    hierarchical: bool = False  # the account's namespace (Data Lake Gen2): it keeps no tags and sorts `/` first
+    hierarchical: bool = False  # the account's namespace (Data Lake Gen2): it has no tags, and sorts `/` first
     api_version: str = STARTS
     list_page: int = 5000  # blobs in one answer, at most
     connections: int = 128  # at the same time
@@ -35,18 +35,18 @@ class AzureOptions:
 
     @property
     def encryption_headers(self) -> dict[str, str]:
-        """What every write says."""
+        """Headers of every write."""
         return {"x-ms-encryption-scope": self.encryption_scope} if self.encryption_scope else {}
 
     @property
     def starts(self) -> bool:
-        """Whether a listing may begin in the middle, by the order that ours has."""
+        """True if a listing can start at a key in Skyferry's order."""
         return self.api_version >= STARTS and not self.hierarchical
 
     def traits(self) -> Traits:
-        """As the engine reads them. Limits: "Scalability and performance targets for Blob Storage".
+        """Return the traits that the engine reads. Limits: "Scalability and performance targets for Blob Storage".
 
-        Azure checks the CRC64 or MD5 of every body it takes. The CRC32C is our own, of the same bytes (`azure_proof`).
+        Azure checks the CRC64 or MD5 of every body. Skyferry computes the CRC32C over the same bytes (`checksums`).
         """
         return Traits(
             checksums_returned=frozenset({"crc32c", "crc64nvme", "md5"}),
@@ -66,7 +66,7 @@ class AzureOptions:
 
 @dataclass(frozen=True, slots=True)
 class AzureRequest:
-    """What is asked, before it is dated and signed."""
+    """A request before it is dated and signed."""
 
     method: str
     key: str
@@ -78,7 +78,7 @@ class AzureRequest:
 
 
 class AzureClient:
-    """One container's HTTP. Its connections are opened as they are needed."""
+    """HTTP client of one container. It opens connections on demand."""
 
     def __init__(self, name: str, container: str, credential: AzureProvider, options: AzureOptions) -> None:
         self.name = name
@@ -103,10 +103,10 @@ class AzureClient:
         accept: Collection[int] = (),
         origin: tuple[str, str] | None = None,
     ) -> HttpResponse:
-        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
+        """Return the response, with at most `limit` bytes of body. Raise an error unless the status is 2xx or in `accept`.
 
-        A token that the service calls expired is renewed, once. Without a key it is about the container. `origin` is the
-        container and key, of the same account, that Azure is to take the bytes from.
+        An expired token is renewed once. Without a key the request is about the container. `origin` is the container and
+        key, of the same account, from which Azure copies the bytes.
         """
         request = AzureRequest(method, key, query or {}, headers or {}, body, limit, origin)
         credential = await self._credential()
@@ -125,17 +125,17 @@ class AzureClient:
         raise translate_error(parse_error(answer), self.where(key))
 
     def beside(self, container: str) -> AzureClient:
-        """Another container of the account, over the same connections."""
+        """Return a client of another container of the account, over the same connections."""
         client = copy(self)
         client.root = f"{self.account}/{quote(container)}"
         return client
 
     def url(self, key: str) -> str:
-        """Of a blob, encoded."""
+        """Return the encoded URL of a blob, or of the container without a key."""
         return f"{self.root}/{quote(key, safe='/~')}" if key else self.root
 
     def where(self, key: str) -> str:
-        """For errors."""
+        """Name the store and the key, for errors."""
         return self._http.where(key)
 
     async def close(self) -> None:
@@ -166,7 +166,7 @@ class AzureClient:
 
 
 def parse_error(answer: HttpResponse) -> AzureErrorResponse:
-    """What an error answer says."""
+    """Parse an error response."""
     document = ElementTree.Element("Error")
     if answer.body.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
         try:
@@ -188,7 +188,7 @@ def _expired(answer: HttpResponse) -> bool:
 
 
 def _too_new(answer: HttpResponse) -> bool:
-    """Whether the service does not know the version of the API. An answer to HEAD does not name the header."""
+    """Return True if the service does not support the API version. The answer to a HEAD does not name the header."""
     said = parse_error(answer)
     return said.code == "InvalidHeaderValue" and (not answer.body or "x-ms-version" in said.message)
 

@@ -1,7 +1,7 @@
-"""Copies that Azure makes by itself, between containers of one account.
+"""Server-side copies between containers of one account.
 
-As a block list of one block, which Azure takes from the source: unlike Copy Blob it sets all attributes anew, demands what a
-write can demand, and the service computes the MD5 of what it took, and refuses it where it is not the one of the source.
+A copy is a block list of one block, which Azure reads from the source. Unlike Copy Blob, this replaces all attributes and
+supports the preconditions of a write. The service computes the MD5 of the block, and rejects it if the source's differs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skyferry.stores.s3.metadata import from_base64, to_base64
 
 
 class AzureCopies:
-    """The part of an Azure store that moves no bytes itself."""
+    """The server-side copies of an Azure store."""
 
     def __init__(self, client: AzureClient, options: AzureOptions, uploads: AzureUploads) -> None:
         self._client, self._options, self._uploads = client, options, uploads
@@ -28,9 +28,9 @@ class AzureCopies:
     async def copy(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, conditions: Mapping[str, str]
     ) -> ObjectMeta:
-        """Raises VersionChanged."""
+        """Copy a blob. Raise VersionChanged."""
         upload = Upload(secrets.token_hex(12), key, found.size, found.size, attributes)
-        if found.size == 0:  # Azure takes no empty block
+        if found.size == 0:  # Azure rejects empty blocks
             md5 = await self._still_empty(source, found)
         else:
             md5 = await self._take(source, found, upload)
@@ -41,7 +41,7 @@ class AzureCopies:
         )
 
     async def _take(self, source: CopySource, found: ObjectMeta, upload: Upload) -> str:
-        """Put Block From URL; the MD5 of what Azure took."""
+        """Send Put Block From URL. Return the MD5 of the bytes that Azure read."""
         said = {"x-ms-source-if-match": AzureVersion.parse(found.version).etag, **self._options.encryption_headers}
         if found.checksums.md5:
             said["x-ms-source-content-md5"] = to_base64(found.checksums.md5)
@@ -51,7 +51,7 @@ class AzureCopies:
         return from_base64(answer.headers.get("content-md5", ""))
 
     async def _still_empty(self, source: CopySource, found: ObjectMeta) -> str:
-        """The MD5 of nothing."""
+        """Return the MD5 of the empty source. Raise VersionChanged if the source changed."""
         there = self._client.beside(source.bucket)
         try:
             answer = await there.send("HEAD", found.key, headers=AzureVersion.parse(found.version).headers)
@@ -61,5 +61,5 @@ class AzureCopies:
 
 
 def _tag(upload: Upload) -> str:
-    """As long as the ids of other blocks, and none that an upload would take for its own."""
+    """Return a block id as long as all others, which no upload takes for its own."""
     return base64.b64encode(f"skyferry-{upload.id}-copy".ljust(48, ".").encode()).decode()

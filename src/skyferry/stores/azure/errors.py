@@ -1,4 +1,4 @@
-"""What an Azure answer that is no success means. Codes: "Blob Storage error codes" and "Common REST API error codes"."""
+"""Translation of Azure error responses. Codes: "Blob Storage error codes" and "Common REST API error codes"."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from skyferry.errors import (
 
 @dataclass(frozen=True, slots=True)
 class AzureErrorResponse:
-    """What an error answer says."""
+    """An error response, parsed."""
 
     status: int
-    code: str  # x-ms-error-code, which an answer to HEAD has too; "" where something else answers in Azure's place
+    code: str  # x-ms-error-code, also in answers to HEAD; "" if another server answers
     message: str
     request_id: str = ""
     retry_after: float | None = None  # seconds
 
 
-# Seconds between looks at a blob that comes back from the archive, which may take 15 hours: three retries outlast it.
+# Seconds between attempts while a blob is rehydrated from the archive. It takes up to 15 hours: three retries suffice.
 REHYDRATION = 5 * 3600.0
-ENDPOINT = "see that the endpoint is that of a storage account, and that no proxy answers in its place"
+ENDPOINT = "check that the endpoint is that of a storage account and that no proxy answers instead"
 CONTAINER = "create the container, or correct its name or the endpoint"
 ROLE = "give this identity the role that `skyferry policy` prints (Storage Blob Data Contributor, but for tags)"
-AUDIENCE = "see that the identity's token is for https://storage.azure.com/ and of the account's tenant"
-KEY = "see that the account key belongs to the account, that this machine's clock is set, and that no proxy changes requests"
+AUDIENCE = "check that the identity's token is for https://storage.azure.com/ and of the account's tenant"
+KEY = "check that the account key belongs to the account, that this machine's clock is set, and that no proxy changes requests"
 NETWORK = "let this machine through the storage account's firewall, or use its private endpoint"
 VAULT = "let the storage account use its key in the key vault again, or correct the encryption scope"
 TIER = "map the source's storage class to Hot, Cool, Cold or Archive"
-LEASE = "somebody holds a lease on it: release or break it"
-KEPT = "a retention policy or legal hold keeps this blob as it is"
-TAGS = "a blob may have 10 tags of letters, digits, spaces and + - . / : = _"
-METADATA = "user metadata may have 8 KiB, of which Skyferry needs about 400 bytes itself"
-BLOCKS = "blocks of another program wait under this key: they go when it finishes, or a week after the last"
+LEASE = "release or break the lease on the blob or container"
+KEPT = "remove the blob's legal hold, or wait for the end of its retention policy"
+TAGS = "use at most 10 tags of letters, digits, spaces and + - . / : = _"
+METADATA = "shorten the user metadata to 8 KiB, of which Skyferry needs about 400 bytes"
+BLOCKS = "blocks of another program wait under this key: let it finish, or wait a week after its last block"
 
-# Code -> error, and what the operator can do about it.
+# Code -> error, and a hint for the operator.
 CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "BlobNotFound": (ObjectNotFound, ""),
     "ContainerNotFound": (BucketNotFound, CONTAINER),
@@ -66,7 +66,7 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "BlobAlreadyExists": (PreconditionFailed, ""),
     "SourceConditionNotMet": (VersionChanged, ""),
     "InvalidBlockList": (UploadGone, ""),
-    # Who we are is in doubt, and no object at fault: the work waits until that is put right.
+    # The identity is at fault, not the object: work waits until the operator corrects it.
     "AuthenticationFailed": (IdentityRefused, KEY),
     "InvalidAuthenticationInfo": (IdentityRefused, AUDIENCE),
     "NoAuthenticationInformation": (IdentityRefused, AUDIENCE),
@@ -75,22 +75,25 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "AuthorizationFailure": (PermissionDenied, f"{ROLE}; or {NETWORK}"),
     "AuthorizationSourceIPMismatch": (PermissionDenied, NETWORK),
     "AuthorizationProtocolMismatch": (PermissionDenied, "use an https endpoint"),
-    "KeyBasedAuthenticationNotPermitted": (PermissionDenied, "the account takes no keys: use an identity"),
-    "PublicAccessNotPermitted": (PermissionDenied, "the account serves nobody without credentials"),
-    "AccountIsDisabled": (PermissionDenied, "the storage account is disabled"),
+    "KeyBasedAuthenticationNotPermitted": (PermissionDenied, "use an identity: the account accepts no keys"),
+    "PublicAccessNotPermitted": (PermissionDenied, "configure an identity: the account refuses anonymous requests"),
+    "AccountIsDisabled": (PermissionDenied, "enable the storage account"),
     "KeyVaultEncryptionKeyNotFound": (PermissionDenied, VAULT),
     "KeyVaultAccessTokenCannotBeAcquired": (PermissionDenied, VAULT),
     "KeyVaultVaultNotFound": (PermissionDenied, VAULT),
-    "BlobUsesCustomerSpecifiedEncryption": (PermissionDenied, "the blob is encrypted with a key of its writer's"),
+    "BlobUsesCustomerSpecifiedEncryption": (
+        PermissionDenied,
+        "decrypt the blob first: it is encrypted with a key of its writer's",
+    ),
     "BlobImmutableDueToPolicy": (PermissionDenied, KEPT),
     "BlobIsSealed": (PermissionDenied, KEPT),
     "BlobArchived": (Unsupported, "rehydrate the blob (set its tier to Hot, Cool or Cold), then redrive"),
-    "BlobBeingRehydrated": (StoreError, "the blob comes back from the archive, which takes hours"),
-    "SnapshotsPresent": (Unsupported, "the blob has snapshots, which would go with it: delete them first"),
+    "BlobBeingRehydrated": (StoreError, "wait: the blob is rehydrated from the archive, which takes hours"),
+    "SnapshotsPresent": (Unsupported, "the blob has snapshots, which would be deleted with it: delete them first"),
     "InvalidBlobType": (Unsupported, "the key holds an append or page blob: delete it first"),
     "InvalidBlobTier": (Unsupported, TIER),
     "AccessTierNotSupportedForBlobType": (Unsupported, TIER),
-    "FeatureNotSupported": (Unsupported, "the account does not have this: is its namespace hierarchical?"),
+    "FeatureNotSupported": (Unsupported, "the account lacks this feature: check whether its namespace is hierarchical"),
     "UnsupportedHeader": (Unsupported, ""),
     "MetadataTooLarge": (Unsupported, METADATA),
     "InvalidMetadata": (Unsupported, METADATA),
@@ -102,7 +105,10 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "RequestEntityTooLarge": (Unsupported, ""),
     "InvalidUri": (InvalidKey, ""),
     "InvalidResourceName": (InvalidKey, ""),
-    "PathConflict": (InvalidKey, "the namespace is hierarchical, and the key runs through another blob"),
+    "PathConflict": (
+        InvalidKey,
+        "rename the object: in a hierarchical namespace, another blob is a folder of this key",
+    ),
     "Md5Mismatch": (ChecksumMismatch, ""),
     "Crc64Mismatch": (ChecksumMismatch, ""),
     "InvalidMd5": (ChecksumMismatch, ""),
@@ -119,11 +125,11 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "WriteOperationsLimitExceeded": (QuotaExceeded, ""),
 }
 
-# Where there is no code, or one that is not above.
+# For answers without a code, or with an unknown one.
 STATUS: Mapping[int, type[SkyferryError]] = {
     401: IdentityRefused,
     403: PermissionDenied,
-    404: BucketNotFound,  # never an object: what does not answer like Azure must not look like deletes
+    404: BucketNotFound,  # never an object: another server's 404 must not cause deletes
     408: StoreTimeout,
     412: PreconditionFailed,
     429: Throttled,
@@ -133,7 +139,7 @@ STATUS: Mapping[int, type[SkyferryError]] = {
 
 
 def translate_error(error: AzureErrorResponse, where: str) -> SkyferryError:
-    """The error to raise. `where` names the store and the key."""
+    """Return the error to raise. `where` names the store and the key."""
     fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
     kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
     if error.code == "InvalidHeaderValue" and "x-ms-access-tier" in error.message:

@@ -1,5 +1,5 @@
-"""How a container is set up, as far as Blob Storage tells it: who is notified, and where the account is, its management
-interface tells only. Permission: that to read and to list (Storage Blob Data Reader).
+"""Inspection of a container through Blob Storage. Only Azure's management interface reports notifications and region.
+Permission: to read and to list (Storage Blob Data Reader).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from skyferry.clouds.callers import azure_caller, skew
 from skyferry.ports.inspection import BucketFacts, Unknown, Wrong, await_or_unknown
 from skyferry.stores.azure.client import AzureClient, AzureOptions
 
-MANAGEMENT = Unknown("Azure's management interface tells it, and Blob Storage not")
+MANAGEMENT = Unknown("reported by Azure's management interface only")
 LOOK = "Storage Blob Data Reader"
-NAMESPACE = "the account's namespace is hierarchical, the settings say that it is not"
-FLAT = "the account's namespace is flat, the settings say that it is hierarchical"
+NAMESPACE = "the account's namespace is hierarchical, but the settings say it is flat"
+FLAT = "the account's namespace is flat, but the settings say it is hierarchical"
 
 
 async def inspect(client: AzureClient, credential: AzureProvider, options: AzureOptions) -> BucketFacts:
@@ -30,7 +30,7 @@ async def inspect(client: AzureClient, credential: AzureProvider, options: Azure
         encryption=_encryption(container) if container else Unknown(f"not permitted ({LOOK})"),
         notices=MANAGEMENT,
         skew=skew(answer.headers),
-        allowed=Unknown("Azure tells by trying only"),
+        allowed=Unknown("Azure does not report permissions"),
         kept=_kept(container),
         wrong=() if isinstance(account, Unknown) else namespace(account, options),
     )
@@ -41,11 +41,11 @@ async def _account(client: AzureClient) -> Mapping[str, str]:
 
 
 async def _versioning(client: AzureClient) -> str | Unknown:
-    """An account that keeps versions names one with each blob of a listing that asks for them."""
+    """Read whether versioning is on: each blob of a listing with versions then has a version id."""
     query = {"restype": "container", "comp": "list", "include": "versions", "maxresults": "1"}
     blob = (await client.send("GET", query=query)).xml().find("Blobs/Blob")
     if blob is None:
-        return Unknown("nothing is there to tell it by")
+        return Unknown("unknown while the container is empty")
     return "on" if blob.findtext("VersionId") else "off"
 
 
@@ -61,7 +61,7 @@ def _kept(headers: Mapping[str, str]) -> str:
 
 
 def namespace(account: Mapping[str, str], options: AzureOptions) -> tuple[Wrong, ...]:
-    """Whether the settings know which kind of namespace the account has; `account` are headers of Get Account Information."""
+    """Compare the settings with the account's kind of namespace; `account` are headers of Get Account Information."""
     told = account.get("x-ms-is-hns-enabled", "")
     if not told or (told == "true") is options.hierarchical:
         return ()

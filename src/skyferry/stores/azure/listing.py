@@ -16,13 +16,13 @@ from skyferry.stores.s3.metadata import from_base64
 
 
 class Listing:
-    """The blobs of a container, in the service's order. Directories of a hierarchical namespace are none."""
+    """The blobs of a container in the service's order, without the directories of a hierarchical namespace."""
 
     def __init__(self, client: AzureClient, options: AzureOptions) -> None:
         self._client, self._options = client, options
 
     async def pages(self, prefix: str = "", after: str = "", include: str = "") -> AsyncIterator[list[ObjectMeta]]:
-        """One page after the other; the first may begin before `after`."""
+        """Yield page after page; the first may begin before `after`."""
         query = {"restype": "container", "comp": "list", "maxresults": str(self._options.list_page)}
         query |= {"prefix": prefix} if prefix else {}
         query |= {"include": include} if include else {}
@@ -32,8 +32,8 @@ class Listing:
         pages, more = PageGuard(self._client.name), True
         while more:
             document = (await self._client.send("GET", query=query)).xml()
-            if document.find("Blobs") is None:  # must not look like a container that is empty
-                raise StoreError("the answer is no listing: does another server answer in its place?")
+            if document.find("Blobs") is None:  # must not pass for an empty container
+                raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
             yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
             marker = document.find("NextMarker")
             if marker is None:  # empty on the last page
@@ -43,7 +43,7 @@ class Listing:
 
 
 def _meta(blob: ElementTree.Element) -> ObjectMeta | None:
-    """None of a directory."""
+    """Parse one blob of a listing; None for a directory."""
     name, properties = blob.find("Name"), blob.find("Properties")
     if name is None or properties is None or properties.findtext("ResourceType", "") == "directory":
         return None

@@ -1,4 +1,4 @@
-"""Between a blob's headers and the model: versions, attributes, checksums, names of user metadata."""
+"""Conversion between a blob's headers and the model: versions, attributes, checksums, names of user metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skyferry.stores.s3.metadata import decode, encode, from_base64, text
 
 META = "x-ms-meta-"
 TIER = "x-ms-access-tier"
-HEADERS = {  # field of Attributes -> header of an answer; of a write, with x-ms-blob- before it
+HEADERS = {  # field of Attributes -> header of an answer; a write prefixes it with x-ms-blob-
     "content_type": "content-type",
     "content_encoding": "content-encoding",
     "content_language": "content-language",
@@ -25,14 +25,14 @@ _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _VERSION_ID = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 _ESCAPED = re.compile(r"_x([0-9a-f]{4}|[0-9a-f]{8})_")
 _TO_ESCAPE = re.compile(r"[^a-z0-9_]|^[0-9]|_(?=x[0-9a-f]{4}(?:[0-9a-f]{4})?_)")
-EMPTY = "=?UTF-8?B??="  # the empty string, for a header must not be empty
+EMPTY = "=?UTF-8?B??="  # the empty string: a header must not be empty
 
 
 @dataclass(frozen=True, slots=True)
 class AzureVersion:
-    """A version as `ObjectMeta.version` has it: version id, where the account keeps versions, then the ETag in its quotes.
+    """A version in the form of `ObjectMeta.version`: version id, if the account keeps versions, then the ETag in quotes.
 
-    An event gives the ETag without quotes.
+    An event has the ETag without quotes.
     """
 
     version_id: str = ""
@@ -47,7 +47,7 @@ class AzureVersion:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> AzureVersion:
-        """The version that an answer is about."""
+        """Read the version from the headers of an answer."""
         return cls(headers.get("x-ms-version-id", ""), quote_etag(headers.get("etag", "")))
 
     def __str__(self) -> str:
@@ -55,33 +55,33 @@ class AzureVersion:
 
     @property
     def query(self) -> dict[str, str]:
-        """Asks for this version."""
+        """Query parameters that request this version."""
         return {"versionid": self.version_id} if self.version_id else {}
 
     @property
     def headers(self) -> dict[str, str]:
-        """Demand this version of the newest."""
+        """Headers that require this version to be the newest."""
         return {"if-match": self.etag} if self.etag else {}
 
     @property
     def reading(self) -> dict[str, str]:
-        """Demand it of a read, where the query does not."""
+        """Headers that require this version in a read, if the query does not."""
         return {} if self.version_id else self.headers
 
 
 def quote_etag(etag: str) -> str:
-    """As HTTP has it; a listing leaves the quotes out."""
+    """Quote an ETag as in HTTP; listings omit the quotes."""
     return etag if etag.startswith('"') or not etag else f'"{etag}"'
 
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
-    """Of an answer to GET or HEAD, `ranged` or of the whole."""
+    """Parse the answer to a GET or HEAD; `ranged` if it covers a range only."""
     found = parse_write(key, headers, size, attributes(headers), checksums(headers, ranged=ranged))
     return replace(found, unfinished=headers.get("x-ms-copy-status") == "pending")
 
 
 def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
-    """Of an answer to a write, which says when, but not what was asked for."""
+    """Parse the answer to a write. It has the time but not the attributes, which are `given`."""
     modified = seconds(headers.get("last-modified", ""))
     return ObjectMeta(
         key=key,
@@ -95,13 +95,13 @@ def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attribut
 
 
 def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
-    """The blob's MD5: Azure's own where it was written by one request, else what its writer declared, if anything."""
+    """Read the blob's MD5: Azure's own for a blob of one request, otherwise that declared by its writer, if any."""
     said = headers.get("x-ms-blob-content-md5" if ranged else "content-md5", "")
     return Checksums(md5=from_base64(said))
 
 
 def attributes(headers: Mapping[str, str]) -> Attributes:
-    """What an answer to GET or HEAD says, but for the tags. A tier that is only the account's default is none."""
+    """Parse the attributes from the answer to a GET or HEAD, without tags. The account's default tier counts as none."""
     user = {
         unescape(name.lower()[len(META) :]): decode(value)
         for name, value in headers.items()
@@ -124,7 +124,7 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
 
 
 def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
-    """What Put Blob or Put Block List says. Raises Unsupported for what no header can hold."""
+    """Return the headers of Put Blob or Put Block List. Raise Unsupported for values that no header can carry."""
     found = {f"x-ms-blob-{h}": getattr(given, f) for f, h in HEADERS.items() if getattr(given, f)}
     if given.storage_class:
         found[TIER] = given.storage_class
@@ -141,13 +141,13 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
 
 
 def escape(name: str) -> str:
-    """A metadata name as the C# identifier that Azure demands: `a-b` is `a_x002d_b`, as XmlConvert.EncodeName has it.
+    """Escape a metadata name to the C# identifier that Azure requires: `a-b` becomes `a_x002d_b` (XmlConvert.EncodeName).
 
-    Reversible whatever the name, in lower case, for Azure keeps no case.
+    Every name can be unescaped, in lower case: Azure does not preserve case.
     """
     return _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):0{4 if ord(found[0]) < 0x10000 else 8}x}_", name.lower())
 
 
 def unescape(name: str) -> str:
-    """The inverse of `escape`; a name without an escape is itself."""
+    """Reverse `escape`. A name without an escape is unchanged."""
     return _ESCAPED.sub(lambda found: chr(min(int(found[1], 16), 0x10FFFF)), name)

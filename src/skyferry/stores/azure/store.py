@@ -25,8 +25,8 @@ from skyferry.stores.checks import check_key, translate_absence
 from skyferry.stores.s3.metadata import content_range, from_base64
 
 SEGMENTS_MAX = 254
-# "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. A backslash would become a slash, and
-# a dot at the end of a segment be lost: another key.
+# "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. Azure turns a backslash into a
+# slash and drops a dot at the end of a segment, which gives another key.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ufffe\uffff]|\.(?:/|\Z)")
 
 
@@ -48,7 +48,7 @@ class AzureStore:
         return await self._tagged(*await self._look(key, AzureVersion()))
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        """The meta of a pinned range has tags if it begins at 0."""
+        """Read a range. With `version`, the meta has tags only if `start` is 0."""
         self._check(key)
         pin = AzureVersion.parse(version)
         wanted = max(length, 1)
@@ -59,7 +59,7 @@ class AzureStore:
             return await self._past_the_end(key, start, pin)
         begin, size = content_range(answer.headers, len(answer.body))
         if begin != start or len(answer.body) != min(wanted, size - start):
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
+            raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=answer.status == 206)
         if pin.etag and pin.etag != AzureVersion.parse(found.version).etag:
             raise VersionChanged(where=self._client.where(key))
@@ -111,7 +111,7 @@ class AzureStore:
             return await self._copies.copy(source, found, key, attributes, _conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
-        """Azure attests a part by MD5, which proves nothing of a whole."""
+        """Raise Unsupported: Azure attests a part by MD5, and MD5s of parts do not combine to one of the whole."""
         raise Unsupported(where=self._client.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
@@ -135,7 +135,7 @@ class AzureStore:
     def _check(self, key: str) -> None:
         check_key(key, self.name)
         if _REFUSED.search(key) or key.count("/") >= SEGMENTS_MAX:
-            said = f"Azure keeps no key with control characters, backslashes, a dot at the end of a segment, or {SEGMENTS_MAX}"
+            said = f"Azure accepts no key with control characters, backslashes, a dot at the end of a segment, or {SEGMENTS_MAX}"
             raise InvalidKey(f"{said} slashes", where=self._client.where(key))
 
     async def _look(self, key: str, pin: AzureVersion) -> tuple[ObjectMeta, HttpResponse]:
@@ -144,7 +144,7 @@ class AzureStore:
 
     @contextmanager
     def _pinned(self, key: str, pin: AzureVersion) -> Iterator[None]:
-        """What a read raises that demands a version which is not there."""
+        """Raise VersionChanged if the requested version is gone."""
         try:
             yield
         except PreconditionFailed as changed:
@@ -153,7 +153,7 @@ class AzureStore:
             raise (VersionChanged(where=self._client.where(key)) if pin.version_id else gone) from gone
 
     async def _past_the_end(self, key: str, start: int, pin: AzureVersion) -> ObjectData:
-        """The answer to a range that begins at or past the end, of an empty blob for one, does not tell the meta."""
+        """Return an empty read with the meta, which a 416 answer lacks (a range past the end, or of an empty blob)."""
         with self._pinned(key, pin):
             found, answer = await self._look(key, pin)
         if found.size > start:
@@ -170,10 +170,10 @@ class AzureStore:
 
 
 def _conditions(when: Precondition) -> dict[str, str]:
-    """Headers. Raises Unsupported for a version without an ETag."""
+    """Return the headers of a precondition. Raise Unsupported for a version without an ETag."""
     if when.create_only:
         return {"if-none-match": "*"}
     demand = AzureVersion.parse(when.replace).headers
     if when.replace and not demand:
-        raise Unsupported(f"Azure compares ETags, and version {when.replace!r} names none")
+        raise Unsupported(f"Azure compares ETags, but version {when.replace!r} names none")
     return demand

@@ -1,4 +1,4 @@
-"""Requests of the JSON API to one bucket, each sent once, with a bearer token that is renewed when it has ended."""
+"""Requests of the JSON API to one bucket, each sent once. An expired bearer token is renewed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ GOOGLE = "https://storage.googleapis.com"
 
 @dataclass(frozen=True, slots=True)
 class GcsOptions:
-    """How one bucket is reached and written."""
+    """Settings for requests to one bucket."""
 
     endpoint: str = ""  # URL; "" = Google's
     kms_key: str = ""  # projects/P/locations/L/keyRings/R/cryptoKeys/K; "" = the bucket's default
-    billing_project: str = ""  # who pays for requests, where the bucket demands that ("requester pays")
-    uploads: str = "compose"  # how large objects are written, or "resumable"
+    billing_project: str = ""  # project that pays, if the bucket demands it ("requester pays")
+    uploads: str = "compose"  # mode of large objects: "compose" or "resumable"
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 60.0  # seconds without a byte
 
 
 class GcsClient:
-    """One bucket's HTTP. Its connections are opened as they are needed."""
+    """HTTP client of one bucket. It opens connections on demand."""
 
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
         self.bucket, self._tokens, self._options = bucket, tokens, options
@@ -53,7 +53,7 @@ class GcsClient:
         accept: Collection[int] = (),
         working: bool = False,
     ) -> HttpResponse:
-        """The answer, its body at most `limit` bytes. Raises what it means unless it is 2xx or in `accept`.
+        """Return the response, with at most `limit` bytes of body. Raise an error unless the status is 2xx or in `accept`.
 
         `working`: the service copies or composes objects before it answers.
         """
@@ -73,7 +73,7 @@ class GcsClient:
         raise translate_error(said, self.where(key))
 
     async def insert(self, resource: dict[str, Any], data: bytes, query: Mapping[str, str]) -> Any:
-        """Write a whole object in one request, its resource and its bytes; the resource that came of it."""
+        """Write an object, resource and bytes, in one request. Return the resource of the new object."""
         boundary = secrets.token_hex(16)
         head = (
             b"--%b\r\ncontent-type: application/json; charset=utf-8\r\n\r\n%b\r\n--%b\r\ncontent-type: %b\r\n\r\n"
@@ -95,7 +95,7 @@ class GcsClient:
         return answer.json()
 
     async def post(self, path: str, document: dict[str, Any], query: Mapping[str, str], key: str) -> Any:
-        """Ask for something to be done; the document that came of it."""
+        """Post a document. Return the document of the answer."""
         headers = {"content-type": "application/json; charset=utf-8"}
         body = orjson.dumps(document)
         answer = await self.send("POST", path, query=query, headers=headers, body=body, key=key, working=True)
@@ -104,7 +104,7 @@ class GcsClient:
     async def rewrite(
         self, bucket: str, key: str, generation: str, target: dict[str, Any], when: Mapping[str, str]
     ) -> Any:
-        """Copy an object to here within Cloud Storage, in as many requests as that takes; the resource of the copy."""
+        """Copy an object to this bucket within Cloud Storage, in one or more requests. Return the resource of the copy."""
         path = f"{_path(bucket, key)}/rewriteTo{self.path(target['name']).removeprefix('/storage/v1')}"
         query = {"sourceGeneration": generation, "fields": f"done,rewriteToken,resource({FIELDS})", **when}
         query |= self.encryption("destinationKmsKeyName")
@@ -115,15 +115,15 @@ class GcsClient:
             query["rewriteToken"] = answer["rewriteToken"]
 
     def path(self, key: str | None = None) -> str:
-        """Of an object, or of all objects."""
+        """Return the API path of an object, or of all objects."""
         return _path(self.bucket, key)
 
     def encryption(self, parameter: str) -> dict[str, str]:
-        """What every write says."""
+        """Return the encryption parameter of every write."""
         return {parameter: self._options.kms_key} if self._options.kms_key else {}
 
     def where(self, key: str) -> str:
-        """For errors."""
+        """Name the store and the key, for errors."""
         return self._http.where(key)
 
     async def close(self) -> None:
@@ -145,7 +145,7 @@ class GcsClient:
         return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
     async def _missing(self, key: str) -> ObjectNotFound | BucketNotFound | PermissionDenied:
-        """What a 404 that does not say it meant: if the bucket can be listed, the object. In doubt it is the bucket."""
+        """Find the cause of an ambiguous 404: the object if the bucket can be listed, otherwise the bucket."""
         answer = await self.send(
             "GET", self.path(), query={"maxResults": "1", "fields": "kind"}, accept=range(300, 600)
         )
@@ -154,7 +154,7 @@ class GcsClient:
         if answer.status == 404:
             return BucketNotFound(where=self.where(key), hint=CREATE)
         return PermissionDenied(
-            "something is not there, and this identity may not see whether it is the bucket",
+            "the object or its bucket is missing, and this identity may not list the bucket",
             where=self.where(key),
             hint="grant this identity storage.objects.list",
         )

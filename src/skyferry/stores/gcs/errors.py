@@ -1,4 +1,4 @@
-"""What a Cloud Storage answer that is no success means. Source: "HTTP status and error codes for JSON", Cloud Storage."""
+"""Translation of Cloud Storage error responses. Source: "HTTP status and error codes for JSON", Cloud Storage."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from skyferry.errors import (
 
 @dataclass(frozen=True, slots=True)
 class GcsErrorResponse:
-    """The error document of an answer; media requests are refused in plain text."""
+    """An error response, parsed. Errors of media requests are plain text."""
 
     status: int
-    reason: str  # e.g. "rateLimitExceeded"; "" where the answer names none
+    reason: str  # e.g. "rateLimitExceeded"; "" if the answer has none
     message: str
     request_id: str = ""
     retry_after: float | None = None  # seconds
 
 
 CREATE = "create the bucket, or correct its name"
-ENDPOINT = "see that the endpoint is that of Cloud Storage's JSON API, and that no proxy answers in its place"
-GRANT = "grant this identity the permission; without storage.objects.list an absent object is denied too"
-BILLING = "set the store's billing project, or see that its billing account is active and the API enabled"
-ANONYMOUS = "configure an identity for this store: it asked without a credential"
-CUSTOMER_KEY = "the object is encrypted with a key of its writer's"
-PAYS = "the requester pays: set the store's billing project"
+ENDPOINT = "check that the endpoint is that of Cloud Storage's JSON API and that no proxy answers instead"
+GRANT = "grant this identity the permission, and storage.objects.list: without it an absent object is denied too"
+BILLING = "set the store's billing project, or check that its billing account is active and the API is enabled"
+ANONYMOUS = "configure an identity for this store: the request was sent without a credential"
+CUSTOMER_KEY = "decrypt the object first: it is encrypted with a key of its writer's"
+PAYS = "set the store's billing project: the requester pays"
 PAYER = "grant this identity roles/serviceusage.serviceUsageConsumer on the billing project"
 KMS = "grant the project's Cloud Storage service agent roles/cloudkms.cryptoKeyEncrypterDecrypter, and enable the key"
-RENEW = "the credentials have ended: renew them, or use an identity that renews itself"
-HOLD = "an event-based hold, a temporary hold or a retention policy keeps the object as it is"
+RENEW = "renew the credentials, or use an identity that renews itself: they have expired"
+HOLD = "release the object's event-based or temporary hold, or wait for the end of its retention policy"
 
-# Reason -> error, and what the operator can do about it.
+# Reason -> error, and a hint for the operator.
 REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "authError": (IdentityRefused, RENEW),
     "expired": (IdentityRefused, RENEW),
@@ -57,7 +57,10 @@ REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "userProjectMissing": (PermissionDenied, PAYS),
     "userProjectAccountProblem": (PermissionDenied, BILLING),
     "userProjectInvalid": (PermissionDenied, BILLING),
-    "orgPolicyConstraintFailed": (PermissionDenied, "a policy of the organization forbids it"),
+    "orgPolicyConstraintFailed": (
+        PermissionDenied,
+        "ask for an exception: a policy of the organization forbids the request",
+    ),
     "resourceIsEncryptedWithCustomerEncryptionKey": (PermissionDenied, CUSTOMER_KEY),
     "retentionPolicyNotMet": (PermissionDenied, HOLD),
     "objectUnderActiveHold": (PermissionDenied, HOLD),
@@ -72,13 +75,13 @@ REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "internalError": (StoreUnavailable, ""),
 }
 
-# Where there is no reason, or one that is not above.
+# For answers without a reason, or with an unknown one.
 STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
     301: (BucketNotFound, ENDPOINT),
     307: (BucketNotFound, ENDPOINT),
-    401: (IdentityRefused, RENEW),  # no object is at fault: the work waits
+    401: (IdentityRefused, RENEW),  # the identity is at fault: work waits
     403: (PermissionDenied, GRANT),
-    404: (BucketNotFound, ENDPOINT),  # never an object: what does not answer like Google must not look like deletes
+    404: (BucketNotFound, ENDPOINT),  # never an object: another server's 404 must not cause deletes
     405: (Unsupported, ""),
     408: (StoreTimeout, ""),
     412: (PreconditionFailed, ""),
@@ -87,7 +90,7 @@ STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
     501: (Unsupported, ""),
 }
 
-# Part of a message, in lower case -> the same: where a reason says too little ("invalid", "required", "forbidden", "notFound").
+# Part of a message, in lower case -> the same, for vague reasons ("invalid", "required", "forbidden", "notFound").
 WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "no such object": (ObjectNotFound, ""),
     "bucket does not exist": (BucketNotFound, CREATE),
@@ -99,13 +102,13 @@ WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "kms": (PermissionDenied, KMS),
     "billing": (PermissionDenied, BILLING),
     "storage class": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
-    "metadata": (Unsupported, "user metadata may have 8 KiB, of which Skyferry needs about 400 bytes itself"),
+    "metadata": (Unsupported, "shorten the user metadata to 8 KiB, of which Skyferry needs about 400 bytes"),
 }
-_TOLD_BY_WORDS = (400, 401, 403, 404)
+_VAGUE_STATUS = (400, 401, 403, 404)
 
 
 def parse_error(answer: HttpResponse) -> GcsErrorResponse:
-    """What an error answer says."""
+    """Parse an error response."""
     said = answer.body[:1000].decode("utf-8", "replace").strip()
     reason = ""
     try:
@@ -123,10 +126,10 @@ def parse_error(answer: HttpResponse) -> GcsErrorResponse:
 
 
 def translate_error(error: GcsErrorResponse, where: str) -> SkyferryError:
-    """The error to raise. `where` names the store and the key."""
+    """Return the error to raise. `where` names the store and the key."""
     fallback = StoreUnavailable if error.status >= 500 else StoreError
     kind, hint = REASONS.get(error.reason) or STATUS.get(error.status) or (fallback, "")
-    if error.status in _TOLD_BY_WORDS and error.reason not in REASONS:
+    if error.status in _VAGUE_STATUS and error.reason not in REASONS:
         message = error.message.lower()
         kind, hint = next((meant for words, meant in WORDS.items() if words in message), (kind, hint))
     if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
@@ -140,6 +143,6 @@ def translate_error(error: GcsErrorResponse, where: str) -> SkyferryError:
 
 
 def ambiguous(error: GcsErrorResponse) -> bool:
-    """Whether a 404 does not say what is missing, the object or its bucket."""
+    """Return True for a 404 that does not name what is missing, the object or its bucket."""
     message = error.message.lower()
     return error.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))

@@ -1,6 +1,6 @@
-"""How a Cloud Storage bucket is set up. Permissions: storage.buckets.get, which tells of its notifications too.
+"""Inspection of a Cloud Storage bucket. Permission: storage.buckets.get, which also covers its notifications.
 
-What is allowed (testIamPermissions) anybody may ask of himself.
+Every identity may query its own permissions (testIamPermissions).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def inspect(client: GcsClient, tokens: TokenProvider, options: GcsOptions)
 
 
 async def _who(tokens: TokenProvider, options: GcsOptions) -> str | Unknown:
-    """Google is asked about tokens for Google: another service's are none of its business."""
+    """Ask Google only about tokens for Google: those of another service must not be sent there."""
     if await tokens() and options.endpoint:
         return Unknown("the endpoint is not Google's")
     return await google_caller(tokens)
@@ -66,7 +66,7 @@ async def _notices(client: GcsClient) -> tuple[Notice, ...]:
 
 
 def _notice(config: dict[str, Any]) -> Notice:
-    """A topic is the address of each subscription to it. No event types means all."""
+    """Parse a notification config. Its topic is the address of each subscription; no event types means all."""
     events = tuple(config.get("event_types", ()))
     return Notice(
         target=str(config.get("topic", "")).removeprefix("//pubsub.googleapis.com/"),
@@ -81,7 +81,7 @@ def _notice(config: dict[str, Any]) -> Notice:
 def _versioning(settings: dict[str, Any]) -> str:
     soft = int(settings.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
     state = "on" if settings.get("versioning", {}).get("enabled") else "off"
-    return f"{state}, and what is deleted is kept for {soft / DAY:g} days" if soft else state
+    return f"{state}, and deleted objects are kept for {soft / DAY:g} days" if soft else state
 
 
 def _encryption(settings: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Between Cloud Storage's object resource and the model: versions, positions, attributes, checksums.
+"""Conversion between Cloud Storage's object resource and the model: versions, positions, attributes, checksums.
 
 Source: "Objects" of the JSON API reference, https://cloud.google.com/storage/docs/json_api/v1/objects
 """
@@ -30,15 +30,15 @@ FIELDS = ",".join(
         *("name", "size", "generation", "metageneration", "updated", "crc32c", "md5Hash"),
         *("retentionExpirationTime", "eventBasedHold", "metadata", *ATTRIBUTES.values()),
     )
-)  # all that we read of a resource: the rest, access lists for one, is not sent
-UNTYPED = "application/octet-stream"  # what Cloud Storage calls an object of no type
-STANDARD = "STANDARD"  # the storage class that the model calls ""
+)  # the fields read; the rest, such as access lists, is not sent
+UNTYPED = "application/octet-stream"  # Cloud Storage's type of an object without one
+STANDARD = "STANDARD"  # the storage class "" of the model
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # it is a header too
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 def meta(resource: Mapping[str, Any]) -> ObjectMeta:
-    """Of an object resource. Raises StoreError for what is none."""
+    """Parse an object resource. Raise StoreError if it is none."""
     try:
         generation = int(resource["generation"])
         return ObjectMeta(
@@ -51,16 +51,18 @@ def meta(resource: Mapping[str, Any]) -> ObjectMeta:
             attributes=attributes(resource),
         )
     except (KeyError, ValueError, TypeError) as broken:
-        raise StoreError("the answer is no object resource: is this Cloud Storage's JSON API?") from broken
+        raise StoreError(
+            "the answer is no object resource; check that the endpoint is Cloud Storage's JSON API"
+        ) from broken
 
 
 def position(generation: int, metageneration: int) -> Position:
-    """As the parser of notifications has it."""
+    """Return the position in the same form as the parser of notifications."""
     return Position("gcs-generation", f"{generation:020d}.{metageneration:020d}")
 
 
 def ranged(key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
-    """What the answer to a range says of the whole object; None if its body is not that range. It tells no attributes."""
+    """Parse the answer to a range read, which has no attributes. Return None if its body is not that range."""
     headers = answer.headers
     given = _RANGE.fullmatch(headers.get("content-range", ""))
     begin, size = (int(given[1]), int(given[2])) if given else (0, len(answer.body))
@@ -72,7 +74,7 @@ def ranged(key: str, answer: HttpResponse, start: int, length: int) -> ObjectMet
 
 
 def attributes(resource: Mapping[str, Any]) -> Attributes:
-    """Of an object resource."""
+    """Parse the attributes of an object resource."""
     found = {field: resource.get(name, "") for field, name in ATTRIBUTES.items()}
     if found["storage_class"] == STANDARD:
         found["storage_class"] = ""
@@ -81,7 +83,7 @@ def attributes(resource: Mapping[str, Any]) -> Attributes:
 
 
 def resource(key: str, given: Attributes, checksums: Checksums) -> dict[str, Any]:
-    """What a write says; the digests make the server refuse a body that differs. Raises Unsupported."""
+    """Build the resource of a write. By its digests the server refuses a body that differs. Raise Unsupported."""
     found: dict[str, Any] = {name: getattr(given, field) for field, name in ATTRIBUTES.items() if getattr(given, field)}
     if not _PLAIN.fullmatch(found.setdefault("contentType", UNTYPED)):
         raise Unsupported(f"Cloud Storage cannot carry this content type: {given.content_type!r}")
@@ -96,7 +98,7 @@ def resource(key: str, given: Attributes, checksums: Checksums) -> dict[str, Any
 
 
 def conditions(when: Precondition) -> dict[str, str]:
-    """As query parameters. Raises PreconditionFailed for a version that no object here can have."""
+    """Return the query parameters of a precondition. Raise PreconditionFailed for an impossible version."""
     if when.create_only:
         return {"ifGenerationMatch": "0"}
     if when.replace and not is_generation(when.replace):
@@ -105,12 +107,12 @@ def conditions(when: Precondition) -> dict[str, str]:
 
 
 def is_generation(version: str) -> bool:
-    """Whether an object can have it. 0 means that there is none."""
+    """Return True for a version that an object can have. 0 means no object."""
     return version.isascii() and version.isdecimal() and int(version) > 0
 
 
 def to_hex(value: str) -> str:
-    """Of a checksum as Cloud Storage writes it; "" for what is none."""
+    """Convert a checksum of Cloud Storage to hexadecimal; "" if it is malformed."""
     try:
         return base64.b64decode(value, validate=True).hex()
     except binascii.Error:
@@ -118,5 +120,5 @@ def to_hex(value: str) -> str:
 
 
 def to_base64(value: str) -> str:
-    """As Cloud Storage writes a hexadecimal checksum."""
+    """Convert a hexadecimal checksum to the base64 that Cloud Storage uses."""
     return base64.b64encode(bytes.fromhex(value)).decode()

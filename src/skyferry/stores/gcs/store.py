@@ -1,7 +1,7 @@
 """Google Cloud Storage over its JSON API: one bucket, versions pinned by generation.
 
-An answer with an object's bytes does not tell what the object carries, so a read that is to say it costs two requests.
-They go at the same time, and count only if they are about the same generation.
+An answer with an object's bytes has no attributes, so a read with attributes takes two requests. They are sent at the same
+time, and count only if they are about the same generation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from skyferry.stores.gcs.upload import MOST, SCRATCH, GcsUploads
 # "About Cloud Storage objects", object names
 _FORBIDDEN = re.compile(r"[\0\r\n]")
 _RESERVED = ".well-known/acme-challenge/"
-TURNS = 10  # tries to read an object that is overwritten again and again
+TURNS = 10  # attempts to read an object that is overwritten repeatedly
 
 TRAITS = Traits(
     checksums_returned=frozenset({"crc32c", "md5"}),
@@ -56,7 +56,7 @@ RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags", 
 
 
 class GcsStore:
-    """An ObjectStore on one bucket. What begins with `.skyferry-uploads/` belongs to uploads, and is not shown."""
+    """An ObjectStore on one bucket. Keys below `.skyferry-uploads/` belong to uploads, and are hidden."""
 
     def __init__(self, name: str, bucket: str, tokens: TokenProvider, options: GcsOptions) -> None:
         resumable = options.uploads == "resumable"
@@ -72,7 +72,7 @@ class GcsStore:
         return await self._look(key)
 
     async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
-        """The meta of a pinned range that does not begin at 0 tells size and version only."""
+        """Read a range. With `version` and a `start` above 0, the meta has size and version only."""
         self._check(key)
         if version and not is_generation(version):
             raise VersionChanged(f"{version!r} is no generation of Cloud Storage", where=self._client.where(key))
@@ -85,7 +85,9 @@ class GcsStore:
         except ObjectNotFound as gone:
             raise (VersionChanged(where=gone.where) if version else gone) from gone
         if answer.status == 416 and found.size > start:
-            raise ConnectionLost("there are bytes, but the store says not", where=self._client.where(key))
+            raise ConnectionLost(
+                "the store reports no bytes for a range within the object", where=self._client.where(key)
+            )
         return ObjectData(found, b"" if answer.status == 416 else answer.body[: max(length, 0)])
 
     async def write(
@@ -107,14 +109,14 @@ class GcsStore:
         return await self._uploads.finish(upload, parts, checksums, self._conditions(upload.key, when))
 
     async def abort_upload(self, upload: Upload) -> None:
-        """Of either kind: it may have begun before the setting was another."""
+        """Abort an upload of either kind: the setting may have changed since its start."""
         await (self._sessions if upload.secret else self._composed).abort(upload)
 
     async def uploaded_parts(self, upload: Upload) -> list[Part]:
         return await self._uploads.parts(upload)
 
     def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        """Those to be composed: Cloud Storage does not list sessions, which end by themselves after a week."""
+        """List the uploads to compose. Cloud Storage does not list sessions, which expire after a week."""
         return self._composed.uploads(prefix)
 
     async def copy_from(
@@ -128,7 +130,7 @@ class GcsStore:
             raise VersionChanged(where=gone.where) from gone
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
-        """Cloud Storage copies objects of any size, but not parts of them."""
+        """Raise Unsupported: Cloud Storage copies objects of any size, but no parts of them."""
         raise Unsupported(where=self._client.where(upload.key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
@@ -149,12 +151,12 @@ class GcsStore:
         await self._client.close()
 
     def _check(self, key: str, *, ours: bool = True) -> None:
-        """A key that may be `ours` and is in the scratch area is not found, so that nobody copies what was found there."""
+        """Check a key. Keys of the scratch area, if they may be `ours`, are not found, so that they are never copied."""
         check_key(key, self.name)
         if _FORBIDDEN.search(key) or key in (".", "..") or key.startswith(_RESERVED):
-            raise InvalidKey("Cloud Storage has no such names", where=self._client.where(repr(key)))
+            raise InvalidKey("Cloud Storage does not accept this name", where=self._client.where(repr(key)))
         if key.startswith(SCRATCH):
-            raise (ObjectNotFound if ours else InvalidKey)("it belongs to uploads", where=self._client.where(key))
+            raise (ObjectNotFound if ours else InvalidKey)("the key belongs to uploads", where=self._client.where(key))
 
     def _conditions(self, key: str, when: Precondition) -> dict[str, str]:
         try:
@@ -167,7 +169,7 @@ class GcsStore:
         return meta((await self._client.send("GET", self._client.path(key), query=query, key=key)).json())
 
     async def _range(self, key: str, start: int, length: int, version: str) -> HttpResponse:
-        """With `Accept-Encoding: gzip` an object is sent as it is stored, gzip or not ("Transcoding of gzip files")."""
+        """Read a range as stored: `Accept-Encoding: gzip` prevents decompression ("Transcoding of gzip files")."""
         length = max(length, 1)
         headers = {"range": f"bytes={start}-{start + length - 1}", "accept-encoding": "gzip"}
         query = {"alt": "media", **({"generation": version} if version else {})}
@@ -175,16 +177,16 @@ class GcsStore:
         return await self._client.send("GET", path, query=query, headers=headers, limit=length, key=key, accept=(416,))
 
     def _of_range(self, key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
-        """What the answer says; None for a range past the end."""
+        """Parse the answer; None for a range past the end."""
         if answer.status == 416:
             return None
         found = ranged(key, answer, start, max(length, 1))
         if found is None:
-            raise ConnectionLost(f"{len(answer.body)} bytes came of {length}", where=self._client.where(key))
+            raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         return found
 
     async def _range_and_meta(self, key: str, start: int, length: int, version: str) -> tuple[HttpResponse, ObjectMeta]:
-        """Both of one generation."""
+        """Read range and meta of one generation."""
         for _ in range(TURNS):
             try:
                 async with asyncio.TaskGroup() as group:
@@ -198,4 +200,4 @@ class GcsStore:
                 return answer, found
             if told is not None and (told.version, told.size) == (found.version, found.size):
                 return answer, found
-        raise VersionChanged("it is overwritten all the time", where=self._client.where(key))
+        raise VersionChanged("the object is overwritten too often", where=self._client.where(key))

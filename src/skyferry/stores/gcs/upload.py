@@ -1,11 +1,11 @@
-"""Large objects: parts as objects of their own under a scratch prefix, composed into one when all are there.
+"""Large objects: parts are separate objects under a scratch prefix, composed into one when all are written.
 
-    .skyferry-uploads/ID            empty; says what is uploaded, in its metadata; while it is there, so is the upload
+    .skyferry-uploads/ID            empty; its metadata describes the upload, which exists as long as this object
     .skyferry-uploads/ID/00001      a part, by its number
-    .skyferry-uploads/ID/1-00001    parts that were composed because there are more than 32 (level, number)
-    .skyferry-uploads/ID/whole      all of them, where the object is to have another storage class than its parts
+    .skyferry-uploads/ID/1-00001    parts composed because there are more than 32 (level, number)
+    .skyferry-uploads/ID/whole      all parts, if the object gets another storage class than its parts
 
-ID is 32 hexadecimal digits. docs/decisions/0010-large-objects-on-cloud-storage.md says when it is a resumable upload instead.
+ID is 32 hexadecimal digits. docs/decisions/0010-large-objects-on-cloud-storage.md explains when resumable uploads are used instead.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
 from skyferry.stores.paging import PageGuard
 
-SCRATCH = ".skyferry-uploads/"  # no key of the bucket begins with it, as this store shows it
+SCRATCH = ".skyferry-uploads/"  # this store hides keys with this prefix
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
-COLD = ("NEARLINE", "COLDLINE", "ARCHIVE")  # in which a part would be charged for a month or more
+COLD = ("NEARLINE", "COLDLINE", "ARCHIVE")  # parts in these would be billed for a month or more
 AT_ONCE = 16  # requests for the parts of one upload
-KEPT = "the bucket has a retention policy, or holds objects: the parts of a large one could not be deleted"
-RESUME = "say `large_upload_mode: resumable` of this store: then there are no parts to delete"
+KEPT = "the bucket has a retention policy or default hold: the parts of a large object could not be deleted"
+RESUME = "set `large_upload_mode: resumable` for this store: then there are no parts to delete"
 _ID = re.compile(r"[0-9a-f]{32}")
 _PART = re.compile(r"\d{5}")
 T = TypeVar("T")
 
 
 class GcsUploads:
-    """The large half of a Cloud Storage store."""
+    """The composed uploads of a Cloud Storage store."""
 
     def __init__(self, client: GcsClient) -> None:
         self._client = client
@@ -48,18 +48,18 @@ class GcsUploads:
         says = {"skyferry-key": key, "skyferry-size": str(size), "skyferry-part-size": str(part_size)}
         plan = Attributes(metadata=says, storage_class=given.storage_class)
         made = await self._client.insert(resource(_name(upload_id), plan, Checksums()), b"", {})
-        if made.get("retentionExpirationTime") or made.get("eventBasedHold"):  # as each part would have
+        if made.get("retentionExpirationTime") or made.get("eventBasedHold"):  # as would each part
             with suppress(StoreError):
                 await self._delete(_name(upload_id))
             raise Unsupported(KEPT, where=self._client.where(key), hint=RESUME)
-        given = replace(given, storage_class=attributes(made).storage_class)  # which may be the bucket's own default
+        given = replace(given, storage_class=attributes(made).storage_class)  # which may be the bucket's default
         return Upload(upload_id, key, size, part_size, given, meta(made).modified)
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         name = _name(upload.id, f"{number:05d}")
         given = Attributes(storage_class=_class_of_parts(upload))
         made = await self._client.insert(resource(name, given, Checksums(crc32c=crc32c)), data, {})
-        try:  # afterwards: whoever gives the upload up from now on will find this part
+        try:  # after the write: an abort from now on finds this part
             await self._look(upload)
         except UploadGone:
             await self._delete(name, made["generation"])
@@ -70,7 +70,7 @@ class GcsUploads:
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
     ) -> ObjectMeta:
-        """Raises ChecksumMismatch before anything is to be seen: the CRC of the whole follows from those of the parts."""
+        """Compose the object. Raise ChecksumMismatch before it is visible: the CRCs of the parts give that of the whole."""
         parts = sorted(parts, key=lambda part: part.number)
         crc32c = proven(upload, parts, checksums, self._client.where(upload.key))
         await self._look(upload)
@@ -86,20 +86,20 @@ class GcsUploads:
             made = await self._client.rewrite(self._client.bucket, whole["name"], whole["generation"], target, when)
         found = meta(made)
         if crc32c and found.checksums.crc32c != crc32c:
-            raise ChecksumMismatch("the parts were composed to something else", where=self._client.where(upload.key))
-        with suppress(StoreError):  # the object is there; what is left of the parts is found by its age
+            raise ChecksumMismatch("the composed object differs from its parts", where=self._client.where(upload.key))
+        with suppress(StoreError):  # the object is complete; leftover parts are found by age
             await self.abort(upload)
         return found
 
     async def abort(self, upload: Upload) -> None:
-        """Its first object goes before the last look for parts: see `write_part`."""
+        """Delete the upload. Its first object is deleted before the last search for parts: see `write_part`."""
         if _ID.fullmatch(upload.id):
             await self._delete_parts(upload)
             await self._delete(_name(upload.id))
             await self._delete_parts(upload)
 
     async def parts(self, upload: Upload) -> list[Part]:
-        """What the store has of an upload, in order. Raises UploadGone."""
+        """List the stored parts in order. Raise UploadGone if the upload is gone."""
         await self._look(upload)
         found: list[Part] = []
         async for item in self.listed(_name(upload.id, "")):
@@ -111,7 +111,7 @@ class GcsUploads:
         return found
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
-        """Uploads under way, in no order. Their attributes are not known."""
+        """List the unfinished uploads in no order. Their attributes are unknown."""
         async for item in self.listed(SCRATCH, {"delimiter": "/"}):
             says = item.get("metadata", {})
             key = says.get("skyferry-key", "")
@@ -121,7 +121,7 @@ class GcsUploads:
                 yield Upload(upload_id, key, size, part_size, started_at=meta(item).modified)
 
     async def listed(self, prefix: str, query: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Resources of the objects there, in order of their names; scratch objects too."""
+        """List object resources by name, including scratch objects."""
         asked = {
             "prefix": prefix,
             "maxResults": "1000",
@@ -131,10 +131,8 @@ class GcsUploads:
         pages = PageGuard(self._client.where(""))
         while True:
             page = (await self._client.send("GET", self._client.path(), query=asked)).json()
-            if (
-                not isinstance(page, dict) or page.get("kind") != "storage#objects"
-            ):  # must not look like an empty bucket
-                raise StoreError("the answer is no listing: does another server answer in its place?")
+            if not isinstance(page, dict) or page.get("kind") != "storage#objects":  # must not pass for an empty bucket
+                raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
             items = page.get("items", [])
             for item in items:
                 yield item
@@ -143,7 +141,7 @@ class GcsUploads:
             asked["pageToken"] = token
 
     async def _few(self, upload: Upload, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """As many as one composition takes: more are composed to fewer first, level by level."""
+        """Reduce the sources to as many as one composition accepts, by composing them level by level."""
         level = 0
         while len(sources) > MOST:
             level += 1
@@ -170,10 +168,10 @@ class GcsUploads:
         try:
             return await self._client.post(f"{self._client.path(target['name'])}/compose", document, query, upload.key)
         except ObjectNotFound as gone:
-            raise UploadGone("a part of the upload is not there", where=self._client.where(upload.key)) from gone
+            raise UploadGone("a part of the upload is missing", where=self._client.where(upload.key)) from gone
 
     async def _look(self, upload: Upload) -> None:
-        """Raises UploadGone."""
+        """Raise UploadGone if the upload is gone."""
         try:
             await self._client.send(
                 "GET", self._client.path(_name(upload.id)), query={"fields": "generation"}, key=upload.key
@@ -182,7 +180,7 @@ class GcsUploads:
             raise UploadGone(where=self._client.where(upload.key)) from gone
 
     async def _delete_parts(self, upload: Upload) -> None:
-        """Old generations too, which a bucket with versioning would keep."""
+        """Delete all parts, including old generations, which a bucket with versioning keeps."""
         batch: list[Awaitable[None]] = []
         async for item in self.listed(_name(upload.id, ""), {"versions": "true"}):
             batch.append(self._delete(item["name"], item["generation"]))
@@ -211,7 +209,7 @@ def _class_of_parts(upload: Upload) -> str:
 
 
 def proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
-    """The CRC32C of the whole, of parts that each were proven. Raises StoreError unless they are all of the object."""
+    """Combine the CRC32Cs of verified parts to that of the whole. Raise StoreError unless they cover the object."""
     end, crc = 0, 0
     for part in parts:
         if part.offset != end:
@@ -226,7 +224,7 @@ def proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: s
 
 
 async def _each(requests: Iterable[Awaitable[T]]) -> list[T]:
-    """What came of each, in order; some at the same time."""
+    """Run requests, at most AT_ONCE at the same time. Return their results in order."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(request: Awaitable[T]) -> T:
