@@ -1,4 +1,4 @@
-"""A clock that the test moves."""
+"""A clock that the test advances."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from math import inf, nextafter
 
 
 class ManualClock:
-    """A `Clock` whose time passes in `advance` only; sleepers wake in the order of their times."""
+    """A `Clock` whose time passes only in `advance`. Sleepers wake in the order of their times."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
-        """`now` is in seconds since 1970."""
+        """Start at `now`, in seconds since 1970."""
         self._now = self._start = now
         self._order = count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
@@ -36,7 +36,7 @@ class ManualClock:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass; who wakes runs on until it sleeps again or waits for something else."""
+        """Advance the time. Each woken sleeper runs until it sleeps again or waits for something else."""
         end = self._now + seconds
         await self._settle()
         while self._sleepers and self._sleepers[0][0] <= end:

@@ -6,9 +6,9 @@
         @pytest.fixture
         async def place(self) -> AsyncIterator[Place]: ...
 
-What a provider promises less is data: its `traits`, what `Place` says, and `deviations` (test -> reason) for a single
-sentence that it breaks; such a test MUST fail, so that the list stays true. `skyferry.testing.store_cases.run` runs the
-same cases without pytest.
+Differences between providers are data: the store's `traits`, the fields of `Place`, and `deviations` (test -> reason) for a single
+sentence that it breaks. A test of a deviation MUST fail, so that the list stays true. `skyferry.testing.store_cases.run` runs
+the same cases without pytest.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ HOST = "127.0.0.1"
 
 
 async def serve(port: int, token: str) -> None:
-    """Until cancelled."""
-    server = web.Server(Gcs(token).handle, handler_cancellation=True)  # what stalls ends with its client
+    """Serve until cancelled."""
+    server = web.Server(Gcs(token).handle, handler_cancellation=True)  # a stalled request ends with its client
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, HOST, port, backlog=1024).start()
@@ -25,10 +25,10 @@ async def serve(port: int, token: str) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m skyferry.testing.gcs", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--token", default="", help="what requests must bear")
+    parser.add_argument("--token", default="", help="the bearer token that requests must have")
     arguments = parser.parse_args()
     asyncio.run(serve(arguments.port, arguments.token))
 

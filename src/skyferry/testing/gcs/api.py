@@ -1,4 +1,4 @@
-"""The JSON API: which request goes where."""
+"""The routes of the JSON API."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Gcs:
     """The whole service. `handle` is for `aiohttp.web.Server`."""
 
     def __init__(self, token: str = "") -> None:
-        """`token`: what requests must bear; "" = anybody may do anything."""
+        """Require the bearer `token` of all requests; "" = none is required."""
         self._token = token
         self._buckets: dict[str, FakeBucket] = {}
         self._uploads, self._copies, self._script = Uploads(), Copies(), Script()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
-        """Any request."""
+        """Answer any request."""
         if request.raw_path.startswith("/_fake/"):
             return await self._told(request)
         exchange, fault = self._script.begin(request.method, request.raw_path)
@@ -179,14 +179,14 @@ async def _change(request: Request, bucket: FakeBucket, name: str) -> Stored:
 
 
 def _number(text: str) -> int:
-    """Of a parameter; 0 if it is not given. Raises FakeRefusal."""
+    """Return the number in a parameter; 0 if it is absent. Raises FakeRefusal."""
     if text and not text.isdecimal():
         raise invalid(f"Invalid unsigned integer value: '{text}'.")
     return int(text or 0)
 
 
 def _listing(request: Request, bucket: FakeBucket) -> dict[str, Any]:
-    """One page. A page token is the name that the next page begins with."""
+    """Return one page. A page token is the first name of the next page."""
     query = request.query
     prefix, delimiter, end = query.get("prefix", ""), query.get("delimiter", ""), query.get("endOffset", "")
     start = max(prefix, query.get("startOffset", ""), base64.urlsafe_b64decode(query.get("pageToken", "")).decode())
@@ -213,7 +213,7 @@ def _listing(request: Request, bucket: FakeBucket) -> dict[str, Any]:
 
 
 def _holds(request: Request, bucket: FakeBucket) -> None:
-    """Raises FakeRefusal where the bucket is not as the request demands."""
+    """Check the request's preconditions on the bucket. Raises FakeRefusal."""
     Conditions.of(request.query).compare(0, bucket.metageneration)
 
 
@@ -241,7 +241,7 @@ def _bucket_resource(bucket: FakeBucket) -> dict[str, Any]:
 
 
 async def _drain(request: Request) -> None:
-    """Read what still comes, so that the client hears the refusal rather than a broken connection."""
+    """Read the rest of the body, so that the client gets the refusal rather than a broken connection."""
     try:
         async with asyncio.timeout(10):
             async for _ in request.pieces():

@@ -1,4 +1,4 @@
-"""Buckets and what is in them: generations, preconditions, listings. Knows nothing of HTTP but the status of a refusal."""
+"""Buckets and their objects: generations, preconditions, listings. Independent of HTTP except the status of a refusal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTABLE = (
 
 
 class FakeRefusal(Exception):
-    """An answer that is no success."""
+    """A response with an error status."""
 
     def __init__(self, status: int, reason: str, message: str = "") -> None:
         self.status, self.reason, self.message = status, reason, message or reason
@@ -32,7 +32,7 @@ class FakeRefusal(Exception):
 
 
 def invalid(message: str) -> FakeRefusal:
-    """What no server could do."""
+    """Return the refusal of an invalid request."""
     return FakeRefusal(400, "invalid", message)
 
 
@@ -109,7 +109,7 @@ class Conditions:
         )
 
     def check(self, found: Stored | None) -> None:
-        """Raises FakeRefusal: 412 where something else was demanded, 304 where it was this."""
+        """Raise FakeRefusal unless they are met: 412 for a mismatch, 304 if the object is the excluded one."""
         self.compare(*((found.generation, found.metageneration) if found else (0, 0)))
 
     def compare(self, generation: int, metageneration: int) -> None:
@@ -137,7 +137,7 @@ class FakeBucket:
 
     @property
     def versioned(self) -> bool:
-        """Whether it keeps what is replaced and deleted."""
+        """True if replaced and deleted generations are kept."""
         return bool(self.settings.get("versioning", {}).get("enabled"))
 
     @property
@@ -152,7 +152,7 @@ class FakeBucket:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is in it, nor was."""
+        """True if it has no generation of any object."""
         return not self._names
 
     def set(self, given: Mapping[str, Any]) -> None:
@@ -208,7 +208,7 @@ class FakeBucket:
         return made
 
     def delete(self, found: Stored, *, for_good: bool) -> None:
-        """`for_good`: that generation, also where the bucket keeps old ones. Raises FakeRefusal."""
+        """Delete an object; with `for_good`, that generation even if the bucket is versioned. Raises FakeRefusal."""
         self._may_go(found, for_good=for_good or not self.versioned)
         if self._live.get(found.name) is found:
             self._retire(found.name, keep=not for_good)
@@ -226,7 +226,7 @@ class FakeBucket:
         return [*(self._old.get(name, ()) if old else ()), *((live,) if live else ())]
 
     def _may_go(self, found: Stored | None, *, for_good: bool) -> None:
-        """Whether it may be deleted or replaced; what only becomes noncurrent may. Raises FakeRefusal."""
+        """Check that a generation may be deleted or replaced; it may always become noncurrent. Raises FakeRefusal."""
         if found is not None and for_good and found.held:
             said = f"Object '{self.name}/{found.name}' is under active Event-Based hold and cannot be deleted or overwritten."
             raise FakeRefusal(403, "objectUnderActiveHold", said)
@@ -254,7 +254,7 @@ class FakeBucket:
             del self._names[at]
 
     def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those that an object keeps. Raises FakeRefusal."""
+        """Return the settings that an object keeps. Raises FakeRefusal."""
         found = {name: value for name, value in given.items() if name in SETTABLE and value not in ("", None, {})}
         found.setdefault("storageClass", self.storage_class)
         if found["storageClass"] not in CLASSES:

@@ -1,4 +1,4 @@
-"""The notification configurations of a bucket. They are kept, and nobody is told of anything."""
+"""The notification configurations of a bucket. They are stored; no notification is sent."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Session:
     cancelled: bool = False
 
     def keep(self, data: bytes, *, all_: bool) -> None:
-        """What came, in whole steps unless it is the end."""
+        """Keep the received bytes, in whole steps unless they are the last."""
         end = self.size + len(data)
         data = data[: len(data) if all_ else max(end - end % STEP - self.size, 0)]
         if data:
@@ -43,13 +43,13 @@ class Session:
 
 
 class Uploads:
-    """What goes to /upload/storage/v1/b/BUCKET/o."""
+    """Requests to /upload/storage/v1/b/BUCKET/o."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
 
     async def answer(self, request: Request, bucket: FakeBucket) -> Reply:
-        """Any request there."""
+        """Answer a request."""
         if session_id := request.query.get("upload_id"):
             return await self._resume(request, bucket, session_id)
         if request.method != "POST":
@@ -131,7 +131,7 @@ def _name(request: Request, given: Mapping[str, Any]) -> str:
 
 
 def _check_digests(given: Mapping[str, Any], content: Body) -> None:
-    """Raises FakeRefusal, as the service does, for a body that is not the one declared."""
+    """Raise FakeRefusal, as the service does, for a body that differs from its declared digests."""
     for what, wanted, found in (
         ("CRC32C", given.get("crc32c"), content.crc32c),
         ("MD5 hash", given.get("md5Hash"), content.md5),
@@ -153,7 +153,7 @@ def _hashes(request: Request) -> dict[str, str]:
 
 
 def _content_range(request: Request, session: Session) -> tuple[int, int | None]:
-    """Where the bytes of this request begin, and how many the object has in all, if it says so."""
+    """Return the offset of the request's bytes, and the object's size if the request has it."""
     given = request.headers.get("content-range", "")
     if not given:
         length = int(request.headers.get("content-length", 0))

@@ -105,14 +105,14 @@ class Request:
 
 
 class Script:
-    """What goes wrong with which request, and what has happened."""
+    """The planned faults, and the exchanges so far."""
 
     def __init__(self) -> None:
         self._faults: deque[Fault] = deque()
         self._exchanges: deque[Exchange] = deque(maxlen=KEPT)
 
     def begin(self, method: str, target: str) -> tuple[Exchange, Fault]:
-        """A request comes."""
+        """Record a request and return its fault."""
         exchange = Exchange(method, target)
         self._exchanges.append(exchange)
         for fault in self._faults:
@@ -122,7 +122,7 @@ class Script:
         return exchange, Fault()
 
     async def tell(self, request: Request) -> Reply:
-        """The paths under /_fake."""
+        """Answer requests to the paths under /_fake."""
         match request.method, request.segments[1:]:
             case "POST", ["faults"]:
                 planned = orjson.loads(await request.body())

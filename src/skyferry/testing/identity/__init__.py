@@ -1,7 +1,7 @@
-"""Strict stand-ins for the token services of AWS, Google and Azure, on loopback: the emulators take any token at all.
+"""Strict fakes of the token services of AWS, Google and Azure, on loopback. The emulators accept any token.
 
-They check signature, issuer, audience, expiry and subject of what they are given, give away short-lived tokens, count
-their requests and fail when they are told to. They need cryptography and pyjwt.
+The fakes check signature, issuer, audience, expiry and subject of tokens, issue short-lived tokens, count their requests and
+fail on demand. They need cryptography and pyjwt.
 """
 
 from skyferry.testing.identity.clouds import Clouds, ServiceFailure

@@ -67,7 +67,7 @@ def _assume(clouds: Clouds, form: dict[str, str]) -> web.Response:
 
 
 def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: bytes) -> web.Response:
-    """A token of AWS's own, for who signs the request."""
+    """Issue an AWS token for the identity that signs the request."""
     try:
         who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
     except TokenRefused as refused:
@@ -80,7 +80,7 @@ def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: byt
 
 
 def _caller(clouds: Clouds, request: web.Request, body: bytes) -> web.Response:
-    """Who signs the request: of a role's key, the role itself in place of a session of it."""
+    """Answer with the identity that signs the request: the role itself instead of its session."""
     try:
         who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
     except TokenRefused as refused:
@@ -91,11 +91,11 @@ def _caller(clouds: Clouds, request: web.Request, body: bytes) -> web.Response:
 
 def _unknown(refused: TokenRefused) -> web.Response:
     code = "ExpiredToken" if refused.reason == "expired" else "SignatureDoesNotMatch"
-    return _error(403, code, "The request is not signed by anybody known")
+    return _error(403, code, "The request is not signed by a known key")
 
 
 async def pod(clouds: Clouds, request: web.Request) -> web.Response:
-    """What a pod or a task gets of its agent (AWS_CONTAINER_CREDENTIALS_FULL_URI)."""
+    """Answer as the agent of a pod or task does (AWS_CONTAINER_CREDENTIALS_FULL_URI)."""
     if request.headers.get("authorization") != "pod-token":
         return web.json_response({"message": "who are you?"}, status=403)
     key, grant = clouds.grants.key(ROLE)
@@ -123,6 +123,6 @@ def _time(seconds: float) -> str:
 
 
 def environment(key: str, grant: Grant) -> dict[str, str]:
-    """What a program that runs with these keys has in its environment."""
+    """Return the environment of a program that runs with these keys."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     return dict(zip(names, (key, grant.secret, grant.session), strict=True))

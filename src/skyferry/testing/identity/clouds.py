@@ -1,4 +1,4 @@
-"""Three clouds as far as identity goes: who signs for each, whom they trust, and what they have given."""
+"""The identity side of three clouds: their issuers, their trust, and their grants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ APPLICATION = "api://skyferry"  # what Entra's tokens for other clouds are for
 
 @dataclass(frozen=True, slots=True)
 class ServiceFailure:
-    """An answer that a service gives instead of its own, once."""
+    """An answer that replaces one of a service, once."""
 
     service: str  # aws, google, iam, metadata, entra
     status: int
@@ -36,7 +36,7 @@ class ServiceFailure:
 
 @dataclass(slots=True)
 class Clouds:
-    """What the stand-ins know. Everything may be changed by a test."""
+    """The state of the fakes. A test may change everything."""
 
     clock: Clock = time.time
     calls: Counter[str] = field(default_factory=Counter)  # requests, by service
@@ -50,12 +50,12 @@ class Clouds:
         self.grants = Grants(self.clock)
 
     def trust(self, *issuers: str, audiences: tuple[str, ...]) -> Trust:
-        """What a service checks."""
+        """Return the trust of a service."""
         subjects = (POD, ACCOUNT_ID, ROLE, CLIENT)
         return Trust({url: self.issuers[url] for url in issuers}, audiences, subjects, self.clock)
 
     def count(self, service: str) -> ServiceFailure | None:
-        """Note a request; the failure that was planned for it."""
+        """Count a request and return its planned failure."""
         self.calls[service] += 1
         for failure in self.failures:
             if failure.service == service:

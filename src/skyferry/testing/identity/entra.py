@@ -40,7 +40,7 @@ async def token(clouds: Clouds, request: web.Request) -> web.Response:
 
 
 async def managed(clouds: Clouds, request: web.Request) -> web.Response:
-    """What App Service, Functions and Container Apps give (IDENTITY_ENDPOINT, IDENTITY_HEADER)."""
+    """Answer as App Service, Functions and Container Apps do (IDENTITY_ENDPOINT, IDENTITY_HEADER)."""
     if request.headers.get("x-identity-header") != "machine":
         return web.json_response({"statusCode": 403, "message": "who are you?"}, status=403)
     given = _access(clouds, request.query["resource"])

@@ -53,7 +53,7 @@ async def sts(clouds: Clouds, request: web.Request) -> web.Response:
 
 
 def _subject(clouds: Clouds, kind: str, token: str) -> str:
-    """Who a token is of. Raises TokenRefused."""
+    """Return the subject of a token. Raises TokenRefused."""
     if kind in (f"{TYPE}jwt", f"{TYPE}id_token"):
         trust = clouds.trust(KUBERNETES, ENTRA, AWS, audiences=(f"https:{RESOURCE}", APPLICATION))
         return str(trust.claims(token)["sub"])

@@ -1,4 +1,4 @@
-"""What the stand-ins have given away: short-lived, and known by nobody else."""
+"""The short-lived tokens and keys that the fakes have issued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skyferry.testing.identity.issuer import Clock
 class Grant:
     """A token or key that was given."""
 
-    principal: str  # who has it
+    principal: str  # the identity that has it
     expires: float  # seconds since 1970
     secret: str = field(default="", repr=False)  # of AWS's keys
     session: str = field(default="", repr=False)  # token of AWS's keys
@@ -41,6 +41,6 @@ class Grants:
         return key, grant
 
     def valid(self, name: str) -> Grant | None:
-        """The grant, unless it has ended or never was."""
+        """Return the grant, or None if it has expired or is unknown."""
         grant = self.all.get(name)
         return grant if grant is not None and self.clock() < grant.expires else None

@@ -1,4 +1,4 @@
-"""An issuer of signed tokens (RS256), as every cloud has one, and whoever checks them against its keys."""
+"""An issuer of signed tokens (RS256), as every cloud has one, and the check against its keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Clock = Callable[[], float]  # seconds since 1970
 
 
 class TokenRefused(Exception):
-    """A token is not taken. `reason` is one of: malformed, issuer, signature, audience, expired, subject."""
+    """A token is refused. `reason` is one of: malformed, issuer, signature, audience, expired, subject."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -39,15 +39,15 @@ class Issuer:
     url: str
     clock: Clock = time.time
     kid: str = "key-1"
-    owner: str = ""  # who has the key; "" = the issuer itself
+    owner: str = ""  # the owner of the key; "" = the issuer itself
 
     @property
     def key(self) -> RSAPrivateKey:
-        """What it signs with."""
+        """The key that it signs with."""
         return private_key(self.owner or self.url)
 
     def token(self, subject: str, audience: str, *, life: float = 600.0, **claims: object) -> str:
-        """A token that ends in `life` seconds (or has ended, if it is negative)."""
+        """Sign a token that expires in `life` seconds (or has expired, if it is negative)."""
         now = self.clock()
         whole = {
             "iss": self.url,
@@ -60,7 +60,7 @@ class Issuer:
         return jwt.encode(whole, self.key, algorithm="RS256", headers={"kid": self.kid})
 
     def forger(self) -> Issuer:
-        """Somebody who says he is this issuer, and has another key of the same name."""
+        """Return an impostor of this issuer, with another key of the same name."""
         return Issuer(self.url, self.clock, self.kid, "a forger")
 
     def jwks(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Issuer:
 
 @dataclass(slots=True)
 class Trust:
-    """Whose tokens are taken, for whom, and of whom."""
+    """The accepted issuers, audience and subjects."""
 
     issuers: Mapping[str, Issuer]  # by their URL
     audiences: Collection[str]
@@ -79,7 +79,7 @@ class Trust:
     clock: Clock = time.time
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        """What a token says that passes every check. Raises TokenRefused."""
+        """Check a token and return its claims. Raises TokenRefused."""
         try:
             unverified = jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError as broken:

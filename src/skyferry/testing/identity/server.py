@@ -1,4 +1,4 @@
-"""The stand-ins on one loopback port."""
+"""The fakes on one loopback port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRETS = ("WebIdentityToken", "subject_token", "client_assertion")
 
 @dataclass(frozen=True, slots=True)
 class TokenServices:
-    """Where they are."""
+    """The URLs of the fakes."""
 
     clouds: Clouds
     url: str
@@ -45,7 +45,7 @@ class TokenServices:
 
 @asynccontextmanager
 async def token_services(clouds: Clouds | None = None) -> AsyncIterator[TokenServices]:
-    """The stand-ins for as long as the block."""
+    """Serve the fakes for the duration of the block."""
     clouds = clouds or Clouds()
     application = web.Application()
     defaults = "/computeMetadata/v1/instance/service-accounts/default"
@@ -82,7 +82,7 @@ async def _token(clouds: Clouds, request: web.Request) -> web.Response:
 
 
 def _guarded(clouds: Clouds, service: str, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Counts, and fails where that was planned."""
+    """Wrap a handler: count requests, and fail as planned."""
 
     async def handle(request: web.Request) -> web.Response:
         failure = clouds.count(service)

@@ -22,7 +22,7 @@ SKEW = 900.0  # seconds
 
 
 def signer(grants: Grants, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> str:
-    """Who signed a request to STS. Raises TokenRefused."""
+    """Return the identity that signed a request to STS. Raises TokenRefused."""
     lower = {name.lower(): value for name, value in headers.items()}
     match = AUTHORIZATION.fullmatch(lower.get("authorization", ""))
     if match is None:

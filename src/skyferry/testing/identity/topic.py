@@ -34,7 +34,7 @@ class Topic:
     calls: Counter[str] = field(default_factory=Counter)  # requests to the service, by action
 
     def forger(self) -> Topic:
-        """Somebody who says he is this topic, and has another key."""
+        """Return an impostor of this topic, with another key."""
         return replace(self, owner="a forger")
 
     def message(

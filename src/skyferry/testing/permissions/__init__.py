@@ -1,6 +1,6 @@
-"""Which permissions a recorded request asks for, by what its provider documents. One file per cloud.
+"""The permissions that a recorded request needs, from its provider's documentation. One file per cloud.
 
-A request that is in no table raises `UnknownRequest`: whoever teaches an adapter a new request says here what it needs.
+A request that is in no table raises `UnknownRequest`. Add each new request of an adapter to the table of its cloud.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from skyferry.testing.servers.proxy import Exchange
 
 
 class UnknownRequest(LookupError):
-    """No table says what this request needs."""
+    """No table lists this request."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ask:
-    """A permission, and of what."""
+    """A permission, and the resource that it concerns."""
 
     action: str
     resource: str
@@ -25,7 +25,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, taken apart."""
+    """A parsed request."""
 
     method: str
     segments: tuple[str, ...]  # of the path, decoded; the empty first one left out
@@ -33,11 +33,11 @@ class Asked:
 
     @classmethod
     def of(cls, exchange: Exchange) -> Asked:
-        """From what a proxy kept."""
+        """Parse a request that a proxy recorded."""
         parts = urlsplit(exchange.target)
         segments = tuple(unquote(part) for part in parts.path.split("/")[1:])
         return cls(exchange.method, segments, dict(parse_qsl(parts.query, keep_blank_values=True)))
 
     def unknown(self) -> UnknownRequest:
-        """To be raised."""
+        """Return the error to raise for this request."""
         return UnknownRequest(f"{self.method} {'/'.join(self.segments)} {self.query}")

@@ -46,13 +46,13 @@ KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 
 
 def caller(exchange: Exchange) -> str:
-    """Whose access key signed it."""
+    """Return the access key that signed the request."""
     found = re.search(r"Credential=([^/]+)/", exchange.headers.get("authorization", ""))
     return found[1] if found else ""
 
 
 def asks(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to path-style S3, or to SQS. Raises UnknownRequest."""
+    """Yield the permissions of a request to path-style S3 or SQS. Raises UnknownRequest."""
     if target := exchange.headers.get("x-amz-target"):
         yield _queue(exchange, target.removeprefix("AmazonSQS."))
         return
@@ -69,13 +69,13 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
     here = f"arn:aws:s3:::{bucket}/{key}"
     yield Ask(actions[-1 if "versionId" in asked.query else 0], here)
     yield from _besides(exchange, here)
-    if exchange.status == 404 and asked.method in ("GET", "HEAD"):  # who may not list is told 403
+    if exchange.status == 404 and asked.method in ("GET", "HEAD"):  # without this permission, the answer is 403
         yield Ask("s3:ListBucket", f"arn:aws:s3:::{bucket}")
     yield from _encrypted(exchange, what)
 
 
 def _besides(exchange: Exchange, here: str) -> Iterator[Ask]:
-    """What headers ask for."""
+    """Yield the permissions that headers need."""
     if exchange.headers.get("x-amz-tagging"):
         yield Ask("s3:PutObjectTagging", here)
     if "if-match" in exchange.headers and exchange.method in ("PUT", "POST", "DELETE"):
@@ -86,7 +86,7 @@ def _besides(exchange: Exchange, here: str) -> Iterator[Ask]:
 
 
 def _encrypted(exchange: Exchange, what: str) -> Iterator[Ask]:
-    """With a key of KMS: to read, to attest and to put parts together is to decrypt; to write is to make a data key."""
+    """Yield the permissions for a KMS key: reads, checksums and completed uploads decrypt; writes generate a data key."""
     key = exchange.headers.get(KEY) or exchange.answered.get(KEY, "")
     if not key:
         return
@@ -100,7 +100,7 @@ def _encrypted(exchange: Exchange, what: str) -> Iterator[Ask]:
 
 
 def tokens(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to STS. To assume a role by a token is the role's to allow."""
+    """Yield the permissions of a request to STS. Assuming a role by a token is allowed by the role's trust policy."""
     if "Action=GetWebIdentityToken" in exchange.start:
         yield Ask("sts:GetWebIdentityToken", "*")
 

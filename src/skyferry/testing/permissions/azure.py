@@ -31,7 +31,7 @@ MESSAGES = {
 
 
 def blobs(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to an account whose name is the first segment, as at Azurite. Raises UnknownRequest."""
+    """Yield the permissions of a Blob request. The account is the first segment, as with Azurite. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     account, container, *key = asked.segments
     table = BLOB if key else CONTAINER
@@ -45,7 +45,7 @@ def blobs(exchange: Exchange) -> Iterator[Ask]:
 
 
 def queues(exchange: Exchange) -> Iterator[Ask]:
-    """The same of queues."""
+    """Yield the permissions of a Queue request. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     account, queue, *rest = asked.segments
     scope = f"{account}/queueServices/default/queues/{queue}"

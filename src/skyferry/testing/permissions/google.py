@@ -21,7 +21,7 @@ RPC = {  # of google.pubsub.v1
 
 
 def asks(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to the JSON API. Raises UnknownRequest."""
+    """Yield the permissions of a request to the JSON API. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     if payer := asked.query.get("userProject"):
         yield Ask("serviceusage.services.use", f"projects/{payer}")
@@ -48,7 +48,7 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
 
 
 def rpc(method: str, resource: str) -> Ask:
-    """Of a call of Pub/Sub, as in /google.pubsub.v1.Subscriber/Acknowledge. Raises UnknownRequest."""
+    """Return the permission of a call of Pub/Sub, such as /google.pubsub.v1.Subscriber/Acknowledge. Raises UnknownRequest."""
     name = method.removeprefix("/google.pubsub.v1.")
     if name not in RPC:
         raise UnknownRequest(method)
@@ -56,7 +56,7 @@ def rpc(method: str, resource: str) -> Ask:
 
 
 def tokens(exchange: Exchange) -> Iterator[Ask]:
-    """Of a request to the IAM Service Account Credentials API; to others, none."""
+    """Yield the permissions of a request to the IAM Service Account Credentials API; none for other requests."""
     named = re.search(r"serviceAccounts/([^/:]+):(\w+)$", unquote(exchange.target))
     if named:
         what = {"generateAccessToken": "getAccessToken", "generateIdToken": "getOpenIdToken"}[named[2]]
@@ -64,13 +64,13 @@ def tokens(exchange: Exchange) -> Iterator[Ask]:
 
 
 def _written(asked: Asked, here: str) -> Iterator[Ask]:
-    """To overwrite is to delete, too."""
+    """Yield the permissions of a write. Overwriting needs the permission to delete too."""
     yield Ask(CREATE, here)
     if asked.query.get("ifGenerationMatch", "0") != "0":
         yield Ask(DELETE, here)
 
 
 def _name(exchange: Exchange) -> str:
-    """Of the object in the first part of a multipart body, or in all of it where a session begins."""
+    """Return the object's name from the first part of a multipart body, or from the body that starts a session."""
     found = re.search(r"(?:\A|\r\n\r\n)(\{.*?\})(?:\r\n--|\Z)", exchange.start, re.DOTALL)
     return str(orjson.loads(found[1].encode("latin-1"))["name"]) if found else ""

@@ -14,7 +14,7 @@ class DeliveryCases(QueueCases):
     async def test_what_is_sent_is_received_as_it_was(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Body, attributes and id arrive; the lease is ours for `lease` seconds; it is the first attempt."""
+        """Body, attributes and id arrive; the message is leased for `lease` seconds; it is the first attempt."""
         attributes = (("name", "value"), ("\u00e9", 'a"b'))
         ids = await one.send([Outgoing(b"body", attributes)])
         (message,) = await self.get(two, harness)
@@ -37,11 +37,11 @@ class DeliveryCases(QueueCases):
     async def test_many_messages_are_each_received_once(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """While leases last, no message is handed out twice, whoever asks, and never more than `limit` at a time."""
+        """While leases last, no message is delivered twice to any client, and never more than `limit` at a time."""
         sent = [b"%d" % number for number in range(60)]
         await one.send([Outgoing(body) for body in sent])
         seen: list[bytes] = []
-        while len(seen) < len(sent):  # and no look more, for leases may be short
+        while len(seen) < len(sent):  # without another receive, because leases may be short
             batch = [*await self.get(one, harness, 7), *await self.get(two, harness, 7)]
             assert len(batch) <= 14
             seen += bodies(batch)

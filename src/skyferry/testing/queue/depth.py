@@ -1,4 +1,4 @@
-"""How full a queue is."""
+"""The depth of a queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DepthCases(QueueCases):
     """The sentences about `depth`."""
 
     async def test_depth_tells_how_full_it_is(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """Counts of ready, leased and delayed, also of what another client did, and the age of the oldest."""
+        """Counts of ready, leased and delayed messages, of all clients, and the age of the oldest."""
         self.needs(one.traits.depth == "exact", "does not report an exact depth")
         assert await one.depth() == Depth(0, 0, 0, 0.0)
         await one.send([Outgoing(b"x")] * 5 + [Outgoing(b"y", delay=100)] * 2)
@@ -27,7 +27,7 @@ class DepthCases(QueueCases):
         assert (await one.depth()).ready == 4
 
     async def test_a_lease_that_ended_counts_as_ready(self, one: EventQueue, harness: QueueHarness) -> None:
-        """Even while nobody receives."""
+        """Even while no client receives."""
         self.needs(one.traits.depth == "exact", "does not report an exact depth")
         await one.send([Outgoing(b"x")])
         await self.get(one, harness)

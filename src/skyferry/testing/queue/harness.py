@@ -1,4 +1,4 @@
-"""What the suite needs of an adapter, and what all its cases share."""
+"""The harness that an adapter gives the suite, and the helpers of all cases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BODIES = (
 
 @dataclass(frozen=True, slots=True)
 class QueueTiming:
-    """Times that the suite uses and allows. What a queue can do is in its `traits`."""
+    """Times that the suite uses and allows. A queue's abilities are in its `traits`."""
 
     lease: float = 30.0  # seconds of the leases of `open`; a short one is quicker in real time
     delay: float = 10.0  # seconds: a delay that the queue supports
@@ -45,7 +45,7 @@ class QueueHarness(ABC):
 
     @abstractmethod
     async def open(self) -> EventQueue:
-        """Another client of it, as from another process; the harness closes it in the end."""
+        """Open another client, as from another process. The harness closes it."""
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
@@ -53,18 +53,18 @@ class QueueHarness(ABC):
 
 
 async def soon(call: asyncio.Task[list[Message]]) -> list[Message]:
-    """The result of a call that needs no time to pass."""
+    """Return the result of a call that needs no time to pass."""
     async with asyncio.timeout(GUARD):
         return await call
 
 
 def bodies(messages: Sequence[Message]) -> list[bytes]:
-    """In the order received."""
+    """Return the bodies in the order received."""
     return [message.body for message in messages]
 
 
 class QueueCases:
-    """What all cases share."""
+    """The fixtures and helpers of all cases."""
 
     deviations: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
@@ -84,7 +84,7 @@ class QueueCases:
         return await harness.open()
 
     async def get(self, queue: EventQueue, harness: QueueHarness, limit: int = 10) -> list[Message]:
-        """What there is now."""
+        """Receive the messages that are ready now."""
         return await queue.receive(limit, harness.timing.slack)
 
     @staticmethod

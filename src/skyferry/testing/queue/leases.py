@@ -33,7 +33,7 @@ class LeaseCases(QueueCases):
         assert bodies(await self.get(two, harness)) == [b"x"]
 
     async def test_extend_tells_what_is_lost(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """A stale receipt is returned, and does not touch the lease of whoever has the message now."""
+        """A stale receipt is returned, and does not touch the lease of the message's current holder."""
         await one.send([Outgoing(b"x"), Outgoing(b"y")])
         held = await self.get(one, harness)
         await one.ack([m for m in held if m.body == b"y"])
@@ -88,7 +88,7 @@ class LeaseCases(QueueCases):
         assert bodies(await self.get(one, harness)) == [b"x"]
 
     async def test_release_gives_back_at_once(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """Without a delay, anybody gets it, long before the lease would have ended."""
+        """Without a delay, any client receives it, long before the lease would have ended."""
         await one.send([Outgoing(b"x")])
         await one.release(await self.get(one, harness), 0)
         (again,) = await self.get(two, harness)
@@ -107,7 +107,7 @@ class LeaseCases(QueueCases):
     async def test_a_stale_release_gives_nothing_back(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """What another holds stays with it."""
+        """A message leased by another client stays leased."""
         await one.send([Outgoing(b"x")])
         stale = await self.get(one, harness)
         await harness.pass_time(one.lease + harness.timing.slack)

@@ -21,7 +21,7 @@ class PriorityCases(QueueCases):
         assert received == order[::-1]
 
     async def test_low_does_not_wait_for_ever(self, one: EventQueue, harness: QueueHarness) -> None:
-        """However many high ones come, a low one's turn comes too."""
+        """A low one is received in the end, however many high ones arrive."""
         self.needs(one.traits.prioritized, "has no priorities")
         await one.send([Outgoing(b"low", priority=Priority.LOW)])
         await harness.pass_time(harness.timing.patience)
@@ -31,7 +31,7 @@ class PriorityCases(QueueCases):
     async def test_a_repeated_dedup_id_is_kept_once(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Ready, leased or delayed, in one call or two, from anybody; its id is that of the first."""
+        """Ready, leased or delayed, in one call or two, from any client; its id is that of the first."""
         self.needs(one.traits.deduplicates, "does not deduplicate")
         first, other, same = await one.send(
             [Outgoing(b"x", dedup_id="d"), Outgoing(b"y"), Outgoing(b"z", dedup_id="d")]

@@ -1,11 +1,12 @@
-"""Real servers and emulators for tests, each on a free loopback port, ending with the process that started it.
+"""Real servers and emulators for tests, each on a free loopback port. They end with the process that started them.
 
-    with localstack() as server: ...      S3 and SQS; the one that checks checksums, never signatures
-    with radosgw() as server: ...         S3; the one that checks signatures, and knows no checksums
+    with localstack() as server: ...      S3 and SQS; checks checksums, but no signatures
+    with radosgw() as server: ...         S3; checks signatures, but no checksums
     with azurite() as server: ...         Azure Blob and Queue
-    with gcs_fake() as server: ...        Cloud Storage: our own, which is always there (`skyferry.testing.gcs`)
+    with gcs_fake() as server: ...        Cloud Storage: a fake, always installed (`skyferry.testing.gcs`)
 
-`python -m skyferry.testing.servers install NAME` brings one; one that is not there raises `ServerMissing`, which says so.
+`python -m skyferry.testing.servers install NAME` installs one. A server that is not installed raises `ServerMissing`, which
+names the command.
 """
 
 from skyferry.testing.servers.azurite import Azurite, azurite

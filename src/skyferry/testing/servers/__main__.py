@@ -34,7 +34,7 @@ RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 2 for a command that is none, 1 for a server that cannot be brought."""
+    """Run the command. The exit code is 2 for an unknown command, 1 for a server that cannot be installed."""
     try:
         return _main(arguments)
     except ServerMissing as missing:

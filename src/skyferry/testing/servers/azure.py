@@ -14,7 +14,7 @@ from skyferry.testing.servers.azurite import Azurite
 
 @dataclass(frozen=True, slots=True)
 class AzurePlace:
-    """Where Azure tests may make containers, and as whom."""
+    """The account in which Azure tests may create containers."""
 
     options: AzureOptions
     credential: AzureProvider = field(repr=False)

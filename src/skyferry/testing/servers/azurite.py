@@ -26,7 +26,7 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """What Azure's own SDK takes."""
+        """The connection string for Azure's SDK."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self.key};"
             f"BlobEndpoint={self.blob_url};QueueEndpoint={self.queue_url};"

@@ -1,4 +1,4 @@
-"""Buckets and stores on a Cloud Storage of tests, and what is to go wrong there."""
+"""Buckets and stores on a Cloud Storage of tests, and its planned faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skyferry.testing.servers.proxy import Exchange, Fault
 
 @dataclass(frozen=True, slots=True)
 class GcsPlace:
-    """Where Cloud Storage tests may make buckets, and as whom."""
+    """The endpoint and identity with which Cloud Storage tests may create buckets."""
 
     options: GcsOptions
     tokens: TokenProvider
@@ -34,7 +34,7 @@ class GcsPlace:
         return GcsStore("gcs", bucket, self.tokens, options)
 
     async def plan(self, *faults: Fault) -> None:
-        """Each happens to the first request of anybody that matches it, in this order. Only our fake knows this."""
+        """Plan faults. Each affects the first request of any client that matches it, in this order. Only the fake can do this."""
         await self._ask("POST", "/_fake/faults", [{**asdict(f), "body": f.body.decode()} for f in faults])
 
     async def pending(self) -> int:
@@ -42,11 +42,11 @@ class GcsPlace:
         return int((await self._ask("GET", "/_fake/faults"))["pending"])
 
     async def exchanges(self) -> list[Exchange]:
-        """The requests so far, of anybody, each with the bytes of its body that came."""
+        """Return the requests so far, of all clients, each with the number of received body bytes."""
         return [Exchange(**each) for each in await self._ask("GET", "/_fake/exchanges")]
 
     async def forget(self) -> None:
-        """Begin to count anew."""
+        """Forget the requests so far."""
         await self._ask("DELETE", "/_fake/exchanges")
 
     async def demand(self, token: str) -> None:

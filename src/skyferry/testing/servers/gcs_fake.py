@@ -1,4 +1,4 @@
-"""Our own Cloud Storage (`skyferry.testing.gcs`) in a process of its own, so that it outlives the loop of its clients."""
+"""The fake Cloud Storage (`skyferry.testing.gcs`) in a separate process, so that it outlives the loop of its clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GcsFake:
     """A running one. It has no buckets yet."""
 
     url: str
-    token: str  # what requests must bear; "" = anybody may do anything
+    token: str  # required of requests; "" = none is required
 
 
 @contextmanager

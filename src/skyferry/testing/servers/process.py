@@ -1,4 +1,4 @@
-"""Child processes that end with us, also when we are killed, and the folder that they live in."""
+"""Child processes that end with this one, even if it is killed, and their folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ServerMissing(Exception):
     """The server is not installed."""
 
     def __init__(self, name: str, bring: str = "") -> None:
-        """`bring` is the command that brings it, by default ours."""
+        """Take the command that installs it as `bring`, by default the one of this package."""
         self.name = name
         super().__init__(f"{name} is not installed: {bring or f'python -m skyferry.testing.servers install {name}'}")
 
 
 def home() -> Path:
-    """Where servers are installed and run: $SKYFERRY_SERVERS, or `.servers` here. Git ignores it."""
+    """Return the folder of installed servers: $SKYFERRY_SERVERS, or `.servers` here. Git ignores it."""
     folder = Path(os.environ.get("SKYFERRY_SERVERS", ".servers")).resolve()
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 def free_ports(count: int = 1, host: str = "127.0.0.1") -> list[int]:
-    """Ports of `host` that nobody listens on now."""
+    """Return free ports of `host`."""
     with ExitStack() as stack:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sockets = [stack.enter_context(socket.socket(family)) for _ in range(count)]
@@ -63,7 +63,7 @@ def free_ports(count: int = 1, host: str = "127.0.0.1") -> list[int]:
 
 
 def answers(url: str) -> bool:
-    """Whether an HTTP server answers there, whatever it says."""
+    """Return True if an HTTP server answers there, with any status."""
     try:
         urlopen(url, timeout=2).close()
     except URLError as error:
@@ -101,7 +101,7 @@ class Children:
                 child.wait()
 
     def spawn(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
-        """Start a process. `env` is added to ours."""
+        """Start a process. `env` is added to the environment."""
         with self._log.open("ab") as log:
             child = subprocess.Popen(
                 command,

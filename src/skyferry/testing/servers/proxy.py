@@ -1,4 +1,4 @@
-"""A proxy in front of any HTTP server that does to requests what networks and servers do, and counts what it carried."""
+"""A proxy in front of any HTTP server that injects faults of networks and servers, and records the exchanges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = 4096  # bytes of a body that are kept
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to the next request that matches, once. Offsets are bytes into a body."""
+    """A fault of the next request that matches, once. Offsets are bytes into a body."""
 
     method: str = ""  # "" = any
     target: str = ""  # a part of the path and query as they were sent
@@ -30,7 +30,7 @@ class Fault:
     status: int = 0  # this answer instead of the server's; 0 = the server's
     headers: Mapping[str, str] = field(default_factory=lambda: NONE)
     body: bytes = b""
-    forward: bool = False  # with `status`: the server hears the request all the same
+    forward: bool = False  # with `status`: the server receives the request all the same
     early: bool = False  # with `status`: before the request's body has been read
     flip: int | None = None  # as for the request, in the answer
     cut: int | None = None  # the connection is closed when so much of the answer has been sent
@@ -55,17 +55,17 @@ Heard = Callable[[Exchange, bytes, bytes], None]  # the bodies of a request, as 
 
 
 class FaultProxy:
-    """`async with FaultProxy(url) as proxy`: use `proxy.url` instead, and `proxy.plan(...)` what goes wrong."""
+    """`async with FaultProxy(url) as proxy`: use `proxy.url` instead, and `proxy.plan(...)` the faults."""
 
     def __init__(self, upstream: str, heard: Heard | None = None) -> None:
-        """`heard` is told each request that the server answered, with both bodies."""
+        """Call `heard` with each request that the server answered, and both bodies."""
         self._upstream, self._heard = upstream.rstrip("/"), heard
         self.exchanges: list[Exchange] = []
         self.url = ""
         self._faults: deque[Fault] = deque()
 
     def plan(self, *faults: Fault) -> None:
-        """Each happens to the first request that matches it, in this order."""
+        """Plan faults. Each affects the first request that matches it, in this order."""
         self._faults.extend(faults)
 
     @property
@@ -77,7 +77,7 @@ class FaultProxy:
         self._session = aiohttp.ClientSession(
             auto_decompress=False, skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
         )
-        server = web.Server(self._handle, handler_cancellation=True)  # what stalls ends with its client
+        server = web.Server(self._handle, handler_cancellation=True)  # a stalled request ends with its client
         self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -118,7 +118,7 @@ class FaultProxy:
         return await self._forward(request, exchange, fault, bytes(body))
 
     def _passed(self, request: web.BaseRequest) -> dict[str, str]:
-        """The headers that go on."""
+        """Return the headers to forward."""
         return {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
 
     async def _forward(

@@ -29,7 +29,7 @@ class PubSubEmulator:
 
 
 def install() -> None:
-    """See that it is there: it comes with the Cloud SDK alone. Raises ServerMissing, which says how."""
+    """Check that it is installed: only the Cloud SDK contains it. Raises ServerMissing, which names the command."""
     _found()
 
 

@@ -56,7 +56,7 @@ rgw thread pool size = 64
 rgw override bucket index max shards = 1
 """
 
-# radosgw insists on cephx, so everybody has a key.
+# radosgw insists on cephx, so every component has a key.
 KEYS = (
     ("client.admin", "mon", "allow *", "osd", "allow *", "mgr", "allow *"),
     ("client.rgw", "mon", "allow rwx", "osd", "allow rwx"),
@@ -140,6 +140,6 @@ class _Cluster:
         subprocess.run([*command, *where], check=True, capture_output=True, timeout=60)
 
     def _ceph(self, *arguments: str) -> bytes:
-        """What the cluster says; nothing while it does not answer."""
+        """Return the output of a cluster command; empty while the cluster does not answer."""
         command: list[str | Path] = ["ceph", "-c", self._config, "--connect-timeout", "2", *arguments]
         return subprocess.run(command, capture_output=True, timeout=30, check=False).stdout

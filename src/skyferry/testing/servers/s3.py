@@ -12,7 +12,7 @@ from skyferry.stores.s3.store import S3Store
 
 @dataclass(frozen=True, slots=True)
 class S3Place:
-    """Where S3 tests may make buckets, and as whom."""
+    """The endpoint and keys with which S3 tests may create buckets."""
 
     options: S3Options
     access_key: str = "any"

@@ -1,4 +1,4 @@
-"""The cases of the store suite, free of any test framework, and a way to run them against a bucket of one's own."""
+"""The cases of the store suite, without a test framework, and a function to run them against any bucket."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCa
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one case."""
+    """The result of one case."""
 
     name: str
     claim: str  # the sentence that it checks
@@ -47,12 +47,12 @@ class Result:
 
     @property
     def subject(self) -> str:
-        """The name in words, which the claim goes on from."""
+        """The name in words; the claim continues it."""
         return self.name.removeprefix("test_").replace("_", " ")
 
 
 async def run(place: Callable[[str], Awaitable[Place]]) -> AsyncIterator[Result]:
-    """Run every case, each in a place of its own, which is called with the case's name."""
+    """Run every case, each in its own place. `place` is called with the case's name."""
     for cases in (kind() for kind in CASES):
         for name in (n for n in vars(type(cases)) if n.startswith("test_")):
             case, began = getattr(cases, name), time.monotonic()

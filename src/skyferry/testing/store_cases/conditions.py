@@ -1,4 +1,4 @@
-"""Preconditions, deletes, and buckets that are not there."""
+"""Preconditions, deletes, and missing buckets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CREATE = Precondition(create_only=True)
 
 
 def clients(place: Place) -> Sequence[ObjectStore]:
-    """Two where there are two."""
+    """Return two clients, the same one twice if the place has only one."""
     return [place.store, place.other or place.store]
 
 
 async def winners(place: Place, when: Precondition, count: int) -> list[tuple[int, ObjectMeta]]:
-    """Write `count` times at once under one precondition; who succeeded. All others MUST be told so."""
+    """Write `count` times at once under one precondition. Return the writes that succeeded; all others MUST be refused."""
 
     async def write(n: int) -> ObjectMeta | None:
         data = b"writer %d" % n
@@ -66,7 +66,7 @@ class ConditionCases:
         assert await place.keys() == ["k"]
 
     async def test_of_many_that_create_one_wins(self, place: Place) -> None:
-        """16 at once: one succeeds, all others are told, and the content is the winner's."""
+        """16 at once: one succeeds, all others are refused, and the content is the winner's."""
         if not place.store.traits.create_only:
             raise SkipTest("the store has no create_only")
         won = await winners(place, CREATE, 16)
@@ -84,7 +84,7 @@ class ConditionCases:
         assert (await place.store.head(place.key("k"))).version == won[0][1].version
 
     async def test_no_replace_is_lost(self, place: Place) -> None:
-        """8 add to a counter at the same time, each trying until it wins: nothing is lost."""
+        """8 clients add to a counter at the same time, each until it succeeds: no addition is lost."""
         if not place.store.traits.replace_exact:
             raise SkipTest("the store has no replace_exact")
         await place.put("k", b"0")
@@ -119,7 +119,7 @@ class ConditionCases:
         assert await place.get("a/b") == b"now a key"
 
     async def test_delete_exactly(self, place: Place) -> None:
-        """The version named and no other; an absent key does not hold it."""
+        """Deletes the version named and no other; an absent key has no version."""
         old = await place.put("k", b"1")
         if not (place.store.traits.delete_exact or (await place.store.head(place.key("k"))).kept):
             with refused(Unsupported):
@@ -146,7 +146,7 @@ class ConditionCases:
         assert await place.keys() == []
 
     async def test_a_missing_bucket_is_no_missing_object(self, place: Place) -> None:
-        """BucketNotFound from everything, so that nobody takes it for deletes."""
+        """Every method raises BucketNotFound, so that missing objects are not mistaken for deletes."""
         if place.nowhere is None:
             raise SkipTest("no store on a missing bucket was given")
         store, key = place.nowhere, place.key("k")
@@ -166,7 +166,7 @@ class ConditionCases:
                 raise AssertionError("a missing bucket lists something")
 
     async def test_close_may_be_called_twice(self, place: Place) -> None:
-        """And ends without waiting for anybody; what is asked afterwards is refused or answered, but does not hang."""
+        """And does not wait for other clients. Later calls are refused or answered, but do not hang."""
         if place.other is None:
             raise SkipTest("no second client was given")
         await place.put("k", b"x")

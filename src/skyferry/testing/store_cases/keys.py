@@ -32,7 +32,7 @@ IMPOSSIBLE = ("", "x" * 1025, "x" * 1024 + "\u00e9", "\ud800", "nul\0inside")
 
 
 def longest(room: int) -> str:
-    """A key of that many bytes, in parts that a filesystem holds."""
+    """Return a key of this many bytes, in parts that a filesystem can store."""
     return ("/".join("x" * 200 for _ in range(room // 200 + 1)))[: room - 1] + "y"
 
 
@@ -43,7 +43,7 @@ def awkward(place: Place) -> list[str]:
 
 
 class KeyCases:
-    """Which keys are held, and which are refused."""
+    """Keys that are stored, and keys that are refused."""
 
     async def test_awkward_keys_name_one_object_each(self, place: Place) -> None:
         """It is written, found, read, listed and deleted under exactly this key."""

@@ -52,7 +52,7 @@ class ListingCases:
         assert await place.keys() == []
 
     async def test_it_tells_size_and_version(self, place: Place) -> None:
-        """Those that head tells: a read may be pinned to what a listing said."""
+        """Those that head returns: a read may be pinned to the version of a listing."""
         await place.put("a", b"12345", place.attributes)
         (listed,) = [meta async for meta in place.store.list(place.prefix)]
         head = await place.store.head(place.key("a"))

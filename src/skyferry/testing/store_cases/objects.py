@@ -1,4 +1,4 @@
-"""What is written is read: whole, in ranges, one version at a time, with all that it carries."""
+"""Reads and writes: whole, in ranges, one version at a time, with all attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ObjectCases:
     """`head`, `read` and `write`."""
 
     async def test_what_is_written_is_read(self, place: Place) -> None:
-        """Bytes, size, version and times agree between what write, head and read say."""
+        """Bytes, size, version and times agree between write, head and read."""
         data = noise(5000)
         written = await place.put("k", data, place.attributes)
         got = await place.store.read(place.key("k"), 0, len(data))
@@ -61,7 +61,7 @@ class ObjectCases:
         assert (await place.store.head(place.key("k"))).attributes.metadata == {}
 
     async def test_bytes_are_raw(self, place: Place) -> None:
-        """A content encoding is kept, and nobody decodes by it."""
+        """A content encoding is kept, and the bytes are not decoded."""
         data = b"\x1f\x8b this is no gzip"
         await place.put("k", data, Attributes(content_type="text/plain", content_encoding="gzip"))
         assert await place.get("k") == data
@@ -163,7 +163,7 @@ class ObjectCases:
             assert b"".join(each.data for each in got) == bytes([65 + n]) * size
 
     async def test_what_it_attests_is_true(self, place: Place) -> None:
-        """Every digest that write, head and read tell is that of the bytes; those of the traits are told."""
+        """Every digest from write, head and read is that of the bytes; those of the traits are returned."""
         for data in (b"", b"x", noise(70_000)):
             written = await place.put("k", data)
             for meta in (written, await place.store.head(place.key("k"))):
@@ -172,7 +172,7 @@ class ObjectCases:
                 assert getattr(written.checksums, name) == getattr(digests(data), name)
 
     async def test_a_body_that_differs_is_refused(self, place: Place) -> None:
-        """By each digest that the store attests; the old object stays, and nothing appears where nothing was."""
+        """By each digest that the store returns; the old object stays, and no new one appears."""
         kept = await place.put("k", b"old")
         for name in sorted(place.store.traits.checksums_returned):
             wrong = only(name, digests(b"other"))

@@ -1,4 +1,4 @@
-"""Where the store suite runs, and what its cases share. Needs no test framework."""
+"""The place where the store suite runs, and helpers that its cases share. Needs no test framework."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PART = 64 * 2**10  # bytes, where the store takes parts that small
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A bucket, or a part of one, that is empty and ours for one case."""
+    """A bucket, or a part of one, that is empty and reserved for one case."""
 
     store: ObjectStore
-    prefix: str = ""  # begins every key; "" = the whole bucket is ours
+    prefix: str = ""  # begins every key; "" = the whole bucket is reserved
     other: ObjectStore | None = None  # another client of the same bucket
     nowhere: ObjectStore | None = None  # a client of a bucket that does not exist
     attributes: Attributes = EVERYTHING  # what the store can carry
@@ -42,7 +42,7 @@ class Place:
     page: int = 1005  # objects that are more than a page of a listing
 
     def key(self, text: str) -> str:
-        """The whole key."""
+        """Return the key with the prefix."""
         return self.prefix + text
 
     async def put(self, text: str, data: bytes, attributes: Attributes = BARE, when: Precondition = ANY) -> ObjectMeta:
@@ -54,7 +54,7 @@ class Place:
         return (await self.store.read(self.key(text), 0, 2**24)).data
 
     async def keys(self, prefix: str = "", after: str = "") -> list[str]:
-        """What a listing gives, without our prefix; in order, where the store promises none."""
+        """List the keys without the prefix, sorted if the store promises no order."""
         start = len(self.prefix)
         found = [meta.key[start:] async for meta in self.store.list(self.key(prefix), self.key(after) if after else "")]
         order = self.store.traits.order
@@ -70,12 +70,12 @@ class Place:
         return await self.store.start_upload(self.key(text), len(data), self.part_size, attributes)
 
     async def send(self, upload: Upload, data: bytes) -> list[Part]:
-        """All parts, in order."""
+        """Send all parts, in order."""
         return [await self.store.write_part(upload, n, piece, crc) for n, piece, crc in pieces(upload, data)]
 
 
 async def answered(call: Callable[[], Awaitable[T]]) -> T:
-    """Its result, asked for again while the store says that it is not available, as the engine does."""
+    """Return the result of a call, which is retried while the store is unavailable, as the engine does."""
     for _ in range(5):
         with suppress(StoreUnavailable):
             return await call()
@@ -83,14 +83,14 @@ async def answered(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def pieces(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
-    """(number, bytes, CRC32C) of each part."""
+    """Return number, bytes and CRC32C of each part."""
     size = upload.part_size
     parts = [data[at : at + size] for at in range(0, len(data), size)]
     return [(number, piece, digests(piece).crc32c) for number, piece in enumerate(parts, 1)]
 
 
 def digests(data: bytes) -> Checksums:
-    """All that a caller may know of a body."""
+    """Return all digests that a caller may know of a body."""
     return Checksums(
         crc32c=f"{crt.crc32c(data):08x}",
         sha256=hashlib.sha256(data).hexdigest(),
@@ -100,18 +100,18 @@ def digests(data: bytes) -> Checksums:
 
 
 def only(name: str, checksums: Checksums) -> Checksums:
-    """One digest of these."""
+    """Return the checksums with one digest only."""
     return replace(Checksums(), **{name: getattr(checksums, name)})
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """Bytes without a pattern, the same for the same seed."""
+    """Return bytes without a pattern, the same for the same seed."""
     return hashlib.shake_128(seed.to_bytes(8, "big")).digest(size)
 
 
 @contextmanager
 def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]:
-    """The block MUST raise one of these."""
+    """Assert that the block raises one of these."""
     try:
         yield
     except errors:
@@ -121,7 +121,7 @@ def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]
 
 
 async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
-    """All results, or the first failure once all the others have ended: nothing goes on when its case is over."""
+    """Return all results, or raise the first failure once all the others have ended, so that none outlives its case."""
     tasks = [asyncio.create_task(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

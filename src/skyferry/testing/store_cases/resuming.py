@@ -9,7 +9,7 @@ from skyferry.errors import UploadGone
 from skyferry.ports import ObjectStore, Part
 from skyferry.testing.store_cases.place import Place, digests, noise, pieces
 
-SKEW = 300.0  # seconds that the provider's clock may differ from ours
+SKEW = 300.0  # seconds that the provider's clock may differ from the local one
 
 
 def body(place: Place) -> bytes:
@@ -18,17 +18,17 @@ def body(place: Place) -> bytes:
 
 
 def successor(place: Place) -> ObjectStore:
-    """The client that goes on."""
+    """Return the client that continues."""
     if not place.store.traits.resumable:
         raise SkipTest("an upload ends with its process")
     return place.other or place.store
 
 
 class ResumeCases:
-    """`uploaded_parts`, `uploads`, and going on."""
+    """`uploaded_parts`, `uploads`, and continued uploads."""
 
     async def test_the_store_tells_which_parts_it_has(self, place: Place) -> None:
-        """As they were sent, in order; what it does not know of them it leaves empty."""
+        """As they were sent, in order; unknown fields are empty."""
         other, data = successor(place), body(place)
         upload = await place.start("k", data, place.attributes)
         assert await other.uploaded_parts(upload) == []
@@ -55,12 +55,12 @@ class ResumeCases:
         assert (await place.store.read(place.key("k"), 0, len(data))).data == data
 
     async def test_going_on_sends_only_what_is_missing(self, place: Place) -> None:
-        """What the first one noted, and what the store tells, make the whole; its attributes come from the beginning."""
+        """Recorded parts and those that the store lists make the object, with the attributes of its start."""
         other, data = successor(place), body(place)
         upload = await place.start("k", data, place.attributes)
         first, second, third = pieces(upload, data)
         noted = await place.store.write_part(upload, *first)
-        await place.store.write_part(upload, *second)  # whose answer nobody noted
+        await place.store.write_part(upload, *second)  # its answer is lost
         found = {p.number: p for p in await other.uploaded_parts(upload)}
         again = found[2] if found[2].tag and found[2].crc32c else None
         if again is None and not place.store.traits.parallel_parts:
@@ -74,7 +74,7 @@ class ResumeCases:
         assert made.checksums.comparable_with(digests(data))
 
     async def test_an_upload_that_is_over_has_no_parts(self, place: Place) -> None:
-        """Finished or aborted: it is gone, or as good as one that has just begun where the provider cannot tell."""
+        """Finished or aborted: it is gone, or looks new where the provider cannot distinguish it."""
         other, data = successor(place), body(place)
         finished, aborted = await place.start("finished", data), await place.start("aborted", data)
         await place.send(aborted, data)

@@ -1,4 +1,4 @@
-"""Multipart writes: parts in any order, nothing to be seen before the end, everything proven."""
+"""Multipart writes: parts in any order, invisible until finished, everything verified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UploadCases:
     """`start_upload`, `write_part`, `finish_upload`, `abort_upload`."""
 
     async def test_parts_become_one_object(self, place: Place) -> None:
-        """Proven, with its attributes, and as good as one that was written whole."""
+        """Verified, with its attributes, and equal to one that was written whole."""
         data = body(place)
         upload = await place.start("k", data, place.attributes)
         parts = await place.send(upload, data)
@@ -47,7 +47,7 @@ class UploadCases:
         assert await place.keys() == ["old"]
 
     async def test_parts_in_any_order_and_at_the_same_time(self, place: Place) -> None:
-        """Where the store says so; what counts is the number."""
+        """If the traits allow it; the number of a part decides its place."""
         if not place.store.traits.parallel_parts:
             raise SkipTest("parts go in order, one at a time")
         data = noise(5 * place.part_size + 1)
@@ -69,7 +69,7 @@ class UploadCases:
         assert (await place.store.read(place.key("k"), 0, len(data))).data == data
 
     async def test_another_client_goes_on(self, place: Place) -> None:
-        """The upload and the parts, as somebody wrote them down, are all that it takes after a restart."""
+        """After a restart, the recorded upload and parts are enough to continue."""
         if place.other is None:
             raise SkipTest("no second client was given")
         data = body(place)
@@ -122,7 +122,7 @@ class UploadCases:
             await place.store.head(place.key("k"))
 
     async def test_an_upload_is_given_up(self, place: Place) -> None:
-        """Twice is no error, nor is one that never was; afterwards it takes nothing and shows nothing."""
+        """Aborting twice, or an unknown upload, is no error. Afterwards it accepts no part, and no object appears."""
         data = body(place)
         upload = await place.start("k", data)
         parts = await place.send(upload, data)
