@@ -1,4 +1,4 @@
-"""Failures in a row, reported ever more rarely: what is tried again every second must not fill the log."""
+"""Reports of consecutive failures, at growing intervals: a retry each second must not fill the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from skyferry.records import Record
 
 
 class Failures:
-    """Reports the 1st, 2nd, 4th, 8th … failure in a row as `watch.failed`."""
+    """A counter that reports the 1st, 2nd, 4th, 8th … consecutive failure as `watch.failed`."""
 
     def __init__(self, store: str, observer: Observer) -> None:
         self._store, self._observer, self._count = store, observer, 0
 
     def add(self, error: SkyferryError | OSError, delay: float) -> None:
-        """One more; it is tried again after `delay` seconds."""
+        """Count a failure that is retried after `delay` seconds."""
         self._count += 1
         if self._count & (self._count - 1):
             return
@@ -30,5 +30,5 @@ class Failures:
         )
 
     def end(self) -> None:
-        """It has worked."""
+        """Reset the count after a success."""
         self._count = 0

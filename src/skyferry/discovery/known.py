@@ -1,4 +1,4 @@
-"""A watched folder and what the ledger remembers of it."""
+"""A watched folder and its identity in the ledger."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from skyferry.ports import SourceIdentities
 
 
 class KnownFolder:
-    """Answers whether a folder is what it was when its objects were last seen."""
+    """A watched folder that can be compared with its last accepted identity."""
 
     def __init__(
         self, folder: Path, source: str, ledger: SourceIdentities, path_of: Callable[[str], str] = str
     ) -> None:
-        """`source` is its name in the ledger; `path_of` gives the path in the folder of a key."""
+        """Take the folder's name in the ledger (`source`) and a function from a key to its path in the folder."""
         self.path = folder
         self._source, self._ledger, self._path_of = source, ledger, path_of
         self._known: Identity | None = None
-        self._place: tuple[int, int] | None = None  # where it was when it was accepted, or found the same
+        self._place: tuple[int, int] | None = None  # its device and inode at the last match
 
     async def is_known(self) -> bool:
-        """Whether the ledger remembers what it is."""
+        """Return True if the ledger has an identity of the folder."""
         return bool(await self._ledger.get_identity(self._source))
 
     async def is_same(self, key: str = "") -> bool:
-        """Whether it is there, and is what it was. One that nothing is known of is. Raises StoreUnavailable, LedgerError.
+        """Return True if the folder exists and has its known identity, or no identity is known.
 
-        With a key, what was mounted above it must be mounted, too.
+        With a key, the mounts above the key must also be present. Raises StoreUnavailable, LedgerError.
         """
         if (now := await self._now(look)) is None:
             return False
@@ -47,13 +47,13 @@ class KnownFolder:
         return not (key and self._below(key, self._away(self._known, now)))
 
     async def away(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys that are below what was mounted and is not."""
+        """Return the keys below mounts that are missing now."""
         now = await self._now(look)
         gone = self._away(self._known, now) if now and self._known else ()
         return {key for key in keys if self._below(key, gone)} if gone else set()
 
     async def accept(self) -> None:
-        """From now on it is what is there. What is not mounted any more stays known, until a person decides."""
+        """Save the current identity as the known one. Missing mounts stay known until a person decides."""
         if now := await self._now(mark):
             text = await self._ledger.get_identity(self._source)
             before = Identity.parse(text) if text else now
@@ -64,15 +64,15 @@ class KnownFolder:
                 await self._ledger.set_identity(self._source, str(now))
 
     async def _now(self, how: Callable[[Path], Identity | None]) -> Identity | None:
-        """Raises StoreUnavailable if that cannot be known: no file descriptor is left, or the disk does not answer."""
+        """Read the identity. Raises StoreUnavailable if no file descriptor is left or the disk does not answer."""
         try:
             return await asyncio.to_thread(how, self.path)
         except OSError as error:
-            hint = "see that the disk answers, and the limit of open files (ulimit -n)"
+            hint = "check that the disk answers, and raise the limit of open files (ulimit -n) if it is reached"
             raise StoreUnavailable(error.strerror or str(error), where=str(self.path), hint=hint) from error
 
     def _matches(self, known: Identity, now: Identity) -> bool:
-        """While this process has it open no other folder gets its inode, should somebody remove the marker."""
+        """Compare by inode if the marker was removed: an inode is not reused while this process has it open."""
         return known.is_same(now) or (not now.marker and self._place == now.place)
 
     def _away(self, known: Identity, now: Identity) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a bucket holds, as events: each object of a listing that is not at the destination yet, once."""
+"""Send one event for each object of a listing that is not yet at the destination."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from skyferry.events.fields import validate_key
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 
-PAGE = 200  # objects asked of the ledger at once
-WAITING = 2000  # messages in the queue from which on the listing waits
-LOOKS = 16  # objects of the destination looked up at the same time
-PAUSE = 0.05  # seconds between looks at how full it is
+PAGE = 200  # objects per query of the ledger
+WAITING = 2000  # the listing waits while the queue has more ready messages
+LOOKS = 16  # concurrent requests for objects of the destination
+PAUSE = 0.05  # seconds between checks of the queue's depth
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What is copied, and where to."""
+    """The source and the destination of a copy."""
 
     source: ObjectRef  # its key: an object, a prefix that ends with /, or "" for all
-    destination: ObjectRef  # its key: likewise; of one object the name is added to a prefix
+    destination: ObjectRef  # its key: likewise; the name of a single object is appended to a prefix
     one_store: bool = False  # both are in the same bucket
 
     def below(self, prefix: str, key: str) -> ObjectRef:
-        """Where an object below the source's prefix goes."""
+        """Return the destination of an object below the source's prefix."""
         start = self.destination.key
         return replace(
             self.destination, key=f"{start}{'/' if start and not start.endswith('/') else ''}{key[len(prefix) :]}"
         )
 
     def single(self) -> ObjectRef:
-        """Where the one object goes."""
+        """Return the destination of the single object."""
         to = self.destination.key
         return replace(self.destination, key=to + self.source.key.rpartition("/")[2] if not to or to[-1] == "/" else to)
 
 
 @dataclass(slots=True)
 class Found:
-    """What the listing has seen so far."""
+    """The progress of the listing."""
 
     objects: int = 0
     bytes: int = 0
-    present: int = 0  # of these, at the destination already, as the ledger and a listing there say
+    present: int = 0  # of these, already at the destination, according to the ledger and a listing of the destination
     present_bytes: int = 0
-    whole: bool = False  # all of them
+    whole: bool = False  # the listing is complete
 
 
 @dataclass(frozen=True, slots=True)
 class CopyPorts:
-    """The stores, the ledger that remembers what went from one to the other, and the queue for what is to go."""
+    """The ports of a copy: both stores, the ledger of earlier copies, and the queue."""
 
     source: ObjectStore
     destination: ObjectStore
@@ -61,12 +61,12 @@ class CopyPorts:
     queue: EventQueue
     clock: Clock
     encode: Callable[[ObjectEvent], bytes]
-    doubt: Callable[[str], object] = lambda key: None  # hears of keys that do not hold what the ledger remembers
-    refuse: Callable[[str, InvalidKey], object] = lambda key, error: None  # hears of objects whose new key can be none
+    doubt: Callable[[str], object] = lambda key: None  # gets each key whose object differs from the ledger
+    refuse: Callable[[str, InvalidKey], object] = lambda key, error: None  # gets each object whose new key is invalid
 
 
 class ListingSource:
-    """Sends an event for each object, no faster than they are copied. `found` tells how far it is."""
+    """Send an event for each object, no faster than objects are copied. `found` has the progress."""
 
     def __init__(self, ends: Ends, ports: CopyPorts, found: Found | None = None) -> None:
         self.found = found or Found()
@@ -74,13 +74,13 @@ class ListingSource:
 
     @property
     def idle(self) -> bool:
-        """Everything has been sent."""
+        """True once all events are sent."""
         return self.found.whole
 
     async def run(self) -> None:
-        """To the end of the listing.
+        """Send events to the end of the listing.
 
-        Raises StoreError, at once if the destination cannot be reached either; ConfigError if it lies within the source.
+        Raises StoreError, at once if the destination is unreachable; ConfigError if the destination is inside the source.
         """
         with suppress(ObjectNotFound):
             await self._ports.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
@@ -103,9 +103,7 @@ class ListingSource:
 
     async def _list(self, prefix: str) -> None:
         to = self._ends.below(prefix, prefix).key
-        if self._ends.one_store and to.startswith(
-            prefix
-        ):  # the listing would find what was just copied, without an end
+        if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
             raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
         holds = _Holds(self._ports.destination, to)
         page: list[tuple[ObjectMeta, ObjectRef]] = []
@@ -140,7 +138,7 @@ class ListingSource:
         await self._ports.queue.send(messages)
 
     def _event(self, meta: ObjectMeta, to: ObjectRef) -> ObjectEvent:
-        """A new one each time: whether there is anything to do is decided by the objects, not by who asked before."""
+        """Create an event with a new id: the objects, not earlier events, decide if there is work."""
         event_id = str(uuid.uuid4())
         return ObjectEvent(
             event_id=event_id,
@@ -161,7 +159,7 @@ class ListingSource:
 
 
 def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
-    """Whether the ledger says that this version went there. S3's listings tell the ETag of a version, but not its id."""
+    """Check that the ledger has a copy of this version. S3's listings have the ETag of a version, but not its id."""
     version = known.source.version
     same = version == meta.version or (meta.version.startswith('"') and meta.version in version)
     return not known.deleted and known.is_from(source) and same
@@ -169,9 +167,9 @@ def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
 
 @dataclass(slots=True)
 class _Holds:
-    """A listing of the destination, read along with that of the source, and only if it is asked.
+    """A listing of the destination, read in parallel with that of the source, and only on demand.
 
-    What it does not show where it should is looked up: either listing may come in another order than that of the bytes.
+    Objects that it does not show at their place are requested one by one: a listing need not be in byte order.
     """
 
     store: ObjectStore
@@ -180,7 +178,7 @@ class _Holds:
     _at: ObjectMeta | None = field(default=None, init=False)
 
     async def sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
-        """Of the objects at these keys, None where there is none. Few requests where the keys come in ascending order."""
+        """Return the sizes of the objects at these keys, or None. Keys in ascending order need few requests."""
         found = {key: await self._listed(key) for key in keys}
         gate = asyncio.Semaphore(LOOKS)
 

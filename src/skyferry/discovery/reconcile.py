@@ -1,4 +1,4 @@
-"""What changed in a source while nobody watched: its listing against what the ledger knows to be at the destinations."""
+"""Find changes of an unwatched source: compare its listing with the placements in the ledger."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 async def _unheard(keys: Sequence[str]) -> None:
-    """Nothing hears of what is there."""
+    """Ignore the listed keys."""
 
 
-PAGE = 500  # objects compared at once: what bounds the memory
-HEADS = 16  # existence checks at the same time
+PAGE = 500  # objects compared at once, to bound the memory
+HEADS = 16  # concurrent existence checks
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Compares one source with the ledger. Finds too much rather than too little: an event is only a hint."""
+    """Compare one source with the ledger. Events are only hints, so it reports a change in case of doubt."""
 
     store: ObjectStore  # the source
     provider: Provider  # as events name it
@@ -34,14 +34,14 @@ class Reconciler:
     routes: Routes
     ledger: Placements
     now: Callable[[], float]  # seconds since 1970
-    listed: Callable[[Sequence[str]], Awaitable[None]] = _unheard  # hears the keys of each page of the listing
+    listed: Callable[[Sequence[str]], Awaitable[None]] = _unheard  # gets the keys of each page of the listing
 
     async def events(self, prefixes: Sequence[str] = ("",)) -> AsyncIterator[list[ObjectEvent]]:
-        """Up to PAGE events at a time, for objects whose key begins with one of these.
+        """Yield up to PAGE events at a time, for objects whose key begins with one of the prefixes.
 
-        Created: objects which a route takes and whose destination does not hold this version. Deleted: what is at a
-        destination whose route propagates deletes, but not in the source any more. Raises StoreError and LedgerError;
-        a source that cannot be reached never looks like deletes.
+        Created: a route takes the object, and its destination does not have this version. Deleted: the object is at the
+        destination of a route that propagates deletes, but no longer in the source. Raises StoreError and LedgerError;
+        an unreachable source never yields deletes.
         """
         for prefix in prefixes:
             async for metas in _pages(self.store.list(prefix)):
@@ -77,9 +77,10 @@ class Reconciler:
         return event_of(Change.CREATED, self._ref(meta.key), meta.version, position, meta.size)
 
     async def _unlisted(self, route: Route, prefix: str) -> AsyncIterator[Placement]:
-        """Placements of this route which may have lost their source object.
+        """Yield the placements of this route that may have lost their source object.
 
-        Where the route keeps keys as they are, both sides come in one order and the listing rules most out; else all may.
+        If the route keeps keys unchanged, both sides have the same order and the listing excludes most placements.
+        Otherwise all placements are candidates.
         """
         same = route.template.text == "{key}"
         listed = self.store.list(prefix) if same else _nothing()
@@ -114,7 +115,7 @@ class Reconciler:
                 except (
                     PermissionDenied,
                     InvalidKey,
-                ):  # it is hidden by a folder or a link, and for all we know it is there
+                ):  # a folder or a link hides the object, which may still exist
                     return None
                 except SkyferryError as error:
                     return error

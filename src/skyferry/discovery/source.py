@@ -1,4 +1,4 @@
-"""A local folder as a source of events: watched while we run, reconciled with the ledger for when we did not."""
+"""A local folder as a source of events: watched while running, reconciled with the ledger after a pause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skyferry.ports import Clock, Observer
 
 
 class FolderSource:
-    """Sends an event for every object that changed, whether somebody watched or not."""
+    """Send an event for every object that changed, even while the folder was not watched."""
 
     def __init__(
         self,
@@ -25,17 +25,17 @@ class FolderSource:
         clock: Clock,
         observer: Observer,
     ) -> None:
-        """`send` may raise QueueError, and is called again."""
+        """Call `send` again if it raises QueueError."""
         self._reconciler, self._guard = replace(reconciler, listed=guard.listed), guard
         self._watcher = FolderWatcher(watched, send, self._reconcile, clock, observer, judge=guard.seen)
 
     @property
     def idle(self) -> bool:
-        """Everything found so far has been sent, and no file is being written."""
+        """True if all events found so far are sent and no file is being written."""
         return self._watcher.idle
 
     async def run(self) -> None:
-        """Until cancelled. Raises StoreUnavailable if the system cannot watch (any more)."""
+        """Watch until cancelled. Raises StoreUnavailable if the system cannot watch the folder, or no longer can."""
         await self._watcher.run()
 
     async def _reconcile(self, prefixes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Sends the held deletes that a person has approved, as ordinary events: the engine looks at the source first."""
+"""Send approved deletes as ordinary events: the engine checks the source before it deletes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from skyferry.ports import Clock, HeldDelete, HeldDeletes, Observer
 from skyferry.records import Record
 
 PAGE = 500  # deletes sent at once
-EVERY = 1.0  # seconds between looks
+EVERY = 1.0  # seconds between checks
 
 
 class ApprovedDeletes:
-    """Several processes may do so: a delete that is sent twice is one transfer."""
+    """Sender of approved deletes. Several processes may run one: a delete that is sent twice is one transfer."""
 
     def __init__(
         self,
@@ -24,27 +24,27 @@ class ApprovedDeletes:
         clock: Clock,
         observer: Observer,
     ) -> None:
-        """`send` may raise QueueError, and is called again."""
+        """Call `send` again if it raises QueueError."""
         self._ledger, self._send, self._clock, self._observer = ledger, send, clock, observer
         self._none = False
 
     @property
     def idle(self) -> bool:
-        """None was left at the last look."""
+        """True if the last check found no approved delete."""
         return self._none
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Send approved deletes until cancelled."""
         while True:
             try:
                 await self.send_all()
                 self._none = True
-            except SkyferryError:  # ledger or queue are down: their own observers hear of it
+            except SkyferryError:  # the ledger or the queue is down and reports it itself
                 self._none = False
             await self._clock.sleep(EVERY)
 
     async def send_all(self) -> int:
-        """Send all there are; how many. Raises LedgerError, QueueError."""
+        """Send all approved deletes and return their number. Raises LedgerError, QueueError."""
         sent = 0
         while found := await self._ledger.list_approved_deletes(PAGE):
             self._none = False

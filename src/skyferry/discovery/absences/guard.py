@@ -1,7 +1,8 @@
-"""Between what a look at a folder did not find and the queue: an absence is not a delete.
+"""Check deletes before they reach the queue: an object that is missing from a listing is not always deleted.
 
-Deletes whose number exceeds the limit of a route (`max_deletes`), that leave nothing, or that come of a folder which is not
-what it was, are held in the ledger until a person decides. A held one whose object is back is forgotten.
+The guard keeps suspicious deletes in the ledger until a person decides. A delete is suspicious if its look exceeds the
+limit of a route (`max_deletes`), if no object would be left, or if the folder was replaced. When an object returns, its
+held delete is forgotten.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from skyferry.ports.ledger.held_deletes import Why
 from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
 
-PAGE = 500  # held deletes looked at, at once
-MOST = 2000  # deletes of one look in memory: more are held, and let go once the look is over
-FRESH = 2.0  # seconds: what changed since then has no delete behind it
-BURST = 10.0  # seconds within which deletes that are watched count as made at once
-COUNTED = 1000  # known objects counted at least: a scan of many others' for each delete would be slow
-SENT = 20_000  # keys remembered whose delete was sent
+PAGE = 500  # held deletes per query
+MOST = 2000  # deletes of one look in memory: the rest is held, and released at the end of the look
+FRESH = 2.0  # seconds: a change that is more recent cannot precede a settled delete
+BURST = 10.0  # seconds: watched deletes within this time count as simultaneous
+COUNTED = 1000  # known objects counted at least: a scan of other sources' objects for each delete would be slow
+SENT = 20_000  # sent deletes to remember, by key
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
 SAID: Mapping[Why, str] = {
     "limit": "more objects are missing at once than `max_deletes` of a route allows",
     "empty": "no object is left",
-    "replaced": "the folder is not the one that was watched before, or its disk is not mounted",
+    "replaced": "the folder was replaced, or its disk is not mounted",
 }
 Affected = Mapping[str, tuple[str, ...]]  # routes that have a copy, by source key
 
 
 class AbsenceLedger(Placements, HeldDeletes, Protocol):
-    """The parts of the ledger that know copies and held deletes."""
+    """The ledger's ports for placements and held deletes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A source, and what knows of it."""
+    """A guarded source with its routes and ports."""
 
     store: str  # its name
     provider: Provider  # as events name it
@@ -55,34 +56,34 @@ class Guarded:
 
 @dataclass(slots=True)
 class _Look:
-    """One reconciliation: what it listed and missed so far."""
+    """The state of one reconciliation: the objects listed and missed so far."""
 
-    whole: bool  # all of the source; else what a folder held that is gone
-    same: bool  # the source was what it was when the look began,
-    known: bool  # and the ledger remembered what that is
+    whole: bool  # it covers the whole source; otherwise only folders that disappeared
+    same: bool  # at the start, the source had the identity in the ledger, or the ledger had none
+    known: bool  # at the start, the ledger had an identity of the source
     at: float  # seconds since 1970
     listed: int = 0
     missing: Counter[str] = field(default_factory=Counter)  # by route
     events: dict[str, ObjectEvent] = field(default_factory=dict)  # by key, MOST of them
-    affected: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the same
-    held: int = 0  # those beyond
+    affected: dict[str, tuple[str, ...]] = field(default_factory=dict)  # routes with a copy, for the same keys
+    held: int = 0  # deletes beyond MOST, already held in the ledger
 
 
 class DeleteGuard:
-    """Decides which deletes go on."""
+    """Decide which deletes are sent and which wait for a person."""
 
     def __init__(self, guarded: Guarded, folder: KnownFolder) -> None:
         self._g, self._folder = guarded, folder
-        self._sent: dict[str, tuple[float, tuple[str, ...]]] = {}  # by key: when (monotonic), and for which routes
-        self._counted: dict[str, tuple[float, int]] = {}  # by route: when (monotonic), and how many are known at least
+        self._sent: dict[str, tuple[float, tuple[str, ...]]] = {}  # by key: time (monotonic) and routes
+        self._counted: dict[str, tuple[float, int]] = {}  # by route: time (monotonic) and lower bound of known objects
         self._look: _Look | None = None
-        self._holding = True  # the ledger may remember deletes of this source
+        self._holding = True  # the ledger may contain held deletes of this source
         source = (guarded.provider, guarded.bucket)
         self._all = [route for route in guarded.routes if route.source == source]
         self._own = [route for route in self._all if route.deletes == "propagate"]
 
     async def seen(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
-        """Return those of what the watch has noticed that go on now."""
+        """Return the watched events to send now."""
         created = [e for e in events if e.change is Change.CREATED]
         await self._back([e.source for e in created])
         anew = await self._anew(created)
@@ -101,20 +102,20 @@ class DeleteGuard:
         return [e for e in events if e.change is Change.CREATED or e.source.key not in waiting]
 
     async def begin(self, prefixes: Sequence[str]) -> None:
-        """A reconciliation begins."""
+        """Begin a reconciliation."""
         known, same = await self._folder.is_known(), await self._folder.is_same()
         self._look = _Look("" in prefixes, same, known, self._g.clock.time())
         if self._look.whole:
             await self._tidy()
 
     async def listed(self, keys: Sequence[str]) -> None:
-        """The source has these."""
+        """Record keys that the source has."""
         if self._look:
             self._look.listed += len(keys)
         await self._back([self._ref(key) for key in keys])
 
     async def missed(self, events: Iterable[ObjectEvent]) -> None:
-        """The look did not find these."""
+        """Record deletes of objects that the look did not find."""
         look = self._look
         assert look is not None  # `begin` was called
         events = [e for e in events if e.source.key not in self._sent and e.source.key not in look.events]
@@ -133,7 +134,10 @@ class DeleteGuard:
             look.events, look.affected = {}, {}
 
     async def end(self) -> list[ObjectEvent]:
-        """Return the deletes that go on. Raises StoreUnavailable if the source became another one meanwhile."""
+        """Finish the reconciliation and return the deletes to send.
+
+        Raises StoreUnavailable if the source was replaced meanwhile.
+        """
         look, self._look = self._look, None
         assert look is not None  # `begin` was called
         if look.same and not await self._folder.is_same():
@@ -151,7 +155,7 @@ class DeleteGuard:
         return [event for key, event in look.events.items() if key not in waiting]
 
     async def _is_the_source(self, look: _Look) -> bool:
-        """Whether what was listed is evidence enough: most of the objects known are there."""
+        """Check that the listing proves the source's identity: it has most of the known objects."""
         if look.known and look.same:
             return True
         if not look.listed:
@@ -172,7 +176,7 @@ class DeleteGuard:
         return reason(route.max_deletes, missing, known)
 
     async def _known(self, route: Route, most: int) -> int:
-        """How many objects of this source the route has copied and not deleted since, counted up to `most`."""
+        """Count the objects of this source that the route has copied and not deleted since, up to `most`."""
         since = self._g.clock.monotonic() - BURST
         recent = {key for key, (at, names) in self._sent.items() if at >= since and route.name in names}
         count = len(recent)
@@ -185,7 +189,7 @@ class DeleteGuard:
         return count
 
     async def _affected(self, deletes: Sequence[ObjectEvent]) -> dict[str, tuple[str, ...]]:
-        """Which of these have a copy, and by which routes: of anything else a delete does nothing."""
+        """Find the deletes whose object has a copy, with its routes. Any other delete has no effect."""
         transfers = [t for event in deletes for t in self._g.routes.match(event)]
         affected: dict[str, tuple[str, ...]] = {}
         for t, copy in zip(transfers, await self._placements(transfers), strict=True):
@@ -194,7 +198,7 @@ class DeleteGuard:
         return affected
 
     async def _anew(self, created: Sequence[ObjectEvent]) -> dict[str, ObjectEvent]:
-        """Those that come back as they were, after their delete: events of their own, or they would count as settled."""
+        """Give new ids to events of objects that return unchanged after their delete: the old ids are settled."""
         now = self._g.clock.time()
         transfers = [(t, e) for e in created if e.occurred_at < now - FRESH for t in self._g.routes.match(e)]
         again = {}
@@ -205,7 +209,7 @@ class DeleteGuard:
         return again
 
     async def _placements(self, transfers: Sequence[Transfer]) -> list[Placement | None]:
-        """What their destination keys hold, in order."""
+        """Return the placements at the destination keys, in order."""
         placed: dict[tuple[str, str], Placement | None] = {}
         for store in {t.store for t in transfers}:
             keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
@@ -215,7 +219,7 @@ class DeleteGuard:
         return [copy if copy is not None and copy.is_in(t.identities) else None for t, copy in copies]
 
     async def _hold(self, affected: Affected, waiting: Mapping[str, Why], at: float, before: int = 0) -> None:
-        """Remember these, and say so once, with those that were held `before` in the same look."""
+        """Hold these deletes and report their number once, including those held `before` in the same look."""
         new = before + (await self._remember(affected, waiting, at) if waiting else 0)
         if new:
             why: Why = next(iter(waiting.values()), "limit")
@@ -228,7 +232,7 @@ class DeleteGuard:
         return await self._g.ledger.hold_deletes(held)
 
     async def _back(self, sources: Sequence[ObjectRef]) -> None:
-        """These are at the source: what is remembered of their deletes is over."""
+        """Forget the deletes of objects that are at the source."""
         for source in sources:
             self._sent.pop(source.key, None)
         if (
@@ -239,7 +243,7 @@ class DeleteGuard:
             self._g.observer.on(Record("deletes.back", store=self._g.store, count=count))
 
     async def _tidy(self) -> None:
-        """Forget held deletes that would do nothing any more: the copies or the routes are gone."""
+        """Forget held deletes that have no effect any more, because the copies or the routes are gone."""
         cursor, at, self._holding = "", self._g.clock.time(), False
         while True:
             page = await self._g.ledger.list_held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
@@ -262,10 +266,10 @@ class DeleteGuard:
 
 
 def _count(affected: Affected) -> Counter[str]:
-    """How many objects, by route."""
+    """Count the objects by route."""
     return Counter(name for names in affected.values() for name in names)
 
 
 def _first(why: Mapping[str, Why | None], names: Iterable[str]) -> Why | None:
-    """The first reason of one of these routes."""
+    """Return the first reason of one of these routes."""
     return next((found for name in names if (found := why.get(name))), None)

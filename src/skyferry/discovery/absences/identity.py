@@ -1,7 +1,7 @@
-"""The identity of a folder: a marker in it, its device and its inode, and what is mounted below it. Blocking: runs in a thread.
+"""The identity of a folder: its marker, device, inode and the mounts below it. Blocking: runs in a thread.
 
-The marker is a random name in `.skyferry/identity`. It survives a reboot, which may renumber devices, and goes along with a copy
-of the folder; an empty mount point and a folder made anew have none. Where none can be written, device and inode serve.
+The marker is a random name in `.skyferry/identity`. It survives a reboot, which may renumber devices, and is copied with the
+folder. An empty mount point and a new folder have no marker. If no marker can be written, device and inode are compared.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from skyferry.discovery.folder.look import OWN
 from skyferry.frozen import dataclass
 
 MOUNTS = "/proc/self/mountinfo"
-MOST = 1000  # mounts remembered
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)  # there is none, for us
-NAME = "identity"  # of the marker, in our own folder
+MOST = 1000  # mounts in an identity
+ABSENT = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENXIO,
+)  # missing, or not accessible
+NAME = "identity"  # of the marker's file, in OWN
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LENGTH = 32
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -28,7 +35,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a folder is."""
+    """The identity of a folder."""
 
     marker: str  # "" = there is none
     device: int
@@ -40,27 +47,27 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str) -> Identity:
-        """Read what `str` gave. Raises ValueError."""
+        """Parse the output of `str`. Raises ValueError."""
         marker, device, inode, *mounts = text.split(" ", 3)
         return cls(marker, int(device), int(inode), tuple(json.loads(mounts[0])) if mounts else ())
 
     @property
     def place(self) -> tuple[int, int]:
-        """Unique among the folders that exist at one time."""
+        """The device and inode: unique among the folders that exist at one time."""
         return self.device, self.inode
 
     def is_same(self, other: Identity) -> bool:
-        """Whether both are one folder. Inodes are given away again, so they count only where there was no marker."""
+        """Return True if both are the same folder. Inodes are reused, so they count only if there was no marker."""
         return self.marker == other.marker if self.marker else self.place == other.place
 
 
 def look(folder: Path) -> Identity | None:
-    """Return the identity of what is there; None if it is no folder that may be read. Raises OSError for other failures."""
+    """Return the folder's identity, or None if it is not a readable folder. Raises OSError for other failures."""
     return _open(folder, write=False)
 
 
 def mark(folder: Path) -> Identity | None:
-    """As `look`, with a marker made if there is none and one can be."""
+    """Like `look`, but write a missing marker if possible."""
     return _open(folder, write=True)
 
 
@@ -75,7 +82,7 @@ def _open(folder: Path, *, write: bool) -> Identity | None:
         info = os.fstat(root)
         marker = read_marker(root)
         if write and not marker:
-            with suppress(OSError):  # it may be read only
+            with suppress(OSError):  # the folder may be read-only
                 _write(root)
             marker = read_marker(root)
         return Identity(marker, info.st_dev, info.st_ino, _mounts(folder))
@@ -84,7 +91,7 @@ def _open(folder: Path, *, write: bool) -> Identity | None:
 
 
 def _mounts(folder: Path) -> tuple[str, ...]:
-    """What is mounted below a folder, as https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html tells it."""
+    """List the mounts below a folder. Format: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
     above = os.fsencode(os.path.realpath(folder)).rstrip(b"/") + b"/"
     try:
         lines = Path(MOUNTS).read_bytes().splitlines()
@@ -96,7 +103,7 @@ def _mounts(folder: Path) -> tuple[str, ...]:
 
 
 def read_marker(root: int) -> str:
-    """Return the marker of an open folder; "" = it has none. Raises OSError if that cannot be known."""
+    """Return the marker of an open folder, or "" if it has none. Raises OSError if it cannot be read."""
     try:
         own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     except OSError as error:
@@ -119,7 +126,7 @@ def read_marker(root: int) -> str:
 
 
 def _write(root: int) -> None:
-    """A whole marker or none: several processes may do so at once, and the first one's stays."""
+    """Write the marker atomically. If several processes write at once, the first marker stays."""
     with suppress(FileExistsError):
         os.mkdir(OWN, 0o700, dir_fd=root)
     own = os.open(OWN, _FOLDER | os.O_NOFOLLOW, dir_fd=root)

@@ -1,4 +1,4 @@
-"""How many absences are believed. Pure."""
+"""Limits on the number of deletes that are sent without a person's decision. Pure."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from skyferry.config.max_deletes import MaxDeletes
 from skyferry.frozen import dataclass
 from skyferry.ports.ledger.held_deletes import Why
 
-FEW = 10  # deletes seen at once that the share does not limit, unless nothing is left
+FEW = 10  # watched deletes at once that `share` does not limit, unless no object is left
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What one look did not find of the objects that one route has copied."""
+    """The objects copied by one route that one look did not find."""
 
     count: int
-    seen: bool = False  # their removal was watched: the folder has been the same all the time
-    empty: bool = False  # the source holds no object at all
-    same: bool = True  # the source is what it was
+    seen: bool = False  # their removal was watched, so the folder was not replaced meanwhile
+    empty: bool = False  # the source has no objects
+    same: bool = True  # the source has its known identity
 
 
 def reason(limit: MaxDeletes, missing: Missing, known: int) -> Why | None:
-    """Return why these deletes must wait; None if they need not. `known` objects, of which it may count enough only."""
+    """Return the reason why these deletes must wait, or None. `known` objects may be counted only up to `enough`."""
     if not missing.same:
         return "replaced"
     if limit.none or not missing.count:
@@ -35,6 +35,6 @@ def reason(limit: MaxDeletes, missing: Missing, known: int) -> Why | None:
 
 
 def enough(limit: MaxDeletes, missing: int) -> int:
-    """How many known objects to count, so that `reason` does not depend on the rest."""
+    """Return the number of known objects to count: more do not change the `reason`."""
     share = missing / limit.share if limit.share else 0.0
     return int(max(missing, share)) + 1

@@ -1,4 +1,4 @@
-"""What a changed path is now: an event, a file still being written, a folder that came or went. Blocking: runs in a thread."""
+"""Inspect changed paths: an event, a file being written, a new or deleted folder. Blocking: runs in a thread."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from skyferry.discovery.folder.wholeness import Wholeness, tells, wholeness
 from skyferry.errors import InvalidKey
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
-OWN = ".skyferry"  # our own folder in a bucket, never an object
-ADDED, MODIFIED, DELETED = 1, 2, 3  # as watchfiles numbers them
-_NAMESPACE = uuid.UUID("6f0f9c1e-6b0e-4f0d-9d0b-0c8f6a1d2e57")  # of event ids; any will do, as long as it stays
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says something about this process, and nothing about the path
+OWN = ".skyferry"  # Skyferry's folder in a bucket, never an object
+ADDED, MODIFIED, DELETED = 1, 2, 3  # watchfiles' numbers
+_NAMESPACE = uuid.UUID("6f0f9c1e-6b0e-4f0d-9d0b-0c8f6a1d2e57")  # of event ids; arbitrary, but constant
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors of this process, not of the path
 _SLACK = 50_000_000  # nanoseconds that a file's timestamp may be behind the clock
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A local folder that is a bucket."""
+    """A local folder that serves as a bucket."""
 
     folder: Path
     store: str  # its name
     bucket: str  # its name in events
     key_of: Callable[[str], str]  # path in the folder (a/b) -> key; raises InvalidKey
     path_of: Callable[[str], str]  # the inverse; raises InvalidKey
-    special: Callable[[str, int], None] = lambda path, mode: None  # hears of links, pipes, sockets and devices
-    follows: Callable[[str], bool] = lambda path: False  # whether the link at this path is an object
+    special: Callable[[str, int], None] = lambda path, mode: None  # gets links, pipes, sockets and devices
+    follows: Callable[[str], bool] = lambda path: False  # True if the link at this path is an object
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A file that somebody is writing, or a new folder to be looked at once more. `mark` changes as the file grows."""
+    """A file being written, or a new folder to inspect once more. `mark` changes as the file grows."""
 
     path: str
     mark: tuple[int, ...] = ()
-    since: int = 0  # nanoseconds since 1970: when the mark was first seen; of a folder: what is newer is looked at
+    since: int = 0  # nanoseconds since 1970: first sight of the mark; for a folder, inspect only newer files
 
 
 @dataclass(frozen=True, slots=True)
 class GoneFolder:
-    """A folder is gone, and with it objects that nobody names: those whose key begins with this."""
+    """A deleted folder. Its objects, whose keys begin with `prefix`, get no notifications."""
 
     prefix: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A path that cannot be a key."""
+    """A path that is not a valid key or cannot be read."""
 
     path: str
     message: str
@@ -61,19 +61,19 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """What is neither a file nor a folder."""
+    """A link, pipe, socket or device."""
 
     path: str  # in the bucket
-    mode: int  # as `stat` gives it
+    mode: int  # from `stat`
 
 
 Sight = ObjectEvent | Unfinished | GoneFolder | Unreadable | Special
 
 
 def event_of(change: Change, source: ObjectRef, version: str, position: Position, size: int | None) -> ObjectEvent:
-    """The event of one state of an object; the same state, noticed twice, has the same event id. `position` is a time.
+    """Create the event of one state of an object; the same state always has the same event id. `position` is a time.
 
-    The reference names no version: a file that is moved away and back is the same version again, yet a new event.
+    The reference has no version: a file that is moved away and back has its old version, but needs a new event.
     """
     state = "\0".join((source.bucket, source.key, change, version, position.value))
     ident = str(uuid.uuid5(_NAMESPACE, state))
@@ -81,28 +81,28 @@ def event_of(change: Change, source: ObjectRef, version: str, position: Position
 
 
 class Looker:
-    """Looks at paths. Remembers the folders it has seen, since a path that is gone does not say what it was.
+    """An inspector of paths. It remembers folders, because a deleted path no longer shows its type.
 
-    Raises OSError only where this process has no file descriptors or no memory left: then nothing is known of the path.
+    Raises OSError only if this process has no file descriptors or memory left: the path's state is then unknown.
     """
 
     def __init__(self, watched: Watched, now: Callable[[], float], settle: float) -> None:
-        """`settle`: seconds without a change after which a file counts as whole where the system does not tell."""
+        """Count a file as whole after `settle` seconds without a change, if the system cannot show open files."""
         self._watched, self._now, self._settle = watched, now, round(settle * 1e9)
         self.root = os.path.realpath(watched.folder)
         self._folders: set[str] = set()
-        self._closed: set[str] = set()  # those of them that we may not read
+        self._closed: set[str] = set()  # folders without read permission
         self._leases = False
-        self.opened = False  # one of these may be read now; `learn` begins anew
+        self.opened = False  # one of these has become readable; `learn` resets it
 
     def learn(self) -> None:
-        """Find the folders that are there, and out what the filesystem tells."""
+        """Find the existing folders, and check if the filesystem has reliable leases."""
         self._leases = tells(self._watched.folder / OWN)
         self._closed, self.opened = set(), False
         self._folders = {self.root, *self._descend(self.root)}
 
     def changes(self, kinds: Mapping[str, set[int]]) -> Iterator[Sight]:
-        """What became of these paths; parents come first, so that a new folder is known before its files."""
+        """Yield the present state of changed paths. Parents come first: a new folder is known before its files."""
         gone = {p for p in kinds if DELETED in kinds[p] and p in self._folders and p != self.root}
         walked: set[str] = set()
         for path in sorted(kinds):
@@ -114,7 +114,7 @@ class Looker:
             if _is_folder(path):
                 if added:
                     walked.add(path)
-                if DELETED in kinds[path] and path not in self._folders:  # what stood there was an object
+                if DELETED in kinds[path] and path not in self._folders:  # an object had this path before
                     yield from self._event(path, Change.DELETED, "", self._ns(), None)
             yield from self._look(path, added, None)
         if gone:
@@ -125,7 +125,7 @@ class Looker:
                     yield GoneFolder(f"{key}/")
 
     def again(self, waiting: Iterable[Unfinished]) -> Iterator[Sight]:
-        """Look once more at what was unfinished."""
+        """Inspect unfinished paths once more."""
         for unfinished in waiting:
             if unfinished.mark:
                 yield from self._look(unfinished.path, False, unfinished)
@@ -133,7 +133,7 @@ class Looker:
                 yield from self._walk(unfinished.path, unfinished.since)
 
     def admit(self, events: Iterable[ObjectEvent]) -> Iterator[Sight]:
-        """Events found by listing: of files, only once they are whole."""
+        """Yield events from a listing, for files only once they are whole."""
         for event in events:
             if event.change is Change.DELETED:
                 yield event
@@ -142,18 +142,18 @@ class Looker:
                 yield from self._look(path, False, None)
 
     def _look(self, path: str, added: bool, before: Unfinished | None) -> Iterator[Sight]:
-        now = self._ns()  # before the look: what is true then may have changed since
+        now = self._ns()  # before `lstat`: the path may change right after it
         try:
             info = os.lstat(path)
             if stat.S_ISDIR(info.st_mode):
                 if added or path not in self._folders:
                     yield from self._walk(path, 0)
-                    yield Unfinished(path, since=now - _SLACK)  # files made before we got to watch it
+                    yield Unfinished(path, since=now - _SLACK)  # for files created before the watch began
             elif stat.S_ISREG(info.st_mode):
                 yield from self._file(path, info, before, now)
             elif stat.S_ISLNK(info.st_mode) and self._watched.follows(self._relative(path)):
                 yield from self._event(path, Change.CREATED, "", info.st_ctime_ns, None)
-            else:  # it may have taken the name of an object, which is no delete
+            else:  # it may have replaced an object, which is not a delete
                 yield Special(self._relative(path).encode(errors="backslashreplace").decode(), info.st_mode)
         except (FileNotFoundError, NotADirectoryError):
             if path not in self._folders:
@@ -187,7 +187,7 @@ class Looker:
         yield event_of(change, source, version, Position.at(at), size)
 
     def _walk(self, folder: str, since: int) -> Iterator[Sight]:
-        """The files in a folder, and in those below, that changed since."""
+        """Yield the files in and below a folder that changed since `since`."""
         self._folders.add(folder)
         for path in [folder, *self._descend(folder)]:
             self._folders.add(path)
@@ -202,14 +202,14 @@ class Looker:
                 yield _unreadable(path, error)
 
     def _descend(self, folder: str) -> Iterator[str]:
-        """The folders below, parents first. Links are not followed: what they lead to is not in the bucket."""
+        """Yield the folders below, parents first. Do not follow links: their targets are not in the bucket."""
         below = [folder]
         while below:
             path = below.pop()
             try:
                 with os.scandir(path) as entries:
                     found = [e.path for e in entries if e.is_dir(follow_symlinks=False) and self._relative(e.path)]
-            except OSError as error:  # gone, or ours not to read
+            except OSError as error:  # deleted, or not readable
                 if error.errno in _OURS:
                     raise
                 if isinstance(error, PermissionError):
@@ -220,14 +220,14 @@ class Looker:
             below += found
 
     def _inside(self, parent: str) -> bool:
-        """Not behind a link that leads out of the bucket."""
+        """Return True if no link is in the path: links lead out of the bucket."""
         if parent in self._folders:
             return True
         links = (p for p in _chain(parent) if len(p) > len(self.root) and os.path.islink(p))
         return next(links, None) is None
 
     def _relative(self, path: str) -> str:
-        """The path in the bucket; "" for the bucket itself, and for what is our own."""
+        """Return the path in the bucket; "" for the bucket itself and for paths in OWN."""
         inside = path[len(self.root) + 1 :]
         return "" if inside == OWN or inside.startswith(f"{OWN}/") else inside
 
@@ -242,7 +242,7 @@ class Looker:
 
 
 def _unreadable(path: str, error: OSError) -> Unreadable:
-    """Why a path cannot be looked at. Raises the error where the reason is this process."""
+    """Report a path that cannot be inspected. Raises the error if its cause is this process."""
     if error.errno in _OURS:
         raise error
     return Unreadable(path, str(error))
@@ -252,7 +252,7 @@ def _changed(entry: os.DirEntry[str], since: int) -> bool:
     try:
         return since == 0 or entry.stat(follow_symlinks=False).st_ctime_ns >= since
     except OSError:
-        return True  # a look will tell
+        return True  # inspect it
 
 
 def _readable(path: str) -> bool:

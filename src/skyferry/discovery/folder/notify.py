@@ -11,34 +11,34 @@ from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from skyferry.errors import StoreUnavailable
 
-DEBOUNCE = 200  # milliseconds that changes are gathered for at most
-STEP = 50  # milliseconds of silence that end the gathering
-TIMEOUT = 1000  # milliseconds after which to see whether the folder is still the same
+DEBOUNCE = 200  # milliseconds: longest time to collect changes
+STEP = 50  # milliseconds without a change that end the collection
+TIMEOUT = 1000  # milliseconds between checks that the folder was not replaced
 
 
 class Broken(Exception):
-    """Notifications have ended; the folder may have been replaced."""
+    """The end of the notifications; the folder may have been replaced."""
 
 
 class Notifications:
-    """Use once: `open`, then `next` until it raises, then `close`."""
+    """Notifications of one folder. Use once: `open`, then `next` until it raises, then `close`."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._held = -1
         self._stop = threading.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watch")  # its own: it waits for ever
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watch")  # a separate one: its calls block for long
 
     async def open(self) -> None:
-        """From the return on, no change is missed (but for an overflow of the system's queue, which nobody tells)."""
+        """Start. Later changes are not missed, unless the system's queue overflows, which is not reported."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
     async def next(self) -> set[tuple[int, str]]:
-        """(1 added, 2 modified, 3 deleted; path), {} if nothing changes for a second. Raises Broken."""
+        """Return (1 added, 2 modified, 3 deleted; path), or {} after a second without changes. Raises Broken."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._next)
 
     def close(self) -> None:
-        """The thread ends within STEP."""
+        """Stop. The thread ends within STEP."""
         self._stop.set()
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
@@ -63,7 +63,7 @@ class Notifications:
         return set() if isinstance(changes, str) else changes
 
     def _same(self) -> bool:
-        """Whether the path still leads to the folder that is watched (held open, so that its inode is not given away)."""
+        """Return True if the path is still the watched folder. It is kept open, so that its inode is not reused."""
         return os.path.samestat(os.fstat(self._held), os.stat(self._folder))
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Watches a local folder and sends an event for each object that changed, once it is whole."""
+"""Watch a local folder and send an event for each changed object, once it is whole."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
 
-BATCH = 500  # events handed over at once
-MANY = 2000  # changes at once after which the system's queue may have overflowed, which it does not tell
-UNFINISHED = 10_000  # files being written that are kept an eye on
-FIRST, LONGEST = 0.05, 1.0  # seconds between looks at a file that is being written
-AGAIN = 2.0  # seconds after which a new folder is looked at once more
+BATCH = 500  # events sent at once
+MANY = 2000  # changes at once: the system's queue may have overflowed, which is not reported
+UNFINISHED = 10_000  # files being written to track
+FIRST, LONGEST = 0.05, 1.0  # seconds between checks of a file being written
+AGAIN = 2.0  # seconds after which a new folder is inspected once more
 NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -33,11 +33,11 @@ class _Waiting:
 
 
 class FolderWatcher:
-    """Promises, while `run` runs: each change of an object is sent as an event within a second of being whole.
+    """A watcher that sends each change of an object as an event, within a second after the object is whole.
 
-    The same change may be sent more than once. What may have been missed is said by key prefix to `missed`, which is
-    to reconcile (see `reconcile`): at the start all, [""]. It is called from one task, never twice at a time, and
-    again if it raises SkyferryError.
+    The same change may be sent more than once. `missed` gets the key prefixes of possibly missed changes and must
+    reconcile them (see `reconcile`): [""], that is all, at the start. Calls never overlap, and are retried after a
+    SkyferryError.
     """
 
     def __init__(
@@ -50,41 +50,43 @@ class FolderWatcher:
         settle: float = 0.5,
         judge: Callable[[list[ObjectEvent]], Awaitable[list[ObjectEvent]]] | None = None,
     ) -> None:
-        """`send` may raise QueueError, and is called again; `judge` gives those events that are to be sent; `settle` (seconds)
-        serves where the system does not tell whether a file is open for writing."""
-        self.established = asyncio.Event()  # changes from now on are noticed
+        """Retry `send` after a QueueError, and send only the events that `judge` returns.
+
+        A file counts as whole after `settle` seconds without a change, if the system cannot show open files.
+        """
+        self.established = asyncio.Event()  # later changes are noticed
         self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
         self._judge = judge
         self._looker = Looker(watched, clock.time, settle)
         self._waiting: dict[str, _Waiting] = {}
-        self._looking = asyncio.Lock()  # the looker is not made for two threads
+        self._looking = asyncio.Lock()  # the looker is not thread-safe
         self._wake = asyncio.Event()
         self._lost: set[str] = set()
         self._losing = asyncio.Event()
         self._overrun = False
-        self._busy = 0  # things under way
+        self._busy = 0  # tasks in progress
         self._broken = Failures(watched.store, observer)
 
     @property
     def idle(self) -> bool:
-        """Everything found so far has been sent, and no file is being written."""
+        """True if all events found so far are sent and no file is being written."""
         writing = any(w.unfinished.mark for w in self._waiting.values())
         return self.established.is_set() and not (self._busy or self._lost or writing)
 
     async def run(self) -> None:
-        """Until cancelled. Raises StoreUnavailable if the system cannot watch; once it could, it is tried again instead."""
+        """Watch until cancelled. Raises StoreUnavailable if the first watch fails; later failures are retried."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._finish(), name=f"unfinished files of {self._watched.store}")
                 tasks.create_task(self._tell_missed(), name=f"missed changes of {self._watched.store}")
                 while True:
                     await self._watch()
-                    await self._clock.sleep(LONGEST)  # the folder has gone; maybe another comes in its place
+                    await self._clock.sleep(LONGEST)  # the folder is gone; it may be created again
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
     async def admit(self, events: Sequence[ObjectEvent]) -> None:
-        """Send events that a listing found; of files that are being written, once they are whole."""
+        """Send events from a listing, for files only once they are whole."""
         await self._take(self._looker.admit(events))
 
     async def _watch(self) -> None:
@@ -116,19 +118,19 @@ class FolderWatcher:
             if DELETED in kinds[path]:
                 del self._waiting[path]
             else:
-                del kinds[path]  # it is being looked at until it is whole
+                del kinds[path]  # `_finish` checks it until it is whole
         if kinds:
             await self._take(self._looker.changes(kinds))
-        if self._looker.opened:  # the system watches nothing below it
+        if self._looker.opened:  # the system does not yet watch below it
             raise Broken
         if len(changes) >= MANY:
             self._overrun = True
-        elif self._overrun:  # calm again
+        elif self._overrun:  # the burst is over
             self._overrun = False
             self._lose("")
 
     async def _take(self, sights: Iterator[Sight], delays: Mapping[str, float] = NONE) -> None:
-        """Act on what was seen; `delays` are those of files that were looked at before."""
+        """Handle inspected paths; `delays` are those of files inspected before."""
         while chunk := await self._chunk(sights):
             for sight in chunk:
                 if isinstance(sight, Unfinished):
@@ -157,7 +159,7 @@ class FolderWatcher:
         return events
 
     async def deliver(self, events: list[ObjectEvent]) -> None:
-        """Send events, however often it takes."""
+        """Send events, with retries until the queue takes them."""
         if not events:
             return
         delay = FIRST
@@ -185,20 +187,20 @@ class FolderWatcher:
 
     def _wait_for(self, unfinished: Unfinished, delay: float) -> None:
         if len(self._waiting) >= UNFINISHED:
-            self._overrun = True  # a reconcile finds it once there is calm
+            self._overrun = True  # a reconciliation finds it after the burst
             return
         self._waiting[unfinished.path] = _Waiting(unfinished, self._clock.monotonic() + delay, delay)
         self._wake.set()
 
     async def _finish(self) -> None:
-        """Look again and again at what was unfinished."""
+        """Inspect unfinished paths until they are whole."""
         while True:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
             now = self._clock.monotonic()
             due = [w for w in self._waiting.values() if w.due <= now]
-            for waiting in due:  # taken out first: what changes from now on is noticed as any other
+            for waiting in due:  # removed first, so that later changes are noticed as usual
                 del self._waiting[waiting.unfinished.path]
             delays = {w.unfinished.path: min(2 * w.delay, LONGEST) for w in due}
             try:
@@ -206,7 +208,7 @@ class FolderWatcher:
                     await self._take(self._looker.again([w.unfinished for w in due]), delays)
             except OSError as error:
                 self._broken.add(error, LONGEST)
-                self._lose("")  # the listing finds them
+                self._lose("")  # a listing finds the files
             await self._clock.sleep(FIRST)
 
     @contextmanager

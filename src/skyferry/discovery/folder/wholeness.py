@@ -1,8 +1,8 @@
-"""Whether a file is whole: nobody has it open for writing.
+"""Check that a file is whole: no process has it open for writing.
 
 Linux grants a read lease (fcntl(2), F_SETLEASE) only on a file that no process, this one included, has open for
-writing or mapped writable. We ask for one and give it back at once. Should a writer come in between, it is held up for
-those few microseconds, and the kernel signals us: SIGURG, which is ignored by default, in place of the deadly SIGIO.
+writing or mapped writable. The check takes a lease and releases it at once. If a writer opens the file in between, it is
+blocked for a few microseconds, and the kernel sends this process SIGURG, ignored by default, instead of the fatal SIGIO.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 
 
 class Wholeness(Enum):
-    """The answer."""
+    """The result of a check."""
 
     WHOLE = "whole"
-    OPEN = "open"  # for writing, by somebody
-    UNKNOWN = "unknown"  # the system or the filesystem does not tell
+    OPEN = "open"  # for writing, by any process
+    UNKNOWN = "unknown"  # not known to the system or the filesystem
 
 
 def wholeness(path: str) -> Wholeness:
-    """Ask about a regular file. Raises FileNotFoundError; one that we may not open is UNKNOWN."""
+    """Check a regular file. One that may not be opened is UNKNOWN. Raises FileNotFoundError."""
     if not sys.platform.startswith("linux"):
         return Wholeness.UNKNOWN
     try:
@@ -39,7 +39,7 @@ def wholeness(path: str) -> Wholeness:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:  # EACCES: the file of another user; EINVAL: no leases here
+    except OSError as error:  # EACCES: another user's file; EINVAL: leases not supported
         return Wholeness.OPEN if error.errno == errno.EAGAIN else Wholeness.UNKNOWN
     finally:
         os.close(descriptor)
@@ -47,7 +47,7 @@ def wholeness(path: str) -> Wholeness:
 
 
 def tells(folder: Path) -> bool:
-    """Whether the answers are true in this folder: a network filesystem may refuse every lease, as if all were open."""
+    """Test that leases are reliable in this folder: a network filesystem may refuse all, as if all files were open."""
     try:
         folder.mkdir(exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=folder)
@@ -57,5 +57,5 @@ def tells(folder: Path) -> bool:
             return (held, wholeness(path)) == (Wholeness.OPEN, Wholeness.WHOLE)
         finally:
             os.unlink(path)
-    except OSError:  # a folder that we may not write to
+    except OSError:  # the folder is not writable
         return False
