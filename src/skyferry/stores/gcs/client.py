@@ -13,7 +13,7 @@ import orjson
 from skyferry.clouds.credentials import TokenProvider
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
-from skyferry.stores.gcs.errors import CREATE, ambiguous, parse_error, translate_error
+from skyferry.stores.gcs.errors import CREATE, is_ambiguous, parse_error, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 
 GOOGLE = "https://storage.googleapis.com"
@@ -68,7 +68,7 @@ class GcsClient:
         if answer.status < 300 or answer.status in accept:
             return answer
         said = parse_error(answer)
-        if ambiguous(said) and key:
+        if is_ambiguous(said) and key:
             raise await self._missing(key)
         raise translate_error(said, self.where(key))
 

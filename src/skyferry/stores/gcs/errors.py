@@ -142,7 +142,7 @@ def translate_error(error: GcsErrorResponse, where: str) -> SkyferryError:
     )
 
 
-def ambiguous(error: GcsErrorResponse) -> bool:
+def is_ambiguous(error: GcsErrorResponse) -> bool:
     """Return True for a 404 that does not name what is missing, the object or its bucket."""
     message = error.message.lower()
     return error.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))

@@ -61,7 +61,7 @@ def position(generation: int, metageneration: int) -> Position:
     return Position("gcs-generation", f"{generation:020d}.{metageneration:020d}")
 
 
-def ranged(key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
+def parse_range(key: str, answer: HttpResponse, start: int, length: int) -> ObjectMeta | None:
     """Parse the answer to a range read, which has no attributes. Return None if its body is not that range."""
     headers = answer.headers
     given = _RANGE.fullmatch(headers.get("content-range", ""))

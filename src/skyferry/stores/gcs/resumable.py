@@ -33,7 +33,7 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.errors import parse_error, translate_error
 from skyferry.stores.gcs.metadata import FIELDS, meta, resource, to_base64
-from skyferry.stores.gcs.upload import proven
+from skyferry.stores.gcs.upload import verify_parts
 
 STEP = 256 * 2**10  # bytes: before its end, a session stores multiples of this
 TURNS = 10  # attempts to start an upload to a key that is overwritten repeatedly
@@ -90,7 +90,7 @@ class GcsResumable:
     ) -> ObjectMeta:
         """Send the end of the object. The service, and then this method, refuse a CRC32C other than that of the parts."""
         parts = sorted(parts, key=lambda part: part.number)
-        crc32c = proven(upload, parts, checksums, self._where(upload.key))
+        crc32c = verify_parts(upload, parts, checksums, self._where(upload.key))
         await self._hold(upload, when)
         end = parts[-1].end if parts and isinstance(parts[-1], Last) else b""
         try:

@@ -30,7 +30,7 @@ from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.checks import check_key, translate_absence
 from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.inspection import inspect
-from skyferry.stores.gcs.metadata import FIELDS, conditions, is_generation, meta, ranged, resource
+from skyferry.stores.gcs.metadata import FIELDS, conditions, is_generation, meta, parse_range, resource
 from skyferry.stores.gcs.resumable import STEP, GcsResumable
 from skyferry.stores.gcs.upload import MOST, SCRATCH, GcsUploads
 
@@ -180,7 +180,7 @@ class GcsStore:
         """Parse the answer; None for a range past the end."""
         if answer.status == 416:
             return None
-        found = ranged(key, answer, start, max(length, 1))
+        found = parse_range(key, answer, start, max(length, 1))
         if found is None:
             raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         return found

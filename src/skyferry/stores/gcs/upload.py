@@ -72,7 +72,7 @@ class GcsUploads:
     ) -> ObjectMeta:
         """Compose the object. Raise ChecksumMismatch before it is visible: the CRCs of the parts give that of the whole."""
         parts = sorted(parts, key=lambda part: part.number)
-        crc32c = proven(upload, parts, checksums, self._client.where(upload.key))
+        crc32c = verify_parts(upload, parts, checksums, self._client.where(upload.key))
         await self._look(upload)
         sources = await self._few(upload, [_source(_name(upload.id, f"{p.number:05d}"), p.tag) for p in parts])
         target = resource(upload.key, upload.attributes, Checksums())
@@ -153,7 +153,7 @@ class GcsUploads:
                 )
                 for number in range(1, -(-len(sources) // MOST) + 1)
             ]
-            made = await _each(
+            made = await _run_all(
                 self._compose(upload, sources[n * MOST : (n + 1) * MOST], target, {})
                 for n, target in enumerate(targets)
             )
@@ -185,9 +185,9 @@ class GcsUploads:
         async for item in self.listed(_name(upload.id, ""), {"versions": "true"}):
             batch.append(self._delete(item["name"], item["generation"]))
             if len(batch) == 1000:
-                await _each(batch)
+                await _run_all(batch)
                 batch = []
-        await _each(batch)
+        await _run_all(batch)
 
     async def _delete(self, name: str, generation: str = "") -> None:
         query = {"generation": generation} if generation else {}
@@ -208,7 +208,7 @@ def _class_of_parts(upload: Upload) -> str:
     return STANDARD if wanted in COLD else wanted
 
 
-def proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
+def verify_parts(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: str) -> str:
     """Combine the CRC32Cs of verified parts to that of the whole. Raise StoreError unless they cover the object."""
     end, crc = 0, 0
     for part in parts:
@@ -223,7 +223,7 @@ def proven(upload: Upload, parts: Sequence[Part], checksums: Checksums, where: s
     return f"{crc:08x}"
 
 
-async def _each(requests: Iterable[Awaitable[T]]) -> list[T]:
+async def _run_all(requests: Iterable[Awaitable[T]]) -> list[T]:
     """Run requests, at most AT_ONCE at the same time. Return their results in order."""
     gate = asyncio.Semaphore(AT_ONCE)
 

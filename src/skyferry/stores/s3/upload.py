@@ -85,7 +85,7 @@ class S3Uploads:
         if document.tag.endswith("Error"):  # S3 sends status 200 before the completion ends
             raise translate_error(parse_error(answer), self._client.where(upload.key))
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
-        made = await self._seen(parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
+        made = await self._refresh(parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
         if self._service.upload_checksum == FULL_OBJECT:
             return made
         proven = _composed(parts, S3Version.parse(made.version).etag, said[CRC32C])
@@ -132,7 +132,7 @@ class S3Uploads:
                 pages.turn(f"{after} {upload_id}", document.findtext("{*}Upload/{*}UploadId", ""))
                 marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
 
-    async def _seen(self, made: ObjectMeta) -> ObjectMeta:
+    async def _refresh(self, made: ObjectMeta) -> ObjectMeta:
         """Add size and time, which the answer to a completion lacks. Return `made` unchanged if the object was replaced."""
         pin = S3Version.parse(made.version)
         answer = await self._client.send("HEAD", made.key, query=pin.query, headers=pin.headers, accept=(404, 412))
