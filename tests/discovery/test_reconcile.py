@@ -215,4 +215,4 @@ async def test_what_a_link_hides_is_not_deleted(world: World, monkeypatch: pytes
 
 
 async def hidden(key: str) -> ObjectMeta:
-    raise InvalidKey("a link or device stands there", where=key)
+    raise InvalidKey("a link or device is in its place", where=key)

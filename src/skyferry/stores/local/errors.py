@@ -29,51 +29,51 @@ _ROWS: tuple[tuple[type[SkyferryError], str, str, str], ...] = (
     (QuotaExceeded, "free some disk space, or raise the quota", "ENOSPC EDQUOT", ""),
     (
         StoreUnavailable,
-        "mount it writable: the system may have made it read-only after an error of the disk",
+        "mount it writable: the system may have made it read-only after a disk error",
         "EROFS",
         "",
     ),
     (
         StoreUnavailable,
-        "look at the disk and at the system's log",
+        "check the disk and the system's log",
         "EIO EREMOTEIO EUCLEAN ENODEV ENXIO ENOMEDIUM EMEDIUMTYPE",
         "",
     ),
     (StoreUnavailable, "mount it again", "ESTALE ENOTCONN ESHUTDOWN", ""),
-    (StoreUnavailable, "see whether the file server answers", "EAGAIN EINTR ENOLCK EDEADLK ENOLINK ECOMM EPROTO", ""),
+    (StoreUnavailable, "check that the file server answers", "EAGAIN EINTR ENOLCK EDEADLK ENOLINK ECOMM EPROTO", ""),
     (
         ConnectionLost,
-        "see whether the file server answers",
+        "check that the file server answers",
         "EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ECONNREFUSED ECONNRESET ECONNABORTED EPIPE",
         "",
     ),
-    (StoreTimeout, "see whether the file server answers", "ETIMEDOUT ETIME", ""),
+    (StoreTimeout, "check that the file server answers", "ETIMEDOUT ETIME", ""),
     (OutOfResources, "raise the limit of open files (ulimit -n)", "EMFILE", ""),
     (OutOfResources, "raise the system's limit of open files (fs.file-max)", "ENFILE", ""),
     (OutOfResources, "lower limits.memory, or give the process more memory", "ENOMEM ENOBUFS", ""),
     (
         PermissionDenied,
-        "let the user that Skyferry runs as read and write there",
+        "grant Skyferry's user permission to read and write there",
         "EACCES EPERM ENOKEY EKEYREJECTED",
         "",
     ),
-    (InvalidKey, "shorten it by the route's key template", "ENAMETOOLONG", ""),
+    (InvalidKey, "shorten it with the route's key template", "ENAMETOOLONG", ""),
     (
         InvalidKey,
         "on a filesystem a and a/b cannot both be objects, and links are not followed",
         "ENOTDIR EISDIR ENOTEMPTY EEXIST ELOOP",
-        "a file stands where a folder is needed, or the other way round",
+        "a file is where a folder is needed, or the reverse",
     ),
-    (InvalidKey, "this filesystem cannot hold such a name", "EILSEQ", ""),
+    (InvalidKey, "this filesystem cannot store such a name", "EILSEQ", ""),
     (
         Unsupported,
-        "the filesystem or a limit (ulimit -f) does not allow a file of this size: leave it out by the route's filter",
+        "the filesystem or a limit (ulimit -f) does not allow a file of this size: exclude it with the route's filter",
         "EFBIG EOVERFLOW",
         "",
     ),
     (
         Unsupported,
-        "this filesystem cannot do it: give the store another folder",
+        "this filesystem does not support it: use a folder on another filesystem",
         "ENOSYS ENOTSUP EOPNOTSUPP EXDEV EMLINK",
         "",
     ),
@@ -92,6 +92,6 @@ TABLE = _table()
 
 def translate(error: OSError, where: str) -> SkyferryError:
     """Return the store error for an error of the operating system."""
-    unknown = (StoreUnavailable, "look at the disk and at the system's log", "")
+    unknown = (StoreUnavailable, "check the disk and the system's log", "")
     kind, hint, words = TABLE.get(error.errno or 0, unknown)
     return kind(words or error.strerror or str(error), where=where, hint=hint)

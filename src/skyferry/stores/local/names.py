@@ -41,7 +41,7 @@ def names_of(key: str) -> list[str]:
         raise InvalidKey(
             f"a part between slashes is longer than {LONGEST_NAME} bytes",
             where=repr(key[:80]),
-            hint="shorten it by the route's key template",
+            hint="shorten it with the route's key template",
         )
     return names
 
@@ -50,7 +50,7 @@ def key_of(path: str) -> str:
     """Return the key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
     key = _UNESCAPE.sub("", path)
     if path_of(key) != path:  # also refuses paths that no store accepts as a key
-        raise InvalidKey("the file or its folder is named as only Skyferry's own may be", where=repr(path[:80]))
+        raise InvalidKey("the file or its folder has a name reserved for Skyferry", where=repr(path[:80]))
     return key
 
 

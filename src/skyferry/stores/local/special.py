@@ -20,5 +20,5 @@ class SpecialFiles:
         """Report it. Raises Unsupported if the policy is `fail`."""
         self.report(path, kind)
         if self.policy == "fail":
-            hint = "Remove it, put the file itself there, or set special_files: skip for this store."
+            hint = "Remove it, replace it with the file itself, or set special_files: skip for this store."
             raise Unsupported(f"{path} is a {kind}, and special_files is fail", where=self.store, hint=hint)

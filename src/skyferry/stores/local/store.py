@@ -129,10 +129,10 @@ class LocalStore:
     async def copy_from(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
-        raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
+        raise Unsupported("a folder has no server-side copy", where=self.name)
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
-        raise Unsupported("folders are copied through us, so that every byte is proven", where=self.name)
+        raise Unsupported("a folder has no server-side copy", where=self.name)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._do(0, self._steps(key, self._writer.delete, key, when))
@@ -196,8 +196,8 @@ class LocalStore:
                 return describe(self._bucket, file, key, stat, modes)
         except ObjectNotFound as absent:
             if special(root, names):
-                hint = "put the file itself there, or remove the link if the object is gone"
-                raise InvalidKey("a link or device stands there", where=where, hint=hint) from absent
+                hint = "replace it with the file itself, or remove it if the object is gone"
+                raise InvalidKey("a link or device is in its place", where=where, hint=hint) from absent
             raise
 
     def _existing(self, root: int, names: Sequence[str], where: str) -> AbstractContextManager[Found]:

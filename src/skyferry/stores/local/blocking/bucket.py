@@ -28,7 +28,7 @@ class ExpectedFolder:
 
     missing: type[BucketNotFound] = BucketNotFound  # raised otherwise
     is_same: Callable[[int], bool] = lambda root: True  # takes its file descriptor
-    hint: str = "create the folder, or see that its disk is mounted"
+    hint: str = "create the folder, or check that its disk is mounted"
 
 
 @dataclass(slots=True)

@@ -211,8 +211,8 @@ class LocalWriter:
             return None
         if found is not None and not S_ISREG(found.st_mode):
             if not S_ISDIR(found.st_mode):
-                hint = "remove it, or let the route's key template give another key"
-                raise InvalidKey("a link or device stands there", where=self._where(key), hint=hint)
+                hint = "remove it, or change the key with the route's key template"
+                raise InvalidKey("a link or device is in its place", where=self._where(key), hint=hint)
             os.rmdir(name, dir_fd=folder)  # an empty folder is not an object; others stay
             found = None
         self._demand(key, found, when)
@@ -245,7 +245,7 @@ class LocalWriter:
         """Return the CRC32C of the bytes read back. Raises ChecksumMismatch if it is not the declared one or that of `data`."""
         held = crc_of(file, offset, len(data))
         if held != (declared or f"{crt.crc32c(data):08x}"):
-            raise ChecksumMismatch("crc32c of what the disk holds is not the one declared", where=self._where(key))
+            raise ChecksumMismatch("the crc32c read back from disk is not the declared one", where=self._where(key))
         return held
 
     @contextmanager
