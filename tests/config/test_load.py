@@ -146,7 +146,12 @@ def test_a_token_is_never_read_as_yaml_and_never_shown() -> None:
 
 
 def test_variables_that_others_set_are_left_alone() -> None:
-    found = checked(SKYFERRY_PORT="tcp://10.0.0.1:80", SKYFERRY_SERVICE_HOST="10.0.0.1", PATH="/bin")
+    found = checked(
+        SKYFERRY_PORT="tcp://10.0.0.1:80",
+        SKYFERRY_SERVICE_HOST="10.0.0.1",
+        SKYFERRY_SERVERS="/opt/servers",
+        PATH="/bin",
+    )
     assert (found.faults, found.warnings) == ((), ())
 
 

@@ -16,6 +16,7 @@ from skyferry.config.settings import Settings
 PREFIX = "SKYFERRY_"
 NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is
 SECRETS = (("server", "token"),)
+OTHER = ("SKYFERRY_SERVERS",)  # variables of `skyferry.testing`, which are no settings
 VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
@@ -86,7 +87,7 @@ class Document:
         a service is called skyferry. If the name resembles a setting, warn.
         """
         spelled: dict[Place, Place] = {}  # the place of each setting -> that place as its variable spells it
-        for variable in sorted(v for v in environ if v.startswith(PREFIX) and environ[v].strip()):
+        for variable in sorted(v for v in environ if v.startswith(PREFIX) and v not in OTHER and environ[v].strip()):
             first, *rest = variable.removeprefix(PREFIX).lower().split("__")
             if first not in Settings.model_fields:
                 hint = suggest(first, Settings.model_fields)
