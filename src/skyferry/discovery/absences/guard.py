@@ -23,7 +23,7 @@ from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
 
 PAGE = 500  # held deletes per query
-MOST = 2000  # deletes of one look in memory: the rest is held, and released at the end of the look
+MOST = 2000  # deletes of one look in memory: more are held in the ledger until the look ends
 FRESH = 2.0  # seconds: a change that is more recent cannot precede a settled delete
 BURST = 10.0  # seconds: watched deletes within this time count as simultaneous
 COUNTED = 1000  # known objects counted at least: a scan of other sources' objects for each delete would be slow

@@ -19,14 +19,7 @@ from skyferry.frozen import dataclass
 
 MOUNTS = "/proc/self/mountinfo"
 MOST = 1000  # mounts in an identity
-ABSENT = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.ELOOP,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENXIO,
-)  # missing, or not accessible
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)  # missing or no access
 NAME = "identity"  # of the marker's file, in OWN
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LENGTH = 32

@@ -36,7 +36,7 @@ class FolderWatcher:
     """A watcher that sends each change of an object as an event, within a second after the object is whole.
 
     The same change may be sent more than once. `missed` gets the key prefixes of possibly missed changes and must
-    reconcile them (see `reconcile`): [""], that is all, at the start. Calls never overlap, and are retried after a
+    reconcile them (see `Reconciler`): [""], that is all, at the start. Calls never overlap, and are retried after a
     SkyferryError.
     """
 

@@ -1,4 +1,4 @@
-"""The conformance suite of the `Ledger` port. An adapter's test module is a fixture and a class line:
+"""The conformance suite of the `Ledger` port. An adapter's test module has a fixture in a class:
 
 class TestMyLedger(LedgerConformance):
     @pytest.fixture

@@ -30,7 +30,7 @@ class ClaimCases(LedgerCases):
     """The sentences about `claim`, `renew` and leases."""
 
     async def test_a_fresh_transfer_is_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
-        """First attempt, nothing lost, nothing placed, leased for `lease` seconds, and recorded."""
+        """As the first attempt, without lost leases or a placement, for `lease` seconds; and it is recorded."""
         (held,) = await claim(one, T)
         assert (held.transfer, held.attempt, held.lost, held.placement) == (T, 1, 0, None)
         assert held.lease_until == pytest.approx(harness.now() + LEASE, abs=1.0)
@@ -39,7 +39,7 @@ class ClaimCases(LedgerCases):
         assert (row.transfer, row.state) == (T, State.CLAIMED)
 
     async def test_answers_come_in_the_order_asked(self, one: Ledger, two: Ledger) -> None:
-        """Whatever their kinds."""
+        """For all kinds of answers."""
         settled, waiting, held, fresh = (transfer(name) for name in ("settled", "waiting", "held", "fresh"))
         await finish(one, settled)
         await finish(one, waiting, Retry(2e9, failure()))
@@ -55,19 +55,19 @@ class ClaimCases(LedgerCases):
         assert await two.get_transfer(other.id) is None
 
     async def test_the_same_key_in_another_store_is_free(self, one: Ledger, two: Ledger) -> None:
-        """The lease is on store and key together; keys that differ only behind a NUL differ."""
+        """The lease is on store and key together; keys that differ only after a NUL are different."""
         await claim(one, transfer("a", key="k\0a"))
         await claim(two, transfer("b", key="k\0b"), transfer("c", key="k"))
 
     async def test_one_owner_gets_the_same_fence_again(self, one: Ledger) -> None:
-        """Several transfers of one key, in one batch and after it, and one transfer twice; nothing is lost by that."""
+        """For several transfers of one key, in one batch and later, and for one transfer twice; no lease is lost."""
         held = await claim(one, T, transfer("b", key=T.key), T)
         held += await claim(one, transfer("c", key=T.key), T)
         assert len({h.fence for h in held}) == 1
         assert {h.lost for h in held} == {0}
 
     async def test_fences_rise_from_owner_to_owner(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """By a free key and by a lease that ended."""
+        """Both after a release and after an expired lease."""
         fences = []
         for owner, ends in ((one, True), (two, False), (one, False), (two, True), (one, True)):
             (held,) = await claim(owner, T)
@@ -81,7 +81,7 @@ class ClaimCases(LedgerCases):
     async def test_a_lease_that_ended_without_a_settle_is_lost(
         self, one: Ledger, two: Ledger, harness: LedgerHarness
     ) -> None:
-        """Each time counts; the attempt does not."""
+        """Each loss is counted, but not as an attempt."""
         await claim(one, T)
         await harness.pass_time(LEASE + 1)
         (second,) = await claim(two, T)
@@ -94,14 +94,14 @@ class ClaimCases(LedgerCases):
         assert row.lost == 2
 
     async def test_what_was_settled_or_released_is_not_lost(self, one: Ledger, two: Ledger) -> None:
-        """A retry and a release are ends like any other."""
+        """A retry and a release end a lease like any other outcome."""
         await finish(one, T, Released(0.0))
         await finish(two, T, Retry(0.0, failure()))
         (held,) = await claim(one, T)
         assert (held.attempt, held.lost) == (2, 0)
 
     async def test_claiming_again_extends_the_lease(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """As renewing does."""
+        """Like a renewal."""
         await claim(one, T)
         await harness.pass_time(LEASE / 2)
         await claim(one, transfer("b", key=T.key))
@@ -109,7 +109,7 @@ class ClaimCases(LedgerCases):
         assert [type(answer) for answer in await two.claim([T])] == [Wait]
 
     async def test_renewing_keeps_the_key(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """However often, and for all claims of the key."""
+        """Any number of times, and for all claims of the key."""
         held = await claim(one, T, transfer("b", key=T.key))
         for _ in range(4):
             await harness.pass_time(LEASE * 0.75)
@@ -120,7 +120,7 @@ class ClaimCases(LedgerCases):
     async def test_a_lease_that_ended_is_still_ours_while_nobody_else_came(
         self, one: Ledger, two: Ledger, harness: LedgerHarness
     ) -> None:
-        """Renewed late, or settled late: no fence is in the way."""
+        """A late renewal and a late settlement succeed if the fence is unchanged."""
         first, second = await claim(one, T, transfer("b"))
         await harness.pass_time(LEASE * 2)
         assert await settle(one, second, done(second))
@@ -130,7 +130,7 @@ class ClaimCases(LedgerCases):
     async def test_renewing_tells_what_another_owner_took(
         self, one: Ledger, two: Ledger, harness: LedgerHarness
     ) -> None:
-        """Also when the other is done with it; the rest is renewed."""
+        """Even if the other owner has already settled it; the remaining claims are renewed."""
         lost, gone, kept = await claim(one, transfer("lost"), transfer("gone"), transfer("kept"))
         await harness.pass_time(LEASE + 1)
         await claim(two, lost.transfer)
@@ -139,7 +139,7 @@ class ClaimCases(LedgerCases):
         assert [type(answer) for answer in await two.claim([kept.transfer])] == [Wait]
 
     async def test_a_settled_transfer_is_never_claimed_again(self, one: Ledger, two: Ledger) -> None:
-        """Done, skipped, dead, discarded: whoever asks hears the state and the reason."""
+        """Done, skipped, dead, discarded: every owner gets the state and the reason."""
         finished = {name: transfer(name) for name in ("done", "skipped", "dead", "discarded")}
         await finish(one, finished["done"])
         await finish(one, finished["skipped"], Skipped("filtered"))
@@ -153,7 +153,7 @@ class ClaimCases(LedgerCases):
         ]
 
     async def test_a_retry_waits_until_it_is_due(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """For everybody; a release with a time does too."""
+        """For all owners; so does a release with a time."""
         at = harness.now() + 10
         released = transfer("released")
         await finish(one, T, Retry(at, failure()))
@@ -165,7 +165,7 @@ class ClaimCases(LedgerCases):
         assert (retried.attempt, again.attempt) == (2, 1)
 
     async def test_a_claim_brings_what_its_key_holds(self, one: Ledger) -> None:
-        """The placement, whoever made it."""
+        """The placement, even if another transfer made it."""
         (held,) = await claim(one, T)
         outcome = done(held)
         assert await settle(one, held, outcome)
@@ -173,7 +173,7 @@ class ClaimCases(LedgerCases):
         assert other.placement == outcome.placement
 
     async def test_closing_frees_the_leases(self, one: Ledger, two: Ledger) -> None:
-        """At once, and closing twice is no error; what is asked afterwards fails."""
+        """At once, and closing twice is no error; later calls fail."""
         await claim(one, T)
         await one.close()
         await one.close()
@@ -182,7 +182,7 @@ class ClaimCases(LedgerCases):
             await one.claim([T])
 
     async def test_calls_at_the_same_time_do_not_mix(self, one: Ledger, two: Ledger) -> None:
-        """Of many who claim the same keys at once, each key goes to one; of the settlements, each is recorded once."""
+        """Of concurrent claims of a key only one owner's succeed; each settlement is recorded once."""
         batches = [[transfer(f"{n}") for n in range(start, start + 20)] for start in range(0, 60, 5)]
         owners = [one, two] * (len(batches) // 2)
         answers = await asyncio.gather(*(owner.claim(b) for owner, b in zip(owners, batches, strict=True)))
@@ -196,7 +196,7 @@ class ClaimCases(LedgerCases):
         assert sum(answer for (answer,) in recorded) == len(held)
 
     async def test_nothing_is_asked_of_an_empty_batch(self, one: Ledger) -> None:
-        """Empty in, empty out."""
+        """Empty batches give empty answers."""
         assert (await one.claim([]), await one.settle([]), await one.renew([])) == ([], [], [])
         await one.add_dead_letters([])
         await one.finish_letters(Purpose.REDRIVE, [])

@@ -27,7 +27,7 @@ class DeadLetterCases(LedgerCases):
     """The sentences of `DeadLetters` and `LetterLeases`."""
 
     async def test_burying_is_idempotent(self, one: Ledger) -> None:
-        """By id: the first stays."""
+        """By id: the first letter stays."""
         await one.add_dead_letters([BURIED, replace(BURIED, message="again")])
         await one.add_dead_letters([replace(BURIED, message="and again"), replace(BURIED, id="other")])
         assert await one.get_dead_letter("buried") == BURIED
@@ -35,7 +35,7 @@ class DeadLetterCases(LedgerCases):
         assert await one.get_dead_letter("nothing") is None
 
     async def test_a_redriven_transfer_starts_over(self, one: Ledger, two: Ledger) -> None:
-        """Claimable at once, attempts counted from 1; the story is kept, and so is the letter until it is finished."""
+        """It can be claimed at once, from attempt 1; earlier failures stay, and so does the letter until it is finished."""
         await finish(one, T, Retry(0.0, failure()))
         await finish(one, T, dead())
         assert await one.redrive(ALL) == 1
@@ -50,7 +50,7 @@ class DeadLetterCases(LedgerCases):
         assert letter.redriven_at is not None
 
     async def test_redriven_letters_are_handed_out(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """Each to one at a time, at most so many; one whose lease ends comes again."""
+        """Each to one client at a time, at most `limit`; one with an expired lease is handed out again."""
         await finish(one, T, dead())
         await one.add_dead_letters([BURIED])
         assert await one.take_letters(Purpose.REDRIVE, 10, 5.0) == []
@@ -63,7 +63,7 @@ class DeadLetterCases(LedgerCases):
         assert [letter.id for letter in await two.take_letters(Purpose.REDRIVE, 10, 5.0)] == [first[0].id]
 
     async def test_a_finished_letter_is_gone(self, one: Ledger) -> None:
-        """Finishing twice is no error; one that nobody has redriven stays."""
+        """Finishing twice is no error; a letter that was not redriven stays."""
         await one.add_dead_letters([BURIED, replace(BURIED, id="other")])
         await one.redrive(ALL, ["buried"])
         await one.take_letters(Purpose.REDRIVE, 10, 5.0)
@@ -75,7 +75,7 @@ class DeadLetterCases(LedgerCases):
         assert [letter.id for letter in (await one.list_dead_letters(ALL)).items] == ["other"]
 
     async def test_a_letter_can_come_again_later(self, one: Ledger, harness: LedgerHarness) -> None:
-        """At `retry_at`, and not before."""
+        """At `retry_at`, and not earlier."""
         await one.add_dead_letters([BURIED])
         await one.redrive(ALL)
         await one.take_letters(Purpose.REDRIVE, 1, 5.0)
@@ -87,7 +87,7 @@ class DeadLetterCases(LedgerCases):
         assert letter.body == BURIED.body
 
     async def test_what_dies_again_is_a_new_letter(self, one: Ledger) -> None:
-        """It outlives the finishing of its message, and is not handed out."""
+        """It stays when its earlier message is finished, and is not handed out."""
         await finish(one, T, dead())
         await one.add_dead_letters([BURIED])
         await one.redrive(ALL)
@@ -102,7 +102,7 @@ class DeadLetterCases(LedgerCases):
         assert await one.redrive(ALL) == 2
 
     async def test_what_died_again_and_was_redriven_again_stays(self, one: Ledger) -> None:
-        """Though the message of its first death is finished only then."""
+        """Even if the message of its first death is finished only later."""
         await one.add_dead_letters([BURIED])
         await one.redrive(ALL)
         (first,) = await one.take_letters(Purpose.REDRIVE, 1, 5.0)
@@ -112,7 +112,7 @@ class DeadLetterCases(LedgerCases):
         assert [letter.at for letter in await one.take_letters(Purpose.REDRIVE, 1, 5.0)] == [BURIED.at + 1]
 
     async def test_discarding_is_for_good(self, one: Ledger) -> None:
-        """The letter goes, the transfer is settled; a redriven one too, as long as nobody has it in hand."""
+        """The letter is removed and the transfer settled; also of a redriven letter, unless the transfer is claimed."""
         for t in (T, U):
             await finish(one, t, dead())
         await one.add_dead_letters([BURIED])
@@ -122,7 +122,7 @@ class DeadLetterCases(LedgerCases):
         assert await one.claim([T, U]) == [Settled(t.id, State.DISCARDED, "permission_denied") for t in (T, U)]
 
     async def test_what_is_in_hand_is_not_discarded(self, one: Ledger) -> None:
-        """Its outcome decides."""
+        """The outcome of the claim decides."""
         await finish(one, T, dead())
         await one.redrive(ALL)
         (held,) = await claim(one, T)
@@ -132,7 +132,7 @@ class DeadLetterCases(LedgerCases):
         assert await one.claim([T]) == [Settled(T.id, State.DONE)]
 
     async def test_filters_choose_letters(self, one: Ledger) -> None:
-        """By every field, and ids narrow further; redriving and discarding heed them too."""
+        """By every field, and ids restrict further; the same filters apply to redriving and discarding."""
         for number, (key, route, kind) in enumerate((("a/1", "r", "x"), ("a/2", "s", "x"), ("b/1", "r", "y"))):
             await finish(one, transfer(key, key, f"from/{key}", route), dead(kind, 1_700_000_000.0 + number))
         for where, count in (
@@ -173,14 +173,14 @@ class DeadLetterCases(LedgerCases):
         assert await one.count_dead_letters() == [("route", "y", 2), ("", "unknown_format", 1), ("route", "x", 1)]
 
     async def test_a_redriven_transfer_that_is_skipped_is_settled(self, one: Ledger) -> None:
-        """Like any other."""
+        """Like any other transfer."""
         await finish(one, T, dead())
         await one.redrive(ALL)
         await finish(one, T, Skipped("gone"))
         assert await one.claim([T]) == [Settled(T.id, State.SKIPPED, "gone")]
 
     async def test_unpublished_letters_are_handed_out(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """The first buried first, each to one at a time, at most so many; one whose lease ends comes again."""
+        """In the order of their deaths, each to one client at a time, at most `limit`; again after an expired lease."""
         await one.add_dead_letters([BURIED])
         await finish(one, T, dead())
         (first,) = await one.take_letters(Purpose.PUBLISH, 1, 5.0)
@@ -191,7 +191,7 @@ class DeadLetterCases(LedgerCases):
         assert await two.take_letters(Purpose.PUBLISH, 10, 5.0) == [first]
 
     async def test_a_published_letter_is_not_handed_out_again(self, one: Ledger, harness: LedgerHarness) -> None:
-        """It is a dead letter as before. Publishing twice is no error, nor is publishing what is gone."""
+        """It stays a dead letter. Publishing it twice is no error, nor is publishing a missing one."""
         await one.add_dead_letters([BURIED])
         found = await one.take_letters(Purpose.PUBLISH, 10, 5.0)
         for _ in range(2):
@@ -203,7 +203,7 @@ class DeadLetterCases(LedgerCases):
         assert await one.get_dead_letter("buried") == BURIED
 
     async def test_a_letter_that_could_not_be_sent_comes_again(self, one: Ledger, harness: LedgerHarness) -> None:
-        """At `retry_at`; not if it was published meanwhile."""
+        """At `retry_at`, unless it was published meanwhile."""
         await one.add_dead_letters([BURIED])
         found = await one.take_letters(Purpose.PUBLISH, 10, 50.0)
         await one.reschedule_letters(Purpose.PUBLISH, [letter.ref for letter in found], 5)
@@ -216,14 +216,14 @@ class DeadLetterCases(LedgerCases):
         assert await one.take_letters(Purpose.PUBLISH, 10, 5.0) == []
 
     async def test_what_is_redriven_or_discarded_is_not_published(self, one: Ledger) -> None:
-        """Nobody has to do anything about it any more."""
+        """It needs no attention any more."""
         await one.add_dead_letters([BURIED, replace(BURIED, id="other")])
         await one.redrive(ALL, ["buried"])
         await one.discard(ALL, ["other"])
         assert await one.take_letters(Purpose.PUBLISH, 10, 5.0) == []
 
     async def test_what_dies_again_is_published_again(self, one: Ledger) -> None:
-        """Also where the news of its first publication comes late: a death is an id and a time."""
+        """Even if its first publication is reported late: an id and a time identify a death."""
         await finish(one, T, dead())
         first = await one.take_letters(Purpose.PUBLISH, 10, 5.0)
         await one.redrive(ALL)

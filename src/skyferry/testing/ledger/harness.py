@@ -1,4 +1,4 @@
-"""What the suite needs of an adapter, and the nouns that it works with."""
+"""The harness that an adapter gives the suite, and the helpers of all cases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LedgerHarness(ABC):
 
     @abstractmethod
     async def open(self, owner: str, lease: float = LEASE) -> Ledger:
-        """Another process's ledger on the same memory; the harness closes it in the end."""
+        """Open the ledger of another process on the same data. The harness closes it."""
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
@@ -40,25 +40,25 @@ class LedgerHarness(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds since 1970, as the ledger sees them."""
+        """Return the ledger's time in seconds since 1970."""
 
 
 class LedgerCases:
-    """What all cases share."""
+    """The fixtures of all cases."""
 
     @pytest.fixture
     async def one(self, harness: LedgerHarness) -> Ledger:
-        """A process."""
+        """The ledger of a process."""
         return await harness.open("one")
 
     @pytest.fixture
     async def two(self, harness: LedgerHarness) -> Ledger:
-        """Another."""
+        """The ledger of another process."""
         return await harness.open("two")
 
 
 def transfer(name: str, key: str = "", source_key: str = "", route: str = "route") -> Transfer:
-    """A transfer with everything set; its destination key is its name unless told, its source key the same."""
+    """Return a transfer with all fields set. By default, both keys are derived from its name."""
     key = key or f"key/{name}"
     return Transfer(
         id=hashlib.blake2b(name.encode(), digest_size=16).hexdigest(),
@@ -81,7 +81,7 @@ def transfer(name: str, key: str = "", source_key: str = "", route: str = "route
 
 
 def placement(claim: Claim, *positions: Position, deleted: bool = False) -> Placement:
-    """What a done transfer leaves at its destination."""
+    """Return the placement of a done transfer."""
     t = claim.transfer
     version = "" if deleted else "d1"
     source = replace(t.source, version="s1")
@@ -89,7 +89,7 @@ def placement(claim: Claim, *positions: Position, deleted: bool = False) -> Plac
 
 
 def done(claim: Claim, *positions: Position, deleted: bool = False) -> Done:
-    """Applied."""
+    """Return the outcome of an applied transfer."""
     sums = Checksums("00000001", "0" * 64)
     at = Position("s3-sequencer", "0001")
     receipt = Receipt("s1", "d1", 7, sums, Checksums(md5="1" * 32), sums, at, 1_700_000_000.1, 1_700_000_000.2, 1)
@@ -97,36 +97,36 @@ def done(claim: Claim, *positions: Position, deleted: bool = False) -> Done:
 
 
 def failure(attempt: int = 1, kind: str = "throttled", *, counts_as_attempt: bool = True) -> Failure:
-    """A failed attempt."""
+    """Return a failed attempt."""
     return Failure(attempt, 1_700_000_000.75, kind, f"attempt {attempt} failed", counts_as_attempt)
 
 
 def dead(kind: str = "permission_denied", at: float = 1_700_000_000.75, body: bytes = b"\xff\0body") -> Dead:
-    """Given up."""
+    """Return the outcome of a transfer that becomes a dead letter."""
     return Dead(replace(failure(1, kind), at=at), body, (("name", 'va"lue\0'),), "grant it", "queue")
 
 
 async def claim(ledger: Ledger, *transfers: Transfer) -> list[Claim]:
-    """Claims that must be given."""
+    """Claim transfers, and assert that all claims succeed."""
     answers = await ledger.claim(transfers)
     assert all(isinstance(answer, Claim) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Claim)]
 
 
 async def settle(ledger: Ledger, held: Claim, outcome: Outcome, *, last: bool = True) -> bool:
-    """One settlement."""
+    """Settle one claim. Return True if the outcome was recorded."""
     (recorded,) = await ledger.settle([Settlement(held, outcome, last)])
     return recorded
 
 
 async def finish(ledger: Ledger, t: Transfer, outcome: Outcome | None = None) -> None:
-    """Claim and settle; without an outcome, done."""
+    """Claim and settle a transfer, by default as done."""
     (held,) = await claim(ledger, t)
     assert await settle(ledger, held, outcome or done(held))
 
 
 async def bring(ledger: Ledger, t: Transfer, state: State) -> None:
-    """A fresh transfer into this state."""
+    """Bring a new transfer into a state."""
     match state:
         case State.CLAIMED:
             await claim(ledger, t)

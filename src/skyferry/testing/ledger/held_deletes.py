@@ -1,4 +1,4 @@
-"""Deletes that wait for a decision, and what sources are."""
+"""Deletes that wait for a decision, and the identities of sources."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ AT = 1_700_000_000.5
 
 
 def missing(key: str, *routes: str, store: str = "in", reason: Why = "limit", at: float = AT) -> HeldDelete:
-    """An object that was not found."""
+    """Return the delete of a missing object."""
     return HeldDelete(ObjectRef(Provider.FILE, f"bucket-{store}", key), store, routes or ("route",), reason, at)
 
 
 async def keys(ledger: Ledger, where: HeldFilter | None = None) -> list[str]:
-    """Of those that match, in their order."""
+    """List the keys of matching deletes in order."""
     return [held.source.key for held in (await ledger.list_held_deletes(where or HeldFilter())).items]
 
 
 class HeldDeleteCases(LedgerCases):
-    """`HeldDeletes`."""
+    """The sentences of `HeldDeletes`."""
 
     async def test_what_is_held_is_told_whole_to_every_process(self, one: Ledger, two: Ledger) -> None:
-        """The latest first; a second time it stays as it was."""
+        """The latest first; holding it again changes nothing."""
         first, second = missing('a/\u00fc"', "mirror", "other"), missing("b", reason="empty")
         assert await one.hold_deletes([first, second]) == 2
         assert await one.hold_deletes([replace(first, reason="replaced"), missing("c")]) == 1
@@ -36,7 +36,7 @@ class HeldDeleteCases(LedgerCases):
         assert await two.count_held_deletes() == [("in", "empty", 1), ("in", "limit", 2)]
 
     async def test_held_deletes_are_filtered_and_paged(self, one: Ledger) -> None:
-        """Everything given must match."""
+        """All given fields must match."""
         await one.hold_deletes(
             [missing("a/1", "r1"), missing("a/2", "r1", "r2"), missing("b", store="other", at=AT + 1)]
         )
@@ -52,7 +52,7 @@ class HeldDeleteCases(LedgerCases):
     async def test_approved_ones_come_in_their_order_until_they_are_forgotten(
         self, one: Ledger, two: Ledger, harness: LedgerHarness
     ) -> None:
-        """Only those that match, and those of the ids."""
+        """Only those that match the filter and the ids."""
         held = [missing(key) for key in "abcd"]
         await one.hold_deletes(held)
         assert await one.approve_deletes(HeldFilter(), [held[2].id, held[0].id]) == 2
@@ -66,7 +66,7 @@ class HeldDeleteCases(LedgerCases):
         assert await keys(one) == ["b"]
 
     async def test_rejected_ones_are_remembered_until_they_are_forgotten(self, one: Ledger) -> None:
-        """They wait no more, are not held again, and may be approved after all."""
+        """They no longer wait, are not held again, and may still be approved."""
         held = missing("a")
         await one.hold_deletes([held])
         assert await one.reject_deletes(HeldFilter()) == 1
@@ -82,7 +82,7 @@ class HeldDeleteCases(LedgerCases):
     async def test_an_identity_is_remembered_until_a_person_decides_about_a_replaced_source(
         self, one: Ledger, two: Ledger
     ) -> None:
-        """Of that source, and for no other reason."""
+        """Only about that source, and only for the reason `replaced`."""
         assert await one.get_identity("file://bucket-in") == ""
         for store in ("in", "other"):
             await one.set_identity(f"file://bucket-{store}", f"disk {store}")

@@ -15,14 +15,14 @@ class HousekeepingCases(LedgerCases):
     """The sentences of `Housekeeping`."""
 
     async def test_it_says_that_it_can_be_written(self, one: Ledger) -> None:
-        """And once closed, that it cannot."""
+        """And raises LedgerError once closed."""
         await one.check_writable()
         await one.close()
         with pytest.raises(LedgerError):
             await one.check_writable()
 
     async def test_pruning_forgets_settled_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
-        """Old ones, at most so many at a time, the oldest first; placements and dead letters stay."""
+        """Only old ones, at most `limit` at a time, the oldest first; placements and dead letters stay."""
         await finish(one, T)
         await harness.pass_time(1)
         await finish(one, transfer("skipped"), Skipped("filtered"))

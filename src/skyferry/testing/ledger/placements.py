@@ -12,10 +12,10 @@ T = transfer("t")
 
 
 class PlacementCases(LedgerCases):
-    """The sentences of `Placements`. `SettlementCases` has those about writing placements."""
+    """The sentences of `Placements`; `SettlementCases` has those about writes of placements."""
 
     async def test_live_placements_of_a_bucket_are_listed(self, one: Ledger) -> None:
-        """In key order, from a key on; no tombstones, no other buckets, however many there are."""
+        """In key order, after a given key, in any number; without tombstones and other buckets."""
         keys = sorted(["a", "b\0", "b\0c", "\u00e9", "\ue000", "\U0001f680", *(f"n/{n:04}" for n in range(2100))])
         claims = await claim(one, *(transfer(key, key=key) for key in keys))
         await one.settle([Settlement(held, done(held)) for held in claims])

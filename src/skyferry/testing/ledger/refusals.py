@@ -1,4 +1,4 @@
-"""Events that no route takes, and what ended without its route."""
+"""Events that no route takes, and transfers that ended without their route."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNROUTED = DeadLetter("u1", 1_700_000_000.5, "queue", "unrouted_bucket", "which?
 
 
 class RefusalCases(LedgerCases):
-    """The sentences about `refuse`, `refusals`, `unrouted` and the reason `no_route`."""
+    """The sentences about `add_refusals`, `list_refusals`, `count_unrouted` and the reason `no_route`."""
 
     async def test_the_last_refusal_of_a_source_key_stays(self, one: Ledger, two: Ledger) -> None:
-        """Of each bucket; the last refused first."""
+        """One for each bucket; the latest first."""
         elsewhere = replace(FIRST, source=replace(SOURCE, bucket="other"), at=FIRST.at + 1)
         other_key = replace(FIRST, source=replace(SOURCE, key="b"))
         newer = replace(
@@ -30,7 +30,7 @@ class RefusalCases(LedgerCases):
         assert await one.list_refusals("nothing") == []
 
     async def test_refusals_are_pruned(self, one: Ledger, harness: LedgerHarness) -> None:
-        """After the transfers, and so many at once."""
+        """After the transfers, and at most `limit` at a time."""
         await finish(one, transfer("t"))
         now = harness.now()
         await one.add_refusals([replace(FIRST, source=replace(SOURCE, key=f"{n}"), at=now + n) for n in range(3)])
@@ -39,7 +39,7 @@ class RefusalCases(LedgerCases):
         assert [bool(await one.list_refusals(f"{n}")) for n in range(3)] == [False, False, True]
 
     async def test_letters_of_unknown_buckets_are_grouped(self, one: Ledger) -> None:
-        """By bucket, the largest group first; no other letters are among them."""
+        """By bucket, the largest group first; without letters for other reasons."""
         await one.add_dead_letters([UNROUTED, replace(UNROUTED, id="u2", source="aws_s3://nc/k/2")])
         await one.add_dead_letters(
             [replace(UNROUTED, id="u3", source="file://b/k"), replace(UNROUTED, id="x", reason="x")]
@@ -50,7 +50,7 @@ class RefusalCases(LedgerCases):
         assert await one.count_unrouted() == [("file://b", 1)]
 
     async def test_what_ended_without_its_route_can_be_claimed_by_who_has_it(self, one: Ledger, two: Ledger) -> None:
-        """So that workers of two configurations do not lose what one of them ended."""
+        """Workers with two configurations do not lose transfers that one of them ended."""
         t = transfer("t")
         await finish(one, t, Skipped("no_route"))
         (held,) = await claim(two, t)

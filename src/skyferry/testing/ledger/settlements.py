@@ -1,4 +1,4 @@
-"""Outcomes, and what they leave behind."""
+"""Outcomes and their effects."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TIME = Position.at(1_700_000_000_000_000_000)
 
 
 class SettlementCases(LedgerCases):
-    """The sentences about `settle` and `placements`."""
+    """The sentences about `settle` and `get_placements`."""
 
     async def test_done_is_recorded_once(self, one: Ledger) -> None:
-        """With its receipt and placement; a repeated settlement is refused, even as something else."""
+        """With its receipt and placement; a second settlement is refused, even with another outcome."""
         (held,) = await claim(one, T)
         outcome = done(held, NEW)
         assert await settle(one, held, outcome)
@@ -41,13 +41,13 @@ class SettlementCases(LedgerCases):
         assert await one.get_placements("to", ["nothing", T.key]) == [None, outcome.placement]
 
     async def test_twice_in_one_batch_is_recorded_once(self, one: Ledger) -> None:
-        """The first counts."""
+        """The first outcome counts."""
         (held,) = await claim(one, T)
         assert await one.settle([Settlement(held, done(held)), Settlement(held, dead())]) == [True, False]
         assert (await one.list_dead_letters(ALL)).items == []
 
     async def test_an_old_fence_records_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """Not the outcome, not the placement, not the letter; and it does not free the key of the new owner."""
+        """No outcome, placement or letter; and it does not free the key of the new owner."""
         for name, outcome in (("a", done), ("b", lambda _: dead()), ("c", lambda _: Retry(0.0, failure()))):
             (old,) = await claim(one, transfer(name))
             await harness.pass_time(LEASE + 1)
@@ -69,7 +69,7 @@ class SettlementCases(LedgerCases):
         assert await one.settle([Settlement(h, done(h)) for h in held]) == [True, False, False, True]
 
     async def test_the_last_frees_the_key(self, one: Ledger, two: Ledger) -> None:
-        """And only the last."""
+        """Only the last settlement does."""
         first, second = await claim(one, T, transfer("b", key=T.key))
         assert await settle(one, first, done(first), last=False)
         assert [type(answer) for answer in await two.claim([transfer("c", key=T.key)])] == [Wait]
@@ -77,7 +77,7 @@ class SettlementCases(LedgerCases):
         await claim(two, transfer("c", key=T.key))
 
     async def test_a_key_given_back_with_work_in_hand_is_not_settled_any_more(self, one: Ledger, two: Ledger) -> None:
-        """Once another owner had it, the rest of the first one's claims is old."""
+        """After another owner had the key, the remaining claims of the first owner are stale."""
         first, second = await claim(one, T, transfer("b", key=T.key))
         assert await settle(one, first, done(first))
         await finish(two, transfer("c", key=T.key))
@@ -85,19 +85,19 @@ class SettlementCases(LedgerCases):
         assert await one.renew([second]) == [second]
 
     async def test_positions_are_merged(self, one: Ledger) -> None:
-        """The newest of each scheme, if both are about the same source key."""
+        """The newest of each scheme stays, if both are of the same source key."""
         await self._done(one, T, NEW)
         await self._done(one, transfer("b", key=T.key), OLD, TIME)
         assert await self._positions(one) == {NEW, TIME}
 
     async def test_positions_of_another_source_are_forgotten(self, one: Ledger) -> None:
-        """They do not compare."""
+        """They cannot be compared."""
         await self._done(one, T, NEW)
         await self._done(one, transfer("b", key=T.key, source_key="elsewhere"), OLD)
         assert await self._positions(one) == {OLD}
 
     async def test_two_of_one_key_in_one_batch_are_both_merged(self, one: Ledger) -> None:
-        """In their order."""
+        """In the order of the batch."""
         first, second = await claim(one, T, transfer("b", key=T.key))
         batch = [Settlement(first, done(first, NEW), last=False), Settlement(second, done(second, TIME))]
         assert await one.settle(batch) == [True, True]
@@ -106,7 +106,7 @@ class SettlementCases(LedgerCases):
         assert (set(placed.positions), placed.transfer_id) == ({NEW, TIME}, second.transfer.id)
 
     async def test_skipped_moves_positions(self, one: Ledger) -> None:
-        """Of what is there, if it is about the same source; a tombstone too."""
+        """Those of the existing placement, also of a tombstone, if the source is the same."""
         await self._done(one, T, OLD, deleted=True)
         await finish(one, transfer("b", key=T.key), Skipped("superseded", (NEW, TIME)))
         await finish(
@@ -118,13 +118,13 @@ class SettlementCases(LedgerCases):
         assert placed.deleted
 
     async def test_skipped_places_nothing(self, one: Ledger) -> None:
-        """Where nothing was; but it is settled, with its reason."""
+        """An empty key stays empty; but the transfer is settled, with its reason."""
         await finish(one, T, Skipped("gone", (NEW,)))
         assert await one.get_placements("to", [T.key]) == [None]
         assert await one.claim([T]) == [Settled(T.id, State.SKIPPED, "gone")]
 
     async def test_attempts_are_burned_failures(self, one: Ledger) -> None:
-        """Outages and releases are none; the story keeps every failure."""
+        """Outages and releases do not count; the history has every failure."""
         story = [failure(1), failure(2, "connection_lost", counts_as_attempt=False), failure(2)]
         for number, what in enumerate(story):
             (held,) = await claim(one, T)
@@ -146,7 +146,7 @@ class SettlementCases(LedgerCases):
         assert (row.state, row.reason, row.due_at, row.attempts) == (State.RETRY, "throttled", at, 1)
 
     async def test_dead_writes_its_letter(self, one: Ledger) -> None:
-        """In the same step, with the whole story and the message as it was."""
+        """In the same step, with all failures and the unchanged message."""
         await finish(one, T, Retry(0.0, failure()))
         outcome = dead()
         await finish(one, T, outcome)
@@ -174,7 +174,7 @@ class SettlementCases(LedgerCases):
         return set(placed.positions)
 
     async def test_what_another_store_of_the_name_held_is_not_here(self, one: Ledger) -> None:
-        """A transfer to another store than the key was settled in finds nothing, and is work again; no position moves there."""
+        """A transfer to another store of the same name finds no placement and is done again; old positions do not move."""
         here, there = replace(T, identities=("s3 here", "")), replace(T, identities=("s3 there",))
         (held,) = await claim(one, here)
         copied = done(held, OLD)
@@ -192,14 +192,14 @@ class SettlementCases(LedgerCases):
         assert back.placement is None
 
     async def test_what_has_no_identity_counts_where_it_may(self, one: Ledger) -> None:
-        """A ledger that kept none means the store that the name meant first."""
+        """A placement without an identity is in the first store of that name."""
         await finish(one, T, done((await claim(one, T))[0]))
         assert [type(answer) for answer in await one.claim([replace(T, identities=("s3 here", ""))])] == [Settled]
         (again,) = await claim(one, replace(T, identities=("s3 there",)))
         assert again.placement is None
 
     async def test_what_a_person_asks_for_is_never_a_duplicate(self, one: Ledger) -> None:
-        """But a dead letter is redriven, not asked for again."""
+        """But a dead transfer must be redriven instead."""
         await finish(one, T)
         assert [type(answer) for answer in await one.claim([T])] == [Settled]
         (again,) = await claim(one, replace(T, asked=True))

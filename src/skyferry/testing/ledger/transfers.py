@@ -13,10 +13,10 @@ from skyferry.testing.ledger.harness import ALL, LedgerCases, LedgerHarness, bri
 
 
 class TransferCases(LedgerCases):
-    """The sentences about `transfer`, `transfers` and `counts`."""
+    """The sentences about `get_transfer`, `list_transfers`, `count_transfers` and `find_oldest_unsettled`."""
 
     async def test_counts_are_by_state(self, one: Ledger, two: Ledger) -> None:
-        """Every state is there, whoever moved the transfers."""
+        """Every state has a count, over the transfers of all owners."""
         assert await one.count_transfers() == dict.fromkeys(State, 0)
         for number, state in enumerate(State):
             for ledger in (one, two)[: 1 + number % 2]:
@@ -24,7 +24,7 @@ class TransferCases(LedgerCases):
         assert await two.count_transfers() == {state: 1 + number % 2 for number, state in enumerate(State)}
 
     async def test_the_first_known_of_what_is_not_settled(self, one: Ledger, two: Ledger) -> None:
-        """By route, whoever holds it; what is settled does not count, a redriven letter does."""
+        """By route, for all owners; settled transfers do not count, redriven letters do."""
         assert await one.find_oldest_unsettled() == {}
         times = dict(zip(State, (5.0, 3.5, 1.0, 1.0, 1.0, 1.0), strict=True))
         for state, at in times.items():
@@ -41,7 +41,7 @@ class TransferCases(LedgerCases):
         assert (await two.find_oldest_unsettled())["c"] == 7.5
 
     async def test_a_transfer_is_listed_as_it_was_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
-        """All of it; without its failures, which only `transfer` tells."""
+        """With all fields except its failures, which only `get_transfer` returns."""
         t = transfer("t")
         start = harness.now()
         await finish(one, t, Retry(0.0, failure()))
@@ -56,7 +56,7 @@ class TransferCases(LedgerCases):
         assert await one.get_transfer(transfer("other").id) is None
 
     async def test_the_newest_come_first(self, one: Ledger, harness: LedgerHarness) -> None:
-        """By their last change; of the same moment, the last created."""
+        """By their last change, then by their creation."""
         old, young = transfer("old"), transfer("young")
         await finish(one, old, Retry(0.0, failure()))
         await harness.pass_time(1)
@@ -68,7 +68,7 @@ class TransferCases(LedgerCases):
 
     @pytest.mark.parametrize("where", [ALL, Filter(state=State.CLAIMED), Filter(key_prefix="key/")], ids=repr)
     async def test_pages_do_not_slip(self, one: Ledger, harness: LedgerHarness, where: Filter) -> None:
-        """What comes or changes meanwhile goes in front; what does not change is seen once."""
+        """New and changed transfers go in front; unchanged ones are listed once."""
         names = [f"{number:02}" for number in range(11)]
         for name in names:
             await claim(one, transfer(name))
@@ -84,7 +84,7 @@ class TransferCases(LedgerCases):
         assert seen == [transfer(name) for name in reversed(names)]
 
     async def test_the_last_page_says_so(self, one: Ledger) -> None:
-        """Also when it is full, and when there is nothing."""
+        """Even if it is full, and if there are no transfers."""
         assert (await one.list_transfers(ALL)).cursor == ""
         await claim(one, *(transfer(f"{n}") for n in range(4)))
         assert (await one.list_transfers(ALL, limit=4)).cursor == ""
@@ -93,14 +93,14 @@ class TransferCases(LedgerCases):
 
     @pytest.mark.parametrize("cursor", ["x", "1", "-", "\u00e9.1", "1.2.3"])
     async def test_a_strange_cursor_is_refused(self, one: Ledger, cursor: str) -> None:
-        """It leads nowhere."""
+        """With NotFound."""
         with pytest.raises(NotFound):
             await one.list_transfers(ALL, cursor)
         with pytest.raises(NotFound):
             await one.list_dead_letters(ALL, cursor)
 
     async def test_filters_choose_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
-        """Everything given must match."""
+        """All given fields must match."""
         start = harness.now()
         for number, state in enumerate(State):
             for name in ("a", "b"):
@@ -129,7 +129,7 @@ class TransferCases(LedgerCases):
 
     @pytest.mark.parametrize("prefix", ["\ud7ff", "z\U0010ffff", "\U0010ffff", "%", "_", "a\0", "'"], ids=ascii)
     async def test_prefixes_are_taken_literally(self, one: Ledger, prefix: str) -> None:
-        """Whatever characters they are of."""
+        """With any characters."""
         keys = [prefix, prefix + "x", prefix + "\U0010ffff", "zz", "a", "b"]
         await claim(one, *(transfer(key, key) for key in keys))
         found = {row.transfer.key for row in (await one.list_transfers(Filter(key_prefix=prefix))).items}

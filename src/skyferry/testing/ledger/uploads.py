@@ -1,4 +1,4 @@
-"""Uploads under way."""
+"""Uploads in progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ATTRIBUTES = Attributes("text/plain", "gzip", "de", "inline", "no-store", {"a": 
 
 
 def progress(held: Claim, *numbers: int, name: str = "upload/1?x", tag: str = '"e"') -> Progress:
-    """An upload of seven parts, of which these have been sent."""
+    """Return an upload of seven parts, of which these have been sent."""
     t = held.transfer
     upload = Upload(name, t.key, 7 * 2**20 - 1, 2**20, ATTRIBUTES, 1_700_000_000.5, "secret")
     parts = tuple(Part(n, (n - 1) * 2**20, 2**20, tag, f"{n:08x}") for n in numbers)
@@ -21,21 +21,21 @@ def progress(held: Claim, *numbers: int, name: str = "upload/1?x", tag: str = '"
 
 
 async def save(ledger: Ledger, held: Claim, what: Progress) -> bool:
-    """One save."""
+    """Save the progress of one upload. Return True if it was saved."""
     (saved,) = await ledger.save_progress([(held, what)])
     return saved
 
 
 async def listed(ledger: Ledger) -> list[str]:
-    """The ids of all that are open."""
+    """List the ids of all open uploads."""
     return [each.upload.id async for each in ledger.list_uploads()]
 
 
 class UploadLogCases(LedgerCases):
-    """`save`, `open_uploads`, `close_uploads`, `Claim.uploads` and `Settlement.closed`."""
+    """The sentences about `save_progress`, `list_uploads`, `close_uploads`, `Claim.uploads` and `Settlement.closed`."""
 
     async def test_progress_comes_with_the_next_claim(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """All of it, in the order of the parts; also for another process, another transfer of the key, and anew."""
+        """With all parts in order; also for another process, another transfer of the key, and a repeated claim."""
         first, second = await claim(one, T, transfer("other", key=T.key))
         assert first.uploads == second.uploads == ()
         assert await save(one, first, progress(first))
@@ -50,21 +50,21 @@ class UploadLogCases(LedgerCases):
         assert (await claim(two, transfer("elsewhere")))[0].uploads == ()
 
     async def test_of_a_part_sent_again_the_last_counts(self, one: Ledger) -> None:
-        """Its tag may be another; the others stay."""
+        """Its tag may differ; the other parts stay."""
         (held,) = await claim(one, T)
         await one.save_progress([(held, progress(held, 1, 2)), (held, progress(held, 2, tag="again"))])
         (found,) = (await claim(one, T))[0].uploads
         assert found.parts == (*progress(held, 1).parts, *progress(held, 2, tag="again").parts)
 
     async def test_many_parts_are_kept(self, one: Ledger) -> None:
-        """As many as an object may have."""
+        """Up to the greatest number that an object may have."""
         (held,) = await claim(one, T)
         await save(one, held, progress(held, *range(1, 10_001)))
         (found,) = (await claim(one, T))[0].uploads
         assert found.parts == progress(held, *range(1, 10_001)).parts
 
     async def test_an_old_fence_saves_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """Answers are in order; what another process has is not touched."""
+        """Answers are in order; the progress of another process is unchanged."""
         old, kept = await claim(one, T, transfer("kept"))
         await save(one, old, progress(old, 1))
         await harness.pass_time(LEASE + 1)
@@ -77,14 +77,14 @@ class UploadLogCases(LedgerCases):
         assert found.parts == progress(old, 1).parts
 
     async def test_the_latest_comes_last(self, one: Ledger) -> None:
-        """Several uploads to one key are told apart by their ids; saving one again does not make it later."""
+        """Ids distinguish several uploads to one key; saving one again does not change its place."""
         (held,) = await claim(one, T)
         for name in ("b", "a", "b"):
             await save(one, held, progress(held, name=name))
         assert [p.upload.id for p in (await claim(one, T))[0].uploads] == ["b", "a"]
 
     async def test_what_is_closed_goes_with_the_settlement(self, one: Ledger, two: Ledger) -> None:
-        """Only that, and with all of its parts."""
+        """Only closed uploads are removed, with all of their parts."""
         held, same = await claim(one, T, transfer("same name"))
         for name in ("a", "b", "c"):
             await save(one, held, progress(held, 1, name=name))
@@ -97,7 +97,7 @@ class UploadLogCases(LedgerCases):
         assert [p.parts for p in (await claim(two, T))[0].uploads] == [progress(again, 1).parts, ()]
 
     async def test_a_refused_settlement_closes_nothing(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """The upload is another's now."""
+        """The upload belongs to another owner now."""
         (old,) = await claim(one, T)
         await save(one, old, progress(old, 1, name="a"))
         await harness.pass_time(LEASE + 1)
@@ -106,7 +106,7 @@ class UploadLogCases(LedgerCases):
         assert await listed(one) == ["a"]
 
     async def test_they_stay_whatever_becomes_of_the_transfer(self, one: Ledger, harness: LedgerHarness) -> None:
-        """Dead, discarded, pruned: what nobody has closed can still be found."""
+        """Dead, discarded, pruned: an upload that was not closed can still be found."""
         (held,) = await claim(one, T)
         await save(one, held, progress(held, 1))
         await settle(one, held, dead())
@@ -118,7 +118,7 @@ class UploadLogCases(LedgerCases):
         await bring(one, T, State.CLAIMED)
 
     async def test_all_that_are_open_are_listed(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
-        """However many, the longest untouched first, without their parts."""
+        """In any number, the least recently saved first, without their parts."""
         held, other = await claim(one, T, transfer("other"))
         names = [f"{number:04}" for number in range(2100)]
         await one.save_progress([(held, progress(held, 1, 2, name=name)) for name in names])
@@ -133,7 +133,7 @@ class UploadLogCases(LedgerCases):
         assert replace(found[-2], saved_at=0.0) == progress(other, name="young")
 
     async def test_closing_by_hand(self, one: Ledger) -> None:
-        """Whoever holds the key; of this store alone, and twice is no error."""
+        """Also if the key is leased; only in this store, and twice is no error."""
         held, other = await claim(one, T, transfer("other"))
         for claimed, name in ((held, "a"), (held, "b"), (other, "c")):
             await save(one, claimed, progress(claimed, 1, name=name))

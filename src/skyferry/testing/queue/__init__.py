@@ -1,11 +1,11 @@
-"""The conformance suite of the `EventQueue` port. An adapter's test module is a fixture and a class line:
+"""The conformance suite of the `EventQueue` port. An adapter's test module has a fixture in a class:
 
     class TestMyQueue(QueueConformance):
         @pytest.fixture
         async def harness(self) -> AsyncIterator[QueueHarness]: ...
 
-Differences between providers are data: the queue's own `traits` for abilities that it lacks, `deviations` (test -> reason)
-for a single sentence that it breaks. A test of a deviation MUST fail, so that the list stays true.
+Differences between providers are data: the queue's `traits` name missing abilities, `deviations` (test -> reason) name
+single sentences that it breaks. A test of a deviation MUST fail, so that the list stays true.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class ClosingCases(QueueCases):
     async def test_close_frees_what_it_held_and_nothing_else(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Others get its messages at once; the leases of others go on; what is delayed stays so."""
+        """Others get its messages at once; the leases of others continue; delayed messages stay delayed."""
         self.needs(one.traits.frees_on_close, "lets leases run out")
         await one.send([Outgoing(b"mine"), Outgoing(b"later", delay=100)])
         held = await self.get(one, harness)
@@ -28,7 +28,7 @@ class ClosingCases(QueueCases):
         assert (again.id, again.attempt) == (held[0].id, 2)
 
     async def test_after_close_it_is_closed(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """Closing again is no error, using it is; other clients go on."""
+        """Closing again is no error, but use is; other clients continue."""
         for _ in range(2):
             await one.close()
         with pytest.raises(QueueError):
@@ -39,7 +39,7 @@ class ClosingCases(QueueCases):
         assert bodies(await self.get(two, harness)) == [b"x"]
 
     async def test_close_ends_a_wait(self, one: EventQueue, harness: QueueHarness) -> None:
-        """A receiver that waits gets []."""
+        """A waiting receiver gets []."""
         call = asyncio.create_task(one.receive(1, 600))
         await harness.pass_time(1)
         await one.close()

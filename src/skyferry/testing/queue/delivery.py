@@ -1,4 +1,4 @@
-"""Messages are sent, and received as they were."""
+"""Sent messages are received unchanged."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ class LeaseCases(QueueCases):
     async def test_a_lease_that_ends_brings_the_message_again(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Not before, then once more, with the same id and the attempts counted."""
+        """Not earlier, and then with the same id and the next attempt number."""
         await one.send([Outgoing(b"x")])
         (first,) = await self.get(one, harness)
         assert await self.get(two, harness) == []
@@ -22,7 +22,7 @@ class LeaseCases(QueueCases):
         assert again.receipt != first.receipt
 
     async def test_extend_keeps_the_message(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """From now, for `lease` seconds, as often as asked."""
+        """Each call extends the lease to `lease` seconds from now."""
         await one.send([Outgoing(b"x")])
         held = await self.get(one, harness)
         for _ in range(3):
@@ -47,7 +47,7 @@ class LeaseCases(QueueCases):
     async def test_extend_for_longer_than_the_lease(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Many at once, for `seconds` from now; messages that were acknowledged do not fail the others."""
+        """Many at once, for `seconds` from now; acknowledged messages do not make the others fail."""
         sent = [b"%d" % number for number in range(12)]
         await one.send([Outgoing(body) for body in sent])
         held: list[Message] = []
@@ -69,7 +69,7 @@ class LeaseCases(QueueCases):
         assert sorted(again) == sorted(bodies(held[4:]))
 
     async def test_an_ack_is_for_ever(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """An acked message never comes again; what was not acked does; acking again is no error."""
+        """An acknowledged message is never redelivered, others are; acknowledging twice is no error."""
         await one.send([Outgoing(b"x"), Outgoing(b"y")])
         held = await self.get(one, harness)
         for _ in range(2):
@@ -78,7 +78,7 @@ class LeaseCases(QueueCases):
         assert bodies(await self.get(two, harness)) == [b"y"]
 
     async def test_a_stale_ack_removes_nothing(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
-        """Nor is it an error."""
+        """And is no error."""
         await one.send([Outgoing(b"x")])
         stale = await self.get(one, harness)
         await harness.pass_time(one.lease + harness.timing.slack)
@@ -95,7 +95,7 @@ class LeaseCases(QueueCases):
         assert (again.body, again.attempt) == (b"x", 2)
 
     async def test_release_waits_for_the_delay(self, one: EventQueue, harness: QueueHarness) -> None:
-        """Also one longer than the lease."""
+        """Even if the delay is longer than the lease."""
         delay = one.lease + harness.timing.delay
         await one.send([Outgoing(b"x")])
         await one.release(await self.get(one, harness), delay)
@@ -117,7 +117,7 @@ class LeaseCases(QueueCases):
         assert await two.extend(held) == []
 
     async def test_a_delayed_message_comes_when_it_is_due(self, one: EventQueue, harness: QueueHarness) -> None:
-        """Not before; at once from a queue that ignores delays."""
+        """Not earlier; at once from a queue that ignores delays."""
         delay = min(harness.timing.delay, one.traits.max_send_delay)
         await one.send([Outgoing(b"late", delay=delay), Outgoing(b"now")])
         first = bodies(await self.get(one, harness))

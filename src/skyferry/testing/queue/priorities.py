@@ -11,7 +11,7 @@ class PriorityCases(QueueCases):
     """The sentences about `priority` and `dedup_id`."""
 
     async def test_high_goes_before_normal_before_low(self, one: EventQueue, harness: QueueHarness) -> None:
-        """Whatever was sent first; and the message says its priority."""
+        """In any order of sending; and the message has its priority."""
         self.needs(one.traits.prioritized, "has no priorities")
         order = [Priority.LOW, Priority.NORMAL, Priority.HIGH]
         for priority in order:

@@ -1,4 +1,4 @@
-"""Receivers wait, and are woken."""
+"""Waiting receivers and the events that wake them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WaitingCases(QueueCases):
         assert await soon(call) == []
 
     async def test_a_send_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
-        """At once, and it does not wait for more until `limit`."""
+        """At once; the receiver does not wait for more messages up to `limit`."""
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         await one.send([Outgoing(b"x")])
@@ -28,7 +28,7 @@ class WaitingCases(QueueCases):
     async def test_a_send_elsewhere_wakes_a_receiver(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
     ) -> None:
-        """Another client's message is seen within the time the adapter states."""
+        """Another client's message arrives within the time that the adapter states."""
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         await two.send([Outgoing(b"x")])
@@ -36,7 +36,7 @@ class WaitingCases(QueueCases):
         assert bodies(await soon(call)) == [b"x"]
 
     async def test_a_delay_that_ends_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
-        """A receiver that waits gets what becomes ready meanwhile."""
+        """A waiting receiver gets messages that become ready meanwhile."""
         await one.send([Outgoing(b"x", delay=harness.timing.delay)])
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(harness.timing.delay + harness.timing.slack)
@@ -52,7 +52,7 @@ class WaitingCases(QueueCases):
         assert bodies(await soon(call)) == [b"x"]
 
     async def test_a_cancelled_wait_takes_nothing(self, one: EventQueue, harness: QueueHarness) -> None:
-        """A receiver that is cancelled while it waits does not swallow what comes later."""
+        """A receiver cancelled during its wait does not take later messages."""
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         call.cancel()

@@ -1,1 +1,1 @@
-"""The engine on simulated time: one seed decides every interleaving and every fault, so a failing seed replays exactly."""
+"""The engine on simulated time: one seed decides all interleavings and faults, so a failing seed can be replayed exactly."""

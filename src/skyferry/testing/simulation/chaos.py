@@ -1,4 +1,4 @@
-"""Ports that misbehave as the real ones do: they take time, fail before or after the effect, and corrupt what is read."""
+"""Ports with the faults of real ones: they take time, fail before or after the effect, and corrupt reads."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from skyferry.ports import Clock, ObjectData
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How bad it is. Rates are probabilities per call."""
+    """The severity of the faults. Rates are probabilities per call."""
 
     latency: float = 0.02  # seconds at most, before and after the effect
     stall: float = 0.002  # rate of calls that take longer than any lease
     stall_seconds: float = 90.0
     fail: float = 0.05  # rate of calls that fail, half of them after the effect
     corrupt: float = 0.02  # rate of reads with a flipped byte
-    outages: tuple[tuple[float, float], ...] = ()  # windows (loop seconds) in which the destination fails always
+    outages: tuple[tuple[float, float], ...] = ()  # windows (loop seconds) in which every call of the destination fails
 
 
 class Chaos:
-    """The weather around one port of one process."""
+    """A wrapper that injects faults into one port of one process."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Chaos:
         errors: Sequence[Callable[[], SkyferryError]],
         calm: frozenset[str] = frozenset(),
     ) -> None:
-        """`calm` names methods that never fail (they still take time)."""
+        """Exclude the methods in `calm` from failures; they still take time."""
         self._port, self._weather, self._dice, self._clock = port, weather, dice, clock
         self._errors, self._calm = errors, calm
 

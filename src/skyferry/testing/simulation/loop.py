@@ -1,7 +1,7 @@
 """An asyncio event loop on virtual time, with processes that can crash or freeze between any two steps.
 
-Nothing sleeps for real: when no callback is ready, the clock jumps to the next timer. Each task belongs to the process named
-in `PROCESS` when it was created. A crashed process simply never runs again, as after `kill -9`: no `finally`, no cleanup.
+Sleeps take no real time: if no callback is ready, the clock jumps to the next timer. Each task belongs to the process that
+`PROCESS` named at its creation. A crashed process never runs again, as after `kill -9`: no `finally`, no cleanup.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 PROCESS: ContextVar[str] = ContextVar("PROCESS", default="")
-EPOCH = 1_700_000_000.0  # what the simulated wall clock says at the start
+EPOCH = 1_700_000_000.0  # the simulated wall clock at the start
 
 
 class Deadlock(Exception):
-    """Everybody waits and no timer is set: nothing can ever happen again."""
+    """All tasks wait and no timer is set, so the simulation cannot continue."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Callbacks that are ready at the same moment run in an order drawn from `random`."""
+    """A loop that runs simultaneously ready callbacks in an order drawn from `random`."""
 
     def __init__(self, random: random.Random) -> None:
         super().__init__()
         self._random = random
         self._now = 0.0
-        self._selector = self  # the base class asks its selector to wait; this one moves the clock instead
+        self._selector = self  # the base class waits in its selector; this one advances the clock instead
         self.crashed: set[str] = set()
         self._frozen: dict[str, float] = {}
         self.set_exception_handler(lambda _, context: None)  # tasks of crashed processes end unfinished
@@ -44,7 +44,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return []
 
     def freeze(self, process: str, seconds: float) -> None:
-        """The process stands still (swapped out, suspended) and then goes on as if nothing had been."""
+        """Suspend a process, as if swapped out; it continues after `seconds`."""
         self._frozen[process] = self._now + seconds
 
     def call_soon(
@@ -67,8 +67,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         callback(*args)
 
     def _run_once(self) -> None:
-        """One round of the base class, with what is ready shuffled."""
-        ready = self._ready  # type: ignore[attr-defined]  # no public way to reorder what is ready
+        """Run one iteration of the base class with the ready callbacks shuffled."""
+        ready = self._ready  # type: ignore[attr-defined]  # no public way to reorder them
         if len(ready) > 1:
             shuffled = list(ready)
             self._random.shuffle(shuffled)
@@ -77,10 +77,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super()._run_once()  # type: ignore[misc]  # ditto
 
     def _process_events(self, event_list: list[Any]) -> None:
-        """There is no I/O."""
+        """Do nothing: there is no I/O."""
 
     def _write_to_self(self) -> None:
-        """Nobody wakes a simulation from outside."""
+        """Do nothing: no other thread wakes a simulation."""
 
     def spawn(self, process: str, coroutine: Any, name: str) -> asyncio.Task[Any]:
         """Start a task of a process."""
@@ -90,7 +90,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 class SimulatedClock:
-    """The Clock of a simulation, which somebody may set."""
+    """The Clock of a simulation. Its wall time can be set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

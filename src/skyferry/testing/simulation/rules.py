@@ -1,4 +1,4 @@
-"""The six rules, watched from outside while a simulation runs and checked at its end. Every breach is a sentence."""
+"""The six rules, checked from outside during a simulation and after it. Every breach is a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skyferry.ports.decorators import FINISH_UPLOAD, WRITE, Operation, QueueDeco
 
 
 class Rules:
-    """Collects what happened. `breaches` is empty as long as every rule holds."""
+    """A checker of the six rules. `breaches` is empty as long as none is broken."""
 
     def __init__(
         self, ledger: Ledger, source: ObjectStore, destination: ObjectStore, memory: int, clock: Clock
@@ -27,28 +27,28 @@ class Rules:
         self._done: Counter[str] = Counter()
         self._received: Counter[str] = Counter()  # by message id
         self._newest: dict[str, str] = {}  # destination key -> newest source position ever applied
-        self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever was
-        self.poison: dict[str, bytes] = {}  # message id -> a body that is no event
+        self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever existed
+        self.poison: dict[str, bytes] = {}  # message id -> a body that is not an event
         self.expected: dict[str, list[str]] = {}  # message id -> ids of its transfers
         self.acked: set[str] = set()
-        self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink has: letter id and time
+        self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink received: letter id and time
 
     def breach(self, rule: int, what: str) -> None:
-        """Rule `rule` of docs/concepts/glossary.md was broken."""
+        """Record a breach of rule `rule` of docs/concepts/glossary.md."""
         self.breaches.append(f"rule {rule}: {what}")
 
-    # --- watched --------------------------------------------------------------------------------------------------
+    # --- during the run --------------------------------------------------------------------------------------------------
 
     def put_at_source(self, key: str, data: bytes) -> None:
-        """A version came into being."""
+        """Record a new version."""
         self._history.add((key, _sha(data)))
 
     async def acking(self, messages: Sequence[Message]) -> None:
-        """Rule 1: at this moment every transfer of the message is settled, or in the dead letters."""
+        """Check rule 1: at this moment every transfer of the message is settled, or in the dead letters."""
         for message in messages:
             for transfer_id in self.expected.get(message.id, []):
                 row = await self._ledger.get_transfer(transfer_id)
-                redriven = await self._ledger.get_dead_letter(transfer_id)  # then the ledger itself hands it out again
+                redriven = await self._ledger.get_dead_letter(transfer_id)  # the ledger itself delivers it again
                 if row is None or not (row.state.settled or redriven):
                     self.breach(
                         1, f"message {message.id} acked while {transfer_id} is {row.state if row else 'unknown'}"
@@ -60,10 +60,10 @@ class Rules:
     async def _check_letter(self, message: Message) -> None:
         letters = (await self._ledger.list_dead_letters(Filter(), limit=1000)).items
         if not any(letter.body == message.body for letter in letters):
-            self.breach(1, f"message {message.id} was no event and vanished")
+            self.breach(1, f"message {message.id} was not an event and vanished")
 
     def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
-        """Rule 2: one transfer id is done once."""
+        """Check rule 2: one transfer id is done once."""
         for settlement, recorded in zip(settlements, answers, strict=True):
             if recorded and isinstance(settlement.outcome, Done):
                 transfer = settlement.claim.transfer.id
@@ -72,9 +72,9 @@ class Rules:
                     self.breach(2, f"transfer {transfer} was settled done {self._done[transfer]} times")
 
     async def written(self, meta: ObjectMeta) -> None:
-        """Rule 3: what lands at the destination is never older than what was there. Rule 4: it is a version, whole."""
+        """Check rules 3 and 4: a write at the destination is never older than its predecessor, and is a whole version."""
         if (meta.key, _sha(await _content(self._destination, meta.key))) not in self._history:
-            self.breach(4, f"{meta.key} held bytes that were never a version of it")
+            self.breach(4, f"{meta.key} contained bytes that were never a version of it")
         position = provenance.read_provenance(meta).position
         value = position.value if position else ""
         if value < self._newest.get(meta.key, ""):
@@ -82,12 +82,12 @@ class Rules:
         self._newest[meta.key] = max(value, self._newest.get(meta.key, ""))
 
     def received(self, messages: Sequence[Message]) -> None:
-        """Rule 6: how often each was received is what the providers' own dead-letter queues count."""
+        """Record attempts for rule 6: the providers' own dead-letter queues count the receipts of a message."""
         for message in messages:
             self._received[message.id] = max(message.attempt, self._received[message.id])
 
     def received_once(self, plan: Any) -> None:
-        """Where no worker died or stood still and no call of the queue failed, all that waits does so in hand."""
+        """Check rule 6: without crashes, freezes and failed calls, waiting messages stay leased and arrive once."""
         weather = plan.weather
         if plan.crashes or plan.freezes or plan.clock_steps or weather.stall or weather.fail:
             return
@@ -98,7 +98,10 @@ class Rules:
     # --- at the end -----------------------------------------------------------------------------------------------
 
     async def at_the_end(self, sent: Sequence[str], peak: int, allowed_dead: frozenset[str]) -> list[str]:
-        """All breaches. `sent` are message ids; `allowed_dead` the source keys that were made impossible."""
+        """Check the final state and return all breaches.
+
+        `sent` are message ids; `allowed_dead` are source keys that the destination refuses.
+        """
         for message_id in sent:
             if message_id not in self.acked:
                 self.breach(1, f"message {message_id} was never acked")
@@ -112,14 +115,14 @@ class Rules:
         bodies = {letter.body for letter in letters}
         for body in self.poison.values():
             if body not in bodies:
-                self.breach(1, f"no dead letter holds {body!r}")
+                self.breach(1, f"no dead letter has the body {body!r}")
         await self._no_uploads_left()
         if peak > self._memory:
             self.breach(5, f"{peak} bytes of object data in memory, {self._memory} allowed")
         return self.breaches
 
     async def _no_uploads_left(self) -> None:
-        """What the workers left behind is found; they left nothing but what the ledger or the store knows to be ours."""
+        """Check that garbage collection finds every abandoned upload, by the ledger or the store."""
         stores = {"destination": self._destination}
         await gc.abort_abandoned_uploads(self._ledger, stores, 0.0, self._clock)
         left = [upload.key async for upload in self._destination.uploads()]
@@ -136,11 +139,11 @@ class Rules:
             if key not in found:
                 self.breach(1, f"{key} is missing at the destination")
             elif (key, _sha(found[key])) not in self._history:
-                self.breach(4, f"{key} holds bytes that were never a version of it")
+                self.breach(4, f"{key} contains bytes that were never a version of it")
             elif key not in source:
                 self.breach(3, f"{key} was deleted at the source and is still at the destination")
             elif found[key] != source[key]:
-                self.breach(3, f"{key} holds an old version")
+                self.breach(3, f"{key} has an old version")
 
 
 def _sha(data: bytes) -> str:
@@ -150,12 +153,12 @@ def _sha(data: bytes) -> str:
 async def _content(store: ObjectStore, key: str) -> bytes:
     try:
         return (await store.read(key, 0, 2**40)).data
-    except ObjectNotFound:  # it was listed and then deleted: not at the end of a simulation
+    except ObjectNotFound:  # it was deleted after it was listed, which cannot happen after a simulation
         return b""
 
 
 class WatchedPort:
-    """A port whose calls the rules see. Everything else passes through."""
+    """A port that reports some calls to the rules. All other calls pass through."""
 
     def __init__(self, port: Any, rules: Rules) -> None:
         self._port, self._rules = port, rules
@@ -165,7 +168,7 @@ class WatchedPort:
 
 
 class WatchedQueue(QueueDecorator):
-    """An EventQueue."""
+    """An EventQueue that reports its calls to the rules."""
 
     def __init__(self, inner: EventQueue, rules: Rules) -> None:
         super().__init__(inner)
@@ -182,7 +185,7 @@ class WatchedQueue(QueueDecorator):
 
 
 class WatchedSink(WatchedPort):
-    """A DeadLetterSink."""
+    """A DeadLetterSink that reports its calls to the rules."""
 
     async def publish(self, letters: Sequence[DeadLetter]) -> None:
         await self._port.publish(letters)
@@ -190,7 +193,7 @@ class WatchedSink(WatchedPort):
 
 
 class WatchedLedger(WatchedPort):
-    """A Ledger."""
+    """A Ledger that reports its calls to the rules."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         answers: list[bool] = await self._port.settle(settlements)
@@ -199,7 +202,7 @@ class WatchedLedger(WatchedPort):
 
 
 class WatchedDestination(StoreDecorator):
-    """An ObjectStore that objects are copied to."""
+    """A destination that reports its writes to the rules."""
 
     def __init__(self, inner: ObjectStore, rules: Rules) -> None:
         super().__init__(inner)

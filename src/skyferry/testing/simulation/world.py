@@ -1,4 +1,4 @@
-"""One simulated run: somebody changes objects at the source, events come twice, late and shuffled, workers crash and freeze."""
+"""One simulated run: source objects change, events arrive twice, late and out of order, workers crash and freeze."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ from skyferry.testing.simulation.rules import (
 )
 
 MEMORY = 512  # bytes of object data allowed in memory
-PART = 256  # bytes; objects up to four times as long are made, so that large ones are copied in parts
-IMPOSSIBLE = "impossible"  # a key that the destination refuses for ever
+PART = 256  # bytes; some objects are several times as long and are copied in parts
+IMPOSSIBLE = "impossible"  # a key that the destination always refuses
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a simulation is made of."""
+    """The parameters of a simulation."""
 
     workers: int = 2
     keys: int = 4
     changes: int = 14
     period: float = 20.0  # seconds over which the changes happen
-    limit: float = 4 * 3600.0  # seconds after which it must have come to rest
+    limit: float = 4 * 3600.0  # seconds after which it must be idle
     crashes: int = 2
     freezes: int = 1
-    clock_steps: int = 0  # the wall clock is set, by an hour at most
-    declares: bool = True  # the source tells checksums; else nobody can know what was corrupted on the way
-    large: bool = False  # objects that take long, so that crashes come in the middle and the source changes meanwhile
+    clock_steps: int = 0  # changes of the wall clock, by an hour at most
+    declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
+    large: bool = False  # objects with long copies, during which workers crash and the source changes
     weather: Weather = field(default_factory=Weather)
     sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
 
 
 def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Plan:
-    """Plans differ too: one to three workers, fair and foul weather, an outage longer than all retries in every fourth."""
+    """Draw a plan: one to three workers, few or many faults, and in a quarter an outage longer than all retries."""
     dice = random.Random(f"plan {seed}")
     start = dice.random() * 20
     large = dice.random() < 0.3
@@ -98,7 +98,7 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
 
 
 class Simulation:
-    """`run` gives the breaches of the six rules, [] if all hold. The same seed and plan give the same run."""
+    """A simulated run of the engine. The same seed and plan always give the same run."""
 
     def __init__(self, seed: int, plan: Plan, observer: Observer | None = None) -> None:
         self._ears = _Ears(observer)
@@ -136,12 +136,12 @@ class Simulation:
         )
 
     def run(self) -> list[str]:
-        """The breaches."""
+        """Run it and return the breaches of the six rules; [] if there are none."""
         asyncio.set_event_loop(self.loop)
         try:
             return self.loop.run_until_complete(self._main())
         finally:
-            self._ears.observer = None  # what is still open is broken off in no particular order
+            self._ears.observer = None  # open tasks are cancelled in no defined order
             self.loop.crashed.clear()
             for task in self._tasks:
                 task.cancel()
@@ -157,7 +157,7 @@ class Simulation:
         await trouble
         while not await self._at_rest():
             if self.clock.monotonic() > self._plan.limit:
-                self._rules.breach(1, "it never came to rest")
+                self._rules.breach(1, "the run never became idle")
                 break
             await self.clock.sleep(5.0)
         self._rules.received_once(self._plan)
@@ -167,7 +167,7 @@ class Simulation:
         depth = await self._queue().depth()
         kept = self._ledger_state.letters.values()
         unsent = any(k.publish_at < inf and k.letter.redriven_at is None for k in kept)
-        busy = any(not worker.idle for worker in self._workers.values())  # one that stood still may have to undo
+        busy = any(not worker.idle for worker in self._workers.values())  # a frozen worker may have to undo a write
         return not (depth.ready or depth.leased or depth.delayed or unsent or busy)
 
     # --- what happens outside -------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Simulation:
             source=ObjectRef(Provider.MEMORY, "source", meta.key),
             occurred_at=self.clock.time(),
             correlation_id=self._uuid(),
-            position=meta.position if self._dice.random() < 0.8 else None,  # some senders know no order
+            position=meta.position if self._dice.random() < 0.8 else None,  # some senders have no positions
             size=meta.size if self._dice.random() < 0.5 else None,
         )
         ids = [t.id for t in self._routes.match(event)]
@@ -224,7 +224,7 @@ class Simulation:
             self._rules.poison[message_id] = body
 
     async def _trouble(self) -> None:
-        """Crashes, freezes and clocks set at moments that the dice choose; a crashed worker is replaced after a while."""
+        """Cause crashes, freezes and clock changes at random times; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
         kinds = (
             ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["clock"] * plan.clock_steps + ["redrive", "move"]
@@ -248,7 +248,7 @@ class Simulation:
                 self.loop.freeze(process, 20 + dice.random() * 100)
 
     async def _move(self) -> None:
-        """Somebody moves the dead letters back to where they came from, as providers offer to, some of them twice."""
+        """Move dead letters back to their queue, some of them twice, as the providers' tools do."""
         dead = MemoryQueue("dead", self.clock, state=self._dead_state)
         messages = await dead.receive(10, 0)
         for message in messages:
@@ -316,13 +316,13 @@ class Simulation:
         return MemoryQueue("events", self.clock, state=self._queue_state)
 
     def peak(self, used: int) -> None:
-        """One worker has so many bytes in memory."""
+        """Record that one worker has `used` bytes in memory."""
         self._peak = max(self._peak, used)
 
 
 @dataclass(slots=True)
 class _Ears:
-    """What is heard of a run, until it is over."""
+    """The observer of a run, until the run ends."""
 
     observer: Observer | None
 
@@ -332,7 +332,7 @@ class _Ears:
 
 
 class _Silent(StoreDecorator):
-    """A source that declares no checksums."""
+    """A source that returns no checksums."""
 
     async def head(self, key: str) -> ObjectMeta:
         return replace(await self.inner.head(key), checksums=Checksums())
@@ -343,7 +343,7 @@ class _Silent(StoreDecorator):
 
 
 class _Refusing(StoreDecorator):
-    """A destination that refuses one key for ever."""
+    """A destination that always refuses one key."""
 
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
         if key == IMPOSSIBLE and operation in (WRITE, START_UPLOAD):
@@ -352,7 +352,7 @@ class _Refusing(StoreDecorator):
 
 
 class _Metered(StoreDecorator):
-    """A destination that knows how many bytes are on their way to it."""
+    """A destination that counts the bytes on the way to it."""
 
     def __init__(self, inner: ObjectStore, simulation: Simulation) -> None:
         super().__init__(inner)
