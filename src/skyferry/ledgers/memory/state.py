@@ -68,7 +68,7 @@ class MemoryLetter:
 
 @dataclass(slots=True)
 class MemoryState:
-    """What survives a worker: several `MemoryLedger`s with the same state are workers on one durable ledger."""
+    """The part that outlives a worker: several `MemoryLedger`s with one state are workers on one durable ledger."""
 
     rows: dict[str, MemoryTransfer] = field(default_factory=dict)  # by transfer id, in the order of the first claim
     placements: dict[Key, Placement] = field(default_factory=dict)

@@ -18,11 +18,11 @@ async def inspect(endpoint: str, credential: AzureProvider) -> QueueFacts:
     return QueueFacts(
         endpoint=endpoint,
         who=who,
-        address=Unknown("Azure's management interface tells who sends there, and the queue not"),
+        address=Unknown("only Azure's management interface lists the senders"),
         redrive=None,
-        receives=Unknown("Azure tells by trying only"),
+        receives=Unknown("Azure does not report permissions"),
         encryption="by the account's key",
         senders=Unknown("Event Grid is not asked"),
         traits=TRAITS,
-        notes=("it drops what nobody acks in the time that the sender gave, seven days by default",),
+        notes=("messages expire after the sender's time to live, seven days by default",),
     )

@@ -3,11 +3,10 @@
 A URL carries `azq://ACCOUNT/QUEUE`, with `endpoint` (of the account's Queue service) for anything but Azure's public cloud,
 `lease` in seconds. `location` is the queue's name.
 
-Bodies come as they are in the queue: Event Grid puts them there in base64, which the parser reads. The service has no
-attributes and no waiting: messages with attributes are wrapped, and an empty queue is looked at every `poll` seconds, then
-ever more seldom, up to `slowest`. It
-moves no poison anywhere: `attempt` tells how often a message came. What nobody acks the service drops after the time that
-its sender gave it, seven days if none; what we send it never drops.
+Bodies are received as they are stored: Event Grid writes base64, which the parser decodes. The service has neither attributes nor
+long polling: messages with attributes are wrapped, and an empty queue is polled every `poll` seconds, then less often, up to
+`slowest`. It has no dead-letter queue: `attempt` is the number of receives. Messages that are not acknowledged expire after
+the time to live that the sender set, seven days by default; messages that Skyferry sends never expire.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ class AzureQueue:
         return ids
 
     async def depth(self) -> Depth:
-        """See `EventQueue`. The service tells one number, of all messages: it is given as ready."""
+        """See `EventQueue`. The service reports one number for all messages, returned as `ready`."""
         self._check()
         answer = await self._ask("GET", "", {"comp": "metadata"})
         return Depth(int(answer.headers.get("x-ms-approximate-messages-count", -1)), -1, -1, -1.0)
@@ -152,7 +151,7 @@ class AzureQueue:
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
-        return Unknown("Azure tells by trying only")
+        return Unknown("Azure does not report permissions")
 
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""

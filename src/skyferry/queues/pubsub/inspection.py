@@ -29,8 +29,8 @@ async def inspect(client: PubSubClient, location: str, tokens: TokenProvider, op
         address=found.topic if found else LOOK,
         redrive=_redrive(found) if found else LOOK,
         receives=await allowed(client.subscriber, client, location, CONSUME),
-        encryption=Unknown("its topic tells it"),
-        senders=Unknown("its topic tells it"),
+        encryption=Unknown("a setting of its topic"),
+        senders=Unknown("a setting of its topic"),
         traits=TRAITS,
         notes=tuple(_notes(found)) if found else (),
         wrong=tuple(_wrong(found)) if found else (),
@@ -66,7 +66,7 @@ async def allowed(
     try:
         return permission in await client.call(ask)
     except QueueError:
-        return Unknown("the service does not tell")
+        return Unknown("the service does not report it")
 
 
 async def _who(tokens: TokenProvider, options: PubSubOptions) -> str | Unknown:

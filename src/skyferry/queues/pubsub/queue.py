@@ -155,7 +155,7 @@ class PubSubQueue:
         return ids
 
     async def depth(self) -> Depth:
-        """See `EventQueue`. Pub/Sub tells it to its monitoring only."""
+        """See `EventQueue`. Pub/Sub reports it only to Cloud Monitoring."""
         self._check()
         return Depth(-1, -1, -1, -1.0)
 

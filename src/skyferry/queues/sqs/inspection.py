@@ -27,9 +27,9 @@ async def inspect(client: SqsClient, credentials: S3Provider, options: SqsOption
     return QueueFacts(
         endpoint=client.root,
         who=await _who(credentials, client, options),
-        address=found.get("QueueArn") or Unknown("the service does not tell"),
+        address=found.get("QueueArn") or Unknown("the service does not report it"),
         redrive=_redrive(found.get("RedrivePolicy", "")),
-        receives=Unknown("SQS tells by trying only"),
+        receives=Unknown("SQS does not report permissions"),
         encryption=_encryption(found),
         senders=_senders(found.get("Policy", ""), options),
         barred=BARRED if found.get("KmsMasterKeyId", "").endswith(OWN_KEY) else None,

@@ -132,7 +132,7 @@ class SqsQueue:
         return [a["MessageId"] for a in answers]
 
     async def depth(self) -> Depth:
-        """See `EventQueue`. Estimates of the service, which does not tell the age."""
+        """See `EventQueue`. The service estimates the counts and does not report the age."""
         self._check()
         prefix = "ApproximateNumberOfMessages"
         names = [prefix, f"{prefix}NotVisible", f"{prefix}Delayed"]
@@ -146,7 +146,7 @@ class SqsQueue:
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
-        return Unknown("SQS tells by trying only")
+        return Unknown("SQS does not report permissions")
 
     async def close(self) -> None:
         """See `EventQueue`. What a poll has brought that is not handed out goes back; other leases run out by themselves."""
