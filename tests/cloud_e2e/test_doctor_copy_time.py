@@ -43,7 +43,7 @@ async def copy_time(file: str, stride: float) -> Check:
     [
         (0.5, CheckState.OK, "within the lease of 5 s"),
         (6, CheckState.OK, "longer than the lease of 5 s, which is renewed every 1.7 s"),
-        (12 * 3600 / 2, CheckState.UNKNOWN, "can be held for 12 hours"),
+        (12 * 3600 / 2, CheckState.UNKNOWN, "can be leased for at most 12 hours"),
     ],
 )
 async def test_sqs(clouds: Clouds, source: S3Bucket, seconds: float, state: CheckState, words: str) -> None:

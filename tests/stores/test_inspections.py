@@ -30,7 +30,9 @@ async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> 
     store = localstack_s3.store(name)
     facts = await store.inspect()
     await store.close()
-    assert (facts.versioning, facts.region, facts.wrong, facts.skew) == ("on", "us-east-1", (), 0.0)
+    assert (facts.versioning, facts.region, facts.wrong) == ("on", "us-east-1", ())
+    assert isinstance(facts.skew, float)
+    assert abs(facts.skew) < 60, "one clock, and an answer that may be slow"
     assert facts.notices == (Notice("EventBridge", direct=False, created=True, deleted=True, events=("all",)),)
     assert facts.who == "arn:aws:iam::000000000000:root"
 

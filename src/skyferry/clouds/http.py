@@ -122,8 +122,8 @@ class Http:
             lost = ConnectionLost(said or type(broken).__name__, where=self.where(key))
             raise _broken_off(lost, came) from broken
         finally:
-            if line is not None and line.is_closing():
-                line.abort()  # it has answered: do not send the rest of the body
+            if line is not None and line.is_closing() and line.get_write_buffer_size():
+                line.abort()  # it has answered: do not send the rest of the body. A closed transport cannot be aborted
 
     def where(self, key: str) -> str:
         """Name the store and the key, for errors."""
