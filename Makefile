@@ -23,11 +23,12 @@ run: .venv/run ## Start Skyferry on folders in skyferry-data, with a few sample 
 test: .venv/dev ## Pass the tests, three at a time (ARGS="-k ledger" …)
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
-check: .venv/dev lines docs-check ## Lint, format, strict types, import contracts, file lengths, generated pages
+check: .venv/dev lines docs-check ## Lint, format, strict types, import contracts, file lengths, generated pages, figures
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(PYTHON) -m tools.figures --check >.venv/figures || { cat .venv/figures; exit 1; }
 
 bench: .venv/dev ## Measure, one after the other
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done

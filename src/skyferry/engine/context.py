@@ -1,4 +1,4 @@
-"""What the engine's parts share."""
+"""The context that the parts of an engine share."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ class EngineContext:
 
     @property
     def reporter(self) -> Reporter:
-        """Tells the observer."""
+        """Return a reporter for the observer."""
         return Reporter(self.observer, self.clock)

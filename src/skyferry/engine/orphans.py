@@ -58,7 +58,7 @@ async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: M
 
 @dataclass(frozen=True, slots=True)
 class LocalTransfers:
-    """How this process relates to transfers."""
+    """The relation of this process to transfers."""
 
     has_route: Callable[[Transfer], bool]  # its route is configured and takes it
     in_flight: Callable[[str], bool]  # by transfer id

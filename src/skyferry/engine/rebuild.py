@@ -1,4 +1,4 @@
-"""A lost ledger, made again from what each object at the destinations says of its origin."""
+"""Rebuild a lost ledger from the provenance in the metadata of destination objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from skyferry.model import (
 from skyferry.ports import Claims, Clock, Done, ObjectStore, Placements, Settlement
 from skyferry.routing.routes import Route
 
-PAGE = 500  # objects at once: what bounds the memory
+PAGE = 500  # objects at once; bounds the memory
 HEADS = 16  # requests at the same time
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -38,22 +38,22 @@ class RebuildLedger(Claims, Placements, Protocol):
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What was found at one destination."""
+    """The counts of one destination."""
 
     store: str
     objects: int = 0
     remembered: int = 0  # now
-    known: int = 0  # to the ledger already: left as they were
-    strangers: int = 0  # not copied here by a route of the configuration
-    untold: int = 0  # their origin is too long to be written out in the stamp
+    known: int = 0  # already in the ledger: left as they were
+    strangers: int = 0  # not copied there by a configured route
+    untold: int = 0  # their provenance contains only a hash of the origin, which was too long
 
 
 async def rebuild(
     ledger: RebuildLedger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
 ) -> AsyncIterator[Rebuilt]:
-    """Remember, of every destination in `stores`, what its objects were copied from; gives the running count after each page.
+    """Record the origin of each object at the destinations in `stores`. Yield the running counts after each page.
 
-    What the ledger knows already stays as it is, so that it may be run again. Raises StoreError, LedgerError.
+    Records that exist stay as they are, so a rebuild may be repeated. Raises StoreError, LedgerError.
     """
     every = list(routes)
     for name in dict.fromkeys(route.store for route in every):
@@ -67,7 +67,7 @@ async def rebuild(
 
 
 def origin_of(text: str, key: str) -> ObjectRef | None:
-    """The object that `skyferry-source` names; `key` is tried where only a hash of the key is told. None if it is not known."""
+    """Return the object that `skyferry-source` names, or None. If it contains only a hash of the key, try `key`."""
     name, _, rest = text.partition("://")
     bucket, _, path = rest.partition("/")
     if name not in list(Provider) or not bucket or not path:
@@ -98,7 +98,7 @@ class _Page:
         await self._remember(list(copied.values()))
 
     async def _with_stamps(self, metas: Sequence[ObjectMeta]) -> list[ObjectMeta]:
-        """As HEAD tells of them, where the listing does not tell metadata."""
+        """Complete them by HEAD if the listing contains no metadata."""
         gate = asyncio.Semaphore(HEADS)
 
         async def look(meta: ObjectMeta) -> ObjectMeta | None:
@@ -115,7 +115,7 @@ class _Page:
         return [meta for task in looks if (meta := task.result()) is not None]
 
     def _transfer(self, meta: ObjectMeta) -> Transfer | None:
-        """The one that made this object; None if no route did, as far as the stamp tells."""
+        """Return the transfer that made this object; None if by its provenance no route did."""
         mark = provenance.read_provenance(meta)
         source = origin_of(mark.source, meta.key)
         if source is None and "/#" in mark.source:
@@ -158,7 +158,7 @@ class _Page:
         self.found.known += len(copied) - len(claims)
 
     def _done(self, claim: Claim, meta: ObjectMeta) -> Done:
-        """As it was settled when it was copied, for all that the destination tells."""
+        """Return the outcome of its copy, as far as the destination object records it."""
         t, mark, now = claim.transfer, provenance.read_provenance(meta), self.clock.time()
         sums, nothing = meta.checksums, Checksums()
         receipt = Receipt(mark.version, meta.version, meta.size, nothing, nothing, sums, mark.position, now, now, 1)

@@ -1,4 +1,4 @@
-"""Tells the observers what happens: the engine's nouns in, records out."""
+"""Report to observers: the engine's nouns in, records out."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from skyferry.ports import (
 )
 from skyferry.records import Event, Record
 
-NAME = 100  # characters of what somebody else names
+NAME = 100  # maximum characters of a name from outside
 
 
 class NullObserver:
-    """An observer that hears nothing: of what was told before."""
+    """An observer that ignores records, for steps that were reported before."""
 
     def on(self, record: Record) -> None:
         """Nothing."""
@@ -114,36 +114,36 @@ class Reporter:
             )
 
     def report_publish_failure(self, error: SkyferryError) -> None:
-        """Dead letters could not be sent on; they wait in the ledger."""
+        """Report that dead letters could not be published. They wait in the ledger."""
         self._on(Record("dead_letter.publish_failed", error=error.kind, message=str(error), hint=error.hint))
 
     def report_redelivery(self, queue: str, reason: str, messages: Sequence[Message]) -> None:
-        """Messages that tell of dead letters came, and were redriven, or are stale."""
+        """Report messages that refer to dead letters, and were redriven or are stale."""
         for message in messages:
-            told = dict(message.attributes)
+            attributes = dict(message.attributes)
             self._on(
                 Record(
                     "dead_letter.returned",
                     queue=queue,
                     reason=reason,
-                    transfer_id=told.get(letter_attributes.LETTER, ""),
+                    transfer_id=attributes.get(letter_attributes.LETTER, ""),
                 )
             )
 
     def report_claim(self, transfer: Transfer, attempt: int) -> None:
-        """Work on a transfer begins."""
+        """Report that work on a transfer begins."""
         self._step("transfer.claimed", transfer, attempt=attempt)
 
     def report_duplicate(self, transfer: Transfer, settled: Settled) -> None:
-        """It was settled before."""
+        """Report that it was settled before."""
         self._step("transfer.duplicate", transfer, reason=settled.state)
 
     def report_lease_lost(self, transfer: Transfer) -> None:
-        """The claim was lost; the result is not recorded."""
+        """Report that the claim was lost, and the result is not recorded."""
         self._step("transfer.lease_lost", transfer)
 
     def report_outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
-        """What was recorded of an attempt."""
+        """Report the recorded outcome of an attempt."""
         now = self._clock.time()
         lag = max(0.0, now - transfer.occurred_at)
         if isinstance(outcome, Done):

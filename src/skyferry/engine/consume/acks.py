@@ -28,7 +28,7 @@ class AckBatcher:
                 self._batcher(leased.queue, leased.retry_at is None).post(leased)
 
     def give_back(self) -> None:
-        """Nothing waits any more: what did goes back to its queue, and so does what follows."""
+        """Close the waiting room. Waiting messages, and later ones, are released to their queues."""
         waiting = self._in_flight.waiting
         waiting.closed = True
         for leased in list(waiting):
@@ -36,7 +36,7 @@ class AckBatcher:
             self._batcher(leased.queue, ack=False).post(leased)
 
     def _waits(self, leased: LeasedMessage, retry_at: float) -> bool:
-        """Whether there is room for it to wait in hand; if not, it goes back for a while that grows."""
+        """Let it wait in memory, and return True. If the waiting room is full, schedule its release with a growing delay."""
         now = self._clock.time()
         away = self._in_flight.waiting.enter(leased, self._clock.monotonic() + max(0.0, retry_at - now))
         if away is None:

@@ -14,19 +14,19 @@ Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see UploadLog.sav
 
 @dataclass(slots=True)
 class OpenUploads:
-    """Uploads to one destination key that somebody has to finish or give up."""
+    """Uploads to one destination key that must be finished or aborted."""
 
     known: dict[str, Progress] = field(default_factory=dict)  # by upload id, the latest last
     closed: set[str] = field(default_factory=set)  # ids of those that were finished or aborted, for the ledger
 
     def merge(self, uploads: Iterable[Progress]) -> None:
-        """As a claim has them; what is known here is newer."""
+        """Add the uploads of a claim. What is known here is newer."""
         for progress in uploads:
             if progress.upload.id not in self.closed:
                 self.known.setdefault(progress.upload.id, progress)
 
     def close(self, upload_id: str) -> None:
-        """It is finished or aborted."""
+        """Record that it was finished or aborted."""
         self.known.pop(upload_id, None)
         self.closed.add(upload_id)
 
@@ -38,12 +38,12 @@ class Attempt:
     claim: Claim
     slot: TransferSlot
     uploads: OpenUploads = field(default_factory=OpenUploads)
-    saver: Saver | None = None  # None: nothing is remembered, so nobody else can go on
+    saver: Saver | None = None  # None: progress is not saved, and no other worker can resume it
     lease_lost: bool = False  # the lease went to another worker
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
 
     def ensure_lease_held(self) -> None:
-        """Raises Fenced if not. Asked before every effect at the destination."""
+        """Check before every effect at the destination. Raises Fenced."""
         if self.lease_lost:
             raise Fenced
 
@@ -53,7 +53,7 @@ class Attempt:
         await self._save(progress)
 
     async def remember_part(self, upload_id: str, part: Part) -> None:
-        """Remember a part. Where the ledger does not answer it is told with the next one. Raises Fenced."""
+        """Remember a part. If the ledger does not answer, it is saved with the next one. Raises Fenced."""
         old = self.uploads.known[upload_id]
         self.uploads.known[upload_id] = replace(old, parts=(*old.parts, part))
         self.unsaved[part.number] = part

@@ -1,7 +1,7 @@
-"""When objects were made, for destination keys that tell the day.
+"""Creation times of objects, for destination keys that contain the day.
 
-An event may come again on another day, and a second one of the same version later still: the day of the message would give the
-same version a second key. Where the event does not tell when its object was made, the source is asked before the key is chosen.
+An event may be redelivered on another day, and a second event of the same version may be later still. With the day of the message,
+one version would get two keys. If the event does not contain the creation time, the source is asked before the key is chosen.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ AT_ONCE = 32  # requests for one batch of messages
 
 
 class Dates:
-    """Notes the times in messages. Costs one request for each event of a route whose key tells the day, and nothing elsewhere."""
+    """Notes the times in messages. Costs one request for each event of a route whose key contains the day, and nothing else."""
 
     def __init__(self, reader: EventReader, routes: Mapping[str, Route], stores: Mapping[str, ObjectStore]) -> None:
         self._reader, self._stores = reader, stores
         self._dated = {name for name, route in routes.items() if route.template.dated}
 
     async def look(self, batch: Sequence[LeasedMessage]) -> list[LeasedMessage]:
-        """Note when the objects of all events were made. Return the messages whose source does not answer: they have to wait."""
+        """Note the creation times of the objects of all events. Return the messages whose source does not answer; they wait."""
         if not self._dated:
             return []
         places = asyncio.Semaphore(AT_ONCE)
@@ -49,7 +49,7 @@ class Dates:
         return list({leased: None for leased in late if leased is not None})
 
     def _wanted(self, leased: LeasedMessage) -> list[tuple[ObjectEvent, ObjectStore]]:
-        """Events that do not tell their object's time, and where to ask."""
+        """Return the events without the creation time of their object, and the store to ask."""
         found = []
         try:
             parsed = self._reader.parse(

@@ -1,4 +1,4 @@
-"""What a worker has in hand: messages, the transfers they ask for, and the chains of transfers to one destination key."""
+"""Work in flight: leased messages, the transfers they request, and the queue of transfers for each destination key."""
 
 from __future__ import annotations
 
@@ -21,73 +21,73 @@ class LeasedMessage:
     queue: EventQueue
     message: Message
     pending: int = 0  # transfers of it that are not settled yet
-    retry_at: float | None = None  # when it is to come again, because a transfer of it could not be settled
-    routes: dict[str, float] = field(default_factory=dict)  # of those transfers; and when their events occurred
-    waits: int = 0  # how often it has waited since it was received
+    retry_at: float | None = None  # time of its redelivery, because a transfer of it could not be settled
+    routes: dict[str, float] = field(default_factory=dict)  # of those transfers, with the times of their events
+    waits: int = 0  # number of waits since it was received
     uncounted: int = 0  # failures in that time that did not count as attempts
-    foreign: bool = False  # it is another deployment's: it does not wait in hand
+    foreign: bool = False  # it belongs to another deployment: it does not wait in memory
     lease_until: float = 0.0  # monotonic seconds until which its lease was renewed
     creation_times: dict[str, float] = field(
         default_factory=dict
     )  # when the objects of its events were, by event id, if asked
 
     def reset(self) -> None:
-        """Begin with it again as if it had just come."""
+        """Start over, as if it had just been received."""
         self.retry_at, self.routes = None, {}
 
     @property
     def origin(self) -> str:
-        """The queue that it came from first; that of a redriven one says so in an attribute."""
+        """The queue that first delivered it. A redriven message carries that name in an attribute."""
         return dict(self.message.attributes).get(letter_attributes.QUEUE) or self.queue.name
 
     @property
     def asked(self) -> bool:
-        """Whether a person asked for it: by submitting an event, or redriving a dead letter."""
+        """True if a person requested it, by submitting an event or redriving a dead letter."""
         return bool(self.letter) or letter_attributes.ASKED in dict(self.message.attributes)
 
     @property
     def letter(self) -> str:
-        """The id of the dead letter that is redriven by it; "" for any other message."""
+        """The id of the dead letter that it redrives; "" for any other message."""
         return dict(self.message.attributes).get(letter_attributes.LETTER, "")
 
 
 @dataclass(eq=False, slots=True)
 class TransferTask:
-    """One transfer, and the messages that asked for it."""
+    """One transfer, and the messages that requested it."""
 
     transfer: Transfer
     messages: list[LeasedMessage]
     claim: Claim | None = None
-    arrival: int = 0  # the order in which jobs came
-    looked_after: int = 0  # the last job that had come when its source was looked at
+    arrival: int = 0  # the order of arrival of tasks
+    looked_after: int = 0  # the last arrival before its source was looked at
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
-    forced_outcome: Outcome | None = None  # no route makes it any more: this is recorded, and nothing else is done
+    forced_outcome: Outcome | None = None  # no route makes it any more: only this outcome is recorded
 
     @property
     def key(self) -> Key:
-        """What it must not share with another transfer at the same time."""
+        """The destination key. Two transfers never use one at the same time."""
         return (self.transfer.store, self.transfer.key)
 
     @property
     def rank(self) -> float:
-        """When it came, brought forward by its priority."""
+        """The time of its message, moved ahead by the priority."""
         return self.messages[0].message.enqueued_at - HEAD_START[self.transfer.priority]
 
 
 @dataclass(eq=False, slots=True)
 class KeyQueue:
-    """Transfers to one destination key: one after the other, the newest first, so that the others find it done."""
+    """The transfers to one destination key. They run one at a time, newest first, so that the others are then superseded."""
 
     key: Key
     tasks: list[TransferTask] = field(default_factory=list)
-    placement: Placement | None = None  # as this chain has moved it on
+    placement: Placement | None = None  # as the settlements of this queue have changed it
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
     released_fence: int = 0  # claims with this fence or an older one ended when the key was given back
     looks: Looks = field(default_factory=Looks)  # at its sources
 
     def pop_newest(self) -> TransferTask:
-        """Remove the one to do next."""
+        """Remove and return the next task."""
         best = max(self.tasks, key=_newness)
         self.tasks.remove(best)
         return best
@@ -99,27 +99,27 @@ def _newness(task: TransferTask) -> tuple[str, float]:
 
 
 class InFlight:
-    """Everything in hand, and how much more there may be."""
+    """All messages and transfers in flight, within a limit."""
 
     def __init__(self, limit: int, waiting: WaitingRoom | None = None) -> None:
         self.limit = limit
-        self.waiting = WaitingRoom() if waiting is None else waiting  # of `messages`, those that wait
-        self.messages: dict[LeasedMessage, None] = {}  # in the order in which they came
+        self.waiting = WaitingRoom() if waiting is None else waiting  # the part of `messages` that waits
+        self.messages: dict[LeasedMessage, None] = {}  # in order of arrival
         self.tasks: dict[str, TransferTask] = {}  # by transfer id
         self.key_queues: dict[Key, KeyQueue] = {}
         self.claiming: dict[Key, int] = {}  # keys with a claim under way
         self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
-        self.arrivals = 0  # how many jobs there were
+        self.arrivals = 0  # number of tasks so far
         self._reserved = 0
 
     @property
     def room(self) -> int:
-        """How many messages may be received."""
+        """The number of messages that may be received now."""
         return self.slack - self._reserved
 
     @property
     def slack(self) -> int:
-        """How many messages that have waited may be worked on."""
+        """The number of waiting messages that may be processed now."""
         return self.limit - len(self.messages) + len(self.waiting)
 
     def reserve(self, count: int) -> None:

@@ -40,12 +40,12 @@ class EventReader:
 
 @dataclass(slots=True)
 class MessageContent:
-    """What one message asks for."""
+    """The transfers, dead letters and refusals that one message leads to."""
 
     transfers: list[Transfer] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    release: float | None = None  # seconds after which it is to come again: an event of it is another deployment's
+    release: float | None = None  # seconds until its redelivery: an event of it belongs to another deployment
     forced_outcomes: dict[str, Outcome] = field(
         default_factory=dict
     )  # of transfers that the routes do not make any more, by id

@@ -101,7 +101,7 @@ class SerialExecutor:
                 return Released(self._context.clock.time() + 1.0)
             except SkyferryError as error:
                 return self._failed(task, claim, error)
-            except Exception as bug:  # noqa: BLE001 - the object must not be lost by it: it is told, and tried again
+            except Exception as bug:  # noqa: BLE001 - a bug must not lose the object: it is reported, and retried
                 return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"))
 
     def _failed(self, task: TransferTask, claim: Claim, error: SkyferryError) -> Outcome:

@@ -79,12 +79,12 @@ class WaitingRoom:
         return None
 
     def leave(self, leased: LeasedMessage) -> None:
-        """It waits no more."""
+        """Remove a message."""
         if self._held.pop(leased, None) is not None:
             self.size -= weight(leased.message)
 
     def take(self, now: float, limit: int, blocked: Callable[[Iterable[str]], float]) -> list[LeasedMessage]:
-        """The first that are due and not blocked, which leave. `blocked` tells for how many seconds still, by its routes."""
+        """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait by route."""
         taken: list[LeasedMessage] = []
         while len(taken) < limit and (due := self.next) is not None and due <= now:
             leased = heapq.heappop(self._due)[2]
@@ -96,7 +96,7 @@ class WaitingRoom:
         return taken
 
     def soon(self, route: str, by: float) -> bool:
-        """Whether something that waits for this route is due by then (monotonic seconds)."""
+        """Return True if a message that waits for this route is due by then (monotonic seconds)."""
         return any(due <= by and route in leased.routes for leased, due in self._held.items())
 
     def lease(self, leased: LeasedMessage, queue: EventQueue, now: float) -> float:

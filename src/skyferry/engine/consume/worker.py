@@ -73,11 +73,11 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Nothing in hand."""
+        """True if nothing is in flight."""
         return not self._in_flight.messages
 
     def has(self, transfer_id: str) -> bool:
-        """Whether a transfer is in hand."""
+        """Return True if a transfer is in flight."""
         return transfer_id in self._in_flight.tasks
 
     @property
@@ -296,7 +296,7 @@ class Worker:
         elif isinstance(answer, Settled):
             self._reporter.report_duplicate(task.transfer, answer)
             self._acks.finish(self._in_flight.finish_task(task))
-        else:  # the owner of a busy key tells nobody when it is done: ask again, ever more seldom
+        else:  # the owner of a busy key does not announce its end: ask again, less and less often
             soon = self._context.clock.time() + busy_pause(task.messages[0].waits, self._context.random.random())
             self._acks.finish(
                 self._in_flight.finish_task(task, min(answer.until, soon) if answer.busy else answer.until)
