@@ -68,7 +68,7 @@ AT_AMAZON = [
 
 @pytest.mark.parametrize(("url", "region", "store"), AT_AMAZON)
 def test_an_event_of_another_region_is_of_another_bucket(url: str, region: str, store: str) -> None:
-    """Where the store is at Amazon's own host, and its region is known."""
+    """A region is compared if the store is at Amazon's own host and its region is known."""
     assert store_of(config({"in": {"url": url}}), event(AMAZON, region=region)) == store
 
 

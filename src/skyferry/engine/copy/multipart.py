@@ -7,6 +7,7 @@ is remembered, so that the next holder of the claim can resume the upload if it 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,7 @@ class MultipartUploader:
         return progress
 
 
-class _Parts:
+class _Parts(ABC):
     """The parts of one upload that are still missing."""
 
     def __init__(self, uploader: MultipartUploader, plan: MultipartPlan, progress: Progress) -> None:
@@ -133,17 +134,17 @@ class _Parts:
         self._done[part.number] = part
         await self._attempt.remember_part(self._upload.id, part)
 
-    def _is_complete(self, old: Part) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_complete(self, old: Part) -> bool: ...
 
-    def _memory(self, length: int) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _memory(self, length: int) -> int: ...
 
-    def _checksums(self) -> Checksums:
-        raise NotImplementedError
+    @abstractmethod
+    def _checksums(self) -> Checksums: ...
 
-    async def _transfer(self, number: int, length: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _transfer(self, number: int, length: int) -> None: ...
 
 
 class _SentParts(_Parts):
