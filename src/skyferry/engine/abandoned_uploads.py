@@ -18,7 +18,7 @@ SKEW = 60.0  # seconds by which a provider's clock may differ from this one
 
 
 class UploadLedger(UploadLog, Transfers, Protocol):
-    """The parts of the ledger that know uploads and who started them."""
+    """The parts of the ledger that record uploads and the transfers that started them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A redriven letter settles at once. Its transfer becomes a dead letter again (`no_route`), unless another route copies the
 event to the same destination key. Other transfers wait for a message that now leads to other transfers, or that never
-comes again. These are found page by page among the transfers that have not changed for a while. A settled orphan can
+is redelivered. These are found page by page among the transfers that have not changed for a while. A settled orphan can
 still be claimed by a worker whose configuration has the route, so no order of configuration changes loses anything.
 """
 
@@ -22,7 +22,7 @@ from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Claims, Dead, Filter, Settlement, Skipped, Transfers, letter_attributes
 
 NO_ROUTE = Skipped("no_route")
-UNCHANGED = 60.0  # seconds past its due time after which a transfer's message should have come again
+UNCHANGED = 60.0  # seconds past its due time after which a transfer's message should have been redelivered
 PAUSE = 30.0  # seconds between pages
 PAGE = 500  # transfers in one page
 WAITING = (State.RETRY, State.CLAIMED)

@@ -28,46 +28,46 @@ class NullObserver:
     """An observer that ignores records, for steps that were reported before."""
 
     def on(self, record: Record) -> None:
-        """Nothing."""
+        """Ignore the record."""
 
 
 class Reporter:
-    """One method per step."""
+    """Reports each step by one method."""
 
     def __init__(self, observer: Observer, clock: Clock) -> None:
         self._on, self._clock = observer.on, clock
 
     def report_receive(self, queue: str, count: int) -> None:
-        """Messages came."""
+        """Report that messages were received."""
         self._on(Record("queue.received", queue=queue, count=count))
 
     def report_queue_failure(self, queue: str, error: SkyferryError) -> None:
-        """The queue did not do what it was asked, or the ledger could not be asked about its messages."""
+        """Report that a call of the queue failed, or a call of the ledger about its messages."""
         event: Event = "ledger.failed" if isinstance(error, LedgerError) else "queue.failed"
         self._on(Record(event, queue=queue, error=error.kind, message=str(error)))
 
     def report_ledger_failure(self, transfer: Transfer, error: SkyferryError) -> None:
-        """The ledger could not be written; nothing is acked."""
+        """Report that a write to the ledger failed. Nothing is acked."""
         self._step("ledger.failed", transfer, error=error.kind, message=str(error))
 
     def report_acks(self, queue: str, count: int) -> None:
-        """Messages are gone from their queue."""
+        """Report that messages were acked."""
         self._on(Record("message.acked", queue=queue, count=count))
 
     def report_releases(self, queue: str, count: int, delay: float) -> None:
-        """Messages were given back."""
+        """Report that messages were released."""
         self._on(Record("message.released", queue=queue, count=count, delay=delay))
 
     def report_unreadable(self, queue: str, error: SkyferryError) -> None:
-        """A message became a dead letter."""
+        """Report that a message became a dead letter."""
         self._on(Record("message.dead", queue=queue, error=error.kind, message=str(error), hint=error.hint))
 
     def report_test_message(self, queue: str) -> None:
-        """A provider's test message."""
+        """Report a provider's test message."""
         self._on(Record("message.test", queue=queue))
 
     def report_unknown_bucket(self, queue: str, event: ObjectEvent, outcome: str) -> None:
-        """An event of a bucket that no store is was kept, released or ignored."""
+        """Report that an event of an unknown bucket was kept, released or ignored."""
         self._on(
             Record(
                 "event.unknown_bucket" if outcome == "kept" else "event.passed_over",
@@ -83,7 +83,7 @@ class Reporter:
         )
 
     def report_event(self, queue: str, event: ObjectEvent, why: str = "") -> None:
-        """An event was read; `why` says which rules refused it, where no route takes it."""
+        """Report that an event was parsed. `why` names the rules that refused it, if no route takes it."""
         self._on(
             Record(
                 "event.unrouted" if why else "event.received",
@@ -99,15 +99,15 @@ class Reporter:
         )
 
     def report_ignored(self, queue: str, name: str) -> None:
-        """A notification that does not concern content, by the provider's name for it."""
+        """Report a notification that does not concern content, by the provider's name for it."""
         self._on(Record("event.ignored", queue=queue, reason=name[:NAME]))
 
     def report_published(self, published: Sequence[DeadLetter]) -> None:
-        """Dead letters were sent on."""
+        """Report that dead letters were published."""
         self._on(Record("dead_letter.published", count=len(published)))
 
     def report_foreign_letters(self, kept: Sequence[DeadLetter]) -> None:
-        """Dead letters were not sent on, because they were sent here as dead letters."""
+        """Report dead letters that are not published, because they arrived as dead letters of another deployment."""
         for letter in kept:
             self._on(
                 Record("dead_letter.foreign", queue=letter.queue, transfer_id=letter.id, error=letter.reason, count=1)

@@ -1,4 +1,4 @@
-"""The last step of a message: acked when all of its transfers are settled; when one has to come again, it waits in hand."""
+"""The last step of a message: it is acknowledged when all of its transfers are settled, or waits in memory for a retry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skyferry.ports import Clock, EventQueue
 
 
 class AckBatcher:
-    """Acks and releases in batches, one task per queue and kind. A failed ack is no loss: the message comes again, settled."""
+    """Acks and releases in batches, one task per queue and kind. After a failed ack the settled message is redelivered."""
 
     def __init__(self, in_flight: InFlight, clock: Clock, reporter: Reporter, batch: int) -> None:
         self._in_flight, self._clock, self._reporter, self._batch = in_flight, clock, reporter, batch
@@ -22,7 +22,7 @@ class AckBatcher:
         self.changed = asyncio.Event()  # set whenever there is more room
 
     def finish(self, finished: Sequence[LeasedMessage]) -> None:
-        """The messages are finished; returns at once."""
+        """Ack, release or keep waiting these finished messages, without blocking."""
         for leased in finished:
             if leased.retry_at is None or leased.foreign or not self._waits(leased, leased.retry_at):
                 self._batcher(leased.queue, leased.retry_at is None).post(leased)
@@ -40,7 +40,7 @@ class AckBatcher:
         now = self._clock.time()
         away = self._in_flight.waiting.enter(leased, self._clock.monotonic() + max(0.0, retry_at - now))
         if away is None:
-            self.changed.set()  # it makes room for another
+            self.changed.set()  # a waiting message leaves room for another
             return True
         leased.retry_at = max(retry_at, now + away)
         return False
@@ -72,7 +72,7 @@ class AckBatcher:
         self._reporter.report_acks(queue.name, len(batch))
 
     async def _release(self, queue: EventQueue, batch: Sequence[LeasedMessage]) -> None:
-        """Grouped by the tenth of a second, so that a store's outage costs few calls."""
+        """Release in groups of equal delay, to the tenth of a second, so that a store's outage costs few calls."""
         now = self._clock.time()
         delays: dict[float, list[LeasedMessage]] = {}
         for leased in batch:

@@ -1,4 +1,4 @@
-"""One attempt at a transfer: its claim, its place, and the uploads to its destination key."""
+"""One attempt at a transfer: its claim, its slot, and the uploads to its destination key."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class OpenUploads:
 
 @dataclass(slots=True)
 class Attempt:
-    """A claim being worked on, and what the worker knows of it meanwhile."""
+    """A claim in progress, and the worker's state of it."""
 
     claim: Claim
     slot: TransferSlot
     uploads: OpenUploads = field(default_factory=OpenUploads)
     saver: Saver | None = None  # None: progress is not saved, and no other worker can resume it
-    lease_lost: bool = False  # the lease went to another worker
+    lease_lost: bool = False  # another worker may have the lease
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
 
     def ensure_lease_held(self) -> None:

@@ -1,4 +1,4 @@
-"""Group commit: while one batch is under way, the next one gathers."""
+"""Group commit: the next batch is collected while one is in flight."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Turns many single calls into few calls of `send`, which answers one result per item, in order."""
+    """Combines many single calls into few calls of `send`, which returns one result per item, in order."""
 
     def __init__(self, send: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], limit: int, name: str) -> None:
         self._send, self._limit, self._name = send, limit, name
@@ -19,7 +19,7 @@ class Batcher(Generic[Item, Result]):
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, item: Item) -> Result:
-        """The result for this item; the batch's error, if it failed. Cancelling leaves the item in its batch."""
+        """Return the result for this item, or raise the error of its batch. Cancellation leaves the item in its batch."""
         return await self.post(item)
 
     def post(self, item: Item) -> asyncio.Future[Result]:
@@ -31,14 +31,14 @@ class Batcher(Generic[Item, Result]):
         return answer
 
     async def drained(self) -> None:
-        """Return once nothing is under way."""
+        """Return once nothing is in flight."""
         while self._task is not None:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(0)  # let what is ready at this moment join
+                await asyncio.sleep(0)  # let items that are ready now join
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
                 await self._one(batch)
         finally:

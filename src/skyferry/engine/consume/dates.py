@@ -37,9 +37,9 @@ class Dates:
                 try:
                     leased.creation_times[event.event_id] = (await store.head(event.source.key)).modified
                 except ObjectNotFound:
-                    pass  # it is gone under any key
+                    pass  # the object is deleted, so its key does not matter
                 except SkyferryError as error:
-                    return leased if error.outage else None  # any other is met again by the attempt, which reports it
+                    return leased if error.outage else None  # the attempt meets any other error again, and reports it
                 except Exception:  # noqa: BLE001 - as above: one object must not stop the others
                     return None
                 return None
@@ -59,6 +59,6 @@ class Dates:
                 if event.created_at is None and event.change is Change.CREATED:
                     routed = (t for t in self._reader.match(event, leased.origin) if t.route in self._dated)
                     found += [(event, self._stores[transfer.source_store]) for transfer in routed][:1]
-        except Exception:  # noqa: BLE001 - an event that is none, or a bug: the intake makes a dead letter of it
+        except Exception:  # noqa: BLE001 - an invalid event, or a bug: the intake makes a dead letter of it
             return []
         return found

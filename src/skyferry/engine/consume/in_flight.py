@@ -20,7 +20,7 @@ class LeasedMessage:
 
     queue: EventQueue
     message: Message
-    pending: int = 0  # transfers of it that are not settled yet
+    pending: int = 0  # its transfers that are not settled yet
     retry_at: float | None = None  # time of its redelivery, because a transfer of it could not be settled
     routes: dict[str, float] = field(default_factory=dict)  # of those transfers, with the times of their events
     waits: int = 0  # number of waits since it was received
@@ -29,7 +29,7 @@ class LeasedMessage:
     lease_until: float = 0.0  # monotonic seconds until which its lease was renewed
     creation_times: dict[str, float] = field(
         default_factory=dict
-    )  # when the objects of its events were, by event id, if asked
+    )  # of the objects of its events, by event id, if the source was asked
 
     def reset(self) -> None:
         """Start over, as if it had just been received."""
@@ -59,10 +59,10 @@ class TransferTask:
     messages: list[LeasedMessage]
     claim: Claim | None = None
     arrival: int = 0  # the order of arrival of tasks
-    looked_after: int = 0  # the last arrival before its source was looked at
+    looked_after: int = 0  # the last arrival before its source was read
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
-    forced_outcome: Outcome | None = None  # no route makes it any more: only this outcome is recorded
+    forced_outcome: Outcome | None = None  # set if no route leads to it any more: only this outcome is recorded
 
     @property
     def key(self) -> Key:
@@ -83,7 +83,7 @@ class KeyQueue:
     tasks: list[TransferTask] = field(default_factory=list)
     placement: Placement | None = None  # as the settlements of this queue have changed it
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
-    released_fence: int = 0  # claims with this fence or an older one ended when the key was given back
+    released_fence: int = 0  # claims with this fence or an older one ended when the key was released
     looks: Looks = field(default_factory=Looks)  # at its sources
 
     def pop_newest(self) -> TransferTask:
@@ -107,8 +107,8 @@ class InFlight:
         self.messages: dict[LeasedMessage, None] = {}  # in order of arrival
         self.tasks: dict[str, TransferTask] = {}  # by transfer id
         self.key_queues: dict[Key, KeyQueue] = {}
-        self.claiming: dict[Key, int] = {}  # keys with a claim under way
-        self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was given back meanwhile
+        self.claiming: dict[Key, int] = {}  # keys with a claim in flight
+        self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was released meanwhile
         self.arrivals = 0  # number of tasks so far
         self._reserved = 0
 
@@ -123,11 +123,11 @@ class InFlight:
         return self.limit - len(self.messages) + len(self.waiting)
 
     def reserve(self, count: int) -> None:
-        """Set room aside for a receive under way; undo with a negative count."""
+        """Reserve room for a receive in flight. A negative count undoes it."""
         self._reserved += count
 
     def begin_claim(self, keys: Iterable[Key]) -> None:
-        """Note that the ledger is asked for these keys; `end_claim` MUST follow, after the answers were taken."""
+        """Note that a claim of these keys is in flight. `end_claim` MUST follow, after the answers are processed."""
         for key in keys:
             self.claiming[key] = self.claiming.get(key, 0) + 1
 
@@ -141,20 +141,20 @@ class InFlight:
                     self.released_fences.pop(key, None)
 
     def release_key(self, key_queue: KeyQueue, fence: int) -> None:
-        """Note that the key is about to be given back: claims with this fence, also those under way, end with it."""
+        """Note that the key is about to be released. Claims with this fence end with it, also those in flight."""
         key_queue.released_fence = fence
         self.released_fences[key_queue.key] = fence
 
     def remove_key_queue(self, key_queue: KeyQueue) -> None:
-        """The chain has no more to do."""
+        """Remove a key queue that has no more tasks."""
         del self.key_queues[key_queue.key]
         if key_queue.key not in self.claiming:
             self.released_fences.pop(key_queue.key, None)
 
     def attach_message(self, transfers: Iterable[Transfer], leased: LeasedMessage, now: float) -> list[TransferTask]:
-        """Attach the message to its transfers; returns those not in hand before.
+        """Attach the message to its transfers. Return those that were not in flight before.
 
-        An outcome being recorded answers the messages that came before it, not this one, which may be a redrive of it.
+        An outcome that is being recorded covers earlier messages only. This one may be a redrive of it, and is retried.
         """
         fresh = []
         for transfer in transfers:
@@ -172,7 +172,7 @@ class InFlight:
         return fresh
 
     def finish_task(self, task: TransferTask, retry_at: float | None = None) -> list[LeasedMessage]:
-        """The job is out of hand; returns the messages that are thereby finished."""
+        """Remove a task. Return the messages that are finished by this."""
         del self.tasks[task.transfer.id]
         finished = []
         for leased in task.messages:

@@ -1,4 +1,4 @@
-"""Messages to work: which of their events become transfers, which dead letters, and which are only remembered."""
+"""Turn messages into work: their events become transfers, dead letters or recorded refusals."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class MessageContent:
 
 
 class Intake:
-    """Reads messages. Nothing is dropped: what becomes no transfer is in the answer, or counted."""
+    """Reads messages. Nothing is dropped: an event without a transfer is in the result, or counted."""
 
     def __init__(self, reader: EventReader, tell: Reporter, clock: Clock, unknown: Mapping[str, str]) -> None:
-        """`unknown` has `unknown_buckets` by the name of the queue; of queues that it does not have, it is keep."""
+        """`unknown` maps the names of queues to their `unknown_buckets`; the default is keep."""
         self._reader, self._reporter, self._clock, self._unknown = reader, tell, clock, unknown
 
     def read(self, leased: LeasedMessage) -> MessageContent:
-        """Everything in one message. Raises nothing for what it is: a bug that one message meets must not stop the others."""
+        """Return everything in one message. Raises nothing: a bug that one message triggers must not stop the others."""
         try:
             return self._read(leased)
         except Exception as problem:  # noqa: BLE001 - as above
@@ -85,7 +85,7 @@ class Intake:
         return found
 
     def _event(self, leased: LeasedMessage, event: ObjectEvent, piece: bytes, found: MessageContent) -> None:
-        """`piece` is a message with this event alone, where its own has more; else b""."""
+        """`piece` is a message with this event alone if the received message has more events; else b""."""
         if (created_at := leased.creation_times.get(event.event_id)) is not None:
             event = replace(event, created_at=created_at)
         try:
@@ -109,7 +109,7 @@ class Intake:
     def _refused(
         self, leased: LeasedMessage, event: ObjectEvent, why: UnroutedEvent, piece: bytes, found: MessageContent
     ) -> None:
-        """Remembered; but what a person has redriven does not vanish by that."""
+        """Record a refusal. A redriven letter becomes a dead letter again, so that it is not lost."""
         rules = tuple((each.route, each.rule) for each in why.rules)
         self._reporter.report_event(leased.queue.name, event, "; ".join(map(str, why.rules)) or "there is no route")
         now = self._clock.time()
@@ -120,7 +120,7 @@ class Intake:
     def _foreign(
         self, leased: LeasedMessage, event: ObjectEvent, hint: str, piece: bytes, found: MessageContent
     ) -> None:
-        """`hint` is for an event of a bucket that some store is, where it is not known which."""
+        """`hint` is set if several stores may be the bucket of the event."""
         wanted = self._unknown.get(leased.origin, "keep")
         if wanted == "release" and not leased.letter:
             found.release = min(2.0**leased.message.attempt, LONGEST)
@@ -156,7 +156,7 @@ class Intake:
     def _letter(
         self, leased: LeasedMessage, event: ObjectEvent, error: EventError, piece: bytes, name: str
     ) -> DeadLetter:
-        """Of an event that was read."""
+        """Return the dead letter of an event that was parsed."""
         source = event.source
         return DeadLetter(
             id=name,
@@ -174,7 +174,7 @@ class Intake:
 
 
 def no_route_error(why: UnroutedEvent | None = None) -> NoRoute:
-    """The error of a redriven letter whose event the configuration does not take (any more)."""
+    """Return the error of a redriven letter whose event no configured route takes."""
     rules = "; ".join(map(str, why.rules)) if why else ""
     return NoRoute(
         f"no route takes it: {rules}" if rules else "",
@@ -183,7 +183,7 @@ def no_route_error(why: UnroutedEvent | None = None) -> NoRoute:
 
 
 def _message_id(leased: LeasedMessage) -> str:
-    """A redriven message dies as the letter that it was."""
+    """Return the id of its dead letter. A redriven message keeps the id of its letter."""
     return leased.letter or _digest(leased.queue.name, leased.message.id)
 
 

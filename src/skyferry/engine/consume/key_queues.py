@@ -1,4 +1,4 @@
-"""Works chains off: one attempt after the other on a destination key, each recorded before the next."""
+"""Run the queue of each destination key: one attempt after the other, each recorded before the next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settle
 
 @dataclass(frozen=True, slots=True)
 class ExecutorPolicy:
-    """Of LimitSettings and RetrySettings."""
+    """The values from LimitSettings and RetrySettings."""
 
     transfers: int = 64
     large_transfers: int = 4
@@ -30,7 +30,7 @@ class ExecutorPolicy:
 
 
 class SerialExecutor:
-    """Runs the transfers in hand."""
+    """Runs the transfers in flight, one at a time for each destination key."""
 
     def __init__(
         self, context: EngineContext, copier: Copier, policy: ExecutorPolicy, in_flight: InFlight, acks: AckBatcher
@@ -44,7 +44,7 @@ class SerialExecutor:
         self.stopping = False  # begin nothing new
 
     async def run(self, key_queue: KeyQueue) -> None:
-        """Work it off; messages that are finished thereby are closed."""
+        """Run its tasks until it is empty, and finish their messages."""
         while True:
             task = key_queue.pop_newest()
             if task.claim and task.claim.fence <= key_queue.released_fence:
@@ -52,7 +52,7 @@ class SerialExecutor:
             if (outcome := self._superseded(key_queue, task)) is None:
                 async with TransferSlot(self._small, self._large, task.rank) as slot:
                     outcome = await self._attempt(key_queue, task, slot)
-            await self._conclude(key_queue, task, outcome)  # holds no slot while the ledger writes
+            await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
             if not key_queue.tasks:
                 return
 
@@ -62,14 +62,14 @@ class SerialExecutor:
         await self.saver.drained()
 
     def _superseded(self, key_queue: KeyQueue, task: TransferTask) -> Outcome | None:
-        """The outcome of a job that needs no look at any store, and so no slot."""
+        """Return the outcome of a task that needs no request to a store, and so no slot; else None."""
         if task.claim is None or task.forced_outcome is not None:
             return None
         claim = _claim(key_queue, task)
         return key_queue.looks.answer(task.transfer, task.arrival) or decisions.decide_before_look(claim)
 
     async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: TransferSlot) -> Outcome:
-        """One attempt; every failure becomes an outcome."""
+        """Make one attempt. Every failure becomes an outcome."""
         if task.claim is None or self.stopping:
             return Released(self._context.clock.time())
         if task.forced_outcome is not None:
@@ -94,7 +94,7 @@ class SerialExecutor:
                     probes.callback(breaker.end_probe)
             try:
                 return await self._copier.run(task.attempt, route)
-            except LedgerError as error:  # an upload could not be remembered: says nothing about the object
+            except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
                 if isinstance(error, Fenced):
                     return self._failed(task, claim, error)
                 self._reporter.report_ledger_failure(task.transfer, error)
@@ -134,7 +134,7 @@ class SerialExecutor:
         )
 
     async def _conclude(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
-        """Record the outcome; the messages are finished after it."""
+        """Record the outcome, then finish the messages."""
         task.concluding = True
         if (
             key_queue.uploads.known
@@ -156,10 +156,10 @@ class SerialExecutor:
                     retry_at = self._context.clock.time() + self._context.random.random()
                     self._reporter.report_lease_lost(task.transfer)
                     await self._undo(task, outcome)
-            except LedgerError as error:  # nothing is recorded: the message stays unacked and comes again
+            except LedgerError as error:  # nothing is recorded: the message is not acked, and is redelivered
                 retry_at = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
                 self._reporter.report_ledger_failure(task.transfer, error)
-                await self._undo(task, outcome)  # or it may not come to us: the lease may have ended, too
+                await self._undo(task, outcome)  # another worker may get it: the lease may have ended, too
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
     def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:
@@ -181,7 +181,7 @@ class SerialExecutor:
                 await self._copier.undo(task.transfer, outcome)
 
     async def _claim_again(self, key_queue: KeyQueue, task: TransferTask) -> None:
-        """The key was given back while these jobs came in: they need claims of its next lease."""
+        """Claim again the tasks that arrived while the key was released: they need claims of its next lease."""
         tasks = [
             task,
             *(each for each in key_queue.tasks if each.claim and each.claim.fence <= key_queue.released_fence),
@@ -197,7 +197,7 @@ class SerialExecutor:
 
 
 def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
-    assert task.claim is not None  # a job joins a chain with its claim
+    assert task.claim is not None  # a task joins a key queue with its claim
     key_queue.uploads.merge(task.claim.uploads)
     return replace(task.claim, placement=key_queue.placement) if key_queue.placement else task.claim
 

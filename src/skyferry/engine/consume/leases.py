@@ -16,7 +16,7 @@ DUE = 0.9  # of a lease: a message whose lease lasts longer than this is not ren
 
 
 class LeaseKeeper:
-    """Renews every lease in flight, also those of messages that wait. Queues are independent: one that hangs delays no other."""
+    """Renews every lease in flight, also those of messages that wait. A queue that hangs does not delay others."""
 
     def __init__(self, context: EngineContext, in_flight: InFlight) -> None:
         self._context, self._in_flight = context, in_flight

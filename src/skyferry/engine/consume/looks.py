@@ -1,7 +1,7 @@
-"""Looks at the sources of one destination key, and which other events they have answered. Pure.
+"""Looks at the sources of one destination key, which also answer the events that arrived before them. Pure.
 
-An event says that something has happened. A look that begins after the event came sees that change, or a later one: there is no
-need for another. This is order without any position, and nothing that a sender writes can forge it.
+A look that begins after an event arrived sees its change or a later one, so the event needs no look again. This orders events
+without positions, and a sender cannot forge it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Source = tuple[str, str, str, str]  # route, and the object's account, bucket an
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look, and what came of it, as the ledger has it."""
+    """One look, and its outcome in the ledger."""
 
-    since: int  # the last job that had come when it began
-    reason: str  # of the events that it answers
-    deletes: bool  # it answers deletes, too
-    checked: bool  # the destination was seen, too
+    since: int  # the last task that had arrived when it began
+    reason: str  # for skipping the events that it answers
+    deletes: bool  # True if it answers deletes, too
+    checked: bool  # True if the destination was read, too
 
 
 @dataclass(slots=True)
@@ -31,16 +31,16 @@ class Looks:
     _latest: dict[Source, Look] = field(default_factory=dict)
 
     def remember(self, transfer: Transfer, since: int, outcome: Outcome) -> None:
-        """Note a look. The ledger MUST have its outcome: one that was lost has answered nobody else."""
+        """Note a look. The ledger MUST have its outcome: a lost outcome answers no other event."""
         if not since or not isinstance(outcome, Done | Skipped):
             return
         reason = outcome.reason if isinstance(outcome, Skipped) else "superseded"
-        deletes = transfer.change is Change.DELETED or reason != "gone"  # a create whose object is gone deletes nothing
+        deletes = transfer.change is Change.DELETED or reason != "gone"  # a create without an object deletes nothing
         checked = transfer.asked or isinstance(outcome, Done)
         self._latest[_source(transfer)] = Look(since, reason, deletes, checked)
 
     def answer(self, transfer: Transfer, came: int) -> Skipped | None:
-        """The outcome of a transfer that came before a look began; None if it needs one of its own."""
+        """Return the outcome of a transfer that arrived before a look began; None if it needs another look."""
         look = self._latest.get(_source(transfer))
         if look is None or came > look.since:
             return None

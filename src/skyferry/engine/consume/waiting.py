@@ -1,9 +1,9 @@
-"""The waiting room: messages in hand that nothing can be done with yet. Their leases are renewed, so waiting costs no receive.
+"""The waiting room: leased messages that cannot be processed yet. Their leases are renewed, so waiting costs no receive.
 
-A message waits here for a retry that is not due, a store that is down, a key that another worker holds, an object that is
-too young, a ledger that does not answer. When the room is full, a message is given back to its queue, with a delay that
-grows; one that was given back as often as DISMISSED has a place in any case, and then no more messages are received until
-there is room again. So waiting takes a bounded number of receives, however long it lasts.
+A message waits here for a retry that is not due, a store that is down, a key that another worker has leased, an object that
+is too young, or a ledger that does not answer. If the room is full, a message is released to its queue with a growing
+delay. After as many releases as DISMISSED has entries, it is kept in any case, and no more messages are received until there
+is room again. So waiting takes a bounded number of receives, however long it lasts.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 DISMISSED = (
     120.0,
     600.0,
-)  # seconds, at least, that a message is away which found the room full the first time, the second
+)  # seconds, at least, for which a full room releases a message the first time, the second
 LONGEST = 600.0  # seconds, at most, of one lease: the message of a worker that died should not wait longer
-BESIDE = 1024  # bytes that a message takes besides its content
-BUSY = (0.5, 5.0)  # seconds until a key that another worker holds is asked for again, at first and at most
+BESIDE = 1024  # bytes of memory for a message, in addition to its content
+BUSY = (0.5, 5.0)  # seconds until a key that another worker has leased is claimed again, at first and at most
 
 
 class WaitingRoom:
-    """At most so many messages, and so many bytes of them; `enter` MUST be asked before what is beyond it is kept."""
+    """A bounded number of messages and of their bytes. Only `enter` may exceed the bounds."""
 
     def __init__(self, messages: int = 10_000, memory: int = 32 * 2**20) -> None:
-        self.changed = asyncio.Event()  # set by each that enters
-        self.closed = False  # nothing waits here any more: the worker is draining
+        self.changed = asyncio.Event()  # set when a message enters
+        self.closed = False  # the worker is draining: no message may wait
         self.size = 0  # bytes
         self._messages, self._memory = messages, memory
-        self._due: list[tuple[float, int, LeasedMessage]] = []  # what has left is skipped when it comes up
+        self._due: list[tuple[float, int, LeasedMessage]] = []  # a message that has left is skipped at its turn
         self._held: dict[LeasedMessage, float] = {}  # when each is due, in monotonic seconds
         self._count = 0
 
@@ -50,23 +50,23 @@ class WaitingRoom:
 
     @property
     def full(self) -> bool:
-        """There is room for no more."""
+        """True if there is no room for another message."""
         return len(self._held) >= self._messages or self.size >= self._memory
 
     @property
     def overfull(self) -> bool:
-        """There are more than there is room for: nothing should be received."""
+        """True if the bounds are exceeded: nothing should be received."""
         return len(self._held) > self._messages or self.size > self._memory
 
     @property
     def next(self) -> float | None:
-        """When the next one is due, in monotonic seconds."""
+        """The time at which the next message is due, in monotonic seconds."""
         while self._due and self._stale(self._due[0]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def enter(self, leased: LeasedMessage, due: float) -> float | None:
-        """Keep it until `due` (monotonic seconds). Without room, returns the seconds that it should be away at least."""
+        """Keep it until `due` (monotonic seconds). Without room, return the minimum delay of its release, in seconds."""
         attempt = max(1, leased.message.attempt)
         if self.closed:
             return 0.0
@@ -100,7 +100,7 @@ class WaitingRoom:
         return any(due <= by and route in leased.routes for leased, due in self._held.items())
 
     def lease(self, leased: LeasedMessage, queue: EventQueue, now: float) -> float:
-        """Seconds for which its lease should be renewed: twice as long, and again, until it covers the time that it waits."""
+        """Return the seconds for which to renew its lease: doubled until it covers the wait, up to the longest lease."""
         seconds, needed = queue.lease, self._held.get(leased, now) - now + queue.lease
         longest = min(LONGEST, queue.traits.max_lease)
         while seconds < min(needed, longest):
@@ -120,12 +120,12 @@ class WaitingRoom:
 
 
 def weight(message: Message) -> int:
-    """Bytes that it takes, about."""
+    """Return its approximate size in memory, in bytes."""
     own = sum(len(name) + len(value) for name, value in message.attributes)
     return len(message.body) + len(message.receipt) + own + BESIDE
 
 
 def busy_pause(waits: int, random: float) -> float:
-    """Seconds until a busy key is asked for again, after so many waits; `random` is uniform in [0, 1)."""
+    """Return the seconds until a busy key is claimed again, after `waits` waits; `random` is uniform in [0, 1)."""
     first, most = BUSY
     return min(most, first * 2.0 ** min(waits, 16)) * (0.5 + random / 2)

@@ -1,4 +1,4 @@
-"""The worker: takes messages, claims what they ask for, has it done, keeps the leases, and lets go on a drain."""
+"""The worker: receives messages, claims and runs their transfers, renews leases, and releases its work on a drain."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 
-FAREWELL = 2.0  # seconds that a queue has beyond its own time when the worker drains
-TURN = 1.0  # seconds, at most, between looks whether there is more room
+FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker drains
+TURN = 1.0  # seconds, at most, between checks for room
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPolicy:
-    """Of Settings."""
+    """The values from Settings."""
 
     held_messages: int = 512
     batch: int = 256
     drain: float = 25.0  # seconds
-    poll: float = 1.0  # seconds that a receive waits, and so how soon a drain is noticed
+    poll: float = 1.0  # seconds that a receive waits, and so the delay until a drain is noticed
     executor: ExecutorPolicy = field(default_factory=ExecutorPolicy)
     unknown_buckets: Mapping[str, str] = field(default_factory=dict)  # by queue: keep, release, ignore
     waiting_messages: int = 10_000
@@ -68,7 +68,7 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        """Transfers in hand."""
+        """The number of transfers in flight."""
         return len(self._in_flight.tasks)
 
     @property
@@ -82,11 +82,11 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Messages in hand that nothing can be done with yet."""
+        """The number of leased messages that cannot be processed yet."""
         return len(self._in_flight.waiting)
 
     def oldest(self) -> dict[str, float]:
-        """By route, when the oldest event in hand that is not settled occurred (seconds since 1970)."""
+        """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
         tasks = [(task.transfer.route, task.transfer.occurred_at) for task in self._in_flight.tasks.values()]
         found: dict[str, float] = {}
         for route, at in [*tasks, *(pair for leased in self._in_flight.waiting for pair in leased.routes.items())]:
@@ -95,7 +95,7 @@ class Worker:
 
     @property
     def draining(self) -> bool:
-        """No new work is taken."""
+        """True once no new work is taken."""
         return self._stop.is_set()
 
     def drain(self) -> None:
@@ -106,7 +106,7 @@ class Worker:
         self._in_flight.waiting.changed.set()
 
     async def run(self) -> None:
-        """Work until drained; then everything in hand is settled, or given back."""
+        """Work until drained, then settle or release everything in flight."""
         async with asyncio.TaskGroup() as group:
             receivers = [group.create_task(self._receive(q, group), name=f"receive {q.name}") for q in self._queues]
             resumer = group.create_task(self._resume(group), name="resume what waited")
@@ -141,7 +141,7 @@ class Worker:
                 self._in_flight.reserve(-count)
 
     async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
-        """Receive. A call that hangs while the worker drains is broken off: what it might have brought comes again."""
+        """Receive. A call that hangs while the worker drains is cancelled: its messages are redelivered."""
         asked = asyncio.ensure_future(queue.receive(count, self._policy.poll))
         late = asyncio.ensure_future(self._late.wait())
         try:
@@ -157,19 +157,19 @@ class Worker:
         self._late.set()
 
     def _pause(self) -> float:
-        """Seconds for which nothing should be received: there is no room for what waits, or nothing could be worked on."""
+        """Return the seconds to pause receives, because the waiting room is overfull or no message could be processed."""
         if self._in_flight.waiting.overfull:
             return TURN
         return min(map(self._unwanted, self._context.routes), default=0.0)
 
     def _unwanted(self, route: str) -> float:
-        """The same of one route. A store that was down is tried with what waits for it, if any of it is due soon."""
+        """Return the pause for one route. A store that was down is tried with waiting messages, if one is due soon."""
         if (wait := self._blocked([route])) > 0 or all(b.state is BreakerState.CLOSED for b in self._breakers(route)):
             return wait
         return TURN if self._in_flight.waiting.soon(route, self._context.clock.monotonic() + 2 * TURN) else 0.0
 
     def _blocked(self, routes: Iterable[str]) -> float:
-        """Seconds until the first of these routes may be tried; 0 also where none of them is known."""
+        """Return the seconds until the first of these routes may be tried; 0 also if none of them is known."""
         return min((max((b.time_to_trial() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
 
     def _breakers(self, route: str) -> list[Breaker]:
@@ -178,7 +178,7 @@ class Worker:
         return [self._context.breakers[store] for store in stores if store in self._context.breakers]
 
     async def _resume(self, group: asyncio.TaskGroup) -> None:
-        """Begin again with the messages that have waited long enough."""
+        """Process again the messages that have waited long enough."""
         waiting, clock = self._in_flight.waiting, self._context.clock
         while not self._stop.is_set():
             count = min(self._policy.batch, self._in_flight.slack)
@@ -194,7 +194,7 @@ class Worker:
                 self._reporter.report_queue_failure(batch[0].queue.name, error)
 
     def _one_each(self) -> Callable[[Iterable[str]], float]:
-        """`_blocked`, for one look at the waiting room: a store that is tried again gets as many messages as it has probes."""
+        """Return `_blocked` for one pass over the waiting room: a store that is tried again gets one message per probe."""
         probed, random = Counter[str](), self._context.random.random
 
         def blocked(routes: Iterable[str]) -> float:
@@ -207,17 +207,17 @@ class Worker:
         return blocked
 
     async def _rest(self, seconds: float) -> None:
-        """For as long as this, or until a drain."""
+        """Wait for `seconds`, or until a drain."""
         end = self._context.clock.monotonic() + seconds
         while not self._stop.is_set() and (left := end - self._context.clock.monotonic()) > 0:
             await self._wait(left)
 
     async def _wait(self, seconds: float) -> None:
-        """Until there is more room, or a drain, but no longer than this."""
+        """Wait until there is more room, or a drain, but at most `seconds`."""
         await self._heard(self._acks.changed, min(seconds, TURN))
 
     async def _heard(self, event: asyncio.Event, seconds: float) -> None:
-        """Until the event is set anew, or a drain, but no longer than this."""
+        """Wait until the event is set again, or a drain, but at most `seconds`."""
         event.clear()
         if not self._stop.is_set():
             waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait())]
@@ -236,7 +236,7 @@ class Worker:
         await self._begin(batch, group)
 
     async def _begin(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
-        """Parse, match, claim as one batch; what is to be done starts, what is done is closed. Raises LedgerError."""
+        """Parse, match and claim one batch. Start its new transfers, and finish settled messages. Raises LedgerError."""
         if late := await self._dates.look(batch):
             self._abandon(late, [])
             batch = [leased for leased in batch if leased not in late]
@@ -261,7 +261,7 @@ class Worker:
             fresh += tasks
         empty = [
             leased for leased in batch if leased.pending == 0
-        ]  # dead letters, test messages, no route's, bad timing
+        ]  # dead letters, test messages, events without a route, or with an outcome being recorded
         try:
             await self._keep_untaken([read for _, read in reads])
             await self._claim(fresh, group)
@@ -271,7 +271,7 @@ class Worker:
         self._acks.finish(empty)
 
     async def _keep_untaken(self, reads: Sequence[MessageContent]) -> None:
-        """Write down what becomes no transfer, in one step of the ledger for a whole batch."""
+        """Record the dead letters and refusals of a batch, in one call of the ledger for each kind."""
         buried = [letter for read in reads for letter in read.letters]
         refusals = [refusal for read in reads for refusal in read.refusals]
         if buried:
@@ -317,11 +317,11 @@ class Worker:
     async def _run_key_queue(self, key_queue: KeyQueue) -> None:
         try:
             await self._executor.run(key_queue)
-        finally:  # no await between the last look at chain.jobs and this
+        finally:  # no await between the last check of key_queue.tasks and this
             self._in_flight.remove_key_queue(key_queue)
 
     def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask]) -> None:
-        """The ledger or a source did not answer: nothing of this was begun, and it comes again."""
+        """Schedule a retry of work that did not begin, because the ledger or a source did not answer."""
         now, backoff = self._context.clock.time(), self._policy.executor.backoff
         for leased in empty:
             leased.retry_at = now + backoff.delay(leased.waits + 1, self._context.random.random())
@@ -331,7 +331,7 @@ class Worker:
             self._acks.finish(self._in_flight.finish_task(task, now + delay))
 
     async def _release_all(self) -> None:
-        """Give back at once what has not begun, and what has not ended within the grace time; recorded as untouched."""
+        """Release work that has not begun at once, and the rest after the grace time. No attempt is counted."""
         self._acks.give_back()
         await self._release_queues([t for t, key_queue in self._running.items() if not self._begun(key_queue)])
         clock = self._context.clock
@@ -341,7 +341,7 @@ class Worker:
         await self._release_queues([t for t, key_queue in self._running.items() if not self._concluding(key_queue)])
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._executor.drained()
-        closed = asyncio.ensure_future(self._acks.drained())  # a queue may hang: then what is settled comes again
+        closed = asyncio.ensure_future(self._acks.drained())  # a queue may hang: then settled messages are redelivered
         patience = asyncio.ensure_future(clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
         await asyncio.wait({closed, patience}, return_when=asyncio.FIRST_COMPLETED)
         closed.cancel()
@@ -354,7 +354,7 @@ class Worker:
         await asyncio.gather(*runners, return_exceptions=True)
         now = self._context.clock.time()
         left = [task for task in self._in_flight.tasks.values() if task.key in keys]
-        with suppress(LedgerError):  # then the leases run out by themselves
+        with suppress(LedgerError):  # then the leases expire
             await self._context.ledger.settle([Settlement(task.claim, Released(now)) for task in left if task.claim])
         for task in left:
             self._acks.finish(self._in_flight.finish_task(task, now))
