@@ -38,6 +38,7 @@ docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.config.reference > $(DOCS)/reference/configuration.md
 	$(BIN)/python -m skyferry.observe.reference $(DOCS)/reference/observability.md
 	$(BIN)/python -m skyferry.server.reference $(DOCS)/reference/openapi.json
+	$(BIN)/skyferry schema config > $(DOCS)/reference/config.schema.json
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs

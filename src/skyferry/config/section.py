@@ -5,15 +5,30 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from skyferry.config.units import parse_duration, parse_size
+from skyferry.config.units import DURATION, SIZE, parse_duration, parse_size
 
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
-Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-Lease = Annotated[float, BeforeValidator(parse_duration), Field(ge=0.1, allow_inf_nan=False)]
+
+def _with_unit(minimum: float, pattern: str, example: str) -> WithJsonSchema:
+    """Describe a number, or a text with a unit."""
+    number = {"type": "number", "minimum": minimum}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}], "examples": [example]})
+
+
+Seconds = Annotated[
+    float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False), _with_unit(0, DURATION, "30s")
+]
+Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0), _with_unit(0, SIZE, "64MiB")]
+Lease = Annotated[
+    float, BeforeValidator(parse_duration), Field(ge=0.1, allow_inf_nan=False), _with_unit(0.1, DURATION, "30s")
+]
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class Section(BaseModel):

@@ -11,6 +11,8 @@ _SIZE = {"": 1, "b": 1} | {
     for unit, base in (("b", 1000), ("", 1000), ("ib", 1024))
 }
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+DURATION = r"^\s*\d+(\.\d+)?\s*([mM]?[sS]|[mMhHdD])?\s*$"  # of parse_duration, for JSON Schema (ECMA 262)
+SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]?[bB]|[kKmMgGtT]([iI][bB])?)?\s*$"  # of parse_size
 
 
 def parse_duration(value: object) -> object:
@@ -25,6 +27,8 @@ def parse_size(value: object) -> object:
 
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -> object:
+    if isinstance(value, bool):  # pydantic would read it as 0 or 1
+        raise ValueError(f"{str(value).lower()} is not {want}")
     if not isinstance(value, str):
         return value
     match = _NUMBER.match(value)
