@@ -1,0 +1,25 @@
+"""The HTTP client that stores and queues of all clouds share."""
+
+from skyferry.clouds.http.client import (
+    DOCUMENT,
+    Http,
+    HttpResponse,
+    Limits,
+    describe_error,
+    parse_xml,
+    proxy_of,
+    retry_after,
+    seconds,
+)
+
+__all__ = [
+    "DOCUMENT",
+    "Http",
+    "HttpResponse",
+    "Limits",
+    "describe_error",
+    "parse_xml",
+    "proxy_of",
+    "retry_after",
+    "seconds",
+]
