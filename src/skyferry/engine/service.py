@@ -73,7 +73,7 @@ class Service:
         self._monitor = Monitor(
             self.ledger, self._context.clock, components.queues, components.paces, components.probes
         )
-        self._check_reporter = CheckReporter(self._context.observer)
+        self._check_reporter = CheckReporter(self._context.observer, components.health)
         self._working = False
 
     async def run(self, until_idle: bool = False) -> None:

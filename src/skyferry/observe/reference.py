@@ -16,7 +16,7 @@ MEANING: Mapping[str, str] = {
     "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
     "service.stopped": "All transfers are finished or released.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
-    "ok, degraded or down. `GET /ready` returns the same.",
+    "ok, degraded or down. `GET /ready` returns the same. A failure that `health.failing` reports is not repeated.",
     "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",

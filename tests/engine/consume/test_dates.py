@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.engine.consume import intake
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
+from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.observe import Fanout
@@ -64,8 +67,26 @@ async def test_a_second_event_on_another_day_makes_no_second_copy(tmp_path: Path
     assert found == ["2024/02/29/a"]
 
 
+async def test_a_message_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the day and for the transfers; once more only where the event is submitted."""
+    parsed: list[bytes] = []
+
+    def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
+        parsed.append(body)
+        return parse_message(body, attributes)
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_bytes(b"first")
+    monkeypatch.setattr(intake, "parse_message", parse)
+    async with asyncio.timeout(30), build_service(settings(tmp_path), Fanout(())) as service:
+        await service.submit([event("a", datetime.now(UTC))])
+        assert len(parsed) == 1
+        await service.run(until_idle=True)
+    assert len(parsed) == 2
+
+
 class Source:
-    """Answers with what it is told to."""
+    """A store whose answers are prepared."""
 
     def __init__(self, *answers: float | SkyferryError) -> None:
         self.answers, self.asked = list(answers), 0
@@ -85,19 +106,27 @@ def held(folder: Path, body: bytes, source: Source, **others: Any) -> tuple[Date
     return Dates(EventReader(routes), routes.by_name, stores), LeasedMessage(MemoryQueue("q", ManualClock()), message)
 
 
+async def note(dates: Dates, leased: LeasedMessage) -> list[LeasedMessage]:
+    try:
+        parsed: Parsed | SkyferryError = parse_message(leased.message.body, {})
+    except SkyferryError as error:
+        parsed = error
+    return await dates.note_creation_times({leased: parsed}) if dates.needed else []
+
+
 async def test_while_the_source_is_down_the_message_waits(tmp_path: Path) -> None:
     """With the day of the event it would have another key."""
     dates, one = held(tmp_path, event("a", datetime.now(UTC)), Source(StoreUnavailable(), 17.0))
-    assert await dates.look([one]) == [one]
+    assert await note(dates, one) == [one]
     assert one.creation_times == {}
-    assert await dates.look([one]) == []
+    assert await note(dates, one) == []
     assert list(one.creation_times.values()) == [17.0]
 
 
 @pytest.mark.parametrize("error", [ObjectNotFound(), BucketNotFound()], ids=lambda e: e.kind)
 async def test_what_no_waiting_mends_is_left_to_the_attempt(tmp_path: Path, error: SkyferryError) -> None:
     dates, one = held(tmp_path, event("a", datetime.now(UTC)), Source(error))
-    assert await dates.look([one]) == []
+    assert await note(dates, one) == []
     assert one.creation_times == {}
 
 
@@ -106,5 +135,5 @@ async def test_nothing_else_costs_a_request(tmp_path: Path, key: str, body: byte
     """A route whose key tells no day, and a message that is no event."""
     source = Source()
     dates, one = held(tmp_path, body, source, key=key)
-    assert await dates.look([one]) == []
+    assert await note(dates, one) == []
     assert source.asked == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, QueueHealth, check_queue
 from skyferry.engine.resilience import monitor
+from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
@@ -262,3 +264,28 @@ def test_a_change_is_told_once() -> None:
         ("", "q", "down", "gone"),
         ("ledger", "", "ok", ""),
     ]
+
+
+def test_one_failure_is_reported_by_one_record() -> None:
+    """By `health.failing`; a check that fails for another reason is reported by `check.changed`, with its recovery."""
+    records: list[Record] = []
+    observer = SimpleNamespace(on=records.append)
+    health, well = Health(observer), [HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "ok")]
+    reporter = CheckReporter(observer, health)
+
+    def sample(checks: Sequence[HealthCheck]) -> list[tuple[str, str]]:
+        reporter.report([health.amend_check(check) for check in checks])
+        found: list[tuple[str, str]] = [(record.event, record.reason) for record in records]
+        records.clear()
+        return found
+
+    health.record_use("", LedgerError("disk is full", hint="free some space"))
+    health.record_use("q", QueueError("gone"))
+    assert sample(well) == [("health.failing", ""), ("health.failing", "")]
+    health.record_use("", None)
+    assert sample(well) == [("health.restored", "")]
+    assert sample([HealthCheck("ledger", "ledger", "down", "no answer within 5 s")]) == [("check.changed", "down")]
+    health.record_use("", LedgerError("disk is full"))
+    assert sample(well) == [("health.failing", "")]
+    health.record_use("", None)
+    assert sample(well) == [("health.restored", ""), ("check.changed", "ok")]

@@ -7,13 +7,14 @@ one version would get two keys. If the event does not contain the creation time,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import ObjectNotFound, SkyferryError
+from skyferry.events.detect import Parsed
 from skyferry.model import Change, ObjectEvent
-from skyferry.ports import ObjectStore, letter_attributes
+from skyferry.ports import ObjectStore
 from skyferry.routing.routes import Route
 
 AT_ONCE = 32  # requests for one batch of messages
@@ -26,10 +27,16 @@ class Dates:
         self._reader, self._stores = reader, stores
         self._dated = {name for name, route in routes.items() if route.template.dated}
 
-    async def look(self, batch: Sequence[LeasedMessage]) -> list[LeasedMessage]:
-        """Note the creation times of the objects of all events. Return the messages whose source does not answer; they wait."""
-        if not self._dated:
-            return []
+    @property
+    def needed(self) -> bool:
+        """True if the key of any route contains the day."""
+        return bool(self._dated)
+
+    async def note_creation_times(self, batch: Mapping[LeasedMessage, Parsed | SkyferryError]) -> list[LeasedMessage]:
+        """Note the creation times of the objects of all events. Return the messages whose source does not answer; they wait.
+
+        Each message comes with its parsed content.
+        """
         places = asyncio.Semaphore(AT_ONCE)
 
         async def ask(leased: LeasedMessage, event: ObjectEvent, store: ObjectStore) -> LeasedMessage | None:
@@ -44,17 +51,20 @@ class Dates:
                     return None
                 return None
 
-        asked = [ask(leased, event, store) for leased in batch for event, store in self._wanted(leased)]
+        asked = [
+            ask(leased, event, store)
+            for leased, parsed in batch.items()
+            for event, store in self._wanted(leased, parsed)
+        ]
         late = await asyncio.gather(*asked)
         return list({leased: None for leased in late if leased is not None})
 
-    def _wanted(self, leased: LeasedMessage) -> list[tuple[ObjectEvent, ObjectStore]]:
+    def _wanted(self, leased: LeasedMessage, parsed: Parsed | SkyferryError) -> list[tuple[ObjectEvent, ObjectStore]]:
         """Return the events without the creation time of their object, and the store to ask."""
+        if isinstance(parsed, SkyferryError):
+            return []
         found = []
         try:
-            parsed = self._reader.parse(
-                leased.message.body, dict(letter_attributes.strip_own(leased.message.attributes))
-            )
             for event in parsed.events:
                 if event.created_at is None and event.change is Change.CREATED:
                     routed = (t for t in self._reader.match(event, leased.origin) if t.route in self._dated)

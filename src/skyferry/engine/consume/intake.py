@@ -58,21 +58,30 @@ class Intake:
         """`unknown` maps the names of queues to their `unknown_buckets`; the default is keep."""
         self._reader, self._reporter, self._clock, self._unknown = reader, tell, clock, unknown
 
-    def read(self, leased: LeasedMessage) -> MessageContent:
-        """Return everything in one message. Raises nothing: a bug that one message triggers must not stop the others."""
-        try:
-            return self._read(leased)
-        except Exception as problem:  # noqa: BLE001 - as above
-            error = InternalError(f"{type(problem).__name__}: {problem}", hint=BUG)
-            return MessageContent(letters=[self._unreadable(leased, error, leased.message.body, _message_id(leased))])
+    def parse(self, leased: LeasedMessage) -> Parsed | SkyferryError:
+        """Return the events of a message, or the error that makes it a dead letter.
 
-    def _read(self, leased: LeasedMessage) -> MessageContent:
-        message, found = leased.message, MessageContent()
+        Raises nothing: a bug that one message triggers must not stop the others.
+        """
         try:
-            parsed = self._reader.parse(message.body, dict(letter_attributes.strip_own(message.attributes)))
+            return self._reader.parse(leased.message.body, dict(letter_attributes.strip_own(leased.message.attributes)))
         except EventError as error:
-            found.letters.append(self._unreadable(leased, error, message.body, _message_id(leased)))
-            return found
+            return error
+        except Exception as problem:  # noqa: BLE001 - as above
+            return _internal_error(problem)
+
+    def read(self, leased: LeasedMessage, parsed: Parsed | SkyferryError | None = None) -> MessageContent:
+        """Return everything in one message. `parsed` is the result of `parse`, if it is known. Raises nothing."""
+        outcome = self.parse(leased) if parsed is None else parsed
+        try:
+            if isinstance(outcome, Parsed):
+                return self._read(leased, outcome)
+        except Exception as problem:  # noqa: BLE001 - as in `parse`
+            outcome = _internal_error(problem)
+        return MessageContent(letters=[self._unreadable(leased, outcome, leased.message.body, _message_id(leased))])
+
+    def _read(self, leased: LeasedMessage, parsed: Parsed) -> MessageContent:
+        message, found = leased.message, MessageContent()
         if parsed.test:
             self._reporter.report_test_message(leased.queue.name)
         for name in parsed.ignored:
@@ -180,6 +189,10 @@ def no_route_error(why: UnroutedEvent | None = None) -> NoRoute:
         f"no route takes it: {rules}" if rules else "",
         hint="Add a route that takes it and redrive the letter again, or discard the letter.",
     )
+
+
+def _internal_error(problem: Exception) -> InternalError:
+    return InternalError(f"{type(problem).__name__}: {problem}", hint=BUG)
 
 
 def _message_id(leased: LeasedMessage) -> str:

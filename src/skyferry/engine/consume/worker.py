@@ -237,10 +237,11 @@ class Worker:
 
     async def _begin(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
         """Parse, match and claim one batch. Start its new transfers, and finish settled messages. Raises LedgerError."""
-        if late := await self._dates.look(batch):
+        parsed = {leased: self._intake.parse(leased) for leased in batch} if self._dates.needed else {}
+        if late := await self._dates.note_creation_times(parsed):
             self._abandon(late, [])
             batch = [leased for leased in batch if leased not in late]
-        reads = [(leased, (self._reread if leased.waits else self._intake).read(leased)) for leased in batch]
+        reads = [(leased, self._intake_of(leased).read(leased, parsed.get(leased))) for leased in batch]
         fresh: list[TransferTask] = []
         now = self._context.clock.time()
         try:
@@ -269,6 +270,9 @@ class Worker:
             self._abandon(empty, fresh)
             raise
         self._acks.finish(empty)
+
+    def _intake_of(self, leased: LeasedMessage) -> Intake:
+        return self._reread if leased.waits else self._intake
 
     async def _keep_untaken(self, reads: Sequence[MessageContent]) -> None:
         """Record the dead letters and refusals of a batch, in one call of the ledger for each kind."""

@@ -43,10 +43,18 @@ class Health:
 
     def amend_check(self, check: HealthCheck) -> HealthCheck:
         """Return the check of a ledger or queue with its error: a health check may succeed where work fails."""
-        error = self._errors.get("" if check.part == "ledger" else check.name)
-        if error is None or check.part not in ("ledger", "queue"):
-            return check
-        return replace(check, state="down", message=str(error))
+        error = self._find_error(check)
+        return check if error is None else replace(check, state="down", message=str(error))
+
+    def has_reported(self, check: HealthCheck) -> bool:
+        """Return True if `health.failing` has reported the failure that this check shows."""
+        error = self._find_error(check)
+        return error is not None and check.message == str(error)
+
+    def _find_error(self, check: HealthCheck) -> SkyferryError | None:
+        if check.part not in ("ledger", "queue"):
+            return None
+        return self._errors.get("" if check.part == "ledger" else check.name)
 
 
 def _text(error: SkyferryError) -> str:

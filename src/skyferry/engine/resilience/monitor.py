@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
+from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
@@ -152,15 +153,17 @@ class Monitor:
 
 
 class CheckReporter:
-    """Reports checks whose state has changed. At the start everything counts as ok."""
+    """Reports checks whose state has changed, except failures that `Health` has reported. At the start everything is ok."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._on = observer.on
+    def __init__(self, observer: Observer, health: Health | None = None) -> None:
+        self._on, self._health = observer.on, health
         self._states: dict[tuple[str, str], Condition] = {}
 
     def report(self, checks: Sequence[HealthCheck]) -> None:
         """Report each change once. The worker reports its drain itself."""
         for check in (each for each in checks if each.part != "worker"):
+            if self._health and self._health.has_reported(check):
+                continue
             key = (check.part, check.name)
             if check.message != NOT_YET and self._states.get(key, "ok") != check.state:
                 self._states[key] = check.state
