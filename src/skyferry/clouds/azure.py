@@ -29,6 +29,7 @@ class SharedKey:
 
     account: str
     key: str = field(repr=False)  # base64, as the portal shows it
+    name = ""  # it cannot be renewed
 
     def secret(self) -> bytes:
         """Decode the key. Raise ConfigError if it is malformed."""

@@ -1,9 +1,13 @@
-"""Credentials for clouds, and the protocol of their providers, which are in `skyferry.clouds.identity`."""
+"""Credentials for clouds, the protocol of their providers, which are in `skyferry.clouds.identity`, and their renewal."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
+
+from skyferry.errors import IdentityRefused
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -29,6 +33,11 @@ class S3Credentials:
     secret_key: str = field(repr=False)
     token: str = field(default="", repr=False)  # of temporary credentials
 
+    @property
+    def name(self) -> str:
+        """The name for `stale`."""
+        return self.access_key
+
 
 S3Provider: TypeAlias = CredentialsProvider[S3Credentials]
 TokenProvider: TypeAlias = CredentialsProvider[str]  # a bearer token; "" = anonymous, for a local fake
@@ -41,3 +50,44 @@ def fixed_credentials(credential: T) -> CredentialsProvider[T]:
         return credential
 
     return give
+
+
+class Named(Protocol):
+    """Credentials other than a bearer token, which is its own name."""
+
+    @property
+    def name(self) -> str:
+        """The name for `stale`; "" if they cannot be renewed."""
+
+
+class Expiry(Enum):
+    """The validity of credentials, as the answer to a request shows it."""
+
+    NONE = "the answer has another cause"
+    SUSPECTED = "they may have been replaced"  # the answer counts if there are no others
+    CERTAIN = "they have expired"
+
+
+C = TypeVar("C", bound="str | Named")
+
+
+async def call_authorized(
+    provider: CredentialsProvider[C], call: Callable[[C], Awaitable[T]], find_expiry: Callable[[T], Expiry]
+) -> T:
+    """Return the answer of `call`, which signs and sends one request. If the credentials have expired, call again with
+    renewed ones, once.
+
+    Raise the errors of `provider` and `call`. IdentityRefused by the renewal of suspected credentials is suppressed.
+    """
+    credentials = await provider()
+    answer = await call(credentials)
+    name = credentials if isinstance(credentials, str) else credentials.name
+    if not name or (expiry := find_expiry(answer)) is Expiry.NONE:
+        return answer
+    try:
+        renewed = await provider(stale=name)
+    except IdentityRefused:
+        if expiry is Expiry.SUSPECTED:
+            return answer
+        raise
+    return answer if renewed == credentials else await call(renewed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from skyferry.clouds.errors import ErrorResponse
 from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     BucketNotFound,
@@ -24,8 +25,7 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
-from skyferry.stores.azure.client import parse_error
-from skyferry.stores.azure.errors import CODES, AzureErrorResponse, translate_error
+from skyferry.stores.azure.errors import CODES, ERRORS, parse_error
 
 CASES = [
     (404, "BlobNotFound", ObjectNotFound, ""),
@@ -72,7 +72,7 @@ CASES = [
 def test_an_answer_means_an_error_and_says_what_to_do(
     status: int, code: str, error: type[SkyferryError], hint: str
 ) -> None:
-    found = translate_error(AzureErrorResponse(status, code, "words", request_id="R1"), "azure key")
+    found = ERRORS.translate(ErrorResponse(status, code, "words", request_id="R1"), "azure key")
     assert type(found) is error
     assert hint in found.hint
     assert str(found).startswith("azure key: words [")
@@ -80,15 +80,15 @@ def test_an_answer_means_an_error_and_says_what_to_do(
 
 
 def test_a_503_asks_for_fewer_requests_when_it_says_how_long_to_wait() -> None:
-    refused = translate_error(AzureErrorResponse(503, "", "", retry_after=7.0), "azure")
+    refused = ERRORS.translate(ErrorResponse(503, "", "", retry_after=7.0), "azure")
     assert isinstance(refused, Throttled)
     assert refused.retry_after == 7.0
-    assert isinstance(translate_error(AzureErrorResponse(503, "", ""), "azure"), StoreUnavailable)
+    assert isinstance(ERRORS.translate(ErrorResponse(503, "", ""), "azure"), StoreUnavailable)
 
 
 def test_a_blob_that_comes_back_from_the_archive_is_waited_for_as_long_as_that_may_take() -> None:
     """15 hours at standard priority ("Blob rehydration from the archive tier"), and three retries unless settings say more."""
-    back = translate_error(AzureErrorResponse(409, "BlobBeingRehydrated", ""), "azure")
+    back = ERRORS.translate(ErrorResponse(409, "BlobBeingRehydrated", ""), "azure")
     assert (back.disposition, back.outage) == (Disposition.RETRY, False)
     assert 3 * (back.retry_after or 0.0) >= 15 * 3600
 
@@ -97,11 +97,10 @@ def test_a_tier_that_azure_does_not_know_is_told_from_other_headers() -> None:
     said = "The value for one of the HTTP headers is not in the correct format."
     assert (
         "Hot, Cool"
-        in translate_error(AzureErrorResponse(400, "InvalidHeaderValue", f"{said} x-ms-access-tier"), "azure").hint
+        in ERRORS.translate(ErrorResponse(400, "InvalidHeaderValue", f"{said} x-ms-access-tier"), "azure").hint
     )
     assert (
-        type(translate_error(AzureErrorResponse(400, "InvalidHeaderValue", f"{said} x-ms-version"), "azure"))
-        is StoreError
+        type(ERRORS.translate(ErrorResponse(400, "InvalidHeaderValue", f"{said} x-ms-version"), "azure")) is StoreError
     )
 
 
@@ -120,10 +119,10 @@ def test_the_code_is_in_a_header_or_the_document_and_the_first_line_is_for_peopl
         "\ufeff<?xml version='1.0'?><Error><Code>ServerBusy</Code><Message>Busy.\nRequestId:x\nTime:y</Message></Error>"
     )
     headers = {"x-ms-request-id": "R1", "retry-after": "3"}
-    assert parse_error(HttpResponse(503, headers, document.encode())) == AzureErrorResponse(
-        503, "ServerBusy", "Busy.", "R1", 3.0
+    assert parse_error(HttpResponse(503, headers, document.encode())) == ErrorResponse(
+        503, "ServerBusy", "Busy.", request_id="R1", retry_after=3.0
     )
-    assert parse_error(HttpResponse(404, {"x-ms-error-code": "BlobNotFound"}, b"")) == AzureErrorResponse(
+    assert parse_error(HttpResponse(404, {"x-ms-error-code": "BlobNotFound"}, b"")) == ErrorResponse(
         404, "BlobNotFound", ""
     )
-    assert parse_error(HttpResponse(404, {}, b"<html>")) == AzureErrorResponse(404, "", "")
+    assert parse_error(HttpResponse(404, {}, b"<html>")) == ErrorResponse(404, "", "")

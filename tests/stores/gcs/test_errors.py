@@ -18,7 +18,7 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
 )
-from skyferry.stores.gcs.errors import parse_error, translate_error
+from skyferry.stores.gcs.errors import translate_error
 
 CASES = [
     (404, "notFound", "No such object: b/o", ObjectNotFound, ""),
@@ -58,7 +58,7 @@ def test_an_answer_means_an_error_and_says_what_to_do(
     status: int, reason: str, said: str, error: type[SkyferryError], hint: str
 ) -> None:
     document = {"error": {"code": status, "message": said, "errors": [{"reason": reason, "message": said}]}}
-    found = translate_error(parse_error(HttpResponse(status, {}, orjson.dumps(document))), "gcs key")
+    found = translate_error(HttpResponse(status, {}, orjson.dumps(document)), "gcs key")
     assert type(found) is error
     assert hint in found.hint
     assert str(found).startswith(f"gcs key: {said}")

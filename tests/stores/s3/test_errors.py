@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from skyferry.clouds.errors import ErrorResponse
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -22,7 +23,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
-from skyferry.stores.s3.errors import CODES, S3ErrorResponse, translate_error
+from skyferry.stores.s3.errors import CODES, ERRORS
 
 CASES = [
     (404, "NoSuchKey", ObjectNotFound, ""),
@@ -63,7 +64,7 @@ CASES = [
 def test_an_answer_means_an_error_and_says_what_to_do(
     status: int, code: str, error: type[SkyferryError], hint: str
 ) -> None:
-    found = translate_error(S3ErrorResponse(status, code, "words", region="eu-west-3", request_id="R1"), "s3 key")
+    found = ERRORS.translate(ErrorResponse(status, code, "words", region="eu-west-3", request_id="R1"), "s3 key")
     assert type(found) is error
     assert hint in found.hint
     assert str(found).startswith("s3 key: words [")
@@ -71,22 +72,22 @@ def test_an_answer_means_an_error_and_says_what_to_do(
 
 
 def test_a_503_asks_for_fewer_requests_when_it_says_how_long_to_wait() -> None:
-    refused = translate_error(S3ErrorResponse(503, "ServiceUnavailable", "", retry_after=7.0), "s3")
+    refused = ERRORS.translate(ErrorResponse(503, "ServiceUnavailable", "", retry_after=7.0), "s3")
     assert isinstance(refused, Throttled)
     assert refused.retry_after == 7.0
-    assert isinstance(translate_error(S3ErrorResponse(503, "ServiceUnavailable", ""), "s3"), StoreUnavailable)
+    assert isinstance(ERRORS.translate(ErrorResponse(503, "ServiceUnavailable", ""), "s3"), StoreUnavailable)
 
 
 def test_a_key_of_kms_that_is_denied_is_told_from_an_object() -> None:
     said = "User is not authorized to perform: kms:GenerateDataKey on the resource"
-    assert "kms:GenerateDataKey" in translate_error(S3ErrorResponse(403, "AccessDenied", said), "s3").hint
+    assert "kms:GenerateDataKey" in ERRORS.translate(ErrorResponse(403, "AccessDenied", said), "s3").hint
 
 
 def test_an_object_that_is_encrypted_with_a_key_of_its_writers_is_told_from_other_requests() -> None:
     said = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided."
-    found = translate_error(S3ErrorResponse(400, "InvalidRequest", said), "s3")
+    found = ERRORS.translate(ErrorResponse(400, "InvalidRequest", said), "s3")
     assert (type(found), "of its writer's" in found.hint) == (PermissionDenied, True)
-    assert type(translate_error(S3ErrorResponse(400, "InvalidRequest", "words"), "s3")) is StoreError
+    assert type(ERRORS.translate(ErrorResponse(400, "InvalidRequest", "words"), "s3")) is StoreError
 
 
 def test_what_throttles_or_is_down_is_an_outage_and_nothing_else_is() -> None:

@@ -40,6 +40,7 @@ class Limits:
     connections: int = 128  # at the same time
     connect_timeout: float = 10.0  # seconds
     read_timeout: float = 30.0  # seconds without a byte received or sent
+    document: int = DOCUMENT  # bytes of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,14 @@ class HttpResponse:
 class Http:
     """The connections to one bucket, opened on demand."""
 
-    def __init__(self, name: str, root: str, limits: Limits) -> None:
-        """`name` is that of the store. `root` is any URL there; it selects the proxy (HTTPS_PROXY, NO_PROXY)."""
+    def __init__(self, name: str, root: str, limits: Limits, *, direct: bool = False) -> None:
+        """`name` is that of the store. `root` is any URL there; it selects the proxy (HTTPS_PROXY, NO_PROXY).
+
+        `direct`: never use a proxy.
+        """
         self._name, self._limits = name, limits
-        self._proxy = proxy_of(root)  # found once: aiohttp's `trust_env` reads files in threads for each request
+        # Found once: aiohttp's `trust_env` reads files in threads for each request.
+        self._proxy = None if direct else proxy_of(root)
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
@@ -84,7 +89,7 @@ class Http:
         key: str = "",
         working: bool = False,
     ) -> HttpResponse:
-        """Return the response, whatever its status. The raw body has at most `limit` bytes, that of an error DOCUMENT.
+        """Return the response, whatever its status. The raw body has at most `limit` bytes, that of an error `Limits.document`.
 
         `url` is already encoded. Redirects are not followed. The parts of a body are sent one after the other.
         `working`: the provider copies or joins objects before it answers, and may be silent for long.
@@ -108,7 +113,7 @@ class Http:
             ):
                 line = response.connection.transport if response.connection else None
                 kept = came if _is_range(response, headers) else io.BytesIO()
-                content = await _read(response, limit if response.ok else DOCUMENT, kept)
+                content = await _read(response, limit if response.ok else self._limits.document, kept)
                 if response.ok and method in ("GET", "HEAD"):  # it may be an object
                     return HttpResponse(response.status, response.headers, content)
                 return _unechoed(response, content, find_secrets(headers.items(), url))
@@ -193,14 +198,6 @@ def seconds(date: str) -> float:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return 0.0
-
-
-def describe_error(message: str, code: str, status: int, request_id: str) -> str:
-    """Describe an error response for users and the provider's support. `message`, `code` and `request_id` may be empty."""
-    facts = [code or str(status)]
-    if request_id:
-        facts.append(f"request {request_id}")
-    return f"{message or code or f'HTTP {status}'} [{', '.join(facts)}]"
 
 
 def proxy_of(url: str) -> str | None:

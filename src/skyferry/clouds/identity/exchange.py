@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 
 from skyferry.clouds.identity.extras import require_extra
-from skyferry.errors import ConnectionLost, IdentityRefused, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
+from skyferry.errors import (
+    ConnectionLost,
+    IdentityRefused,
+    SkyferryError,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+)
 from skyferry.redaction import redact_values
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
 
 TIMEOUT = 10.0  # seconds for the whole of it
 ANSWER = 2**20  # bytes that an answer may have
@@ -70,41 +76,37 @@ async def request_token(request: TokenRequest) -> bytes:
     a response of more than ANSWER bytes.
     """
     with require_extra("s3", request.who):  # here, for local stores do not need it
-        import aiohttp
-
-        from skyferry.clouds.http import proxy_of, retry_after
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        from skyferry.clouds.http import Http, Limits, retry_after
+    http = Http(request.who, request.url, Limits(1, TIMEOUT, TIMEOUT, ANSWER), direct=request.local)
+    headers, body = _encode(request)
+    method = "POST" if headers else "GET"
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(
-                "GET" if request.form is None and request.json is None else "POST",
-                request.url,
-                data=request.form,
-                json=request.json,
-                headers=request.headers,
-                allow_redirects=False,
-                proxy=None if request.local else proxy_of(request.url),
-            ) as answer,
-        ):
-            body = await _bounded(answer, request.who)
+        async with asyncio.timeout(TIMEOUT):
+            headers |= request.headers or {}
+            answer = await http.exchange(method, request.url, headers, body, limit=ANSWER)
     except TimeoutError as late:
         raise StoreTimeout(where=request.who) from late
-    except (aiohttp.ClientError, OSError) as broken:
-        hint = f"see that {urlsplit(request.url).netloc} can be reached from here"
-        raise ConnectionLost(type(broken).__name__, where=request.who, hint=hint) from broken
+    except ConnectionLost as lost:
+        lost.hint = lost.hint or f"see that {urlsplit(request.url).netloc} can be reached from here"
+        raise
+    except StoreError as error:
+        if type(error) is not StoreError:
+            raise
+        raise StoreUnavailable(f"the answer has more than {ANSWER} bytes", where=request.who) from error
+    finally:
+        await http.close()
     if answer.status < 300:
-        return body
-    raise _refusal(answer.status, body, request, retry_after(answer.headers.get("retry-after", "")))
+        return answer.body
+    raise _refusal(answer.status, answer.body, request, retry_after(answer.headers.get("retry-after", "")))
 
 
-async def _bounded(answer: ClientResponse, who: str) -> bytes:
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > ANSWER:
-            raise StoreUnavailable(f"the answer has more than {ANSWER} bytes", where=who)
-    return bytes(body)
+def _encode(request: TokenRequest) -> tuple[dict[str, str], bytes]:
+    """Return the headers of the body, and the body; both are empty for a GET."""
+    if request.form is not None:
+        return {"content-type": "application/x-www-form-urlencoded"}, urlencode(request.form).encode()
+    if request.json is not None:
+        return {"content-type": "application/json"}, orjson.dumps(request.json)
+    return {}, b""
 
 
 def _refusal(status: int, body: bytes, request: TokenRequest, wait: float | None) -> SkyferryError:

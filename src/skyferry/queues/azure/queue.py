@@ -22,6 +22,8 @@ from xml.sax.saxutils import escape
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.azure import AzureProvider, SharedKey, authorization
+from skyferry.clouds.credentials import call_authorized
+from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import Http, HttpResponse, Limits
 from skyferry.errors import ConfigError, QueueError, StoreError
 from skyferry.ports import Clock, Depth, Message, Outgoing
@@ -220,10 +222,8 @@ class AzureQueue:
         self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", accept: Sequence[str] = ()
     ) -> HttpResponse:
         try:
-            credential = await self._credential()
-            answer = await self._once(credential, method, path, query, body)
-            if answer.status == 401 and isinstance(credential, str) and credential:
-                answer = await self._once(await self._credential(stale=credential), method, path, query, body)
+            once = partial(self._once, method, path, query, body)
+            answer = await call_authorized(self._credential, once, find_expiry)
         except StoreError as error:
             where = error.where or self.name
             raise QueueError(error.message, where=where, hint=error.hint, retry_after=error.retry_after) from error
@@ -233,7 +233,7 @@ class AzureQueue:
         raise QueueError(f"{code or 'refused'}: HTTP {answer.status}", where=self.name, hint=HINTS.get(code, ""))
 
     async def _once(
-        self, credential: str | SharedKey, method: str, path: str, query: Mapping[str, str], body: bytes
+        self, method: str, path: str, query: Mapping[str, str], body: bytes, credential: str | SharedKey
     ) -> HttpResponse:
         url = self._root + path
         headers = {

@@ -14,7 +14,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.credentials import Expiry, TokenProvider, call_authorized
 from skyferry.errors import QueueError, StoreError
 
 T = TypeVar("T")
@@ -60,12 +60,18 @@ class PubSubClient:
 
     async def call(self, function: Callable[[Metadata, float], Awaitable[T]]) -> T:
         """Return the result of `function(metadata, timeout)`. If the service rejects the token, retry once with a new one."""
-        try:
-            token = await self._credentials()
+
+        async def once(token: str) -> T | Unauthenticated:
             try:
                 return await function(_metadata(token), self._timeout)
-            except Unauthenticated:
-                return await function(_metadata(await self._credentials(stale=token)), self._timeout)
+            except Unauthenticated as expired:
+                return expired
+
+        try:
+            answer = await call_authorized(self._credentials, once, _find_expiry)
+            if isinstance(answer, Unauthenticated):
+                raise answer
+            return answer
         except StoreError as error:
             raise QueueError(error.message, where=self._name, hint=error.hint) from error
         except (GoogleAPICallError, RetryError) as error:
@@ -74,6 +80,10 @@ class PubSubClient:
     async def close(self) -> None:
         """Close the channel. Idempotent."""
         await self._channel.close()
+
+
+def _find_expiry(answer: object) -> Expiry:
+    return Expiry.CERTAIN if isinstance(answer, Unauthenticated) else Expiry.NONE
 
 
 def refused(error: Exception, where: str) -> QueueError:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from skyferry.clouds.aws import EXPIRED, Signer
-from skyferry.clouds.credentials import S3Credentials, S3Provider
+from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_authorized
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.clouds.regions import endpoint
 from skyferry.errors import ConfigError, QueueError, StoreError
@@ -99,16 +99,17 @@ class SqsClient:
             return await self._http.exchange("POST", self.root, signed, body, limit=most)
 
         try:
-            credentials = await self._credentials()
-            answer = await once(credentials)
-            if answer.status >= 400 and code(answer) == "ExpiredToken":
-                answer = await once(await self._credentials(stale=credentials.access_key))
+            answer = await call_authorized(self._credentials, once, _find_expiry)
             if answer.status < 300:
                 return answer.json() if answer.body else {}
         except StoreError as error:
             where = error.where or self._http.where("")
             raise QueueError(error.message, where=where, hint=error.hint, retry_after=error.retry_after) from error
         raise refused(answer, self._http.where(operation))
+
+
+def _find_expiry(answer: HttpResponse) -> Expiry:
+    return Expiry.CERTAIN if answer.status >= 400 and code(answer) == "ExpiredToken" else Expiry.NONE
 
 
 def code(answer: HttpResponse) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 from urllib.parse import quote, urlsplit
-from xml.etree import ElementTree
 
 from skyferry.clouds.azure import AzureProvider, SharedKey, authorization, copy_source
-from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits, retry_after
-from skyferry.errors import ConfigError, StoreError
+from skyferry.clouds.credentials import Expiry, call_authorized
+from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
+from skyferry.errors import ConfigError
 from skyferry.model import FILE_MODES, Traits
-from skyferry.stores.azure.errors import AzureErrorResponse, translate_error
+from skyferry.stores.azure.errors import parse_error, translate_error
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers after the copy, so a large one would time out
 STARTS = "2026-02-06"  # the first API version whose listings can start at any key
@@ -109,20 +110,15 @@ class AzureClient:
         key, of the same account, from which Azure copies the bytes.
         """
         request = AzureRequest(method, key, query or {}, headers or {}, body, limit, origin)
-        credential = await self._credential()
         version = self._version
-        answer = await self._once(request, credential)
-        if version != OLDER and _too_new(answer):
+        answer = await self._call(request)
+        if version != OLDER and _is_version_refused(answer):
             self._version = OLDER
-            request = replace(request, query={k: v for k, v in request.query.items() if k != "startFrom"})
-            answer = await self._once(request, credential)
-        if _expired(answer) and isinstance(credential, str) and credential:
-            renewed = await self._credential(stale=credential)
-            if renewed != credential:
-                answer = await self._once(request, renewed)
+            older = {name: value for name, value in request.query.items() if name != "startFrom"}
+            answer = await self._call(replace(request, query=older))
         if answer.status < 300 or answer.status in accept:
             return answer
-        raise translate_error(parse_error(answer), self.where(key))
+        raise translate_error(answer, self.where(key))
 
     def beside(self, container: str) -> AzureClient:
         """Return a client of another container of the account, over the same connections."""
@@ -141,6 +137,9 @@ class AzureClient:
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._http.close()
+
+    async def _call(self, request: AzureRequest) -> HttpResponse:
+        return await call_authorized(self._credential, partial(self._once, request), _find_expiry)
 
     async def _once(self, request: AzureRequest, credential: str | SharedKey) -> HttpResponse:
         url = self.url(request.key)
@@ -165,29 +164,12 @@ class AzureClient:
         )
 
 
-def parse_error(answer: HttpResponse) -> AzureErrorResponse:
-    """Parse an error response."""
-    document = ElementTree.Element("Error")
-    if answer.body.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
-        try:
-            document = answer.xml()
-        except StoreError:  # the page of a proxy
-            document = ElementTree.Element("Error")
-    detail = document.findtext("HeaderName", "")
-    return AzureErrorResponse(
-        status=answer.status,
-        code=answer.headers.get("x-ms-error-code", "") or document.findtext("Code", ""),
-        message=f"{document.findtext('Message', '').partition(chr(10))[0]} {detail}".strip(),
-        request_id=answer.headers.get("x-ms-request-id", ""),
-        retry_after=retry_after(answer.headers.get("retry-after", "")),
-    )
+def _find_expiry(answer: HttpResponse) -> Expiry:
+    refused = answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
+    return Expiry.CERTAIN if refused else Expiry.NONE
 
 
-def _expired(answer: HttpResponse) -> bool:
-    return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
-
-
-def _too_new(answer: HttpResponse) -> bool:
+def _is_version_refused(answer: HttpResponse) -> bool:
     """Return True if the service does not support the API version. The answer to a HEAD does not name the header."""
     said = parse_error(answer)
     return said.code == "InvalidHeaderValue" and (not answer.body or "x-ms-version" in said.message)

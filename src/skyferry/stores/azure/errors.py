@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from skyferry.clouds.http import describe_error
+from skyferry.clouds.errors import STATUSES, ErrorResponse, ErrorTable, Meaning, parse_error_document, read_delay
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -26,18 +26,6 @@ from skyferry.errors import (
     VersionChanged,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class AzureErrorResponse:
-    """An error response, parsed."""
-
-    status: int
-    code: str  # x-ms-error-code, also in answers to HEAD; "" if another server answers
-    message: str
-    request_id: str = ""
-    retry_after: float | None = None  # seconds
-
-
 # Seconds between attempts while a blob is rehydrated from the archive. It takes up to 15 hours: three retries suffice.
 REHYDRATION = 5 * 3600.0
 ENDPOINT = "check that the endpoint is that of a storage account and that no proxy answers instead"
@@ -55,7 +43,7 @@ METADATA = "shorten the user metadata to 8 KiB, of which Skyferry needs about 40
 BLOCKS = "blocks of another program wait under this key: let it finish, or wait a week after its last block"
 
 # Code -> error, and a hint for the operator.
-CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
+CODES: Mapping[str, Meaning] = {
     "BlobNotFound": (ObjectNotFound, ""),
     "ContainerNotFound": (BucketNotFound, CONTAINER),
     "ContainerBeingDeleted": (BucketNotFound, CONTAINER),
@@ -125,33 +113,34 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "WriteOperationsLimitExceeded": (QuotaExceeded, ""),
 }
 
-# For answers without a code, or with an unknown one.
-STATUS: Mapping[int, type[SkyferryError]] = {
-    401: IdentityRefused,
-    403: PermissionDenied,
-    404: BucketNotFound,  # never an object: another server's 404 must not cause deletes
-    408: StoreTimeout,
-    412: PreconditionFailed,
-    429: Throttled,
-    501: Unsupported,
-    507: QuotaExceeded,
-}
 
-
-def translate_error(error: AzureErrorResponse, where: str) -> SkyferryError:
-    """Return the error to raise. `where` names the store and the key."""
-    fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
-    kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
+def _refine(error: ErrorResponse, meaning: Meaning) -> Meaning:
+    """Find what the message or the status adds to a vague code."""
     if error.code == "InvalidHeaderValue" and "x-ms-access-tier" in error.message:
-        kind, hint = Unsupported, TIER
+        return Unsupported, TIER
     if error.code == "CannotVerifyCopySource" and error.status == 404:
-        kind, hint = VersionChanged, ""
-    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
-        kind = Throttled
-    wait = REHYDRATION if error.code == "BlobBeingRehydrated" else error.retry_after
-    return kind(
-        describe_error(error.message.strip().partition("\n")[0], error.code, error.status, error.request_id),
-        where=where,
-        hint=hint,
-        retry_after=wait,
+        return VersionChanged, ""
+    return meaning
+
+
+ERRORS = ErrorTable(
+    CODES, STATUSES | {507: (QuotaExceeded, "")}, ENDPOINT, _refine, waits={"BlobBeingRehydrated": REHYDRATION}
+)
+
+
+def parse_error(answer: HttpResponse) -> ErrorResponse:
+    """Parse an error response. The answer to a HEAD has the code in a header, and nothing else."""
+    document = parse_error_document(answer.body)
+    detail = document.findtext("HeaderName", "")
+    return ErrorResponse(
+        status=answer.status,
+        code=answer.headers.get("x-ms-error-code", "") or document.findtext("Code", ""),
+        message=f"{document.findtext('Message', '').partition(chr(10))[0]} {detail}".strip(),
+        request_id=answer.headers.get("x-ms-request-id", ""),
+        retry_after=read_delay(answer),
     )
+
+
+def translate_error(answer: HttpResponse, where: str) -> SkyferryError:
+    """Return the error to raise. `where` names the store and the key."""
+    return ERRORS.translate(parse_error(answer), where)

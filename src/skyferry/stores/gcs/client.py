@@ -10,10 +10,11 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider, call_authorized
+from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
-from skyferry.stores.gcs.errors import CREATE, is_ambiguous, parse_error, translate_error
+from skyferry.stores.gcs.errors import CREATE, is_ambiguous, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 
 GOOGLE = "https://storage.googleapis.com"
@@ -59,18 +60,17 @@ class GcsClient:
         """
         payer = {"userProject": self._options.billing_project} if self._options.billing_project else {}
         url = f"{self.root}{path}?{urlencode({**(query or {}), **payer, 'prettyPrint': 'false'}, doseq=True, quote_via=quote)}"
-        token = await self._tokens()
-        answer = await self._exchange(method, url, token, headers or {}, body, limit, key, working)
-        if answer.status == 401 and token:
-            renewed = await self._tokens(stale=token)
-            if renewed != token:
-                answer = await self._exchange(method, url, renewed, headers or {}, body, limit, key, working)
+
+        async def once(token: str) -> HttpResponse:
+            signed = {**(headers or {}), "authorization": f"Bearer {token}"} if token else headers or {}
+            return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
+
+        answer = await call_authorized(self._tokens, once, find_expiry)
         if answer.status < 300 or answer.status in accept:
             return answer
-        said = parse_error(answer)
-        if is_ambiguous(said) and key:
+        if key and is_ambiguous(answer):
             raise await self._missing(key)
-        raise translate_error(said, self.where(key))
+        raise translate_error(answer, self.where(key))
 
     async def insert(self, resource: dict[str, Any], data: bytes, query: Mapping[str, str]) -> Any:
         """Write an object, resource and bytes, in one request. Return the resource of the new object."""
@@ -129,20 +129,6 @@ class GcsClient:
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._http.close()
-
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        token: str,
-        headers: Mapping[str, str],
-        body: bytes | tuple[bytes, ...],
-        limit: int,
-        key: str,
-        working: bool,
-    ) -> HttpResponse:
-        signed = {**headers, "authorization": f"Bearer {token}"} if token else headers
-        return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
     async def _missing(self, key: str) -> ObjectNotFound | BucketNotFound | PermissionDenied:
         """Find the cause of an ambiguous 404: the object if the bucket can be listed, otherwise the bucket."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import orjson
 
-from skyferry.clouds.http import HttpResponse, describe_error, retry_after
+from skyferry.clouds.errors import STATUSES, ErrorResponse, ErrorTable, Meaning, read_delay
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -17,24 +17,10 @@ from skyferry.errors import (
     PreconditionFailed,
     QuotaExceeded,
     SkyferryError,
-    StoreError,
-    StoreTimeout,
     StoreUnavailable,
     Throttled,
     Unsupported,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GcsErrorResponse:
-    """An error response, parsed. Errors of media requests are plain text."""
-
-    status: int
-    reason: str  # e.g. "rateLimitExceeded"; "" if the answer has none
-    message: str
-    request_id: str = ""
-    retry_after: float | None = None  # seconds
-
 
 CREATE = "create the bucket, or correct its name"
 ENDPOINT = "check that the endpoint is that of Cloud Storage's JSON API and that no proxy answers instead"
@@ -49,7 +35,7 @@ RENEW = "renew the credentials, or use an identity that renews itself: they have
 HOLD = "release the object's event-based or temporary hold, or wait for the end of its retention policy"
 
 # Reason -> error, and a hint for the operator.
-REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
+REASONS: Mapping[str, Meaning] = {
     "authError": (IdentityRefused, RENEW),
     "expired": (IdentityRefused, RENEW),
     "accountDisabled": (PermissionDenied, BILLING),
@@ -75,23 +61,8 @@ REASONS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "internalError": (StoreUnavailable, ""),
 }
 
-# For answers without a reason, or with an unknown one.
-STATUS: Mapping[int, tuple[type[SkyferryError], str]] = {
-    301: (BucketNotFound, ENDPOINT),
-    307: (BucketNotFound, ENDPOINT),
-    401: (IdentityRefused, RENEW),  # the identity is at fault: work waits
-    403: (PermissionDenied, GRANT),
-    404: (BucketNotFound, ENDPOINT),  # never an object: another server's 404 must not cause deletes
-    405: (Unsupported, ""),
-    408: (StoreTimeout, ""),
-    412: (PreconditionFailed, ""),
-    413: (Unsupported, ""),
-    429: (Throttled, ""),
-    501: (Unsupported, ""),
-}
-
 # Part of a message, in lower case -> the same, for vague reasons ("invalid", "required", "forbidden", "notFound").
-WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
+WORDS: Mapping[str, Meaning] = {
     "no such object": (ObjectNotFound, ""),
     "bucket does not exist": (BucketNotFound, CREATE),
     "match calculated": (ChecksumMismatch, ""),  # "Provided CRC32C ... doesn't match calculated CRC32C ..."
@@ -104,11 +75,35 @@ WORDS: Mapping[str, tuple[type[SkyferryError], str]] = {
     "storage class": (Unsupported, "map the source's storage class to one that Cloud Storage has"),
     "metadata": (Unsupported, "shorten the user metadata to 8 KiB, of which Skyferry needs about 400 bytes"),
 }
-_VAGUE_STATUS = (400, 401, 403, 404)
+_VAGUE_STATUSES = (400, 401, 403, 404)
 
 
-def parse_error(answer: HttpResponse) -> GcsErrorResponse:
-    """Parse an error response."""
+def _refine(error: ErrorResponse, meaning: Meaning) -> Meaning:
+    """Find in the message what a vague reason does not say."""
+    if error.status not in _VAGUE_STATUSES or error.code in REASONS:
+        return meaning
+    message = error.message.lower()
+    return next((found for words, found in WORDS.items() if words in message), meaning)
+
+
+ERRORS = ErrorTable(
+    REASONS,
+    STATUSES
+    | {
+        301: (BucketNotFound, ""),
+        307: (BucketNotFound, ""),
+        401: (IdentityRefused, RENEW),  # the identity is at fault: work waits
+        403: (PermissionDenied, GRANT),
+        405: (Unsupported, ""),
+        413: (Unsupported, ""),
+    },
+    ENDPOINT,
+    _refine,
+)
+
+
+def parse_error(answer: HttpResponse) -> ErrorResponse:
+    """Parse an error response. Its code is a reason, such as "rateLimitExceeded". Errors of media requests are plain text."""
     said = answer.body[:1000].decode("utf-8", "replace").strip()
     reason = ""
     try:
@@ -116,33 +111,21 @@ def parse_error(answer: HttpResponse) -> GcsErrorResponse:
         said, reason = str(error["message"]), str(error["errors"][0]["reason"])
     except (orjson.JSONDecodeError, LookupError, TypeError):  # plain text, or the page of a proxy
         pass
-    return GcsErrorResponse(
+    return ErrorResponse(
         status=answer.status,
-        reason=reason,
+        code=reason,
         message="" if said.startswith("<") else said,
         request_id=answer.headers.get("x-guploader-uploadid", ""),
-        retry_after=retry_after(answer.headers.get("retry-after", "")),
+        retry_after=read_delay(answer),
     )
 
 
-def translate_error(error: GcsErrorResponse, where: str) -> SkyferryError:
+def translate_error(answer: HttpResponse, where: str) -> SkyferryError:
     """Return the error to raise. `where` names the store and the key."""
-    fallback = StoreUnavailable if error.status >= 500 else StoreError
-    kind, hint = REASONS.get(error.reason) or STATUS.get(error.status) or (fallback, "")
-    if error.status in _VAGUE_STATUS and error.reason not in REASONS:
-        message = error.message.lower()
-        kind, hint = next((meant for words, meant in WORDS.items() if words in message), (kind, hint))
-    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
-        kind = Throttled
-    return kind(
-        describe_error(error.message, error.reason, error.status, error.request_id),
-        where=where,
-        hint=hint,
-        retry_after=error.retry_after,
-    )
+    return ERRORS.translate(parse_error(answer), where)
 
 
-def is_ambiguous(error: GcsErrorResponse) -> bool:
+def is_ambiguous(answer: HttpResponse) -> bool:
     """Return True for a 404 that does not name what is missing, the object or its bucket."""
-    message = error.message.lower()
-    return error.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))
+    message = parse_error(answer).message.lower()
+    return answer.status == 404 and not any(words in message for words in ("no such object", "bucket does not exist"))

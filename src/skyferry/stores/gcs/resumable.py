@@ -31,7 +31,7 @@ from skyferry.errors import (
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs.client import GcsClient
-from skyferry.stores.gcs.errors import parse_error, translate_error
+from skyferry.stores.gcs.errors import ERRORS, parse_error
 from skyferry.stores.gcs.metadata import FIELDS, meta, resource, to_base64
 from skyferry.stores.gcs.upload import verify_parts
 
@@ -188,7 +188,7 @@ class GcsResumable:
         if answer.status in GONE:
             raise UploadGone(where=self._where(upload.key))
         if answer.status >= 300 and answer.status != INCOMPLETE:
-            raise translate_error(replace(parse_error(answer), request_id=""), self._where(upload.key))
+            raise ERRORS.translate(replace(parse_error(answer), request_id=""), self._where(upload.key))
         return answer
 
     def _where(self, key: str) -> str:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
 from skyferry.clouds import http, regions
 from skyferry.clouds.aws import EXPIRED, Signer
-from skyferry.clouds.credentials import S3Credentials, S3Provider
-from skyferry.clouds.http import DOCUMENT, Http, Limits, parse_xml, retry_after
-from skyferry.errors import ConfigError, IdentityRefused, StoreError, Unsupported
-from skyferry.stores.s3.errors import S3ErrorResponse, translate_error
+from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_authorized
+from skyferry.clouds.http import DOCUMENT, Http, Limits, parse_xml
+from skyferry.errors import ConfigError, StoreError, Unsupported
+from skyferry.stores.s3.errors import parse_error, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
 DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
@@ -121,17 +120,16 @@ class S3Client:
             plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
             return S3Response(plain.status, plain.headers, plain.body)
 
-        credentials = await self._credentials()
-        answer = await once(credentials)
-        refused = answer.status >= 400 and answer.status not in accept
-        if refused and _expired(method, answer):
-            answer = await once(await self._credentials(stale=credentials.access_key))
-        elif refused and parse_error(answer).code == ROTATED:
-            with suppress(IdentityRefused):  # no other credentials: report the error of the service
-                answer = await once(await self._credentials(stale=credentials.access_key))
-        if answer.status < 300 or answer.status in accept:
+        def find_expiry(answer: S3Response) -> Expiry:
+            return Expiry.NONE if accepts(answer) else _find_expiry(method, answer)
+
+        def accepts(answer: S3Response) -> bool:
+            return answer.status < 300 or answer.status in accept
+
+        answer = await call_authorized(self._credentials, once, find_expiry)
+        if accepts(answer):
             return answer
-        raise translate_error(parse_error(answer), self.where(key))
+        raise translate_error(answer, self.where(key))
 
     def where(self, key: str) -> str:
         """Name the store and the key, for errors."""
@@ -173,27 +171,12 @@ def key_of(listing: ElementTree.Element, text: str) -> str:
     return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
 
 
-def _expired(method: str, answer: S3Response) -> bool:
-    """Return True if the credentials have expired. Amazon answers a HEAD with 400 and no body then."""
-    return (method == "HEAD" and answer.status == 400) or parse_error(answer).code in EXPIRED
-
-
-def parse_error(answer: S3Response) -> S3ErrorResponse:
-    """Parse an error response."""
-    document = ElementTree.Element("Error")
-    if answer.body.lstrip().startswith(b"<"):
-        try:
-            document = answer.xml()
-        except StoreError:  # the page of a proxy
-            document = ElementTree.Element("Error")
-    return S3ErrorResponse(
-        status=answer.status,
-        code=document.findtext("{*}Code", ""),
-        message=document.findtext("{*}Message", ""),
-        region=answer.headers.get("x-amz-bucket-region", "") or document.findtext("{*}Region", ""),
-        request_id=answer.headers.get("x-amz-request-id", ""),
-        retry_after=retry_after(answer.headers.get("retry-after", "")),
-    )
+def _find_expiry(method: str, answer: S3Response) -> Expiry:
+    """Amazon answers a HEAD with 400 and no body if the credentials have expired."""
+    code = parse_error(answer).code
+    if code in EXPIRED or (method == "HEAD" and answer.status == 400):
+        return Expiry.CERTAIN
+    return Expiry.SUSPECTED if code == ROTATED else Expiry.NONE
 
 
 def _query(query: Mapping[str, str]) -> str:

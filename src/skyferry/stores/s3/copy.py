@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
 from skyferry.ports import CopySource, Part
-from skyferry.stores.s3.client import S3Client, S3Response, parse_error
+from skyferry.stores.s3.client import S3Client, S3Response
 from skyferry.stores.s3.errors import InvalidArgument, translate_error
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, from_base64, parse_write, write_headers
 from skyferry.stores.s3.services import S3Service
@@ -65,7 +65,7 @@ class S3Copies:
     def _document(self, answer: S3Response, key: str) -> ElementTree.Element:
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 sends status 200 before the copy ends
-            raise translate_error(parse_error(answer), self._client.where(key))
+            raise translate_error(answer, self._client.where(key))
         return document
 
     async def _still_there(self, source: CopySource, found: ObjectMeta) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from skyferry.clouds.http import describe_error
+from skyferry.clouds.errors import STATUSES, ErrorResponse, ErrorTable, Meaning, parse_error_document, read_delay
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -30,18 +30,6 @@ class InvalidArgument(StoreError):
     """The service rejects an argument of the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class S3ErrorResponse:
-    """An error response, parsed."""
-
-    status: int
-    code: str  # "" if the answer had no body
-    message: str
-    region: str = ""  # of the bucket, if the answer names it
-    request_id: str = ""
-    retry_after: float | None = None  # seconds
-
-
 ENDPOINT = "check that the endpoint is that of an S3 service and that no proxy answers instead"
 CLOCK = "set this machine's clock, or check whether the network delays requests too long"
 CUSTOMER_KEY = "decrypt the object first: it is encrypted with a key of its writer's"
@@ -51,7 +39,7 @@ REGION = "set the store's region"
 RESTORE = "restore the object from the archive (RestoreObject), then redrive"
 
 # Code -> error, and a hint for the operator.
-CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
+CODES: Mapping[str, Meaning] = {
     "NoSuchKey": (ObjectNotFound, ""),
     "NoSuchVersion": (ObjectNotFound, ""),
     "NoSuchUpload": (UploadGone, ""),
@@ -113,39 +101,46 @@ CODES: Mapping[str, tuple[type[SkyferryError], str]] = {
     "XMinioStorageFull": (QuotaExceeded, ""),
 }
 
-# For answers without a code, or with an unknown one.
-STATUS: Mapping[int, type[SkyferryError]] = {
-    301: BucketNotFound,
-    307: StoreUnavailable,
-    401: IdentityRefused,
-    403: PermissionDenied,
-    404: BucketNotFound,  # never an object: another server's 404 must not cause deletes
-    405: Unsupported,
-    408: StoreTimeout,
-    412: PreconditionFailed,
-    429: Throttled,
-    501: Unsupported,
-    507: QuotaExceeded,
-}
 
-
-def translate_error(error: S3ErrorResponse, where: str) -> SkyferryError:
-    """Return the error to raise. `where` names the store and the key."""
-    fallback = STATUS.get(error.status, StoreUnavailable if error.status >= 500 else StoreError)
-    kind, hint = CODES.get(error.code, (fallback, ENDPOINT if fallback is BucketNotFound else ""))
+def _refine(error: ErrorResponse, meaning: Meaning) -> Meaning:
+    """Find what the message, the region or a code of the key management service adds."""
+    kind, hint = meaning
     if error.code.startswith("KMS."):
         kind, hint = CODES.get(error.code.removeprefix("KMS."), (PermissionDenied, KMS))
     if kind is PermissionDenied and "kms:" in error.message:
-        hint = KMS
+        return kind, KMS
     if error.code == "InvalidRequest" and "stored using a form of Server Side Encryption" in error.message:
-        kind, hint = PermissionDenied, CUSTOMER_KEY
-    if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
-        kind = Throttled
-    if hint is REGION and error.region:
-        hint = f"{REGION} to {error.region}"
-    return kind(
-        describe_error(error.message.strip(), error.code, error.status, error.request_id),
-        where=where,
-        hint=hint,
-        retry_after=error.retry_after,
+        return PermissionDenied, CUSTOMER_KEY
+    return kind, f"{REGION} to {error.region}" if hint is REGION and error.region else hint
+
+
+ERRORS = ErrorTable(
+    CODES,
+    STATUSES
+    | {
+        301: (BucketNotFound, ""),
+        307: (StoreUnavailable, ""),
+        405: (Unsupported, ""),
+        507: (QuotaExceeded, ""),
+    },
+    ENDPOINT,
+    _refine,
+)
+
+
+def parse_error(answer: HttpResponse) -> ErrorResponse:
+    """Parse an error response."""
+    document = parse_error_document(answer.body)
+    return ErrorResponse(
+        status=answer.status,
+        code=document.findtext("{*}Code", ""),
+        message=document.findtext("{*}Message", ""),
+        region=answer.headers.get("x-amz-bucket-region", "") or document.findtext("{*}Region", ""),
+        request_id=answer.headers.get("x-amz-request-id", ""),
+        retry_after=read_delay(answer),
     )
+
+
+def translate_error(answer: HttpResponse, where: str) -> SkyferryError:
+    """Return the error to raise. `where` names the store and the key."""
+    return ERRORS.translate(parse_error(answer), where)

@@ -11,7 +11,8 @@ from skyferry.clouds.callers import aws_caller, skew
 from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await_or_unknown
-from skyferry.stores.s3.client import S3Client, S3Options, S3Response, parse_error
+from skyferry.stores.s3.client import S3Client, S3Options, S3Response
+from skyferry.stores.s3.errors import parse_error
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
 DELETED = ("Delete", "DeleteMarkerCreated")

@@ -17,7 +17,7 @@ from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.paging import PageGuard
-from skyferry.stores.s3.client import S3Client, key_of, next_marker, parse_error
+from skyferry.stores.s3.client import S3Client, key_of, next_marker
 from skyferry.stores.s3.errors import translate_error
 from skyferry.stores.s3.metadata import (
     CHECKSUMS,
@@ -83,7 +83,7 @@ class S3Uploads:
             return await self._made_before(upload, checksums)
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 sends status 200 before the completion ends
-            raise translate_error(parse_error(answer), self._client.where(upload.key))
+            raise translate_error(answer, self._client.where(upload.key))
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
         made = await self._refresh(parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes))
         if self._service.upload_checksum == FULL_OBJECT:
