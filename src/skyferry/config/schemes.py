@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from skyferry.config.settings import QueueAddress, StoreSettings
+from skyferry.events.s3_keys import KeyEncoding
 from skyferry.model import Provider, QueueTraits
 
 Cloud = Literal["", "aws", "google", "azure"]
@@ -42,6 +43,7 @@ class StoreProfile:
     namespace: str = ""  # in which bucket names are unique; "" = in the endpoint
     tags: bool = True  # objects can have tags
     exact_deletes: bool = True  # a delete can require that the key has one certain version
+    event_keys: KeyEncoding = "auto"  # the form of keys in its notifications
     queues: frozenset[str] | None = None  # schemes of the queues that it can notify; None = of any
     push: frozenset[str] | None = None  # kinds of push endpoints that it can notify; None = any
 

@@ -11,6 +11,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.max_deletes import MaxDeletesText
 from skyferry.config.push import PushSettings
 from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
+from skyferry.events.s3_keys import KeyEncoding
 from skyferry.model import Priority
 
 
@@ -62,6 +63,11 @@ class StoreSettings(Section):
     service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
         "",
         description="S3: the service; empty = by the host of the endpoint: aws, r2, b2, gcs-interop or other.",
+    )
+    event_keys: KeyEncoding = Field(
+        "auto",
+        description="S3: keys in the notifications of the service. encoded = as in a form, as Amazon and MinIO send them; plain = "
+        "as they are (NooBaa, versitygw); auto = by the notification, and where it leaves both possible, by a look at both keys.",
     )
     allow_http: bool = Field(False, description="Allow an endpoint without TLS that is not on loopback.")
     identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")

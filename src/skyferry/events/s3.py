@@ -6,10 +6,9 @@ Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event 
 
 from __future__ import annotations
 
-from urllib.parse import unquote_plus
-
-from skyferry.errors import InvalidKey, UnknownFormat
+from skyferry.errors import UnknownFormat
 from skyferry.events.fields import Fields, Parsed, derive_id, normalise_id, parse_records, parse_sequencer
+from skyferry.events.s3_keys import KeyReading, read_key
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _CREATED = ("ObjectCreated:", "ObjectSynced:Create", "Replication:Create")  # the last two: Ceph, from another zone
@@ -122,7 +121,9 @@ def _record(record: Fields) -> Parsed:
         return Parsed(ignored=(name,))
     if not name.startswith((*_CREATED, *_DELETED)):
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where=record.at("eventName"))
-    ref, item = _ref(record), record.child("s3").child("object")
+    item = record.child("s3").child("object")
+    reading = read_key(item.text("key"), record.optional("eventSource"), item.at("key"))
+    ref = _ref(record, reading)
     event_id = _id(record, name, ref, item)
     event = ObjectEvent(
         event_id=event_id,
@@ -135,26 +136,20 @@ def _record(record: Fields) -> Parsed:
         content_type=item.optional("contentType"),  # MinIO
         expired=name.startswith(_EXPIRED),
         format="s3",
+        sent_key=reading.sent,
+        key_proven=reading.proven,
     )
     return Parsed((event,))
 
 
-def _ref(record: Fields) -> ObjectRef:
+def _ref(record: Fields, reading: KeyReading) -> ObjectRef:
     body = record.child("s3")
-    item = body.child("object")
-    source = record.optional("eventSource")
-    key = item.text("key")
-    if source != "ceph:s3":  # all others encode keys as in a form: a space is +, a plus %2B
-        try:
-            key = unquote_plus(key, errors="strict")
-        except UnicodeDecodeError as error:
-            raise InvalidKey("is not UTF-8 after decoding", where=item.at("key")) from error
     return ObjectRef(
-        Provider.AWS_S3 if source == "aws:s3" else Provider.S3_COMPATIBLE,
+        Provider.AWS_S3 if record.optional("eventSource") == "aws:s3" else Provider.S3_COMPATIBLE,
         body.child("bucket").bucket("name"),
-        Fields({"key": key}, item.path).key("key"),
+        reading.key,
         record.optional("awsRegion"),
-        _version(item.optional("versionId")),
+        _version(body.child("object").optional("versionId")),
         endpoint=_endpoint(record),
     )
 

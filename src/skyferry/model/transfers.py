@@ -55,6 +55,8 @@ class ObjectEvent:
     expired: bool = False  # a delete by lifecycle
     format: str = "native"  # or s3, eventbridge, gcs, azure, cloudevents
     created_at: float | None = None  # creation of the object's version, seconds since 1970; None = unknown
+    sent_key: str = ""  # the key as a notification of S3 has it, if decoding it gives another key
+    key_proven: bool = True  # False: the key may be `sent_key`, for some services do not encode keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Transfer:
     traceparent: str = ""
     asked: bool = False  # requested by a person: look at the destination itself. Not kept in the ledger
     identities: tuple[str, ...] = ()  # of the destination store in placements; () = any. Not kept in the ledger
+    otherwise: tuple[
+        Transfer, ...
+    ] = ()  # those due if the source has no such object, see `ObjectEvent.key_proven`. Not kept
 
 
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:

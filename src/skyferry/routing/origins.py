@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.config.urls import resolve_store
+from skyferry.events.s3_keys import KeyEncoding, apply_encoding
 from skyferry.model import ObjectEvent, ObjectRef, Provider
 
 Address = tuple[Provider, str]  # provider and bucket
@@ -35,6 +36,7 @@ class Origin:
     region: str = ""  # Amazon's
     endpoint: str = ""  # host and port
     names_endpoint: bool = False  # its events name an endpoint
+    event_keys: KeyEncoding = "auto"
 
     @classmethod
     def of(cls, name: str, store: StoreSettings) -> Origin:
@@ -43,7 +45,8 @@ class Origin:
         if not where.url.at_a_cloud:
             return cls(name, where.address)
         profile, endpoint = where.profile, host_of(where.settings.endpoint)
-        return cls(name, where.address, profile.account, profile.region, endpoint, profile.names_endpoint)
+        names, keys = profile.names_endpoint, profile.event_keys
+        return cls(name, where.address, profile.account, profile.region, endpoint, names, keys)
 
     @property
     def label(self) -> str:
@@ -164,7 +167,10 @@ class Origins:
         return Attribution(event, hint=f"It may be {names}: add that to `stores` of queue {queue}, then redrive.")
 
     def _labelled(self, event: ObjectEvent, origin: Origin) -> ObjectEvent:
-        """Set the account where stores share a bucket name: positions of two stores must not be compared in the ledger."""
+        """Set the key as the store's service writes it, and the account where stores share a bucket name: positions of two stores
+        must not be compared in the ledger.
+        """
+        event = apply_encoding(event, origin.event_keys)
         source = event.source
         shared = len(self.by_address[origin.address]) > 1
         account = origin.label if shared else source.account if source.provider is Provider.AZURE_BLOB else ""

@@ -16,6 +16,7 @@ from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
+from skyferry.events.s3_keys import read_otherwise
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 from skyferry.routing.locations import StoreLocation
 from skyferry.routing.origins import Address, Origins
@@ -121,6 +122,13 @@ class Routes:
             return []
         if event.destination is not None:
             return self._directed(event, event.destination, routes)
+        transfers = self._routed(event, routes)
+        if (other := read_otherwise(event)) is None:
+            return transfers
+        otherwise = tuple(self._routed(other, routes))
+        return [replace(t, otherwise=otherwise) for t in transfers] or list(otherwise)
+
+    def _routed(self, event: ObjectEvent, routes: Sequence[Route]) -> list[Transfer]:
         key = event.source.key
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
 

@@ -13,6 +13,7 @@ from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import ObjectNotFound, SkyferryError
 from skyferry.events.detect import Parsed
+from skyferry.events.s3_keys import read_otherwise
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import ObjectStore
 from skyferry.routing.routes import Route
@@ -42,7 +43,7 @@ class Dates:
         async def ask(leased: LeasedMessage, event: ObjectEvent, store: ObjectStore) -> LeasedMessage | None:
             async with places:
                 try:
-                    leased.creation_times[event.event_id] = (await store.head(event.source.key)).modified
+                    leased.creation_times[event.event_id] = await _find_creation(store, event)
                 except ObjectNotFound:
                     pass  # the object is deleted, so its key does not matter
                 except SkyferryError as error:
@@ -72,3 +73,13 @@ class Dates:
         except Exception:  # noqa: BLE001 - an invalid event, or a bug: the intake makes a dead letter of it
             return []
         return found
+
+
+async def _find_creation(store: ObjectStore, event: ObjectEvent) -> float:
+    """Return the time of the object under the likely reading of its key, or else under the other. Raises ObjectNotFound."""
+    try:
+        return (await store.head(event.source.key)).modified
+    except ObjectNotFound:
+        if (other := read_otherwise(event)) is None:
+            raise
+        return (await store.head(other.source.key)).modified

@@ -31,6 +31,8 @@ class LeasedMessage:
         default_factory=dict
     )  # of the objects of its events, by event id, if the source was asked
 
+    both_readings: bool = False  # the likely reading of a key of it is no object: its other reading is looked at, too
+
     def reset(self) -> None:
         """Start over, as if it had just been received."""
         self.retry_at, self.routes = None, {}
@@ -170,6 +172,13 @@ class InFlight:
                 task = self.tasks[transfer.id] = TransferTask(transfer, [leased], arrival=self.arrivals)
                 fresh.append(task)
         return fresh
+
+    def read_otherwise(self, task: TransferTask, now: float) -> None:
+        """Process its messages once more, with both readings of their keys; the source has no object of the likely one."""
+        for leased in task.messages:
+            if task.transfer.otherwise and not leased.both_readings:
+                leased.both_readings = True
+                leased.retry_at = now if leased.retry_at is None else min(now, leased.retry_at)
 
     def finish_task(self, task: TransferTask, retry_at: float | None = None) -> list[LeasedMessage]:
         """Remove a task. Return the messages that are finished by this."""

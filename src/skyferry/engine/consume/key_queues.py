@@ -9,6 +9,7 @@ from skyferry import retry
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
+from skyferry.engine.consume.looks import is_absent
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
@@ -160,6 +161,8 @@ class SerialExecutor:
                 retry_at = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
                 self._reporter.report_ledger_failure(task.transfer, error)
                 await self._undo(task, outcome)  # another worker may get it: the lease may have ended, too
+        if retry_at is None and is_absent(task.transfer, outcome):
+            self._in_flight.read_otherwise(task, self._context.clock.time())
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
     def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skyferry.model import Change, Transfer
-from skyferry.ports import Done, Outcome, Skipped
+from skyferry.ports import Done, Outcome, Settled, Skipped
 
 Source = tuple[str, str, str, str]  # route, and the object's account, bucket and key
 
@@ -47,6 +47,14 @@ class Looks:
         if (transfer.asked and not look.checked) or (transfer.change is Change.DELETED and not look.deletes):
             return None
         return Skipped(look.reason)
+
+
+def is_absent(transfer: Transfer, outcome: Outcome | Settled) -> bool:
+    """Return True if a settled transfer may have found no source object. After a delete, only a copy shows that there was one."""
+    if isinstance(outcome, Skipped | Settled) and outcome.reason in ("gone", "deleted"):
+        return True
+    copied = isinstance(outcome, Done) and not outcome.placement.deleted
+    return transfer.change is Change.DELETED and isinstance(outcome, Done | Skipped | Settled) and not copied
 
 
 def _source(transfer: Transfer) -> Source:

@@ -16,6 +16,7 @@ from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage,
 from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
+from skyferry.engine.consume.looks import is_absent
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -299,6 +300,8 @@ class Worker:
             self._start(task, group)
         elif isinstance(answer, Settled):
             self._reporter.report_duplicate(task.transfer, answer)
+            if is_absent(task.transfer, answer):  # the worker that settled it may have died before the other reading
+                self._in_flight.read_otherwise(task, self._context.clock.time())
             self._acks.finish(self._in_flight.finish_task(task))
         else:  # the owner of a busy key does not announce its end: ask again, less and less often
             soon = self._context.clock.time() + busy_pause(task.messages[0].waits, self._context.random.random())

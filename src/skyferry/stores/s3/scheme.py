@@ -45,6 +45,9 @@ def _profile(settings: StoreSettings) -> StoreProfile:
         namespace=_partition(settings) if amazon else "",
         tags=service.tags,
         exact_deletes=service.delete_exact,
+        event_keys="encoded"
+        if settings.event_keys == "auto" and _service_at(settings.endpoint) == AMAZON
+        else settings.event_keys,
         queues=frozenset({"sqs"}) if amazon else None,
         push=frozenset({"sns", "s3"}) if amazon else None,
     )
@@ -90,8 +93,8 @@ def _open(context: StoreContext) -> ObjectStore:
 S3 = StoreScheme(
     "s3://BUCKET",
     _open,
-    options=frozenset({"endpoint", "identity", "region", "service"}),
-    settings=AT_A_CLOUD | {"region", "service", "encryption", "kms_key", "requester_pays"},
+    options=frozenset({"endpoint", "event_keys", "identity", "region", "service"}),
+    settings=AT_A_CLOUD | {"region", "service", "event_keys", "encryption", "kms_key", "requester_pays"},
     cloud="aws",
     extra="s3",
     needs=("aiohttp", "botocore"),
