@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import operator
 import re
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.e2e.behind import Late, Leaping, event, settings
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
@@ -34,7 +31,6 @@ ALERT = re.compile(r"`(skyferry_[a-z_]+) (>|==) ([0-9]+)`")
 COMPARE: dict[str, Callable[[float, float], bool]] = {">": operator.gt, "==": operator.eq}
 Alert = tuple[str, str, str]
 FILES = {("skyferry_ledger_failing", "==", "1"), ("skyferry_queue_failing", "==", "1")}
-BEHIND = 3600.0  # seconds
 
 
 def alerts() -> list[Alert]:
@@ -46,59 +42,11 @@ def alerts() -> list[Alert]:
     return sorted(set(found))
 
 
-class Late(SystemClock):
-    """An hour ago."""
-
-    def time(self) -> float:
-        return super().time() - BEHIND
-
-
-class Leaping(SystemClock):
-    """Lets an hour pass where the test says so."""
-
-    leap = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + Leaping.leap
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(wiring, "SystemClock", Leaping)
     yield
     Leaping.leap = 0.0
-
-
-def settings(folder: Path, **others: Any) -> Settings:
-    for name in ("source", "destination"):
-        (folder / name).mkdir()
-    return Settings.model_validate(
-        {
-            "workspace": folder,
-            "stores": {
-                "source": {"url": "file://source", "watch": False},
-                "destination": {"url": "file://destination"},
-            },
-            "routes": [{"name": "photos", "from": "source", "to": "destination"}],
-            "queues": [{"name": "events", "url": "sqlite://queue.db"}],
-            "breaker": {"failures": 1, "cooldown": "1h"},
-            **others,
-        }
-    )
-
-
-def event(key: str, at: float) -> Outgoing:
-    return Outgoing(
-        json.dumps(
-            {
-                "schemaVersion": "1.0.0",
-                "eventId": str(uuid.uuid4()),
-                "correlationId": str(uuid.uuid4()),
-                "timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
-                "source": {"provider": "file", "bucket": "source", "key": key},
-            }
-        ).encode()
-    )
 
 
 async def fired(configured: Settings, wanted: set[Alert], met: Callable[[set[Alert]], bool]) -> set[Alert]:

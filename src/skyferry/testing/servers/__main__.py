@@ -13,6 +13,7 @@ from skyferry.testing.servers.gcs_fake import gcs_fake
 from skyferry.testing.servers.localstack import install as install_localstack
 from skyferry.testing.servers.localstack import localstack
 from skyferry.testing.servers.process import ServerMissing
+from skyferry.testing.servers.prometheus import install as install_prometheus
 from skyferry.testing.servers.pubsub import install as find_pubsub
 from skyferry.testing.servers.pubsub import pubsub
 from skyferry.testing.servers.radosgw import install as install_radosgw
@@ -23,6 +24,7 @@ INSTALL = {
     "azurite": install_azurite,
     "radosgw": install_radosgw,
     "pubsub": find_pubsub,
+    "prometheus": install_prometheus,
 }
 RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "localstack": localstack,
@@ -52,7 +54,7 @@ def _main(arguments: list[str]) -> int:
                 print(server, flush=True)
                 signal.pause()
         case _:
-            print(f"{__doc__}\nNAME is one of: {' '.join(RUN)}", file=sys.stderr)
+            print(f"{__doc__}\nNAME is one of: {' '.join(dict.fromkeys([*INSTALL, *RUN]))}", file=sys.stderr)
             return 2
     return 0
 

@@ -82,8 +82,9 @@ def _die_with_parent() -> None:
 class Children:
     """The processes of one server. They write to `log`; leaving the block ends them, the youngest first."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, log: Path, grace: float = 5.0) -> None:
+        """Kill a process that has not ended `grace` seconds after SIGTERM."""
+        self._log, self._grace = log, grace
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Children:
@@ -95,7 +96,7 @@ class Children:
         for child in reversed(self._children):
             child.terminate()
             try:
-                child.wait(timeout=5)
+                child.wait(timeout=self._grace)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

@@ -1,0 +1,238 @@
+"""The alert rules and the dashboard, with a real Prometheus that scrapes real services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, start_http_server
+from tests.absent import absent
+from tests.docs.pages import DOCS
+from tests.e2e.behind import Late, Leaping, event, settings
+from tools.dashboard import render_dashboard
+
+from skyferry.clock import SystemClock
+from skyferry.config.settings import Settings
+from skyferry.errors import LedgerError, QueueError
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.model import ObjectRef, Provider
+from skyferry.observe import MetricsObserver
+from skyferry.ports import Outgoing
+from skyferry.ports.ledger.held_deletes import HeldDelete
+from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.testing.servers import ServerMissing
+from skyferry.testing.servers.process import free_ports
+from skyferry.testing.servers.prometheus import Prometheus, prometheus
+from skyferry.wiring import build_service
+from skyferry.wiring import service as wiring
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "alerts.yaml"
+DASHBOARD = DEPLOY / "grafana" / "skyferry.json"
+FIRED = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[10m]))'
+FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+FILES = {"SkyferryLedgerFailing", "SkyferryQueueFileFailing"}
+IMPATIENT = re.sub(r"for: \d+m", "for: 0s", RULES.read_text("utf-8"))  # the same rules, without their waiting time
+
+
+def rule_names() -> set[str]:
+    (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    return {rule["alert"] for rule in group["rules"]}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(wiring, "SystemClock", Leaping)
+    yield
+    Leaping.leap = 0.0
+
+
+@contextmanager
+def scraping(*targets: str) -> Iterator[Prometheus]:
+    try:
+        with prometheus(targets, IMPATIENT) as server:
+            yield server
+    except ServerMissing as missing:
+        absent(missing)
+
+
+@asynccontextmanager
+async def served(configured: Settings) -> AsyncIterator[str]:
+    """The address of a running service's metrics. Files that were damaged meanwhile may fail to close."""
+    registry = CollectorRegistry()
+    metrics = MetricsObserver(registry)
+    (port,) = free_ports()
+    server, thread = start_http_server(port, "127.0.0.1", registry)
+    try:
+        async with build_service(configured, metrics, metrics.update) as service:
+            running = asyncio.create_task(service.run())
+            try:
+                yield f"127.0.0.1:{port}"
+            finally:
+                service.drain()
+                with suppress(QueueError, LedgerError):
+                    await running
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def send(configured: Settings, *messages: Outgoing, late: bool = False) -> None:
+    queue = SqliteQueue(configured.workspace / "queue.db", "events", "test", Late() if late else SystemClock())
+    await queue.send(messages)
+    await queue.close()
+
+
+async def names(server: Prometheus, expression: str) -> set[str]:
+    found = await asyncio.to_thread(server.query, expression)
+    return {series["metric"]["alertname"] for series in found}
+
+
+async def until_fired(server: Prometheus, wanted: set[str]) -> None:
+    seen = set[str]()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while not wanted <= (seen := await names(server, FIRED)):
+                await asyncio.sleep(0.25)
+    assert wanted <= seen, f"did not fire: {sorted(wanted - seen)}"
+
+
+def wrong(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A destination that is down, one that denies access, a queue that is gone, and a slow store."""
+    monkeypatch.setenv("KEY", "k")
+    monkeypatch.setenv("SECRET", "s")
+    identity = {"kind": "static", "key_env": "KEY", "secret_env": "SECRET"}
+    (folder / "slow").mkdir()
+    return settings(
+        folder,
+        stores={
+            "source": {"url": "file://source", "watch": False},
+            "down": {"url": "sim://destination", "simulator": {"outages": ["0s-1h"]}},
+            "flaky": {"url": "sim://flaky?timeout=0.7&timeout_after=10ms"},
+            "slow": {"url": "file://slow", "requests_per_second": 20},
+        },
+        routes=[
+            {"name": "photos", "from": "source", "to": "down", "filter": {"prefix": "down/"}},
+            {"name": "retried", "from": "source", "to": "flaky", "filter": {"prefix": "flaky/"}},
+            {"name": "late", "from": "source", "to": "slow", "filter": {"prefix": "late/"}},
+        ],
+        queues=[
+            {"name": "events", "url": "sqlite://queue.db"},
+            {
+                "name": "gone",
+                "url": "sqs://gone?region=eu-west-1",
+                "endpoint": "http://127.0.0.1:9",
+                "identity": identity,
+            },
+        ],
+        retry={"initial_delay": "50ms", "max_delay": "100ms", "request_tries": 1, "max_retries": 1},
+        breaker={"failures": 1, "cooldown": "1h"},
+    )
+
+
+async def test_every_rule_fires_and_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = wrong(tmp_path, monkeypatch)
+    for folder in ("down", "late", "flaky"):
+        (tmp_path / "source" / folder).mkdir()
+        (tmp_path / "source" / folder / "a").write_text("a")
+    await send(configured, Outgoing(b"no event"), event("down/a", Late().time()), late=True)
+    await send(configured, event("a", SystemClock().time(), "misspelt"))
+    ledger = SqliteLedger(tmp_path / "ledger.db", "test", Late())
+    missing = ObjectRef(Provider.FILE, "source", "missing")
+    await ledger.hold_deletes([HeldDelete(missing, "source", ("photos",), "limit", Late().time())])
+    await ledger.close()
+    (nothing,) = free_ports()
+    async with served(configured) as target:
+        with scraping(target, f"127.0.0.1:{nothing}") as server:
+            keeping_late = asyncio.create_task(keep_late(configured))
+            await asyncio.sleep(1.0)  # the service must have begun
+            Leaping.leap = 600.0
+            try:
+                await until_fired(server, rule_names() - FILES - {"SkyferryAbsent"})
+                assert await asyncio.to_thread(empty_panels, server) == []
+            finally:
+                keeping_late.cancel()
+
+
+async def keep_late(configured: Settings) -> None:
+    """Write an object twice a second, and send its event an hour late."""
+    for number in range(1000):
+        for folder in ("late", "flaky"):
+            (configured.workspace / "source" / folder / str(number)).write_text("a")
+        late = [event(f"{folder}/{number}", Late().time()) for folder in ("late", "flaky")]
+        await send(configured, *late, late=True)
+        await asyncio.sleep(0.5)
+
+
+def empty_panels(server: Prometheus) -> Sequence[str]:
+    """Return the queries of the dashboard without a series."""
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    assert len(queries) > 20
+    ready = {query: query.replace("$job", ".*").replace("$__rate_interval", "1m") for query in queries}
+    return [query for query in queries if not server.query(ready[query])]
+
+
+async def test_files_that_fail_fire_their_rules(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with suppress(QueueError, LedgerError):
+        async with served(configured) as target:
+            with scraping(target) as server:
+                for file, table in (("ledger.db", "counters"), ("queue.db", "message")):
+                    with closing(sqlite3.connect(tmp_path / file)) as db:
+                        db.execute(f"DROP TABLE IF EXISTS {table}")
+                await until_fired(server, FILES)
+
+
+async def test_no_rule_fires_where_all_is_well(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    (tmp_path / "source" / "a").write_text("a")
+    await send(configured, event("a", SystemClock().time()))
+    async with served(configured) as target:
+        with scraping(target) as server:
+            async with asyncio.timeout(30):
+                while not server.query('skyferry_transfers_total{outcome="done"} > 0'):
+                    await asyncio.sleep(0.25)
+            await asyncio.sleep(1.0)  # several evaluations
+            assert await names(server, FIRING) == set()
+
+
+async def test_no_process_at_all_fires() -> None:
+    (nothing,) = free_ports()
+    with scraping(f"127.0.0.1:{nothing}") as server:
+        await until_fired(server, {"SkyferryAbsent", "SkyferryDown"})
+
+
+@pytest.mark.parametrize("command", [("check", "rules", "alerts.yaml"), ("test", "rules", "alerts.test.yaml")])
+def test_promtool_is_content(command: tuple[str, ...]) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        absent(ServerMissing("prometheus"))
+    done = subprocess.run([program, *command], cwd=RULES.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_of_the_page_is_a_rule() -> None:
+    page = (DOCS / "operations" / "observability.md").read_text("utf-8")
+    (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    expressions = " ".join(rule["expr"] for rule in group["rules"])
+    shown = re.findall(r"`(skyferry_[a-z_]+) ((?:>|==) [0-9]+)`", page)
+    assert len(shown) >= 9
+    for metric, condition in shown:
+        assert re.search(rf"{metric}\)? {condition}", expressions), metric
+
+
+def test_the_dashboard_is_up_to_date() -> None:
+    assert DASHBOARD.read_text("utf-8") == render_dashboard(), (
+        "python -m tools.dashboard > deploy/grafana/skyferry.json"
+    )
