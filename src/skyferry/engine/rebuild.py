@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -25,10 +24,9 @@ from skyferry.model import (
     Transfer,
 )
 from skyferry.ports import Claims, Clock, Done, ObjectStore, Placements, Settlement
+from skyferry.ports.joins import PAGE, map_keys, paginate
 from skyferry.routing.routes import Route
 
-PAGE = 500  # objects at once; bounds the memory
-HEADS = 16  # requests at the same time
 _ID = re.compile("[0-9a-f]{32}")
 
 
@@ -59,7 +57,7 @@ async def rebuild(
     for name in dict.fromkeys(route.store for route in every):
         found = Rebuilt(name)
         own = [route for route in every if route.store == name]
-        async for metas in _pages(stores[name]):
+        async for metas in paginate(stores[name].list(), PAGE):
             await _Page(ledger, stores[name], own, clock, found).take(metas)
             yield found
         if not found.objects:
@@ -99,20 +97,16 @@ class _Page:
 
     async def _with_stamps(self, metas: Sequence[ObjectMeta]) -> list[ObjectMeta]:
         """Complete them by HEAD if the listing contains no metadata."""
-        gate = asyncio.Semaphore(HEADS)
 
-        async def look(meta: ObjectMeta) -> ObjectMeta | None:
-            if provenance.read_provenance(meta).source:
-                return meta
-            async with gate:
-                try:
-                    return await self.store.head(meta.key)
-                except ObjectNotFound:
-                    return None
+        async def look(key: str) -> ObjectMeta | None:
+            try:
+                return await self.store.head(key)
+            except ObjectNotFound:
+                return None
 
-        async with asyncio.TaskGroup() as tasks:
-            looks = [tasks.create_task(look(meta), name=f"stamp of {meta.key}") for meta in metas]
-        return [meta for task in looks if (meta := task.result()) is not None]
+        bare = [meta.key for meta in metas if not provenance.read_provenance(meta).source]
+        found = dict(zip(bare, await map_keys(bare, look), strict=True))
+        return [whole for meta in metas if (whole := found.get(meta.key, meta)) is not None]
 
     def _transfer(self, meta: ObjectMeta) -> Transfer | None:
         """Return the transfer that made this object; None if by its provenance no route did."""
@@ -173,14 +167,3 @@ def _when(position: Position | None, meta: ObjectMeta) -> float:
     if position is not None and position.scheme == "time" and position.value.isdigit():
         return int(position.value) / 1e9
     return meta.modified
-
-
-async def _pages(store: ObjectStore) -> AsyncIterator[list[ObjectMeta]]:
-    page: list[ObjectMeta] = []
-    async for meta in store.list():
-        page.append(meta)
-        if len(page) == PAGE:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -18,6 +18,7 @@ from skyferry.discovery.known import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldDeletes, HeldFilter, Observer, Placements, held_id
+from skyferry.ports.joins import find_placements
 from skyferry.ports.ledger.held_deletes import Why
 from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
@@ -210,11 +211,7 @@ class DeleteGuard:
 
     async def _placements(self, transfers: Sequence[Transfer]) -> list[Placement | None]:
         """Return the placements at the destination keys, in order."""
-        placed: dict[tuple[str, str], Placement | None] = {}
-        for store in {t.store for t in transfers}:
-            keys = list(dict.fromkeys(t.key for t in transfers if t.store == store))
-            found = await self._g.ledger.get_placements(store, keys)
-            placed |= {(store, key): each for key, each in zip(keys, found, strict=True)}
+        placed = await find_placements(self._g.ledger, ((t.store, t.key) for t in transfers))
         copies = [(t, placed[t.store, t.key]) for t in transfers]
         return [copy if copy is not None and copy.is_in(t.identities) else None for t, copy in copies]
 

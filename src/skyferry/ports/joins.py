@@ -1,0 +1,97 @@
+"""Join the listing of a store with the placements in the ledger, one page at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from skyferry.errors import SkyferryError
+from skyferry.model import ObjectMeta, ObjectRef, Placement
+from skyferry.ports.ledger.placements import Placements
+
+PAGE = 500  # objects in a page, to bound the memory
+AT_ONCE = 16  # concurrent requests to a store
+T = TypeVar("T")
+DestinationKey = tuple[str, str]  # store and key
+
+
+async def paginate(items: AsyncIterator[T], size: int = PAGE) -> AsyncIterator[list[T]]:
+    """Yield the items in lists of `size`; only the last may be shorter, and none is empty."""
+    page: list[T] = []
+    async for item in items:
+        page.append(item)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+async def find_placements(ledger: Placements, keys: Iterable[DestinationKey]) -> dict[DestinationKey, Placement | None]:
+    """Return the placement of each destination key, with one query for each store."""
+    by_store: dict[str, dict[str, None]] = {}
+    for store, key in keys:
+        by_store.setdefault(store, {})[key] = None
+    found: dict[DestinationKey, Placement | None] = {}
+    for store, wanted in by_store.items():
+        placements = await ledger.get_placements(store, list(wanted))
+        found.update(((store, key), placement) for key, placement in zip(wanted, placements, strict=True))
+    return found
+
+
+def has_copy(placement: Placement | None, source: ObjectRef, version: str, identities: tuple[str, ...] = ()) -> bool:
+    """Return True if a destination key has a copy of this version, in a store with one of the identities.
+
+    Listings of S3 have the ETag of a version, but not its id. The version of a placement contains both.
+    """
+    if placement is None or placement.deleted or not placement.is_in(identities) or not placement.is_from(source):
+        return False
+    copied = placement.source.version
+    return copied == version or (version.startswith('"') and version in copied)
+
+
+async def map_keys(keys: Iterable[str], look: Callable[[str], Awaitable[T]]) -> list[T]:
+    """Return the result of `look` for each key, in order, AT_ONCE at a time. Raises the first error."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def look_at(key: str) -> T:
+        async with gate:
+            return await look(key)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(look_at(key), name=f"look for {key}") for key in keys]
+    except* SkyferryError as failed:
+        raise failed.exceptions[0] from failed
+    return [task.result() for task in tasks]
+
+
+class OrderedListing:
+    """A listing in which keys are looked up in ascending order. It is read on demand, from the first look-up on.
+
+    A store need not list in the order of the bytes: an object that is not found may still exist.
+    """
+
+    def __init__(self, metas: AsyncIterator[ObjectMeta]) -> None:
+        self._metas = metas
+        self._next: ObjectMeta | None = None
+        self._begun = False
+
+    async def find(self, key: str) -> ObjectMeta | None:
+        """Return the object with this key, or None if the listing does not have it at its place."""
+        if not self._begun:
+            self._begun, self._next = True, await anext(self._metas, None)
+        while self._next is not None and self._next.key < key:
+            self._next = await anext(self._metas, None)
+        return self._next if self._next is not None and self._next.key == key else None
+
+    async def close(self) -> None:
+        """End the listing early."""
+        await close_iterator(self._metas)
+
+
+async def close_iterator(items: AsyncIterator[object]) -> None:
+    """Close an iterator that is not read to its end, at once instead of when it is collected."""
+    if isinstance(items, AsyncGenerator):
+        await items.aclose()
