@@ -72,13 +72,22 @@ def test_a_rename_whose_urls_are_not_encoded_is_not_decoded(sample: Json) -> Non
     assert parse_message(json.dumps(body).encode(), {}).events[0].source.key == "old %41.txt"
 
 
-def test_a_rename_that_names_no_old_name_is_refused(sample: Json, one: One) -> None:
+def test_a_rename_whose_old_name_cannot_be_read_is_refused(sample: Json, one: One) -> None:
     body = sample("azure-renamed")
-    for url in ("", "https://acct.dfs.core.windows.net", "https://acct.dfs.core.windows.net/fs/%ff", None, 7):
+    for url in ("https://acct.dfs.core.windows.net", "https://acct.dfs.core.windows.net/fs/%ff", 7):
         body[0]["data"]["sourceUrl"] = url
         with pytest.raises(EventError) as caught:
             one(body)
         assert caught.value.where == "[0].data.sourceUrl"
+
+
+@pytest.mark.parametrize("url", ["", None])
+def test_a_rename_without_the_old_name_is_a_create_of_the_new_one_and_counted(sample: Json, url: str | None) -> None:
+    body = sample("azure-renamed")
+    body[0]["data"]["sourceUrl"] = url
+    parsed = parse_message(json.dumps(body).encode(), {})
+    assert [(e.change, e.source.key) for e in parsed.events] == [(Change.CREATED, "new name.txt")]
+    assert parsed.ignored == ("BlobRenamed:no sourceUrl",)
 
 
 def test_a_directory_deleted_empty_concerns_no_blob(sample: Json) -> None:

@@ -13,7 +13,7 @@ from skyferry.events import parse_message
 POINTER = ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "big", "s3Key": "m-1"}]
 EVENTARC = {
     "specversion": "1.0",
-    "type": "google.cloud.storage.object.v1.finalized",
+    "type": "google.cloud.audit.log.v1.written",
     "source": "//storage.googleapis.com/projects/_/buckets/b",
     "id": "1",
     "time": "2026-01-01T00:00:00Z",
@@ -27,8 +27,8 @@ STORAGE_OBJECT = {"kind": "storage#object", "selfLink": "https://x", "bucket": "
     [
         (POINTER, {}, "Amazon's extended client to s3://big/m-1"),
         (["com.amazon.sqs.javamessaging.MessageS3Pointer", {}], {}, "extended client"),
-        (EVENTARC, {}, "an event of Eventarc"),
-        (STORAGE_OBJECT, {"ce-type": "google.cloud.storage.object.v1.finalized"}, "an event of Eventarc"),
+        (EVENTARC, {}, "an audit log of Eventarc"),
+        (STORAGE_OBJECT, {"ce-type": "google.cloud.audit.log.v1.written"}, "an audit log of Eventarc"),
         (STORAGE_OBJECT, {}, "a Cloud Storage object without the attributes"),
         ({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}, {}, "SQS records as Lambda receives them"),
         (
@@ -36,8 +36,7 @@ STORAGE_OBJECT = {"kind": "storage#object", "selfLink": "https://x", "bucket": "
             {},
             "SNS records as Lambda receives them",
         ),
-        ({"account": "a", "action": "PutObject", "bucket": "b", "object": {}}, {}, "Cloudflare R2"),
-        ({"events": [{"eventType": "b2:ObjectCreated:Upload"}]}, {}, "Backblaze B2"),
+        ({"eventType": "com.oraclecloud.objectstorage.createobject", "cloudEventsVersion": "0.1"}, {}, "Oracle Cloud"),
         (
             {"detail-type": "AWS API Call via CloudTrail", "source": "aws.s3", "version": "0", "detail": {}},
             {},

@@ -27,8 +27,10 @@ _IGNORED = frozenset(
         "StorageTaskAssignmentCompleted",
     }
 )
-_BEGUN = ("CreateFile", "SftpCreate")  # an empty file; FlushWithClose or SftpCommit announces its content
-_SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
+# A file that is not whole yet: FlushWithClose or SftpCommit announces its content.
+_BEGUN = ("CreateFile", "SftpCreate", "SftpWrite")
+_NO_SOURCE = "BlobRenamed:no sourceUrl"  # the new name is copied; the copy of the old name is not known
+_SUBJECT = re.compile(r"/?blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
 _ACCOUNT = re.compile(r"/providers/Microsoft\.Storage/storageAccounts/([^/]+)/*", re.IGNORECASE)
 _HOST = re.compile(r"https?://([a-z0-9]+)(?:-secondary)?\.(?:blob|dfs)\.core\.[^/]+/", re.IGNORECASE)
 _SEQUENCER = re.compile(r"[!-~]{1,128}")
@@ -77,7 +79,11 @@ def parse_event(fields: Fields) -> Parsed:
         data=data,
         format="cloudevents" if cloud else "azure",
     )
-    return Parsed(_renamed(envelope) if name == "BlobRenamed" else (_event(envelope),))
+    if name != "BlobRenamed":
+        return Parsed((_event(envelope),))
+    if data.optional("sourceUrl"):
+        return Parsed(_renamed(envelope))
+    return Parsed((_event(envelope),), ignored=(_NO_SOURCE,))
 
 
 def _ignored(name: str, data: Fields, where: str) -> str:

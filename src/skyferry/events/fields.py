@@ -35,6 +35,17 @@ _NAMESPACE = uuid.UUID("9a7c3c5e-2a52-5d7f-8f5e-6a1d2f6f9b10")  # of derived eve
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """The message that brought a notification, for services whose notification has no time."""
+
+    id: str = ""  # the same in each delivery of the message; "" = unknown
+    sent_at: float = 0.0  # seconds since 1970
+
+
+UNKNOWN_DELIVERY = Delivery()
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Some records of a message, which can be sent as a separate message."""
 
@@ -168,14 +179,14 @@ class Fields:
             )
         return parse_timestamp(text, self.at(name))
 
-    def major(self, name: str, accepted: str) -> None:
-        """Raise UnknownFormat unless the version has this major number. Minor versions only add fields."""
+    def major(self, name: str, *accepted: str) -> None:
+        """Raise UnknownFormat unless the version has one of these major numbers. Minor versions only add fields."""
         version = self.text(name)
-        if version.partition(".")[0] != accepted:
+        if version.partition(".")[0] not in accepted:
             raise UnknownFormat(
                 f"version {version[:20]!r} is not supported",
                 where=self.at(name),
-                hint=f"send version {accepted}.x, or upgrade Skyferry",
+                hint=f"send version {accepted[-1]}.x, or upgrade Skyferry",
             )
 
     def _required(self, name: str) -> object:

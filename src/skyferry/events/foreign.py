@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 POINTER = "S3Pointer"  # in the class names of the extended clients for SQS and SNS
-EVENTARC = ("google.cloud.storage.object.", "google.cloud.audit.log.")
+AUDIT_LOG = "google.cloud.audit.log."  # the type of Eventarc's events of other triggers than Cloud Storage's own
 RECORDS = {  # eventSource of records that are not S3's
     "aws:sqs": "SQS records as Lambda receives them: the events are in their `body`; connect the queue itself",
     "aws:kinesis": "Kinesis records: let the bucket notify SQS",
@@ -14,8 +14,6 @@ RECORDS = {  # eventSource of records that are not S3's
 }
 SNS_RECORDS = "SNS records as Lambda receives them: subscribe the queue to the topic"
 OTHERS = (  # combinations of members that identify a message, and its description
-    (("account", "action", "bucket", "object"), "an event notification of Cloudflare R2: send it on as a native event"),
-    (("events", "accountId"), "an event notification of Backblaze B2: send it on as a native event"),
     (("eventType", "cloudEventsVersion"), "an event of Oracle Cloud: send it on as a native event"),
     (("kind", "selfLink", "bucket"), "a Cloud Storage object without the attributes of its notification: pull the "
      "subscription that the bucket notifies, or turn off payload unwrapping of the push subscription"),
@@ -30,9 +28,9 @@ def explain(data: object, attributes: Mapping[str, str]) -> str:
     if isinstance(data, list):
         return _pointer(data)
     kind = attributes.get("ce-type") or (data.get("type") if isinstance(data, dict) else "")
-    if isinstance(kind, str) and kind.startswith(EVENTARC):
+    if isinstance(kind, str) and kind.startswith(AUDIT_LOG):
         return (
-            "This is an event of Eventarc. Let the bucket notify Pub/Sub: gcloud storage buckets notifications create"
+            "This is an audit log of Eventarc. Create the trigger for google.cloud.storage.object.v1.finalized instead."
         )
     if not isinstance(data, dict):
         return ""
@@ -44,9 +42,6 @@ def explain(data: object, attributes: Mapping[str, str]) -> str:
         those = SNS_RECORDS if "Sns" in first else RECORDS.get(str(first.get("eventSource")), "")
         return f"These are {those}." if those else ""
     found = next((text for names, text in OTHERS if all(name in data for name in names)), "")
-    if not found and isinstance(nested := data.get("events"), list) and nested and isinstance(nested[0], dict):
-        b2 = str(nested[0].get("eventType")).startswith("b2:")
-        found = OTHERS[1][1] if b2 else ""
     return f"This is {found}." if found else ""
 
 

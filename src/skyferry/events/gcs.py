@@ -1,6 +1,7 @@
-"""Cloud Storage notifications over Pub/Sub: pulled (attributes and data) or pushed (an envelope with both).
+"""Cloud Storage notifications over Pub/Sub: pulled (attributes and data) or pushed (an envelope with both), and Eventarc's events.
 
-Source: https://cloud.google.com/storage/docs/pubsub-notifications
+Sources: https://cloud.google.com/storage/docs/pubsub-notifications and, for Eventarc's CloudEvents around the object resource,
+https://github.com/googleapis/google-cloudevents (StorageObjectData).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 
 from skyferry.errors import EventError, UnknownFormat
 from skyferry.events.fields import Fields, Parsed, as_fields, derive_id, load_json
@@ -17,6 +19,13 @@ _CREATED = ("OBJECT_FINALIZE", "OBJECT_METADATA_UPDATE")  # a new metageneration
 _DELETED = ("OBJECT_DELETE", "OBJECT_ARCHIVE")
 _IGNORED = ("OBJECT_INITIALIZE",)  # the beginning of an appendable object; its FINALIZE follows
 _PAYLOADS = ("JSON_API_V1", "NONE")
+_EVENTARC = "google.cloud.storage.object.v1."
+_OBJECT_EVENTS = {  # the type of a CloudEvent -> that of a notification
+    "finalized": "OBJECT_FINALIZE",
+    "metadataUpdated": "OBJECT_METADATA_UPDATE",
+    "deleted": "OBJECT_DELETE",
+    "archived": "OBJECT_ARCHIVE",
+}
 _LAST = "9" * 20  # sorts after every metageneration
 
 
@@ -51,35 +60,71 @@ def parse_notification(body: bytes, attributes: Mapping[str, str]) -> Parsed:
         return Parsed(ignored=(name,))
     if name not in _CREATED + _DELETED:
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where=fields.at("eventType"))
-    return Parsed((_event(name, fields, _payload(body, fields)),))
+    payload = _payload(body, fields)
+    when = fields.text("eventTime"), fields.time("eventTime")
+    bucket, key, generation = fields.bucket("bucketId"), fields.key("objectId"), _generation(fields, "objectGeneration")
+    event = _event(name, bucket, key, generation, when, payload)
+    overwritten = name in _DELETED and "overwrittenByGeneration" in fields
+    return Parsed((replace(event, overwritten=True) if overwritten else event,))
 
 
-def _event(name: str, fields: Fields, payload: Fields) -> ObjectEvent:
-    bucket, key, when = fields.bucket("bucketId"), fields.key("objectId"), fields.text("eventTime")
-    generation, metageneration = _generation(fields), payload.whole("metageneration")
+def is_cloud_event(fields: Fields) -> bool:
+    """Return True for a CloudEvent of Eventarc (structured mode)."""
+    return "specversion" in fields and str(fields.raw.get("type")).startswith(_EVENTARC)
+
+
+def parse_cloud_event(fields: Fields) -> Parsed:
+    """Parse a CloudEvent of Eventarc."""
+    fields.major("specversion", "1")
+    return _object_event(fields, "type", "time", fields.child("data"))
+
+
+def is_object_event(attributes: Mapping[str, str]) -> bool:
+    """Return True for the attributes of a CloudEvent of Eventarc (binary mode): a message of Pub/Sub, or HTTP headers."""
+    return attributes.get("ce-type", "").startswith(_EVENTARC)
+
+
+def parse_object_event(attributes: Fields, resource: Fields) -> Parsed:
+    """Parse a CloudEvent of Eventarc whose data are the body of the message."""
+    return _object_event(attributes, "ce-type", "ce-time", resource)
+
+
+def _object_event(fields: Fields, kind: str, when: str, resource: Fields) -> Parsed:
+    name = _OBJECT_EVENTS.get(fields.text(kind).removeprefix(_EVENTARC), "")
+    if not name:
+        raise UnknownFormat(f"{fields.text(kind)[:60]!r} is not a known event", where=fields.at(kind))
+    bucket, key = resource.bucket("bucket"), resource.key("name")
+    event = _event(
+        name, bucket, key, _generation(resource, "generation"), (fields.text(when), fields.time(when)), resource
+    )
+    return Parsed((replace(event, format="eventarc"),))
+
+
+def _event(name: str, bucket: str, key: str, generation: int, when: tuple[str, float], payload: Fields) -> ObjectEvent:
+    """`when` is the time of the event, as it is written and in seconds since 1970."""
+    metageneration = payload.whole("metageneration")
     position = _position(name, generation, metageneration)
     # An update without its payload has no position: with the generation as version, it would pass for the creation.
     version = str(generation) if position else ""
-    event_id = derive_id("gcs", bucket, key, generation, metageneration, name, when)
+    event_id = derive_id("gcs", bucket, key, generation, metageneration, name, when[0])
     return ObjectEvent(
         event_id=event_id,
         change=Change.CREATED if name in _CREATED else Change.DELETED,
         source=ObjectRef(Provider.GCP_GCS, bucket, key, version=version),
-        occurred_at=fields.time("eventTime"),
+        occurred_at=when[1],
         correlation_id=event_id,
         position=position,
         size=payload.whole("size"),
         content_type=payload.optional("contentType"),
-        overwritten=name in _DELETED and "overwrittenByGeneration" in fields,
         format="gcs",
         created_at=payload.time("timeCreated") if payload.optional("timeCreated") else None,
     )
 
 
-def _generation(fields: Fields) -> int:
-    generation = fields.whole("objectGeneration")
+def _generation(fields: Fields, name: str) -> int:
+    generation = fields.whole(name)
     if generation is None:
-        raise EventError("is required", where=fields.at("objectGeneration"))
+        raise EventError("is required", where=fields.at(name))
     return generation
 
 

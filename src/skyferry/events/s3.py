@@ -6,8 +6,20 @@ Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event 
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
 from skyferry.errors import UnknownFormat
-from skyferry.events.fields import Fields, Parsed, derive_id, normalise_id, parse_records, parse_sequencer
+from skyferry.events.fields import (
+    UNKNOWN_DELIVERY,
+    Delivery,
+    Fields,
+    Parsed,
+    derive_id,
+    normalise_id,
+    parse_records,
+    parse_sequencer,
+)
 from skyferry.events.s3_keys import KeyReading, read_key
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
@@ -25,6 +37,7 @@ _IGNORED = (
     "ObjectAccessed:",
     "ObjectTransition:",
     "Replication:Operation",  # the outcome of replicating an object
+    "Replication:ObjectFailed",  # the same, of Dell ObjectScale
     "LifecycleTransition",
     "LifecycleDelMarkerExpiration:",
     "IntelligentTiering",
@@ -34,17 +47,12 @@ _IGNORED = (
     "Scanner:",
     "ILM:",
 )
-_BRIDGE_IGNORED = frozenset(
-    {
-        "Object Restore Initiated",
-        "Object Restore Completed",
-        "Object Restore Expired",
-        "Object Storage Class Changed",
-        "Object Access Tier Changed",
-        "Object ACL Updated",
-        "Object Tags Added",
-        "Object Tags Deleted",
-    }
+_TEST = "s3:TestEvent"
+# Versions of Amazon are 2.x; Wasabi and older Scality write 0.1, Scality 1.0.
+_MAJOR = ("0", "1", "2")
+# Properties of an object beside its content. Amazon adds to them; each change of content is Object Created or Object Deleted.
+_BRIDGE_IGNORED = re.compile(
+    r"Object (Restore|Storage Class|Access Tier|ACL|Tags|Annotations?|Retention|Legal Hold|Lock|Encryption) [A-Z][a-z]+"
 )
 
 
@@ -63,16 +71,21 @@ def unwrap_sns(fields: Fields) -> bytes:
     return fields.text("Message").encode()
 
 
+def find_delivery(fields: Fields) -> Delivery | None:
+    """Return what the envelope says of the message in it; None if that is not enough."""
+    return Delivery(fields.optional("MessageId"), fields.time("Timestamp")) if "Timestamp" in fields else None
+
+
 def is_records(fields: Fields) -> bool:
     """Return True for S3's records, and for the test message that S3 sends when a notification is configured."""
-    return "Records" in fields or fields.raw.get("Event") == "s3:TestEvent"
+    return "Records" in fields or fields.raw.get("Event") == _TEST
 
 
-def parse_notification(fields: Fields) -> Parsed:
+def parse_notification(fields: Fields, delivery: Delivery = UNKNOWN_DELIVERY) -> Parsed:
     """Parse a direct notification."""
     if "Records" not in fields:
         return Parsed(test=True)
-    return parse_records(fields.raw["Records"], fields.at("Records"), _record, "Records")
+    return parse_records(fields.raw["Records"], fields.at("Records"), partial(_record, delivery), "Records")
 
 
 def is_eventbridge(fields: Fields) -> bool:
@@ -86,7 +99,7 @@ def parse_eventbridge(fields: Fields) -> Parsed:
         raise UnknownFormat("is not aws.s3", where="source", hint="narrow the rule of the event bus")
     fields.major("version", "0")
     name, detail = fields.text("detail-type"), fields.child("detail")
-    if name in _BRIDGE_IGNORED:
+    if _BRIDGE_IGNORED.fullmatch(name):
         return Parsed(ignored=(name,))
     if name not in ("Object Created", "Object Deleted"):
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where="detail-type")
@@ -114,8 +127,10 @@ def parse_eventbridge(fields: Fields) -> Parsed:
     return Parsed((event,))
 
 
-def _record(record: Fields) -> Parsed:
-    record.major("eventVersion", "2")
+def _record(delivery: Delivery, record: Fields) -> Parsed:
+    if _TEST in (record.raw.get("Event"), record.raw.get("eventName")):  # NooBaa puts its test message into a record
+        return Parsed(test=True)
+    record.major("eventVersion", *_MAJOR)
     name = record.text("eventName").removeprefix("s3:")  # MinIO and Ceph keep the prefix of the configuration
     if name.startswith(_IGNORED):
         return Parsed(ignored=(name,))
@@ -124,12 +139,13 @@ def _record(record: Fields) -> Parsed:
     item = record.child("s3").child("object")
     reading = read_key(item.text("key"), record.optional("eventSource"), item.at("key"))
     ref = _ref(record, reading)
-    event_id = _id(record, name, ref, item)
+    untimed = bool(delivery.sent_at) and "eventTime" not in record  # Wasabi
+    event_id = _id(record, name, ref, item, delivery.id if untimed else record.text("eventTime"))
     event = ObjectEvent(
         event_id=event_id,
         change=Change.CREATED if name.startswith(_CREATED) else Change.DELETED,
         source=ref,
-        occurred_at=record.time("eventTime"),
+        occurred_at=delivery.sent_at if untimed else record.time("eventTime"),
         correlation_id=event_id,
         position=_position(record, item),
         size=item.whole("size"),
@@ -160,12 +176,20 @@ def _endpoint(record: Fields) -> str:
     return record.child(name).optional("x-minio-origin-endpoint") if name in record else ""
 
 
-def _id(record: Fields, name: str, ref: ObjectRef, item: Fields) -> str:
-    """Derive the event id from fields that repeat in duplicate deliveries but differ between changes of a key."""
+def _id(record: Fields, name: str, ref: ObjectRef, item: Fields, when: str) -> str:
+    """Derive the event id from fields that repeat in duplicate deliveries but differ between changes of a key.
+
+    `when` is the time of the event, or the id of the message that brought it.
+    """
     request = record.child("responseElements").optional("x-amz-request-id") if "responseElements" in record else ""
     etag = item.optional("eTag") or item.optional("etag")  # older Ceph
-    when, sequence = record.text("eventTime"), item.optional("sequencer")
-    return derive_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, sequence, etag, request)
+    return derive_id("s3", ref.provider, ref.bucket, ref.key, ref.version, name, when, _sequencer(item), etag, request)
+
+
+def _sequencer(item: Fields) -> str:
+    """Return the sequencer as text. NooBaa writes a number."""
+    value = item.raw.get("sequencer")
+    return str(value) if isinstance(value, int) else item.optional("sequencer")
 
 
 def _version(text: str) -> str:
@@ -175,6 +199,8 @@ def _version(text: str) -> str:
 
 def _position(record: Fields, item: Fields) -> Position | None:
     """Return Amazon's exact sequencer, or the position on the clock that MinIO and Ceph send instead."""
+    if isinstance(item.raw.get("sequencer"), int):
+        return None  # its digits are decimal, and what they count is not documented
     text = item.optional("sequencer")
     if record.raw.get("eventSource") == "aws:s3":
         return parse_sequencer(text)

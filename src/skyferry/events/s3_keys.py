@@ -16,7 +16,7 @@ from skyferry.events.fields import validate_key
 from skyferry.model import ObjectEvent
 
 KeyEncoding = Literal["auto", "encoded", "plain"]
-ENCODES, PLAIN = "minio:s3", "ceph:s3"  # senders that always encode keys, or never
+ENCODES, PLAIN = "minio:s3", ("ceph:s3", "scality:s3")  # senders that always encode keys, or never
 _UNENCODED = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")  # no encoder leaves these
 
 
@@ -40,7 +40,7 @@ def read_key(text: str, sender: str, where: str) -> KeyReading:
         validate_key(text, where)
     except InvalidKey:  # three times as long
         return KeyReading(decoded)
-    if sender == PLAIN or _UNENCODED.search(text):
+    if sender in PLAIN or _UNENCODED.search(text):
         return KeyReading(text, text)
     return KeyReading(decoded, text, sender == ENCODES)
 

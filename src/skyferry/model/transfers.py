@@ -53,7 +53,7 @@ class ObjectEvent:
     traceparent: str = ""  # W3C trace context
     overwritten: bool = False  # a delete that is part of an overwrite (Cloud Storage): never propagated
     expired: bool = False  # a delete by lifecycle
-    format: str = "native"  # or s3, eventbridge, gcs, azure, cloudevents
+    format: str = "native"  # or s3, eventbridge, r2, b2, tigris, gcs, eventarc, azure, cloudevents
     created_at: float | None = None  # creation of the object's version, seconds since 1970; None = unknown
     sent_key: str = ""  # the key as a notification of S3 has it, if decoding it gives another key
     key_proven: bool = True  # False: the key may be `sent_key`, for some services do not encode keys

@@ -20,6 +20,7 @@ from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
 from skyferry.events.detect import Parsed, parse_message
+from skyferry.events.fields import Delivery
 from skyferry.events.native import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.observe import Fanout
@@ -71,9 +72,9 @@ async def test_a_message_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Monk
     """For the day and for the transfers; once more only where the event is submitted."""
     parsed: list[bytes] = []
 
-    def parse(body: bytes, attributes: Mapping[str, str]) -> Parsed:
+    def parse(body: bytes, attributes: Mapping[str, str], delivery: Delivery) -> Parsed:
         parsed.append(body)
-        return parse_message(body, attributes)
+        return parse_message(body, attributes, delivery)
 
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a").write_bytes(b"first")

@@ -9,6 +9,7 @@ from tests.engine.consume.test_queue_down import idle
 
 from skyferry.errors import UnknownFormat
 from skyferry.events.detect import Parsed
+from skyferry.events.fields import Delivery
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.testing.clock import ManualClock
@@ -17,7 +18,7 @@ from skyferry.testing.clock import ManualClock
 class Surprised:
     """Meets a bug in one message, and an event that is none in another."""
 
-    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
+    def parse(self, body: bytes, attributes: Mapping[str, str], delivery: Delivery) -> Parsed:
         if body == b"bug":
             raise RecursionError("too deep")
         raise UnknownFormat

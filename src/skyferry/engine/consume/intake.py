@@ -10,6 +10,7 @@ from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed, parse_message
+from skyferry.events.fields import UNKNOWN_DELIVERY, Delivery
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letter_attributes
 from skyferry.routing.routes import Routes
@@ -25,9 +26,9 @@ class EventReader:
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
 
-    def parse(self, body: bytes, attributes: Mapping[str, str]) -> Parsed:
+    def parse(self, body: bytes, attributes: Mapping[str, str], delivery: Delivery = UNKNOWN_DELIVERY) -> Parsed:
         """Parse the events of a message. Raises EventError."""
-        return parse_message(body, attributes)
+        return parse_message(body, attributes, delivery)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:
         """Return the transfers that the routes make of an event. Raises EventError."""
@@ -63,8 +64,10 @@ class Intake:
 
         Raises nothing: a bug that one message triggers must not stop the others.
         """
+        message = leased.message
         try:
-            return self._reader.parse(leased.message.body, dict(letter_attributes.strip_own(leased.message.attributes)))
+            attributes = dict(letter_attributes.strip_own(message.attributes))
+            return self._reader.parse(message.body, attributes, Delivery(message.id, message.enqueued_at))
         except EventError as error:
             return error
         except Exception as problem:  # noqa: BLE001 - as above

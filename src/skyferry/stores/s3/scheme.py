@@ -26,6 +26,7 @@ HOSTS = {  # the service, by the end of the endpoint's host
     "storage.googleapis.com": "gcs-interop",
 }
 _REGION = re.compile(r"(?:^|\.)s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]+(?:-[a-z]+)+-\d+)\.")  # in a host of Amazon's
+_R2_ACCOUNT = re.compile(r"https://[0-9a-f]+\.r2\.cloudflarestorage\.com/?")  # its events name the account
 UNKNOWN = "other"  # a service with the fewest abilities
 
 
@@ -41,7 +42,7 @@ def _profile(settings: StoreSettings) -> StoreProfile:
     return StoreProfile(
         provider=Provider.AWS_S3 if amazon else Provider.S3_COMPATIBLE,
         region=_region(settings) if amazon else "",
-        names_endpoint=settings.service == "minio",
+        names_endpoint=settings.service == "minio" or _R2_ACCOUNT.fullmatch(settings.endpoint) is not None,
         namespace=_partition(settings) if amazon else "",
         tags=service.tags,
         exact_deletes=service.delete_exact,
