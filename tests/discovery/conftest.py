@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.inspector import Watched
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock

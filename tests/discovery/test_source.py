@@ -12,8 +12,8 @@ import pytest
 
 from skyferry.config.settings import Settings
 from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.look import Watched
-from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
 from skyferry.errors import StoreUnavailable

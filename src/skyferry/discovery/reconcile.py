@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from skyferry.discovery.folder.look import event_of
+from skyferry.discovery.folder.inspector import event_of
 from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider
 from skyferry.ports import ObjectStore, Placements

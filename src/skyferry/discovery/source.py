@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from skyferry.discovery.absences.guard import DeleteGuard
-from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.inspector import Watched
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.model import Change, ObjectEvent

@@ -12,7 +12,7 @@ from pathlib import Path
 from skyferry.config.settings import Settings
 from skyferry.config.urls import StoreUrl, resolve_store
 from skyferry.discovery.absences.identity import NAME, Identity, look, mark, read_marker
-from skyferry.discovery.folder.look import OWN
+from skyferry.discovery.folder.inspector import OWN
 from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
 from skyferry.ports import Ledger, Placements, SourceIdentities

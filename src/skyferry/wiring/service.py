@@ -14,8 +14,8 @@ from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, resolve_store
 from skyferry.discovery.absences.approved import ApprovedDeletes
 from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.look import Watched
-from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
 from skyferry.engine.consume.intake import EventReader

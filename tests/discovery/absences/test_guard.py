@@ -13,8 +13,8 @@ from skyferry.config.settings import Settings
 from skyferry.discovery.absences import guard
 from skyferry.discovery.absences.approved import ApprovedDeletes
 from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.look import event_of
-from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.folder.inspector import event_of
+from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.errors import ObjectNotFound, StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger

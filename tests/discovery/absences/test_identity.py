@@ -11,7 +11,7 @@ import pytest
 
 from skyferry.discovery.absences import identity
 from skyferry.discovery.absences.identity import Identity, look, mark
-from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.known_folder import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Clock

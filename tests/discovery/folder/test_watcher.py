@@ -12,7 +12,7 @@ import pytest
 
 from skyferry.discovery.folder import notify
 from skyferry.discovery.folder import watcher as watch_folder
-from skyferry.discovery.folder.look import Watched
+from skyferry.discovery.folder.inspector import Watched
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.errors import LedgerError, QueueError, StoreUnavailable
 from skyferry.model import Change

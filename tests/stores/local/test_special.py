@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from skyferry.config.settings import Settings
-from skyferry.discovery.folder.look import ADDED, DELETED, Looker, Special, Watched
+from skyferry.discovery.folder.inspector import ADDED, DELETED, Looker, Special, Watched
 from skyferry.errors import Unsupported
 from skyferry.observe import MetricsObserver
 from skyferry.ports import ObjectStore

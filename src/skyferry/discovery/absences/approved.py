@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from skyferry.discovery.folder.look import event_of
+from skyferry.discovery.folder.inspector import event_of
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, Position
 from skyferry.ports import Clock, HeldDelete, HeldDeletes, Observer

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from skyferry.discovery.absences.limits import Missing, enough, reason
-from skyferry.discovery.known import KnownFolder
+from skyferry.discovery.known_folder import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldDeletes, HeldFilter, Observer, Placements, held_id

@@ -14,7 +14,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from skyferry.discovery.folder.look import OWN
+from skyferry.discovery.folder.inspector import OWN
 from skyferry.frozen import dataclass
 
 MOUNTS = "/proc/self/mountinfo"

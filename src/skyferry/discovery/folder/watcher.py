@@ -10,7 +10,16 @@ from itertools import islice
 from types import MappingProxyType
 
 from skyferry.discovery.failures import Failures
-from skyferry.discovery.folder.look import DELETED, GoneFolder, Looker, Sight, Special, Unfinished, Unreadable, Watched
+from skyferry.discovery.folder.inspector import (
+    DELETED,
+    GoneFolder,
+    Looker,
+    Sight,
+    Special,
+    Unfinished,
+    Unreadable,
+    Watched,
+)
 from skyferry.discovery.folder.notify import Broken, Notifications
 from skyferry.errors import QueueError, SkyferryError, StoreUnavailable
 from skyferry.model import ObjectEvent

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
-from skyferry.engine.consume.looks import Looks
+from skyferry.engine.consume.source_checks import Looks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes

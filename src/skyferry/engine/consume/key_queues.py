@@ -9,7 +9,7 @@ from skyferry import retry
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
-from skyferry.engine.consume.looks import is_absent
+from skyferry.engine.consume.source_checks import is_absent
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier

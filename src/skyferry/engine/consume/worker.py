@@ -16,7 +16,7 @@ from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage,
 from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
-from skyferry.engine.consume.looks import is_absent
+from skyferry.engine.consume.source_checks import is_absent
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.copy.test_decisions import SOURCE, placement, transfer
 
-from skyferry.engine.consume.looks import Looks
+from skyferry.engine.consume.source_checks import Looks
 from skyferry.model import Change, Checksums, Receipt, Transfer
 from skyferry.ports import Done, Outcome, Released, Skipped
 

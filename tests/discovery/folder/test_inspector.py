@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.discovery.folder import look
-from skyferry.discovery.folder.look import (
+from skyferry.discovery.folder import inspector
+from skyferry.discovery.folder.inspector import (
     ADDED,
     DELETED,
     MODIFIED,
@@ -43,7 +43,7 @@ def looker(watched: Watched) -> Looker:
 @pytest.fixture
 def blind(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> Looker:
     """On a filesystem that does not tell whether a file is open."""
-    monkeypatch.setattr(look, "wholeness", lambda path: Wholeness.UNKNOWN)
+    monkeypatch.setattr(inspector, "wholeness", lambda path: Wholeness.UNKNOWN)
     return looker
 
 
