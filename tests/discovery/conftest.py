@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.clock import SystemClock
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
@@ -73,8 +73,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watched(folder: Path) -> Watched:
-    return Watched(folder, "in", "bucket", key_of, path_of)
+def watched(folder: Path) -> WatchedFolder:
+    return WatchedFolder(folder, "in", "bucket", key_of, path_of)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-async def watcher(watched: Watched, heard: Heard, clock: Clock) -> AsyncIterator[FolderWatcher]:
+async def watcher(watched: WatchedFolder, heard: Heard, clock: Clock) -> AsyncIterator[FolderWatcher]:
     """A watcher while it runs."""
     watcher = FolderWatcher(watched, heard.send, heard.miss, clock, heard)
     task = asyncio.create_task(watcher.run())

@@ -52,7 +52,7 @@ class World:
         return sorted((e.change.value, e.source.key) for e in await self.events(*prefixes))
 
     async def events(self, *prefixes: str) -> list[ObjectEvent]:
-        return [event async for page in self.reconciler.events(prefixes or ("",)) for event in page]
+        return [event async for page in self.reconciler.find_changes(prefixes or ("",)) for event in page]
 
     async def apply(self) -> None:
         """Bring the destinations up to date, as the engine would."""
@@ -113,7 +113,7 @@ async def test_only_what_begins_with_a_prefix_is_compared(world: World) -> None:
 async def test_the_page_bounds_what_is_compared_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "PAGE", 3)
     await world.put(*"abcdefgh")
-    pages = [len(page) async for page in world.reconciler.events()]
+    pages = [len(page) async for page in world.reconciler.find_changes()]
     assert pages == [3, 3, 2]
     await world.apply()
     for key in "aceg":

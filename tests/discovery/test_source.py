@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skyferry.config.settings import Settings
-from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.absences.guard import DeleteGuard, GuardedSource
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
@@ -36,12 +36,12 @@ def listing(clock: Clock) -> MemoryStore:
 
 
 @pytest.fixture
-def source(watched: Watched, listing: MemoryStore, heard: Heard, clock: Clock) -> FolderSource:
+def source(watched: WatchedFolder, listing: MemoryStore, heard: Heard, clock: Clock) -> FolderSource:
     stores = {"in": {"url": "file://x/bucket"}, "out": {"url": "file://out"}}
     routes = Routes(Settings.model_validate({"stores": stores, "routes": [{"name": "r", "from": "in", "to": "out"}]}))
     ledger = MemoryLedger("me", clock)
     reconciler = Reconciler(listing, Provider.FILE, "bucket", routes, ledger, clock.time)
-    guarded = Guarded("in", Provider.FILE, "bucket", routes, ledger, clock, heard)
+    guarded = GuardedSource("in", Provider.FILE, "bucket", routes, ledger, clock, heard)
     guard = DeleteGuard(guarded, KnownFolder(watched.folder, "file://bucket", ledger))
     return FolderSource(watched, reconciler, guard, heard.send, clock, heard)
 

@@ -9,7 +9,7 @@ from tests.engine.copy.test_multipart import SETTINGS
 
 from skyferry.engine import rebuild as rebuilding
 from skyferry.engine.copy.provenance import format_source
-from skyferry.engine.rebuild import Rebuilt, origin_of, rebuild
+from skyferry.engine.rebuild import RebuildCounts, origin_of, rebuild
 from skyferry.errors import ObjectNotFound
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State
@@ -63,7 +63,7 @@ async def put(store: MemoryStore, key: str, source: str, version: str = "v1") ->
     await store.write(key, b"data", Attributes(metadata=metadata if source else {}), Checksums())
 
 
-async def rebuilt(ledger: MemoryLedger, store: MemoryStore, clock: ManualClock) -> Rebuilt:
+async def rebuilt(ledger: MemoryLedger, store: MemoryStore, clock: ManualClock) -> RebuildCounts:
     """The last count."""
     return [each async for each in rebuild(ledger, {store.name: store}, Routes(SETTINGS), clock)][-1]
 
@@ -82,7 +82,7 @@ async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(mon
     await put(store, "other", format_source(replace(mine, bucket="elsewhere")))
     await put(store, "vanished", format_source(mine))
     found = await rebuilt(ledger, store, clock)
-    assert found == Rebuilt(route.store, objects=6, remembered=2, known=0, strangers=2, untold=1)
+    assert found == RebuildCounts(route.store, objects=6, remembered=2, known=0, strangers=2, untold=1)
     (placed,) = await ledger.get_placements(route.store, ["b"])
     assert placed is not None
     assert placed.source == replace(mine, version="v/2")

@@ -7,13 +7,13 @@ from skyferry.ports import Observer
 from skyferry.records import Record
 
 
-class Failures:
+class FailureReporter:
     """A counter that reports the 1st, 2nd, 4th, 8th … consecutive failure as `watch.failed`."""
 
     def __init__(self, store: str, observer: Observer) -> None:
         self._store, self._observer, self._count = store, observer, 0
 
-    def add(self, error: SkyferryError | OSError, delay: float) -> None:
+    def report(self, error: SkyferryError | OSError, delay: float) -> None:
         """Count a failure that is retried after `delay` seconds."""
         self._count += 1
         if self._count & (self._count - 1):
@@ -29,6 +29,6 @@ class Failures:
             )
         )
 
-    def end(self) -> None:
+    def reset(self) -> None:
         """Reset the count after a success."""
         self._count = 0

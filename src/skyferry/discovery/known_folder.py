@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from skyferry.discovery.absences.identity import Identity, look, mark
+from skyferry.discovery.absences.identity import Identity, mark_folder, read_identity
 from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.ports import SourceIdentities
 
@@ -33,9 +33,9 @@ class KnownFolder:
 
         With a key, the mounts above the key must also be present. Raises StoreUnavailable, LedgerError.
         """
-        if (now := await self._now(look)) is None:
+        if (now := await self._read(read_identity)) is None:
             return False
-        if self._known is None or not self._matches(self._known, now) or self._away(self._known, now):
+        if self._known is None or not self._matches(self._known, now) or self._missing_mounts(self._known, now):
             text = await self._ledger.get_identity(self._source)  # another process accepted it, or a person decided
             self._known = Identity.parse(text) if text else None
             if self._known is None:
@@ -44,17 +44,17 @@ class KnownFolder:
                 return False
         if self._known.is_same(now):
             self._place = now.place
-        return not (key and self._below(key, self._away(self._known, now)))
+        return not (key and self._is_below(key, self._missing_mounts(self._known, now)))
 
-    async def away(self, keys: Iterable[str]) -> set[str]:
+    async def find_unmounted(self, keys: Iterable[str]) -> set[str]:
         """Return the keys below mounts that are missing now."""
-        now = await self._now(look)
-        gone = self._away(self._known, now) if now and self._known else ()
-        return {key for key in keys if self._below(key, gone)} if gone else set()
+        now = await self._read(read_identity)
+        gone = self._missing_mounts(self._known, now) if now and self._known else ()
+        return {key for key in keys if self._is_below(key, gone)} if gone else set()
 
-    async def accept(self) -> None:
+    async def accept_identity(self) -> None:
         """Save the current identity as the known one. Missing mounts stay known until a person decides."""
-        if now := await self._now(mark):
+        if now := await self._read(mark_folder):
             text = await self._ledger.get_identity(self._source)
             before = Identity.parse(text) if text else now
             mounts = before.mounts if before.is_same(now) else ()
@@ -63,10 +63,10 @@ class KnownFolder:
             if text != str(now):
                 await self._ledger.set_identity(self._source, str(now))
 
-    async def _now(self, how: Callable[[Path], Identity | None]) -> Identity | None:
+    async def _read(self, read: Callable[[Path], Identity | None]) -> Identity | None:
         """Read the identity. Raises StoreUnavailable if no file descriptor is left or the disk does not answer."""
         try:
-            return await asyncio.to_thread(how, self.path)
+            return await asyncio.to_thread(read, self.path)
         except OSError as error:
             hint = "check that the disk answers, and raise the limit of open files (ulimit -n) if it is reached"
             raise StoreUnavailable(error.strerror or str(error), where=str(self.path), hint=hint) from error
@@ -75,10 +75,10 @@ class KnownFolder:
         """Compare by inode if the marker was removed: an inode is not reused while this process has it open."""
         return known.is_same(now) or (not now.marker and self._place == now.place)
 
-    def _away(self, known: Identity, now: Identity) -> tuple[str, ...]:
+    def _missing_mounts(self, known: Identity, now: Identity) -> tuple[str, ...]:
         return tuple(mount for mount in known.mounts if mount not in now.mounts)
 
-    def _below(self, key: str, mounts: Iterable[str]) -> bool:
+    def _is_below(self, key: str, mounts: Iterable[str]) -> bool:
         try:
             path = self._path_of(key)
         except InvalidKey:

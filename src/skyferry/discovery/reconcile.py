@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from skyferry.discovery.folder.inspector import event_of
+from skyferry.discovery.folder.inspector import build_event
 from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider
 from skyferry.ports import ObjectStore, Placements
@@ -13,7 +13,7 @@ from skyferry.ports.joins import PAGE, OrderedListing, close_iterator, find_plac
 from skyferry.routing.routes import Route, Routes
 
 
-async def _unheard(keys: Sequence[str]) -> None:
+async def _ignore_keys(keys: Sequence[str]) -> None:
     """Ignore the listed keys."""
 
 
@@ -27,9 +27,9 @@ class Reconciler:
     routes: Routes
     ledger: Placements
     now: Callable[[], float]  # seconds since 1970
-    listed: Callable[[Sequence[str]], Awaitable[None]] = _unheard  # gets the keys of each page of the listing
+    on_listed: Callable[[Sequence[str]], Awaitable[None]] = _ignore_keys  # gets the keys of each page of the listing
 
-    async def events(self, prefixes: Sequence[str] = ("",)) -> AsyncIterator[list[ObjectEvent]]:
+    async def find_changes(self, prefixes: Sequence[str] = ("",)) -> AsyncIterator[list[ObjectEvent]]:
         """Yield up to PAGE events at a time, for objects whose key begins with one of the prefixes.
 
         Created: a route takes the object, and its destination does not have this version. Deleted: the object is at the
@@ -38,20 +38,20 @@ class Reconciler:
         """
         for prefix in prefixes:
             async for metas in paginate(self.store.list(prefix), PAGE):
-                await self.listed([meta.key for meta in metas])
-                if found := await self._created(metas):
+                await self.on_listed([meta.key for meta in metas])
+                if found := await self._find_created(metas):
                     yield found
             for route in self.routes:
                 if route.source == (self.provider, self.bucket) and route.deletes == "propagate":
-                    async for gone in paginate(self._unlisted(route, prefix), PAGE):
-                        if found := await self._deleted(gone):
+                    async for gone in paginate(self._find_unlisted(route, prefix), PAGE):
+                        if found := await self._find_deleted(gone):
                             yield found
 
-    async def _created(self, metas: Sequence[ObjectMeta]) -> list[ObjectEvent]:
+    async def _find_created(self, metas: Sequence[ObjectMeta]) -> list[ObjectEvent]:
         wanted = [(meta, self.routes.match(self._candidate(meta))) for meta in metas]
         held = await find_placements(self.ledger, ((t.store, t.key) for _, transfers in wanted for t in transfers))
         return [
-            event_of(Change.CREATED, self._ref(meta.key), meta.version, _position(meta), meta.size)
+            build_event(Change.CREATED, self._ref(meta.key), meta.version, _position(meta), meta.size)
             for meta, transfers in wanted
             if any(not has_copy(held[t.store, t.key], t.source, meta.version, t.identities) for t in transfers)
         ]
@@ -61,7 +61,7 @@ class Reconciler:
         position = _position(meta)
         return ObjectEvent("", Change.CREATED, self._ref(meta.key), meta.modified, "", position, size=meta.size)
 
-    async def _unlisted(self, route: Route, prefix: str) -> AsyncIterator[Placement]:
+    async def _find_unlisted(self, route: Route, prefix: str) -> AsyncIterator[Placement]:
         """Yield the placements of this route that may have lost their source object.
 
         If the route keeps keys unchanged, both sides have the same order and the listing excludes most placements.
@@ -86,13 +86,13 @@ class Reconciler:
                 await listing.close()
             await close_iterator(placements)
 
-    async def _deleted(self, placements: Sequence[Placement]) -> list[ObjectEvent]:
+    async def _find_deleted(self, placements: Sequence[Placement]) -> list[ObjectEvent]:
         async def look(key: str) -> ObjectEvent | None:
             at = Position.at(int(self.now() * 1e9))  # before the look
             try:
                 await self.store.head(key)
             except ObjectNotFound:
-                return event_of(Change.DELETED, self._ref(key), "", at, None)
+                return build_event(Change.DELETED, self._ref(key), "", at, None)
             except (PermissionDenied, InvalidKey):  # a folder or a link hides the object, which may still exist
                 return None
             return None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from skyferry.discovery.absences.guard import DeleteGuard
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.model import Change, ObjectEvent
@@ -18,7 +18,7 @@ class FolderSource:
 
     def __init__(
         self,
-        watched: Watched,
+        watched: WatchedFolder,
         reconciler: Reconciler,
         guard: DeleteGuard,
         send: Callable[[list[ObjectEvent]], Awaitable[None]],
@@ -26,8 +26,10 @@ class FolderSource:
         observer: Observer,
     ) -> None:
         """Call `send` again if it raises QueueError."""
-        self._reconciler, self._guard = replace(reconciler, listed=guard.listed), guard
-        self._watcher = FolderWatcher(watched, send, self._reconcile, clock, observer, judge=guard.seen)
+        self._reconciler, self._guard = replace(reconciler, on_listed=guard.record_listed), guard
+        self._watcher = FolderWatcher(
+            watched, send, self._reconcile, clock, observer, filter_events=guard.filter_watched
+        )
 
     @property
     def idle(self) -> bool:
@@ -39,8 +41,8 @@ class FolderSource:
         await self._watcher.run()
 
     async def _reconcile(self, prefixes: Sequence[str]) -> None:
-        await self._guard.begin(prefixes)
-        async for events in self._reconciler.events(prefixes):
-            await self._guard.missed(e for e in events if e.change is Change.DELETED)
-            await self._watcher.admit([e for e in events if e.change is Change.CREATED])
-        await self._watcher.deliver(await self._guard.end())
+        await self._guard.begin_reconciliation(prefixes)
+        async for events in self._reconciler.find_changes(prefixes):
+            await self._guard.record_missing(e for e in events if e.change is Change.DELETED)
+            await self._watcher.send_whole([e for e in events if e.change is Change.CREATED])
+        await self._watcher.send_events(await self._guard.end_reconciliation())

@@ -35,7 +35,7 @@ class RebuildLedger(Claims, Placements, Protocol):
 
 
 @dataclass(slots=True)
-class Rebuilt:
+class RebuildCounts:
     """The counts of one destination."""
 
     store: str
@@ -48,14 +48,14 @@ class Rebuilt:
 
 async def rebuild(
     ledger: RebuildLedger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
-) -> AsyncIterator[Rebuilt]:
+) -> AsyncIterator[RebuildCounts]:
     """Record the origin of each object at the destinations in `stores`. Yield the running counts after each page.
 
     Records that exist stay as they are, so a rebuild may be repeated. Raises StoreError, LedgerError.
     """
     every = list(routes)
     for name in dict.fromkeys(route.store for route in every):
-        found = Rebuilt(name)
+        found = RebuildCounts(name)
         own = [route for route in every if route.store == name]
         async for metas in paginate(stores[name].list(), PAGE):
             await _Page(ledger, stores[name], own, clock, found).take(metas)
@@ -80,7 +80,7 @@ class _Page:
     store: ObjectStore
     routes: Sequence[Route]
     clock: Clock
-    found: Rebuilt
+    found: RebuildCounts
 
     async def take(self, metas: Sequence[ObjectMeta]) -> None:
         self.found.objects += len(metas)

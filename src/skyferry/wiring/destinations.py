@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skyferry.config.settings import Settings
 from skyferry.config.urls import StoreUrl, resolve_store
-from skyferry.discovery.absences.identity import NAME, Identity, look, mark, read_marker
+from skyferry.discovery.absences.identity import NAME, Identity, mark_folder, read_identity, read_marker
 from skyferry.discovery.folder.inspector import OWN
 from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
@@ -49,7 +49,7 @@ class KnownDestination:
     def fault(self) -> str:
         """Return what is wrong with it now; "" = nothing. Blocking."""
         try:
-            now = look(self.folder)
+            now = read_identity(self.folder)
         except OSError as error:
             return error.strerror or str(error)
         if now is None:
@@ -135,7 +135,7 @@ async def _filled(ledger: Placements, routes: Routes, store: str) -> bool:
 async def _remember(ledger: SourceIdentities, source: str, folder: Path) -> None:
     """Record its identity if a marker can be written. Device and inode alone may change with a reboot."""
     try:
-        now = await asyncio.to_thread(mark, folder)
+        now = await asyncio.to_thread(mark_folder, folder)
     except OSError:  # the first write meets it
         return
     if now and now.marker:

@@ -13,8 +13,8 @@ from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl, resolve_store
 from skyferry.discovery.absences.approved import ApprovedDeletes
-from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.absences.guard import DeleteGuard, GuardedSource
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
@@ -167,11 +167,11 @@ def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
     sources: list[EventSource] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
     for name, folder in parts.folders.items():
         provider, bucket = resolve_store(settings.stores[name]).address
-        watched = Watched(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
+        watched = WatchedFolder(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
         if settings.stores[name].special_files == "follow":
             watched = replace(watched, follows=partial(is_followed, folder.path))
         reconciler = Reconciler(parts.stores[name], provider, bucket, routes, context.ledger, context.clock.time)
-        guarded = Guarded(name, provider, bucket, routes, context.ledger, context.clock, context.observer)
+        guarded = GuardedSource(name, provider, bucket, routes, context.ledger, context.clock, context.observer)
         guard = DeleteGuard(guarded, folder)
         sources.append(FolderSource(watched, reconciler, guard, send, context.clock, context.observer))
     return sources

@@ -12,8 +12,8 @@ import pytest
 from skyferry.config.settings import Settings
 from skyferry.discovery.absences import guard
 from skyferry.discovery.absences.approved import ApprovedDeletes
-from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.inspector import event_of
+from skyferry.discovery.absences.guard import DeleteGuard, GuardedSource
+from skyferry.discovery.folder.inspector import build_event
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.errors import ObjectNotFound, StoreUnavailable
@@ -43,12 +43,12 @@ class World:
     def start(self) -> None:
         """A process starts; the ledger remembers what another one did."""
         self.ledger = MemoryLedger("me", self.clock, state=self.state)
-        guarded = Guarded("in", Provider.FILE, "bucket", self.routes, self.ledger, self.clock, self)
+        guarded = GuardedSource("in", Provider.FILE, "bucket", self.routes, self.ledger, self.clock, self)
         self.known = KnownFolder(self.folder, "file://bucket", self.ledger)
         self.guard = DeleteGuard(guarded, self.known)
         time = self.clock.time
         self.reconciler = Reconciler(
-            self.store, Provider.FILE, "bucket", self.routes, self.ledger, time, self.guard.listed
+            self.store, Provider.FILE, "bucket", self.routes, self.ledger, time, self.guard.record_listed
         )
 
     def on(self, record: Record) -> None:
@@ -59,7 +59,7 @@ class World:
             (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / key).write_bytes(b"data")
 
-    async def look(self, *prefixes: str) -> list[str]:
+    async def reconcile(self, *prefixes: str) -> list[str]:
         """Reconcile, as `FolderSource` does; the keys of the deletes that go on."""
         created, deleted = await self._look(prefixes or ("",))
         await self.apply(created + deleted)
@@ -67,17 +67,17 @@ class World:
 
     async def _look(self, prefixes: Sequence[str]) -> tuple[list[ObjectEvent], list[ObjectEvent]]:
         created: list[ObjectEvent] = []
-        await self.guard.begin(prefixes)
-        async for events in self.reconciler.events(prefixes):
-            await self.guard.missed([e for e in events if e.change is Change.DELETED])
-            created += await self.guard.seen([e for e in events if e.change is Change.CREATED])
-        return created, await self.guard.end()
+        await self.guard.begin_reconciliation(prefixes)
+        async for events in self.reconciler.find_changes(prefixes):
+            await self.guard.record_missing([e for e in events if e.change is Change.DELETED])
+            created += await self.guard.filter_watched([e for e in events if e.change is Change.CREATED])
+        return created, await self.guard.end_reconciliation()
 
     async def seen(self, *keys: str) -> list[str]:
         """The keys of those removals, watched at once, that go on."""
         at = Position.at(int(self.clock.time() * 1e9))
-        events = [event_of(Change.DELETED, self.ref(key), "", at, None) for key in keys]
-        return [event.source.key for event in await self.guard.seen(events)]
+        events = [build_event(Change.DELETED, self.ref(key), "", at, None) for key in keys]
+        return [event.source.key for event in await self.guard.filter_watched(events)]
 
     async def apply(self, events: Sequence[ObjectEvent]) -> None:
         for transfer in (t for event in events for t in self.routes.match(event)):
@@ -113,7 +113,7 @@ async def world(folder: Path, clock: Clock) -> World:
     """Four objects, mirrored."""
     world = World(folder, clock)
     world.put("a", "b", "d/c", "d/e")
-    assert await world.look() == []
+    assert await world.reconcile() == []
     return world
 
 
@@ -132,36 +132,36 @@ def back(folder: Path) -> None:
 
 async def test_one_removed_object_is_a_delete(world: World, folder: Path) -> None:
     (folder / "a").unlink()
-    assert await world.look() == ["a"]
+    assert await world.reconcile() == ["a"]
     assert (await world.held(), world.said()) == ([], [])
 
 
 async def test_a_folder_that_is_empty_deletes_nothing_until_it_is_back(world: World, folder: Path) -> None:
     away(folder)
     world.start()
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert world.said() == [("deletes.held", "replaced", 4)]
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert (await world.held(), world.said()) == (["a", "b", "d/c", "d/e"], []), "said once"
     back(folder)
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert (await world.held(), world.said()) == ([], [("deletes.back", "", 4)])
     (folder / "b").unlink()
-    assert await world.look() == ["b"], "all is as before"
+    assert await world.reconcile() == ["b"], "all is as before"
 
 
 async def test_a_folder_that_was_emptied_deletes_nothing(world: World, folder: Path) -> None:
     for name in ("a", "b"):
         (folder / name).unlink()
     shutil.rmtree(folder / "d")
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert world.said() == [("deletes.held", "empty", 4)]
 
 
 async def test_half_of_a_small_mirror_is_held_and_new_objects_go_on(world: World, folder: Path) -> None:
     shutil.rmtree(folder / "d")
     world.put("new")
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert world.said() == [("deletes.held", "limit", 2)]
     copy = (await world.ledger.get_placements("out", ["new"]))[0]
     assert copy is not None
@@ -170,7 +170,7 @@ async def test_half_of_a_small_mirror_is_held_and_new_objects_go_on(world: World
 async def test_another_folder_in_its_place_deletes_nothing_but_is_copied(world: World, folder: Path) -> None:
     away(folder)
     world.put("a", "other")
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert world.said() == [("deletes.held", "replaced", 3)]
     assert not await world.known.is_same(), "a few objects are no evidence"
 
@@ -180,47 +180,47 @@ async def test_a_copy_of_the_folder_takes_its_place(world: World, folder: Path) 
     elsewhere = away(folder)
     for name in ("b", "d"):
         (elsewhere / name).rename(folder / name)
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert await world.held() == ["a"]
     assert await world.known.is_same()
     (folder / "b").unlink()
     world.start()
-    assert await world.look() == ["b"]
+    assert await world.reconcile() == ["b"]
 
 
 async def test_without_a_limit_another_folder_still_deletes_nothing(folder: Path, clock: Clock) -> None:
     world = World(folder, clock, MIRROR | {"max_deletes": "none"})
     world.put("a", "b", "c")
-    await world.look()
+    await world.reconcile()
     (folder / "a").unlink()
     (folder / "b").unlink()
-    assert await world.look() == ["a", "b"]
+    assert await world.reconcile() == ["a", "b"]
     away(folder)
-    assert await world.look() == []
+    assert await world.reconcile() == []
 
 
 async def test_a_folder_that_is_replaced_while_it_is_listed_deletes_nothing(
     world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "a").unlink()
-    missed = world.guard.missed
+    missed = world.guard.record_missing
 
     async def late(events: Iterable[ObjectEvent]) -> None:
         await missed(events)
         if not folder.with_name("elsewhere").exists():
             away(folder)
 
-    monkeypatch.setattr(world.guard, "missed", late)
+    monkeypatch.setattr(world.guard, "record_missing", late)
     with pytest.raises(StoreUnavailable):
-        await world.look()
+        await world.reconcile()
     assert await world.held() == []
 
 
 async def test_a_folder_removed_while_it_is_watched_is_deleted(world: World, folder: Path) -> None:
     world.put("f")
-    await world.look()
+    await world.reconcile()
     shutil.rmtree(folder / "d")
-    assert await world.look("d/") == ["d/c", "d/e"]
+    assert await world.reconcile("d/") == ["d/c", "d/e"]
 
 
 async def test_everything_removed_while_it_is_watched_is_held(world: World) -> None:
@@ -231,7 +231,7 @@ async def test_everything_removed_while_it_is_watched_is_held(world: World) -> N
 async def test_one_after_the_other_counts_together_for_a_while(folder: Path, clock: Clock) -> None:
     world = World(folder, clock)
     world.put(*(f"{n:02}" for n in range(40)))
-    await world.look()
+    await world.reconcile()
     for n in range(10):
         assert await world.seen(f"{n:02}") == [f"{n:02}"]
     assert await world.seen("10") == []
@@ -241,7 +241,7 @@ async def test_one_after_the_other_counts_together_for_a_while(folder: Path, clo
 async def test_what_was_removed_and_sent_is_not_missed_again(world: World, folder: Path) -> None:
     (folder / "a").unlink()
     assert await world.seen("a") == ["a"]
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert await world.held() == []
 
 
@@ -255,7 +255,7 @@ async def test_approved_deletes_are_sent_once_and_the_folder_is_the_source_from_
     world: World, folder: Path, clock: Clock
 ) -> None:
     away(folder)
-    await world.look()
+    await world.reconcile()
     sent: list[ObjectEvent] = []
 
     async def send(events: list[ObjectEvent]) -> None:
@@ -278,7 +278,9 @@ async def test_what_comes_back_as_it_was_after_its_delete_is_a_new_event(
     monkeypatch.setattr(guard, "FRESH", 0.0)
     elsewhere = folder.with_name("elsewhere")
     (folder / "d").rename(elsewhere)
-    await world.apply(await world.guard.seen([event_of(Change.DELETED, world.ref("d/c"), "", Position.at(1), None)]))
+    await world.apply(
+        await world.guard.filter_watched([build_event(Change.DELETED, world.ref("d/c"), "", Position.at(1), None)])
+    )
     elsewhere.rename(folder / "d")
     created, deleted = await world._look([""])
     assert ([e.source.key for e in created], deleted) == (["d/c"], [])
@@ -292,25 +294,25 @@ async def test_what_comes_back_as_it_was_after_its_delete_is_a_new_event(
 
 async def test_rejected_deletes_do_not_come_back_until_the_object_was_there_again(world: World, folder: Path) -> None:
     away(folder)
-    await world.look()
+    await world.reconcile()
     assert await world.ledger.reject_deletes(HELD) == 4
     world.put("new")
     world.start()
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert (await world.held(), len(await world.held(REJECTED))) == ([], 4)
     world.put("a", "b", "d/c")
-    assert await world.look() == []
+    assert await world.reconcile() == []
     assert await world.held(REJECTED) == ["d/e"]
     (folder / "a").unlink()
-    assert await world.look() == ["a"]
+    assert await world.reconcile() == ["a"]
 
 
 async def test_held_deletes_without_a_copy_are_forgotten(world: World, folder: Path) -> None:
     shutil.rmtree(folder / "d")
-    await world.look()
+    await world.reconcile()
     at = Position.at(int(world.clock.time() * 1e9))
-    await world.apply([event_of(Change.DELETED, world.ref("d/c"), "", at, None)])
-    assert await world.look() == []
+    await world.apply([build_event(Change.DELETED, world.ref("d/c"), "", at, None)])
+    assert await world.reconcile() == []
     assert await world.held() == ["d/e"]
 
 
@@ -323,10 +325,10 @@ async def test_more_than_memory_takes_are_held_until_the_look_is_over(
     world = World(folder, clock, MIRROR | {"max_deletes": share})
     keys = [f"{n:02}" for n in range(20)]
     world.put(*keys)
-    await world.look()
+    await world.reconcile()
     for key in keys[:12]:
         (folder / key).unlink()
-    sent = len(await world.look())
+    sent = len(await world.reconcile())
     approved = len(await world.held(HeldFilter("approved")))
     assert (sent + approved, len(await world.held())) == (deleted, 12 - deleted)
     assert world.said() == ([] if deleted else [("deletes.held", "limit", 12)])
@@ -336,10 +338,10 @@ async def test_each_route_has_its_limit(folder: Path, clock: Clock) -> None:
     more = {"name": "more", "from": "in", "to": "more", "deletes": "propagate", "filter": {"prefix": "x"}}
     world = World(folder, clock, MIRROR, more)
     world.put(*(f"a{n}" for n in range(20)), "x1", "x2")
-    await world.look()
+    await world.reconcile()
     for name in ("a1", "a2", "x1", "x2"):
         (folder / name).unlink()
-    assert await world.look() == ["a1", "a2"]
+    assert await world.reconcile() == ["a1", "a2"]
     [held, _] = (await world.ledger.list_held_deletes(HELD)).items
     assert held.routes == ("mirror", "more")
 
@@ -359,7 +361,7 @@ async def test_known_objects_are_counted_once_for_a_while_but_again_before_a_del
     assert [await world.seen("a"), await world.seen("b"), scans] == [["a"], ["b"], 1]
     new = [f"new{n}" for n in range(8)]
     world.put(*new)
-    await world.look()
+    await world.reconcile()
     scans = 0
     assert (await world.seen(*new[:6]), scans) == (new[:6], 1)
 
@@ -372,11 +374,11 @@ async def test_what_lies_below_a_disk_that_is_not_mounted_is_held_whatever_the_l
     monkeypatch.setattr("skyferry.discovery.absences.identity.MOUNTS", str(table))
     world = World(folder, clock, MIRROR | {"max_deletes": "none"})
     world.put("a", "b", "d/c", "d/e")
-    await world.look()
+    await world.reconcile()
     table.write_text("")
     for name in ("a", "d/c", "d/e"):
         (folder / name).unlink()
     assert await world.seen("d/e") == []
-    assert await world.look() == ["a"]
+    assert await world.reconcile() == ["a"]
     assert await world.held() == ["d/c", "d/e"]
     assert {reason for _, reason, _ in world.said()} == {"replaced"}

@@ -6,7 +6,7 @@ import pytest
 
 from skyferry.config.max_deletes import MaxDeletes
 from skyferry.config.settings import RouteSettings
-from skyferry.discovery.absences.limits import Missing, enough, reason
+from skyferry.discovery.absences.limits import MissingObjects, count_needed, find_hold_reason
 from skyferry.ports.ledger.held_deletes import Why
 
 DEFAULT = MaxDeletes.parse(RouteSettings.model_fields["max_deletes"].default)
@@ -16,32 +16,34 @@ NONE = MaxDeletes.parse("none")
 @pytest.mark.parametrize(
     ("limit", "missing", "known", "why"),
     [
-        pytest.param(DEFAULT, Missing(0), 5, None, id="nothing"),
-        pytest.param(DEFAULT, Missing(1), 2, None, id="one of two"),
-        pytest.param(DEFAULT, Missing(1), 1, None, id="the only copied one, while others are there"),
-        pytest.param(DEFAULT, Missing(1, empty=True), 1, "empty", id="the only one"),
-        pytest.param(DEFAULT, Missing(2), 4, "limit", id="half of a small mirror"),
-        pytest.param(DEFAULT, Missing(2), 8, None, id="a quarter"),
-        pytest.param(DEFAULT, Missing(1000), 10_000, None, id="as many as the number"),
-        pytest.param(DEFAULT, Missing(1001), 10**6, "limit", id="more than the number"),
-        pytest.param(DEFAULT, Missing(4, empty=True), 4, "empty", id="all"),
-        pytest.param(DEFAULT, Missing(4, seen=True), 5, None, id="a folder is removed while it is watched"),
-        pytest.param(DEFAULT, Missing(5, seen=True), 5, "empty", id="everything is removed while it is watched"),
-        pytest.param(DEFAULT, Missing(1, seen=True), 1, None, id="the only one, removed while it is watched"),
-        pytest.param(DEFAULT, Missing(11, seen=True), 40, "limit", id="many are removed while they are watched"),
-        pytest.param(DEFAULT, Missing(1, same=False), 1000, "replaced", id="one in a folder that is another"),
-        pytest.param(NONE, Missing(4, empty=True), 4, None, id="no limit"),
-        pytest.param(NONE, Missing(1, same=False), 4, "replaced", id="no limit, but another folder"),
-        pytest.param(MaxDeletes.parse("0"), Missing(1, seen=True), 100, "limit", id="0"),
-        pytest.param(MaxDeletes.parse("3"), Missing(3), 4, None, id="only a number"),
-        pytest.param(MaxDeletes.parse("3"), Missing(4, empty=True), 4, "limit", id="more than only a number"),
-        pytest.param(MaxDeletes.parse("50%"), Missing(5000), 10_000, None, id="only a share"),
-        pytest.param(MaxDeletes.parse("50%"), Missing(5001), 10_000, "limit", id="more than only a share"),
+        pytest.param(DEFAULT, MissingObjects(0), 5, None, id="nothing"),
+        pytest.param(DEFAULT, MissingObjects(1), 2, None, id="one of two"),
+        pytest.param(DEFAULT, MissingObjects(1), 1, None, id="the only copied one, while others are there"),
+        pytest.param(DEFAULT, MissingObjects(1, empty=True), 1, "empty", id="the only one"),
+        pytest.param(DEFAULT, MissingObjects(2), 4, "limit", id="half of a small mirror"),
+        pytest.param(DEFAULT, MissingObjects(2), 8, None, id="a quarter"),
+        pytest.param(DEFAULT, MissingObjects(1000), 10_000, None, id="as many as the number"),
+        pytest.param(DEFAULT, MissingObjects(1001), 10**6, "limit", id="more than the number"),
+        pytest.param(DEFAULT, MissingObjects(4, empty=True), 4, "empty", id="all"),
+        pytest.param(DEFAULT, MissingObjects(4, seen=True), 5, None, id="a folder is removed while it is watched"),
+        pytest.param(DEFAULT, MissingObjects(5, seen=True), 5, "empty", id="everything is removed while it is watched"),
+        pytest.param(DEFAULT, MissingObjects(1, seen=True), 1, None, id="the only one, removed while it is watched"),
+        pytest.param(DEFAULT, MissingObjects(11, seen=True), 40, "limit", id="many are removed while they are watched"),
+        pytest.param(DEFAULT, MissingObjects(1, same=False), 1000, "replaced", id="one in a folder that is another"),
+        pytest.param(NONE, MissingObjects(4, empty=True), 4, None, id="no limit"),
+        pytest.param(NONE, MissingObjects(1, same=False), 4, "replaced", id="no limit, but another folder"),
+        pytest.param(MaxDeletes.parse("0"), MissingObjects(1, seen=True), 100, "limit", id="0"),
+        pytest.param(MaxDeletes.parse("3"), MissingObjects(3), 4, None, id="only a number"),
+        pytest.param(MaxDeletes.parse("3"), MissingObjects(4, empty=True), 4, "limit", id="more than only a number"),
+        pytest.param(MaxDeletes.parse("50%"), MissingObjects(5000), 10_000, None, id="only a share"),
+        pytest.param(MaxDeletes.parse("50%"), MissingObjects(5001), 10_000, "limit", id="more than only a share"),
     ],
 )
-def test_what_must_wait(limit: MaxDeletes, missing: Missing, known: int, why: Why | None) -> None:
-    assert reason(limit, missing, known) == why
-    assert reason(limit, missing, min(known, enough(limit, missing.count))) == why, "counted no further than needed"
+def test_what_must_wait(limit: MaxDeletes, missing: MissingObjects, known: int, why: Why | None) -> None:
+    assert find_hold_reason(limit, missing, known) == why
+    assert find_hold_reason(limit, missing, min(known, count_needed(limit, missing.count))) == why, (
+        "counted no further than needed"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "x", "1,2", "5%,6%", "200%", "-1", "1.5", "none, 5"])

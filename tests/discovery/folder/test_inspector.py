@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.discovery.folder import inspector
+from skyferry.discovery.folder import inspector as inspecting
 from skyferry.discovery.folder.inspector import (
     ADDED,
     DELETED,
     MODIFIED,
-    GoneFolder,
-    Looker,
-    Sight,
-    Special,
-    Unfinished,
-    Unreadable,
-    Watched,
+    DeletedFolder,
+    PathChange,
+    PathInspector,
+    SpecialFile,
+    UnfinishedPath,
+    UnreadablePath,
+    WatchedFolder,
 )
 from skyferry.discovery.folder.wholeness import Wholeness
 from skyferry.events import native
@@ -34,17 +34,17 @@ NOW = 2_000_000_000.0
 
 
 @pytest.fixture
-def looker(watched: Watched) -> Looker:
-    looker = Looker(watched, lambda: NOW, settle=0.5)
-    looker.learn()
-    return looker
+def inspector(watched: WatchedFolder) -> PathInspector:
+    inspector = PathInspector(watched, lambda: NOW, settle=0.5)
+    inspector.scan_folders()
+    return inspector
 
 
 @pytest.fixture
-def blind(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> Looker:
+def blind(inspector: PathInspector, monkeypatch: pytest.MonkeyPatch) -> PathInspector:
     """On a filesystem that does not tell whether a file is open."""
-    monkeypatch.setattr(inspector, "wholeness", lambda path: Wholeness.UNKNOWN)
-    return looker
+    monkeypatch.setattr(inspecting, "check_wholeness", lambda path: Wholeness.UNKNOWN)
+    return inspector
 
 
 def put(file: Path, data: bytes = b"data") -> str:
@@ -53,19 +53,19 @@ def put(file: Path, data: bytes = b"data") -> str:
     return str(file)
 
 
-def shown(sights: Iterable[Sight]) -> list[tuple[str, str]]:
+def shown(sights: Iterable[PathChange]) -> list[tuple[str, str]]:
     """(what, key or path)"""
     return [
         (s.change.value, s.source.key)
         if isinstance(s, ObjectEvent)
-        else (type(s).__name__, s.prefix if isinstance(s, GoneFolder) else os.path.basename(s.path))
+        else (type(s).__name__, s.prefix if isinstance(s, DeletedFolder) else os.path.basename(s.path))
         for s in sights
     ]
 
 
-def test_a_file_is_a_created_event_that_describes_it(looker: Looker, folder: Path) -> None:
+def test_a_file_is_a_created_event_that_describes_it(inspector: PathInspector, folder: Path) -> None:
     path = put(folder / "a" / "%" / "b c")
-    [event] = looker.changes({path: {MODIFIED}})
+    [event] = inspector.inspect_changes({path: {MODIFIED}})
     assert isinstance(event, ObjectEvent)
     info = os.stat(path)
     assert event.source == ObjectRef(Provider.FILE, "bucket", "a//b c")
@@ -73,12 +73,12 @@ def test_a_file_is_a_created_event_that_describes_it(looker: Looker, folder: Pat
     assert event.occurred_at == pytest.approx(info.st_ctime)
 
 
-def test_the_same_state_has_the_same_id_and_another_state_another(looker: Looker, folder: Path) -> None:
+def test_the_same_state_has_the_same_id_and_another_state_another(inspector: PathInspector, folder: Path) -> None:
     path = put(folder / "f")
-    [one], [two] = looker.changes({path: {ADDED}}), looker.changes({path: {MODIFIED}})
+    [one], [two] = inspector.inspect_changes({path: {ADDED}}), inspector.inspect_changes({path: {MODIFIED}})
     os.rename(path, folder / "g")
     os.rename(folder / "g", path)
-    [back] = looker.changes({path: {ADDED}})
+    [back] = inspector.inspect_changes({path: {ADDED}})
     assert isinstance(one, ObjectEvent)
     assert isinstance(back, ObjectEvent)
     assert one == two
@@ -87,116 +87,122 @@ def test_the_same_state_has_the_same_id_and_another_state_another(looker: Looker
     )
 
 
-def test_a_missing_file_is_a_delete_at_the_time_of_the_look(looker: Looker, folder: Path) -> None:
-    [event] = looker.changes({str(folder / "gone"): {ADDED, DELETED}})
+def test_a_missing_file_is_a_delete_at_the_time_of_the_look(inspector: PathInspector, folder: Path) -> None:
+    [event] = inspector.inspect_changes({str(folder / "gone"): {ADDED, DELETED}})
     assert isinstance(event, ObjectEvent)
     assert (event.change, event.occurred_at, event.size) == (Change.DELETED, NOW, None)
 
 
-def test_a_file_that_is_being_written_is_unfinished_until_it_is_closed(looker: Looker, folder: Path) -> None:
+def test_a_file_that_is_being_written_is_unfinished_until_it_is_closed(inspector: PathInspector, folder: Path) -> None:
     path = put(folder / "f")
     with open(path, "ab"):
-        [unfinished] = looker.changes({path: {MODIFIED}})
-        assert isinstance(unfinished, Unfinished)
-        assert shown(looker.again([unfinished])) == [("Unfinished", "f")]
-    assert shown(looker.again([unfinished])) == [("created", "f")]
+        [unfinished] = inspector.inspect_changes({path: {MODIFIED}})
+        assert isinstance(unfinished, UnfinishedPath)
+        assert shown(inspector.inspect_again([unfinished])) == [("UnfinishedPath", "f")]
+    assert shown(inspector.inspect_again([unfinished])) == [("created", "f")]
 
 
 def test_where_the_system_does_not_tell_a_file_is_whole_once_it_is_quiet(
-    blind: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+    blind: PathInspector, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, now = put(folder / "f"), NOW
     monkeypatch.setattr(blind, "_now", lambda: now)
     os.utime(path, (NOW, NOW - 0.4))
-    [unfinished] = blind.changes({path: {ADDED}})
-    assert isinstance(unfinished, Unfinished)
+    [unfinished] = blind.inspect_changes({path: {ADDED}})
+    assert isinstance(unfinished, UnfinishedPath)
     now = NOW + 0.2
-    assert shown(blind.again([unfinished])) == [("created", "f")]
+    assert shown(blind.inspect_again([unfinished])) == [("created", "f")]
     os.utime(path, (NOW, NOW + 100))  # a timestamp in the future: what counts is that it does not change
     now = NOW + 1
-    [unfinished] = blind.again([unfinished])
-    assert isinstance(unfinished, Unfinished)
+    [unfinished] = blind.inspect_again([unfinished])
+    assert isinstance(unfinished, UnfinishedPath)
     now = NOW + 1.4
-    [unfinished] = blind.again([unfinished])
-    assert isinstance(unfinished, Unfinished)
+    [unfinished] = blind.inspect_again([unfinished])
+    assert isinstance(unfinished, UnfinishedPath)
     now = NOW + 1.6
-    assert shown(blind.again([unfinished])) == [("created", "f")]
+    assert shown(blind.inspect_again([unfinished])) == [("created", "f")]
 
 
 def test_a_file_is_whole_soon_though_the_clock_is_set_back(
-    blind: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+    blind: PathInspector, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, now = put(folder / "f"), NOW
     os.utime(path, (NOW, NOW))
     monkeypatch.setattr(blind, "_now", lambda: now)
-    [unfinished] = blind.changes({path: {ADDED}})
-    assert isinstance(unfinished, Unfinished)
+    [unfinished] = blind.inspect_changes({path: {ADDED}})
+    assert isinstance(unfinished, UnfinishedPath)
     now = NOW - 3600
-    [unfinished] = blind.again([unfinished])
-    assert isinstance(unfinished, Unfinished)
+    [unfinished] = blind.inspect_again([unfinished])
+    assert isinstance(unfinished, UnfinishedPath)
     now += 0.6
-    assert shown(blind.again([unfinished])) == [("created", "f")]
+    assert shown(blind.inspect_again([unfinished])) == [("created", "f")]
 
 
-def test_a_new_folder_is_searched_and_looked_at_again(looker: Looker, folder: Path) -> None:
+def test_a_new_folder_is_searched_and_looked_at_again(inspector: PathInspector, folder: Path) -> None:
     put(folder / "new" / "deep" / "f")
     put(folder / "new" / "g")
     changes = {str(folder / "new"): {ADDED}, str(folder / "new" / "deep"): {ADDED}, str(folder / "new" / "g"): {ADDED}}
-    sights = list(looker.changes(changes))
-    assert sorted(shown(sights)) == [("Unfinished", "new"), ("created", "new/deep/f"), ("created", "new/g")]
+    sights = list(inspector.inspect_changes(changes))
+    assert sorted(shown(sights)) == [("UnfinishedPath", "new"), ("created", "new/deep/f"), ("created", "new/g")]
     late = put(folder / "new" / "deep" / "late")
     os.utime(late)
-    again = [s for s in sights if isinstance(s, Unfinished)]
-    assert ("created", "new/deep/late") in shown(looker.again(again)) or os.stat(late).st_ctime < NOW
+    again = [s for s in sights if isinstance(s, UnfinishedPath)]
+    assert ("created", "new/deep/late") in shown(inspector.inspect_again(again)) or os.stat(late).st_ctime < NOW
 
 
-def test_a_second_look_at_a_folder_tells_only_what_is_newer(looker: Looker, folder: Path) -> None:
+def test_a_second_look_at_a_folder_tells_only_what_is_newer(inspector: PathInspector, folder: Path) -> None:
     old = put(folder / "new" / "old")
     since = os.stat(old).st_ctime_ns + 1
     put(folder / "new" / "f")
     while os.stat(folder / "new" / "f").st_ctime_ns < since:
         os.utime(folder / "new" / "f")
-    assert shown(looker.again([Unfinished(str(folder / "new"), since=since)])) == [("created", "new/f")]
+    assert shown(inspector.inspect_again([UnfinishedPath(str(folder / "new"), since=since)])) == [("created", "new/f")]
 
 
-def test_a_known_folder_is_not_searched_because_its_own_attributes_changed(looker: Looker, folder: Path) -> None:
+def test_a_known_folder_is_not_searched_because_its_own_attributes_changed(
+    inspector: PathInspector, folder: Path
+) -> None:
     put(folder / "d" / "f")
-    looker.learn()
-    assert list(looker.changes({str(folder / "d"): {MODIFIED}})) == []
+    inspector.scan_folders()
+    assert list(inspector.inspect_changes({str(folder / "d"): {MODIFIED}})) == []
 
 
-def test_a_folder_that_was_moved_out_is_named_by_its_prefix_and_forgotten(looker: Looker, folder: Path) -> None:
+def test_a_folder_that_was_moved_out_is_named_by_its_prefix_and_forgotten(
+    inspector: PathInspector, folder: Path
+) -> None:
     put(folder / "d" / "e" / "f")
-    looker.learn()
+    inspector.scan_folders()
     shutil.rmtree(folder / "d")
     both = {str(folder / "d"): {DELETED}, str(folder / "d" / "e"): {DELETED}, str(folder / "d" / "e" / "f"): {DELETED}}
-    assert sorted(shown(looker.changes(both))) == [("GoneFolder", "d/"), ("deleted", "d/e/f")]
-    assert shown(looker.changes({str(folder / "d"): {DELETED}})) == [("deleted", "d")]
+    assert sorted(shown(inspector.inspect_changes(both))) == [("DeletedFolder", "d/"), ("deleted", "d/e/f")]
+    assert shown(inspector.inspect_changes({str(folder / "d"): {DELETED}})) == [("deleted", "d")]
 
 
-def test_a_folder_that_was_replaced_is_both_gone_and_searched(looker: Looker, folder: Path) -> None:
+def test_a_folder_that_was_replaced_is_both_gone_and_searched(inspector: PathInspector, folder: Path) -> None:
     put(folder / "d" / "old")
-    looker.learn()
+    inspector.scan_folders()
     shutil.rmtree(folder / "d")
     put(folder / "d" / "new")
-    sights = shown(looker.changes({str(folder / "d"): {ADDED, DELETED}}))
-    assert sorted(sights) == [("GoneFolder", "d/"), ("Unfinished", "d"), ("created", "d/new")]
+    sights = shown(inspector.inspect_changes({str(folder / "d"): {ADDED, DELETED}}))
+    assert sorted(sights) == [("DeletedFolder", "d/"), ("UnfinishedPath", "d"), ("created", "d/new")]
 
 
-def test_a_file_that_became_a_folder_is_deleted_and_one_that_became_a_link_is_not(looker: Looker, folder: Path) -> None:
+def test_a_file_that_became_a_folder_is_deleted_and_one_that_became_a_link_is_not(
+    inspector: PathInspector, folder: Path
+) -> None:
     put(folder / "f" / "new")
     (folder / "g").symlink_to(folder / "f")
     kinds = {str(folder / "f"): {ADDED, DELETED}, str(folder / "g"): {ADDED}}
-    assert shown(looker.changes(kinds)) == [
+    assert shown(inspector.inspect_changes(kinds)) == [
         ("deleted", "f"),
         ("created", "f/new"),
-        ("Unfinished", "f"),
-        ("Special", "g"),
+        ("UnfinishedPath", "f"),
+        ("SpecialFile", "g"),
     ]
 
 
 def test_a_folder_that_may_not_be_read_is_told_and_hides_no_other(
-    looker: Looker, folder: Path, monkeypatch: pytest.MonkeyPatch
+    inspector: PathInspector, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it is looked at once more."""
     put(folder / "d" / "a" / "x")
@@ -209,58 +215,65 @@ def test_a_folder_that_may_not_be_read_is_told_and_hides_no_other(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    seen = [("Unreadable", "a"), ("created", "d/z/y")]
-    assert sorted(shown(looker.changes({str(folder / "d"): {ADDED}}))) == sorted([*seen, ("Unfinished", "d")])
-    assert sorted(shown(looker.again([Unfinished(str(folder / "d"))]))) == seen
+    seen = [("UnreadablePath", "a"), ("created", "d/z/y")]
+    assert sorted(shown(inspector.inspect_changes({str(folder / "d"): {ADDED}}))) == sorted(
+        [*seen, ("UnfinishedPath", "d")]
+    )
+    assert sorted(shown(inspector.inspect_again([UnfinishedPath(str(folder / "d"))]))) == seen
 
 
-def test_a_file_that_vanishes_while_its_folder_is_searched_hides_no_other(looker: Looker, folder: Path) -> None:
+def test_a_file_that_vanishes_while_its_folder_is_searched_hides_no_other(
+    inspector: PathInspector, folder: Path
+) -> None:
     """What was moved in with a folder is found by the search alone."""
     for name in "abc":
         put(folder / "d" / name)
     order = [entry.name for entry in os.scandir(folder / "d")]
-    sights = looker.changes({str(folder / "d"): {ADDED}})
+    sights = inspector.inspect_changes({str(folder / "d"): {ADDED}})
     assert shown([next(sights)]) == [("created", f"d/{order[0]}")]
     os.unlink(folder / "d" / order[1])
     assert ("created", f"d/{order[2]}") in shown(sights)
 
 
-def test_our_own_folder_and_the_root_are_no_objects(looker: Looker, folder: Path) -> None:
+def test_our_own_folder_and_the_root_are_no_objects(inspector: PathInspector, folder: Path) -> None:
     own = put(folder / ".skyferry" / "tmp" / "x")
-    assert list(looker.changes({own: {ADDED}, str(folder): {MODIFIED}, str(folder / ".skyferry"): {ADDED}})) == []
-    assert shown(looker.changes({put(folder / ".skyferry-not"): {ADDED}})) == [("created", ".skyferry-not")]
+    assert (
+        list(inspector.inspect_changes({own: {ADDED}, str(folder): {MODIFIED}, str(folder / ".skyferry"): {ADDED}}))
+        == []
+    )
+    assert shown(inspector.inspect_changes({put(folder / ".skyferry-not"): {ADDED}})) == [("created", ".skyferry-not")]
 
 
-def test_links_and_what_is_behind_them_are_no_objects(looker: Looker, folder: Path, tmp_path: Path) -> None:
+def test_links_and_what_is_behind_them_are_no_objects(inspector: PathInspector, folder: Path, tmp_path: Path) -> None:
     put(tmp_path / "outside" / "secret")
     (folder / "link").symlink_to(tmp_path / "outside")
     (folder / "file").symlink_to(tmp_path / "outside" / "secret")
     os.mkfifo(folder / "pipe")
     paths = ("link", "file", "pipe", "link/secret")
-    sights = shown(looker.changes({str(folder / p): {ADDED} for p in paths}))
-    assert sorted(sights) == [("Special", "file"), ("Special", "link"), ("Special", "pipe")]
+    sights = shown(inspector.inspect_changes({str(folder / p): {ADDED} for p in paths}))
+    assert sorted(sights) == [("SpecialFile", "file"), ("SpecialFile", "link"), ("SpecialFile", "pipe")]
 
 
-def test_a_name_that_cannot_be_a_key_is_told(looker: Looker, folder: Path) -> None:
+def test_a_name_that_cannot_be_a_key_is_told(inspector: PathInspector, folder: Path) -> None:
     long = put(folder / "/".join(["x" * 250] * 5))
-    [sight] = looker.changes({long: {ADDED}})
-    assert isinstance(sight, Unreadable)
+    [sight] = inspector.inspect_changes({long: {ADDED}})
+    assert isinstance(sight, UnreadablePath)
     assert "1024 bytes" in sight.message
     os.unlink(long)
-    assert list(looker.changes({long: {DELETED}})) == []
+    assert list(inspector.inspect_changes({long: {DELETED}})) == []
 
 
-def test_events_of_a_listing_are_let_in_only_when_the_file_is_whole(looker: Looker, folder: Path) -> None:
+def test_events_of_a_listing_are_let_in_only_when_the_file_is_whole(inspector: PathInspector, folder: Path) -> None:
     path = put(folder / "a" / "%")
     created = ObjectEvent("e", Change.CREATED, ObjectRef(Provider.FILE, "bucket", "a/"), 0.0)
     deleted = ObjectEvent("e", Change.DELETED, ObjectRef(Provider.FILE, "bucket", "c"), 0.0)
     with open(path, "ab"):
-        assert shown(looker.admit([created, deleted])) == [("Unfinished", "%"), ("deleted", "c")]
-    assert shown(looker.admit([created])) == [("created", "a/")]
+        assert shown(inspector.inspect_listed([created, deleted])) == [("UnfinishedPath", "%"), ("deleted", "c")]
+    assert shown(inspector.inspect_listed([created])) == [("created", "a/")]
 
 
-def test_an_event_survives_the_queue(looker: Looker, folder: Path) -> None:
-    for event in looker.changes({put(folder / "a b"): {ADDED}, str(folder / "gone"): {DELETED}}):
+def test_an_event_survives_the_queue(inspector: PathInspector, folder: Path) -> None:
+    for event in inspector.inspect_changes({put(folder / "a b"): {ADDED}, str(folder / "gone"): {DELETED}}):
         assert isinstance(event, ObjectEvent)
         read = native.parse_event(native.encode_event(event))
         assert (read.event_id, read.change, read.source, read.size) == (
@@ -293,13 +306,15 @@ def test_a_link_is_an_object_where_it_leads_to_a_file_that_is_followed(
     for path in (folder / "file", folder / "d" / "inner", tmp_path / "outside"):
         path.write_text("x")
     (folder / "round").symlink_to("d")
-    watched = Watched(folder, "s", "s", key_of, path_of, follows=partial(is_followed, folder) if follow else no_link)
-    looker = Looker(watched, time.time, 0.0)
-    looker.learn()
+    watched = WatchedFolder(
+        folder, "s", "s", key_of, path_of, follows=partial(is_followed, folder) if follow else no_link
+    )
+    inspector = PathInspector(watched, time.time, 0.0)
+    inspector.scan_folders()
     (folder / "link").symlink_to(leads)
-    sights = list(looker.changes({str(folder / "link"): {ADDED}}))
+    sights = list(inspector.inspect_changes({str(folder / "link"): {ADDED}}))
     events = [f"{each.change} {each.source.key}" for each in sights if isinstance(each, ObjectEvent)]
-    assert [*events, *(f"{each.path} is no object" for each in sights if isinstance(each, Special))] == [expected]
+    assert [*events, *(f"{each.path} is no object" for each in sights if isinstance(each, SpecialFile))] == [expected]
 
 
 def no_link(path: str) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skyferry.config.settings import Settings
-from skyferry.discovery.absences.guard import DeleteGuard, Guarded
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.absences.guard import DeleteGuard, GuardedSource
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
@@ -32,12 +32,12 @@ ROUTE = {"name": "r", "from": "in", "to": "out", "deletes": "propagate"}
 class Mirror:
     """The source while it runs, and an engine that copies at once."""
 
-    def __init__(self, watched: Watched, heard: Heard, clock: Clock) -> None:
+    def __init__(self, watched: WatchedFolder, heard: Heard, clock: Clock) -> None:
         stores = {"in": {"url": "file://x/bucket"}, "out": {"url": "file://out"}}
         self.routes = Routes(Settings.model_validate({"stores": stores, "routes": [ROUTE]}))
         self.ledger, self.heard, self.store = MemoryLedger("me", clock), heard, LocalStore("in", watched.folder)
         known = KnownFolder(watched.folder, "file://bucket", self.ledger)
-        guard = DeleteGuard(Guarded("in", Provider.FILE, "bucket", self.routes, self.ledger, clock, heard), known)
+        guard = DeleteGuard(GuardedSource("in", Provider.FILE, "bucket", self.routes, self.ledger, clock, heard), known)
         reconciler = Reconciler(self.store, Provider.FILE, "bucket", self.routes, self.ledger, clock.time)
         self.source = FolderSource(watched, reconciler, guard, self.send, clock, heard)
 
@@ -59,7 +59,7 @@ class Mirror:
 
 
 @pytest.fixture
-async def mirror(watched: Watched, heard: Heard, clock: Clock, folder: Path) -> AsyncIterator[Mirror]:
+async def mirror(watched: WatchedFolder, heard: Heard, clock: Clock, folder: Path) -> AsyncIterator[Mirror]:
     for name in ("a", "b"):
         (folder / name).write_bytes(b"data")
     mirror = Mirror(watched, heard, clock)

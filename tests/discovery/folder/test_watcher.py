@@ -12,7 +12,7 @@ import pytest
 
 from skyferry.discovery.folder import notify
 from skyferry.discovery.folder import watcher as watch_folder
-from skyferry.discovery.folder.inspector import Watched
+from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.errors import LedgerError, QueueError, StoreUnavailable
 from skyferry.model import Change
@@ -181,8 +181,8 @@ async def test_a_bucket_whose_parent_is_no_folder_any_more_may_come_back(tmp_pat
     await notifications.open()
     (tmp_path / "mount").rename(tmp_path / "away")
     (tmp_path / "mount").write_text("")
-    with pytest.raises(notify.Broken):
-        await notifications.next()
+    with pytest.raises(notify.WatchEnded):
+        await notifications.next_changes()
     notifications.close()
 
 
@@ -211,7 +211,7 @@ async def test_a_listing_is_let_in_once_its_files_are_whole(watcher: FolderWatch
     event = await heard.created("f")
     heard.events.clear()
     with open(folder / "f", "ab") as file:
-        await watcher.admit([event])
+        await watcher.send_whole([event])
         assert heard.of("f") == []
         file.write(b"2")
     assert (await heard.created("f")).size == 2
@@ -227,7 +227,7 @@ async def test_a_name_that_cannot_be_a_key_is_told(watcher: FolderWatcher, heard
 
 
 async def test_a_system_that_cannot_watch_says_what_to_do(
-    watched: Watched, heard: Heard, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    watched: WatchedFolder, heard: Heard, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError("OS file watch limit reached")
@@ -250,5 +250,5 @@ async def test_it_is_idle_when_everything_was_sent_and_nothing_is_being_written(
     assert (before, during) == (True, False)
 
 
-def test_it_is_not_idle_before_it_has_looked(watched: Watched, heard: Heard, clock: Clock) -> None:
+def test_it_is_not_idle_before_it_has_looked(watched: WatchedFolder, heard: Heard, clock: Clock) -> None:
     assert not FolderWatcher(watched, heard.send, heard.miss, clock, heard).idle

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.discovery.folder.wholeness import Wholeness, tells, wholeness
+from skyferry.discovery.folder.wholeness import Wholeness, check_wholeness, has_reliable_leases
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has leases")
 
@@ -24,10 +24,10 @@ def path(tmp_path: Path) -> str:
 
 @linux
 def test_a_file_is_open_as_long_as_a_writer_has_it(path: str) -> None:
-    assert wholeness(path) is Wholeness.WHOLE
+    assert check_wholeness(path) is Wholeness.WHOLE
     with open(path, "ab"):
-        assert wholeness(path) is Wholeness.OPEN
-    assert wholeness(path) is Wholeness.WHOLE
+        assert check_wholeness(path) is Wholeness.OPEN
+    assert check_wholeness(path) is Wholeness.WHOLE
 
 
 @linux
@@ -38,15 +38,15 @@ def test_a_writer_in_another_process_counts(path: str) -> None:
         writer.stdin.write(b"y")
         writer.stdin.flush()
         writer.stdout.read(1)
-        assert wholeness(path) is Wholeness.OPEN
+        assert check_wholeness(path) is Wholeness.OPEN
         writer.stdin.close()
-    assert wholeness(path) is Wholeness.WHOLE
+    assert check_wholeness(path) is Wholeness.WHOLE
 
 
 @linux
 def test_a_reader_does_not_count(path: str) -> None:
     with open(path, "rb"):
-        assert wholeness(path) is Wholeness.WHOLE
+        assert check_wholeness(path) is Wholeness.WHOLE
 
 
 @linux
@@ -58,25 +58,25 @@ def test_a_writer_that_comes_while_we_ask_does_us_no_harm(path: str) -> None:
     with pytest.raises(BlockingIOError):
         os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     os.close(lease)
-    assert wholeness(path) is Wholeness.WHOLE
+    assert check_wholeness(path) is Wholeness.WHOLE
 
 
 def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        wholeness(str(tmp_path / "absent"))
+        check_wholeness(str(tmp_path / "absent"))
 
 
 @linux
 def test_what_cannot_be_opened_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/hostname")
-    assert wholeness(str(tmp_path / "link")) is Wholeness.UNKNOWN
+    assert check_wholeness(str(tmp_path / "link")) is Wholeness.UNKNOWN
 
 
 @linux
 def test_a_local_filesystem_tells_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    assert tells(tmp_path / "own")
+    assert has_reliable_leases(tmp_path / "own")
     assert list((tmp_path / "own").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_to_does_not_tell(tmp_path: Path) -> None:
-    assert not tells(tmp_path / "absent" / "own")
+    assert not has_reliable_leases(tmp_path / "absent" / "own")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.copy.test_decisions import SOURCE, placement, transfer
 
-from skyferry.engine.consume.source_checks import Looks
+from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.model import Change, Checksums, Receipt, Transfer
 from skyferry.ports import Done, Outcome, Released, Skipped
 
@@ -40,12 +40,12 @@ def test_a_look_answers_the_events_that_came_before_it(
     by: Transfer, outcome: Outcome, other: Transfer, came: int, expected: Skipped | None
 ) -> None:
     """Without any position: what happened before the event came was there to be seen."""
-    looks = Looks()
-    looks.remember(by, 5, outcome)
-    assert looks.answer(other, came) == expected
+    checks = SourceChecks()
+    checks.record(by, 5, outcome)
+    assert checks.find_outcome(other, came) == expected
 
 
 def test_an_outcome_without_a_look_answers_nobody() -> None:
-    looks = Looks()
-    looks.remember(CREATE, 0, Skipped("superseded"))
-    assert looks.answer(CREATE, 0) is None
+    checks = SourceChecks()
+    checks.record(CREATE, 0, Skipped("superseded"))
+    assert checks.find_outcome(CREATE, 0) is None

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from skyferry.config.settings import Settings
-from skyferry.discovery.folder.inspector import ADDED, DELETED, Looker, Special, Watched
+from skyferry.discovery.folder.inspector import ADDED, DELETED, PathInspector, SpecialFile, WatchedFolder
 from skyferry.errors import Unsupported
 from skyferry.observe import MetricsObserver
 from skyferry.ports import ObjectStore
@@ -105,12 +105,12 @@ async def test_a_file_that_a_link_replaces_is_reported_by_the_watcher_and_is_no_
     """The watcher and the listing share what was reported."""
     ear = Ear()
     reports = SpecialReports(ear)
-    looker = Looker(Watched(folder, "s", "bucket", str, str), lambda: 1e9, 0.0)
-    looker.learn()
+    inspector = PathInspector(WatchedFolder(folder, "s", "bucket", str, str), lambda: 1e9, 0.0)
+    inspector.scan_folders()
     (folder / "z").unlink()
     (folder / "z").symlink_to("a")
-    (sight,) = looker.changes({str(folder / "z"): {ADDED, DELETED}})
-    assert isinstance(sight, Special)
+    (sight,) = inspector.inspect_changes({str(folder / "z"): {ADDED, DELETED}})
+    assert isinstance(sight, SpecialFile)
     reports.seen("s", sight.path, sight.mode)
     store = opened(folder, reports)
     assert [meta.key async for meta in store.list()] == ["a"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from skyferry.discovery.folder.inspector import event_of
+from skyferry.discovery.folder.inspector import build_event
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent, Position
 from skyferry.ports import Clock, HeldDelete, HeldDeletes, Observer
@@ -59,4 +59,4 @@ class ApprovedDeletes:
 
 def _event(held: HeldDelete) -> ObjectEvent:
     at = Position.at(int((held.decided_at or held.at) * 1e9))
-    return event_of(Change.DELETED, held.source, "", at, None)
+    return build_event(Change.DELETED, held.source, "", at, None)

@@ -1,6 +1,6 @@
 """Check deletes before they reach the queue: an object that is missing from a listing is not always deleted.
 
-The guard keeps suspicious deletes in the ledger until a person decides. A delete is suspicious if its look exceeds the
+The guard keeps suspicious deletes in the ledger until a person decides. A delete is suspicious if its listing exceeds the
 limit of a route (`max_deletes`), if no object would be left, or if the folder was replaced. When an object returns, its
 held delete is forgotten.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from skyferry.discovery.absences.limits import Missing, enough, reason
+from skyferry.discovery.absences.limits import MissingObjects, count_needed, find_hold_reason
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.errors import StoreUnavailable
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
@@ -24,13 +24,13 @@ from skyferry.records import Record
 from skyferry.routing.routes import Route, Routes
 
 PAGE = 500  # held deletes per query
-MOST = 2000  # deletes of one look in memory: more are held in the ledger until the look ends
+MOST = 2000  # deletes of one reconciliation in memory: more are held in the ledger until it ends
 FRESH = 2.0  # seconds: a change that is more recent cannot precede a settled delete
 BURST = 10.0  # seconds: watched deletes within this time count as simultaneous
 COUNTED = 1000  # known objects counted at least: a scan of other sources' objects for each delete would be slow
 SENT = 20_000  # sent deletes to remember, by key
 HINT = "mount or restore the source; or decide: `skyferry deletes list`, then `approve` or `reject`"
-SAID: Mapping[Why, str] = {
+MESSAGES: Mapping[Why, str] = {
     "limit": "more objects are missing at once than `max_deletes` of a route allows",
     "empty": "no object is left",
     "replaced": "the folder was replaced, or its disk is not mounted",
@@ -43,7 +43,7 @@ class AbsenceLedger(Placements, HeldDeletes, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class GuardedSource:
     """A guarded source with its routes and ports."""
 
     store: str  # its name
@@ -56,7 +56,7 @@ class Guarded:
 
 
 @dataclass(slots=True)
-class _Look:
+class _Reconciliation:
     """The state of one reconciliation: the objects listed and missed so far."""
 
     whole: bool  # it covers the whole source; otherwise only folders that disappeared
@@ -73,110 +73,118 @@ class _Look:
 class DeleteGuard:
     """Decide which deletes are sent and which wait for a person."""
 
-    def __init__(self, guarded: Guarded, folder: KnownFolder) -> None:
+    def __init__(self, guarded: GuardedSource, folder: KnownFolder) -> None:
         self._g, self._folder = guarded, folder
         self._sent: dict[str, tuple[float, tuple[str, ...]]] = {}  # by key: time (monotonic) and routes
         self._counted: dict[str, tuple[float, int]] = {}  # by route: time (monotonic) and lower bound of known objects
-        self._look: _Look | None = None
+        self._current: _Reconciliation | None = None
         self._holding = True  # the ledger may contain held deletes of this source
         source = (guarded.provider, guarded.bucket)
         self._all = [route for route in guarded.routes if route.source == source]
         self._own = [route for route in self._all if route.deletes == "propagate"]
 
-    async def seen(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
+    async def filter_watched(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
         """Return the watched events to send now."""
         created = [e for e in events if e.change is Change.CREATED]
-        await self._back([e.source for e in created])
-        anew = await self._anew(created)
-        events = [anew.get(e.event_id, e) for e in events]
-        affected = await self._affected([e for e in events if e.change is Change.DELETED])
+        await self._forget_returned([e.source for e in created])
+        renewed = await self._renew_ids(created)
+        events = [renewed.get(e.event_id, e) for e in events]
+        affected = await self._find_affected([e for e in events if e.change is Change.DELETED])
         if not affected:
             return events
-        counts, since = _count(affected), self._g.clock.monotonic() - BURST
-        counts += _count({key: names for key, (at, names) in self._sent.items() if at >= since and key not in affected})
+        counts, since = _count_by_route(affected), self._g.clock.monotonic() - BURST
+        counts += _count_by_route(
+            {key: names for key, (at, names) in self._sent.items() if at >= since and key not in affected}
+        )
         same = await self._folder.is_same()
-        why = {name: await self._why(name, Missing(n, seen=True, same=same)) for name, n in counts.items()}
-        waiting = {key: found for key, names in affected.items() if (found := _first(why, names))}
-        waiting |= dict.fromkeys(await self._folder.away(affected), "replaced")
+        why = {
+            name: await self._find_reason(name, MissingObjects(n, seen=True, same=same)) for name, n in counts.items()
+        }
+        waiting = {key: found for key, names in affected.items() if (found := _first_reason(why, names))}
+        waiting |= dict.fromkeys(await self._folder.find_unmounted(affected), "replaced")
         await self._hold(affected, waiting, self._g.clock.time())
-        self._pass({key: names for key, names in affected.items() if key not in waiting})
+        self._record_sent({key: names for key, names in affected.items() if key not in waiting})
         return [e for e in events if e.change is Change.CREATED or e.source.key not in waiting]
 
-    async def begin(self, prefixes: Sequence[str]) -> None:
+    async def begin_reconciliation(self, prefixes: Sequence[str]) -> None:
         """Begin a reconciliation."""
         known, same = await self._folder.is_known(), await self._folder.is_same()
-        self._look = _Look("" in prefixes, same, known, self._g.clock.time())
-        if self._look.whole:
-            await self._tidy()
+        self._current = _Reconciliation("" in prefixes, same, known, self._g.clock.time())
+        if self._current.whole:
+            await self._forget_ineffective()
 
-    async def listed(self, keys: Sequence[str]) -> None:
+    async def record_listed(self, keys: Sequence[str]) -> None:
         """Record keys that the source has."""
-        if self._look:
-            self._look.listed += len(keys)
-        await self._back([self._ref(key) for key in keys])
+        if self._current:
+            self._current.listed += len(keys)
+        await self._forget_returned([self._ref(key) for key in keys])
 
-    async def missed(self, events: Iterable[ObjectEvent]) -> None:
-        """Record deletes of objects that the look did not find."""
-        look = self._look
-        assert look is not None  # `begin` was called
-        events = [e for e in events if e.source.key not in self._sent and e.source.key not in look.events]
+    async def record_missing(self, events: Iterable[ObjectEvent]) -> None:
+        """Record deletes of objects that the listing lacks."""
+        current = self._current
+        assert current is not None  # `begin_reconciliation` was called
+        events = [e for e in events if e.source.key not in self._sent and e.source.key not in current.events]
         known = await self._g.ledger.find_held_deletes([held_id(e.source) for e in events])
         found = {e.source.key: e for e in events if held_id(e.source) not in known}
-        affected = await self._affected(list(found.values()))
-        away = await self._folder.away(affected)
-        await self._hold(affected, dict.fromkeys(away, "replaced"), look.at)
+        affected = await self._find_affected(list(found.values()))
+        away = await self._folder.find_unmounted(affected)
+        await self._hold(affected, dict.fromkeys(away, "replaced"), current.at)
         affected = {key: names for key, names in affected.items() if key not in away}
-        look.missing += _count(affected)
-        look.affected |= affected
-        look.events |= {key: found[key] for key in affected}
-        if len(look.events) > MOST:
-            why: Why = "limit" if look.same else "replaced"
-            look.held += await self._remember(look.affected, dict.fromkeys(look.affected, why), look.at)
-            look.events, look.affected = {}, {}
+        current.missing += _count_by_route(affected)
+        current.affected |= affected
+        current.events |= {key: found[key] for key in affected}
+        if len(current.events) > MOST:
+            why: Why = "limit" if current.same else "replaced"
+            current.held += await self._remember(current.affected, dict.fromkeys(current.affected, why), current.at)
+            current.events, current.affected = {}, {}
 
-    async def end(self) -> list[ObjectEvent]:
+    async def end_reconciliation(self) -> list[ObjectEvent]:
         """Finish the reconciliation and return the deletes to send.
 
         Raises StoreUnavailable if the source was replaced meanwhile.
         """
-        look, self._look = self._look, None
-        assert look is not None  # `begin` was called
-        if look.same and not await self._folder.is_same():
+        current, self._current = self._current, None
+        assert current is not None  # `begin_reconciliation` was called
+        if current.same and not await self._folder.is_same():
             raise StoreUnavailable("the folder was replaced while it was listed", where=self._g.store)
-        missing = Missing(0, seen=not look.whole, empty=look.whole and not look.listed, same=look.same)
-        why = {name: await self._why(name, replace(missing, count=n)) for name, n in look.missing.items()}
-        waiting = {key: found for key, names in look.affected.items() if (found := _first(why, names))}
-        if look.held and not any(why.values()):
-            await self._g.ledger.approve_deletes(HeldFilter(store=self._g.store, reason="limit", at=look.at))
-            look.held = 0
-        await self._hold(look.affected, waiting, look.at, look.held)
-        if look.whole and await self._is_the_source(look):
-            await self._folder.accept()
-        self._pass({key: names for key, names in look.affected.items() if key not in waiting})
-        return [event for key, event in look.events.items() if key not in waiting]
+        missing = MissingObjects(
+            0, seen=not current.whole, empty=current.whole and not current.listed, same=current.same
+        )
+        why = {name: await self._find_reason(name, replace(missing, count=n)) for name, n in current.missing.items()}
+        waiting = {key: found for key, names in current.affected.items() if (found := _first_reason(why, names))}
+        if current.held and not any(why.values()):
+            await self._g.ledger.approve_deletes(HeldFilter(store=self._g.store, reason="limit", at=current.at))
+            current.held = 0
+        await self._hold(current.affected, waiting, current.at, current.held)
+        if current.whole and await self._proves_identity(current):
+            await self._folder.accept_identity()
+        self._record_sent({key: names for key, names in current.affected.items() if key not in waiting})
+        return [event for key, event in current.events.items() if key not in waiting]
 
-    async def _is_the_source(self, look: _Look) -> bool:
+    async def _proves_identity(self, current: _Reconciliation) -> bool:
         """Check that the listing proves the source's identity: it has most of the known objects."""
-        if look.known and look.same:
+        if current.known and current.same:
             return True
-        if not look.listed:
-            return not any([await self._known(route, 1) for route in self._all])
-        if not look.known:
+        if not current.listed:
+            return not any([await self._count_known(route, 1) for route in self._all])
+        if not current.known:
             return True
-        counts = [(n, await self._known(self._g.routes.route(name), 2 * n + 1)) for name, n in look.missing.items()]
+        counts = [
+            (n, await self._count_known(self._g.routes.route(name), 2 * n + 1)) for name, n in current.missing.items()
+        ]
         return all(known > 2 * n for n, known in counts)
 
-    async def _why(self, name: str, missing: Missing) -> Why | None:
+    async def _find_reason(self, name: str, missing: MissingObjects) -> Why | None:
         route = self._g.routes.route(name)
         if not missing.same or route.max_deletes.none:
-            return reason(route.max_deletes, missing, 0)
+            return find_hold_reason(route.max_deletes, missing, 0)
         at, known = self._counted.get(name, (0.0, -1))
-        if self._g.clock.monotonic() >= at + BURST or reason(route.max_deletes, missing, known):
-            known = await self._known(route, max(COUNTED, enough(route.max_deletes, missing.count)))
+        if self._g.clock.monotonic() >= at + BURST or find_hold_reason(route.max_deletes, missing, known):
+            known = await self._count_known(route, max(COUNTED, count_needed(route.max_deletes, missing.count)))
             self._counted[name] = self._g.clock.monotonic(), known
-        return reason(route.max_deletes, missing, known)
+        return find_hold_reason(route.max_deletes, missing, known)
 
-    async def _known(self, route: Route, most: int) -> int:
+    async def _count_known(self, route: Route, most: int) -> int:
         """Count the objects of this source that the route has copied and not deleted since, up to `most`."""
         since = self._g.clock.monotonic() - BURST
         recent = {key for key, (at, names) in self._sent.items() if at >= since and route.name in names}
@@ -189,7 +197,7 @@ class DeleteGuard:
             count += mine and route.takes(key) and key not in recent
         return count
 
-    async def _affected(self, deletes: Sequence[ObjectEvent]) -> dict[str, tuple[str, ...]]:
+    async def _find_affected(self, deletes: Sequence[ObjectEvent]) -> dict[str, tuple[str, ...]]:
         """Find the deletes whose object has a copy, with its routes. Any other delete has no effect."""
         transfers = [t for event in deletes for t in self._g.routes.match(event)]
         affected: dict[str, tuple[str, ...]] = {}
@@ -198,7 +206,7 @@ class DeleteGuard:
                 affected[t.source.key] = (*affected.get(t.source.key, ()), t.route)
         return affected
 
-    async def _anew(self, created: Sequence[ObjectEvent]) -> dict[str, ObjectEvent]:
+    async def _renew_ids(self, created: Sequence[ObjectEvent]) -> dict[str, ObjectEvent]:
         """Give new ids to events of objects that return unchanged after their delete: the old ids are settled."""
         now = self._g.clock.time()
         transfers = [(t, e) for e in created if e.occurred_at < now - FRESH for t in self._g.routes.match(e)]
@@ -216,19 +224,21 @@ class DeleteGuard:
         return [copy if copy is not None and copy.is_in(t.identities) else None for t, copy in copies]
 
     async def _hold(self, affected: Affected, waiting: Mapping[str, Why], at: float, before: int = 0) -> None:
-        """Hold these deletes and report their number once, including those held `before` in the same look."""
+        """Hold these deletes and report their number once, including those held `before` in the same reconciliation."""
         new = before + (await self._remember(affected, waiting, at) if waiting else 0)
         if new:
             why: Why = next(iter(waiting.values()), "limit")
-            said = Record("deletes.held", store=self._g.store, count=new, reason=why, message=SAID[why], hint=HINT)
-            self._g.observer.on(said)
+            record = Record(
+                "deletes.held", store=self._g.store, count=new, reason=why, message=MESSAGES[why], hint=HINT
+            )
+            self._g.observer.on(record)
 
     async def _remember(self, affected: Affected, waiting: Mapping[str, Why], at: float) -> int:
         self._holding = True
         held = [HeldDelete(self._ref(key), self._g.store, affected[key], why, at) for key, why in waiting.items()]
         return await self._g.ledger.hold_deletes(held)
 
-    async def _back(self, sources: Sequence[ObjectRef]) -> None:
+    async def _forget_returned(self, sources: Sequence[ObjectRef]) -> None:
         """Forget the deletes of objects that are at the source."""
         for source in sources:
             self._sent.pop(source.key, None)
@@ -239,20 +249,20 @@ class DeleteGuard:
         ):
             self._g.observer.on(Record("deletes.back", store=self._g.store, count=count))
 
-    async def _tidy(self) -> None:
+    async def _forget_ineffective(self) -> None:
         """Forget held deletes that have no effect any more, because the copies or the routes are gone."""
         cursor, at, self._holding = "", self._g.clock.time(), False
         while True:
             page = await self._g.ledger.list_held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
             events = [ObjectEvent(h.id, Change.DELETED, h.source, at) for h in page.items if h.state != "approved"]
-            affected = await self._affected(events)
+            affected = await self._find_affected(events)
             if gone := [event.event_id for event in events if event.source.key not in affected]:
                 await self._g.ledger.forget_deletes(gone)
             self._holding = self._holding or bool(page.items)
             if not (cursor := page.cursor):
                 return
 
-    def _pass(self, affected: Affected) -> None:
+    def _record_sent(self, affected: Affected) -> None:
         now = self._g.clock.monotonic()
         self._sent |= {key: (now, names) for key, names in affected.items()}
         while len(self._sent) > SENT:
@@ -262,11 +272,11 @@ class DeleteGuard:
         return ObjectRef(self._g.provider, self._g.bucket, key)
 
 
-def _count(affected: Affected) -> Counter[str]:
+def _count_by_route(affected: Affected) -> Counter[str]:
     """Count the objects by route."""
     return Counter(name for names in affected.values() for name in names)
 
 
-def _first(why: Mapping[str, Why | None], names: Iterable[str]) -> Why | None:
+def _first_reason(why: Mapping[str, Why | None], names: Iterable[str]) -> Why | None:
     """Return the first reason of one of these routes."""
     return next((found for name in names if (found := why.get(name))), None)

@@ -54,13 +54,13 @@ class Identity:
         return self.marker == other.marker if self.marker else self.place == other.place
 
 
-def look(folder: Path) -> Identity | None:
+def read_identity(folder: Path) -> Identity | None:
     """Return the folder's identity, or None if it is not a readable folder. Raises OSError for other failures."""
     return _open(folder, write=False)
 
 
-def mark(folder: Path) -> Identity | None:
-    """Like `look`, but write a missing marker if possible."""
+def mark_folder(folder: Path) -> Identity | None:
+    """Like `read_identity`, but write a missing marker if possible."""
     return _open(folder, write=True)
 
 

@@ -10,8 +10,8 @@ FEW = 10  # watched deletes at once that `share` does not limit, unless no objec
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """The objects copied by one route that one look did not find."""
+class MissingObjects:
+    """The objects copied by one route that one listing lacks."""
 
     count: int
     seen: bool = False  # their removal was watched, so the folder was not replaced meanwhile
@@ -19,8 +19,8 @@ class Missing:
     same: bool = True  # the source has its known identity
 
 
-def reason(limit: MaxDeletes, missing: Missing, known: int) -> Why | None:
-    """Return the reason why these deletes must wait, or None. `known` objects may be counted only up to `enough`."""
+def find_hold_reason(limit: MaxDeletes, missing: MissingObjects, known: int) -> Why | None:
+    """Return the reason why these deletes must wait, or None. `known` objects may be counted only up to `count_needed`."""
     if not missing.same:
         return "replaced"
     if limit.none or not missing.count:
@@ -34,7 +34,7 @@ def reason(limit: MaxDeletes, missing: Missing, known: int) -> Why | None:
     return "limit" if missing.count > limit.share * known else None
 
 
-def enough(limit: MaxDeletes, missing: int) -> int:
-    """Return the number of known objects to count: more do not change the `reason`."""
+def count_needed(limit: MaxDeletes, missing: int) -> int:
+    """Return the number of known objects to count: more do not change the reason."""
     share = missing / limit.share if limit.share else 0.0
     return int(max(missing, share)) + 1

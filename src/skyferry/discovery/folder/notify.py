@@ -16,12 +16,12 @@ STEP = 50  # milliseconds without a change that end the collection
 TIMEOUT = 1000  # milliseconds between checks that the folder was not replaced
 
 
-class Broken(Exception):
+class WatchEnded(Exception):
     """The end of the notifications; the folder may have been replaced."""
 
 
 class Notifications:
-    """Notifications of one folder. Use once: `open`, then `next` until it raises, then `close`."""
+    """Notifications of one folder. Use once: `open`, then `next_changes` until it raises, then `close`."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -33,8 +33,8 @@ class Notifications:
         """Start. Later changes are not missed, unless the system's queue overflows, which is not reported."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
-    async def next(self) -> set[tuple[int, str]]:
-        """Return (1 added, 2 modified, 3 deleted; path), or {} after a second without changes. Raises Broken."""
+    async def next_changes(self) -> set[tuple[int, str]]:
+        """Return (1 added, 2 modified, 3 deleted; path), or {} after a second without changes. Raises WatchEnded."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._next)
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Notifications:
             self._held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._notify = RustNotify([self._folder], False, False, 300, True, True)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise Broken from error
+            raise WatchEnded from error
         except (OSError, WatchfilesRustInternalError) as error:
             hint = "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
             raise StoreUnavailable(f"cannot be watched: {error}", where=self._folder, hint=hint) from error
@@ -56,10 +56,10 @@ class Notifications:
     def _next(self) -> set[tuple[int, str]]:
         try:
             if not self._same():
-                raise Broken
+                raise WatchEnded
             changes = self._notify.watch(DEBOUNCE, STEP, TIMEOUT, self._stop)
         except (OSError, WatchfilesRustInternalError) as error:
-            raise Broken from error
+            raise WatchEnded from error
         return set() if isinstance(changes, str) else changes
 
     def _same(self) -> bool:

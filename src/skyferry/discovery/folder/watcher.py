@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from skyferry.discovery.failures import Failures
+from skyferry.discovery.failures import FailureReporter
 from skyferry.discovery.folder.inspector import (
     DELETED,
-    GoneFolder,
-    Looker,
-    Sight,
-    Special,
-    Unfinished,
-    Unreadable,
-    Watched,
+    DeletedFolder,
+    PathChange,
+    PathInspector,
+    SpecialFile,
+    UnfinishedPath,
+    UnreadablePath,
+    WatchedFolder,
 )
-from skyferry.discovery.folder.notify import Broken, Notifications
+from skyferry.discovery.folder.notify import Notifications, WatchEnded
 from skyferry.errors import QueueError, SkyferryError, StoreUnavailable
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
@@ -36,7 +36,7 @@ NONE: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(slots=True)
 class _Waiting:
-    unfinished: Unfinished
+    unfinished: UnfinishedPath
     due: float  # monotonic
     delay: float
 
@@ -51,75 +51,75 @@ class FolderWatcher:
 
     def __init__(
         self,
-        watched: Watched,
+        watched: WatchedFolder,
         send: Callable[[list[ObjectEvent]], Awaitable[None]],
         missed: Callable[[Sequence[str]], Awaitable[None]],
         clock: Clock,
         observer: Observer,
         settle: float = 0.5,
-        judge: Callable[[list[ObjectEvent]], Awaitable[list[ObjectEvent]]] | None = None,
+        filter_events: Callable[[list[ObjectEvent]], Awaitable[list[ObjectEvent]]] | None = None,
     ) -> None:
-        """Retry `send` after a QueueError, and send only the events that `judge` returns.
+        """Retry `send` after a QueueError, and send only the events that `filter_events` returns.
 
         A file counts as whole after `settle` seconds without a change, if the system cannot show open files.
         """
         self.established = asyncio.Event()  # later changes are noticed
         self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
-        self._judge = judge
-        self._looker = Looker(watched, clock.time, settle)
+        self._filter_events = filter_events
+        self._inspector = PathInspector(watched, clock.time, settle)
         self._waiting: dict[str, _Waiting] = {}
-        self._looking = asyncio.Lock()  # the looker is not thread-safe
+        self._looking = asyncio.Lock()  # the inspector is not thread-safe
         self._wake = asyncio.Event()
-        self._lost: set[str] = set()
-        self._losing = asyncio.Event()
+        self._missed_prefixes: set[str] = set()
+        self._any_missed = asyncio.Event()
         self._overrun = False
         self._busy = 0  # tasks in progress
-        self._broken = Failures(watched.store, observer)
+        self._failures = FailureReporter(watched.store, observer)
 
     @property
     def idle(self) -> bool:
         """True if all events found so far are sent and no file is being written."""
         writing = any(w.unfinished.mark for w in self._waiting.values())
-        return self.established.is_set() and not (self._busy or self._lost or writing)
+        return self.established.is_set() and not (self._busy or self._missed_prefixes or writing)
 
     async def run(self) -> None:
         """Watch until cancelled. Raises StoreUnavailable if the first watch fails; later failures are retried."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._finish(), name=f"unfinished files of {self._watched.store}")
-                tasks.create_task(self._tell_missed(), name=f"missed changes of {self._watched.store}")
+                tasks.create_task(self._reconcile_missed(), name=f"missed changes of {self._watched.store}")
                 while True:
                     await self._watch()
                     await self._clock.sleep(LONGEST)  # the folder is gone; it may be created again
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
-    async def admit(self, events: Sequence[ObjectEvent]) -> None:
+    async def send_whole(self, events: Sequence[ObjectEvent]) -> None:
         """Send events from a listing, for files only once they are whole."""
-        await self._take(self._looker.admit(events))
+        await self._handle_inspected(self._inspector.inspect_listed(events))
 
     async def _watch(self) -> None:
-        notifications = Notifications(self._looker.root)
+        notifications = Notifications(self._inspector.root)
         try:
             await notifications.open()
-            await asyncio.to_thread(self._looker.learn)
-            self._lose("")
+            await asyncio.to_thread(self._inspector.scan_folders)
+            self._mark_missed("")
             self.established.set()
-            self._broken.end()
+            self._failures.reset()
             while True:
-                changes = await notifications.next()
+                changes = await notifications.next_changes()
                 with self._work():
-                    await self._noticed(changes)
-        except Broken:
+                    await self._handle_changes(changes)
+        except WatchEnded:
             return
         except (StoreUnavailable, OSError) as error:  # no file descriptor is left, or the disk does not answer
             if not self.established.is_set():
                 raise
-            self._broken.add(error, LONGEST)
+            self._failures.report(error, LONGEST)
         finally:
             notifications.close()
 
-    async def _noticed(self, changes: set[tuple[int, str]]) -> None:
+    async def _handle_changes(self, changes: set[tuple[int, str]]) -> None:
         kinds: dict[str, set[int]] = {}
         for kind, path in changes:
             kinds.setdefault(path, set()).add(kind)
@@ -129,56 +129,56 @@ class FolderWatcher:
             else:
                 del kinds[path]  # `_finish` checks it until it is whole
         if kinds:
-            await self._take(self._looker.changes(kinds))
-        if self._looker.opened:  # the system does not yet watch below it
-            raise Broken
+            await self._handle_inspected(self._inspector.inspect_changes(kinds))
+        if self._inspector.opened:  # the system does not yet watch below it
+            raise WatchEnded
         if len(changes) >= MANY:
             self._overrun = True
         elif self._overrun:  # the burst is over
             self._overrun = False
-            self._lose("")
+            self._mark_missed("")
 
-    async def _take(self, sights: Iterator[Sight], delays: Mapping[str, float] = NONE) -> None:
+    async def _handle_inspected(self, inspected: Iterator[PathChange], delays: Mapping[str, float] = NONE) -> None:
         """Handle inspected paths; `delays` are those of files inspected before."""
-        while chunk := await self._chunk(sights):
-            for sight in chunk:
-                if isinstance(sight, Unfinished):
-                    self._wait_for(sight, delays.get(sight.path, FIRST if sight.mark else AGAIN))
-                elif isinstance(sight, GoneFolder):
-                    self._lose(sight.prefix)
-                elif isinstance(sight, Unreadable):
-                    self._tell_unreadable(sight)
-                elif isinstance(sight, Special):
-                    self._watched.special(sight.path, sight.mode)
-            if events := [sight for sight in chunk if isinstance(sight, ObjectEvent)]:
-                await self.deliver(await self._judged(events))
+        while chunk := await self._next_chunk(inspected):
+            for found in chunk:
+                if isinstance(found, UnfinishedPath):
+                    self._wait_for(found, delays.get(found.path, FIRST if found.mark else AGAIN))
+                elif isinstance(found, DeletedFolder):
+                    self._mark_missed(found.prefix)
+                elif isinstance(found, UnreadablePath):
+                    self._report_unreadable(found)
+                elif isinstance(found, SpecialFile):
+                    self._watched.special(found.path, found.mode)
+            if events := [found for found in chunk if isinstance(found, ObjectEvent)]:
+                await self.send_events(await self._filter(events))
 
-    async def _chunk(self, sights: Iterator[Sight]) -> list[Sight]:
+    async def _next_chunk(self, inspected: Iterator[PathChange]) -> list[PathChange]:
         async with self._looking:
-            return await asyncio.to_thread(lambda: list(islice(sights, BATCH)))
+            return await asyncio.to_thread(lambda: list(islice(inspected, BATCH)))
 
-    async def _judged(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
-        failures = Failures(self._watched.store, self._observer)
-        while self._judge is not None:
+    async def _filter(self, events: list[ObjectEvent]) -> list[ObjectEvent]:
+        failures = FailureReporter(self._watched.store, self._observer)
+        while self._filter_events is not None:
             try:
-                return await self._judge(events)
+                return await self._filter_events(events)
             except SkyferryError as error:  # the ledger is down; the events must not be lost
-                failures.add(error, LONGEST)
+                failures.report(error, LONGEST)
                 await self._clock.sleep(LONGEST)
         return events
 
-    async def deliver(self, events: list[ObjectEvent]) -> None:
+    async def send_events(self, events: list[ObjectEvent]) -> None:
         """Send events, with retries until the queue takes them."""
         if not events:
             return
         delay = FIRST
-        failures = Failures(self._watched.store, self._observer)
+        failures = FailureReporter(self._watched.store, self._observer)
         while True:
             try:
                 await self._send(events)
                 break
             except QueueError as error:  # the events must not be lost
-                failures.add(error, delay)
+                failures.report(error, delay)
                 await self._clock.sleep(delay)
                 delay = min(2 * delay, LONGEST)
         for event in events:
@@ -194,7 +194,7 @@ class FolderWatcher:
                 )
             )
 
-    def _wait_for(self, unfinished: Unfinished, delay: float) -> None:
+    def _wait_for(self, unfinished: UnfinishedPath, delay: float) -> None:
         if len(self._waiting) >= UNFINISHED:
             self._overrun = True  # a reconciliation finds it after the burst
             return
@@ -214,10 +214,10 @@ class FolderWatcher:
             delays = {w.unfinished.path: min(2 * w.delay, LONGEST) for w in due}
             try:
                 with self._work():
-                    await self._take(self._looker.again([w.unfinished for w in due]), delays)
+                    await self._handle_inspected(self._inspector.inspect_again([w.unfinished for w in due]), delays)
             except OSError as error:
-                self._broken.add(error, LONGEST)
-                self._lose("")  # a listing finds the files
+                self._failures.report(error, LONGEST)
+                self._mark_missed("")  # a listing finds the files
             await self._clock.sleep(FIRST)
 
     @contextmanager
@@ -228,25 +228,25 @@ class FolderWatcher:
         finally:
             self._busy -= 1
 
-    def _lose(self, prefix: str) -> None:
-        self._lost.add(prefix)
-        self._losing.set()
+    def _mark_missed(self, prefix: str) -> None:
+        self._missed_prefixes.add(prefix)
+        self._any_missed.set()
 
-    async def _tell_missed(self) -> None:
-        failures = Failures(self._watched.store, self._observer)
+    async def _reconcile_missed(self) -> None:
+        failures = FailureReporter(self._watched.store, self._observer)
         while True:
-            await self._losing.wait()
-            self._losing.clear()
-            prefixes, self._lost = self._lost, set()
+            await self._any_missed.wait()
+            self._any_missed.clear()
+            prefixes, self._missed_prefixes = self._missed_prefixes, set()
             try:
                 with self._work():
                     await self._missed([""] if "" in prefixes else sorted(prefixes))
-                failures.end()
+                failures.reset()
             except (SkyferryError, OSError) as error:  # a store or the ledger is down, or no file descriptor is left
-                self._lost |= prefixes
-                self._losing.set()
-                failures.add(error, LONGEST)
+                self._missed_prefixes |= prefixes
+                self._any_missed.set()
+                failures.report(error, LONGEST)
                 await self._clock.sleep(LONGEST)
 
-    def _tell_unreadable(self, sight: Unreadable) -> None:
-        self._observer.on(Record("watch.unreadable", store=self._watched.store, key=sight.path, message=sight.message))
+    def _report_unreadable(self, found: UnreadablePath) -> None:
+        self._observer.on(Record("watch.unreadable", store=self._watched.store, key=found.path, message=found.message))

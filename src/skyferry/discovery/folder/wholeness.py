@@ -25,7 +25,7 @@ class Wholeness(Enum):
     UNKNOWN = "unknown"  # not known to the system or the filesystem
 
 
-def wholeness(path: str) -> Wholeness:
+def check_wholeness(path: str) -> Wholeness:
     """Check a regular file. One that may not be opened is UNKNOWN. Raises FileNotFoundError."""
     if not sys.platform.startswith("linux"):
         return Wholeness.UNKNOWN
@@ -46,15 +46,15 @@ def wholeness(path: str) -> Wholeness:
     return Wholeness.WHOLE
 
 
-def tells(folder: Path) -> bool:
+def has_reliable_leases(folder: Path) -> bool:
     """Test that leases are reliable in this folder: a network filesystem may refuse all, as if all files were open."""
     try:
         folder.mkdir(exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=folder)
         try:
-            held = wholeness(path)
+            held = check_wholeness(path)
             os.close(descriptor)
-            return (held, wholeness(path)) == (Wholeness.OPEN, Wholeness.WHOLE)
+            return (held, check_wholeness(path)) == (Wholeness.OPEN, Wholeness.WHOLE)
         finally:
             os.unlink(path)
     except OSError:  # the folder is not writable

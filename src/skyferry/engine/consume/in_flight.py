@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
-from skyferry.engine.consume.source_checks import Looks
+from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
@@ -61,7 +61,7 @@ class TransferTask:
     messages: list[LeasedMessage]
     claim: Claim | None = None
     arrival: int = 0  # the order of arrival of tasks
-    looked_after: int = 0  # the last arrival before its source was read
+    checked_after: int = 0  # the last arrival before its source was read
     attempt: Attempt | None = None  # while it is worked on
     concluding: bool = False  # its outcome is being recorded
     forced_outcome: Outcome | None = None  # set if no route leads to it any more: only this outcome is recorded
@@ -86,7 +86,7 @@ class KeyQueue:
     placement: Placement | None = None  # as the settlements of this queue have changed it
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
     released_fence: int = 0  # claims with this fence or an older one ended when the key was released
-    looks: Looks = field(default_factory=Looks)  # at its sources
+    source_checks: SourceChecks = field(default_factory=SourceChecks)
 
     def pop_newest(self) -> TransferTask:
         """Remove and return the next task."""

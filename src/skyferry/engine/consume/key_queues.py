@@ -67,7 +67,7 @@ class SerialExecutor:
         if task.claim is None or task.forced_outcome is not None:
             return None
         claim = _claim(key_queue, task)
-        return key_queue.looks.answer(task.transfer, task.arrival) or decisions.decide_before_look(claim)
+        return key_queue.source_checks.find_outcome(task.transfer, task.arrival) or decisions.decide_before_look(claim)
 
     async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: TransferSlot) -> Outcome:
         """Make one attempt. Every failure becomes an outcome."""
@@ -84,7 +84,7 @@ class SerialExecutor:
         breakers = [self._context.breakers[s] for s in {route.source_store, route.store} if s in self._context.breakers]
         if wait := max((b.time_to_trial() for b in breakers), default=0.0):
             return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
-        task.attempt, task.looked_after = (
+        task.attempt, task.checked_after = (
             Attempt(claim, slot, key_queue.uploads, self.saver.put),
             self._in_flight.arrivals,
         )
@@ -167,7 +167,7 @@ class SerialExecutor:
 
     def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:
         self._reporter.report_outcome(task.transfer, task.claim.attempt if task.claim else 0, outcome)
-        key_queue.looks.remember(task.transfer, task.looked_after, outcome)
+        key_queue.source_checks.record(task.transfer, task.checked_after, outcome)
         if isinstance(outcome, Done):
             old = key_queue.placement or (task.claim.placement if task.claim else None)
             merged = newest_positions(

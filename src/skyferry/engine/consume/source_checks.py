@@ -15,7 +15,7 @@ Source = tuple[str, str, str, str]  # route, and the object's account, bucket an
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SourceCheck:
     """One look, and its outcome in the ledger."""
 
     since: int  # the last task that had arrived when it began
@@ -25,21 +25,21 @@ class Look:
 
 
 @dataclass(slots=True)
-class Looks:
+class SourceChecks:
     """The latest look at each source."""
 
-    _latest: dict[Source, Look] = field(default_factory=dict)
+    _latest: dict[Source, SourceCheck] = field(default_factory=dict)
 
-    def remember(self, transfer: Transfer, since: int, outcome: Outcome) -> None:
+    def record(self, transfer: Transfer, since: int, outcome: Outcome) -> None:
         """Note a look. The ledger MUST have its outcome: a lost outcome answers no other event."""
         if not since or not isinstance(outcome, Done | Skipped):
             return
         reason = outcome.reason if isinstance(outcome, Skipped) else "superseded"
         deletes = transfer.change is Change.DELETED or reason != "gone"  # a create without an object deletes nothing
         checked = transfer.asked or isinstance(outcome, Done)
-        self._latest[_source(transfer)] = Look(since, reason, deletes, checked)
+        self._latest[_source(transfer)] = SourceCheck(since, reason, deletes, checked)
 
-    def answer(self, transfer: Transfer, came: int) -> Skipped | None:
+    def find_outcome(self, transfer: Transfer, came: int) -> Skipped | None:
         """Return the outcome of a transfer that arrived before a look began; None if it needs another look."""
         look = self._latest.get(_source(transfer))
         if look is None or came > look.since:

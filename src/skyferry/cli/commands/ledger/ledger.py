@@ -18,7 +18,7 @@ from skyferry.errors import NotFound
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
-    from skyferry.engine.rebuild import Rebuilt
+    from skyferry.engine.rebuild import RebuildCounts
     from skyferry.ports.ledger import Backup, LedgerMaintenance
 
 app = typer.Typer(help="Check, back up and rebuild the file of the ledger.", no_args_is_help=True)
@@ -106,7 +106,7 @@ async def _existing(settings: Settings) -> LedgerMaintenance:
     return ledger
 
 
-async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[Rebuilt]]:
+async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCounts]]:
     from skyferry.engine.rebuild import rebuild
     from skyferry.routing.routes import Routes
     from skyferry.wiring import Opener, protect_opened
@@ -115,7 +115,7 @@ async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[Rebuilt]]:
     maintenance = resources.ledger_maintenance(opener)
     names = dict.fromkeys(route.store for route in routes)
     stores = {name: protect_opened(opener, opener.store(name)) for name in names}
-    found: dict[str, Rebuilt] = {}
+    found: dict[str, RebuildCounts] = {}
     try:
         async with maintenance.rebuild(add=add) as ledger:
             async for each in rebuild(ledger, stores, routes, opener.clock):
