@@ -17,6 +17,7 @@
     │   ├── StoreTimeout            no answer in time                    outage      retry
     │   ├── ConnectionLost          reset, refused, unreachable          outage      retry
     │   ├── StoreUnavailable        the store reports that it is down    outage      retry
+    │   │   └── BreakerOpen         its circuit breaker refused the request          retry
     │   ├── IdentityRefused         credentials missing or rejected      outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
     │   ├── OutOfResources          no file descriptors or memory left   outage      retry
@@ -78,7 +79,8 @@ class SkyferryError(Exception):
         self.retry_after = retry_after
         # Set by the decorator of the failing store:
         self.store = ""  # its name
-        self.side = ""  # "read" or "write"
+        self.key = ""  # of the request
+        self.side = ""  # `Operation.side`
         self.since = 0.0  # when the request began, monotonic seconds
         super().__init__(self.message)
 
@@ -165,6 +167,12 @@ class StoreUnavailable(StoreError):
     """The store reports that it is unavailable."""
 
     outage = True
+
+
+class BreakerOpen(StoreUnavailable):
+    """The circuit breaker of the store is open."""
+
+    local = True
 
 
 class IdentityRefused(StoreError):

@@ -240,7 +240,7 @@ class RetrySettings(Section):
 class BreakerSettings(Section):
     """The circuit breaker of each store."""
 
-    failures: int = Field(5, ge=1, description="Consecutive outage errors that open it.")
+    failures: int = Field(5, ge=1, description="Different objects that fail in a row and open it.")
     cooldown: Seconds = Field(5.0, description="Time until the first probe; doubles up to max_cooldown.")
     max_cooldown: Seconds = Field(60.0, description="Maximum time between probes.")
     probes: int = Field(1, ge=1, description="Transfers allowed while it is half open.")

@@ -184,6 +184,8 @@ class Service:
                 yield HealthCheck("store", store, "down", "its circuit breaker is open: its work waits")
             elif late > OVERDUE:
                 yield HealthCheck("store", store, "down", f"a request is overdue by {late:.0f} s")
+            elif folders := breaker.throttled:
+                yield HealthCheck("store", store, "degraded", f"it throttles: the objects of {folders:,} folders wait")
             else:
                 yield HealthCheck("store", store, "ok")
 

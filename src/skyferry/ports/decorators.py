@@ -18,18 +18,18 @@ class Operation:
     """A kind of request to a store."""
 
     name: str  # the method of the port
-    side: Literal["read", "write"]  # stores fail on each side separately: a full disk still reads
+    side: Literal["look", "read", "write"]  # each fails separately: a full disk still reads, a stalled one still looks
     sends: bool = False  # object data go to the store
 
 
-HEAD = Operation("head", "read")
+HEAD = Operation("head", "look")
 READ = Operation("read", "read")
 WRITE = Operation("write", "write", sends=True)
 START_UPLOAD = Operation("start_upload", "write")
 WRITE_PART = Operation("write_part", "write", sends=True)
 FINISH_UPLOAD = Operation("finish_upload", "write")
 ABORT_UPLOAD = Operation("abort_upload", "write")
-UPLOADED_PARTS = Operation("uploaded_parts", "read")
+UPLOADED_PARTS = Operation("uploaded_parts", "look")
 COPY_FROM = Operation("copy_from", "write")
 COPY_PART = Operation("copy_part", "write")
 DELETE = Operation("delete", "write")

@@ -52,7 +52,7 @@ def keys(count: int, prefix: str = "k") -> list[str]:
 def unbroken(worker: Worker) -> Worker:
     """Its breakers stay closed."""
     for breaker in worker._context.breakers.values():
-        breaker.record_outage = lambda side, retry_after: None  # type: ignore[method-assign]  # what is meant
+        breaker.record_outage = lambda side, key, retry_after: None  # type: ignore[method-assign]  # what is meant
     return worker
 
 

@@ -87,8 +87,8 @@ async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> Non
     await guarded.copy_from(store.copy_source, found, "other", Attributes())
     failed = [operation for operation, error in trace.told if error]
     assert failed == ["copy_part", "uploaded_parts", "copy_from"]
-    breaker.record_outage("write", None)
-    breaker.record_outage("write", None)
+    breaker.record_outage("write", "a", None)
+    breaker.record_outage("write", "b", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.copy_source, found, "third", Attributes())
 

@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
+from skyferry.engine.resilience.circuit_breaker import hash_folder
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
 
 Key = tuple[str, str]  # destination store and key
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTransfer:
+    """A transfer of a message that waits."""
+
+    occurred_at: float  # of its event, seconds since 1970
+    folders: tuple[tuple[str, int], tuple[str, int]]  # its stores, and the folders of its objects there (`hash_folder`)
+
+    @classmethod
+    def of(cls, transfer: Transfer) -> WaitingTransfer:
+        """Return what remains of a transfer while it waits."""
+        source = transfer.source_store, hash_folder(transfer.source.key)
+        return cls(transfer.occurred_at, (source, (transfer.store, hash_folder(transfer.key))))
 
 
 @dataclass(eq=False, slots=True)
@@ -22,9 +37,10 @@ class LeasedMessage:
     message: Message
     pending: int = 0  # its transfers that are not settled yet
     retry_at: float | None = None  # time of its redelivery, because a transfer of it could not be settled
-    routes: dict[str, float] = field(default_factory=dict)  # of those transfers, with the times of their events
+    routes: dict[str, WaitingTransfer] = field(default_factory=dict)  # those transfers
     waits: int = 0  # number of waits since it was received
     uncounted: int = 0  # failures in that time that did not count as attempts
+    failing_since: float | None = None  # monotonic seconds of the first of these failures
     foreign: bool = False  # it belongs to another deployment: it does not wait in memory
     lease_until: float = 0.0  # monotonic seconds until which its lease was renewed
     creation_times: dict[str, float] = field(
@@ -188,7 +204,7 @@ class InFlight:
             leased.pending -= 1
             if retry_at is not None:
                 leased.retry_at = retry_at if leased.retry_at is None else min(leased.retry_at, retry_at)
-                leased.routes[task.transfer.route] = task.transfer.occurred_at
+                leased.routes[task.transfer.route] = WaitingTransfer.of(task.transfer)
             if leased.pending == 0:
                 finished.append(leased)
         return finished

@@ -10,9 +10,11 @@ from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
 from skyferry.engine.consume.source_checks import is_absent
+from skyferry.engine.consume.trials import Trials
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
+from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.model import Claim, Failure, Progress, newest_positions
@@ -34,10 +36,16 @@ class SerialExecutor:
     """Runs the transfers in flight, one at a time for each destination key."""
 
     def __init__(
-        self, context: EngineContext, copier: Copier, policy: ExecutorPolicy, in_flight: InFlight, acks: AckBatcher
+        self,
+        context: EngineContext,
+        copier: Copier,
+        policy: ExecutorPolicy,
+        in_flight: InFlight,
+        acks: AckBatcher,
+        trials: Trials,
     ) -> None:
         self._context, self._copier, self._policy = context, copier, policy
-        self._in_flight, self._acks = in_flight, acks
+        self._in_flight, self._acks, self._trials = in_flight, acks, trials
         self._reporter = context.reporter
         self._small, self._large = PrioritySemaphore(policy.transfers), PrioritySemaphore(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
@@ -81,37 +89,52 @@ class SerialExecutor:
                 task, Failure(claim.attempt, self._context.clock.time(), "worker_lost", _LOST, counts_as_attempt=True)
             )
         route = self._context.routes[task.transfer.route]
-        breakers = [self._context.breakers[s] for s in {route.source_store, route.store} if s in self._context.breakers]
-        if wait := max((b.time_to_trial() for b in breakers), default=0.0):
+        circuits = self._trials.find_circuits(task.transfer)
+        if wait := max((circuit.time_to_trial() for circuit in circuits), default=0.0):
             return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
         task.attempt, task.checked_after = (
             Attempt(claim, slot, key_queue.uploads, self.saver.put),
             self._in_flight.arrivals,
         )
         self._reporter.report_claim(task.transfer, claim.attempt)
+        began = self._context.clock.monotonic()
         with ExitStack() as probes:
-            for breaker in breakers:
-                if breaker.begin_transfer():
-                    probes.callback(breaker.end_probe)
+            for circuit in circuits:
+                if circuit.begin_transfer():
+                    probes.callback(circuit.end_probe)
             try:
                 return await self._copier.run(task.attempt, route)
             except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
                 if isinstance(error, Fenced):
-                    return self._failed(task, claim, error)
+                    return self._failed(task, claim, error, began)
                 self._reporter.report_ledger_failure(task.transfer, error)
                 return Released(self._context.clock.time() + 1.0)
             except SkyferryError as error:
-                return self._failed(task, claim, error)
+                await self._check_store(error, began)
+                return self._failed(task, claim, error, began)
             except Exception as bug:  # noqa: BLE001 - a bug must not lose the object: it is reported, and retried
-                return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"))
+                return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"), began)
 
-    def _failed(self, task: TransferTask, claim: Claim, error: SkyferryError) -> Outcome:
-        breaker, leased = self._context.breakers.get(error.store), task.messages[0]
+    async def _check_store(self, error: SkyferryError, began: float) -> None:
+        """Look at the object of a failed request, if nothing else has shown since `began` that its store responds."""
+        breaker, store = self._context.breakers.get(error.store), self._copier.stores.get(error.store)
+        if breaker is None or store is None or not error.outage or error.local or error.side == "look":
+            return
+        if isinstance(error, retry.STORES_OWN):
+            return
+        if breaker.state is BreakerState.CLOSED and not breaker.has_responded(began):
+            with suppress(SkyferryError):  # the breaker has heard of it
+                await store.head(error.key)
+
+    def _failed(self, task: TransferTask, claim: Claim, error: SkyferryError, began: float) -> Outcome:
+        leased, now = task.messages[0], self._context.clock.monotonic()
+        if leased.failing_since is None:
+            leased.failing_since = now
         decision = retry.decide_retry(
             error,
             claim.attempt,
             task.transfer.max_retries,
-            healthy=breaker is None or breaker.has_answered(error.side, error.since),
+            self._collect_evidence(error, began, now - leased.failing_since),
             backoff=self._policy.backoff,
             random=self._context.random.random(),
             uncounted=leased.uncounted,
@@ -123,6 +146,12 @@ class SerialExecutor:
         if isinstance(decision, retry.Abandon):
             return self._dead(task, failure, error.hint)
         return Retry(now + decision.delay, failure)
+
+    def _collect_evidence(self, error: SkyferryError, began: float, lasted: float) -> retry.Evidence:
+        if (breaker := self._context.breakers.get(error.store)) is None:
+            return retry.Evidence(served=True)
+        served = breaker.has_answered(error.side, error.since)
+        return retry.Evidence(served, breaker.state is BreakerState.CLOSED, breaker.has_responded(began), lasted)
 
     def _dead(self, task: TransferTask, failure: Failure, hint: str = "") -> Dead:
         leased = task.messages[0]

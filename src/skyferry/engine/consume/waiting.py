@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from skyferry.ports import EventQueue, Message
@@ -83,21 +84,22 @@ class WaitingRoom:
         if self._held.pop(leased, None) is not None:
             self.size -= weight(leased.message)
 
-    def take(self, now: float, limit: int, blocked: Callable[[Iterable[str]], float]) -> list[LeasedMessage]:
-        """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait by route."""
+    def take(self, now: float, limit: int, blocked: Callable[[LeasedMessage], float]) -> list[LeasedMessage]:
+        """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait."""
         taken: list[LeasedMessage] = []
         while len(taken) < limit and (due := self.next) is not None and due <= now:
             leased = heapq.heappop(self._due)[2]
-            if (wait := blocked(leased.routes)) > 0:
+            if (wait := blocked(leased)) > 0:
                 self._put(leased, now + wait)
             else:
                 self.leave(leased)
                 taken.append(leased)
         return taken
 
-    def soon(self, route: str, by: float) -> bool:
-        """Return True if a message that waits for this route is due by then (monotonic seconds)."""
-        return any(due <= by and route in leased.routes for leased, due in self._held.items())
+    def fewest_failures(self, route: str, by: float) -> float:
+        """Return the fewest uncounted failures of a message for this route due by then (monotonic seconds); inf without any."""
+        due_soon = (leased.uncounted for leased, due in self._held.items() if due <= by and route in leased.routes)
+        return min(due_soon, default=inf)
 
     def lease(self, leased: LeasedMessage, queue: EventQueue, now: float) -> float:
         """Return the seconds for which to renew its lease: doubled until it covers the wait, up to the longest lease."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -17,18 +16,17 @@ from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
 from skyferry.engine.consume.source_checks import is_absent
+from skyferry.engine.consume.trials import TURN, Trials
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
 from skyferry.engine.orphans import settle_redriven
-from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState
 from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 
 FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker drains
-TURN = 1.0  # seconds, at most, between checks for room
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,9 @@ class Worker:
         self._intake = Intake(reader, self._reporter, context.clock, policy.unknown_buckets)
         self._reread = Intake(reader, Reporter(NullObserver(), context.clock), context.clock, policy.unknown_buckets)
         self._dates = Dates(reader, context.routes, copier.stores)
+        self._trials = Trials(context, self._in_flight)
         self._acks = AckBatcher(self._in_flight, context.clock, self._reporter, policy.batch)
-        self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks)
+        self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._stop, self._late = asyncio.Event(), asyncio.Event()
         self._running: dict[asyncio.Task[None], KeyQueue] = {}
 
@@ -90,7 +89,8 @@ class Worker:
         """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
         tasks = [(task.transfer.route, task.transfer.occurred_at) for task in self._in_flight.tasks.values()]
         found: dict[str, float] = {}
-        for route, at in [*tasks, *(pair for leased in self._in_flight.waiting for pair in leased.routes.items())]:
+        waiting = (pair for leased in self._in_flight.waiting for pair in leased.routes.items())
+        for route, at in [*tasks, *((route, waits.occurred_at) for route, waits in waiting)]:
             found[route] = min(at, found.get(route, at))
         return found
 
@@ -161,29 +161,14 @@ class Worker:
         """Return the seconds to pause receives, because the waiting room is overfull or no message could be processed."""
         if self._in_flight.waiting.overfull:
             return TURN
-        return min(map(self._unwanted, self._context.routes), default=0.0)
-
-    def _unwanted(self, route: str) -> float:
-        """Return the pause for one route. A store that was down is tried with waiting messages, if one is due soon."""
-        if (wait := self._blocked([route])) > 0 or all(b.state is BreakerState.CLOSED for b in self._breakers(route)):
-            return wait
-        return TURN if self._in_flight.waiting.soon(route, self._context.clock.monotonic() + 2 * TURN) else 0.0
-
-    def _blocked(self, routes: Iterable[str]) -> float:
-        """Return the seconds until the first of these routes may be tried; 0 also if none of them is known."""
-        return min((max((b.time_to_trial() for b in self._breakers(r)), default=0.0) for r in routes), default=0.0)
-
-    def _breakers(self, route: str) -> list[Breaker]:
-        known = self._context.routes.get(route)
-        stores = dict.fromkeys((known.source_store, known.store)) if known else {}
-        return [self._context.breakers[store] for store in stores if store in self._context.breakers]
+        return self._trials.pause()
 
     async def _resume(self, group: asyncio.TaskGroup) -> None:
         """Process again the messages that have waited long enough."""
         waiting, clock = self._in_flight.waiting, self._context.clock
         while not self._stop.is_set():
             count = min(self._policy.batch, self._in_flight.slack)
-            if not (batch := waiting.take(clock.monotonic(), count, self._one_each())):
+            if not (batch := waiting.take(clock.monotonic(), count, self._trials.start_look())):
                 due = inf if waiting.next is None else waiting.next - clock.monotonic()
                 await self._heard(waiting.changed, max(due, TURN if count <= 0 else 0.0))
                 continue
@@ -193,19 +178,6 @@ class Worker:
                 await self._begin(batch, group)
             except LedgerError as error:
                 self._reporter.report_queue_failure(batch[0].queue.name, error)
-
-    def _one_each(self) -> Callable[[Iterable[str]], float]:
-        """Return `_blocked` for one pass over the waiting room: a store that is tried again gets one message per probe."""
-        probed, random = Counter[str](), self._context.random.random
-
-        def blocked(routes: Iterable[str]) -> float:
-            if (wait := self._blocked(routes)) > 0:
-                return wait * (1 + random() / 4)
-            half_open = [r for r in routes if any(b.state is not BreakerState.CLOSED for b in self._breakers(r))]
-            probed.update(half_open)
-            return TURN * (1 + random()) if half_open and max(probed[r] for r in half_open) > 1 else 0.0
-
-        return blocked
 
     async def _rest(self, seconds: float) -> None:
         """Wait for `seconds`, or until a drain."""

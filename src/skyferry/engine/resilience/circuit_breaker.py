@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from skyferry.errors import SkyferryError, StoreUnavailable
+from skyferry.errors import BreakerOpen, SkyferryError, Throttled
 from skyferry.ports import Clock, ObjectStore, Observer
 from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.records import Record
 
 T = TypeVar("T")
+SUSPECTS = 16_384  # objects that are remembered as failing: more than a worker has in hand
+THROTTLED = 1024  # folders that are remembered as throttled
+PROVEN = {"look": ("look",), "read": ("read", "look"), "write": ("write", "look")}  # sides that an answer shows to work
 
 
 class BreakerState(StrEnum):
@@ -27,27 +30,33 @@ class BreakerState(StrEnum):
 class BreakerPolicy:
     """The limits of a breaker, from BreakerSettings."""
 
-    failures: int = 5
+    failures: int = 5  # different objects that fail in a row
     cooldown: float = 5.0  # seconds
     max_cooldown: float = 60.0
     probes: int = 1
 
 
-class Breaker:
-    """The circuit breaker of one store. Failures of reads and writes are counted separately, because a full disk still reads."""
+class Circuit:
+    """A circuit that opens after consecutive failures of several different objects.
+
+    An object that failed before and has not succeeded since counts no second time, because it shows nothing new. Looks (HEAD),
+    reads and writes are counted separately: a full disk still reads, and a store whose reads stall may still answer looks.
+    """
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self.state = BreakerState.CLOSED
         self._policy, self._clock = policy, clock
-        self._failures = {"read": 0, "write": 0}
-        self._answered = {"read": float("-inf"), "write": float("-inf")}
+        self._streaks = dict.fromkeys(PROVEN, 0)  # objects that began to fail since the last success
+        self._suspects: dict[int, float] = {}  # objects that fail, by the hash of side and key; when each began
+        self._answered = dict.fromkeys(PROVEN, float("-inf"))
         self._broken = ""  # the side that opened the breaker; its success closes it
+        self._opened_by = ""  # the object that last opened it
         self._cooldown = policy.cooldown
         self._until = 0.0
         self._probing = 0
 
     def time_to_trial(self) -> float:
-        """Return the seconds until a transfer may try this store; 0 = now. After the cool-down, become half-open."""
+        """Return the seconds until a transfer may be tried; 0 = now. After the cool-down, become half-open."""
         if self.state is BreakerState.CLOSED:
             return 0.0
         left = self._until - self._clock.monotonic()
@@ -73,29 +82,107 @@ class Breaker:
             return 0.0
         return max(0.0, self._until - self._clock.monotonic())
 
-    def record_answer(self, side: str) -> None:
-        """Record a success, or an error that is no outage."""
-        self._failures[side] = 0
-        self._answered[side] = self._clock.monotonic()
-        if self.state is not BreakerState.CLOSED and side == self._broken:
+    def record_answer(self, side: str, key: str) -> None:
+        """Record a success of a request for this object, or an error that is no outage."""
+        now = self._clock.monotonic()
+        for proven in PROVEN[side]:
+            self._answered[proven], self._streaks[proven] = now, 0
+        if self._suspects:
+            self._suspects.pop(hash((side, key)), None)
+        if self.state is not BreakerState.CLOSED and self._broken in PROVEN[side]:
             self.state, self._cooldown = BreakerState.CLOSED, self._policy.cooldown
 
-    def record_outage(self, side: str, retry_after: float | None) -> None:
-        """Record an outage error."""
-        self._failures[side] += 1
+    def record_outage(self, side: str, key: str, retry_after: float | None) -> None:
+        """Record an outage error of a request for this object."""
+        if (suspect := hash((side, key))) not in self._suspects:
+            if len(self._suspects) >= SUSPECTS:
+                del self._suspects[next(iter(self._suspects))]
+            self._suspects[suspect] = self._clock.monotonic()
+            self._streaks[side] += 1
         if self.state is BreakerState.HALF_OPEN:
-            self._cooldown = min(self._cooldown * 2, self._policy.max_cooldown)
-            self._open(side, retry_after)
-        elif self.state is BreakerState.CLOSED and self._failures[side] >= self._policy.failures:
-            self._open(side, retry_after)
+            if key != self._opened_by:
+                self._cooldown = min(self._cooldown * 2, self._policy.max_cooldown)
+            self._open(side, key, retry_after)
+        elif self.state is BreakerState.CLOSED and self._streaks[side] >= self._policy.failures:
+            self._open(side, key, retry_after)
+
+    @property
+    def idle(self) -> bool:
+        """True if it is closed and remembers no failing object."""
+        return self.state is BreakerState.CLOSED and not self._suspects
 
     def has_answered(self, side: str, since: float) -> bool:
         """Return True if the store has answered on this side since then (monotonic seconds)."""
         return self._answered[side] >= since
 
-    def _open(self, side: str, retry_after: float | None) -> None:
-        self.state, self._broken = BreakerState.OPEN, side
+    def has_responded(self, since: float) -> bool:
+        """Return True if the store has answered on any side since then (monotonic seconds)."""
+        return self._answered["look"] >= since  # every answer counts for this side
+
+    def has_failed(self, key: str, before: float) -> bool:
+        """Return True if this object failed before then (monotonic seconds), and has not succeeded since."""
+        return any(self._suspects.get(hash((side, key)), before) < before for side in PROVEN)
+
+    def _open(self, side: str, key: str, retry_after: float | None) -> None:
+        self.state, self._broken, self._opened_by = BreakerState.OPEN, side, key
         self._until = self._clock.monotonic() + max(self._cooldown, retry_after or 0.0)
+
+
+class Breaker(Circuit):
+    """The circuit breaker of one store, with a circuit for each folder whose objects are throttled.
+
+    Services throttle busy prefixes of a bucket. A throttled object counts for the circuit of its folder, which delays only the
+    objects there. For the store, a throttled folder counts like one failing object.
+    """
+
+    def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
+        super().__init__(policy, clock)
+        self._folders: dict[int, Circuit] = {}
+
+    def folder(self, number: int) -> Circuit | None:
+        """Return the circuit of a folder (`hash_folder`) if requests in it are throttled."""
+        return self._folders.get(number) if self._folders else None
+
+    @property
+    def throttled(self) -> int:
+        """The number of folders whose objects wait."""
+        return sum(folder.state is not BreakerState.CLOSED for folder in self._folders.values())
+
+    def time_refused(self, key: str) -> float:
+        """Return the seconds for which requests for this object are still refused; 0 = not at all."""
+        folder = self.folder(hash_folder(key)) if self._folders else None
+        return max(self.time_open(), folder.time_open() if folder else 0.0)
+
+    def record_answer(self, side: str, key: str) -> None:
+        super().record_answer(side, key)
+        if self._folders and (folder := self._folders.get(number := hash_folder(key))):
+            folder.record_answer(side, key)
+            self._suspects.pop(hash((side, _parent(key))), None)
+            if folder.idle:
+                del self._folders[number]
+
+    def record_throttle(self, side: str, key: str, retry_after: float | None) -> None:
+        """Record that a request for this object was throttled."""
+        number = hash_folder(key)
+        if number not in self._folders:
+            if len(self._folders) >= THROTTLED:
+                del self._folders[next(iter(self._folders))]
+            self._folders[number] = Circuit(self._policy, self._clock)
+        self._folders[number].record_outage(side, key, retry_after)
+        self.record_outage(side, _parent(key), retry_after)
+
+    def has_failed(self, key: str, before: float) -> bool:
+        folder = self.folder(hash_folder(key))
+        return super().has_failed(key, before) or (folder is not None and folder.has_failed(key, before))
+
+
+def hash_folder(key: str) -> int:
+    """Return a number for the folder of an object."""
+    return hash(_parent(key))
+
+
+def _parent(key: str) -> str:
+    return f"{key.rpartition('/')[0]}/"
 
 
 class CircuitBreakingStore(StoreDecorator):
@@ -109,20 +196,22 @@ class CircuitBreakingStore(StoreDecorator):
         self, operation: Operation, key: str, size: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> T:
         breaker = self._breaker
-        if (wait := breaker.time_open()) > 0:
-            raise StoreUnavailable("the circuit breaker of the store is open", where=self.name, retry_after=wait)
+        if (wait := breaker.time_refused(key)) > 0:
+            raise BreakerOpen(where=self.name, retry_after=wait)
         try:
             answer = await call(*args)
         except SkyferryError as error:
             before = breaker.state
             if not error.outage:
-                breaker.record_answer(operation.side)
+                breaker.record_answer(operation.side, key)
+            elif isinstance(error, Throttled):
+                breaker.record_throttle(operation.side, key, error.retry_after)
             elif not error.local:
-                breaker.record_outage(operation.side, error.retry_after)
+                breaker.record_outage(operation.side, key, error.retry_after)
             self._report(before)
             raise
         before = breaker.state
-        breaker.record_answer(operation.side)
+        breaker.record_answer(operation.side, key)
         self._report(before)
         return answer
 

@@ -130,8 +130,9 @@ class RetryingStore(StoreDecorator):
             try:
                 return await call(*args)
             except SkyferryError as error:
-                error.store, error.side, error.since = self.name, operation.side, since
-                delay = self._delay(operation.name, error, attempt, since)
+                error.store, error.key, error.side, error.since = self.name, key, operation.side, since
+                known = self._breaker.has_failed(key, since)
+                delay = self._delay(operation.name, error, self.policy.tries if known else attempt, since, key)
             await self._clock.sleep(delay)
 
     def _delay_listing(self, operation: str, error: SkyferryError, failures: _Failures) -> float:
@@ -140,15 +141,17 @@ class RetryingStore(StoreDecorator):
             failures.since = self._clock.monotonic()
         return self._delay(operation, error, failures.count, failures.since)
 
-    def _delay(self, operation: str, error: SkyferryError, attempt: int, since: float) -> float:
+    def _delay(self, operation: str, error: SkyferryError, attempt: int, since: float, key: str = "") -> float:
         """Return the seconds until the next try. Raise the error if no try is due soon: memory is reserved meanwhile.
+
+        An object that failed in an earlier attempt gets one try, so that it does not ask a store more often than others.
 
         An outage that began at `since` (monotonic seconds) is retried for `patience` seconds; then the record has the reason.
         """
         policy = self.policy
         if error.disposition is not Disposition.RETRY or not error.outage:
             raise error
-        open_for = self._breaker.time_open()
+        open_for = self._breaker.time_refused(key)
         last = attempt >= policy.tries or open_for > 0 or (error.retry_after or 0.0) > policy.timeout
         delay = max(policy.backoff.delay(attempt, self._random.random(), error.retry_after), open_for)
         if last:

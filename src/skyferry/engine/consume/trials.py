@@ -1,0 +1,77 @@
+"""Choose the messages with which stores that were down are tried again, and pause receives while nothing could be worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from skyferry.engine.consume.in_flight import InFlight, LeasedMessage, WaitingTransfer
+from skyferry.engine.context import EngineContext
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState, Circuit
+from skyferry.model import Transfer
+
+TURN = 1.0  # seconds between looks for more room, at most
+
+
+class Trials:
+    """The circuits in the way of messages and routes.
+
+    A store that was down is tried with one message at a time, and with those first that have not failed. If all in hand have,
+    a new message is received for it. Otherwise objects that always fail could keep the others waiting.
+    """
+
+    def __init__(self, context: EngineContext, in_flight: InFlight) -> None:
+        self._context, self._waiting = context, in_flight.waiting
+
+    def find_circuits(self, transfer: Transfer) -> list[Circuit]:
+        """Return the circuits that a transfer has to pass."""
+        return self._find(WaitingTransfer.of(transfer).folders)
+
+    def pause(self) -> float:
+        """Return the seconds for which nothing should be received: no route could be worked on."""
+        return min(map(self._pause_route, self._context.routes), default=0.0)
+
+    def start_look(self) -> Callable[[LeasedMessage], float]:
+        """Return the function that gives the seconds for which a message still waits, for one look at the waiting room."""
+        probed, fewest = set[Circuit](), dict[str, float]()
+
+        def blocked(leased: LeasedMessage) -> float:
+            ways = {route: self._find(waits.folders) for route, waits in leased.routes.items()}
+            if (wait := min(map(_time_to_trial, ways.values()), default=0.0)) > 0:
+                return wait * (1 + self._context.random.random() / 4)
+            tried = {c: route for route, way in ways.items() for c in way if c.state is not BreakerState.CLOSED}
+            for circuit, route in tried.items():
+                if route not in fewest and isinstance(circuit, Breaker):
+                    fewest[route] = self._fewest_failures(route)
+            if any(circuit in probed or leased.uncounted > fewest.get(route, inf) for circuit, route in tried.items()):
+                return TURN * (1 + self._context.random.random())
+            probed.update(tried)
+            return 0.0
+
+        return blocked
+
+    def _pause_route(self, name: str) -> float:
+        route = self._context.routes[name]
+        breakers = [b for s in {route.source_store, route.store} if (b := self._context.breakers.get(s))]
+        wait = _time_to_trial(breakers)
+        if all(breaker.state is BreakerState.CLOSED for breaker in breakers):
+            return wait
+        if wait <= TURN and self._fewest_failures(name) > 0:
+            return 0.0  # there is time to receive a message before the store is tried
+        return max(wait, TURN)
+
+    def _fewest_failures(self, route: str) -> float:
+        return self._waiting.fewest_failures(route, self._context.clock.monotonic() + 2 * TURN)
+
+    def _find(self, folders: Sequence[tuple[str, int]]) -> list[Circuit]:
+        found: list[Circuit] = []
+        for store, number in folders:
+            if breaker := self._context.breakers.get(store):
+                found.append(breaker)
+                if folder := breaker.folder(number):
+                    found.append(folder)
+        return found
+
+
+def _time_to_trial(circuits: Sequence[Circuit]) -> float:
+    return max((circuit.time_to_trial() for circuit in circuits), default=0.0)
