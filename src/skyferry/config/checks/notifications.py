@@ -12,7 +12,7 @@ from skyferry.config.settings import QueueSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, resolve_queue, resolve_store
 
 QUEUES_AT_CLOUDS = frozenset(name for name, row in QueueUrl.schemes.items() if row.cloud)
-PUSH = frozenset({"pubsub", "sns", "eventgrid", "s3"})
+PUSH = frozenset({"pubsub", "eventarc", "sns", "eventgrid", "s3", "b2", "tigris"})
 TOPIC = "Add its topic (?topic=…)"
 
 

@@ -10,7 +10,9 @@ from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.errors import ConfigError
 from skyferry.server.push.authenticator import Authenticator
+from skyferry.server.push.backblaze import BackblazeAuthenticator
 from skyferry.server.push.event_grid import EventGridAuthenticator
+from skyferry.server.push.eventarc import EventarcAuthenticator
 from skyferry.server.push.shared_secret import SecretAuthenticator
 
 GOOGLE = ("https://accounts.google.com", "accounts.google.com")
@@ -50,8 +52,10 @@ def build_authenticator(settings: PushSettings, env: Mapping[str, str], clock: C
     """Build the authenticator that `settings` describe. Raises ConfigError."""
     for url in filter(None, (settings.keys_url, settings.endpoint)):
         require_tls(url)
-    if settings.kind == "s3":
+    if settings.kind in ("s3", "tigris"):
         return SecretAuthenticator(settings, env)
+    if settings.kind == "b2":
+        return BackblazeAuthenticator(settings, env, clock)
     if settings.kind == "eventgrid" and not settings.tenant_id:
         return EventGridAuthenticator(SecretAuthenticator(settings, env))
     with require_extra("push", f"push endpoint {settings.name}"):
@@ -59,10 +63,11 @@ def build_authenticator(settings: PushSettings, env: Mapping[str, str], clock: C
         from skyferry.server.push.tokens import TokenAuthenticator, TokenVerifier
     if settings.kind == "sns":
         return SnsAuthenticator(settings, clock)
-    if settings.kind == "pubsub":
+    if settings.kind in ("pubsub", "eventarc"):
         claims = {"email": settings.account, "email_verified": True}
         google = TokenVerifier(settings.keys_url or GOOGLE_KEYS, GOOGLE, settings.audience, clock)
-        return TokenAuthenticator(google, claims)
+        by_token = TokenAuthenticator(google, claims)
+        return EventarcAuthenticator(by_token) if settings.kind == "eventarc" else by_token
     tenant = settings.tenant_id
     issuers = (f"https://sts.windows.net/{tenant}/", f"https://login.microsoftonline.com/{tenant}/v2.0")
     keys = settings.keys_url or ENTRA_KEYS.format(tenant=tenant)

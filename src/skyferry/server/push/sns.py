@@ -48,7 +48,7 @@ class SnsAuthenticator:
     """Accepts messages that a configured topic signed, and confirms subscriptions to these topics only."""
 
     def __init__(self, settings: PushSettings, clock: Callable[[], float]) -> None:
-        self._topics, self._max_age, self._clock = frozenset(settings.topics), settings.max_age, clock
+        self._topics, self._max_age, self._clock = frozenset(settings.topics), settings.replay_window, clock
         self._endpoint = settings.endpoint.rstrip("/")
         self._certificates: dict[str, x509.Certificate] = {}
         self._absent: dict[str, float] = {}  # when each may be requested again

@@ -30,7 +30,8 @@ Endpoints = Annotated[PushEndpoints, Depends(_endpoints)]
 async def push(endpoint: str, request: Request, service: Service, endpoints: Endpoints) -> Response:
     """Store one notification of the endpoint's provider in the queue, durably, as it was sent or signed.
 
-    Pub/Sub and Event Grid authenticate by a token, SNS by a signature, others by a shared secret. Other requests are rejected.
+    Pub/Sub, Eventarc and Event Grid authenticate by a token, SNS and Backblaze B2 by a signature, others by a shared secret. Other
+    requests are rejected.
     """
     return await _push(endpoint, request.query_params.get("secret", ""), request, service, endpoints)
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from skyferry.ports import ObjectStore
     from skyferry.ports.opening import StoreContext
 
-_PROFILE = StoreProfile(Provider.GCP_GCS, tags=False, queues=frozenset({"pubsub"}), push=frozenset({"pubsub"}))
+_PROFILE = StoreProfile(
+    Provider.GCP_GCS, tags=False, queues=frozenset({"pubsub"}), push=frozenset({"pubsub", "eventarc"})
+)
 
 
 def _open(context: StoreContext) -> ObjectStore:
