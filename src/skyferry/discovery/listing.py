@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
-from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement
+from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 
 PAGE = 200  # objects per query of the ledger
@@ -159,10 +159,22 @@ class ListingSource:
 
 
 def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
-    """Check that the ledger has a copy of this version. S3's listings have the ETag of a version, but not its id."""
+    """Check that the ledger has a copy of this version, not written since, also with the same bytes.
+
+    S3's listings have the ETag of a version, but not its id.
+    """
     version = known.source.version
     same = version == meta.version or (meta.version.startswith('"') and meta.version in version)
-    return not known.deleted and known.is_from(source) and same
+    return not known.deleted and known.is_from(source) and same and not _was_written_since(known, meta.position)
+
+
+def _was_written_since(known: Placement, now: Position | None) -> bool:
+    """Compare positions. A listing may give the time that a read gave in whole seconds with a fraction."""
+    for seen in known.positions if now else ():
+        if now and seen.scheme == now.scheme and seen.value < now.value:
+            whole = not now.exact and seen.value.endswith("0" * 9)
+            return not whole or seen.value[:-9] < now.value[:-9]
+    return False
 
 
 @dataclass(slots=True)

@@ -159,7 +159,10 @@ class _Page:
         source = ObjectRef(t.source.provider, t.source.bucket, t.source.key, version=mark.version)
         positions = (mark.position,) if mark.position else ()
         where = next(iter(t.identities), "")
-        placement = Placement(t.store, t.key, source, False, positions, t.occurred_at, meta.version, t.id, now, where)
+        at = t.occurred_at
+        placement = Placement(
+            t.store, t.key, source, False, positions, at, meta.version, t.id, now, where, mark.carried
+        )
         return Done(receipt, placement)
 
 

@@ -7,6 +7,7 @@ Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 
 from skyferry.errors import UnknownFormat
@@ -24,13 +25,13 @@ from skyferry.events.s3_keys import KeyReading, read_key
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _CREATED = ("ObjectCreated:", "ObjectSynced:Create", "Replication:Create")  # the last two: Ceph, from another zone
+_TAGGED = ("ObjectTagging:", "Object Tags Added", "Object Tags Deleted")  # what a version carries has changed
 _EXPIRED = ("LifecycleExpiration:", "ObjectLifecycle:Expiration:")
 _DELETED = ("ObjectRemoved:", "ObjectSynced:Delet", "Replication:Delet", *_EXPIRED)
 _IGNORED = (
     "ObjectLifecycle:Expiration:Abort",
     "ObjectLifecycle:Transition:",
     "ObjectRestore:",
-    "ObjectTagging:",
     "ObjectAcl:",
     "ObjectAnnotation:",
     "ObjectRetention:",
@@ -52,7 +53,7 @@ _TEST = "s3:TestEvent"
 _MAJOR = ("0", "1", "2")
 # Properties of an object beside its content. Amazon adds to them; each change of content is Object Created or Object Deleted.
 _BRIDGE_IGNORED = re.compile(
-    r"Object (Restore|Storage Class|Access Tier|ACL|Tags|Annotations?|Retention|Legal Hold|Lock|Encryption) [A-Z][a-z]+"
+    r"Object (Restore|Storage Class|Access Tier|ACL|Annotations?|Retention|Legal Hold|Lock|Encryption) [A-Z][a-z]+"
 )
 
 
@@ -101,7 +102,7 @@ def parse_eventbridge(fields: Fields) -> Parsed:
     name, detail = fields.text("detail-type"), fields.child("detail")
     if _BRIDGE_IGNORED.fullmatch(name):
         return Parsed(ignored=(name,))
-    if name not in ("Object Created", "Object Deleted"):
+    if name not in ("Object Created", "Object Deleted", *_TAGGED):
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where="detail-type")
     if "event-version" in detail:
         detail.major("event-version", "1")
@@ -111,15 +112,15 @@ def parse_eventbridge(fields: Fields) -> Parsed:
         detail.child("bucket").bucket("name"),
         item.key("key"),
         fields.optional("region"),
-        _version(item.optional("version-id")),
+        "" if name in _TAGGED else _version(item.optional("version-id")),  # its transfer id would be that of the write
     )
     event = ObjectEvent(
         event_id=event_id,
-        change=Change.CREATED if name == "Object Created" else Change.DELETED,
+        change=Change.DELETED if name == "Object Deleted" else Change.CREATED,
         source=ref,
         occurred_at=fields.time("time"),
         correlation_id=event_id,
-        position=parse_sequencer(item.optional("sequencer")),
+        position=None if name in _TAGGED else parse_sequencer(item.optional("sequencer")),
         size=item.whole("size"),
         expired=detail.optional("reason") == "Lifecycle Expiration",
         format="eventbridge",
@@ -134,20 +135,21 @@ def _record(delivery: Delivery, record: Fields) -> Parsed:
     name = record.text("eventName").removeprefix("s3:")  # MinIO and Ceph keep the prefix of the configuration
     if name.startswith(_IGNORED):
         return Parsed(ignored=(name,))
-    if not name.startswith((*_CREATED, *_DELETED)):
+    if not name.startswith((*_CREATED, *_DELETED, *_TAGGED)):
         raise UnknownFormat(f"{name[:60]!r} is not a known event", where=record.at("eventName"))
     item = record.child("s3").child("object")
     reading = read_key(item.text("key"), record.optional("eventSource"), item.at("key"))
     ref = _ref(record, reading)
     untimed = bool(delivery.sent_at) and "eventTime" not in record  # Wasabi
     event_id = _id(record, name, ref, item, delivery.id if untimed else record.text("eventTime"))
+    tagged = name.startswith(_TAGGED)
     event = ObjectEvent(
         event_id=event_id,
-        change=Change.CREATED if name.startswith(_CREATED) else Change.DELETED,
-        source=ref,
+        change=Change.DELETED if name.startswith(_DELETED) else Change.CREATED,
+        source=replace(ref, version="") if tagged else ref,  # the transfer id would be that of the write
         occurred_at=delivery.sent_at if untimed else record.time("eventTime"),
         correlation_id=event_id,
-        position=_position(record, item),
+        position=None if tagged else _position(record, item),
         size=item.whole("size"),
         content_type=item.optional("contentType"),  # MinIO
         expired=name.startswith(_EXPIRED),

@@ -165,6 +165,7 @@ class Traits:
     listed_uploads: Literal["", "own", "all"] = ""  # `uploads` lists none, those that Skyferry began, or all
     copy_checksums: frozenset[str] = frozenset()  # digests it computes for `copy_from`; empty = not supported
     copy_exact: bool = False  # `copy_from` can demand the same as a write
+    in_place: bool = False  # `set_attributes` changes what an object carries without moving its bytes
     copy_limit: int = 5 * 2**30  # bytes that one `copy_from` may copy
     part_copy_checksums: frozenset[str] = frozenset()  # digests it computes for `copy_part`; empty = not supported
     # Order of listings: by the UTF-8 bytes of keys, by them only for keys without characters beyond U+D7FF, or undefined.

@@ -117,6 +117,7 @@ class Placement:
     transfer_id: str
     settled_at: float
     identity: str = ""  # of the destination store, see `Whereabouts.identity`; "" if written by an older version
+    carried: str = ""  # digest of the source's attributes; "" if written by an older version
 
     @property
     def changed_at(self) -> float:
@@ -175,6 +176,7 @@ class Receipt:
     started_at: float
     finished_at: float
     attempt: int
+    in_place: bool = False  # only what the object carries was changed: it had the bytes already
 
 
 class State(StrEnum):

@@ -38,6 +38,7 @@ READ = CustomRole("skyferry_read", ("storage.objects.get",))
 REMOVE = CustomRole("skyferry_remove", ("storage.objects.delete",))
 # Overwriting needs the permission to delete, and unverified copies are deleted.
 WRITE = CustomRole("skyferry_write", ("storage.objects.create", "storage.objects.delete", "storage.objects.get"))
+UPDATE = CustomRole("skyferry_update", ("storage.objects.update",))  # of what a copy carries
 PAY = CustomRole("skyferry_pay", ("serviceusage.services.use",))
 TAKE = CustomRole("skyferry_take", ("pubsub.subscriptions.consume",))
 ACT = CustomRole("skyferry_act", ("iam.serviceAccounts.getAccessToken",))
@@ -152,6 +153,7 @@ def _store(store: StoreAccess, who: str) -> Iterator[RoleBinding]:
         composed = store.large and store.settings.large_upload_mode == "compose"
         scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
+        yield bound(UPDATE, store.written)
     if project := store.settings.billing_project:
         yield RoleBinding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project), project)
     if (key := store.settings.kms_key) and store.written:  # it is Cloud Storage itself that uses the key

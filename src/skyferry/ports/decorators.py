@@ -32,6 +32,7 @@ ABORT_UPLOAD = Operation("abort_upload", "write")
 UPLOADED_PARTS = Operation("uploaded_parts", "look")
 COPY_FROM = Operation("copy_from", "write")
 COPY_PART = Operation("copy_part", "write")
+SET_ATTRIBUTES = Operation("set_attributes", "write")
 DELETE = Operation("delete", "write")
 
 
@@ -97,6 +98,10 @@ class StoreDecorator:
     ) -> Coroutine[Any, Any, Part]:
         copy = self.inner.copy_part
         return self._request(COPY_PART, upload.key, upload.part_size, copy, upload, number, source, found)
+
+    def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> Coroutine[Any, Any, ObjectMeta]:
+        change = self.inner.set_attributes
+        return self._request(SET_ATTRIBUTES, found.key, found.size, change, found, attributes)
 
     def delete(self, key: str, when: Precondition = ANY) -> Coroutine[Any, Any, None]:
         return self._request(DELETE, key, 0, self.inner.delete, key, when)

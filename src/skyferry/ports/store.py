@@ -121,6 +121,14 @@ class ObjectStore(Protocol):
         Called only if `traits.part_copy_checksums` is not empty. It raises the errors of `copy_from`.
         """
 
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        """Give an object these attributes and none of its old ones, without sending its bytes. Its version MAY change.
+
+        Called only with `traits.in_place`. `found` is the object as `head` described it: the call raises PreconditionFailed if
+        its content has changed since, and MUST detect a change of its attributes as exactly as the provider can. It raises
+        Unsupported for an object that the provider cannot change in place. The storage class stays.
+        """
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed).
 

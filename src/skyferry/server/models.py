@@ -77,6 +77,7 @@ class ReceiptView(View):
     started_at: Time
     finished_at: Time
     attempt: int
+    in_place: bool = Field(description="Only the attributes of the destination object were changed.")
 
 
 class FailureView(View):

@@ -48,7 +48,7 @@ class MemoryProvider:
 class MemoryStore:
     """An ObjectStore with generation numbers as versions, as in Cloud Storage. It returns CRC32C."""
 
-    traits = Traits(resumable=True, listed_uploads="own", lossy=(FILE_MODES,))
+    traits = Traits(resumable=True, listed_uploads="own", in_place=True, lossy=(FILE_MODES,))
 
     def __init__(
         self, name: str, clock: Clock, bucket: MemoryBucket | None = None, provider: MemoryProvider | None = None
@@ -129,6 +129,19 @@ class MemoryStore:
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         data = await self._fetch(source, found, (number - 1) * upload.part_size, upload.part_size)
         return await self.write_part(upload, number, data, "")
+
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        """Keep the version, and count the change in the position, as Cloud Storage does."""
+        self._demand(found.key, Precondition(replace=found.version))
+        held, data = self._get(found.key)
+        if held.position != found.position:
+            raise PreconditionFailed(where=f"{self.name} {found.key}")
+        generation, _, change = held.position.value.partition(".") if held.position else ("", "", "0")
+        position = Position("gcs-generation", f"{generation}.{int(change) + 1:020d}")
+        attributes = replace(attributes, storage_class=held.attributes.storage_class)
+        made = replace(held, modified=self._clock.time(), position=position, attributes=attributes)
+        self.bucket.objects[found.key] = (made, data)
+        return made
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)

@@ -20,6 +20,7 @@ from typing import ClassVar
 import pytest
 
 from skyferry.testing.store_cases import (
+    AttributeCases,
     ConditionCases,
     CopyCases,
     KeyCases,
@@ -33,7 +34,9 @@ from skyferry.testing.store_cases import (
 __all__ = ["Place", "StoreConformance"]
 
 
-class StoreConformance(ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, ListingCases):
+class StoreConformance(
+    ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, AttributeCases, ListingCases
+):
     """Every sentence of the `ObjectStore` contract."""
 
     deviations: ClassVar[Mapping[str, str]] = MappingProxyType({})

@@ -20,7 +20,7 @@ CORPUS = Path(__file__).parents[2] / "events" / "corpus" / "valid"
     ("sample", "event", "reason"),
     [
         ("s3-test.json", "message.test", ""),
-        ("s3-tagging.json", "event.ignored", "ObjectTagging:Put"),
+        ("s3-acl.json", "event.ignored", "ObjectAcl:Put"),
         ("azure-tier.json", "event.ignored", "BlobTierChanged"),
     ],
 )

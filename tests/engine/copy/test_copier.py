@@ -19,7 +19,15 @@ from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.engine.resilience.retrying import RequestPolicy
 from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
-from skyferry.errors import ChecksumMismatch, Fenced, ObjectNotFound, StoreTimeout, Unsupported
+from skyferry.errors import (
+    ChecksumMismatch,
+    Fenced,
+    ObjectNotFound,
+    PermissionDenied,
+    StoreError,
+    StoreTimeout,
+    Unsupported,
+)
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, ObjectData, ObjectStore, Skipped
 from skyferry.records import Record
@@ -267,3 +275,59 @@ async def test_a_store_that_stalls_is_a_timeout(bench: Bench) -> None:
     bench.stores["s"] = protect_store(Stalling("s", bench.clock), protection)
     with pytest.raises(StoreTimeout):
         await bench.run()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["in the ledger", "in no ledger"])
+async def test_changed_attributes_arrive(bench: Bench, known: bool) -> None:
+    """The copy gets all of them, in place if the ledger knows it. A second look finds nothing to do."""
+    await bench.put(b"data")
+    first = await bench.run()
+    placed = first.placement if known else None
+    before = await bench.destination.head("k")
+    await bench.source.set_attributes(await bench.source.head("k"), Attributes(tags={"state": "final"}))
+    outcome = await bench.run(placement=placed)
+    there = await bench.destination.head("k")
+    assert isinstance(outcome, Done)
+    assert outcome.receipt.in_place is known
+    assert (there.version == before.version) is known
+    assert there.version == outcome.placement.version
+    assert (there.attributes.tags, there.attributes.cache_control) == ({"state": "final"}, "")
+    assert "colour" not in there.attributes.metadata
+    assert await bench.run(placement=outcome.placement) == Skipped("current", outcome.placement.positions)
+
+
+@pytest.mark.parametrize("refusal", [Unsupported, PermissionDenied])
+async def test_what_cannot_be_changed_in_place_is_written_anew(bench: Bench, refusal: type[StoreError]) -> None:
+    """The bytes are sent again, in place of the version that was found."""
+
+    class Refusing(MemoryStore):
+        async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+            raise refusal
+
+    await bench.put(b"data")
+    first = await bench.run()
+    bench.stores["d"] = Refusing("d", bench.clock, bench.destination.bucket)
+    await bench.source.set_attributes(await bench.source.head("k"), Attributes(tags={"state": "final"}))
+    outcome = await bench.run(placement=first.placement)
+    assert isinstance(outcome, Done)
+    assert not outcome.receipt.in_place
+    assert (await bench.destination.head("k")).attributes.tags == {"state": "final"}
+
+
+async def test_a_change_in_place_never_replaces_a_newer_one(bench: Bench) -> None:
+    """Between the look and the change, another worker has changed them: it is looked at again."""
+
+    class Late(MemoryStore):
+        async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+            bench.stores["d"] = bench.destination
+            await bench.source.set_attributes(await bench.source.head("k"), Attributes(tags={"state": "newest"}))
+            assert (await bench.run(placement=first.placement)).receipt.in_place
+            return await super().set_attributes(found, attributes)
+
+    await bench.put(b"data")
+    first = await bench.run()
+    bench.stores["d"] = Late("d", bench.clock, bench.destination.bucket)
+    await bench.source.set_attributes(await bench.source.head("k"), Attributes(tags={"state": "old"}))
+    outcome = await bench.run(placement=first.placement)
+    assert isinstance(outcome, Skipped)
+    assert (await bench.destination.head("k")).attributes.tags == {"state": "newest"}

@@ -302,6 +302,91 @@ def test_a_stamp_reads_back() -> None:
             asked, Route("r", "source", "destination", metadata={"team": "a"}), meta(), Checksums(sha256="ab")
         )
         mark = provenance.read_provenance(replace(meta(), attributes=attributes))
-        assert mark == provenance.Provenance(provenance.format_source(source), at(6), "v6", "t")
+        digest = provenance.digest_attributes(Attributes())
+        assert mark == provenance.Provenance(provenance.format_source(source), at(6), "v6", "t", carried=digest)
         assert attributes.metadata["team"] == "a"
         assert sum(len(k) + len(v) for k, v in attributes.metadata.items()) < 1024
+
+
+TAGGED = Attributes(tags={"state": "final"})
+PLAIN_DIGEST, TAGGED_DIGEST = map(provenance.digest_attributes, (Attributes(), TAGGED))
+
+
+def stamped(position: int, digest: str = PLAIN_DIGEST, **other: object) -> ObjectMeta:
+    """A copy of version v5, with the position that it was copied at."""
+    given = {
+        "skyferry-source": provenance.format_source(SOURCE),
+        "skyferry-version": "v5",
+        "skyferry-position": str(at(position)),
+        "skyferry-attributes": digest,
+    }
+    made = ObjectMeta("k", 10, "dest-5", 1000.0, attributes=Attributes(metadata={k: v for k, v in given.items() if v}))
+    return replace(made, **other)  # type: ignore[arg-type]  # any field, by name
+
+
+@pytest.mark.parametrize(
+    ("held", "source", "expected"),
+    [
+        pytest.param(
+            placement(carried=PLAIN_DIGEST), meta("v5", 5), Skipped("current", (at(5),)), id="nothing changed"
+        ),
+        pytest.param(
+            placement(carried=TAGGED_DIGEST), meta("v5", 6), CheckDestination(), id="it carries something else"
+        ),
+        pytest.param(
+            placement(7, carried=TAGGED_DIGEST), meta("v5", 6), Skipped("superseded", (at(6),)), id="an older change"
+        ),
+        pytest.param(placement(), meta("v5", 6), CheckDestination(), id="no digest is known, and it has changed since"),
+        pytest.param(
+            placement(), meta("v5", 5), Skipped("current", (at(5),)), id="no digest is known, at that position"
+        ),
+    ],
+)
+def test_a_version_is_also_what_it_carries(held: Placement, source: ObjectMeta, expected: object) -> None:
+    """Where the version stays, a digest of the attributes decides; a later position does if no digest is known."""
+    assert decisions.decide_after_look(claim(held), ROUTE, source, 2000.0) == expected
+
+
+SUMS = Checksums(crc32c="01020304")
+
+
+@pytest.mark.parametrize(
+    ("held", "destination", "expected"),
+    [
+        pytest.param(placement(), stamped(5), "update", id="the ledger has proven the bytes"),
+        pytest.param(None, stamped(5, checksums=SUMS), "update", id="a digest of both sides proves them"),
+        pytest.param(None, stamped(5), "copy", id="nothing proves them"),
+        pytest.param(placement(), stamped(5, size=9), "copy", id="it is of another size"),
+        pytest.param(placement(), stamped(7), "superseded", id="a newer change is there already"),
+        pytest.param(placement(), stamped(5, TAGGED_DIGEST), "current", id="this change is there already"),
+        pytest.param(None, stamped(5, ""), "copy", id="an older version of Skyferry wrote it, before the change"),
+        pytest.param(None, stamped(6, ""), "adopt", id="an older version of Skyferry wrote it, after the change"),
+    ],
+)
+def test_changed_attributes_at_the_destination(held: Placement | None, destination: ObjectMeta, expected: str) -> None:
+    """Only what is proven to have the bytes is changed in place, and never to something older."""
+    source = replace(meta("v5", 6), checksums=SUMS, attributes=TAGGED)
+    wanted = {
+        "update": decisions.Update(destination),
+        "copy": Copy(Precondition(replace="dest-5")),
+        "superseded": Skipped("superseded", (at(6),)),
+        "current": Skipped("current", (at(6),)),
+        "adopt": Adopt(),
+    }[expected]
+    assert decisions.decide_conflict(claim(held), ROUTE, source, destination) == wanted
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Attributes(content_type="a/b"), False),
+        (Attributes(cache_control="no-store"), False),
+        (Attributes(metadata={"a": "b"}), False),
+        (Attributes(tags={"a": "b"}), False),
+        (Attributes(storage_class="COLD", modes=(0o644,)), True),
+        (Attributes(metadata={"skyferry-transfer": "t"}), True),
+    ],
+)
+def test_the_digest_covers_what_is_carried(other: Attributes, same: bool) -> None:
+    """Not storage class and permissions, whose change alone is not copied; not provenance, which each copy has its own."""
+    assert (provenance.digest_attributes(other) == PLAIN_DIGEST) is same

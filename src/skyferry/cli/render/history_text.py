@@ -107,9 +107,9 @@ def _describe_receipt(receipt: Receipt) -> Iterator[str]:
     if not receipt.destination_version:  # a delete
         yield took
         return
-    yield f"{format_size(receipt.size)} {took}"
+    yield f"attributes changed in place, {took}" if receipt.in_place else f"{format_size(receipt.size)} {took}"
     yield f"source version {receipt.source_version} → destination version {receipt.destination_version}"
-    for name in DIGESTS:
+    for name in () if receipt.in_place else DIGESTS:
         if (value := getattr(receipt.computed, name)) or (
             (value := getattr(receipt.declared, name)) and getattr(receipt.attested, name)
         ):

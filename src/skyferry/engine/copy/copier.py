@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy.decisions import decide_before_look
-from skyferry.engine.copy.execute import Executor
-from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, Planner
+from skyferry.engine.copy.execute import RACES, Executor, unstable
+from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, Planner, UpdatePlan
 from skyferry.engine.copy.resuming import abort_upload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import delete_version, find_object
 from skyferry.engine.resilience.memory_budget import MemoryBudget, Reservation
-from skyferry.errors import PreconditionFailed
+from skyferry.errors import PermissionDenied, PreconditionFailed, Unsupported
 from skyferry.model import Transfer
 from skyferry.ports import Clock, Done, ObjectStore, Offload, Released, Skipped
 from skyferry.routing.routes import Route
@@ -52,10 +53,21 @@ class Copier:
         context = CopyContext(attempt, route, source, destination, self._clock.monotonic())
         with Reservation(self._budget) as memory:
             plan = await self._planner.plan(context, memory)
+            for _ in range(RACES):
+                if not isinstance(plan, UpdatePlan):
+                    break
+                try:
+                    return await self._executor.update(plan)
+                except PreconditionFailed:  # the destination has changed since it was looked at
+                    plan = await self._planner.plan(context, memory)
+                except (PermissionDenied, Unsupported):  # then the bytes are written again
+                    plan = await self._planner.plan(replace(context, in_place=False), memory)
             if isinstance(plan, CopyPlan):
                 return await self._executor.copy(plan)
             if isinstance(plan, DeletePlan):
                 return await self._executor.delete(plan)
+            if isinstance(plan, UpdatePlan):
+                raise unstable(context)
             return plan
 
     async def abort_uploads(self, transfer: Transfer, uploads: OpenUploads) -> None:
@@ -68,9 +80,12 @@ class Copier:
     async def undo(self, transfer: Transfer, done: Done) -> None:
         """Delete what was written under a lost claim and so is not recorded, unless it is still the newest version.
 
-        Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed.
+        Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed. A change in place
+        brings nothing back.
         """
         placed = done.placement
+        if done.receipt.in_place:
+            return
         newest = await find_object(self.stores[transfer.source_store], transfer.source.key)
         if newest is None and not await self._is_same(transfer.source_store, transfer.source.key):
             return

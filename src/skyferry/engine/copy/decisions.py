@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyferry.engine.copy.provenance import find_loop, format_source, original_time, read_provenance
+from skyferry.engine.copy.provenance import (
+    digest_attributes,
+    find_loop,
+    format_source,
+    original_time,
+    read_provenance,
+)
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 from skyferry.routing.routes import Route
@@ -20,6 +26,13 @@ class Copy:
     """Write the source version that was found, on the condition `when`."""
 
     when: Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change only what the destination object carries: it is proven to have the bytes of the source version."""
+
+    destination: ObjectMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +83,13 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
     if back := find_loop(source, route, _destination(claim, route)):
         return Skipped(back, seen)
     if placed is not None and placed.is_from(transfer.source) and not placed.deleted:
-        if placed.source.version == source.version:
+        same = placed.source.version == source.version
+        if same and not _carries_other(placed.carried, placed.positions, source):
             return CheckDestination() if transfer.asked else Skipped("current", seen)
         if placed.has_passed(source.position):
             return Skipped("superseded", seen)
+        if same:
+            return CheckDestination()
     if placed is not None and placed.is_from(transfer.source) and placed.deleted and placed.has_passed(source.position):
         return Skipped("superseded", seen)
     if placed is not None and not placed.is_from(transfer.source) and placed.changed_at > min(source.modified, now):
@@ -83,7 +99,7 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
 
 def decide_conflict(
     claim: Claim, route: Route, source: ObjectMeta, destination: ObjectMeta | None
-) -> Copy | Adopt | Skipped:
+) -> Copy | Update | Adopt | Skipped:
     """Decide about a copy whose destination is not as the ledger expected. `destination` is its object, or None.
 
     In a ring of routes both objects may be originals: then the later one stays, at both stores.
@@ -91,13 +107,19 @@ def decide_conflict(
     if destination is None:
         return Copy(Precondition(create_only=True))
     placed, provenance = claim.placement, read_provenance(destination)
-    if _is_unchanged(placed, claim.transfer, source, destination):
-        return Skipped("current", collect_positions(source))
+    unchanged = placed is not None and _is_unchanged(placed, claim.transfer, source, destination)
     if provenance.source == format_source(claim.transfer.source):
-        if provenance.version == source.version:
-            return Adopt()
         if _is_later(provenance.position, source.position):
             return Skipped("superseded", collect_positions(source))
+        if provenance.version == source.version:
+            written = (provenance.position,) if provenance.position else ()
+            if _carries_other(provenance.carried, written, source):
+                return _decide_update(source, destination, unchanged)
+            return Skipped("current", collect_positions(source)) if unchanged else Adopt()
+    elif placed is not None and unchanged:  # the destination keeps no provenance
+        if _carries_other(placed.carried, placed.positions, source):
+            return _decide_update(source, destination, unchanged)
+        return Skipped("current", collect_positions(source))
     elif route.ring and _was_written_later(destination, source, route):
         return Skipped("superseded", collect_positions(source))
     return Copy(Precondition(replace=destination.version))
@@ -129,11 +151,30 @@ def _decide_missing(claim: Claim, route: Route) -> Decision:
     return Remove(Precondition(replace=placed.version))
 
 
-def _is_unchanged(placed: Placement | None, transfer: Transfer, source: ObjectMeta, destination: ObjectMeta) -> bool:
+def _carries_other(digest: str, positions: tuple[Position, ...], source: ObjectMeta) -> bool:
+    """Return True if the source version now carries something else than what has this digest.
+
+    A copy by an older version of Skyferry has no digest: then a later position of the same content decides.
+    """
+    if digest:
+        return digest != digest_attributes(source.attributes)
+    at = source.position
+    return at is not None and any(p.scheme == at.scheme and p.value < at.value for p in positions)
+
+
+def _decide_update(source: ObjectMeta, destination: ObjectMeta, unchanged: bool) -> Update | Copy:
+    """Update the destination if its bytes are proven: by the ledger, which verified them, or by a digest of both sides."""
+    here, there = source.checksums, destination.checksums
+    proven = unchanged or (here.comparable_with(there) and not here.find_conflict(there))
+    if proven and source.size == destination.size:
+        return Update(destination)
+    return Copy(Precondition(replace=destination.version))
+
+
+def _is_unchanged(placed: Placement, transfer: Transfer, source: ObjectMeta, destination: ObjectMeta) -> bool:
     """Return True if the destination still has the object that was written there from this very version."""
     return (
-        placed is not None
-        and placed.is_from(transfer.source)
+        placed.is_from(transfer.source)
         and not placed.deleted
         and placed.source.version == source.version
         and placed.version == destination.version

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.digests import compute_digests
 from skyferry.engine.copy.multipart import MultipartUploader
-from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, check_before_delete
+from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, UpdatePlan, check_before_delete
 from skyferry.engine.copy.provenance import add_provenance
 from skyferry.engine.copy.receipt import Written, record_copy, record_delete
 from skyferry.engine.copy.resuming import MultipartPlan, combine_known_parts, plan_multipart
@@ -23,7 +23,7 @@ from skyferry.engine.copy.verify import (
     verify_source,
 )
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.errors import PreconditionFailed
+from skyferry.errors import ChecksumMismatch, PreconditionFailed
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, Done, Offload, Precondition, Skipped
 
@@ -136,15 +136,30 @@ class Executor:
 
     async def copy(self, plan: CopyPlan) -> Done | Skipped:
         """Write, verify, and delete the source if the route moves objects."""
-        context = plan.context
         written = await self.strategies[plan.strategy].run(plan)
-        if isinstance(written, Skipped):
-            return written
+        return written if isinstance(written, Skipped) else await self._finish(plan.context, plan.found, written)
+
+    async def update(self, plan: UpdatePlan) -> Done:
+        """Change what the destination object carries. Raise PreconditionFailed, Unsupported, PermissionDenied."""
+        context, found = plan.context, plan.found
+        known = Checksums(sha256=plan.destination.attributes.metadata.get("skyferry-sha256", ""))
+        attributes = add_provenance(context.transfer, context.route, found, known)
+        context.attempt.ensure_lease_held()
+        made = await context.destination.set_attributes(plan.destination, attributes)
+        if name := plan.destination.checksums.find_conflict(made.checksums) or found.checksums.find_conflict(
+            made.checksums
+        ):
+            where = f"{context.transfer.store} {context.transfer.key}"
+            raise ChecksumMismatch(f"{name} of the object changed with its attributes", where=where)
+        return await self._finish(context, found, Written(made, Checksums(), found.checksums, in_place=True))
+
+    async def _finish(self, context: CopyContext, found: ObjectMeta, written: Written) -> Done:
+        """Delete the source if the route moves objects, and make the outcome."""
         if context.route.after_copy != "keep":
             context.attempt.ensure_lease_held()
             with suppress(PreconditionFailed):  # it has changed since: that version has an event of its own
-                await delete_version(context.source, context.transfer.source.key, plan.found.version)
-        return record_copy(context, plan.found, written, *self._times(context.started))
+                await delete_version(context.source, context.transfer.source.key, found.version)
+        return record_copy(context, found, written, *self._times(context.started))
 
     async def delete(self, plan: DeletePlan) -> Done | Skipped:
         """Delete at the destination; decide again while the version to delete changes."""
@@ -161,7 +176,7 @@ class Executor:
                 decision = None
             else:
                 return record_delete(context, *self._times(context.started))
-        raise _unstable(context)
+        raise unstable(context)
 
     def _times(self, started: float) -> tuple[float, float]:
         """Return the time and the seconds since `started`."""
@@ -185,7 +200,7 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
         if not isinstance(verdict, Precondition):
             return verdict
         when = verdict if exact else ANY
-    raise _unstable(context)
+    raise unstable(context)
 
 
 async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta | Precondition:
@@ -198,6 +213,8 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
     verdict = decisions.decide_conflict(context.claim, context.route, source, found)
     if isinstance(verdict, Skipped):
         return verdict
+    if isinstance(verdict, decisions.Update):
+        return drop_unsupported(Precondition(replace=verdict.destination.version), context.destination.traits)
     if isinstance(verdict, decisions.Adopt) and found is not None:
         proven = found.size == source.size and found.checksums.comparable_with(sent)
         if proven and not found.checksums.find_conflict(sent):
@@ -207,7 +224,8 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
     return drop_unsupported(verdict.when, context.destination.traits)
 
 
-def _unstable(context: CopyContext) -> PreconditionFailed:
+def unstable(context: CopyContext) -> PreconditionFailed:
+    """Return the error of an attempt whose destination object changes again and again."""
     return PreconditionFailed(
         f"the destination object changed during each of {RACES} tries",
         where=f"{context.transfer.store} {context.transfer.key}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import decisions
@@ -28,6 +29,7 @@ class CopyContext:
     source: ObjectStore
     destination: ObjectStore
     started: float  # monotonic seconds: the wall clock may be set during the attempt
+    in_place: bool = True  # what the destination object carries may be changed without its bytes
 
     @property
     def claim(self) -> Claim:
@@ -56,11 +58,23 @@ class CopyPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdatePlan:
+    """A change of what the destination object carries. Its bytes stay."""
+
+    context: CopyContext
+    found: ObjectMeta  # the source version
+    destination: ObjectMeta  # as it was found
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePlan:
     """A delete that is due."""
 
     context: CopyContext
     when: Precondition  # the version to delete
+
+
+Plan: TypeAlias = CopyPlan | UpdatePlan | DeletePlan
 
 
 class Planner:
@@ -70,7 +84,7 @@ class Planner:
         """`is_same` says for a store and a key if the source is the one that once had the key; else it is only away."""
         self._clock, self._limits, self._is_same = clock, limits, is_same
 
-    async def plan(self, context: CopyContext, memory: Reservation) -> CopyPlan | DeletePlan | Skipped | Released:
+    async def plan(self, context: CopyContext, memory: Reservation) -> Plan | Skipped | Released:
         """Return the plan, or the outcome if there is nothing to do. `memory` is kept for the data of the plan."""
         transfer, size = context.transfer, context.transfer.size
         if transfer.change is Change.DELETED or can_copy_server_side(context.source, context.destination):
@@ -80,15 +94,15 @@ class Planner:
             context, memory, size if known and size is not None else self._limits.first_read
         )
 
-    async def _plan_by_head(
-        self, context: CopyContext, memory: Reservation
-    ) -> CopyPlan | DeletePlan | Skipped | Released:
+    async def _plan_by_head(self, context: CopyContext, memory: Reservation) -> Plan | Skipped | Released:
         """Look before any byte is read: the object may be gone, or the provider may copy it."""
         found = await find_object(context.source, context.transfer.source.key)
         if found is None:
             return await self._plan_delete(context)
         if can_copy_server_side(context.source, context.destination):
             when = await self._decide(context, found)
+            if isinstance(when, decisions.Update):
+                return UpdatePlan(context, found, when.destination)
             if not isinstance(when, Precondition):
                 return when
             checksums = context.transfer.checksums
@@ -96,9 +110,7 @@ class Planner:
                 return CopyPlan(context, found, when, strategy)
         return await self._plan_by_read(context, memory, min(found.size, self._limits.size))
 
-    async def _plan_by_read(
-        self, context: CopyContext, memory: Reservation, first: int
-    ) -> CopyPlan | DeletePlan | Skipped | Released:
+    async def _plan_by_read(self, context: CopyContext, memory: Reservation, first: int) -> Plan | Skipped | Released:
         """Read at most `first` bytes. If they are not the whole object, read again knowing its size, or plan parts."""
         while True:
             await memory.resize(max(first, 1))
@@ -107,6 +119,8 @@ class Planner:
             except ObjectNotFound:
                 return await self._plan_delete(context)
             when = await self._decide(context, got.meta)
+            if isinstance(when, decisions.Update):
+                return UpdatePlan(context, got.meta, when.destination)
             if not isinstance(when, Precondition):
                 return when
             if len(got.data) == got.meta.size:
@@ -117,14 +131,20 @@ class Planner:
             first = got.meta.size
             del got  # its memory is free for the next read
 
-    async def _decide(self, context: CopyContext, found: ObjectMeta) -> Precondition | Released | Skipped:
-        """Return the precondition of a copy of this version, or the outcome without one."""
+    async def _decide(
+        self, context: CopyContext, found: ObjectMeta
+    ) -> Precondition | decisions.Update | Released | Skipped:
+        """Return the precondition of a copy of this version, the update that is enough, or the outcome without either."""
         claim, route, traits = context.claim, context.route, context.destination.traits
         decision = decisions.decide_after_look(claim, route, found, self._clock.time())
         if isinstance(decision, decisions.Copy) and not is_supported(decision.when, traits):
             decision = decisions.CheckDestination()
         if isinstance(decision, decisions.CheckDestination):
             again = decisions.decide_conflict(claim, route, found, await context.find_destination())
+            if isinstance(again, decisions.Update):
+                if traits.in_place and context.in_place:
+                    return again
+                again = decisions.Copy(Precondition(replace=again.destination.version))
             if isinstance(again, decisions.Adopt):
                 # The bytes are compared when the write is refused. Without preconditions the provenance is trusted.
                 create = decisions.Copy(Precondition(create_only=True))

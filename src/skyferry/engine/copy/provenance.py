@@ -5,6 +5,7 @@
 | `skyferry-source` | `provider://bucket/key`, percent-encoded; a long key as `provider://bucket/#` and its BLAKE2b-128 |
 | `skyferry-position` | `scheme:value` of the source version |
 | `skyferry-version` | the source version (version id, generation, ETag, local version), percent-encoded |
+| `skyferry-attributes` | digest of what the source version carried: 16 hexadecimal digits, see `digest_attributes` |
 | `skyferry-transfer` | the id of the transfer that wrote it |
 | `skyferry-via` | marks of the stores that the object has passed, in order: 12 hexadecimal digits each, separated by commas |
 | `skyferry-written` | time of the original write, in microseconds since 1970; in rings of routes only |
@@ -35,6 +36,7 @@ class Provenance:
     version: str = ""
     transfer_id: str = ""
     via: tuple[str, ...] = ()  # marks of the stores before this one, in order
+    carried: str = ""  # digest of the attributes that the source had
 
 
 def format_source(source: ObjectRef) -> str:
@@ -54,6 +56,7 @@ def add_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksu
         "skyferry-source": format_source(transfer.source),
         "skyferry-position": str(source.position or ""),
         "skyferry-version": quote(source.version),
+        "skyferry-attributes": digest_attributes(source.attributes),
         "skyferry-transfer": transfer.id,
         "skyferry-via": ",".join((*read_provenance(source).via, route.source_mark)[-HOPS:])
         if route.source_mark
@@ -74,9 +77,28 @@ def read_provenance(meta: ObjectMeta) -> Provenance:
         source=user.get("skyferry-source", ""),
         position=Position.parse(position) if position else None,
         version=unquote(user.get("skyferry-version", "")),
+        carried=user.get("skyferry-attributes", ""),
         transfer_id=user.get("skyferry-transfer", ""),
         via=tuple(mark for mark in user.get("skyferry-via", "")[:VIA_MAX].split(",") if mark),
     )
+
+
+def digest_attributes(attributes: Attributes) -> str:
+    """Return the BLAKE2b-64 of what an object carries, in hexadecimal.
+
+    Storage class and permissions do not count: a change of these alone is not copied. Nor does provenance, which each copy has
+    its own.
+    """
+    user = sorted(item for item in attributes.metadata.items() if not item[0].startswith(PREFIX))
+    texts = (
+        attributes.content_type,
+        attributes.content_encoding,
+        attributes.content_language,
+        attributes.content_disposition,
+        attributes.cache_control,
+    )
+    text = repr((texts, user, sorted(attributes.tags.items())))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def original_time(meta: ObjectMeta) -> int:

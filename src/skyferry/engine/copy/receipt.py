@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.plan import CopyContext
+from skyferry.engine.copy.provenance import digest_attributes
 from skyferry.frozen import dataclass
 from skyferry.model import Checksums, ObjectMeta, Placement, Receipt
 from skyferry.ports import Done
@@ -18,6 +19,7 @@ class Written:
     meta: ObjectMeta
     computed: Checksums  # of the bytes that passed through this process
     declared: Checksums  # by the source and the event
+    in_place: bool = False  # only the attributes were written
 
 
 def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now: float, duration: float) -> Done:
@@ -33,6 +35,7 @@ def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now:
         started_at=now - duration,
         finished_at=now,
         attempt=context.claim.attempt,
+        in_place=written.in_place,
     )
     return Done(receipt, _placement(context, source, written.meta, now))
 
@@ -57,4 +60,5 @@ def _placement(context: CopyContext, source: ObjectMeta | None, made: ObjectMeta
         transfer_id=transfer.id,
         settled_at=now,
         identity=next(iter(transfer.identities), ""),
+        carried=digest_attributes(source.attributes) if source else "",
     )

@@ -14,6 +14,7 @@ from skyferry.ports.decorators import (
     COPY_PART,
     FINISH_UPLOAD,
     READ,
+    SET_ATTRIBUTES,
     WRITE,
     WRITE_PART,
     Operation,
@@ -23,7 +24,10 @@ from skyferry.ports.decorators import (
 T = TypeVar("T")
 LINE = 256 * 2**10  # bytes a second of a slow line, which is no failure
 PROVIDER = 16 * 2**20  # bytes a second at which a provider copies, or assembles parts, by itself
-PACES = {READ: LINE, WRITE: LINE, WRITE_PART: LINE, FINISH_UPLOAD: PROVIDER, COPY_FROM: PROVIDER, COPY_PART: PROVIDER}
+PACES = {
+    **dict.fromkeys((READ, WRITE, WRITE_PART), LINE),
+    **dict.fromkeys((FINISH_UPLOAD, COPY_FROM, COPY_PART, SET_ATTRIBUTES), PROVIDER),
+}
 
 
 class PendingRequests:

@@ -97,12 +97,15 @@ def pack_receipt(r: Receipt) -> str:
     """Encode a receipt."""
     sums = (_checksums(r.computed), _checksums(r.declared), _checksums(r.attested))
     times = (r.started_at, r.finished_at)
-    return pack((r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt))
+    fields = (r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt)
+    return pack((*fields, True) if r.in_place else fields)
 
 
 def unpack_receipt(text: str) -> Receipt:
     """Decode a receipt."""
-    source, destination, size, computed, declared, attested, position, started, finished, attempt = orjson.loads(text)
+    source, destination, size, computed, declared, attested, position, started, finished, attempt, *rest = orjson.loads(
+        text
+    )
     return Receipt(
         source_version=source,
         destination_version=destination,
@@ -114,13 +117,14 @@ def unpack_receipt(text: str) -> Receipt:
         started_at=started,
         finished_at=finished,
         attempt=attempt,
+        in_place=bool(rest[0]) if rest else False,
     )
 
 
 def pack_placement(p: Placement) -> str:
     """Encode a placement without store and key, which are columns."""
     positions = [str(position) for position in p.positions]
-    last = (p.settled_at, p.identity)
+    last = (p.settled_at, p.identity, *((p.carried,) if p.carried else ()))
     return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, *last))
 
 

@@ -59,6 +59,7 @@ class AzureOptions:
             listed_uploads="own",
             copy_checksums=frozenset({"md5"}),
             copy_exact=True,
+            in_place=True,
             copy_limit=COPY_MAX,
             lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), FILE_MODES),
             order="none" if self.hierarchical else "plain",

@@ -14,6 +14,7 @@ from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, Precondi
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
+from skyferry.stores.azure.change import AzureChanges
 from skyferry.stores.azure.checksums import demand, digest
 from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.copy import AzureCopies
@@ -40,6 +41,7 @@ class AzureStore:
         self._listing = Listing(self._client, options)
         self._uploads = AzureUploads(self._client, options)
         self._copies = AzureCopies(self._client, options, self._uploads)
+        self._changes = AzureChanges(self._client, options)
         self._inspected = partial(inspect, self._client, credential, options)
         self.copy_source: CopySource | None = CopySource(("azure", self._client.account, credential), container)
 
@@ -113,6 +115,10 @@ class AzureStore:
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Raise Unsupported: Azure attests a part by MD5, and MD5s of parts do not combine to one of the whole."""
         raise Unsupported(where=self._client.where(upload.key))
+
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        self._check(found.key)
+        return await self._changes.set(found, attributes)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)

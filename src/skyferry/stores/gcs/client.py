@@ -101,6 +101,13 @@ class GcsClient:
         answer = await self.send("POST", path, query=query, headers=headers, body=body, key=key, working=True)
         return answer.json()
 
+    async def patch(self, key: str, document: dict[str, Any], query: Mapping[str, str]) -> Any:
+        """Change the metadata of an object. Return its resource."""
+        headers = {"content-type": "application/json; charset=utf-8"}
+        query = {"fields": FIELDS, **query}
+        body = orjson.dumps(document)
+        return (await self.send("PATCH", self.path(key), query=query, headers=headers, body=body, key=key)).json()
+
     async def rewrite(
         self, bucket: str, key: str, generation: str, target: dict[str, Any], when: Mapping[str, str]
     ) -> Any:

@@ -97,6 +97,21 @@ def resource(key: str, given: Attributes, checksums: Checksums) -> dict[str, Any
     return found
 
 
+def change(found: ObjectMeta, given: Attributes) -> dict[str, Any]:
+    """Build the patch that replaces the attributes of an object: null removes a field. Raise Unsupported."""
+    wanted = resource(found.key, given, Checksums())
+    fields = [name for name in ATTRIBUTES.values() if name != "storageClass"]  # which only a rewrite changes
+    removed = dict.fromkeys(name for name in found.attributes.metadata if name not in given.metadata)
+    return {**{name: wanted.get(name) for name in fields}, "metadata": {**removed, **given.metadata}}
+
+
+def exact_conditions(found: ObjectMeta) -> dict[str, str]:
+    """Return the query parameters that require this generation and metageneration."""
+    assert found.position is not None  # `meta` sets it
+    changes = int(found.position.value.partition(".")[2])
+    return {"ifGenerationMatch": found.version, "ifMetagenerationMatch": str(changes)}
+
+
 def conditions(when: Precondition) -> dict[str, str]:
     """Return the query parameters of a precondition. Raise PreconditionFailed for an impossible version."""
     if when.create_only:

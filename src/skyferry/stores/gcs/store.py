@@ -30,7 +30,16 @@ from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.checks import check_key, translate_absence
 from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.inspection import inspect
-from skyferry.stores.gcs.metadata import FIELDS, conditions, is_generation, meta, parse_range, resource
+from skyferry.stores.gcs.metadata import (
+    FIELDS,
+    change,
+    conditions,
+    exact_conditions,
+    is_generation,
+    meta,
+    parse_range,
+    resource,
+)
 from skyferry.stores.gcs.resumable import STEP, GcsResumable
 from skyferry.stores.gcs.upload import MOST, SCRATCH, GcsUploads
 
@@ -49,6 +58,7 @@ TRAITS = Traits(
     listed_uploads="own",
     copy_checksums=frozenset({"crc32c"}),
     copy_exact=True,
+    in_place=True,
     copy_limit=5 * 2**40,
     lossy=("tags", "the MD5 of large objects", FILE_MODES),
 )
@@ -132,6 +142,11 @@ class GcsStore:
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         """Raise Unsupported: Cloud Storage copies objects of any size, but no parts of them."""
         raise Unsupported(where=self._client.where(upload.key))
+
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        self._check(found.key, ours=False)
+        with translate_absence(Precondition(replace=found.version)):
+            return meta(await self._client.patch(found.key, change(found, attributes), exact_conditions(found)))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         with suppress(ObjectNotFound), translate_absence(when):

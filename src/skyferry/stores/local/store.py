@@ -21,14 +21,23 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from skyferry.errors import InvalidKey, ObjectNotFound, StoreUnavailable, Unsupported, VersionChanged
+from skyferry.errors import (
+    InvalidKey,
+    ObjectNotFound,
+    PreconditionFailed,
+    StoreUnavailable,
+    Unsupported,
+    VersionChanged,
+)
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
+from skyferry.stores.checks import translate_absence
 from skyferry.stores.local.blocking.bucket import BucketFolder, ExpectedFolder
 from skyferry.stores.local.blocking.files import existing, read_range, special
 from skyferry.stores.local.blocking.inspection import inspect
@@ -37,7 +46,7 @@ from skyferry.stores.local.blocking.listing import Listeners, walk
 from skyferry.stores.local.blocking.writing import LocalWriter
 from skyferry.stores.local.errors import translate
 from skyferry.stores.local.io_thread import Lane, Steps, stepless, through
-from skyferry.stores.local.metadata import describe, version_of
+from skyferry.stores.local.metadata import attach, describe, version_of
 from skyferry.stores.local.names import LONGEST_NAME, names_of
 from skyferry.stores.local.threads import Threads
 from skyferry.stores.local.uploads import under_way
@@ -61,6 +70,7 @@ class LocalStore:
         max_part=2**40,
         max_parts=2**31,
         resumable=True,
+        in_place=True,
         listed_uploads="own",
         lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
     )
@@ -134,6 +144,10 @@ class LocalStore:
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         raise Unsupported("a folder has no server-side copy", where=self.name)
 
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        """Replace the metadata of a file, whose permissions and modification time stay."""
+        return await self._run(found.key, self._set_attributes, found, attributes)
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._do(0, self._steps(key, self._writer.delete, key, when))
 
@@ -199,6 +213,20 @@ class LocalStore:
                 hint = "replace it with the file itself, or remove it if the object is gone"
                 raise InvalidKey("a link or device is in its place", where=where, hint=hint) from absent
             raise
+
+    def _set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        root, names, where = self._bucket.root(), names_of(found.key), f"{self.name} {found.key}"
+        with (
+            translate_absence(Precondition(replace=found.version)),
+            self._bucket.locked(names),
+            existing(root, names, where) as (file, stat, modes),
+        ):
+            now = describe(self._bucket, file, found.key, stat, modes)
+            if (now.version, now.attributes) != (found.version, found.attributes):
+                raise PreconditionFailed(where=where)
+            attributes = replace(attributes, storage_class=now.attributes.storage_class)
+            attach(self._bucket, file, attributes, now.checksums)
+            return describe(self._bucket, file, found.key, os.fstat(file), modes)
 
     def _existing(self, root: int, names: Sequence[str], where: str) -> AbstractContextManager[Found]:
         """Call `existing`, with the target of a link if this store follows links."""

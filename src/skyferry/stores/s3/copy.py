@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from email.utils import formatdate
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
-from skyferry.ports import CopySource, Part
+from skyferry.ports import CopySource, Part, Precondition
+from skyferry.stores.checks import translate_absence
 from skyferry.stores.s3.client import S3Client, S3Response
 from skyferry.stores.s3.errors import InvalidArgument, translate_error
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, from_base64, parse_write, write_headers
@@ -32,18 +35,41 @@ class S3Copies:
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Mapping[str, str]
     ) -> ObjectMeta:
         """Copy an object; `attributes` replace all of the source's. Raise VersionChanged or PreconditionFailed."""
-        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption, **when}
-        headers |= {**_origin(source, found), "x-amz-metadata-directive": "REPLACE"}
-        headers |= {"x-amz-tagging-directive": "REPLACE"} if self._service.tags else {}
-        headers["x-amz-checksum-algorithm"] = "CRC32C" if found.checksums.crc32c else "CRC64NVME"
         try:
-            answer = await self._client.send("PUT", key, headers=headers)
-            document = self._document(answer, key)
+            return await self._replace(found, key, attributes, {**_origin(source, found), **when})
         except (PreconditionFailed, ObjectNotFound, InvalidArgument) as refused:
             await self._still_there(source, found)  # raises if the source was the reason
             if isinstance(refused, ObjectNotFound):  # the object to replace is gone
                 raise PreconditionFailed(refused.message, where=refused.where) from refused
             raise
+
+    async def change(
+        self, source: CopySource, found: ObjectMeta, attributes: Attributes, when: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Copy an object onto itself with other attributes. Raise PreconditionFailed, Unsupported.
+
+        `when` compares ETags, which changed attributes leave as they are. So the copy also demands that the object has not been
+        written since `found`, to the second.
+        """
+        attributes = replace(attributes, storage_class=found.attributes.storage_class)
+        newest = replace(found, version=S3Version.parse(found.version).etag)  # never an older one in place of it
+        headers = {**_origin(source, newest), **when}
+        if when:  # together with `if-match` of the source, S3 ignores this one
+            headers.pop("x-amz-copy-source-if-match", None)
+            headers["x-amz-copy-source-if-unmodified-since"] = formatdate(found.modified, usegmt=True)
+        with translate_absence(Precondition(replace=found.version)):
+            return await self._replace(found, found.key, attributes, headers)
+
+    async def _replace(
+        self, found: ObjectMeta, key: str, attributes: Attributes, named: Mapping[str, str]
+    ) -> ObjectMeta:
+        """Send CopyObject with all attributes replaced. `named` are the headers of the source and the conditions."""
+        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption, **named}
+        headers["x-amz-metadata-directive"] = "REPLACE"
+        headers |= {"x-amz-tagging-directive": "REPLACE"} if self._service.tags else {}
+        headers["x-amz-checksum-algorithm"] = "CRC32C" if found.checksums.crc32c else "CRC64NVME"
+        answer = await self._client.send("PUT", key, headers=headers)
+        document = self._document(answer, key)
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _SAID.items()}
         return parse_write(key, {**answer.headers, **{k: v for k, v in said.items() if v}}, found.size, attributes)
 

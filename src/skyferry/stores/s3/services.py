@@ -53,6 +53,7 @@ class S3Service:
             listed_uploads="all",
             copy_checksums=self.copies,
             copy_exact=self.copy_exact,
+            in_place=bool(self.copies),
             part_copy_checksums=frozenset({"crc32c"} if self.copies and self.upload_checksum == FULL_OBJECT else ()),
             lossy=(*self.lossy, *(() if self.tags else ("tags",)), FILE_MODES),
             order="bytes" if self.ordered else "none",

@@ -119,6 +119,14 @@ class S3Store:
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         return await self._copies.copy_part(upload, number, source, found)
 
+    async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
+        self._check(found.key)
+        assert self.copy_source is not None  # set by the constructor
+        if found.size > self.traits.copy_limit:
+            raise Unsupported("S3 copies no object of this size in one request", where=self._client.where(found.key))
+        when = self._conditions(Precondition(replace=found.version)) if self._service.copy_exact else {}
+        return await self._copies.change(self.copy_source, found, attributes, when)
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         if when.replace and not self._service.delete_exact:

@@ -18,6 +18,9 @@ BLOB = {
     ("PUT", ""): "write",
     ("PUT", "block"): "write",
     ("PUT", "blocklist"): "write",
+    ("PUT", "properties"): "write",
+    ("PUT", "metadata"): "write",
+    ("PUT", "tags"): "tags/write",
     ("DELETE", ""): "delete",
 }
 CONTAINER = {("GET", "list"): "read"}

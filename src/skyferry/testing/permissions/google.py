@@ -34,6 +34,8 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
             yield Ask(LIST, f"projects/_/buckets/{bucket}")
         case "GET", ("storage", "v1", "b", bucket, "o", key):
             yield Ask(GET, f"projects/_/buckets/{bucket}/objects/{key}")
+        case "PATCH", ("storage", "v1", "b", bucket, "o", key):
+            yield Ask("storage.objects.update", f"projects/_/buckets/{bucket}/objects/{key}")
         case "DELETE", ("storage", "v1", "b", bucket, "o", key):
             yield Ask(DELETE, f"projects/_/buckets/{bucket}/objects/{key}")
         case "POST", ("storage", "v1", "b", bucket, "o", key, "compose"):

@@ -12,7 +12,7 @@ from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
 from skyferry.model import ObjectMeta
 from skyferry.ports import Clock, DeadLetter, Done, EventQueue, Filter, Ledger, Message, ObjectStore, Settlement
-from skyferry.ports.decorators import FINISH_UPLOAD, WRITE, Operation, QueueDecorator, StoreDecorator
+from skyferry.ports.decorators import FINISH_UPLOAD, SET_ATTRIBUTES, WRITE, Operation, QueueDecorator, StoreDecorator
 
 
 class Rules:
@@ -144,10 +144,17 @@ class Rules:
                 self.breach(3, f"{key} was deleted at the source and is still at the destination")
             elif found[key] != source[key]:
                 self.breach(3, f"{key} has an old version")
+            elif await _carried(self._source, key) != await _carried(self._destination, key):
+                self.breach(3, f"{key} carries what an old version did")
 
 
 def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+async def _carried(store: ObjectStore, key: str) -> tuple[str, dict[str, str]]:
+    attributes = (await store.head(key)).attributes
+    return attributes.metadata.get("mark", ""), dict(attributes.tags)
 
 
 async def _content(store: ObjectStore, key: str) -> bytes:
@@ -210,6 +217,6 @@ class WatchedDestination(StoreDecorator):
 
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
         answer = await call(*args)
-        if operation in (WRITE, FINISH_UPLOAD):
+        if operation in (WRITE, FINISH_UPLOAD, SET_ATTRIBUTES):
             await self._rules.written(await self.inner.head(key))
         return answer

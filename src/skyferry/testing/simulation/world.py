@@ -183,6 +183,8 @@ class Simulation:
                 await self._put(IMPOSSIBLE)
             elif kind < 0.25:
                 await self._delete(f"key-{dice.randrange(plan.keys)}")
+            elif kind < 0.4:
+                await self._mark(f"key-{dice.randrange(plan.keys)}")
             else:
                 await self._put(f"key-{dice.randrange(plan.keys)}")
 
@@ -193,6 +195,14 @@ class Simulation:
         meta = await self._outside.write(key, data, Attributes(), Checksums())
         self._rules.put_at_source(key, data)
         await self._announce(Change.CREATED, meta)
+
+    async def _mark(self, key: str) -> None:
+        """Change what an object carries, and not its bytes."""
+        if not [m async for m in self._outside.list(key)]:
+            return
+        found = await self._outside.head(key)
+        marked = Attributes(metadata={"mark": self._uuid()}, tags={"mark": self._uuid()})
+        await self._announce(Change.CREATED, await self._outside.set_attributes(found, marked))
 
     async def _delete(self, key: str) -> None:
         if not [m async for m in self._outside.list(key)]:

@@ -9,6 +9,7 @@ from typing import Literal
 from unittest import SkipTest
 
 from skyferry.errors import SkyferryError
+from skyferry.testing.store_cases.attributes import AttributeCases
 from skyferry.testing.store_cases.conditions import ConditionCases
 from skyferry.testing.store_cases.copies import CopyCases
 from skyferry.testing.store_cases.keys import KeyCases
@@ -20,6 +21,7 @@ from skyferry.testing.store_cases.uploads import UploadCases
 
 __all__ = [
     "CASES",
+    "AttributeCases",
     "ConditionCases",
     "CopyCases",
     "KeyCases",
@@ -32,7 +34,7 @@ __all__ = [
     "run",
 ]
 
-CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, ListingCases)
+CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, AttributeCases, ListingCases)
 
 
 @dataclass(frozen=True, slots=True)
