@@ -18,7 +18,7 @@ from skyferry.errors import ConfigError, FolderMissing, LedgerError
 from skyferry.ports import Ledger, Placements, SourceIdentities
 from skyferry.routing.routes import Routes
 from skyferry.status import Condition, HealthCheck
-from skyferry.stores.local.blocking.bucket import ExpectedFolder
+from skyferry.stores.local.blocking.bucket import ABSENT, REPLACED, ExpectedFolder
 from skyferry.wiring.identities import identify_stores
 
 EVERY = 5.0  # seconds between looks
@@ -53,9 +53,9 @@ class KnownDestination:
         except OSError as error:
             return error.strerror or str(error)
         if now is None:
-            return "the folder does not exist"
+            return ABSENT
         same = self._matches(now.marker, now.place)
-        return "" if same else "the folder is not the one that was filled before"
+        return "" if same else REPLACED
 
     def _is_same(self, root: int) -> bool:
         info = os.fstat(root)
@@ -102,7 +102,7 @@ def make_folder(folder: Path, url: StoreUrl) -> None:
     if not Path(url.location).is_absolute():
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
-        raise ConfigError("the folder does not exist", where=str(folder), hint="create it, or mount its disk")
+        raise ConfigError(ABSENT, where=str(folder), hint="create it, or mount its disk")
 
 
 def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence[Probe]:

@@ -10,8 +10,21 @@ from typing import Any
 from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import ObjectMeta
-from skyferry.ports import Clock, DeadLetter, Done, EventQueue, Filter, Ledger, Message, ObjectStore, Settlement
+from skyferry.ports import (
+    Clock,
+    DeadLetter,
+    DeadLetterSink,
+    Done,
+    EventQueue,
+    Filter,
+    Ledger,
+    Message,
+    ObjectStore,
+    Settlement,
+)
 from skyferry.ports.decorators import FINISH_UPLOAD, SET_ATTRIBUTES, WRITE, Operation, QueueDecorator, StoreDecorator
 
 
@@ -164,16 +177,6 @@ async def _content(store: ObjectStore, key: str) -> bytes:
         return b""
 
 
-class WatchedPort:
-    """A port that reports some calls to the rules. All other calls pass through."""
-
-    def __init__(self, port: Any, rules: Rules) -> None:
-        self._port, self._rules = port, rules
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._port, name)
-
-
 class WatchedQueue(QueueDecorator):
     """An EventQueue that reports its calls to the rules."""
 
@@ -191,19 +194,29 @@ class WatchedQueue(QueueDecorator):
         await self.inner.ack(messages)
 
 
-class WatchedSink(WatchedPort):
+class WatchedSink:
     """A DeadLetterSink that reports its calls to the rules."""
 
+    def __init__(self, inner: DeadLetterSink, rules: Rules) -> None:
+        self._inner, self._rules = inner, rules
+
     async def publish(self, letters: Sequence[DeadLetter]) -> None:
-        await self._port.publish(letters)
+        await self._inner.publish(letters)
         self._rules.sent_on.update((letter.id, letter.at) for letter in letters)
 
+    async def close(self) -> None:
+        await self._inner.close()
 
-class WatchedLedger(WatchedPort):
-    """A Ledger that reports its calls to the rules."""
+
+class WatchedLedger(MemoryLedger):
+    """A MemoryLedger that reports its settlements to the rules."""
+
+    def __init__(self, owner: str, clock: Clock, rules: Rules, state: MemoryState) -> None:
+        super().__init__(owner, clock, state=state)
+        self._rules = rules
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        answers: list[bool] = await self._port.settle(settlements)
+        answers = await super().settle(settlements)
         self._rules.settled(settlements, answers)
         return answers
 

@@ -290,7 +290,7 @@ class Simulation:
 
     def _worker(self, process: str) -> Worker:
         dice = random.Random(self._dice.random())
-        ledger = WatchedLedger(MemoryLedger(process, self.clock, state=self._ledger_state), self._rules)
+        ledger = WatchedLedger(process, self.clock, self._rules, self._ledger_state)
         queue = WatchedQueue(self._queue(), self._rules)
         stormy = self._plan.weather
         fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)

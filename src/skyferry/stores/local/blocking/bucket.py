@@ -20,6 +20,8 @@ TMP = "tmp"  # the private folder of unfinished writes
 UPLOADS = "uploads"  # and that of the journals of unfinished uploads
 OWN = 0o700  # permissions of private folders: other users could take the locks, or read unfinished writes
 STRIPES = 64  # locks per bucket
+ABSENT = "the folder does not exist"
+REPLACED = "the folder is not the one that was filled before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class BucketFolder:
         try:
             stat = os.stat(self.folder)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._absent("the folder does not exist") from error
+            raise self._absent(ABSENT) from error
         ident = (stat.st_dev, stat.st_ino)
         if self._held and (held := self._held[-1]).ident == ident:
             return held
@@ -115,7 +117,7 @@ class BucketFolder:
         try:
             root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._absent("the folder does not exist") from error
+            raise self._absent(ABSENT) from error
         try:
             same = self._expected.is_same(root)
         except OSError:
@@ -123,7 +125,7 @@ class BucketFolder:
             raise
         if not same:
             os.close(root)
-            raise self._absent("the folder is not the one that was filled before")
+            raise self._absent(REPLACED)
         stat = os.fstat(root)
         with self._opening:
             self._held.append(_Held((stat.st_dev, stat.st_ino), root))
