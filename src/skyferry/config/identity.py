@@ -45,12 +45,13 @@ class IdentitySettings(Section):
         None, description="static, AWS: file with the access key id; reloaded when it changes."
     )
     secret_env: str = Field(
-        "", description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY."
+        "",
+        description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY, CLOUDFLARE_API_TOKEN.",
     )
     secret_file: Path | None = Field(
         None,
-        description="static: file with the secret: the secret key, the account key, or Google's service account key; reloaded when "
-        "it changes.",
+        description="static: file with the secret: the secret key, the account key, Google's service account key, or Cloudflare's "
+        "API token; reloaded when it changes.",
     )
     lifetime: Seconds = Field(
         3600.0, ge=900, le=43200, description="Requested lifetime of credentials, if the provider allows a choice."

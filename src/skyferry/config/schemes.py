@@ -10,7 +10,7 @@ from skyferry.config.settings import QueueAddress, StoreSettings
 from skyferry.events.s3_keys import KeyEncoding
 from skyferry.model import Provider, QueueTraits
 
-Cloud = Literal["", "aws", "google", "azure"]
+Cloud = Literal["", "aws", "google", "azure", "cloudflare"]
 AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of everything at a cloud
 
 

@@ -176,7 +176,8 @@ class QueueAddress(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, in logs and metrics.")
     url: str = Field(
-        description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, sqlite://FILE or memory://NAME."
+        description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, sqlite://FILE or "
+        "memory://NAME."
     )
     endpoint: str = Field("", description="URL of the server; empty = the provider's own.")
     region: str = Field("", description="SQS: region of the queue; empty = AWS_REGION, otherwise us-east-1.")
@@ -207,7 +208,7 @@ class DeadLetterSettings(QueueAddress):
     name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Name in logs.")
     url: str = Field(
         description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC, pubsub://PROJECT?topic=TOPIC (nothing can be redriven "
-        "from there), azq://ACCOUNT/QUEUE or sqlite://FILE."
+        "from there), azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE or sqlite://FILE."
     )
     topic: str = Field("", description="Pub/Sub: topic that they are sent to.")
 

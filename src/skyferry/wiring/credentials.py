@@ -9,7 +9,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.credentials import CredentialsProvider, fixed_credentials
-from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key, azure_token, google_token
+from skyferry.clouds.identity.build import (
+    IdentityContext,
+    aws_credentials,
+    azure_key,
+    azure_token,
+    cloudflare_token,
+    google_token,
+)
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
@@ -63,5 +70,6 @@ _BY_CLOUD: Mapping[str, Callable[[IdentitySettings, IdentityContext, str], Any]]
         "aws": lambda identity, around, account: aws_credentials(identity, around),
         "google": lambda identity, around, account: google_token(identity, around),
         "azure": _azure,
+        "cloudflare": lambda identity, around, account: cloudflare_token(identity, around),
     }
 )

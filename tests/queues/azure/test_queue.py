@@ -83,7 +83,7 @@ async def test_an_empty_queue_is_asked_ever_more_seldom() -> None:
     busy = len(queue.asked)
     await clock.advance(60.0)
     assert len(queue.asked) - busy == 6
-    queue._notifier.notify()
+    queue._polling.notify()
     await clock.advance(0.0)
     assert queue.asked[-1] == 120.0
     working.cancel()

@@ -122,6 +122,20 @@ def azure_key(settings: IdentitySettings, around: IdentityContext, account: str)
     return around.reread(read, lambda key: key.key, settings.secret_file)
 
 
+def cloudflare_token(settings: IdentitySettings, around: IdentityContext) -> RefreshingCredentials[str]:
+    """Return the API token for Cloudflare, for identity.kind static. Raises ConfigError for any other kind."""
+    if settings.kind != "static":
+        hint = "Set identity: {kind: static, secret_file: FILE}, or put the token into CLOUDFLARE_API_TOKEN."
+        raise ConfigError(
+            f"{settings.kind} is no identity at Cloudflare, which has API tokens only", where=around.name, hint=hint
+        )
+
+    def read() -> str:
+        return read_secret(around.env, settings.secret_env or "CLOUDFLARE_API_TOKEN", settings.secret_file, "API token")
+
+    return around.reread(read, lambda token: token, settings.secret_file)
+
+
 def check_token_endpoints(settings: IdentitySettings, env: Mapping[str, str]) -> None:
     """Raise ConfigError for an endpoint without TLS."""
     named = (env.get("AWS_ENDPOINT_URL_STS", ""), env.get("AZURE_AUTHORITY_HOST", ""))

@@ -31,11 +31,10 @@ from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure.inspection import inspect
 from skyferry.queues.azure.scheme import TRAITS
 from skyferry.queues.concurrency import PARALLEL, receive_more, run_all
-from skyferry.queues.notifier import Notifier
+from skyferry.queues.polling import Polling
 from skyferry.queues.text_envelope import unwrap, wrap
 
 BATCH = 32  # messages in one answer
-PATIENT = 10  # polls of an empty queue before the interval grows
 FOR_EVER = "-1"  # time to live of sent messages; the default is seven days
 STALE = ("MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue")
 HINTS = {
@@ -84,35 +83,13 @@ class AzureQueue:
         self._clock = clock or SystemClock()
         # By id and first pop receipt: the newest receipt and the end of its lease. Messages of one answer may share a receipt.
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
-        self._notifier = Notifier()
-        self._heard = 0  # notifications before the last poll
-        self._empty = 0  # empty polls in a row
-        self._due = 0.0  # monotonic seconds, of the next poll
+        self._polling = Polling(self._clock, options.poll, options.slowest)
         self._closed = False
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        """See `EventQueue`. Looks at once where it does not wait, and after a send or release of ours."""
+        """See `EventQueue`. Looks at once where it does not wait, and after a send or release of this process."""
         self._check()
-        deadline = self._clock.monotonic() + wait
-        while True:
-            count = self._notifier.count
-            batch: list[Message] = []
-            if wait <= 0 or count != self._heard or self._clock.monotonic() >= self._due:
-                batch = await self._look(limit, count)
-            now = self._clock.monotonic()
-            if batch or now >= deadline:
-                return batch
-            await self._notifier.wait(count, self._clock, min(deadline, self._due) - now)
-            if self._closed:
-                return []
-
-    async def _look(self, limit: int, count: int) -> list[Message]:
-        """Poll, and set the time of the next poll: the interval grows while the queue stays empty."""
-        batch = await self._take(limit)
-        self._heard, self._empty = count, 0 if batch else self._empty + 1
-        pause = self._options.poll * 2.0 ** min(max(0, self._empty - PATIENT), 16)
-        self._due = self._clock.monotonic() + (0.0 if batch else min(pause, self._options.slowest))
-        return batch
+        return await self._polling.receive(partial(self._take, limit), wait)
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
@@ -131,13 +108,13 @@ class AzureQueue:
         await run_all([partial(self._hide, m, delay) for m in messages])
         for message in messages:
             self._held.pop(_lease(message), None)
-        self._notifier.notify()
+        self._polling.notify()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         """See `EventQueue`. A message and its wrapping have room for 64 KiB."""
         self._check()
         ids = await run_all([partial(self._send, m) for m in messages])
-        self._notifier.notify()
+        self._polling.notify()
         return ids
 
     async def depth(self) -> Depth:
@@ -158,7 +135,7 @@ class AzureQueue:
     async def close(self) -> None:
         """See `EventQueue`. Leases run out by themselves."""
         self._closed = True
-        self._notifier.notify()
+        self._polling.close()
         await self._http.close()
 
     def _check(self) -> None:
