@@ -32,7 +32,7 @@ def broken() -> Iterator[int]:
     os.close(write)
 
 
-def test_a_full_output_is_told_once_and_then_lost(full: int) -> None:
+def test_a_full_output_is_reported_once_and_then_lost(full: int) -> None:
     raw = TolerantStream(full, lossy=False)
     with pytest.raises(OutputLost, match="No space left") as caught:
         raw.write(b"x")
@@ -40,7 +40,7 @@ def test_a_full_output_is_told_once_and_then_lost(full: int) -> None:
     assert raw.write(b"x") == 1, "so that the interpreter's own last flush says nothing"
 
 
-def test_a_reader_that_went_away_is_told_as_such(broken: int) -> None:
+def test_a_reader_that_went_away_is_reported_as_such(broken: int) -> None:
     with pytest.raises(OutputLost) as caught:
         TolerantStream(broken, lossy=False).write(b"x")
     assert caught.value.broken
@@ -55,7 +55,7 @@ def test_a_stream_whose_lines_may_be_lost_never_fails(full: int, broken: int) ->
         stream.flush()
 
 
-def test_a_reader_that_takes_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_takes_nothing_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a pager that waits, or a terminal that is stopped; what it takes later comes again."""
     monkeypatch.setattr(streams, "PATIENCE", 0.0)
     read, write = os.pipe()

@@ -31,7 +31,7 @@ def configured(source: str, destination: str) -> str:
     return str(file)
 
 
-def test_gc_aborts_what_a_dead_worker_left_and_nobody_elses(clouds: Clouds, skyferry: Skyferry) -> None:
+def test_gc_aborts_the_uploads_of_a_dead_worker_and_no_others(clouds: Clouds, skyferry: Skyferry) -> None:
     source, there = clouds.bucket("s3"), clouds.bucket("s3")
     assert isinstance(there, S3Bucket)
     assert isinstance(source, S3Bucket)
@@ -49,7 +49,7 @@ def test_gc_aborts_what_a_dead_worker_left_and_nobody_elses(clouds: Clouds, skyf
 
 
 @pytest.mark.parametrize("kind", ["gcs", "azure"])
-def test_the_service_copies_what_it_is_told_of(clouds: Clouds, skyferry: Skyferry, kind: str) -> None:
+def test_the_service_copies_announced_objects(clouds: Clouds, skyferry: Skyferry, kind: str) -> None:
     """An event from outside, through queue, ledger and worker, from S3 to another cloud."""
     source, there = clouds.bucket("s3"), clouds.bucket(kind)
     assert isinstance(source, S3Bucket)

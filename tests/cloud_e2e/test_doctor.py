@@ -44,7 +44,7 @@ def test_all_is_well_and_nothing_is_left(clouds: Clouds, skyferry: Skyferry, sou
     assert (there.items(), list(source.items())) == ({}, ["mine"])
 
 
-def test_an_event_that_does_not_come_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_a_missing_event_is_reported(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """The bucket notifies nobody, which its configuration shows: no canary is needed."""
     queue = Sqs(clouds, f"queue-{source.name}")
     file = configured(source, clouds.bucket("gcs"), queue.settings)
@@ -53,7 +53,7 @@ def test_an_event_that_does_not_come_is_told(clouds: Clouds, skyferry: Skyferry,
     assert list(source.items()) == ["mine"]
 
 
-def test_a_notification_that_leaves_something_out_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_an_incomplete_notification_is_reported(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """Keys that the route takes, and deletes that it propagates."""
     queue = Sqs(clouds, f"queue-{source.name}")
     queue.heard_by(source, "s3:ObjectCreated:*", prefix="raw/")
@@ -68,7 +68,7 @@ def test_a_notification_that_leaves_something_out_is_told(clouds: Clouds, skyfer
     assert "raw/*" in said(told)["r", "notified"]["detail"]
 
 
-def test_a_bucket_that_tells_another_queue_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_a_bucket_that_notifies_another_queue_is_reported(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """With the address that it tells."""
     other, queue = Sqs(clouds, f"other-{source.name}"), Sqs(clouds, f"queue-{source.name}")
     other.heard_by(source, *EVERYTHING)
@@ -77,7 +77,7 @@ def test_a_bucket_that_tells_another_queue_is_told(clouds: Clouds, skyferry: Sky
     assert other.arn in said(told)["r", "notified"]["detail"]
 
 
-def test_a_bucket_that_tells_a_queue_of_another_store_is_told(
+def test_a_bucket_that_notifies_the_queue_of_another_store_is_reported(
     clouds: Clouds, skyferry: Skyferry, source: S3Bucket
 ) -> None:
     """By its settings, the queue brings no events of this store."""
@@ -92,7 +92,7 @@ def test_a_bucket_that_tells_a_queue_of_another_store_is_told(
     assert queue.arn in said(told)["r", "notified"]["detail"]
 
 
-def test_a_redrive_policy_that_is_too_impatient_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_a_redrive_policy_that_is_too_low_is_reported(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """To wait for twelve hours takes five receives; and a policy that lets S3 not send is seen as well."""
     dead, queue = Sqs(clouds, f"dead-{source.name}"), Sqs(clouds, f"queue-{source.name}")
     queue.heard_by(source, *EVERYTHING)
@@ -112,7 +112,9 @@ def test_a_redrive_policy_that_is_too_impatient_is_told(clouds: Clouds, skyferry
     assert wrong(skyferry("doctor", "--config", file, "--json", code=1)) == [("r", "sender")]
 
 
-def test_a_queue_whose_key_no_service_may_use_is_told(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_a_queue_with_a_key_that_no_service_may_use_is_reported(
+    clouds: Clouds, skyferry: Skyferry, source: S3Bucket
+) -> None:
     """LocalStack does not mind, Amazon's S3 does."""
     queue = Sqs(clouds, f"queue-{source.name}")
     queue.heard_by(source, *EVERYTHING)
@@ -122,7 +124,7 @@ def test_a_queue_whose_key_no_service_may_use_is_told(clouds: Clouds, skyferry: 
     assert said(told)["events", "encryption"]["detail"] == "aws:kms alias/aws/sqs"
 
 
-def test_a_bucket_in_another_region_is_told(clouds: Clouds, skyferry: Skyferry) -> None:
+def test_a_bucket_in_another_region_is_reported(clouds: Clouds, skyferry: Skyferry) -> None:
     """With the region to set."""
     client = boto3.Session("any", "any", region_name="eu-west-1").client("s3", endpoint_url=clouds.s3)
     client.create_bucket(Bucket="in-europe", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
@@ -132,7 +134,7 @@ def test_a_bucket_in_another_region_is_told(clouds: Clouds, skyferry: Skyferry) 
     assert (found["state"], found["hint"]) == ("wrong", "set the store's region to eu-west-1")
 
 
-def test_what_is_not_there_is_told_once(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
+def test_a_missing_resource_is_reported_once(clouds: Clouds, skyferry: Skyferry, source: S3Bucket) -> None:
     """A bucket, and a queue: nothing else is said of them."""
     absent = f"s3://no-such-bucket-here?endpoint={clouds.s3}&service=localstack&identity=static"
     file = between(source.url, absent)
@@ -202,7 +204,7 @@ def test_secrets_are_never_shown(clouds: Clouds, skyferry: Skyferry, source: S3B
     assert "a key of the account devstoreaccount1" in printed.out
 
 
-def test_azure_tells_what_it_can(clouds: Clouds, skyferry: Skyferry) -> None:
+def test_azure_reports_what_it_can(clouds: Clouds, skyferry: Skyferry) -> None:
     """A container and its queue; who is notified it does not tell, so it is not known, and no fault."""
     source = clouds.bucket("azure")
     assert isinstance(source, AzureContainer)

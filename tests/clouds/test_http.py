@@ -119,7 +119,7 @@ async def test_a_body_in_parts_arrives_in_order() -> None:
     assert bytes(came) == b"".join(parts)
 
 
-async def test_nobody_there_is_a_lost_connection() -> None:
+async def test_a_refused_connection_is_a_lost_connection() -> None:
     async with server(silent) as url:
         pass
     with pytest.raises(ConnectionLost):

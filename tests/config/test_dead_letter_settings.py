@@ -52,7 +52,7 @@ def test_what_cannot_work_is_a_fault(tmp_path: Path, letters: Any, where: str, m
     assert "hunter2" not in str(found.faults[0])
 
 
-def test_a_misspelt_setting_is_told_the_right_one(tmp_path: Path) -> None:
+def test_the_error_of_a_misspelt_setting_names_the_right_one(tmp_path: Path) -> None:
     [fault] = checked(tmp_path, {"url": "sqs://dead", "regio": "eu"}).faults
     assert fault.hint == "Did you mean region?"
 

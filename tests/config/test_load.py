@@ -180,7 +180,7 @@ def test_a_fault_in_the_environment_names_the_variable(variable: str, value: str
 # --- faults ---
 
 
-def test_every_fault_is_told_at_once_with_its_line(write: Write) -> None:
+def test_every_fault_is_reported_at_once_with_its_line(write: Write) -> None:
     file = write("""\
         worksapce: x
         stores:

@@ -129,13 +129,13 @@ async def test_deletes_are_not_found_for_routes_that_ignore_them(clock: Clock) -
     assert await world.found() == []
 
 
-async def test_what_no_route_takes_is_not_told(clock: Clock) -> None:
+async def test_objects_without_a_route_are_not_reported(clock: Clock) -> None:
     world = World(clock, MIRROR | {"filter": {"prefix": "x/"}})
     await world.put("a", "x/a")
     assert await world.found() == [("created", "x/a")]
 
 
-async def test_an_object_is_told_once_if_any_of_its_routes_lacks_it(clock: Clock) -> None:
+async def test_an_object_is_reported_once_if_any_of_its_routes_lacks_it(clock: Clock) -> None:
     world = World(clock, MIRROR, ARCHIVE | {"filter": {"prefix": "x/"}})
     await world.put("a", "x/a")
     assert await world.found() == [("created", "a"), ("created", "x/a")]

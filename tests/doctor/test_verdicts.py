@@ -64,7 +64,7 @@ def state(
         ({}, NOBODY, CheckState.UNKNOWN),
     ],
 )
-def test_every_key_that_a_route_takes_must_be_told(
+def test_every_key_of_a_route_needs_a_notification(
     wanted: dict[str, Any], told: tuple[Notice, ...] | Unknown, expected: CheckState
 ) -> None:
     """By one notice each; what cannot be seen is not known, and no fault."""
@@ -78,7 +78,7 @@ def test_deletes_matter_to_routes_that_propagate_them_only() -> None:
     assert state((NOTICE,), route("propagate"))["deletes"] is CheckState.OK
 
 
-def test_a_queue_that_does_not_tell_makes_no_fault() -> None:
+def test_a_queue_without_such_a_report_is_no_fault() -> None:
     """Nor does a push door, nor a configuration whose events are all submitted."""
     assert state((NOTICE,), None, NOBODY)["notified"] is CheckState.UNKNOWN
     assert state((replace(NOTICE, target="t"),), None, QUEUE, "door")["notified"] is CheckState.UNKNOWN
@@ -239,7 +239,7 @@ def test_a_queue_that_pushes_elsewhere_or_may_not_be_received_from_is_wrong() ->
 @pytest.mark.parametrize(
     ("may", "expected"), [(True, CheckState.OK), (False, CheckState.WRONG), (NOBODY, CheckState.UNKNOWN)]
 )
-def test_whether_dead_letters_may_be_sent_is_known_if_the_provider_tells(
+def test_the_right_to_send_dead_letters_is_checked_if_the_provider_reports_it(
     may: bool | Unknown, expected: CheckState
 ) -> None:
     found = holds.check_sending(PLACE, may)
@@ -286,7 +286,7 @@ def test_no_message_is_received_that_its_queue_would_take_away_for_it(
     assert may_listen(replace(QUEUE, redrive=policy, traits=QueueTraits(max_hold=12 * 3600)), waiting) is may
 
 
-def test_who_the_settings_say_stands_where_nobody_tells() -> None:
+def test_the_configured_identity_is_shown_if_the_provider_reports_none() -> None:
     """Of a federated identity, its names; what is told is left as it is."""
     who = IdentitySettings(kind="federated", token="aws", pool="clouds", provider="aws", service_account="a@b")
     asked = PLACE.unknown("identity", "nobody tells")

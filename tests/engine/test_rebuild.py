@@ -30,13 +30,13 @@ LONG = "x" * 600
     ],
     ids=["escaped", "hash", "long", "long elsewhere"],
 )
-def test_a_stamp_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
+def test_provenance_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
     """A long key stands there as a hash, which only the same key at the destination answers."""
     assert origin_of(format_source(ref), key) == (ref if known else None)
 
 
 @pytest.mark.parametrize("text", ["", "x", "aws_s3://", "aws_s3://b", "ftp://b/k", "aws_s3://b/ä", "aws_s3:///k"])
-def test_what_is_no_stamp_names_nothing(text: str) -> None:
+def test_invalid_provenance_names_no_origin(text: str) -> None:
     """Somebody else may have written the metadata."""
     assert origin_of(text, "k") is None
 

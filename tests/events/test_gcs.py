@@ -54,7 +54,7 @@ def test_a_metadata_update_without_payload_cannot_pass_for_the_creation(sample: 
 
 
 @pytest.mark.parametrize("name", ["gcs-delete", "gcs-archive"])
-def test_the_end_of_a_generation_stands_between_it_and_the_next(sample: Json, one: One, name: str) -> None:
+def test_the_end_of_a_generation_orders_between_it_and_the_next(sample: Json, one: One, name: str) -> None:
     ended, updated = one(sample(name)).position, one(sample("gcs-metadata-update")).position
     body = sample("gcs-finalize-attributes-only")
     body["message"]["attributes"]["objectGeneration"] = "1610674215009183"

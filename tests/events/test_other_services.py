@@ -132,7 +132,7 @@ def test_a_notification_without_a_time_has_that_of_its_message(sample: Json, one
         parse_message(raw, {})
 
 
-def test_a_numeric_sequencer_is_no_position_but_tells_events_apart(sample: Json, one: One) -> None:
+def test_a_numeric_sequencer_is_no_position_but_distinguishes_events(sample: Json, one: One) -> None:
     """Its 16 digits would pass for MinIO's clock."""
     body = sample("noobaa-put")
     first = one(body)

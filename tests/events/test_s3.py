@@ -210,6 +210,6 @@ def test_every_event_that_amazon_has_is_known(sample: Json) -> None:
         "Scanner:BigPrefix",
     ],
 )
-def test_what_others_tell_besides_changes_is_ignored(sample: Json, name: str) -> None:
+def test_notifications_without_a_change_of_content_are_ignored(sample: Json, name: str) -> None:
     """MinIO and Ceph send these."""
     assert parse_message(named(sample, f"s3:{name}"), {}).ignored == (name,)

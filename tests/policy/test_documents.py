@@ -298,7 +298,7 @@ def test_a_federated_credential_says_whose_tokens_are_taken(tmp_path: Path) -> N
 # --- all ---
 
 
-def test_who_is_anonymous_is_given_nothing(tmp_path: Path) -> None:
+def test_an_anonymous_identity_gets_no_permissions(tmp_path: Path) -> None:
     """There is nobody to give it to."""
     found = made(tmp_path, store("gs://public?identity=anonymous"), store("s3://copies?region=eu-west-1"))
     assert (found["google"], len(found["aws"])) == ([], 1)

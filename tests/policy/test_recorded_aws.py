@@ -140,7 +140,7 @@ async def test_each_action_left_out_is_missed(amazon: Amazon, tmp_path: Path) ->
     )  # it has no versions
 
 
-def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
+def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="acl"):
         list(asks(Exchange("GET", "/bucket/key?acl=")))

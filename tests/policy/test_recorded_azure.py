@@ -159,7 +159,7 @@ async def test_a_source_is_only_read_and_submitted_events_are_sent(azure: Azure)
     assert found == ([], []), found
 
 
-def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
+def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="lease"):
         list(permissions.blobs(Exchange("PUT", "/account/container/key?comp=lease")))

@@ -221,7 +221,7 @@ async def test_pubsub(
     assert (missing(of_google(each), asked), spare(of_google(each), asked)) == ([], [])
 
 
-def test_a_request_that_nobody_has_looked_up_is_no_permission() -> None:
+def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="acl"):
         list(asks(Exchange("GET", "/storage/v1/b/bucket/o/key/acl")))

@@ -51,7 +51,7 @@ async def queue(request: pytest.FixtureRequest) -> AsyncIterator[EventQueue]:
         await opened.close()
 
 
-async def test_a_dead_letter_keeps_its_message_and_tells_its_story(queue: EventQueue) -> None:
+async def test_a_dead_letter_keeps_its_message_and_its_story(queue: EventQueue) -> None:
     """Body and attributes are as they were; id, reason and the last attempts are beside them."""
     await QueueDeadLetters(queue).publish([LETTER])
     (message,) = await queue.receive(10, 5)

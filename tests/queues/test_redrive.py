@@ -271,7 +271,7 @@ def test_what_dies_again_is_not_redriven_by_a_copy_of_its_first_death(cloud: Clo
     assert transfer["attempts"] == 1
 
 
-def test_a_message_that_nobody_can_read_makes_the_same_way(cloud: Cloud, skyferry: Skyferry) -> None:
+def test_an_unreadable_message_goes_the_same_way(cloud: Cloud, skyferry: Skyferry) -> None:
     """It is parsed again, and dies as the letter that it was."""
     cloud.send(b"no event")
     skyferry.run(DEAD)
@@ -284,7 +284,7 @@ def test_a_message_that_nobody_can_read_makes_the_same_way(cloud: Cloud, skyferr
     assert (second["id"], second["queue"], second["at"] > first["at"]) == (first["id"], "events", True)
 
 
-def test_an_outage_of_the_queue_holds_up_nobody(cloud: Cloud, skyferry: Skyferry) -> None:
+def test_an_outage_of_the_queue_delays_no_other_work(cloud: Cloud, skyferry: Skyferry) -> None:
     """The worker goes on and the letter waits in the ledger; it arrives with the first run after the outage."""
     there = skyferry.dead
     skyferry.dead = there.replace("endpoint=http://127.0.0.1:", "endpoint=http://127.0.0.2:")  # nobody listens

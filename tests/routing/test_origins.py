@@ -130,7 +130,7 @@ def test_one_server_of_two_is_the_amazon_that_it_says() -> None:
     assert (transfer.source.provider, transfer.position) == (OTHER, None)
 
 
-def test_sources_of_one_bucket_name_are_told_apart_in_the_ledger() -> None:
+def test_sources_with_one_bucket_name_are_distinguished_in_the_ledger() -> None:
     """By the account; a store that has its name alone needs none."""
     shared = Routes(Settings.model_validate(config(CEPH, QUEUES)))
     found = {shared.match(event(), queue)[0].source.account for queue in ("q1", "q2")}
@@ -173,7 +173,7 @@ ALIKE = [
 
 
 @pytest.mark.parametrize(("data", "where", "message"), ALIKE)
-def test_stores_with_one_bucket_name_need_events_that_are_told_apart(
+def test_stores_with_one_bucket_name_need_distinguishable_events(
     tmp_path: Path, data: dict[str, Any], where: str, message: str
 ) -> None:
     faults = checked(tmp_path, data).faults

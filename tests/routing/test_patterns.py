@@ -135,7 +135,7 @@ def test_a_template_knows_whether_the_day_changes_it() -> None:
     assert not Template.compile("{dir}/{name}").dated
 
 
-def test_the_day_is_the_object_s_own_where_the_event_tells_it() -> None:
+def test_the_day_is_that_of_the_object_if_the_event_has_it() -> None:
     """A second event of one version, on another day, names the same key."""
     source = ObjectRef(Provider.GCP_GCS, "in", "k")
     days = [

@@ -63,7 +63,7 @@ async def test_the_right_token_is_let_in_from_any_host(service: Service) -> None
             assert response.status_code == 200
 
 
-async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service) -> None:
+async def test_only_clients_with_the_token_see_why_it_is_not_ready(service: Service) -> None:
     """Anybody may ask whether it is; the reasons name files, hosts and accounts."""
     why = "sqs: AccessDenied: User: arn:aws:sts::111122223333:assumed-role/skyferry may not"
     service.checks = [HealthCheck("queue", "photos", "down", why)]
@@ -76,7 +76,7 @@ async def test_why_it_is_not_ready_is_told_to_who_has_the_token(service: Service
     assert [fault["detail"] for fault in problem(response, 503, "not-ready")["errors"]] == [why]
 
 
-async def test_what_is_degraded_is_named_to_who_has_the_token(service: Service) -> None:
+async def test_only_clients_with_the_token_see_what_is_degraded(service: Service) -> None:
     service.checks = [HealthCheck("store", "archive", "down", "arn:aws:s3:::archive")]
     async with connect(service, TOKEN) as client:
         assert (await client.get("/ready")).json() == {"status": "degraded", "checks": []}
@@ -92,9 +92,7 @@ async def test_the_token_may_come_from_a_file(tmp_path: Path, service: Service) 
         assert (await client.get("/v1/status", headers={"authorization": "Bearer hunter2"})).status_code == 200
 
 
-async def test_a_token_that_was_replaced_in_its_file_lets_nobody_in(
-    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_replaced_token_is_rejected(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PAUSE", 0.0)
     file = tmp_path / "token"
     file.write_text("hunter2")
@@ -189,7 +187,7 @@ async def test_what_is_not_there_is_a_problem_like_any_other(
         ("POST", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_method_that_is_not_allowed_is_told_all_that_are(
+async def test_a_rejected_method_is_answered_with_the_allowed_ones(
     method: str, path: str, allowed: str, client: httpx.AsyncClient
 ) -> None:
     response = await client.request(method, path)
@@ -198,7 +196,7 @@ async def test_a_method_that_is_not_allowed_is_told_all_that_are(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("password=hunter2 in /etc/skyferry"), ConfigError("hunter2")])
-async def test_a_bug_of_ours_tells_nothing_but_the_correlation_id(
+async def test_an_internal_error_shows_only_the_correlation_id(
     error: Exception, client: httpx.AsyncClient, service: Service
 ) -> None:
     service.fails = error

@@ -25,7 +25,7 @@ def test_no_body_within_the_limit_costs_much_memory_or_time() -> None:
     assert [cost for cost in costs if cost[-1] > MEMORY or cost[-2] > CPU] == []
 
 
-async def test_faults_are_found_no_further_than_they_are_told(client: httpx.AsyncClient, service: Service) -> None:
+async def test_only_reported_faults_are_collected(client: httpx.AsyncClient, service: Service) -> None:
     for body in ([0] * 20_000, [{"schemaVersion": "1.0.0"}] * 20_000):
         response = await client.post("/v1/events", json=body)
         assert len(problem(response, 400, "invalid-event")["errors"]) == MAX_FAULTS

@@ -50,7 +50,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("token", [TOKEN, ""])
-async def test_our_own_user_needs_no_token(token: str, service: Service) -> None:
+async def test_the_same_user_needs_no_token(token: str, service: Service) -> None:
     async with asked(service, token) as client:
         assert (await client.get("/v1/status")).status_code == 200
         assert (await client.post("/v1/events", json=EXAMPLE)).status_code == 202
@@ -119,7 +119,7 @@ async def test_commands_give_it_to_no_program_of_another_user(
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None:
+def test_the_kernel_reports_the_user_of_the_other_end(family: int, host: str) -> None:
     with socket.socket(family) as listener:
         try:
             listener.bind((host, 0))
@@ -139,7 +139,7 @@ def test_the_kernel_tells_whose_the_other_end_is(family: int, host: str) -> None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
-def test_another_users_end_is_not_ours() -> None:
+def test_the_end_of_another_user_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         os.seteuid(65533)
         try:
@@ -151,7 +151,7 @@ def test_another_users_end_is_not_ours() -> None:
             assert not peer.is_our_user(client.getsockname(), listener.getsockname())
 
 
-def test_where_the_kernel_does_not_say_it_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_unknown_to_the_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "AF_NETLINK")
     assert not peer.is_our_user(("127.0.0.1", 1), ("127.0.0.1", 2))
 

@@ -20,7 +20,7 @@ from skyferry.testing.servers.s3 import S3Place
 KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 
 
-async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> None:
+async def test_s3_reports_versioning_and_notifications(localstack_s3: S3Place) -> None:
     """As they were put there; EventBridge is told of as one that is not seen from here."""
     name = await localstack_s3.bucket(versioned=True)
     client = S3Client("admin", name, localstack_s3.credentials, localstack_s3.options)
@@ -37,7 +37,7 @@ async def test_s3_tells_versioning_and_notifications(localstack_s3: S3Place) -> 
     assert facts.who == "arn:aws:iam::000000000000:root"
 
 
-async def test_a_service_that_tells_less_is_no_error(radosgw_s3: S3Place) -> None:
+async def test_a_service_without_these_settings_is_no_error(radosgw_s3: S3Place) -> None:
     """Ceph has no STS that names the caller, and no region."""
     store = radosgw_s3.store(await radosgw_s3.bucket())
     facts = await store.inspect()
@@ -56,7 +56,7 @@ async def test_a_bucket_that_is_not_there_is_an_error(s3: S3Place, gcs: GcsPlace
         await store.close()
 
 
-async def test_cloud_storage_tells_all_of_it(gcs: GcsPlace) -> None:
+async def test_cloud_storage_reports_every_setting(gcs: GcsPlace) -> None:
     """Key, retention, soft delete, versioning, place; and its notifications, where no event types means all."""
     name = await gcs.bucket(versioned=True)
     client = GcsClient("admin", name, gcs.tokens, gcs.options)
@@ -100,7 +100,7 @@ async def test_what_may_not_be_looked_at_is_not_known(gcs: GcsPlace) -> None:
     assert facts.allowed == Unknown("not permitted (testIamPermissions)")
 
 
-async def test_azure_tells_little(azurite_server: Azurite) -> None:
+async def test_azure_reports_few_settings(azurite_server: Azurite) -> None:
     """Who is notified, and where it is, its management alone knows. The account key is not shown."""
     place = AzurePlace.on(azurite_server)
     store = place.store(await place.container())

@@ -53,7 +53,7 @@ def opener(cloud: str, url: str) -> Opener:
 
 @pytest.mark.parametrize("cloud", STORES)
 @pytest.mark.parametrize(("serve", "ask"), [(begun, READ), (unanswered, READ), (unanswered, WRITE)])
-async def test_what_stands_still_is_given_up_by_its_silence(cloud: str, serve: Any, ask: Any) -> None:
+async def test_a_stalled_transfer_is_aborted_after_a_silence(cloud: str, serve: Any, ask: Any) -> None:
     async with server(serve) as url:
         opened = opener(cloud, url)
         store = opened.store("a")

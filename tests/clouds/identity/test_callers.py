@@ -20,7 +20,7 @@ from skyferry.testing.identity import TokenServices
 from skyferry.testing.identity.clouds import ROLE
 
 
-async def test_sts_tells_whose_keys_they_are(services: TokenServices) -> None:
+async def test_sts_returns_the_owner_of_the_keys(services: TokenServices) -> None:
     """By a request that is signed: with another secret nobody is told anything, and it is no error."""
     key, grant = services.clouds.grants.key(ROLE)
     credentials = S3Credentials(key, grant.secret, grant.session)
@@ -64,7 +64,7 @@ async def test_google_is_asked_with_the_token_out_of_sight(
     assert form["access_token"] == "ya29.secret"
 
 
-async def test_without_a_token_nobody_is_asked() -> None:
+async def test_without_a_token_no_request_is_made() -> None:
     assert await google_caller(fixed_credentials(""), "http://127.0.0.1:9") == "anonymous"
     assert await azure_caller(fixed_credentials("")) == "anonymous"
 

@@ -257,7 +257,7 @@ async def test_a_token_that_is_refused_says_what_to_do(
 
 
 @pytest.mark.parametrize(("cloud", "hint"), [("aws", "audience"), ("google", "audience"), ("azure", "audience")])
-async def test_a_token_for_somebody_else_is_refused(
+async def test_a_token_for_another_audience_is_refused(
     cloud: str, hint: str, services: TokenServices, federated: Federated, around: IdentityContext, pod_token: PodToken
 ) -> None:
     with pytest.raises(IdentityRefused) as caught:

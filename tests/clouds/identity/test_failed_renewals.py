@@ -13,7 +13,7 @@ from skyferry.errors import IdentityRefused, SkyferryError
 from skyferry.wiring import Opener
 
 
-async def test_the_store_and_the_reason_are_told(tmp_path: Path) -> None:
+async def test_the_store_and_the_reason_are_reported(tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     key.write_text(json.dumps({"type": "service_account", "private_key": "PRIVATE"}))
     store = StoreSettings(url="gs://archive", endpoint="http://127.0.0.1:9", identity=IdentitySettings())

@@ -38,7 +38,7 @@ async def test_a_static_key_in_the_environment_is_refused_and_the_federated_way_
     assert "wJalr" not in str(caught.value)
 
 
-async def test_a_machine_without_an_identity_at_aws_is_told_so(
+async def test_a_machine_without_an_identity_at_aws_gets_a_clear_error(
     here: IdentityContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

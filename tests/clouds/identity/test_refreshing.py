@@ -63,7 +63,7 @@ async def test_a_hundred_waiters_cost_one_renewal(giver: Giver) -> None:
     assert giver.asked == 1
 
 
-async def test_a_hundred_who_saw_it_expire_cost_one_renewal_also_when_they_come_late(giver: Giver) -> None:
+async def test_a_hundred_requests_with_an_expired_token_cost_one_renewal_even_if_late(giver: Giver) -> None:
     provider = renewing(giver)
     await provider()
     assert set(await asyncio.gather(*(provider(stale="token-1") for _ in range(100)))) == {"token-2"}
@@ -84,7 +84,7 @@ async def test_a_waiter_that_is_cancelled_takes_nothing_from_the_others(giver: G
     assert giver.asked == 1
 
 
-async def test_it_is_renewed_ahead_of_its_end_and_nobody_waits_for_that(giver: Giver, clock: ManualClock) -> None:
+async def test_it_is_renewed_before_expiry_without_delaying_requests(giver: Giver, clock: ManualClock) -> None:
     provider = renewing(giver)
     await provider()
     await clock.advance(LIFE - AHEAD - 1)
@@ -135,7 +135,7 @@ async def test_a_service_that_fails_is_not_asked_again_before_its_time(giver: Gi
     assert await provider() == "token-1"
 
 
-async def test_who_is_given_the_expired_one_again_is_told_so(giver: Giver) -> None:
+async def test_an_expired_token_from_the_source_is_an_error(giver: Giver) -> None:
     provider = renewing(giver)
     await provider()
     giver.given = 0  # a metadata server that caches
@@ -192,7 +192,7 @@ async def test_a_file_that_is_missing_for_a_while_is_an_outage(giver: Giver, clo
         assert await provider(stale=stale) == token
 
 
-async def test_a_bug_is_told_to_those_who_wait(giver: Giver) -> None:
+async def test_a_bug_is_raised_in_all_waiting_requests(giver: Giver) -> None:
     giver.errors = [ZeroDivisionError("secret")]
     with pytest.raises(InternalError, match="ZeroDivisionError") as caught:
         await renewing(giver)()

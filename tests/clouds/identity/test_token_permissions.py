@@ -71,7 +71,7 @@ async def test_a_token_of_aws_for_azure(heard: FaultProxy, machine: IdentityCont
 
 
 @pytest.mark.parametrize("audience", ["", f"https:{RESOURCE}"])
-async def test_a_service_account_for_who_is_at_aws(
+async def test_a_service_account_for_an_identity_at_aws(
     heard: FaultProxy, machine: IdentityContext, tmp_path: Path, audience: str
 ) -> None:
     """A signed request costs no permission at AWS, a token one; to be the account one at Google."""

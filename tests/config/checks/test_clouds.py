@@ -68,7 +68,7 @@ def test_what_cannot_work_at_a_cloud_is_a_fault(tmp_path: Path, cloud: Any, wher
     assert "hunter2" not in str(found.faults[0])
 
 
-def test_a_key_in_the_file_is_told_the_way_without(tmp_path: Path) -> None:
+def test_a_key_in_the_file_is_reported_with_the_alternative(tmp_path: Path) -> None:
     [fault] = checked(tmp_path, {"url": "s3://b", "access_key": "AKIA"}).faults
     assert "identity: {kind: static, secret_file: FILE}" in fault.hint
 
@@ -94,9 +94,7 @@ def test_a_setting_that_means_nothing_there_is_a_warning(tmp_path: Path) -> None
     ]
 
 
-def test_a_missing_extra_is_told_with_the_command_that_brings_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_reported_with_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, package=None: None if name == "aiohttp" else real(name, package)
@@ -197,7 +195,7 @@ def test_a_queue_that_takes_nothing_is_a_fault_for_what_sends(
         ("file://photos", "sqlite://queue.db", [], True),
     ],
 )
-def test_a_source_that_no_queue_can_be_told_of_is_a_warning(
+def test_a_source_without_any_notification_is_a_warning(
     tmp_path: Path, url: str, queue: str, doors: list[Any], heard: bool
 ) -> None:
     """What is submitted still works."""

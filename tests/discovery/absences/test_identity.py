@@ -59,7 +59,7 @@ def test_a_link_is_no_marker(folder: Path, tmp_path: Path) -> None:
     assert found.marker == ""
 
 
-def test_without_a_marker_device_and_inode_tell() -> None:
+def test_without_a_marker_device_and_inode_are_compared() -> None:
     assert Identity("", 1, 2).is_same(Identity("0" * 32, 1, 2))
     assert not Identity("", 1, 2).is_same(Identity("", 1, 3))
     assert not Identity("0" * 32, 1, 2).is_same(Identity("", 1, 2)), "an inode is given away again"

@@ -102,7 +102,7 @@ def test_a_file_that_is_being_written_is_unfinished_until_it_is_closed(inspector
     assert shown(inspector.inspect_again([unfinished])) == [("created", "f")]
 
 
-def test_where_the_system_does_not_tell_a_file_is_whole_once_it_is_quiet(
+def test_without_reliable_leases_a_file_is_whole_once_it_is_quiet(
     blind: PathInspector, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, now = put(folder / "f"), NOW
@@ -150,7 +150,7 @@ def test_a_new_folder_is_searched_and_looked_at_again(inspector: PathInspector, 
     assert ("created", "new/deep/late") in shown(inspector.inspect_again(again)) or os.stat(late).st_ctime < NOW
 
 
-def test_a_second_look_at_a_folder_tells_only_what_is_newer(inspector: PathInspector, folder: Path) -> None:
+def test_a_second_inspection_of_a_folder_reports_only_newer_files(inspector: PathInspector, folder: Path) -> None:
     old = put(folder / "new" / "old")
     since = os.stat(old).st_ctime_ns + 1
     put(folder / "new" / "f")
@@ -201,7 +201,7 @@ def test_a_file_that_became_a_folder_is_deleted_and_one_that_became_a_link_is_no
     ]
 
 
-def test_a_folder_that_may_not_be_read_is_told_and_hides_no_other(
+def test_an_unreadable_folder_is_reported_and_hides_no_other(
     inspector: PathInspector, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it is looked at once more."""
@@ -235,7 +235,7 @@ def test_a_file_that_vanishes_while_its_folder_is_searched_hides_no_other(
     assert ("created", f"d/{order[2]}") in shown(sights)
 
 
-def test_our_own_folder_and_the_root_are_no_objects(inspector: PathInspector, folder: Path) -> None:
+def test_the_private_folder_and_the_root_are_no_objects(inspector: PathInspector, folder: Path) -> None:
     own = put(folder / ".skyferry" / "tmp" / "x")
     assert (
         list(inspector.inspect_changes({own: {ADDED}, str(folder): {MODIFIED}, str(folder / ".skyferry"): {ADDED}}))
@@ -254,7 +254,7 @@ def test_links_and_what_is_behind_them_are_no_objects(inspector: PathInspector, 
     assert sorted(sights) == [("SpecialFile", "file"), ("SpecialFile", "link"), ("SpecialFile", "pipe")]
 
 
-def test_a_name_that_cannot_be_a_key_is_told(inspector: PathInspector, folder: Path) -> None:
+def test_a_name_that_cannot_be_a_key_is_reported(inspector: PathInspector, folder: Path) -> None:
     long = put(folder / "/".join(["x" * 250] * 5))
     [sight] = inspector.inspect_changes({long: {ADDED}})
     assert isinstance(sight, UnreadablePath)

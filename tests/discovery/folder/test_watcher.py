@@ -51,7 +51,7 @@ async def test_a_file_is_noticed_when_it_is_moved_in_renamed_and_moved_out(
     await heard.deleted("b")
 
 
-async def test_a_file_that_is_being_written_is_told_once_it_is_whole(
+async def test_a_file_being_written_is_reported_once_it_is_whole(
     watcher: FolderWatcher, heard: Heard, folder: Path
 ) -> None:
     with open(folder / "big", "wb") as file:
@@ -217,7 +217,7 @@ async def test_a_listing_is_let_in_once_its_files_are_whole(watcher: FolderWatch
     assert (await heard.created("f")).size == 2
 
 
-async def test_a_name_that_cannot_be_a_key_is_told(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:
+async def test_a_name_that_cannot_be_a_key_is_reported(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:
     long = folder / "/".join(["x" * 250] * 5)
     long.parent.mkdir(parents=True)
     long.write_bytes(b"")

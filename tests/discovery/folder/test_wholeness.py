@@ -73,10 +73,10 @@ def test_what_cannot_be_opened_is_unknown(tmp_path: Path) -> None:
 
 
 @linux
-def test_a_local_filesystem_tells_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_local_filesystem_has_reliable_leases_and_no_file_is_left_behind(tmp_path: Path) -> None:
     assert has_reliable_leases(tmp_path / "own")
     assert list((tmp_path / "own").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_does_not_tell(tmp_path: Path) -> None:
+def test_a_read_only_folder_has_no_reliable_leases(tmp_path: Path) -> None:
     assert not has_reliable_leases(tmp_path / "absent" / "own")

@@ -112,7 +112,7 @@ async def test_a_canary_of_another_bucket_is_another_s() -> None:
     assert len(await left(queue)) == 1
 
 
-async def test_what_is_not_heard_is_told_and_the_canary_is_gone() -> None:
+async def test_a_missing_event_is_reported_and_the_canary_deleted() -> None:
     """With how many messages were in the way, and what a running service may do."""
     queue, store = Counting(), MemoryStore("a", SystemClock())
     await queue.send([told("other")])
@@ -158,7 +158,7 @@ async def test_a_canary_that_may_not_be_deleted_is_named() -> None:
     assert CANARY in kept.checks[0].detail
 
 
-async def test_a_queue_that_fails_is_told() -> None:
+async def test_a_failing_queue_is_reported() -> None:
     class Failing(Counting):
         async def receive(self, limit: int, wait: float) -> list[Message]:
             raise QueueError("AccessDenied: no", hint="grant it")

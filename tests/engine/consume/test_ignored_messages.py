@@ -24,7 +24,7 @@ CORPUS = Path(__file__).parents[2] / "events" / "corpus" / "valid"
         ("azure-tier.json", "event.ignored", "BlobTierChanged"),
     ],
 )
-async def test_it_is_told_and_gone(sample: str, event: str, reason: str) -> None:
+async def test_it_is_reported_and_acknowledged(sample: str, event: str, reason: str) -> None:
     """The provider's test message, and what does not concern content."""
     clock, heard = ManualClock(), list[Record]()
     queue = MemoryQueue("events", clock)

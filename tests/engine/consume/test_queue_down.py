@@ -92,7 +92,7 @@ async def test_it_is_asked_ever_more_seldom() -> None:
 
 
 @pytest.mark.parametrize(("kind", "event"), [(Down, "queue.failed"), (Forgetful, "ledger.failed")])
-async def test_what_failed_is_told_by_its_own_name(kind: type[Down], event: str) -> None:
+async def test_a_failure_is_reported_by_the_name_of_its_part(kind: type[Down], event: str) -> None:
     """A full disk of the ledger is no failure of a queue."""
     clock, heard = ManualClock(), list[Record]()
     worker = idle(clock, kind("events", clock), heard=heard)

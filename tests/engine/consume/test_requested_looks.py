@@ -13,7 +13,7 @@ from skyferry.ports import letter_attributes
 from skyferry.queues.memory import MemoryQueue
 
 
-async def test_the_mark_is_all_of_ours_that_a_message_brings_along() -> None:
+async def test_the_mark_is_the_only_internal_attribute_that_a_message_keeps() -> None:
     """Where dead letters return from, the rest of our attributes is taken off."""
     given = ((letter_attributes.ASKED, "1"), (letter_attributes.LETTER, "x"), ("theirs", "2"))
     assert letter_attributes.strip_untrusted(given) == ((letter_attributes.ASKED, "1"), ("theirs", "2"))

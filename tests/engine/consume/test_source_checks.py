@@ -45,7 +45,7 @@ def test_a_look_answers_the_events_that_came_before_it(
     assert checks.find_outcome(other, came) == expected
 
 
-def test_an_outcome_without_a_look_answers_nobody() -> None:
+def test_an_outcome_without_a_check_answers_no_event() -> None:
     checks = SourceChecks()
     checks.record(CREATE, 0, Skipped("superseded"))
     assert checks.find_outcome(CREATE, 0) is None

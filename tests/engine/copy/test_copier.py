@@ -147,7 +147,7 @@ class Lying(MemoryStore):
         return await super().write(key, data[:-1] + b"?", args[0], Checksums(), *args[2:])
 
 
-async def test_a_destination_that_attests_other_bytes_is_not_believed(bench: Bench) -> None:
+async def test_a_destination_with_another_checksum_fails_the_copy(bench: Bench) -> None:
     """What it wrote is taken away again."""
     await bench.put(b"hello")
     bench.stores["d"] = Lying("d", bench.clock, bench.destination.bucket)

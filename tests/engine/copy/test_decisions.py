@@ -293,7 +293,7 @@ def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) ->
     assert decisions.decide_delete(claim(None, transfer(Change.DELETED)), destination) == expected
 
 
-def test_a_stamp_reads_back() -> None:
+def test_provenance_reads_back() -> None:
     """What is stamped on an object is what is read from it, also for a key that is too long to write out."""
     for key in ("k", "ä +%", "x" * 1024):
         source = replace(SOURCE, key=key)

@@ -46,7 +46,7 @@ def test_a_ring_ends_where_it_began(ring: str) -> None:
     assert len(travelled(*(route(*pair) for pair in pairs))) == len(ring)
 
 
-def test_stores_that_nobody_recognises_end_it_by_the_number_of_hops() -> None:
+def test_a_ring_of_unknown_stores_ends_by_the_number_of_hops() -> None:
     """As where a machine has another name each time."""
     names = islice(cycle("abcdefghijklm"), 20)
     pairs = zip(names, islice(cycle("abcdefghijklm"), 1, 21), strict=True)
@@ -87,7 +87,7 @@ def test_folders_of_one_name_on_two_machines_are_not_one_store() -> None:
 
 
 @pytest.mark.parametrize("via", [",,", "x" * 10_000, ",".join(["x" * 12] * 100), "a\u00e9, ,"])
-def test_anybody_may_have_written_the_metadata(via: str) -> None:
+def test_metadata_is_untrusted_input(via: str) -> None:
     """It may keep an object from being copied on; it never makes it grow."""
     found = replace(NEW, attributes=Attributes(metadata={"skyferry-via": via}))
     made = carried(found, route("a", "b"))

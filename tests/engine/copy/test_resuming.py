@@ -70,7 +70,7 @@ async def test_killed_at_any_step_and_the_source_has_changed(provider: bool) -> 
 
 
 @pytest.mark.parametrize("ordered", [False, True], ids=["parts in any order", "parts in order"])
-async def test_killed_at_any_step_the_ledger_knows_what_the_store_does_not_tell(ordered: bool) -> None:
+async def test_killed_at_any_step_the_ledger_has_what_the_store_does_not_list(ordered: bool) -> None:
     """The checksums of the parts; one that neither knows is sent again, or read again where its turn is over."""
 
     async def check(step: int) -> bool:
@@ -232,7 +232,7 @@ async def test_what_is_skipped_gives_its_uploads_up() -> None:
     assert not world.destination.bucket.uploads
 
 
-async def test_the_collector_aborts_ours_alone() -> None:
+async def test_the_collector_aborts_no_foreign_uploads() -> None:
     """What is old and remembered, or began on a key of ours while we had it in hand; nobody else's, and nothing young."""
     world = World()
     world.destination.traits = replace(world.destination.traits, listed_uploads="all")

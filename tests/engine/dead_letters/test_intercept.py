@@ -133,7 +133,7 @@ async def test_attributes_of_others_are_not_trusted(scene: Scene, died: str | No
     [(n, "1.5") for n in ("", "\0", "ü", "\ud800", "x" * 129)]
     + [("x", t) for t in ("", "nan", "inf", "-1", "1e300", "x")],
 )
-def test_what_no_ledger_can_have_written_tells_of_no_death(name: str, died: str) -> None:
+def test_attributes_that_no_ledger_writes_name_no_death(name: str, died: str) -> None:
     assert letter_attributes.parse_reference((("skyferry-dead-letter", name), ("skyferry-died-at", died))) is None
 
 
@@ -173,7 +173,7 @@ async def test_an_ack_that_fails_costs_nothing(scene: Scene, monkeypatch: pytest
     assert await scene.told() == ["redriven", "stale"]
 
 
-async def test_messages_with_one_receipt_are_told_apart(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_with_one_receipt_are_distinguished(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Azure gives them: what came beside a dead letter is worked on."""
     await scene.events.send([await scene.bury(), Outgoing(b"an event")])
     found = [replace(message, receipt="same") for message in await scene.events.receive(10, 0)]

@@ -156,7 +156,7 @@ async def test_a_lost_queue_hides_no_other_and_keeps_no_depth(mood: str, ledger:
         assert one.health.depth.ready == 1
 
 
-async def test_who_asks_does_not_wait_for_a_queue_that_hangs(
+async def test_a_status_request_does_not_wait_for_a_queue_that_hangs(
     ledger: Ill, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is it held against the queue that the answer did not come in such a hurry."""
@@ -245,7 +245,7 @@ async def test_a_probe_names_what_waits_and_its_failure_hides_nothing(ledger: Il
         assert states(found) == {"ledger": "ok", "deletes": "degraded"}
 
 
-def test_a_change_is_told_once() -> None:
+def test_a_change_is_reported_once() -> None:
     told: list[Record] = []
 
     class Ears:

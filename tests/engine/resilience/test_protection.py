@@ -70,7 +70,7 @@ class Shaky(MemoryStore):
         return await super().copy_from(*args)
 
 
-async def test_the_verbs_of_uploads_and_copies_are_tried_again_and_told() -> None:
+async def test_requests_of_uploads_and_copies_are_retried_and_reported() -> None:
     """Once each, and then they work; the copy source and the traits are those of the store inside."""
     clock, trace = ManualClock(), Trace()
     store = Shaky("d", clock, None, MemoryProvider())
@@ -193,7 +193,7 @@ async def test_a_listing_that_gets_no_further_ends_with_the_error(error: StoreEr
         await anext(listing)
 
 
-async def test_a_listing_that_cannot_tell_where_it_was_ends_with_the_error() -> None:
+async def test_a_listing_without_a_place_to_resume_ends_with_the_error() -> None:
     """What it gave last was deleted meanwhile."""
     store, guarded = paged((2, ConnectionLost()))
     listing = guarded.list()
@@ -229,7 +229,7 @@ async def test_a_listing_of_uploads_that_gets_no_further_ends_with_the_error(err
         await anext(guarded.uploads())
 
 
-async def test_who_is_told_to_come_back_late_does_not_wait_here() -> None:
+async def test_a_long_retry_after_is_not_waited_for_in_the_store() -> None:
     """The transfer is released meanwhile, and its memory with it."""
     store, guarded = paged()
     asked = 0

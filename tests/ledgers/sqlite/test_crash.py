@@ -89,7 +89,7 @@ async def test_the_dead_are_noticed_by_the_living(tmp_path: Path) -> None:
     await living.close()
 
 
-async def test_who_starts_frees_what_the_dead_have(tmp_path: Path) -> None:
+async def test_a_new_process_frees_the_leases_of_dead_ones(tmp_path: Path) -> None:
     """Also under the name of the dead."""
     path = tmp_path / "ledger.db"
     kill(start(path, "mortal"), 1)

@@ -44,7 +44,7 @@ async def test_each_commit_waits_for_the_disk_only_where_it_is_asked_to(tmp_path
         assert [await file.write(synchronous, flush=flush) for flush in asked] == [FULL, NORMAL, NORMAL, FULL]
 
 
-async def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+async def test_other_users_cannot_read_it(tmp_path: Path) -> None:
     """What SQLite puts beside it as little."""
     async with opened(tmp_path / "file.db") as file:
         await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))

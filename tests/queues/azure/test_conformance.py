@@ -46,7 +46,7 @@ class TestAzureQueue(QueueConformance):
         for queue in harness.opened:
             await queue.close()
 
-    async def test_messages_of_one_answer_are_told_apart(self, one: EventQueue, harness: QueueHarness) -> None:
+    async def test_messages_of_one_response_are_distinguished(self, one: EventQueue, harness: QueueHarness) -> None:
         """They may have one pop receipt, which only names the moment: each is extended and acked all the same."""
         await one.send([Outgoing(b"%d" % number) for number in range(10)])
         held: list[Message] = []

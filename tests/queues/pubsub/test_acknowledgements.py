@@ -102,7 +102,7 @@ async def test_an_extension_that_fails_costs_no_other_its_lease(scene: Scene) ->
     assert set(scene.service.asked) == {"a", "c"}
 
 
-async def test_a_stream_that_breaks_while_nobody_receives_is_no_error(scene: Scene) -> None:
+async def test_a_stream_that_breaks_between_receives_is_no_error(scene: Scene) -> None:
     """It would have been closed; the next receive opens another."""
     unheard: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
@@ -146,7 +146,7 @@ async def test_whether_we_may_send_is_asked_of_the_topic(scene: Scene, granted: 
     assert asked == [{"resource": "projects/p/topics/dead", "permissions": ["pubsub.topics.publish"]}]
 
 
-async def test_what_begins_to_go_back_goes_back_whoever_is_cancelled(scene: Scene) -> None:
+async def test_a_release_that_began_completes_despite_a_cancellation(scene: Scene) -> None:
     """A receive that comes meanwhile waits for it; cancelled, it neither breaks it off nor keeps the stream open for ever."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 

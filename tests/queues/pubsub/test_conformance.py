@@ -62,7 +62,7 @@ class TestPubSub(QueueConformance):
             await queue.close()
 
 
-async def test_the_subscription_tells_how_it_is_set_up(pubsub_server: PubSubEmulator) -> None:
+async def test_the_subscription_reports_its_settings(pubsub_server: PubSubEmulator) -> None:
     """Its topic, as a bucket's notification names it, and when it gives a message up."""
     harness = PubSubHarness(pubsub_server)
     await harness.create()

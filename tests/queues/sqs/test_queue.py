@@ -62,7 +62,7 @@ async def test_a_fifo_queue_keeps_a_repeated_message_once(localstack_server: Loc
     await queue.close()
 
 
-async def test_the_redrive_policy_is_told(localstack_server: LocalStack) -> None:
+async def test_the_redrive_policy_is_reported(localstack_server: LocalStack) -> None:
     """None without one."""
     harness = await created(localstack_server, lease=30)
     queue = SqsQueue("sqs", harness.name, ANY, harness.options)
@@ -131,7 +131,7 @@ async def test_a_request_that_fails_takes_no_received_message_with_it(localstack
 
 
 @pytest.mark.parametrize("value", ["nonsense", "1", "[1]", '[["a"]]', '{"a": 1}'])
-async def test_an_attribute_like_ours_stops_nobody(value: str, localstack_server: LocalStack) -> None:
+async def test_a_foreign_attribute_with_the_same_name_is_ignored(value: str, localstack_server: LocalStack) -> None:
     """Anybody may send one; the message is received all the same."""
     harness = await created(localstack_server)
     queue = SqsQueue("sqs", harness.name, ANY, harness.options)

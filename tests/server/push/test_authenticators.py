@@ -28,9 +28,7 @@ def test_a_weak_secret_is_a_fault_of_the_configuration(secret: str) -> None:
     assert not secret or secret not in str(caught.value)
 
 
-async def test_a_secret_that_was_replaced_in_its_file_lets_nobody_in(
-    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_replaced_secret_is_rejected(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PAUSE", 0.0)
     path = tmp_path / "secret"
     path.write_text(SECRET)
@@ -74,7 +72,7 @@ def test_keys_come_by_tls() -> None:
         {"kind": "s3"},
     ],
 )
-def test_no_door_stands_open(settings: dict[str, str]) -> None:
+def test_no_endpoint_is_open_without_authentication(settings: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="needs"):
         PushSettings.model_validate({"name": "x", **settings})
 

@@ -202,7 +202,7 @@ async def test_a_forged_token_keeps_no_true_one_waiting(
     await asyncio.wait({waiting})
 
 
-async def test_while_the_keys_cannot_be_fetched_the_provider_is_told_to_come_again(
+async def test_the_provider_is_asked_to_retry_while_the_keys_cannot_be_fetched(
     client: httpx.AsyncClient, services: TokenServices
 ) -> None:
     services.clouds.failures.append(ServiceFailure("keys", 500))
@@ -246,7 +246,7 @@ async def test_the_end_of_a_subscription_is_no_message(
     assert (response.status_code, service.accepted) == (200, [])
 
 
-async def test_the_handshake_is_only_with_who_proves_who_it_is(client: httpx.AsyncClient) -> None:
+async def test_only_an_authenticated_client_completes_the_handshake(client: httpx.AsyncClient) -> None:
     validation = [{"data": {"validationCode": "512d"}}]
     headers = {"aeg-event-type": "SubscriptionValidation"}
     for path in ("/v1/push/blobs", "/v1/push/azure"):

@@ -147,7 +147,7 @@ async def test_another_topic_is_neither_subscribed_nor_heard(
     assert (service.accepted, set(topic.calls)) == ([], {"certificate"})
 
 
-async def test_the_end_of_a_subscription_is_told_and_not_undone(
+async def test_the_end_of_a_subscription_is_reported_and_not_undone(
     client: httpx.AsyncClient, service: Service, topic: Topic
 ) -> None:
     """As a dead letter: whoever has the link in a message may have ended it, and from now on nothing comes."""
@@ -237,7 +237,7 @@ async def test_a_certificate_that_has_ended_since_proves_nothing_any_more(
         problem(await post(client, topic.message()), 401, "not-authentic")
 
 
-async def test_while_the_certificate_cannot_be_fetched_sns_is_told_to_come_again(
+async def test_sns_is_asked_to_retry_while_the_certificate_cannot_be_fetched(
     service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fetch(request: TokenRequest) -> bytes:

@@ -27,7 +27,7 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
     return [item["source"]["key"] for item in (await client.get("/v1/deletes", params=query)).json()["items"]]
 
 
-async def test_one_is_told_whole(client: httpx.AsyncClient, held: list[HeldDelete]) -> None:
+async def test_one_held_delete_is_returned_completely(client: httpx.AsyncClient, held: list[HeldDelete]) -> None:
     answer = (await client.get("/v1/deletes", params={"prefix": "a"})).json()
     assert answer == {
         "items": [

@@ -29,9 +29,7 @@ async def test_a_transfer_done_is_shown_with_its_receipt(client: httpx.AsyncClie
     assert found["failures"] == []
 
 
-async def test_a_transfer_that_failed_tells_the_story_of_its_attempts(
-    client: httpx.AsyncClient, service: Service
-) -> None:
+async def test_a_failed_transfer_shows_its_attempts(client: httpx.AsyncClient, service: Service) -> None:
     await service.bury(1)
     found = (await client.get(f"/v1/transfers/{transfer(1).id}")).json()
     assert found["state"] == "dead"
@@ -192,7 +190,7 @@ async def test_a_selection_that_is_empty_or_misspelt_touches_nothing(
     assert await service.ledger.take_letters(Purpose.REDRIVE, 10, 1.0) == []
 
 
-async def test_the_status_tells_how_it_stands(client: httpx.AsyncClient) -> None:
+async def test_the_status_shows_the_current_state(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/status")).json() == {
         "version": "1",
         "started_at": "2026-11-23T07:16:15.500000Z",

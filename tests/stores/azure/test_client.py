@@ -147,7 +147,7 @@ async def test_a_version_id_without_an_etag_is_no_precondition(store: AzureStore
         await store.delete("k", Precondition(replace=NEW))
 
 
-async def test_a_copy_reads_the_source_with_our_own_token(script: Script, store: AzureStore) -> None:
+async def test_a_copy_reads_the_source_with_the_same_token(script: Script, store: AzureStore) -> None:
     found = ObjectMeta("k ü", 3, TAG, 0.0, checksums=Checksums(md5="0" * 32))
     script.plan(*refused(412, "SourceConditionNotMet"))
     with pytest.raises(VersionChanged):

@@ -93,7 +93,7 @@ def test_a_blob_that_comes_back_from_the_archive_is_waited_for_as_long_as_that_m
     assert 3 * (back.retry_after or 0.0) >= 15 * 3600
 
 
-def test_a_tier_that_azure_does_not_know_is_told_from_other_headers() -> None:
+def test_an_unknown_tier_is_distinguished_from_other_headers() -> None:
     said = "The value for one of the HTTP headers is not in the correct format."
     assert (
         "Hot, Cool"

@@ -102,9 +102,7 @@ async def test_a_bit_that_flips_in_a_part_is_refused_by_the_server(broken: Broke
 
 
 @pytest.mark.parametrize("said", [{}, {"x-ms-content-crc64": "AAAAAAAAAAA="}])
-async def test_a_part_that_the_store_does_not_attest_is_not_taken_for_proven(
-    broken: Broken, said: dict[str, str]
-) -> None:
+async def test_a_part_without_a_checksum_of_the_store_is_not_proven(broken: Broken, said: dict[str, str]) -> None:
     upload, _ = await broken.upload(DATA)
     broken.proxy.plan(Fault("PUT", "comp=block", status=201, headers=said, forward=True))
     with pytest.raises(ChecksumMismatch, match="attests other bytes"):

@@ -67,7 +67,7 @@ def test_what_no_header_can_hold_is_refused(given: Attributes) -> None:
         write_headers(given, tags=True)
 
 
-def test_tags_are_sent_only_to_who_keeps_them() -> None:
+def test_tags_are_sent_only_to_accounts_that_support_them() -> None:
     given = Attributes(tags={"a b": "c+d"})
     assert write_headers(given, tags=True) == {"x-ms-tags": "a%20b=c%2Bd"}
     assert write_headers(given, tags=False) == {}
@@ -127,7 +127,7 @@ def test_headers_are_sorted_as_microsoft_s_client_sorts_them(names: list[str]) -
     assert sorted(headers, key=_place) == expected
 
 
-def test_a_token_is_a_bearer_token_and_nobody_says_nothing() -> None:
+def test_a_token_is_sent_as_bearer_and_anonymous_requests_have_none() -> None:
     assert authorization("t", "GET", "https://x/", {}, {}) == {"authorization": "Bearer t"}
     assert authorization("", "GET", "https://x/", {}, {}) == {}
 

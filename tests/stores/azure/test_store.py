@@ -124,7 +124,7 @@ async def test_a_body_is_proven_by_whatever_is_known_of_it(both: Both, name: str
     assert written.checksums == replace(digests(data), sha256="")
 
 
-async def test_an_upload_tells_what_waits_and_is_found_to_be_finished(both: Both) -> None:
+async def test_an_upload_lists_its_uncommitted_parts_and_whether_it_is_finished(both: Both) -> None:
     data = os.urandom(2 * PART + 5)
     upload = await both.store.start_upload("k", len(data), PART, EVERYTHING)
     parts = await both.send(upload, data)
@@ -202,7 +202,7 @@ async def test_what_others_upload_is_left_alone(both: Both) -> None:
     assert "s" * 48 in [block.id for block in theirs.get_block_list("uncommitted")[1]]
 
 
-async def test_an_upload_under_way_of_another_program_is_told(both: Both) -> None:
+async def test_an_upload_of_another_program_is_reported(both: Both) -> None:
     both.theirs.get_blob_client("k").stage_block("short", b"theirs")
     with pytest.raises(StoreError, match="blocks of another program wait"):
         await both.store.start_upload("k", 3, PART, BARE)
@@ -219,7 +219,7 @@ async def test_tiers_are_storage_classes(both: Both) -> None:
         await both.store.read("k", 0, 1)
 
 
-async def test_what_hinders_a_write_is_told(both: Both) -> None:
+async def test_the_reason_of_a_refused_write_is_reported(both: Both) -> None:
     await both.put("snapshots", b"x")
     both.theirs.get_blob_client("snapshots").create_snapshot()
     with pytest.raises(Unsupported, match="delete them first"):

@@ -113,7 +113,7 @@ async def test_a_connection_that_ends_in_the_middle_of_a_body_leaves_nothing(bro
         (403, PermissionDenied, b""),
     ],
 )
-async def test_an_answer_that_refuses_is_told_with_its_advice(
+async def test_a_refusal_is_reported_with_its_hint(
     broken: Broken, status: int, error: type[SkyferryError], body: bytes
 ) -> None:
     broken.proxy.plan(Fault("POST", status=status, headers={"retry-after": "7"}, body=body))

@@ -121,7 +121,7 @@ async def test_an_identity_that_is_revoked_makes_the_work_wait_and_come_back(
     assert caught.value.outage
 
 
-async def test_a_token_that_fails_in_a_way_of_its_own_is_told_as_it_is(fake: GcsFake) -> None:
+async def test_another_error_of_the_token_is_raised_unchanged(fake: GcsFake) -> None:
     """Also where two requests at the same time need one."""
 
     async def token(*, stale: str = "") -> str:

@@ -165,7 +165,7 @@ async def test_a_service_that_keeps_nothing_is_not_asked_for_ever(bucket: Bucket
         (Fault("PUT", cut=0, forward=True), ConnectionLost),
     ],
 )
-async def test_who_comes_next_goes_on_behind_the_last_whole_part(
+async def test_the_next_worker_resumes_after_the_last_complete_part(
     bucket: Bucket, fault: Fault, error: type[SkyferryError]
 ) -> None:
     """A part that did not come whole is none."""

@@ -147,7 +147,7 @@ async def test_a_session_that_is_gone_is_begun_anew(world: World) -> None:
     )
 
 
-async def test_who_writes_the_key_in_the_meantime_is_seen_and_the_upload_begun_anew(
+async def test_a_write_in_the_meantime_is_noticed_and_the_upload_restarts(
     world: World, gcs: GcsPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session may not replace what was not there at its start: the next one begins over it, once that was decided."""

@@ -31,7 +31,7 @@ OLD = local_write.ABANDONED + 60  # seconds
 # --- other people's files ----------------------------------------------------------------------------------------------
 
 
-async def test_a_file_that_somebody_put_there_is_an_object(store: LocalStore, folder: Path) -> None:
+async def test_a_file_written_by_another_program_is_an_object(store: LocalStore, folder: Path) -> None:
     """With size, version and position from the filesystem, and nothing else."""
     (folder / "d").mkdir()
     (folder / "d" / "k").write_bytes(b"theirs")
@@ -56,7 +56,7 @@ async def test_a_file_written_over_in_place_has_lost_its_metadata(
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"of":1}', b'{"of":[4,0],"attributes":{"no":1},"crc32c":""}'])
-async def test_an_attribute_that_is_not_ours_means_nothing(store: LocalStore, folder: Path, junk: bytes) -> None:
+async def test_an_attribute_of_another_program_is_ignored(store: LocalStore, folder: Path, junk: bytes) -> None:
     """It may hold anything."""
     (folder / "k").write_bytes(b"data")
     os.utime(folder / "k", ns=(0, 0))
@@ -204,7 +204,7 @@ async def test_a_listing_does_not_end_quietly_in_a_bucket_that_is_gone(
             pass
 
 
-async def test_our_own_folder_may_be_removed_at_any_time(store: LocalStore, folder: Path) -> None:
+async def test_the_private_folder_may_be_removed_at_any_time(store: LocalStore, folder: Path) -> None:
     """It is made again."""
     await put(store, "k")
     for _ in range(2):

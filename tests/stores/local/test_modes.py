@@ -93,7 +93,7 @@ async def test_what_is_being_written_is_private(source: LocalStore, store: Local
     assert mode(folder / "k") == 0o644
 
 
-async def test_our_folder_of_an_earlier_version_is_closed(folder: Path) -> None:
+async def test_the_private_folder_of_an_earlier_version_is_closed(folder: Path) -> None:
     """It was open to all: anyone could take the locks, and no copy came through."""
     (folder / ".skyferry").mkdir(mode=0o755)
     (folder / ".skyferry").chmod(0o755)

@@ -65,7 +65,7 @@ def test_a_path_has_one_key_or_none(path: str) -> None:
 
 
 @given(KEY)
-def test_no_key_leaves_the_bucket_or_reaches_what_is_ours(key: str) -> None:
+def test_no_key_leaves_the_bucket_or_names_a_private_file(key: str) -> None:
     """Whatever it is made of, its path stays below the folder, and not in the private one."""
     names = names_of(key)
     whole = os.path.normpath(os.path.join("/bucket", *names))

@@ -95,7 +95,9 @@ async def test_a_linked_file_is_no_object(store: LocalStore, outside: Path, tmp_
 
 
 @pytest.mark.parametrize("name", [".skyferry", ".skyferry/tmp", ".skyferry/locks"])
-async def test_our_own_folder_may_be_no_link(store: LocalStore, outside: Path, tmp_path: Path, name: str) -> None:
+async def test_the_private_folder_must_not_be_a_link(
+    store: LocalStore, outside: Path, tmp_path: Path, name: str
+) -> None:
     """Who can write into the bucket cannot make us write elsewhere."""
     (tmp_path / "bucket" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "bucket" / name).symlink_to(outside)
@@ -114,7 +116,7 @@ async def test_devices_and_pipes_are_no_objects(store: LocalStore, tmp_path: Pat
     assert [meta.key async for meta in store.list()] == []
 
 
-async def test_what_is_ours_is_no_object(store: LocalStore, tmp_path: Path) -> None:
+async def test_private_files_are_no_objects(store: LocalStore, tmp_path: Path) -> None:
     """Our own folder is reached by no key and not listed, nor is that of a bucket inside this one."""
     await put(store, "k")
     (tmp_path / "bucket" / "inner" / ".skyferry").mkdir(parents=True)

@@ -119,7 +119,7 @@ async def test_another_version_begins_anew(bench: Bench) -> None:
     assert [u async for u in bench.destination.uploads()] == []
 
 
-async def test_what_was_left_behind_is_collected_and_nobody_else_s(bench: Bench) -> None:
+async def test_abandoned_uploads_are_collected_but_none_of_other_programs(bench: Bench) -> None:
     """Of uploads in one bucket, ours alone."""
     foreign = await bench.destination.start_upload("foreign", len(DATA), 5 * MIB, Attributes())
     await bench.source.write("k", DATA, Attributes(), Checksums())

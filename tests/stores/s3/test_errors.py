@@ -78,12 +78,12 @@ def test_a_503_asks_for_fewer_requests_when_it_says_how_long_to_wait() -> None:
     assert isinstance(ERRORS.translate(ErrorResponse(503, "ServiceUnavailable", ""), "s3"), StoreUnavailable)
 
 
-def test_a_key_of_kms_that_is_denied_is_told_from_an_object() -> None:
+def test_a_denied_kms_key_is_distinguished_from_a_denied_object() -> None:
     said = "User is not authorized to perform: kms:GenerateDataKey on the resource"
     assert "kms:GenerateDataKey" in ERRORS.translate(ErrorResponse(403, "AccessDenied", said), "s3").hint
 
 
-def test_an_object_that_is_encrypted_with_a_key_of_its_writers_is_told_from_other_requests() -> None:
+def test_an_object_with_a_customer_key_is_distinguished_from_other_refusals() -> None:
     said = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided."
     found = ERRORS.translate(ErrorResponse(400, "InvalidRequest", said), "s3")
     assert (type(found), "of its writer's" in found.hint) == (PermissionDenied, True)

@@ -70,7 +70,7 @@ async def broken(localstack_s3: S3Place) -> AsyncIterator[Broken]:
         assert proxy.pending == 0, "a fault that was planned did not happen"
 
 
-async def test_the_proxy_carries_what_it_is_not_told_to_break(broken: Broken) -> None:
+async def test_the_proxy_forwards_requests_without_a_planned_fault(broken: Broken) -> None:
     await broken.write(LARGE)
     assert (await broken.store.read("k", 0, len(LARGE))).data == LARGE
     assert [(x.method, x.received, x.status) for x in broken.proxy.exchanges] == [
@@ -241,7 +241,7 @@ async def test_a_copy_that_says_200_and_then_no_copy_is_an_error(broken: Broken,
         ("", "<ETag>something</ETag>"),
     ],
 )
-async def test_an_object_that_is_not_of_our_parts_is_not_taken_for_proven(
+async def test_an_object_of_other_parts_is_not_proven(
     broken: Broken, monkeypatch: pytest.MonkeyPatch, kind: str, claim: str
 ) -> None:
     row = replace(SERVICES["localstack"], upload_checksum=kind)
@@ -308,7 +308,7 @@ async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
             assert [meta.key async for meta in broken.store.list()] == []
 
 
-async def test_a_listing_goes_on_where_a_page_tells_where(broken: Broken) -> None:
+async def test_a_listing_continues_at_the_token_of_the_page(broken: Broken) -> None:
     """It does not say that it is the last one."""
     item = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
     for key, token in (("a", "<NextContinuationToken>t</NextContinuationToken>"), ("b", "")):

@@ -54,7 +54,7 @@ async def store(
     await store.close()
 
 
-async def test_every_part_in_flight_is_told_that_the_token_expired_and_one_renewal_serves_them_all(
+async def test_one_renewal_serves_all_parts_in_flight_with_an_expired_token(
     store: S3Store, proxy: FaultProxy, services: TokenServices
 ) -> None:
     data = bytes(PART) * PARTS
@@ -102,7 +102,7 @@ async def test_a_renewal_that_fails_makes_the_work_wait(
     assert caught.value.outage
 
 
-async def test_who_is_denied_is_not_renewed(store: S3Store, proxy: FaultProxy, services: TokenServices) -> None:
+async def test_a_denied_request_renews_no_token(store: S3Store, proxy: FaultProxy, services: TokenServices) -> None:
     proxy.plan(*(Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>") for _ in range(3)))
     with pytest.raises(PermissionDenied):
         await store.read("k", 0, 10)

@@ -59,7 +59,7 @@ def test_how_an_object_was_sent_is_no_encoding_of_it(said: str, kept: str) -> No
     assert attributes({"content-encoding": said}).content_encoding == kept
 
 
-def test_tags_are_sent_only_to_who_knows_them() -> None:
+def test_tags_are_sent_only_to_services_that_support_them() -> None:
     given = Attributes(tags={"a b": "c&d"})
     assert write_headers(given, tags=True) == {"x-amz-tagging": "a%20b=c%26d"}
     assert write_headers(given, tags=False) == {}

@@ -106,7 +106,7 @@ async def test_the_server_refuses_a_body_that_differs(s3_store: S3Store) -> None
 
 
 @pytest.mark.parametrize("name", ["crc32c", "crc64nvme", "sha256"])
-async def test_the_checksum_that_was_sent_is_attested(localstack_s3: S3Place, name: str) -> None:
+async def test_the_store_returns_the_checksum_that_was_sent(localstack_s3: S3Place, name: str) -> None:
     store = localstack_s3.store(await localstack_s3.bucket())
     known = replace(digests(b"abc"), crc64nvme=f"{crt.crc64nvme(b'abc'):016x}")
     given = Checksums(**{name: getattr(known, name)})

@@ -33,7 +33,7 @@ def test_list_in_words_names_causes_and_ids(filled: Cli) -> None:
     assert all(text in out for text in ("permission_denied", "unknown_format", DEAD, MALFORMED))
 
 
-def test_show_tells_attempts_hint_and_message(filled: Cli) -> None:
+def test_show_prints_attempts_hint_and_message(filled: Cli) -> None:
     out = filled("dead-letters", "show", DEAD).out
     assert "attempt 1 failed: permission_denied: permission_denied was the answer" in out
     assert "hint: give it the right to" in out
@@ -68,7 +68,7 @@ def test_saying_nothing_does_not_mean_all(filled: Cli, command: str) -> None:
     assert listed(filled) == [DEAD, MALFORMED]
 
 
-def test_discard_asks_first_and_refuses_where_nobody_can_answer(filled: Cli) -> None:
+def test_discard_asks_first_and_refuses_without_a_terminal(filled: Cli) -> None:
     assert filled("dead-letters", "discard", "--all").code == 2
     assert listed(filled) == [DEAD, MALFORMED]
     assert filled("dead-letters", "discard", "--all", "--yes").code == 0
@@ -114,7 +114,7 @@ def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
     assert filled(*command).out == "0 dead letters redriven, 0 stale, 0 left in the queue\n"
 
 
-def test_what_the_queue_tells_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_letter_delivered_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator was faster."""
     monkeypatch.setattr(redrive, "WAIT", 0.0)
     sent_on(filled)

@@ -60,7 +60,7 @@ def test_json_is_the_document_of_the_http_api(filled: Cli) -> None:
     assert one["receipt"]["attested"]["crc32c"] == "0a0b0c0d"
 
 
-def test_the_table_tells_state_key_and_id(filled: Cli) -> None:
+def test_the_table_shows_state_key_and_id(filled: Cli) -> None:
     result = filled("transfers")
     [line] = [line for line in result.out.splitlines() if SKIPPED in line]
     assert "skipped: superseded" in line
@@ -88,7 +88,7 @@ def test_a_workspace_without_a_ledger_says_so_and_stays_untouched(cli: Cli) -> N
     assert not list(Path().iterdir())
 
 
-def test_explain_tells_what_is_where_and_why(filled: Cli) -> None:
+def test_explain_shows_what_is_where_and_why(filled: Cli) -> None:
     out = filled("explain", "report.csv").out
     assert (
         "destination: report.csv has version d-1\n    copied from file://source/report.csv, version v-report.csv\n"
@@ -99,7 +99,7 @@ def test_explain_tells_what_is_where_and_why(filled: Cli) -> None:
     assert out.index(DONE) < out.index(SKIPPED), "oldest first"
 
 
-def test_explain_tells_failures_and_that_an_outage_does_not_count(filled: Cli) -> None:
+def test_explain_shows_failures_and_that_an_outage_does_not_count(filled: Cli) -> None:
     assert (
         "attempt 1 failed (an outage: not counted): throttled: throttled was the answer"
         in filled("explain", "slow.bin").out
@@ -165,7 +165,7 @@ def test_explain_takes_urls_in_every_form(filled: Cli, text: str) -> None:
     assert filled("explain", "file://elsewhere/report.csv").code == 1
 
 
-def test_explain_tells_the_rule_that_refused_an_event(filled: Cli) -> None:
+def test_explain_shows_the_rule_that_refused_an_event(filled: Cli) -> None:
     """And letters of buckets that no store is."""
 
     async def refuse() -> None:
@@ -200,7 +200,7 @@ def test_status_counts_what_is_in_the_files(filled: Cli) -> None:
     assert status["service"] is None
 
 
-def test_status_says_what_a_queue_does_not_tell(filled: Cli) -> None:
+def test_status_shows_unknown_depths_of_a_queue(filled: Cli) -> None:
     """Pub/Sub does not count what waits."""
     queue = "pubsub://project/events?endpoint=http://127.0.0.1:1&identity=anonymous&topic=t"
     routes = "[{name: r, from: file://a, to: file://b}]"

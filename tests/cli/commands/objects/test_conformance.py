@@ -26,7 +26,7 @@ def test_a_folder_breaks_the_one_sentence_that_no_folder_can_keep(tmp_path: Path
     assert [path for path in folder.iterdir() if path.name != ".skyferry"] == []
 
 
-def test_a_store_that_is_down_is_told_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_outage_of_a_store_is_reported(tmp_path: Path) -> None:
     """Port 9 answers nobody. What was opened is closed, though nothing can be cleaned up."""
     url = "s3://any/?endpoint=http://127.0.0.1:9&service=localstack&identity=static"
     env = {**os.environ, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}

@@ -21,7 +21,7 @@ LETTERS = [f"dead-letters {name}" for name in ("list", "show", "redrive", "disca
 COMMANDS = [name for name in get_command(app).commands if name != "dead-letters"] + LETTERS  # type: ignore[attr-defined]  # a group has them
 
 
-def test_check_config_tells_every_fault_with_its_line(cli: Cli) -> None:
+def test_check_config_prints_every_fault_with_its_line(cli: Cli) -> None:
     Path("bad.yaml").write_text("workspce: here\nlimits:\n  transfers: 0\n")
     result = cli("check-config", "--config", "bad.yaml")
     assert result.code == 2

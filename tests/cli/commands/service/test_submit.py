@@ -132,7 +132,7 @@ def test_a_queue_in_memory_can_only_be_asked_over_http(cli: Cli) -> None:
     assert "--url" in result.err
 
 
-def test_events_on_either_side_of_a_failure_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_on_either_side_of_a_failure_are_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how many were taken, and the JSON which."""
     monkeypatch.setattr(
         sys.modules["skyferry.cli.commands.service.submit"], "QUEUED", 2
