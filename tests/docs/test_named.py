@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 from pydantic import BaseModel
 from tests.docs.pages import DOCS
-from typer.main import get_command
 
 from skyferry.cli import app
+from skyferry.cli.reference import list_commands
 from skyferry.config.settings import Settings
 from skyferry.records import EVENTS
 
@@ -51,10 +52,10 @@ def test_log_events_exist() -> None:
 def commands() -> dict[str, set[str]]:
     """Return the options of each command by its name."""
     found: dict[str, set[str]] = {}
-    for name, command in vars(get_command(app))["commands"].items():
-        for below, inner in {"": command, **getattr(command, "commands", {})}.items():
-            options = {o for p in getattr(inner, "params", ()) for o in [*p.opts, *p.secondary_opts]}
-            found[f"{name} {below}".strip()] = options
+    for name, command in list_commands(app):
+        below = list(list_commands(command)) if isinstance(command, click.Group) else []
+        for inner, each in [("", command), *below]:
+            found[f"{name} {inner}".strip()] = {o for p in each.params for o in [*p.opts, *p.secondary_opts]}
     return found
 
 

@@ -1,87 +1,49 @@
-"""The command line: one module per command. Commands import their dependencies when they run, so that `--help` is fast."""
+"""The command line: one module per command, listed in `command_table`."""
 
 from __future__ import annotations
 
 import sys
-from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-import typer
+import click
 
+from skyferry import __version__
 from skyferry.cli import exit_codes, streams
-from skyferry.cli.commands.ledger.dead_letters import app as dead_letters
-from skyferry.cli.commands.ledger.deletes import app as deletes
-from skyferry.cli.commands.ledger.explain import explain
-from skyferry.cli.commands.ledger.ledger import app as ledger
-from skyferry.cli.commands.ledger.transfers import transfers
-from skyferry.cli.commands.objects.conformance import conformance
-from skyferry.cli.commands.objects.copy import copy
-from skyferry.cli.commands.objects.gc import gc
-from skyferry.cli.commands.objects.head import head
-from skyferry.cli.commands.objects.ls import ls
-from skyferry.cli.commands.service.check_config import check_config
-from skyferry.cli.commands.service.doctor import doctor
-from skyferry.cli.commands.service.policy import policy
-from skyferry.cli.commands.service.run import run
-from skyferry.cli.commands.service.schema import schema
-from skyferry.cli.commands.service.status import status
-from skyferry.cli.commands.service.submit import submit
-from skyferry.cli.commands.service.version import version
+from skyferry.cli.lazy_group import LazyGroup
+from skyferry.cli.parameters import CONTEXT
 from skyferry.cli.render import output
 from skyferry.cli.streams import OutputLost
 from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=BaseException)
 
-app = typer.Typer(
-    name="skyferry",
+app = LazyGroup(
+    "skyferry",
     help="Copies each object to another store the moment it lands: verified, remembered, never backwards.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # wraps help texts to the width of the terminal
+    context_settings=CONTEXT,
 )
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    run,
-    copy,
-    ls,
-    head,
-    submit,
-    status,
-    transfers,
-    explain,
-    check_config,
-    doctor,
-    policy,
-    conformance,
-    gc,
-    schema,
-    version,
-)
-for _command in _COMMANDS:
-    app.command()(_command)
-app.add_typer(dead_letters, name="dead-letters")
-app.add_typer(ledger, name="ledger")
-app.add_typer(deletes, name="deletes")
+click.version_option(
+    __version__, "--version", "-V", message="skyferry %(version)s", help="Print the version, and exit."
+)(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, and exit with a code of `ExitCode`. Prints expected errors as one line each, without a traceback."""
+    code: int = exit_codes.ExitCode.OK
     expected: list[SkyferryError] = []
     interrupted = False
     lost: OutputLost | None = None
     streams.install_streams()
     try:
         with streams.flush_on_exit():
-            app(arguments, prog_name="skyferry")
+            code = _run_command(arguments)
     except* OutputLost as group:
         lost = next(_flatten_group(group))
     except* SkyferryError as group:
         expected = list(_flatten_group(group))
-    except* (
-        CancelledError
-    ):  # a signal during the failure of tasks: asyncio.run does not translate it to KeyboardInterrupt
+    except* _cancelled_errors():
         interrupted = True
     if lost is not None and lost.broken:
         sys.exit(exit_codes.ExitCode.BROKEN_PIPE)  # no message: the reader has enough
@@ -92,8 +54,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {output.escape_lines(str(error))}", file=sys.stderr)
     if expected:
         sys.exit(exit_codes.exit_code_for(expected[0]))
-    if interrupted:
-        sys.exit(exit_codes.ExitCode.INTERRUPTED)
+    sys.exit(exit_codes.ExitCode.INTERRUPTED if interrupted else code)
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
+    """Run a command, and return the exit code that it or Click chooses."""
+    try:
+        return app.main(arguments, prog_name="skyferry", standalone_mode=False) or exit_codes.ExitCode.OK
+    except click.Abort as aborted:
+        if isinstance(aborted.__cause__, KeyboardInterrupt):
+            return exit_codes.ExitCode.INTERRUPTED
+        print("Aborted!", file=sys.stderr)
+        return exit_codes.ExitCode.FAILED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
+def _cancelled_errors() -> tuple[type[BaseException], ...]:
+    """Return CancelledError, unless no command has imported asyncio.
+
+    A signal during the failure of tasks raises it: asyncio.run does not translate it to KeyboardInterrupt then.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return (asyncio.CancelledError,) if asyncio else ()
 
 
 def _flatten_group(group: BaseExceptionGroup[E]) -> Iterator[E]:

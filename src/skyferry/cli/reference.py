@@ -8,7 +8,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
+import click
 
 from skyferry.cli import app
 from skyferry.cli.exit_codes import ExitCode
@@ -18,7 +18,7 @@ INTRODUCTION = Path(__file__).with_name("reference.md")
 
 def render_cli_page() -> str:
     """Return the page of all commands with their arguments, options and JSON."""
-    return "".join([INTRODUCTION.read_text("utf-8"), *_render_command(get_command(app), "skyferry")])
+    return "".join([INTRODUCTION.read_text("utf-8"), *_render_command(app, "skyferry")])
 
 
 def render_exit_codes_page() -> str:
@@ -30,16 +30,24 @@ def render_exit_codes_page() -> str:
     )
 
 
-def _render_command(command: Any, path: str) -> Iterator[str]:
-    """Yield the sections of a command and its subcommands. `Any`: the classes below typer are not public."""
-    below = getattr(command, "commands", None)
-    if below is None:
-        arguments = [p for p in command.params if p.param_type_name == "argument"]
-        names = "".join(f" {_format_name(p)}" for p in arguments)
-        yield f"\n## `{path}{names}`\n\n{cleandoc(command.help or '')}\n"
-        yield from _render_table(command.params)
-    for name, each in (below or {}).items():
-        yield from _render_command(each, f"{path} {name}")
+def _render_command(command: click.Command, path: str) -> Iterator[str]:
+    """Yield the sections of a command, or of the commands of a group."""
+    if isinstance(command, click.Group):
+        for name, below in list_commands(command):
+            yield from _render_command(below, f"{path} {name}")
+        return
+    names = "".join(f" {_format_name(p)}" for p in command.params if isinstance(p, click.Argument))
+    yield f"\n## `{path}{names}`\n\n{cleandoc(command.help or '')}\n"
+    yield from _render_table(command.params)
+
+
+def list_commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group with their names."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield name, command
 
 
 def _render_table(parameters: list[Any]) -> Iterator[str]:
@@ -55,14 +63,12 @@ def _format_name(parameter: Any) -> str:
         text = parameter.metavar or parameter.name.upper()
         return text if parameter.required or text.startswith("[") else f"[{text}]"
     names = " / ".join([*parameter.opts, *parameter.secondary_opts])
-    if parameter.is_flag:
-        return names
-    return f"{names} {parameter.metavar}"
+    return names if parameter.is_flag else f"{names} {parameter.make_metavar(click.Context(app))}"
 
 
 def _format_default(parameter: Any) -> str:
     value = parameter.default
-    if value in (None, "", False) or callable(value) or parameter.param_type_name == "argument":
+    if parameter.param_type_name == "argument" or value in (None, "", False):
         return ""
     return f"`{value}`"
 

@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
+from skyferry.cli.parameters import Option
 from skyferry.config.reading.renamed import COMMAND_OPTIONS, UNTIL
 
+if TYPE_CHECKING:
+    from skyferry.config.settings import Settings
+
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The configuration file; by default the embedded one.")
+    Path | None, Option("--config", metavar="FILE", help="The configuration file; by default the embedded one.")
 ]
 Workspace = Annotated[
     Path | None,
-    typer.Option("--workspace", metavar="DIR", help="The base of relative paths; skyferry-data by default."),
+    Option("--workspace", metavar="DIR", help="The base of relative paths; skyferry-data by default."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Url = Annotated[
-    str, typer.Option("--url", metavar="URL", help="Ask the running service at this URL instead of opening its files.")
+    str, Option("--url", metavar="URL", help="Ask the running service at this URL instead of opening its files.")
 ]
+Limit = Annotated[int, Option("--limit", metavar="N", min=1, max=1000, help="The maximum number of items.")]
+Cursor = Annotated[str, Option("--cursor", metavar="TEXT", help="Continue after the previous page.")]
 
 
-def warn_renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class ConfigOptions:
+    """The options that name the configuration."""
+
+    config: ConfigFile = None
+    workspace: Workspace = None
+
+    def load(self) -> Settings:
+        """Load the settings. Raises ConfigFaults with all faults."""
+        from skyferry.cli import resources
+
+        return resources.load_settings(self.config, self.workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """The options that select a page of a list."""
+
+    limit: Limit = 20
+    cursor: Cursor = ""
+
+
+def warn_renamed_flag(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     """Warn of an old spelling, which is accepted."""
     if value:
         old = parameter.opts[0]
@@ -34,7 +63,7 @@ def warn_renamed_flag(parameter: typer.CallbackParam, value: bool) -> bool:
 def reject_both_names(old: str, *given: bool) -> None:
     """Raise BadParameter if an option is given by its old and its new name."""
     if all(given):
-        raise typer.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
+        raise click.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
 
 
 def parse_moment(text: str) -> float | None:
@@ -53,7 +82,7 @@ def parse_moment(text: str) -> float | None:
     try:
         return time.time() - float(str(parse_duration(text)))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
+        raise click.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
 
 
 def parse_span(text: str) -> float:
@@ -63,18 +92,4 @@ def parse_span(text: str) -> float:
     try:
         return float(str(parse_duration(text)))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error
-
-
-Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only this route.")]
-Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only destination keys with this prefix.")]
-SourceKey = Annotated[str, typer.Option("--source-key", metavar="KEY", help="Only this source key.")]
-Since = Annotated[
-    str,
-    typer.Option(
-        "--since", metavar="WHEN", help="Only updates since a time (RFC 3339), or since 2h for two hours ago."
-    ),
-]
-Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Only updates before a time.")]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="The maximum number of items.")]
-Cursor = Annotated[str, typer.Option("--cursor", metavar="TEXT", help="Continue after the previous page.")]
+        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error

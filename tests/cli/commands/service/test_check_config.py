@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.main import get_command
 
 from skyferry import __version__
-from skyferry.cli import app, main
+from skyferry.cli import main
+from skyferry.cli.command_table import COMMANDS as TABLE
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.events.native import json_schema
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
 LETTERS = [f"dead-letters {name}" for name in ("list", "show", "redrive", "discard")]
-COMMANDS = [name for name in get_command(app).commands if name != "dead-letters"] + LETTERS  # type: ignore[attr-defined]  # a group has them
+COMMANDS = [entry.name for entry in TABLE if entry.name != "dead-letters"] + LETTERS
 
 
 def test_check_config_prints_every_fault_with_its_line(cli: Cli) -> None:
@@ -63,13 +63,33 @@ def test_every_command_has_help(cli: Cli, command: str) -> None:
 
 def test_help_flows_into_the_width_of_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A paragraph keeps no line breaks of the source."""
-    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    monkeypatch.setenv("COLUMNS", "80")
     text = cli("dead-letters", "redrive", "--help").out
-    assert "redriven there; others are sent to the queue that" in text
+    assert "that the ledger knows are redriven there; others are sent to the queue that" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", ["-h", "copy -h", "dead-letters -h", "dead-letters list -h"])
+def test_h_is_help_on_every_level(cli: Cli, arguments: str) -> None:
+    assert cli(*arguments.split()).out == cli(*arguments.replace("-h", "--help").split()).out
+
+
+def test_the_option_version_prints_the_version(cli: Cli) -> None:
+    assert cli("--version").out == cli("-V").out == f"skyferry {__version__}\n"
 
 
 def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:
     assert cli("fly").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [("statsu", "'status'"), ("dead-letters lst", "'list'"), ("transfers --ruote x", "'--route'")],
+)
+def test_a_misspelt_name_suggests_the_near_one(cli: Cli, arguments: str, near: str) -> None:
+    result = cli(*arguments.split())
+    assert result.code == 2
+    assert near in result.err
 
 
 def test_an_interruption_in_the_middle_of_a_failure_ends_with_130(
@@ -77,10 +97,10 @@ def test_an_interruption_in_the_middle_of_a_failure_ends_with_130(
 ) -> None:
     """asyncio.run lets the CancelledError out then."""
 
-    def cancelled(arguments: object, prog_name: str) -> None:
+    def cancelled(arguments: object, **settings: object) -> None:
         raise CancelledError
 
-    monkeypatch.setattr("skyferry.cli.app", cancelled)
+    monkeypatch.setattr("skyferry.cli.app.main", cancelled)
     with pytest.raises(SystemExit) as ended:
         main(["version"])
     assert (ended.value.code, capsys.readouterr().err) == (ExitCode.INTERRUPTED, "")

@@ -7,23 +7,12 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from skyferry.cli.arguments.options import (
-    ConfigFile,
-    Cursor,
-    Json,
-    Limit,
-    Prefix,
-    Route,
-    Since,
-    SourceKey,
-    Until,
-    Workspace,
-    parse_moment,
-)
-from skyferry.cli.commands.ledger.selection import Ids, query_ledger, report_count, require_selection
+from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
+from skyferry.cli.commands.ledger.selection import Ids, TransferOptions, query_ledger, report_count, require_selection
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Argument, Option, build_group
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.ports import Filter
@@ -32,29 +21,19 @@ if TYPE_CHECKING:
     from skyferry.engine.dead_letters.redrive import RedriveCounts
     from skyferry.ports import DeadLetter, DeadLetters, Page
 
-app = typer.Typer(help="List dead letters, process them again, or discard them.", no_args_is_help=True)
+Reason = Annotated[str, Option("--reason", metavar="ERROR", help="Only this kind of error, such as permission_denied.")]
+All = Annotated[bool, Option("--all", help="Select every dead letter.")]
 
-Reason = Annotated[
-    str, typer.Option("--reason", metavar="ERROR", help="Only this kind of error, such as permission_denied.")
-]
-All = Annotated[bool, typer.Option("--all", help="Select every dead letter.")]
-
-Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="With --from-queue: the maximum number.")]
-FromQueue = Annotated[bool, typer.Option("--from-queue", help="Take them from the configured dead-letter queue.")]
+Most = Annotated[int, Option("--limit", metavar="N", min=1, help="With --from-queue: the maximum number.")]
+FromQueue = Annotated[bool, Option("--from-queue", help="Take them from the configured dead-letter queue.")]
 
 
-@app.command("list")
 def list_(
-    route: Route = "",
+    *,
     reason: Reason = "",
-    prefix: Prefix = "",
-    source_key: SourceKey = "",
-    since: Since = "",
-    until: Until = "",
-    limit: Limit = 20,
-    cursor: Cursor = "",
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    options: TransferOptions,
+    paging: PageOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """List dead letters, newest first, after a count by cause.
@@ -63,16 +42,16 @@ def list_(
     `reason` and `count`; and `buckets` of those with the reason `unrouted_bucket`, each with `bucket` (provider://bucket) and
     `count`.
     """
-    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    where = options.select(None, reason)
 
     async def ask(ledger: DeadLetters) -> tuple[list[tuple[str, str, int]], list[tuple[str, int]], Page[DeadLetter]]:
         return (
             await ledger.count_dead_letters(),
             await ledger.count_unrouted(),
-            await ledger.list_dead_letters(where, cursor, limit),
+            await ledger.list_dead_letters(where, paging.cursor, paging.limit),
         )
 
-    causes, buckets, page = query_ledger(config, workspace, ask)
+    causes, buckets, page = query_ledger(at, ask)
     if json:
         from skyferry.server.models import DeadLetterSummary
 
@@ -84,11 +63,10 @@ def list_(
         _print_page(causes, buckets, page)
 
 
-@app.command()
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID")],
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    *,
+    letter_id: Annotated[str, Argument(metavar="ID")],
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Show one dead letter with every attempt and its message.
@@ -103,7 +81,7 @@ def show(
             )
         return found
 
-    found = query_ledger(config, workspace, ask)
+    found = query_ledger(at, ask)
     if json:
         from skyferry.server.models import DeadLetterView
 
@@ -114,20 +92,15 @@ def show(
         output.print_lines(*describe_letter(found))
 
 
-@app.command()
 def redrive(
+    *,
     ids: Ids = None,
-    route: Route = "",
     reason: Reason = "",
-    prefix: Prefix = "",
-    source_key: SourceKey = "",
-    since: Since = "",
-    until: Until = "",
     all_: All = False,
     from_queue: FromQueue = False,
     limit: Most = 1000,
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    options: TransferOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Process dead letters again, with attempts counted from 1. A service does it, now or when it starts.
@@ -143,43 +116,38 @@ def redrive(
     if from_queue:
         from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
 
-        if prefix:
-            raise typer.BadParameter("--prefix cannot be used with --from-queue: destination keys are unknown there")
-        narrowed = Filter(None, route, "", source_key, reason, parse_moment(since), parse_moment(until or "0s"))
-        _report_redrive(asyncio.run(redrive_from_queue(config, workspace, narrowed, ids, limit)), json)
+        if options.prefix:
+            raise click.BadParameter("--prefix cannot be used with --from-queue: destination keys are unknown there")
+        narrowed = options.select(None, reason, until=options.until or "0s")
+        _report_redrive(asyncio.run(redrive_from_queue(at, narrowed, ids, limit)), json)
         return
-    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    where = options.select(None, reason)
     require_selection(ids, all_, where, Filter())
-    count = query_ledger(config, workspace, lambda ledger: ledger.redrive(where, ids))
+    count = query_ledger(at, lambda ledger: ledger.redrive(where, ids))
     report_count(count, "dead letter", "redriven", json)
 
 
-@app.command()
 def discard(
+    *,
     ids: Ids = None,
-    route: Route = "",
     reason: Reason = "",
-    prefix: Prefix = "",
-    source_key: SourceKey = "",
-    since: Since = "",
-    until: Until = "",
     all_: All = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    yes: Annotated[bool, Option("--yes", help="Do not ask for confirmation.")] = False,
+    options: TransferOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Delete dead letters and their messages for good.
 
     JSON: `count`. Exit code 1 if there were none.
     """
-    where = Filter(None, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    where = options.select(None, reason)
     require_selection(ids, all_, where, Filter())
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("confirmation is not possible without a terminal: give --yes")
-        typer.confirm("Delete them for good?", abort=True)
-    count = query_ledger(config, workspace, lambda ledger: ledger.discard(where, ids))
+            raise click.BadParameter("confirmation is not possible without a terminal: give --yes")
+        click.confirm("Delete them for good?", abort=True)
+    count = query_ledger(at, lambda ledger: ledger.discard(where, ids))
     report_count(count, "dead letter", "discarded", json)
 
 
@@ -192,7 +160,7 @@ def _report_redrive(found: RedriveCounts, json: bool) -> None:
             f"{output.format_count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left in the queue"
         )
     if not number:
-        raise typer.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 def _print_page(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int]], page: Page[DeadLetter]) -> None:
@@ -209,3 +177,6 @@ def _print_page(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int
     output.print_table(columns, rows)
     if page.cursor:
         output.print_lines(f"next page: --cursor {page.cursor}")
+
+
+group = build_group("List dead letters, process them again, or discard them.", (list_, show, redrive, discard))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from skyferry.cli.arguments.options import ConfigFile, Cursor, Json, Limit, Workspace
+from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
 from skyferry.cli.commands.ledger.selection import Ids, query_ledger, report_count, require_selection
+from skyferry.cli.parameters import Option, build_group
 from skyferry.cli.render import output
 from skyferry.ports import HeldFilter
 
 if TYPE_CHECKING:
     from skyferry.ports import HeldDelete, HeldDeletes, Page
-
-app = typer.Typer(help="Decide about held deletes: objects that are missing at their source.", no_args_is_help=True)
 
 
 class HeldState(StrEnum):
@@ -34,24 +32,33 @@ class HeldReason(StrEnum):
     REPLACED = "replaced"
 
 
-Store = Annotated[str, typer.Option("--store", metavar="NAME", help="Only objects of this source store.")]
-Route = Annotated[str, typer.Option("--route", metavar="NAME", help="Only objects that this route has copied.")]
-Reason = Annotated[HeldReason | None, typer.Option("--reason", help="Only this reason.")]
-Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only source keys with this prefix.")]
-All = Annotated[bool, typer.Option("--all", help="Select every held delete.")]
+Store = Annotated[str, Option("--store", metavar="NAME", help="Only objects of this source store.")]
+Route = Annotated[str, Option("--route", metavar="NAME", help="Only objects that this route has copied.")]
+Reason = Annotated[HeldReason | None, Option("--reason", help="Only this reason.")]
+Prefix = Annotated[str, Option("--prefix", metavar="TEXT", help="Only source keys with this prefix.")]
+All = Annotated[bool, Option("--all", help="Select every held delete.")]
 
 
-@app.command("list")
+@dataclass(frozen=True, slots=True)
+class HeldOptions:
+    """The options that select held deletes."""
+
+    store: Store = ""
+    route: Route = ""
+    reason: Reason = None
+    prefix: Prefix = ""
+
+    def select(self, state: Literal["held", "approved", "rejected"] | None) -> HeldFilter:
+        """Return the filter."""
+        return HeldFilter(state, self.store, self.route, self.reason or "", self.prefix)
+
+
 def list_(
-    store: Store = "",
-    route: Route = "",
-    reason: Reason = None,
-    prefix: Prefix = "",
-    state: Annotated[HeldState, typer.Option("--state", help="Only this state.")] = HeldState.HELD,
-    limit: Limit = 20,
-    cursor: Cursor = "",
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    *,
+    state: Annotated[HeldState, Option("--state", help="Only this state.")] = HeldState.HELD,
+    options: HeldOptions,
+    paging: PageOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """List held deletes, newest first, after a count by source.
@@ -59,12 +66,12 @@ def list_(
     JSON: `items` and `cursor` ("" at the end) as in `GET /v1/deletes`; and `counts` of all that wait, each with `store`,
     `reason` and `count`.
     """
-    where = HeldFilter(state.value, store, route, reason.value if reason else "", prefix)
+    where = options.select(state.value)
 
     async def ask(ledger: HeldDeletes) -> tuple[list[tuple[str, str, int]], Page[HeldDelete]]:
-        return await ledger.count_held_deletes(), await ledger.list_held_deletes(where, cursor, limit)
+        return await ledger.count_held_deletes(), await ledger.list_held_deletes(where, paging.cursor, paging.limit)
 
-    counts, page = query_ledger(config, workspace, ask)
+    counts, page = query_ledger(at, ask)
     if json:
         from skyferry.server.models import HeldDeleteView
 
@@ -75,16 +82,12 @@ def list_(
         _print_page(counts, page)
 
 
-@app.command()
 def approve(
+    *,
     ids: Ids = None,
-    store: Store = "",
-    route: Route = "",
-    reason: Reason = None,
-    prefix: Prefix = "",
     all_: All = False,
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    options: HeldOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Delete the copies, unless the source has the object again. A service does it, now or when it starts.
@@ -93,22 +96,18 @@ def approve(
 
     JSON: `count`. Exit code 1 if there were none.
     """
-    where = HeldFilter(None, store, route, reason.value if reason else "", prefix)
+    where = options.select(None)
     require_selection(ids, all_, where, HeldFilter(None))
-    count = query_ledger(config, workspace, lambda ledger: ledger.approve_deletes(where, ids))
+    count = query_ledger(at, lambda ledger: ledger.approve_deletes(where, ids))
     report_count(count, "delete", "approved", json)
 
 
-@app.command()
 def reject(
+    *,
     ids: Ids = None,
-    store: Store = "",
-    route: Route = "",
-    reason: Reason = None,
-    prefix: Prefix = "",
     all_: All = False,
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    options: HeldOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Keep the copies until the source has the object again.
@@ -117,9 +116,9 @@ def reject(
 
     JSON: `count`. Exit code 1 if there were none.
     """
-    where = HeldFilter(None, store, route, reason.value if reason else "", prefix)
+    where = options.select(None)
     require_selection(ids, all_, where, HeldFilter(None))
-    count = query_ledger(config, workspace, lambda ledger: ledger.reject_deletes(where, ids))
+    count = query_ledger(at, lambda ledger: ledger.reject_deletes(where, ids))
     report_count(count, "delete", "rejected", json)
 
 
@@ -136,3 +135,7 @@ def _print_page(counts: list[tuple[str, str, int]], page: Page[HeldDelete]) -> N
     output.print_table(columns, rows)
     if page.cursor:
         output.print_lines(f"next page: --cursor {page.cursor}")
+
+
+SUMMARY = "Decide about held deletes: objects that are missing at their source."
+group = build_group(SUMMARY, (list_, approve, reject))

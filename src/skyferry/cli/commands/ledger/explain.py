@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit, Workspace
+from skyferry.cli.parameters import Argument
 from skyferry.cli.render import output
 from skyferry.cli.render.history import ObjectHistory, RouteAnswer
 from skyferry.errors import NotFound
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    key: Annotated[
-        str, typer.Argument(help="A source key, a destination key, or a URL in any form that a command prints.")
-    ],
+    key: Annotated[str, Argument(help="A source key, a destination key, or a URL in any form that a command prints.")],
     limit: Limit = 20,
     config: ConfigFile = None,
     workspace: Workspace = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skyferry.cli import resources
+from skyferry.cli.arguments.options import ConfigOptions
 from skyferry.errors import ConfigError
 from skyferry.ports import Filter, Message, Outgoing, letter_attributes
 from skyferry.ports.ledger.dead_letters import parse_source_key
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 async def redrive_from_queue(
-    config: Path | None, workspace: Path | None, where: Filter, ids: Collection[str] | None, limit: int
+    at: ConfigOptions, where: Filter, ids: Collection[str] | None, limit: int
 ) -> RedriveCounts:
     """Redrive at most `limit` matching letters. Raises ConfigError, QueueError or LedgerError."""
     from skyferry.engine.dead_letters.redrive import DeadLetterRedriver
     from skyferry.wiring import Opener
 
-    settings = resources.load_settings(config, workspace)
+    settings = at.load()
     opener = Opener(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(opener.close)

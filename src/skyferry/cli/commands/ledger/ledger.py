@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from skyferry.cli import resources
-from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
+from skyferry.cli.arguments.options import ConfigOptions, Json
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Argument, Option, build_group
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
     from skyferry.engine.rebuild import RebuildCounts
     from skyferry.ports.ledger import Backup, LedgerMaintenance
 
-app = typer.Typer(help="Check, back up and rebuild the file of the ledger.", no_args_is_help=True)
 
-
-@app.command()
-def check(config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
+def check(at: ConfigOptions, json: Json = False) -> None:
     """Check the whole file of the ledger for damage, and whether its tables agree. A service may be running.
 
     JSON: `file`, `ok`, and `problems`, one line each. Exit code 1 means that there are problems.
     """
-    where, problems = asyncio.run(_check(resources.load_settings(config, workspace)))
+    where, problems = asyncio.run(_check(at.load()))
     if json:
         output.print_json({"file": where, "ok": not problems, "problems": problems})
     else:
@@ -38,34 +36,32 @@ def check(config: ConfigFile = None, workspace: Workspace = None, json: Json = F
         output.print_lines(*(f"  {problem}" for problem in problems))
     if problems:
         print("stop the service, then run `skyferry ledger rebuild` or restore a backup", file=sys.stderr)
-        raise typer.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-@app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or a folder to create one in.")],
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    *,
+    target: Annotated[Path, Argument(metavar="FILE", help="A new file, or a folder to create one in.")],
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Copy the ledger as of one moment into one file. A service may be running, and is not delayed.
 
     JSON: `file` and `size` in bytes.
     """
-    copy = asyncio.run(_back_up(resources.load_settings(config, workspace), target))
+    copy = asyncio.run(_back_up(at.load(), target))
     if json:
         output.print_json({"file": str(copy.file), "size": copy.size})
     else:
         output.print_lines(f"{copy.file}: {output.format_size(copy.size)}")
 
 
-@app.command()
 def rebuild(
+    *,
     add: Annotated[
-        bool, typer.Option("--add", help="Add objects that an intact ledger does not know; no entry changes.")
+        bool, Option("--add", help="Add objects that an intact ledger does not know; no entry changes.")
     ] = False,
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """Rebuild a lost or damaged ledger from the provenance of the objects at the destinations.
@@ -78,7 +74,7 @@ def rebuild(
     JSON: `file` and `stores`, each with `store`, `objects`, `remembered`, `known` (before), `strangers` (not copied there by a
     route) and `untold` (their origin is too long for the metadata).
     """
-    where, found = asyncio.run(_rebuild(resources.load_settings(config, workspace), add))
+    where, found = asyncio.run(_rebuild(at.load(), add))
     if json:
         output.print_json({"file": where, "stores": [asdict(each) for each in found]})
         return
@@ -125,3 +121,6 @@ async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCoun
             await store.close()
         await opener.close()
     return maintenance.where, list(found.values())
+
+
+group = build_group("Check, back up and rebuild the file of the ledger.", (check, backup, rebuild))

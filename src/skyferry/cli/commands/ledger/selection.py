@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import typer
+import click
 
 from skyferry.cli import resources
+from skyferry.cli.arguments.options import ConfigOptions, parse_moment
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
+from skyferry.model import State
+from skyferry.ports import Filter
 
 if TYPE_CHECKING:
     from skyferry.ports import Ledger
@@ -19,16 +23,39 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F")
 
-Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Only these; or narrow the selection by options.")
+Ids = Annotated[list[str] | None, Argument(metavar="[ID]...", help="Only these; or narrow the selection by options.")]
+
+RouteName = Annotated[str, Option("--route", metavar="NAME", help="Only this route.")]
+Prefix = Annotated[str, Option("--prefix", metavar="TEXT", help="Only destination keys with this prefix.")]
+SourceKey = Annotated[str, Option("--source-key", metavar="KEY", help="Only this source key.")]
+Since = Annotated[
+    str,
+    Option("--since", metavar="WHEN", help="Only updates since a time (RFC 3339), or since 2h for two hours ago."),
 ]
+Until = Annotated[str, Option("--until", metavar="WHEN", help="Only updates before a time.")]
 
 
-def query_ledger(config: Path | None, workspace: Path | None, query: Callable[[Ledger], Awaitable[T]]) -> T:
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """The options that select transfers or dead letters."""
+
+    route: RouteName = ""
+    prefix: Prefix = ""
+    source_key: SourceKey = ""
+    since: Since = ""
+    until: Until = ""
+
+    def select(self, state: State | None, reason: str, **changes: str) -> Filter:
+        """Return the filter; `changes` replace options."""
+        o = replace(self, **changes)
+        return Filter(state, o.route, o.prefix, o.source_key, reason, parse_moment(o.since), parse_moment(o.until))
+
+
+def query_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> T:
     """Open the configured ledger, and return the result of `query`."""
 
     async def run() -> T:
-        async with resources.open_ledger(resources.load_settings(config, workspace)) as ledger:
+        async with resources.open_ledger(at.load()) as ledger:
             return await query(ledger)
 
     return asyncio.run(run())
@@ -37,7 +64,7 @@ def query_ledger(config: Path | None, workspace: Path | None, query: Callable[[L
 def require_selection(ids: list[str] | None, everything: bool, where: F, empty: F) -> F:
     """Return `where`. Raises BadParameter if nothing narrows the selection and --all is not given."""
     if not (ids or everything or where != empty):
-        raise typer.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
+        raise click.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
     return where
 
 
@@ -48,4 +75,4 @@ def report_count(number: int, noun: str, done: str, json: bool) -> None:
     else:
         output.print_lines(f"{output.format_count(number, noun)} {done}")
     if not number:
-        raise typer.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.FAILED)

@@ -4,58 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from skyferry.cli.arguments.options import (
-    ConfigFile,
-    Cursor,
-    Json,
-    Limit,
-    Prefix,
-    Route,
-    Since,
-    SourceKey,
-    Until,
-    Workspace,
-    parse_moment,
-)
-from skyferry.cli.commands.ledger.selection import query_ledger
+from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
+from skyferry.cli.commands.ledger.selection import TransferOptions, query_ledger
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.model import State
-from skyferry.ports import Filter
 
 if TYPE_CHECKING:
     from skyferry.ports import Page, TransferRow, Transfers
 
 
 def transfers(
-    transfer_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Show only this transfer, with its failures.", show_default=False)
-    ] = "",
-    state: Annotated[State | None, typer.Option(metavar="|".join(State), help="Only this state.")] = None,
-    route: Route = "",
-    prefix: Prefix = "",
-    source_key: SourceKey = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Only transfers skipped for this reason.")] = "",
-    since: Since = "",
-    until: Until = "",
-    limit: Limit = 20,
-    cursor: Cursor = "",
-    config: ConfigFile = None,
-    workspace: Workspace = None,
+    *,
+    transfer_id: Annotated[str, Argument(metavar="[ID]", help="Show only this transfer, with its failures.")] = "",
+    state: Annotated[State | None, Option("--state", metavar="|".join(State), help="Only this state.")] = None,
+    reason: Annotated[str, Option("--reason", metavar="TEXT", help="Only transfers skipped for this reason.")] = "",
+    options: TransferOptions,
+    paging: PageOptions,
+    at: ConfigOptions,
     json: Json = False,
 ) -> None:
     """List transfers, the most recently updated first.
 
     JSON: `items` and `cursor` ("" at the end) as in `GET /v1/transfers`; with an ID, as in `GET /v1/transfers/ID`.
     """
-    where = Filter(state, route, prefix, source_key, reason, parse_moment(since), parse_moment(until))
+    where = options.select(state, reason)
     if transfer_id:
-        row = query_ledger(config, workspace, lambda ledger: _get_transfer(ledger, transfer_id))
+        row = query_ledger(at, lambda ledger: _get_transfer(ledger, transfer_id))
         _print_transfer(row, json)
     else:
-        page = query_ledger(config, workspace, lambda ledger: ledger.list_transfers(where, cursor, limit))
+        page = query_ledger(at, lambda ledger: ledger.list_transfers(where, paging.cursor, paging.limit))
         _print_page(page, json)
 
 

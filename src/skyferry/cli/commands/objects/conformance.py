@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.cli.signals import treat_sigterm_as_interrupt
 
@@ -28,13 +29,11 @@ if TYPE_CHECKING:
 def conformance(
     url: Annotated[
         str,
-        typer.Argument(
-            metavar="URL", help="A bucket or a prefix of yours: s3://BUCKET/PREFIX/, gs://…, az://…, a folder."
-        ),
+        Argument(metavar="URL", help="A bucket or a prefix of yours: s3://BUCKET/PREFIX/, gs://…, az://…, a folder."),
     ],
     objects: Annotated[
         int,
-        typer.Option(
+        Option(
             "--objects", metavar="N", min=2, help="The size of the longest listing; a page has 1000 objects or more."
         ),
     ] = 1005,
@@ -66,7 +65,7 @@ def conformance(
         )
         output.print_lines("", f"{passed} true, {failed} false, {len(results) - passed - failed} not applicable")
     if failed:
-        raise typer.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 async def _run(

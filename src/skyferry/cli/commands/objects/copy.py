@@ -10,12 +10,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span, reject_both_names, warn_renamed_flag
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.cli.signals import handle_signals
 from skyferry.errors import ConfigError, InvalidKey, NotFound
@@ -34,27 +35,25 @@ ROUTE = "copy"
 def copy(
     source: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SRC", help="An object or a prefix: s3://BUCKET/KEY, gs://…, az://ACCOUNT/CONTAINER/KEY, a path."
         ),
     ],
     destination: Annotated[
         str,
-        typer.Argument(metavar="DST", help="The destination, in the same forms; a final / marks a prefix or folder."),
+        Argument(metavar="DST", help="The destination, in the same forms; a final / marks a prefix or folder."),
     ],
     ignore_ledger: Annotated[
-        bool, typer.Option("--ignore-ledger", help="Ignore the ledger of earlier runs, and check every object.")
+        bool, Option("--ignore-ledger", help="Ignore the ledger of earlier runs, and check every object.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", hidden=True, callback=warn_renamed_flag)] = False,
+    again: Annotated[bool, Option("--again", hidden=True, callback=warn_renamed_flag)] = False,
     storage_class: Annotated[
         str,
-        typer.Option(
-            "--storage-class", metavar="NAME", help="The storage class of the copies; keep = that of the source."
-        ),
+        Option("--storage-class", metavar="NAME", help="The storage class of the copies; keep = that of the source."),
     ] = "",
     retry_for: Annotated[
         str,
-        typer.Option(
+        Option(
             "--retry-for",
             metavar="DURATION",
             help="How long to retry while a store is unavailable during listings, as in 30s.",
@@ -95,7 +94,7 @@ def copy(
     except InvalidKey as error:
         raise ConfigError(str(error)) from error
     _check_ends(origin, target)
-    raise typer.Exit(
+    raise click.exceptions.Exit(
         asyncio.run(
             _copy(
                 origin,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 
 if TYPE_CHECKING:
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
 def gc(
     url: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="[URL]", help="Instead, a bucket that `skyferry copy` has written to: s3://BUCKET, gs://…, az://…."
         ),
     ] = "",
     older_than: Annotated[
         str,
-        typer.Option(
+        Option(
             "--older-than",
             metavar="DURATION",
             help="Only uploads idle for longer; must exceed the time of a part and a retry.",
         ),
     ] = "1d",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the uploads.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only list the uploads.")] = False,
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,

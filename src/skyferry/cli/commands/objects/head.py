@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json
+from skyferry.cli.parameters import Argument
 from skyferry.cli.render import output
 from skyferry.errors import ConfigError
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def head(
-    url: Annotated[str, typer.Argument(metavar="URL", help="s3://BUCKET/KEY, gs://…, az://…, or a path.")],
+    url: Annotated[str, Argument(metavar="URL", help="s3://BUCKET/KEY, gs://…, az://…, or a path.")],
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:

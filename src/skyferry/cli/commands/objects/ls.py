@@ -6,11 +6,10 @@ import asyncio
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skyferry.cli import resources
 from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 
 if TYPE_CHECKING:
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def ls(
-    url: Annotated[str, typer.Argument(metavar="URL", help="s3://BUCKET/PREFIX, gs://…, az://…, or a path.")],
+    url: Annotated[str, Argument(metavar="URL", help="s3://BUCKET/PREFIX, gs://…, az://…, or a path.")],
     limit: Limit = 1000,
-    after: Annotated[str, typer.Option("--after", metavar="KEY", help="Only keys after this one.")] = "",
+    after: Annotated[str, Option("--after", metavar="KEY", help="Only keys after this one.")] = "",
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-import typer
+import click
 
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
@@ -31,4 +31,4 @@ def check_config(config: ConfigFile = None, workspace: Workspace = None, json: J
             output.print_lines(f"no faults; {output.format_count(len(routes), 'route')}:")
             output.print_lines(*(f"  {r.name}: {r.source} → {r.destination}, deletes: {r.deletes}" for r in routes))
     if not ok:
-        raise typer.Exit(ExitCode.USAGE)
+        raise click.exceptions.Exit(ExitCode.USAGE)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Option
 from skyferry.cli.render import output
 from skyferry.cli.signals import treat_sigterm_as_interrupt
 
@@ -25,22 +26,18 @@ SYMBOLS = {"ok": "✓", "wrong": "✗", "unknown": "–"}
 def doctor(
     write: Annotated[
         bool,
-        typer.Option("--write/--no-write", help="Write a canary object to each destination, read it, and delete it."),
+        Option("--write/--no-write", help="Write a canary object to each destination, read it, and delete it."),
     ] = True,
     events: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--events/--no-events",
             help="Also write a canary to each source, wait for its event in the queue, and delete it. Other waiting messages "
             "are received once, and released.",
         ),
     ] = False,
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=1, help="How long to wait for the event.")
-    ] = 60.0,
-    prefix: Annotated[
-        str, typer.Option("--prefix", metavar="TEXT", help="The key prefix of canaries.")
-    ] = "skyferry-doctor/",
+    wait: Annotated[float, Option("--wait", metavar="SECONDS", min=1, help="How long to wait for the event.")] = 60.0,
+    prefix: Annotated[str, Option("--prefix", metavar="TEXT", help="The key prefix of canaries.")] = "skyferry-doctor/",
     config: ConfigFile = None,
     workspace: Workspace = None,
     json: Json = False,
@@ -66,7 +63,7 @@ def doctor(
     else:
         output.print_lines(*_format_lines(found, settings))
     if not ok:
-        raise typer.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 async def _run_checks(settings: Settings, scope: Scope) -> list[Check]:

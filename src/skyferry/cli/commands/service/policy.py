@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
+from skyferry.cli.parameters import Option
 from skyferry.cli.render import output
 
 if TYPE_CHECKING:
@@ -26,17 +25,17 @@ class Cloud(StrEnum):
 
 
 def policy(
-    cloud: Annotated[Cloud | None, typer.Option("--cloud", help="Only this cloud.")] = None,
+    cloud: Annotated[Cloud | None, Option("--cloud", help="Only this cloud.")] = None,
     submit: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--submit",
             help="Also for sending: `skyferry submit` and the HTTP API send to the first queue, `redrive --from-queue` to "
             "the queue of a dead letter that the ledger does not know.",
         ),
     ] = False,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Also for the canaries that `skyferry doctor` writes to destinations.")
+        bool, Option("--doctor", help="Also for the canaries that `skyferry doctor` writes to destinations.")
     ] = False,
     config: ConfigFile = None,
     workspace: Workspace = None,

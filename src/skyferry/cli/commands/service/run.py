@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import Option
 from skyferry.cli.render import output
 from skyferry.cli.signals import handle_signals
 from skyferry.errors import LedgerError
@@ -33,23 +34,19 @@ def run(
     workspace: Workspace = None,
     listen: Annotated[
         str | None,
-        typer.Option(
-            "--listen", metavar="HOST:PORT", help="The address of the HTTP server; 127.0.0.1:8080 by default."
-        ),
+        Option("--listen", metavar="HOST:PORT", help="The address of the HTTP server; 127.0.0.1:8080 by default."),
     ] = None,
     until_idle: Annotated[
         bool,
-        typer.Option("--until-idle", help="Exit when no work is left, with code 3 if there are dead letters."),
+        Option("--until-idle", help="Exit when no work is left, with code 3 if there are dead letters."),
     ] = False,
     samples: Annotated[
         bool,
-        typer.Option(
-            "--samples/--no-samples", help="Write a few sample objects into the source folder if it is empty."
-        ),
+        Option("--samples/--no-samples", help="Write a few sample objects into the source folder if it is empty."),
     ] = False,
     live: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--live/--no-live",
             help="Show a live view instead of log lines; by default on a terminal.",
             show_default=False,
@@ -69,7 +66,7 @@ def run(
     create_source_folders(settings)
     if samples:
         write_samples(settings)
-    raise typer.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
+    raise click.exceptions.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
 
 
 async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:

@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from typing import Annotated
 
-import typer
+from skyferry.cli.parameters import Argument
 
 
 class Subject(StrEnum):
@@ -18,7 +18,10 @@ class Subject(StrEnum):
 
 def schema(
     subject: Annotated[
-        Subject, typer.Argument(help="`event`: the native event, version 1. `config`: the configuration file.")
+        Subject,
+        Argument(
+            metavar="event|config", help="`event`: the native event, version 1. `config`: the configuration file."
+        ),
     ] = Subject.EVENT,
 ) -> None:
     """Print the JSON Schema of events, or of the configuration file.

@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from skyferry.cli import client, resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import EventError, SkyferryError
 from skyferry.model import Priority
@@ -30,23 +31,23 @@ SIZE = 2**18  # bytes sent at once, about
 def submit(
     objects: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PROVIDER://BUCKET/KEY", help="Objects, such as file://source/a.txt."),
+        Argument(metavar="PROVIDER://BUCKET/KEY", help="Objects, such as file://source/a.txt."),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--file", metavar="FILE", help="Events as JSON: an object, an array, or one per line; - is standard input."
         ),
     ] = None,
     destination: Annotated[
-        str, typer.Option(metavar="PROVIDER://BUCKET/KEY", help="The destination, instead of that of the routes.")
+        str, Option(metavar="PROVIDER://BUCKET/KEY", help="The destination, instead of that of the routes.")
     ] = "",
-    deleted: Annotated[bool, typer.Option("--deleted", help="The objects were deleted, not created.")] = False,
+    deleted: Annotated[bool, Option("--deleted", help="The objects were deleted, not created.")] = False,
     priority: Annotated[
-        Priority | None, typer.Option(metavar="|".join(Priority), help="By default that of the route.")
+        Priority | None, Option(metavar="|".join(Priority), help="By default that of the route.")
     ] = None,
     max_retries: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=10, help="The maximum number of retries.")
+        int | None, Option(metavar="N", min=0, max=10, help="The maximum number of retries.")
     ] = None,
     url: Url = "",
     config: ConfigFile = None,
@@ -63,7 +64,7 @@ def submit(
     JSON: as in `POST /v1/events`; after a failure, the events submitted before it.
     """
     if (objects is None) == (file is None):
-        raise typer.BadParameter("give either objects or --file")
+        raise click.BadParameter("give either objects or --file")
     from skyferry.cli.arguments.event_bodies import Spool
 
     events = [_build_event(text, destination, deleted, priority, max_retries) for text in objects or ()]
@@ -104,7 +105,7 @@ def _parse_object(text: str) -> ObjectRef:
     name = row.providers[0] if row else scheme
     known = dict.fromkeys([*StoreUrl.schemes, *Provider])
     if name not in list(Provider) or not bucket or not key:
-        raise typer.BadParameter(f"{text!r} is not PROVIDER://BUCKET/KEY with a provider of {', '.join(known)}")
+        raise click.BadParameter(f"{text!r} is not PROVIDER://BUCKET/KEY with a provider of {', '.join(known)}")
     return ObjectRef(Provider(name), bucket, key)
 
 

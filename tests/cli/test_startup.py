@@ -1,0 +1,60 @@
+"""What the start of a command costs: modules that are not imported, so that no test depends on the speed of a machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skyferry.cli.command_table import COMMANDS
+from skyferry.cli.lazy_group import load_command
+from skyferry.cli.parameters import build_group
+
+FRAMEWORKS = {"fastapi", "uvicorn", "starlette", "aiohttp", "botocore", "rich", "prometheus_client", "watchfiles"}
+LIGHT = FRAMEWORKS | {"asyncio", "pydantic", "yaml", "orjson", "awscrt", "sqlite3", "ssl", "typer"}
+
+
+def find_imports(folder: Path, *arguments: str) -> set[str]:
+    """Run a command in a process of its own, and return the modules that it has imported."""
+    script = (
+        "import sys, atexit; sys.argv[0] = 'skyferry'\n"
+        "atexit.register(lambda: print('modules', *{m.split('.')[0] for m in sys.modules}, file=sys.stderr))\n"
+        "from skyferry.cli import main; main()"
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
+    others["SKYFERRY_SERVER__LISTEN"] = "127.0.0.1:9"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=folder, env=others, capture_output=True, text=True
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return set(done.stderr.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["version"]])
+def test_help_and_version_import_next_to_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    assert find_imports(tmp_path, *arguments) & LIGHT == set()
+
+
+def test_completion_of_commands_imports_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SKYFERRY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "skyferry sta")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert find_imports(tmp_path) & LIGHT == set()
+
+
+def test_the_table_names_every_command() -> None:
+    for entry in COMMANDS:
+        command = load_command(entry)
+        assert command.name == entry.name
+        assert hasattr(command, "commands") == entry.is_group
+        assert len(entry.summary) <= 62, "one line of 80 columns"
+
+
+def test_groups_name_commands_by_their_functions() -> None:
+    def list_() -> None:
+        """List."""
+
+    assert list(build_group("A group.", (list_,)).commands) == ["list"]
