@@ -97,11 +97,11 @@ class Service:
                 task.cancel()
         observe(Record("service.stopped"))
 
-    def drain(self) -> None:
-        """Stop taking work, and end. Idempotent."""
+    def drain(self, grace: float | None = None) -> None:
+        """Stop taking work, and end. Idempotent. `grace` replaces the configured seconds for transfers in flight."""
         if not self._worker.draining:
             self._context.observer.on(Record("service.draining"))
-        self._worker.drain()
+        self._worker.drain(grace)
 
     async def close(self) -> None:
         """Release leases, and close files and connections."""

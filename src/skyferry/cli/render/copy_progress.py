@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skyferry.cli.render import output
+from skyferry.cli.render.stalls import Stalls
 from skyferry.discovery.listing import Found
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # failures that are listed
 WRITES = ("write", "write_part", "copy_from", "copy_part")
+LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
 BREAKER = "breaker"  # the reason for waiting, in place of a kind of error
 PRESENT = ("current", "superseded")  # the destination has this version or a newer one
 
@@ -42,9 +44,12 @@ class CopyProgress:
     lossy: str = ""
     began: float = field(default_factory=time.monotonic)
     waiting: dict[str, str] = field(default_factory=dict)  # unavailable stores, and the kind of their last error
+    operations: dict[str, str] = field(default_factory=dict)  # of these stores, the operation that failed
+    stalls: Stalls = field(default_factory=Stalls)
 
     def on(self, record: Record) -> None:
         """Count a record."""
+        self.stalls.on(record)
         match record.event:
             case "transfer.done":
                 self.copied += 1
@@ -72,8 +77,11 @@ class CopyProgress:
             case "store.request" if not record.error:
                 self.moved += (record.bytes or 0) if record.operation in WRITES else 0
                 if self.waiting.get(record.store, BREAKER) != BREAKER:
-                    self._report_recovery(record.store)
+                    failed = self.operations.get(record.store, "")
+                    if failed in (record.operation, *LOOKS):
+                        self._report_recovery(record.store)
             case "store.retry" if record.message:
+                self.operations[record.store] = record.operation
                 self._report_wait(
                     record.store, record.error, f"{record.message} ({record.hint})" if record.hint else record.message
                 )

@@ -63,6 +63,7 @@ class Worker:
         self._trials = Trials(context, self._in_flight)
         self._acks = AckBatcher(self._in_flight, context.clock, self._reporter, policy.batch)
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
+        self._grace = policy.drain
         self._stop, self._late = asyncio.Event(), asyncio.Event()
         self._running: dict[asyncio.Task[None], KeyQueue] = {}
 
@@ -99,8 +100,10 @@ class Worker:
         """True once no new work is taken."""
         return self._stop.is_set()
 
-    def drain(self) -> None:
-        """Take no more work; finish what has begun. Idempotent."""
+    def drain(self, grace: float | None = None) -> None:
+        """Take no more work; finish what has begun, within `grace` seconds if given. Idempotent."""
+        if grace is not None:
+            self._grace = grace
         self._executor.stopping = True
         self._stop.set()
         self._acks.changed.set()
@@ -314,7 +317,7 @@ class Worker:
         self._acks.give_back()
         await self._release_queues([t for t, key_queue in self._running.items() if not self._begun(key_queue)])
         clock = self._context.clock
-        deadline = clock.monotonic() + self._policy.drain
+        deadline = clock.monotonic() + self._grace
         while self._running and clock.monotonic() < deadline:
             await clock.sleep(0.05)
         await self._release_queues([t for t, key_queue in self._running.items() if not self._concluding(key_queue)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ BODY = b"what is copied"
 
 
 @contextmanager
-def bucket(failures: int, status: int = 503) -> Iterator[str]:
-    """Serve one S3 object on loopback, after so many requests that fail; give the URL."""
+def bucket(failures: int, status: int = 503, stalls: tuple[str, ...] = ()) -> Iterator[str]:
+    """Serve S3 objects on loopback, after so many requests that fail; give the URL. A GET of keys in `stalls` never ends."""
     left = [failures]
+    ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -42,6 +44,12 @@ def bucket(failures: int, status: int = 503) -> Iterator[str]:
                 self.send_header("content-range", f"bytes 0-{len(body) - 1}/{len(body)}")
             self.end_headers()
             if self.command == "GET":
+                if self.path.rpartition("/")[2] in stalls:
+                    self.wfile.write(body[:3])
+                    self.wfile.flush()
+                    ended.wait()
+                    self.close_connection = True
+                    return
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -54,6 +62,7 @@ def bucket(failures: int, status: int = 503) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{serving.server_port}"
         finally:
+            ended.set()
             serving.shutdown()
             thread.join()
 
@@ -99,3 +108,28 @@ def test_what_waiting_cannot_mend_ends_it_at_once(cli: Cli, status: int) -> None
 
 def test_a_duration_that_is_none_is_refused(cli: Cli) -> None:
     assert cli("copy", "in", "out", "--retry-for", "soon").code == ExitCode.USAGE
+
+
+def test_a_source_whose_reads_stall_ends_the_copy_though_head_is_answered(cli: Cli) -> None:
+    """The error names the object, the reason, and the time; no answer to HEAD counts as a recovery."""
+    with bucket(failures=0, stalls=("k",)) as url:
+        told = cli("copy", "s3://box/k", "out/k", "--retry-for", "1.5s", "--json", "--config", configured(url))
+    assert told.code == ExitCode.UNREACHABLE, told.err
+    assert "nothing has arrived for 1.5 s" in told.err
+    assert "responds again" not in told.err
+    document = json.loads(told.out)
+    assert (document["complete"], document["objects"]["failed"]) == (False, 1)
+    [failure] = document["failures"]
+    assert (failure["key"], failure["error"]) == ("k", "store_timeout")
+
+
+def test_a_destination_that_takes_nothing_ends_the_copy(cli: Cli) -> None:
+    """Reads from the source are no progress."""
+    Path("in").mkdir()
+    Path("in/a").write_bytes(BODY)
+    Path("skyferry-data/out").mkdir(parents=True)
+    config = configured("http://127.0.0.1:9")
+    Path(config).write_text("stores: {d: {url: 'sim://out', simulator: {quota: 3}}}\nretry: {max_delay: 100ms}\n")
+    told = cli("copy", "in/", "sim://out", "--retry-for", "500ms", "--config", config)
+    assert told.code == ExitCode.UNREACHABLE, told.err
+    assert "failed: a: " in told.err

@@ -17,7 +17,7 @@ from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span, reject_both_names, warn_renamed_flag
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option
-from skyferry.cli.render import output
+from skyferry.cli.render import output, stalls
 from skyferry.cli.signals import handle_signals
 from skyferry.errors import ConfigError, InvalidKey, NotFound
 
@@ -56,7 +56,7 @@ def copy(
         Option(
             "--retry-for",
             metavar="DURATION",
-            help="How long to retry while a store is unavailable during listings, as in 30s.",
+            help="How long to retry while a store is unavailable and nothing arrives, as in 30s.",
         ),
     ] = "5m",
     config: ConfigFile = None,
@@ -70,9 +70,9 @@ def copy(
     workspace remembers the copies: a second run skips objects that have not changed and are still at the destination, by
     name and size. Exit code 0 means that every listed object has arrived, 3 that some have not.
 
-    While a store is unavailable or throttles, the command retries, and standard error reports it. A listing is retried for
-    --retry-for; then the exit code is 4. Listed objects wait until the store responds; Ctrl-C ends the command. Permanent
-    errors (a missing bucket, denied access, rejected credentials) end it at once.
+    While a store is unavailable or throttles, the command retries, and standard error reports it. If requests fail and nothing
+    has arrived for --retry-for, the command ends with exit code 4, and reports what failed and why. Permanent errors (a missing
+    bucket, denied access, rejected credentials) end it at once.
 
     In a URL, special characters are percent-encoded (%3F for ?), and options follow the key:
     s3://BUCKET/KEY?endpoint=…&identity=static. A configured bucket is accessed with its configured settings. Paths, also
@@ -165,7 +165,8 @@ async def _copy(
         )
         interrupted = stack.enter_context(handle_signals((signal.SIGINT, signal.SIGTERM), partial(_drain, service)))
         await stack.enter_async_context(show_progress(progress, sys.stderr.isatty() and not json))
-        await service.run(until_idle=True)
+        for record in await stalls.run_service(service, progress.stalls, progress.found, patience):
+            progress.on(record)
     if json:
         output.print_json(progress.to_document(source.text, destination.text))
     else:
@@ -173,6 +174,8 @@ async def _copy(
     if interrupted:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return ExitCode.INTERRUPTED
+    if progress.stalls.ended:
+        return ExitCode.UNREACHABLE
     return ExitCode.OK if progress.complete else ExitCode.DEAD_LETTERS
 
 
@@ -199,7 +202,7 @@ def _build_service(
         )
         return [ListingSource(ends, ports, progress.found)]
 
-    return build_service(settings, progress, find=find, ledger=kept)
+    return build_service(stalls.limit_request_time(settings, patience), progress, find=find, ledger=kept)
 
 
 def _drain(service: Service) -> None:
