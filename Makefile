@@ -12,7 +12,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures lines clean
+.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures image lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -58,14 +58,24 @@ docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site,
 figures: ## Measure layout, names and prose (ARGS="--list --under src/skyferry/engine" …)
 	@$(PYTHON) -m tools.figures $(ARGS)
 
+image: ## Build the container image with docker, podman or buildah (BASE=IMAGE TAG=skyferry)
+	@for tool in "docker build" "podman build --format docker" "buildah build --format docker"; do \
+		$${tool%% *} info >/dev/null 2>&1 || continue; \
+		exec $$tool --file deploy/container/Containerfile --tag $(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) .; \
+	done; echo "docker, podman or buildah is needed (docker with its daemon)"; exit 1
+TAG ?= skyferry
+
 lines:
 	@find src tests bench tools -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
 
 lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
-	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt
+	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt requirements/build.txt requirements/image.txt requirements/scan.txt
 	$(LOCK) --group build -o requirements/run.txt pyproject.toml
 	$(LOCK) --group build --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
 	$(LOCK) --group docs -o requirements/docs.txt
+	printf 'hatchling\npip\n' | $(LOCK) -c requirements/dev.txt -o requirements/build.txt -
+	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
+	printf 'cyclonedx-bom\ndetect-secrets\npip-audit\n' | $(LOCK) -o requirements/scan.txt -
 	echo uv | $(LOCK) -o requirements/uv.txt -
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 

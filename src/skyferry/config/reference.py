@@ -22,7 +22,7 @@ _TYPES = {
     float: "number",
     bool: "true or false",
     Path: "path",
-    SecretStr: "text",
+    SecretStr: "text",  # pragma: allowlist secret
     dict: "names with text",
     tuple: "list of text, or one",
 }

@@ -1,0 +1,89 @@
+"""Build the image without a registry, for tests: `python -m tools.image`.
+
+The base is a root file system of Debian's packages, made by mmdebstrap; the wheels are downloaded beforehand, by the locks. Both
+are kept beside the servers of the tests. Needs root, and apt-get for what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from skyferry.testing.servers import ServerMissing
+from skyferry.testing.servers.process import home
+
+ROOT = Path(__file__).parents[1]
+CONTAINERFILE = ROOT / "deploy" / "container" / "Containerfile"
+NAME = "localhost/skyferry"
+BASE = "localhost/skyferry-base"
+PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
+LOCKS = ("build", "image", "scan")
+
+
+def buildah(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run buildah on a storage beside the servers. Raises ServerMissing."""
+    program = shutil.which("buildah")
+    if program is None or not (home() / "image").exists():
+        raise ServerMissing("image", "python -m tools.image")
+    folder = home() / "image"
+    storage: list[str | Path] = ["--storage-driver", "vfs", "--root", folder / "root", "--runroot", folder / "run"]
+    return subprocess.run([program, *storage, *arguments], check=check, capture_output=True, text=True)
+
+
+def built() -> dict[str, object]:
+    """Return the configuration of the image, as Docker knows it. Raises ServerMissing if it was not built."""
+    done = buildah("inspect", "--type", "image", NAME, check=False)
+    if done.returncode:
+        raise ServerMissing("image", "python -m tools.image")
+    found: dict[str, object] = json.loads(done.stdout)["Docker"]["config"]
+    return found
+
+
+def build() -> str:
+    """Build the image, and return the log."""
+    install()
+    (home() / "image").mkdir(exist_ok=True)
+    if buildah("inspect", "--type", "image", BASE, check=False).returncode:
+        _build_base()
+    wheels = home() / "image" / "wheels"
+    for lock in LOCKS:
+        _download(ROOT / "requirements" / f"{lock}.txt", wheels)
+    done = buildah(
+        *("build", "--isolation", "chroot", "--format", "docker", "--file", CONTAINERFILE, "--tag", NAME),
+        *("--build-arg", f"BASE={BASE}", "--build-arg", "PIP_OPTIONS=--no-index --find-links=/wheels"),
+        *("--volume", f"{wheels}:/wheels:ro", ROOT),
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def install() -> None:
+    """Install buildah and mmdebstrap."""
+    if missing := [name for name in ("buildah", "mmdebstrap") if shutil.which(name) is None]:
+        subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], check=True)
+
+
+def _build_base() -> None:
+    archive = home() / "image" / "base.tar"
+    include = f"--include={','.join(PACKAGES)}"
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=essential", include, "bookworm", archive], check=True)
+    container = buildah("from", "scratch").stdout.strip()
+    buildah("add", container, archive)
+    buildah("commit", container, BASE)
+    buildah("rm", container)
+    archive.unlink()
+
+
+def _download(lock: Path, folder: Path) -> None:
+    command = ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    version = ["--python-version", "3.11"]  # Debian's
+    subprocess.run([*command, *version, "--dest", folder, "--requirement", lock], check=True)
+
+
+if __name__ == "__main__":
+    print(build())
