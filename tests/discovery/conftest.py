@@ -21,7 +21,7 @@ PATIENCE = 20.0  # seconds that a test waits for what should take a fraction of 
 
 
 class Heard:
-    """Everything that the watcher sent, said missed, and told its observer."""
+    """The events, missed prefixes and records of a watcher."""
 
     def __init__(self) -> None:
         self.events: list[ObjectEvent] = []
@@ -47,18 +47,18 @@ class Heard:
         async with self._changed:
             self._changed.notify_all()
 
-    async def until(self, told: Callable[[], bool]) -> None:
+    async def until(self, met: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE), self._changed:
-            await self._changed.wait_for(told)
+            await self._changed.wait_for(met)
 
     def of(self, key: str) -> list[ObjectEvent]:
         return [event for event in self.events if event.source.key == key]
 
     async def created(self, key: str, size: int | None = None) -> ObjectEvent:
-        def told() -> bool:
+        def met() -> bool:
             return any(e.change is Change.CREATED and size in (None, e.size) for e in self.of(key))
 
-        await self.until(told)
+        await self.until(met)
         return self.of(key)[-1]
 
     async def deleted(self, key: str) -> ObjectEvent:

@@ -1,4 +1,4 @@
-"""What changed while nobody watched."""
+"""Changes while the folder was not watched."""
 
 from __future__ import annotations
 

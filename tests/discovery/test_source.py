@@ -1,4 +1,4 @@
-"""A folder as a source: what happened while nobody watched, and what happens now."""
+"""A folder as a source: changes while it was not watched, and changes now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of what ends tell of themselves. No server: these are pure."""
+"""The checks made of the reported settings. No server: these are pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skyferry.ports.inspection import BucketFacts, Notice, QueueFacts, Redrive, 
 from skyferry.queues.sqs.inspection import senders
 from skyferry.stores.s3.inspection import notices as s3_notices
 
-NOBODY = Unknown("nobody tells")
+NOBODY = Unknown("not reported")
 BUCKET = BucketFacts("https://x", "me", "here", "off", "none", (), 0.0, NOBODY)
 QUEUE = QueueFacts("https://q", "me", "arn:q", None, NOBODY, "none", frozenset({"s3.amazonaws.com"}))
 NOTICE = Notice("arn:q", direct=True, created=True, deleted=True, events=("all",))
@@ -36,18 +36,18 @@ def route(deletes: str = "ignore", /, **wanted: Any) -> RouteSettings:
 
 
 def state(
-    told: tuple[Notice, ...] | Unknown,
+    reported: tuple[Notice, ...] | Unknown,
     wanted: RouteSettings | None = None,
     queue: QueueFacts | Unknown = QUEUE,
     *doors: str,
 ) -> dict[str, CheckState]:
-    found = list(notices.check_notifications(wanted or route(), told, {"q": queue}, doors))
+    found = list(notices.check_notifications(wanted or route(), reported, {"q": queue}, doors))
     assert all(check.hint for check in found if check.state is CheckState.WRONG)
     return {check.name: check.state for check in found}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told", "expected"),
+    ("wanted", "reported", "expected"),
     [
         ({}, (NOTICE,), CheckState.OK),
         ({"prefix": "raw/x"}, (replace(NOTICE, prefix="raw/"),), CheckState.OK),
@@ -65,10 +65,10 @@ def state(
     ],
 )
 def test_every_key_of_a_route_needs_a_notification(
-    wanted: dict[str, Any], told: tuple[Notice, ...] | Unknown, expected: CheckState
+    wanted: dict[str, Any], reported: tuple[Notice, ...] | Unknown, expected: CheckState
 ) -> None:
     """By one notice each; what cannot be seen is not known, and no fault."""
-    assert state(told, route(**wanted))["notified"] is expected
+    assert state(reported, route(**wanted))["notified"] is expected
 
 
 def test_deletes_matter_to_routes_that_propagate_them_only() -> None:
@@ -189,8 +189,8 @@ def test_retention_is_a_fault_where_deletes_are_needed() -> None:
 
 
 def test_what_the_provider_says_counts_where_nothing_is_tried() -> None:
-    told = replace(BUCKET, allowed=frozenset({"write"}))
-    states = [facts.check_permission(PLACE, right, told, "").state for right in ("write", "delete")]
+    reported = replace(BUCKET, allowed=frozenset({"write"}))
+    states = [facts.check_permission(PLACE, right, reported, "").state for right in ("write", "delete")]
     assert states == [CheckState.OK, CheckState.WRONG]
     assert facts.check_permission(PLACE, "write", BUCKET, "").state is CheckState.UNKNOWN
 
@@ -220,7 +220,7 @@ def test_s3_s_notifications_are_read() -> None:
 
 
 def test_a_policy_s_senders_are_read() -> None:
-    """Whatever the shape; who is denied, or may do something else, is none."""
+    """In any form. A denied identity, or one with another right, is none."""
     send = {"Effect": "Allow", "Action": ["SQS:SendMessage"], "Resource": "*"}
     statements = [
         {**send, "Principal": {"Service": ["s3.amazonaws.com", "sns.amazonaws.com"]}},
@@ -252,12 +252,12 @@ def test_each_name_has_words() -> None:
 
 
 def test_where_a_canary_is_heard() -> None:
-    """Where the bucket tells, by a key that its filter lets through; at all queues where that is not known; else nowhere."""
+    """At the queue that the bucket notifies, with a key that its filter takes; at all queues if none is known; else nowhere."""
     wanted = route(prefix="raw/2026/")
-    told = (replace(NOTICE, prefix="raw/", suffix=".x", deleted=False),)
+    reported = (replace(NOTICE, prefix="raw/", suffix=".x", deleted=False),)
     gone, other = Unknown("it was not reached"), replace(QUEUE, address="arn:other")
     queues: dict[str, QueueFacts | Unknown] = {"q": QUEUE, "other": other, "gone": gone}
-    assert plan_listening(wanted, told, queues) == ListeningPlan(["q"], KeyShape("raw/", ".x"), deletes=False)
+    assert plan_listening(wanted, reported, queues) == ListeningPlan(["q"], KeyShape("raw/", ".x"), deletes=False)
     assert plan_listening(wanted, NOBODY, queues) == ListeningPlan(["q", "other"], KeyShape("raw/2026/"))
     assert plan_listening(wanted, (replace(NOTICE, direct=False),), queues) == ListeningPlan(
         ["q", "other"], KeyShape("raw/2026/")
@@ -287,12 +287,12 @@ def test_no_message_is_received_that_its_queue_would_take_away_for_it(
 
 
 def test_the_configured_identity_is_shown_if_the_provider_reports_none() -> None:
-    """Of a federated identity, its names; what is told is left as it is."""
+    """For a federated identity, its names. A reported identity is left unchanged."""
     who = IdentitySettings(kind="federated", token="aws", pool="clouds", provider="aws", service_account="a@b")
-    asked = PLACE.unknown("identity", "nobody tells")
+    asked = PLACE.unknown("identity", "not reported")
     assert (
         facts.add_configured_identity(asked, who).detail
-        == "nobody tells; by the settings: federated a@b pool clouds/aws"
+        == "not reported; by the settings: federated a@b pool clouds/aws"
     )
-    told = PLACE.ok("identity", "me")
-    assert facts.add_configured_identity(told, who) == told
+    reported = PLACE.ok("identity", "me")
+    assert facts.add_configured_identity(reported, who) == reported

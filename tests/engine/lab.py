@@ -48,7 +48,7 @@ class Counted(MemoryQueue):
 
 
 class Lab:
-    """What outlives a worker."""
+    """The state that outlives a worker."""
 
     def __init__(self, lease: float = 30.0, settings: Any = SETTINGS) -> None:
         self.clock, self.lease = ManualClock(), lease
@@ -62,11 +62,11 @@ class Lab:
         self.born = 0
 
     def on(self, record: Record) -> None:
-        """Hear of a step."""
+        """Keep a record."""
         self.heard.append(record)
 
-    def told(self, event: str) -> int:
-        """How often this was heard."""
+    def count(self, event: str) -> int:
+        """Return the number of records of this event."""
         return sum(record.event == event for record in self.heard)
 
     async def put(self, key: str, data: bytes = b"data") -> None:

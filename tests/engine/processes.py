@@ -86,7 +86,7 @@ class Terse(Counting):
 
 
 class World:
-    """What outlives a process."""
+    """The state that outlives a process."""
 
     def __init__(self, *, provider: bool = False) -> None:
         self.clock, self.state = ManualClock(), MemoryState()
@@ -138,6 +138,6 @@ class World:
         return (await self.destination.read("k", 0, 2**20)).data
 
     async def clean(self) -> bool:
-        """Whether nothing is left, once the uploads that no process could write down are collected."""
+        """Return True if nothing is left, once unrecorded uploads are collected."""
         await abort_abandoned_uploads(self.ledger(), {"d": self.destination}, 0.0, self.clock)
         return not self.destination.bucket.uploads and [p async for p in self.ledger().list_uploads()] == []

@@ -1,4 +1,4 @@
-"""A ledger made again from stamps: which origin a stamp names, and what becomes of objects without a useful one."""
+"""A ledger is rebuilt from provenance: the origin that it names, and objects without a usable one."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ LONG = "x" * 600
     ids=["escaped", "hash", "long", "long elsewhere"],
 )
 def test_provenance_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
-    """A long key stands there as a hash, which only the same key at the destination answers."""
+    """A long key is written as a hash, which only the same key at the destination matches."""
     assert origin_of(format_source(ref), key) == (ref if known else None)
 
 
 @pytest.mark.parametrize("text", ["", "x", "aws_s3://", "aws_s3://b", "ftp://b/k", "aws_s3://b/ä", "aws_s3:///k"])
 def test_invalid_provenance_names_no_origin(text: str) -> None:
-    """Somebody else may have written the metadata."""
+    """Another program may have written the metadata."""
     assert origin_of(text, "k") is None
 
 
 class Listed(MemoryStore):
-    """Its listing tells no metadata, and an object of it vanishes before it is looked at."""
+    """A store whose listing has no metadata, and with an object that vanishes before it is read."""
 
     heads = 0
 
@@ -58,7 +58,7 @@ class Listed(MemoryStore):
 
 
 async def put(store: MemoryStore, key: str, source: str, version: str = "v1") -> None:
-    """An object with a stamp."""
+    """Write an object with provenance."""
     metadata = {"skyferry-source": source, "skyferry-version": version, "skyferry-position": "gcs-generation:5.1"}
     await store.write(key, b"data", Attributes(metadata=metadata if source else {}), Checksums())
 

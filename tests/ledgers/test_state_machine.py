@@ -63,7 +63,7 @@ class LedgersAgree(RuleBasedStateMachine):
         self.ledgers = {owner: self._open(owner) for owner in OWNERS}
         self.claims: list[tuple[str, Claim]] = []
         self.taken: list[DeadLetter] = []  # that were redriven
-        self.found: list[DeadLetter] = []  # taken to be published, and told of later
+        self.found: list[DeadLetter] = []  # taken for publication, and reported later
 
     def _open(self, owner: str) -> tuple[Ledger, Ledger]:
         memory = MemoryLedger(owner, self.clock, 30.0, self.state)

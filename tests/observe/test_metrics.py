@@ -143,7 +143,9 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     assert value("skyferry_held_deletes", {"store": "src"}) == 4
     assert value("skyferry_queue_oldest_age_seconds", {"queue": "main"}) == 12.5
     assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) == 5
-    assert value("skyferry_queue_messages", {"queue": "main", "state": "delayed"}) is None, "the provider does not tell"
+    assert value("skyferry_queue_messages", {"queue": "main", "state": "delayed"}) is None, (
+        "the provider does not report it"
+    )
     assert value("skyferry_queue_messages", {"queue": "old", "state": "ready"}) is None
     assert value("skyferry_queue_receive_age_seconds", {"queue": "main"}) == 3.5
     assert value("skyferry_oldest_unsettled_age_seconds", {"route": "photos"}) == 400

@@ -1,4 +1,4 @@
-"""Mistakes that somebody could make in the engine, to be planted into a worker."""
+"""Plausible mistakes in the engine, to be planted into a worker."""
 
 from __future__ import annotations
 

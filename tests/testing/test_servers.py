@@ -1,4 +1,4 @@
-"""Servers for tests: they answer, and they never outlive who started them."""
+"""Servers for tests: they answer, and they never outlive the process that started them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_children_end_with_their_block(tmp_path: Path) -> None:
     assert not answers(f"http://127.0.0.1:{port}")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a child that its parent was killed")
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, signal; from pathlib import Path; from skyferry.testing.servers.process import Children\n"

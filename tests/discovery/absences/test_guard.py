@@ -118,7 +118,7 @@ async def world(folder: Path, clock: Clock) -> World:
 
 
 def away(folder: Path) -> Path:
-    """What is seen of a folder whose disk is not mounted: an empty one."""
+    """A folder whose disk is not mounted looks empty."""
     elsewhere = folder.with_name("elsewhere")
     folder.rename(elsewhere)
     folder.mkdir()
@@ -176,7 +176,7 @@ async def test_another_folder_in_its_place_deletes_nothing_but_is_copied(world: 
 
 
 async def test_a_copy_of_the_folder_takes_its_place(world: World, folder: Path) -> None:
-    """What it does not have waits once; then it is the source as any other."""
+    """Its missing objects are held once; then it is a source as any other."""
     elsewhere = away(folder)
     for name in ("b", "d"):
         (elsewhere / name).rename(folder / name)

@@ -1,4 +1,4 @@
-"""What a folder is."""
+"""The identity of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many absences are believed."""
+"""The number of absences that are believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a changed path is now."""
+"""The present state of changed paths."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def inspector(watched: WatchedFolder) -> PathInspector:
 
 @pytest.fixture
 def blind(inspector: PathInspector, monkeypatch: pytest.MonkeyPatch) -> PathInspector:
-    """On a filesystem that does not tell whether a file is open."""
+    """An inspector on a filesystem without reliable leases."""
     monkeypatch.setattr(inspecting, "check_wholeness", lambda path: Wholeness.UNKNOWN)
     return inspector
 
@@ -225,7 +225,7 @@ def test_an_unreadable_folder_is_reported_and_hides_no_other(
 def test_a_file_that_vanishes_while_its_folder_is_searched_hides_no_other(
     inspector: PathInspector, folder: Path
 ) -> None:
-    """What was moved in with a folder is found by the search alone."""
+    """Files that were moved in with a folder are found only by the search."""
     for name in "abc":
         put(folder / "d" / name)
     order = [entry.name for entry in os.scandir(folder / "d")]

@@ -1,4 +1,4 @@
-"""Whether a file is open for writing."""
+"""Checks that a file is open for writing."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ CANARY = "skyferry-doctor/c"
 PLACE = CheckSubject("store", "a")
 
 
-def told(*keys: str, name: str = "ObjectCreated:Put") -> Outgoing:
-    """A notification of S3, with a record for each key."""
+def notification(*keys: str, name: str = "ObjectCreated:Put") -> Outgoing:
+    """Return a notification of S3, with a record for each key."""
     records = [
         {
             "eventVersion": "2.1",
@@ -38,7 +38,7 @@ def told(*keys: str, name: str = "ObjectCreated:Put") -> Outgoing:
     return Outgoing(orjson.dumps({"Records": records}))
 
 
-class Telling(MemoryStore):
+class NotifyingStore(MemoryStore):
     """A bucket that notifies a queue."""
 
     def __init__(self, queue: MemoryQueue) -> None:
@@ -49,16 +49,16 @@ class Telling(MemoryStore):
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         made = await super().write(key, data, attributes, checksums, when)
-        await self._queue.send([told(key)])
+        await self._queue.send([notification(key)])
         return made
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await super().delete(key, when)
-        await self._queue.send([told(key, name="ObjectRemoved:Delete")])
+        await self._queue.send([notification(key, name="ObjectRemoved:Delete")])
 
 
 class Counting(MemoryQueue):
-    """How often each body was handed out."""
+    """Counts the deliveries of each body."""
 
     def __init__(self) -> None:
         super().__init__("q", SystemClock(), 30.0)
@@ -87,18 +87,23 @@ async def left(queue: MemoryQueue) -> list[bytes]:
 
 async def test_both_events_are_heard_and_acked_and_the_canary_is_gone() -> None:
     queue = Counting()
-    store = Telling(queue)
+    store = NotifyingStore(queue)
     found = await doctored(store, queue)
     assert states(found) == {"delete": CheckState.OK, "event": CheckState.OK, "delete-event": CheckState.OK}
     assert (found.hearing, await left(queue), store.bucket.objects) == (frozenset({"q"}), [], {})
 
 
 async def test_messages_of_others_are_received_once_and_given_back() -> None:
-    """What is no event, what is about others, and what is about the canary and others at once, too."""
+    """Messages that are no events, are about other keys, or about the canary and other keys."""
     queue = Counting()
-    others = [Outgoing(b"no event"), told("other"), told(CANARY, "other"), Outgoing(b'{"Event": "s3:TestEvent"}')]
+    others = [
+        Outgoing(b"no event"),
+        notification("other"),
+        notification(CANARY, "other"),
+        Outgoing(b'{"Event": "s3:TestEvent"}'),
+    ]
     await queue.send(others)
-    found = await doctored(Telling(queue), queue)
+    found = await doctored(NotifyingStore(queue), queue)
     assert states(found)["event"] is CheckState.OK
     assert [queue.received.count(message.body) for message in others] == [1] * 4
     assert sorted(await left(queue)) == sorted(message.body for message in others)
@@ -106,7 +111,7 @@ async def test_messages_of_others_are_received_once_and_given_back() -> None:
 
 async def test_a_canary_of_another_bucket_is_another_s() -> None:
     queue = Counting()
-    await queue.send([Outgoing(told(CANARY).body.replace(b'"bucket"}', b'"another"}'))])
+    await queue.send([Outgoing(notification(CANARY).body.replace(b'"bucket"}', b'"another"}'))])
     found = await doctored(MemoryStore("a", SystemClock()), queue, wait=0.2)
     assert states(found)["event"] is CheckState.WRONG
     assert len(await left(queue)) == 1
@@ -115,7 +120,7 @@ async def test_a_canary_of_another_bucket_is_another_s() -> None:
 async def test_a_missing_event_is_reported_and_the_canary_deleted() -> None:
     """With how many messages were in the way, and what a running service may do."""
     queue, store = Counting(), MemoryStore("a", SystemClock())
-    await queue.send([told("other")])
+    await queue.send([notification("other")])
     found = await doctored(store, queue, wait=0.2)
     missed = found.checks[-1]
     assert (missed.name, missed.state, store.bucket.objects) == ("event", CheckState.WRONG, {})
@@ -145,7 +150,7 @@ async def test_a_source_that_may_not_be_written_is_no_fault() -> None:
 async def test_a_canary_that_may_not_be_deleted_is_named() -> None:
     """A fault where the route deletes what it has copied."""
 
-    class Keeping(Telling):
+    class Keeping(NotifyingStore):
         async def delete(self, key: str, when: Precondition = ANY) -> None:
             raise PermissionDenied
 
@@ -170,7 +175,7 @@ async def test_a_failing_queue_is_reported() -> None:
 async def test_an_interrupt_deletes_the_canary_and_gives_all_back() -> None:
     """In the middle of waiting."""
     queue, store = Counting(), MemoryStore("a", SystemClock())
-    await queue.send([told("other")])
+    await queue.send([notification("other")])
     waiting = asyncio.create_task(doctored(store, queue, wait=30))
     while not queue.received:
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A key that tells the day tells that of the object, on whatever day its event comes."""
+"""A key with the day has the day of the object, on whatever day its event arrives."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_what_no_waiting_mends_is_left_to_the_attempt(tmp_path: Path, erro
 
 @pytest.mark.parametrize(("key", "body"), [("{key}", event("a", datetime.now(UTC))), ("{yyyy}/{name}", b"no event")])
 async def test_nothing_else_costs_a_request(tmp_path: Path, key: str, body: bytes) -> None:
-    """A route whose key tells no day, and a message that is no event."""
+    """A route whose key has no day, and a message that is no event."""
     source = Source()
     dates, one = held(tmp_path, body, source, key=key)
     assert await note(dates, one) == []

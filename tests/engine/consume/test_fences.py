@@ -22,7 +22,7 @@ async def test_what_comes_while_a_key_is_given_back_is_not_fenced(first: str) ->
         if first == "superseded":
             ledger.gate.set()
             await lab.send("k", position=at(9))
-            await lab.until(lambda: lab.told("transfer.done") == 1)
+            await lab.until(lambda: lab.count("transfer.done") == 1)
             ledger.gate.clear()
         await lab.send("k", position=at(1))
         await lab.until(lambda: ledger.waiting == 1)
@@ -33,4 +33,4 @@ async def test_what_comes_while_a_key_is_given_back_is_not_fenced(first: str) ->
         ledger.gate.set()
         await lab.clock.advance(5)
         assert await lab.left() == 0
-    assert lab.told("transfer.lease_lost") == lab.told("message.released") == 0
+    assert lab.count("transfer.lease_lost") == lab.count("message.released") == 0

@@ -32,8 +32,8 @@ async def test_it_is_reported_and_acknowledged(sample: str, event: str, reason: 
     await queue.send([Outgoing((CORPUS / sample).read_bytes())])
     running = asyncio.create_task(worker.run())
     await clock.advance(1)
-    told = [(record.event, record.queue, record.reason) for record in heard if record.event != "queue.received"]
-    assert told == [(event, "events", reason), ("message.acked", "events", "")]
+    reported = [(record.event, record.queue, record.reason) for record in heard if record.event != "queue.received"]
+    assert reported == [(event, "events", reason), ("message.acked", "events", "")]
     assert (await queue.depth()).ready == 0
     worker.drain()
     await clock.advance(1)

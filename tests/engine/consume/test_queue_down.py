@@ -27,7 +27,7 @@ from skyferry.testing.clock import ManualClock
 
 
 class Down(MemoryQueue):
-    """Answers nobody."""
+    """A queue that never answers."""
 
     asked = 0
 
@@ -69,7 +69,7 @@ class Longest:
 
 
 def idle(clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = None) -> Worker:
-    """One that has nothing to copy; what it tells is in `heard`."""
+    """A worker that has nothing to copy. Its records are in `heard`."""
     routes, observer = Routes(SETTINGS), SimpleNamespace(on=[].append if heard is None else heard.append)
     context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())

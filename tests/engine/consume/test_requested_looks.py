@@ -1,4 +1,4 @@
-"""What a person asks for looks at the destination itself; and what one look at a source answers."""
+"""A request of a person checks the destination itself, and one check of a source answers several events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skyferry.queues.memory import MemoryQueue
 
 
 async def test_the_mark_is_the_only_internal_attribute_that_a_message_keeps() -> None:
-    """Where dead letters return from, the rest of our attributes is taken off."""
+    """The other internal attributes are removed from returning dead letters."""
     given = ((letter_attributes.ASKED, "1"), (letter_attributes.LETTER, "x"), ("theirs", "2"))
     assert letter_attributes.strip_untrusted(given) == ((letter_attributes.ASKED, "1"), ("theirs", "2"))
 
@@ -43,7 +43,7 @@ async def test_a_copy_that_was_removed_by_hand_is_made_again_when_a_person_submi
         await submit_events(EventReader(lab.routes), queue, [encode_event(lab.event("k"))])
         await settled(lab)
     assert [record.reason for record in lab.heard if record.event == "transfer.skipped"] == ["current", "current"]
-    assert lab.told("transfer.done") == 2
+    assert lab.count("transfer.done") == 2
 
 
 async def test_all_events_in_hand_are_answered_by_one_look() -> None:
@@ -54,4 +54,4 @@ async def test_all_events_in_hand_are_answered_by_one_look() -> None:
     async with lab.running(lab.worker()):
         await settled(lab)
     looks = [r for r in lab.heard if r.event == "store.request" and r.store == "source"]
-    assert (len(looks), lab.told("transfer.done"), lab.told("transfer.skipped")) == (1, 1, 11)
+    assert (len(looks), lab.count("transfer.done"), lab.count("transfer.skipped")) == (1, 1, 11)

@@ -1,4 +1,4 @@
-"""A message that meets a bug of ours becomes a dead letter; the others are handled."""
+"""A message that triggers a bug becomes a dead letter; the others are processed."""
 
 from __future__ import annotations
 

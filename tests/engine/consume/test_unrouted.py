@@ -90,11 +90,11 @@ class Scene:
         return depth.ready + depth.leased + depth.delayed
 
     def keys(self) -> list[str]:
-        """What the destination has."""
+        """Return the keys at the destination."""
         return sorted(self.stores["destination"].bucket.objects)
 
-    def told(self, *names: str) -> list[tuple[str, str]]:
-        """The records of these names."""
+    def list_reported(self, *names: str) -> list[tuple[str, str]]:
+        """Return the records of these names."""
         return [(r.event, r.reason) for r in self.heard if r.event in names]
 
 
@@ -124,7 +124,7 @@ async def test_an_event_of_an_unknown_bucket_is_a_letter(scene: Scene) -> None:
     assert (letter.reason, letter.source, letter.queue) == ("unrouted_bucket", "memory://second/k", "events")
     assert await scene.ledger.count_unrouted() == [("memory://second", 1)]
     assert await scene.waiting() == 0
-    assert scene.told("event.unknown_bucket") == [("event.unknown_bucket", "kept")] * 2
+    assert scene.list_reported("event.unknown_bucket") == [("event.unknown_bucket", "kept")] * 2
     await scene.ledger.redrive(ALL)
     await scene.run(route(), stores=misspelt)
     assert [each.id for each in (await scene.ledger.list_dead_letters(ALL)).items] == [letter.id]
@@ -142,7 +142,7 @@ async def test_an_unknown_bucket_is_passed_over_on_request(
     await scene.queue.send([Outgoing(encode_event(scene.event("k", "elsewhere")))])
     await scene.run(route(), unknown=unknown, seconds=25)
     assert (await scene.ledger.count_dead_letters(), await scene.waiting()) == ([], times > 1)
-    assert scene.told("event.passed_over") == [("event.passed_over", outcome)] * times  # after 2, 4, 8 seconds
+    assert scene.list_reported("event.passed_over") == [("event.passed_over", outcome)] * times  # after 2, 4, 8 seconds
 
 
 async def test_a_refused_event_is_remembered_with_its_rule(scene: Scene) -> None:
@@ -275,7 +275,7 @@ async def test_what_waits_for_a_route_that_is_gone_ends(scene: Scene, how: str) 
     row = await scene.ledger.get_transfer(name)
     assert row is not None
     assert (row.state, row.reason) == (State.SKIPPED, "no_route")
-    assert ("transfer.skipped", "no_route") in scene.told("transfer.skipped")
+    assert ("transfer.skipped", "no_route") in scene.list_reported("transfer.skipped")
     await put(scene, "k")
     await scene.queue.send([Outgoing(encode_event(scene.event("k")))])
     await scene.run(route())
@@ -304,7 +304,7 @@ async def test_an_event_of_another_account_becomes_a_letter_that_names_it(scene:
         "data": {"api": "PutBlob", "eTag": "0x1", "contentLength": 4, "sequencer": "FF"},
     }
     await scene.queue.send([Outgoing(orjson.dumps(event))])
-    stores = {"source": {"url": "az://ours/images"}, "destination": {"url": "memory://destination"}}
+    stores = {"source": {"url": "az://account/images"}, "destination": {"url": "memory://destination"}}
     await scene.run(route(), stores=stores)
     (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
     assert (letter.reason, letter.source) == ("unrouted_bucket", "azure_blob://theirs:images/cat.jpg")

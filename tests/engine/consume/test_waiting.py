@@ -1,4 +1,4 @@
-"""What waits stays in hand: a provider's redrive policy counts no receive for a store that is down, a busy key, a retry."""
+"""A waiting message stays leased: a provider's redrive policy counts no receive for a store that is down, a busy key, a retry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOUR = 3600.0
 
 
 class Store:
-    """A destination that fails as long as it is told to, and can be made slow."""
+    """A destination that can be made to fail and to be slow."""
 
     def __init__(self, inner: Any, error: SkyferryError | None = None) -> None:
         self._inner, self.error = inner, error
@@ -76,7 +76,7 @@ async def test_an_outage_takes_one_receive_of_each_message(error: SkyferryError)
         await lab.clock.advance(1)
         assert max(lab.received.values()) == 1
         assert await lab.left() == 0
-    assert lab.told("transfer.dead") == lab.told("message.released") == 0
+    assert lab.count("transfer.dead") == lab.count("message.released") == 0
 
 
 async def test_a_key_that_another_worker_holds_is_asked_for_in_the_ledger() -> None:
@@ -95,9 +95,9 @@ async def test_a_key_that_another_worker_holds_is_asked_for_in_the_ledger() -> N
             await lab.clock.advance(300)
             assert lab.received[message] == 1
             store.gate.set()
-            await lab.until(lambda: lab.told("transfer.done") + lab.told("transfer.skipped") == 2, step=0.5)
+            await lab.until(lambda: lab.count("transfer.done") + lab.count("transfer.skipped") == 2, step=0.5)
             assert (await store.read("k", 0, 100)).data == b"newer"
-    assert lab.told("message.released") == 0
+    assert lab.count("message.released") == 0
 
 
 @pytest.mark.parametrize(("waits", "least", "most"), [(0, 0.25, 0.5), (1, 0.5, 1.0), (3, 2.0, 4.0), (50, 2.5, 5.0)])
@@ -197,7 +197,7 @@ async def test_a_drain_gives_back_what_waits() -> None:
 
 
 class Forgetful(MemoryQueue):
-    """A message stays ours for an hour, however often it is extended."""
+    """A message stays leased for an hour, however often it is extended."""
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         old = [m for m in messages if self._clock.time() > m.lease_until - self.lease + HOUR]
@@ -255,7 +255,7 @@ async def test_an_event_that_comes_while_its_transfer_is_settled_waits_in_hand()
 
 
 def test_the_room_is_bounded_by_bytes_too() -> None:
-    """What was given back twice has a place in any case."""
+    """A message that was released twice is kept in any case."""
     from skyferry.engine.consume.in_flight import LeasedMessage
 
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)

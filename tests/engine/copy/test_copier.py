@@ -73,12 +73,12 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 1025, PART, PART + 1, 5 * PART, 9 * PART + 7])
-@pytest.mark.parametrize("told", [True, False])
-async def test_every_size_arrives_whole(bench: Bench, size: int, told: bool) -> None:
-    """Whether the event knows the size or not: the bytes, the attributes, both digests and the stamp."""
+@pytest.mark.parametrize("sized", [True, False])
+async def test_every_size_arrives_whole(bench: Bench, size: int, sized: bool) -> None:
+    """With and without the size in the event: the bytes, the attributes, both digests and the provenance."""
     data = random.Random(size).randbytes(size)
     await bench.put(data)
-    outcome = await bench.run(size=size if told else None)
+    outcome = await bench.run(size=size if sized else None)
     assert isinstance(outcome, Done)
     assert await bench.held() == data
     assert outcome.receipt.computed.sha256 == hashlib.sha256(data).hexdigest()
@@ -148,7 +148,7 @@ class Lying(MemoryStore):
 
 
 async def test_a_destination_with_another_checksum_fails_the_copy(bench: Bench) -> None:
-    """What it wrote is taken away again."""
+    """Its write is undone."""
     await bench.put(b"hello")
     bench.stores["d"] = Lying("d", bench.clock, bench.destination.bucket)
     with pytest.raises(ChecksumMismatch, match="of the object written"):
@@ -176,7 +176,7 @@ async def test_bytes_that_the_source_does_not_declare_are_refused(bench: Bench, 
 
 
 async def test_a_version_that_is_there_already_is_adopted(bench: Bench) -> None:
-    """The ledger was lost: the stamp and the digests prove what the destination holds, nothing is written again."""
+    """The ledger was lost. Provenance and digests prove the object at the destination, so nothing is written again."""
     await bench.put(b"hello")
     first = await bench.run()
     second = await bench.run(id="t2")

@@ -1,4 +1,4 @@
-"""What the pure decisions say, case by case."""
+"""The pure decisions, case by case."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_filters(route: Route, expected: object) -> None:
 def test_an_object_that_is_dated_ahead_is_as_old_as_its_event(
     route: Route, occurred_at: float, expected: object
 ) -> None:
-    """Anybody may give a file any date, and the clock of a store may be ahead of ours."""
+    """The date of a file may be arbitrary, and the clock of a store may be ahead."""
     asked = claim(None, transfer(occurred_at=occurred_at))
     assert decisions.decide_after_look(asked, route, replace(meta(), modified=90_000.0), 2000.0) == expected
 
@@ -181,14 +181,14 @@ def test_what_a_person_asks_for_is_current_only_if_the_destination_says_so(
 
 
 def test_what_its_provider_is_filling_waits_however_old_it_is() -> None:
-    """Azure tells of a blob when its copy begins, at an account with a hierarchical namespace: what is there then is empty."""
+    """Azure announces a blob when its copy begins, at an account with a hierarchical namespace: what is there then is empty."""
     source = replace(meta(size=0), unfinished=True)
     for held in (None, placement(5)):
         assert decisions.decide_after_look(claim(held), ROUTE, source, 2000.0) == Postpone(2000.0 + decisions.FILLING)
 
 
 def test_an_object_that_came_from_the_destination_is_not_sent_back() -> None:
-    """As a stamp without marks tells, of an older version."""
+    """As provenance without marks shows, of an older version."""
     back = ObjectRef(Provider.FILE, "destination", "k")
     source = replace(meta(), attributes=Attributes(metadata={"skyferry-source": provenance.format_source(back)}))
     assert decisions.decide_after_look(claim(None), ROUTE, source, 2000.0) == Skipped("loop", (at(6),))
@@ -244,14 +244,16 @@ def marked(version: str, position: int | None, source: ObjectRef = SOURCE) -> Ob
     [
         pytest.param(None, CREATE_ONLY, id="it vanished"),
         pytest.param(marked("v6", 6), Adopt(), id="it is this version already"),
-        pytest.param(marked("v7", 7), Skipped("superseded", (at(6),)), id="the stamp is newer: the ledger was lost"),
-        pytest.param(marked("v5", 5), Copy(Precondition(replace="dest-x")), id="the stamp is older"),
+        pytest.param(
+            marked("v7", 7), Skipped("superseded", (at(6),)), id="the provenance is newer: the ledger was lost"
+        ),
+        pytest.param(marked("v5", 5), Copy(Precondition(replace="dest-x")), id="the provenance is older"),
         pytest.param(marked("v9", 9, OTHER), Copy(Precondition(replace="dest-x")), id="it came from elsewhere"),
-        pytest.param(meta("dest-x", None), Copy(Precondition(replace="dest-x")), id="it is not ours"),
+        pytest.param(meta("dest-x", None), Copy(Precondition(replace="dest-x")), id="it is foreign"),
     ],
 )
 def test_conflict(destination: ObjectMeta | None, expected: object) -> None:
-    """A lost race is a decision: the stamp on what is there tells."""
+    """A lost race is a decision by the provenance of the object that is there."""
     assert decisions.decide_conflict(claim(None), ROUTE, meta(), destination) == expected
 
 
@@ -284,8 +286,8 @@ def test_of_two_that_were_written_by_themselves_the_later_one_stays_in_a_ring(
     ("destination", "expected"),
     [
         pytest.param(None, Skipped("gone"), id="nothing to delete"),
-        pytest.param(marked("v5", 5), Remove(Precondition(replace="dest-x")), id="ours"),
-        pytest.param(meta("dest-x", None), Skipped("foreign"), id="not ours: it stays"),
+        pytest.param(marked("v5", 5), Remove(Precondition(replace="dest-x")), id="our copy"),
+        pytest.param(meta("dest-x", None), Skipped("foreign"), id="foreign: it stays"),
     ],
 )
 def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) -> None:
@@ -294,7 +296,7 @@ def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) ->
 
 
 def test_provenance_reads_back() -> None:
-    """What is stamped on an object is what is read from it, also for a key that is too long to write out."""
+    """The written provenance is read back, also for a key that is too long for the metadata."""
     for key in ("k", "ä +%", "x" * 1024):
         source = replace(SOURCE, key=key)
         asked = replace(transfer(position=6), source=source)
@@ -312,7 +314,7 @@ TAGGED = Attributes(tags={"state": "final"})
 PLAIN_DIGEST, TAGGED_DIGEST = map(provenance.digest_attributes, (Attributes(), TAGGED))
 
 
-def stamped(position: int, digest: str = PLAIN_DIGEST, **other: object) -> ObjectMeta:
+def with_provenance(position: int, digest: str = PLAIN_DIGEST, **other: object) -> ObjectMeta:
     """A copy of version v5, with the position that it was copied at."""
     given = {
         "skyferry-source": provenance.format_source(SOURCE),
@@ -343,7 +345,7 @@ def stamped(position: int, digest: str = PLAIN_DIGEST, **other: object) -> Objec
     ],
 )
 def test_a_version_is_also_what_it_carries(held: Placement, source: ObjectMeta, expected: object) -> None:
-    """Where the version stays, a digest of the attributes decides; a later position does if no digest is known."""
+    """If the version is unchanged, a digest of the attributes decides, or a later position if no digest is known."""
     assert decisions.decide_after_look(claim(held), ROUTE, source, 2000.0) == expected
 
 
@@ -353,14 +355,18 @@ SUMS = Checksums(crc32c="01020304")
 @pytest.mark.parametrize(
     ("held", "destination", "expected"),
     [
-        pytest.param(placement(), stamped(5), "update", id="the ledger has proven the bytes"),
-        pytest.param(None, stamped(5, checksums=SUMS), "update", id="a digest of both sides proves them"),
-        pytest.param(None, stamped(5), "copy", id="nothing proves them"),
-        pytest.param(placement(), stamped(5, size=9), "copy", id="it is of another size"),
-        pytest.param(placement(), stamped(7), "superseded", id="a newer change is there already"),
-        pytest.param(placement(), stamped(5, TAGGED_DIGEST), "current", id="this change is there already"),
-        pytest.param(None, stamped(5, ""), "copy", id="an older version of Skyferry wrote it, before the change"),
-        pytest.param(None, stamped(6, ""), "adopt", id="an older version of Skyferry wrote it, after the change"),
+        pytest.param(placement(), with_provenance(5), "update", id="the ledger has proven the bytes"),
+        pytest.param(None, with_provenance(5, checksums=SUMS), "update", id="a digest of both sides proves them"),
+        pytest.param(None, with_provenance(5), "copy", id="nothing proves them"),
+        pytest.param(placement(), with_provenance(5, size=9), "copy", id="it is of another size"),
+        pytest.param(placement(), with_provenance(7), "superseded", id="a newer change is there already"),
+        pytest.param(placement(), with_provenance(5, TAGGED_DIGEST), "current", id="this change is there already"),
+        pytest.param(
+            None, with_provenance(5, ""), "copy", id="an older version of Skyferry wrote it, before the change"
+        ),
+        pytest.param(
+            None, with_provenance(6, ""), "adopt", id="an older version of Skyferry wrote it, after the change"
+        ),
     ],
 )
 def test_changed_attributes_at_the_destination(held: Placement | None, destination: ObjectMeta, expected: str) -> None:

@@ -41,7 +41,7 @@ class Silence:
 
 
 class Third(MemoryStore):
-    """Takes two parts; what it does with the third is told."""
+    """A store that takes two parts, and treats the third as the test says."""
 
     third: Callable[[], Any] | None = None
 

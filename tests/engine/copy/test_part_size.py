@@ -1,4 +1,4 @@
-"""How an object is cut, at each provider."""
+"""The part size of an object at each provider."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_object_of_up_to_5_tib_fits(traits: Traits, size: int) -> None:
 
 
 def test_parts_are_no_larger_than_they_have_to_be() -> None:
-    """What of an object of 5 TiB has to be in memory at once."""
+    """Return the memory that an object of 5 TiB needs at once."""
     s3 = SERVICES["aws"].traits()
     assert [choose_part_size(5 * TIB, 8 * MIB, each) // MIB for each in (s3, GCS, AZURE)] == [525, 160, 105]
     assert choose_part_size(10_000 * 8 * MIB, 8 * MIB, s3) == 8 * MIB

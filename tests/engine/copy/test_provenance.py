@@ -94,9 +94,9 @@ def test_metadata_is_untrusted_input(via: str) -> None:
     assert isinstance(made, str) or len(made.attributes.metadata["skyferry-via"]) <= provenance.VIA_MAX + 13
 
 
-@pytest.mark.parametrize("told", ["", "x", "-1", "\u0661", "9" * 400])
-def test_when_it_was_written_is_believed_as_a_number_alone(told: str) -> None:
-    found = replace(NEW, attributes=Attributes(metadata={"skyferry-written": told}))
+@pytest.mark.parametrize("text", ["", "x", "-1", "\u0661", "9" * 400])
+def test_when_it_was_written_is_believed_as_a_number_alone(text: str) -> None:
+    found = replace(NEW, attributes=Attributes(metadata={"skyferry-written": text}))
     assert provenance.original_time(found) == 1_000_000_000
 
 

@@ -115,7 +115,7 @@ async def test_an_upload_that_would_become_something_else_is_not_gone_on_with(ch
     await world.work(id="t2", **change)
     anew = world.destination.sent == before + len(ONE)
     assert anew == (change != {"content_type": "x"})
-    assert (old in world.destination.bucket.uploads) == ("key" in change)  # there it is not ours to give up
+    assert (old in world.destination.bucket.uploads) == ("key" in change)  # there it belongs to another worker
 
 
 async def test_a_digest_that_does_not_combine_is_read_again_and_not_sent_again() -> None:
@@ -188,8 +188,8 @@ async def test_a_ledger_that_forgets_to_answer_costs_no_part() -> None:
     async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         assert isinstance(await copier.run(Attempt(claim, slot, uploads, flaky), ROUTE), Done)
     assert saved[0].parts == ()
-    told = [[part.number for part in progress.parts] for progress in saved]
-    assert told == [[], [1], [2], [2, 3], [2, 3, 4], [5], [6], [7]]
+    saved_numbers = [[part.number for part in progress.parts] for progress in saved]
+    assert saved_numbers == [[], [1], [2], [2, 3], [2, 3, 4], [5], [6], [7]]
 
 
 async def test_a_frozen_worker_does_not_abort_what_another_goes_on_with() -> None:
@@ -222,7 +222,7 @@ async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
 
 
 async def test_what_is_skipped_gives_its_uploads_up() -> None:
-    """The source is gone: nobody will finish what was begun."""
+    """The source is deleted, so the upload is never finished."""
     world = World()
     await world.put(ONE)
     assert await world.die(25)
@@ -233,7 +233,7 @@ async def test_what_is_skipped_gives_its_uploads_up() -> None:
 
 
 async def test_the_collector_aborts_no_foreign_uploads() -> None:
-    """What is old and remembered, or began on a key of ours while we had it in hand; nobody else's, and nothing young."""
+    """It aborts old recorded uploads, and those begun for a leased key; no foreign and no recent ones."""
     world = World()
     world.destination.traits = replace(world.destination.traits, listed_uploads="all")
     await world.put(ONE)
@@ -274,7 +274,7 @@ async def test_no_byte_passes_through_us_where_the_provider_copies() -> None:
 
 
 async def test_what_the_source_does_not_declare_comes_through_us() -> None:
-    """Nor is an event believed about digests that nobody computes on the way."""
+    """A digest from an event is not trusted if no digest is computed on the way."""
     world = World(provider=True)
     await world.put(b"hello")
     with pytest.raises(ChecksumMismatch, match="the event"):

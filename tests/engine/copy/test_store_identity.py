@@ -107,7 +107,7 @@ async def test_what_is_submitted_arrives_at_the_store_that_the_name_means_now(ho
 
 
 async def test_a_delete_does_not_trust_what_another_store_held(home: Home) -> None:
-    """It goes by the stamp at the destination; what is there from elsewhere stays."""
+    """The provenance at the destination decides; an object from elsewhere stays."""
     await home.run("one", submit=KEYS, watch=False)
     (home.path / "two").mkdir()
     (home.path / "two" / "a").write_text("not from here")

@@ -1,4 +1,4 @@
-"""A dead letter that comes back in a message is redriven once per death; nobody else gets anything by its attributes."""
+"""A dead letter that returns in a message is redriven once per death. Forged attributes have no effect."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Scene:
         await self.dead.release([message], 0)
         return Outgoing(message.body, message.attributes)
 
-    async def told(self) -> list[str]:
+    async def list_returns(self) -> list[str]:
         return [record.reason for record in self.records if record.event == "dead_letter.returned"]
 
     async def send(self, queue: str, messages: Sequence[Outgoing]) -> None:
@@ -82,7 +82,7 @@ async def test_a_letter_moved_back_is_redriven_once(scene: Scene) -> None:
     moved = await scene.bury()
     await scene.events.send([moved, moved])
     assert await scene.queue.receive(10, 0) == []
-    assert sorted(await scene.told()) == ["redriven", "stale"]
+    assert sorted(await scene.list_returns()) == ["redriven", "stale"]
     assert (await scene.events.depth()).leased == 0
     (again,) = await RedriveQueue(scene.ledger, scene.clock).receive(10, 0)
     assert again.body == LETTER.body
@@ -95,7 +95,7 @@ async def test_a_copy_of_an_earlier_death_redrives_nothing(scene: Scene) -> None
     await scene.bury(replace(LETTER, at=LETTER.at + 1))
     await scene.events.send([moved])
     assert await scene.queue.receive(10, 0) == []
-    assert await scene.told() == ["stale"]
+    assert await scene.list_returns() == ["stale"]
     assert await scene.ledger.count_redriven() == 0
 
 
@@ -110,7 +110,7 @@ async def test_a_message_whose_letter_is_gone_is_an_event_like_any_other(scene: 
     (message,) = await scene.queue.receive(10, 0)
     assert (message.body, letter_attributes.strip_own(message.attributes)) == (LETTER.body, LETTER.attributes)
     assert dict(message.attributes)[letter_attributes.FOREIGN] == LETTER.id
-    assert await scene.told() == []
+    assert await scene.list_returns() == []
 
 
 @pytest.mark.parametrize("died", ["1700000000.5", "nan", "inf", "-1", "never", None])
@@ -170,7 +170,7 @@ async def test_an_ack_that_fails_costs_nothing(scene: Scene, monkeypatch: pytest
     assert message.body == b"an event"
     await scene.clock.advance(60)
     await scene.queue.receive(10, 0)
-    assert await scene.told() == ["redriven", "stale"]
+    assert await scene.list_returns() == ["redriven", "stale"]
 
 
 async def test_messages_with_one_receipt_are_distinguished(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,21 +186,21 @@ async def test_messages_with_one_receipt_are_distinguished(scene: Scene, monkeyp
 
 
 async def test_what_is_redriven_keeps_its_name_and_its_queue(scene: Scene) -> None:
-    """Attributes of ours do not pile up, however often it dies."""
+    """Internal attributes do not accumulate, however often it dies."""
     await scene.bury(replace(LETTER, attributes=(*LETTER.attributes, ("skyferry-reason", "old"))))
     await scene.ledger.redrive(ALL)
     (message,) = await RedriveQueue(scene.ledger, scene.clock).receive(10, 0)
-    told = (("skyferry-dead-letter", LETTER.id), ("skyferry-queue", "second"))
-    assert message.attributes == (*LETTER.attributes, *told)
+    kept = (("skyferry-dead-letter", LETTER.id), ("skyferry-queue", "second"))
+    assert message.attributes == (*LETTER.attributes, *kept)
 
 
 async def test_fetching_redrives_what_the_ledger_has_and_sends_what_it_has_not(scene: Scene) -> None:
-    """What is no letter of ours stays in the queue."""
+    """A message that is no dead letter stays in the queue."""
     other = replace(LETTER, id="f" * 32, body=b"of another ledger")
     await scene.bury()
     await scene.bury(other)
     await scene.ledger.discard(ALL, [other.id])
-    await scene.dead.send([Outgoing(b"somebody's", (("skyferry-dead-letter", "x"),))])
+    await scene.dead.send([Outgoing(b"foreign", (("skyferry-dead-letter", "x"),))])
     assert await scene.fetch() == RedriveCounts(redriven=1, sent=1, stale=0, left=1)
     assert scene.sent == [("second", Outgoing(b"of another ledger", LETTER.attributes))]
     assert (await scene.dead.depth()).ready == 1

@@ -1,4 +1,4 @@
-"""Dead letters are sent on at least once, whatever fails and whenever the process dies; and nobody waits for it."""
+"""Dead letters are published at least once, whatever fails and whenever the process dies, and delay no other work."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_crash_before_sending_loses_nothing() -> None:
 
 
 async def test_while_the_sink_is_down_letters_wait() -> None:
-    """And go once it is back; the failures are told, and become rarer."""
+    """They go once it is back. The failures are reported, ever more rarely."""
     scene = Scene()
     scene.sink.down = True
     await scene.bury(*(f"{n}" for n in range(10)))

@@ -1,4 +1,4 @@
-"""What fails is remembered until it works again, and reported when that changes."""
+"""A failure is remembered until the part works again, and each change is reported."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LEDGER, EVENTS = HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "ev
 
 
 def seen(health: Health) -> list[str]:
-    """What fails in checks that found nothing."""
+    """Return the failures shown in checks that found nothing."""
     checks = [health.amend_check(check) for check in (LEDGER, EVENTS, HealthCheck("store", "events", "ok"))]
     return [check.message for check in checks if check.state == "down"]
 
 
 def test_what_fails_is_a_problem_until_it_works(health: Health, heard: list[Record]) -> None:
-    """Reported at the begin and at the end, however often it fails between."""
+    """It is reported at its begin and its end, however often it repeats in between."""
     health.record_use("events", None)
     for _ in range(3):
         health.record_use("", LedgerError("database or disk is full", where="ledger.db", hint="free some disk space"))

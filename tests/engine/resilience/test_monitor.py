@@ -1,4 +1,4 @@
-"""Each part is known by itself: one that is lost, or hangs, hides no other, and no old value stands in for it."""
+"""Each part is checked separately: one that fails or hangs hides no other, and no old value replaces its own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_queue_is_known_by_its_answers(heard: QueueHealth, state: str, message
 
 
 class Moody(MemoryQueue):
-    """Fails, or hangs, as it is told."""
+    """A queue that fails or hangs on demand."""
 
     mood = ""
 
@@ -171,7 +171,7 @@ async def test_a_status_request_does_not_wait_for_a_queue_that_hangs(
 
 
 async def test_a_receive_that_fails_is_known_until_one_succeeds(ledger: Ill, clock: ManualClock) -> None:
-    """A queue that does not tell its depth, such as Pub/Sub, is known by this alone."""
+    """A queue that does not report its depth, such as Pub/Sub, is checked by this alone."""
     queue = Moody("q", clock)
     heard = MonitoredQueue(queue, clock)
     await heard.receive(1, 0)
@@ -246,11 +246,11 @@ async def test_a_probe_names_what_waits_and_its_failure_hides_nothing(ledger: Il
 
 
 def test_a_change_is_reported_once() -> None:
-    told: list[Record] = []
+    records: list[Record] = []
 
     class Ears:
         def on(self, record: Record) -> None:
-            told.append(record)
+            records.append(record)
 
     reporter = CheckReporter(Ears())
     full = HealthCheck("ledger", "ledger", "down", "disk is full")
@@ -259,7 +259,7 @@ def test_a_change_is_reported_once() -> None:
         reporter.report([full, HealthCheck("queue", "q", "down", "gone")])
     reporter.report([HealthCheck("worker", "worker", "down", "it is draining")])
     reporter.report([HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "down", "gone for good")])
-    assert [(r.operation, r.queue, r.reason, r.message) for r in told] == [
+    assert [(r.operation, r.queue, r.reason, r.message) for r in records] == [
         ("ledger", "", "down", "disk is full"),
         ("", "q", "down", "gone"),
         ("ledger", "", "ok", ""),

@@ -73,7 +73,7 @@ async def test_a_hot_prefix_does_not_stop_the_store(
     async with lab.running(lab.worker(policy=MANY)):
         await lab.until(lambda: len(lab.bucket.objects) == len(cold), step=0.5, steps=120)
         await lab.clock.advance(TEN_MINUTES)
-        assert lab.told("transfer.dead") == 0
+        assert lab.count("transfer.dead") == 0
         store.refuses = lambda name, key: False
         await lab.until(lambda: len(lab.bucket.objects) == len(keys), step=1, steps=180)
 
@@ -88,7 +88,7 @@ async def test_one_object_that_always_fails_is_a_dead_letter(error: SkyferryErro
     await announce(lab, "bad", *good)
     async with lab.running(lab.worker()):
         await lab.until(lambda: len(lab.bucket.objects) == others, steps=500)
-        await lab.until(lambda: lab.told("transfer.dead") == 1, step=1, steps=600)
+        await lab.until(lambda: lab.count("transfer.dead") == 1, step=1, steps=600)
         await announce(lab, "later")
         await lab.until(lambda: len(lab.bucket.objects) == others + 1, steps=500)
 
@@ -102,7 +102,7 @@ async def test_a_store_that_fails_many_objects_makes_no_dead_letter(error: Skyfe
     await announce(lab, *keys)
     async with lab.running(lab.worker()):
         await lab.clock.advance(4 * TEN_MINUTES)
-        assert lab.told("transfer.dead") == 0
+        assert lab.count("transfer.dead") == 0
         store.refuses = lambda name, key: False
         await lab.until(lambda: len(lab.bucket.objects) == len(keys), step=1, steps=180)
 

@@ -36,13 +36,13 @@ class Trace:
     """Remembers operations, and whether they failed."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.reported: list[tuple[str, str]] = []
 
     def on(self, record: Record) -> None:
         if record.event == "store.request":
-            self.told.append((record.operation, record.error))
+            self.reported.append((record.operation, record.error))
         elif record.event == "store.disordered":
-            self.told.append((record.event, record.key))
+            self.reported.append((record.event, record.key))
 
 
 class Shaky(MemoryStore):
@@ -85,7 +85,7 @@ async def test_requests_of_uploads_and_copies_are_retried_and_reported() -> None
     assert [u.id async for u in guarded.uploads("n")] == [upload.id]
     await guarded.finish_upload(upload, parts, found.checksums)
     await guarded.copy_from(store.copy_source, found, "other", Attributes())
-    failed = [operation for operation, error in trace.told if error]
+    failed = [operation for operation, error in trace.reported if error]
     assert failed == ["copy_part", "uploaded_parts", "copy_from"]
     breaker.record_outage("write", "a", None)
     breaker.record_outage("write", "b", None)
@@ -194,7 +194,7 @@ async def test_a_listing_that_gets_no_further_ends_with_the_error(error: StoreEr
 
 
 async def test_a_listing_without_a_place_to_resume_ends_with_the_error() -> None:
-    """What it gave last was deleted meanwhile."""
+    """The last listed object was deleted meanwhile."""
     store, guarded = paged((2, ConnectionLost()))
     listing = guarded.list()
     assert [(await anext(listing)).key for _ in range(2)] == ["b", "a"]
@@ -253,7 +253,7 @@ async def test_a_listing_in_another_order_is_noticed_once_and_misses_nothing() -
     for _ in range(2):
         assert [found.key async for found in guarded.list()] == ["a", "a/b", "a-b", "b", "a0"]
     assert (guarded.traits.order, store.traits.order) == ("none", "bytes")
-    assert trace.told == [("store.disordered", "a-b")]
+    assert trace.reported == [("store.disordered", "a-b")]
 
 
 @pytest.mark.parametrize(

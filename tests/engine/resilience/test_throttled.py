@@ -52,7 +52,7 @@ async def test_all_keys_together_ask_once_for_each_longest_pause(
     by_ten_minutes = [sum(begin + n * 600 <= at < begin + (n + 1) * 600 for at in store.asked) for n in range(6)]
     assert by_ten_minutes[0] <= 25
     assert all(0 < asked <= 20 for asked in by_ten_minutes[1:]), by_ten_minutes
-    assert lab.told("transfer.dead") == 0
+    assert lab.count("transfer.dead") == 0
 
 
 async def test_they_are_copied_when_the_store_takes_them_again() -> None:

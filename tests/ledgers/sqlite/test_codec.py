@@ -1,4 +1,4 @@
-"""What older ledgers wrote is read."""
+"""Records of older ledgers are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEN = Placement(
 )
 
 
-@pytest.mark.parametrize("account", ["", "ours"])
+@pytest.mark.parametrize("account", ["", "account"])
 def test_a_placement_reads_back(account: str) -> None:
     placed = replace(SEEN, source=replace(SEEN.source, account=account))
     assert codec.unpack_placement("d", "k", codec.pack_placement(placed)) == placed

@@ -1,4 +1,4 @@
-"""What the SQLite ledger has acknowledged survives `kill -9` at any moment, and the dead hold nothing."""
+"""Acknowledged records of the SQLite ledger survive `kill -9` at any moment, and the leases of dead processes end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def listed(ledger: SqliteLedger) -> set[str]:
 
 
 async def test_the_dead_are_noticed_by_the_living(tmp_path: Path) -> None:
-    """A key that a dead process has leased for an hour is free within seconds, and at once for who starts; counted as lost."""
+    """A key leased for an hour by a dead process is free within seconds, and at once for a new process; it counts as lost."""
     path, clock = tmp_path / "ledger.db", ManualClock()
     process = start(path, "mortal")
     held = transfer("held by mortal")

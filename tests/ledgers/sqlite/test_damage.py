@@ -141,7 +141,7 @@ def none_left(*_: object) -> None:
 
 
 async def test_a_busy_ledger_lives_without_file_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the other owner lives cannot be seen then: it counts as alive until its lease ends."""
+    """Then the other owner counts as alive until its lease ends."""
     clock = ManualClock()
     one, two = (SqliteLedger(tmp_path / "ledger.db", name, clock) for name in ("one", "two"))
     await claim(one, transfer("a", "key"))
@@ -160,7 +160,7 @@ async def test_a_busy_ledger_lives_without_file_descriptors(tmp_path: Path, monk
 
 
 async def test_a_queue_lives_without_file_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes is received all the same."""
+    """Messages are received nevertheless."""
     clock = ManualClock()
     queue = SqliteQueue(tmp_path / "queue.db", "queue", "one", clock)
     await queue.send([Outgoing(b"1")])

@@ -33,7 +33,7 @@ async def opened(path: Path) -> AsyncIterator[SqliteFile]:
 
 
 def synchronous(db: sqlite3.Connection) -> int:
-    """How the transaction that runs will be committed."""
+    """Return how the running transaction will be committed."""
     (value,) = db.execute("PRAGMA synchronous").fetchone()
     return int(value)
 
@@ -45,7 +45,7 @@ async def test_each_commit_waits_for_the_disk_only_where_it_is_asked_to(tmp_path
 
 
 async def test_other_users_cannot_read_it(tmp_path: Path) -> None:
-    """What SQLite puts beside it as little."""
+    """Nor the files that SQLite adds to it."""
     async with opened(tmp_path / "file.db") as file:
         await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
         modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.glob("file.db*") if each.is_file()}
@@ -54,7 +54,7 @@ async def test_other_users_cannot_read_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 async def test_another_user_can_take_no_lock(tmp_path: Path, there: bool) -> None:
-    """Anyone who may open the folder may lock it, and no service would start; one of an earlier version is open."""
+    """A user with access to the folder could lock it, and no service would start. One of an earlier version is open."""
     folder = tmp_path / "file.db.owners"
     if there:
         folder.mkdir()
@@ -88,11 +88,11 @@ async def test_settlements_and_what_is_sent_wait_and_claims_and_acks_do_not(
     flushed: list[bool] = []
     write = SqliteFile.write
 
-    async def told(self: SqliteFile, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
+    async def record_flush(self: SqliteFile, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
         flushed.append(flush)
         return await write(self, operation, flush=flush)
 
-    monkeypatch.setattr(SqliteFile, "write", told)
+    monkeypatch.setattr(SqliteFile, "write", record_flush)
     ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
     queue = SqliteQueue(tmp_path / "queue.db", "queue", "one", ManualClock())
     (held,) = await claim(ledger, transfer("a"))
