@@ -36,6 +36,8 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "list": "objects can be listed",
         "read": "objects can be read",
         "write": "objects can be written",
+        "promises": "the service does what Skyferry relies on",
+        "service": "the service is what the settings say",
         "delete": "objects can be deleted",
         "retention": "no retention blocks replacing or deleting objects",
         "versioning": "versioning",

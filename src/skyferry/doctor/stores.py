@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.doctor.copy_time import ReadSpeed, find_largest, time_read
 from skyferry.doctor.facts import check_bucket_facts, check_clock, check_permission
+from skyferry.doctor.promises import PromiseTrial
 from skyferry.doctor.requirements import StoreRequirements
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.errors import ObjectNotFound, SkyferryError, Unsupported
@@ -118,6 +119,7 @@ class StoreExamination:
             self.checks.append(check_clock(self.place, made.modified - self.clock.time()))
         try:
             await self._read_back(key)
+            self.checks.append(await PromiseTrial(self.store, key, made, CANARY).check(self.place))
         finally:
             self.checks.append(await self._delete(key))
 

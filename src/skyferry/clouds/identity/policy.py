@@ -51,7 +51,9 @@ def require_tls(url: str, *, allow_http: bool = False) -> None:
         return
     where = f"{parts.scheme}://{parts.hostname or ''}"
     if parts.scheme != "http":
-        raise ConfigError("the endpoint must begin with https://", where=where)
+        shown = where if parts.hostname else url.rpartition("@")[2].partition("?")[0]
+        hint = "Give the URL of the server, such as https://s3.example.org."
+        raise ConfigError(f"the endpoint {shown!r} does not begin with https://", hint=hint)
     raise ConfigError(
         "an endpoint without TLS", where=where, hint="Use https://, or set allow_http: true if you trust the network."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -70,5 +71,17 @@ async def _outcome(
     except SkipTest as skipped:
         return "skipped", str(skipped)
     except (AssertionError, SkyferryError, ExceptionGroup) as problem:
-        return "failed", f"{type(problem).__name__}: {problem}"
+        return "failed", describe(problem)
     return "passed", ""
+
+
+def describe(problem: BaseException) -> str:
+    """Return what was expected and what came: the message of a failure, or the statement that is not true."""
+    if isinstance(problem, ExceptionGroup):
+        return "; ".join(dict.fromkeys(describe(each) for each in problem.exceptions))
+    if isinstance(problem, AssertionError) and str(problem):
+        return str(problem)
+    if isinstance(problem, AssertionError):
+        steps = traceback.extract_tb(problem.__traceback__)
+        return f"expected: {(steps[-1].line or '').removeprefix('assert ') if steps else 'the contract'}"
+    return f"expected no error, but {type(problem).__name__} came: {problem}"

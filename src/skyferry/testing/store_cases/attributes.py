@@ -6,7 +6,7 @@ from unittest import SkipTest
 
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Attributes
-from skyferry.testing.store_cases.place import Place, noise, refused
+from skyferry.testing.store_cases.place import Place, expect, expect_agreement, noise, refused
 
 OLD = Attributes(content_type="text/html", cache_control="no-store", metadata={"old": "1"})
 
@@ -28,15 +28,15 @@ class AttributeCases:
             found = await place.store.head(place.key("k"))
             made = await place.store.set_attributes(found, place.attributes)
             there = await place.store.head(place.key("k"))
-            assert (made.key, made.size, made.version) == (there.key, len(data), there.version)
+            expect((made.key, made.size, made.version), (there.key, len(data), there.version))
             assert made.attributes == there.attributes == place.attributes
-            assert not there.checksums.find_conflict(found.checksums)
+            expect_agreement(there.checksums, found.checksums)
             assert there.checksums.comparable_with(found.checksums) or not found.checksums.md5
-            assert await place.get("k") == data
+            expect(await place.get("k"), data)
             bare = await place.store.set_attributes(there, Attributes(content_type="text/plain"))
-            assert (await place.store.head(place.key("k"))).attributes == Attributes(content_type="text/plain")
-            assert await place.get("k") == data
-            assert (await place.store.read(place.key("k"), 0, 1, version=bare.version)).data == data[:1]
+            expect((await place.store.head(place.key("k"))).attributes, Attributes(content_type="text/plain"))
+            expect(await place.get("k"), data)
+            expect((await place.store.read(place.key("k"), 0, 1, version=bare.version)).data, data[:1])
 
     async def test_a_change_in_place_demands_the_version_found(self, place: Place) -> None:
         """Other content, or none, raises PreconditionFailed, and nothing changes."""
@@ -46,7 +46,7 @@ class AttributeCases:
         await place.put("k", b"newer", OLD)
         with refused(PreconditionFailed):
             await place.store.set_attributes(found, place.attributes)
-        assert (await place.store.head(place.key("k"))).attributes == OLD
+        expect((await place.store.head(place.key("k"))).attributes, OLD)
         newer = await place.store.head(place.key("k"))
         await place.store.delete(place.key("k"))
         with refused(PreconditionFailed):

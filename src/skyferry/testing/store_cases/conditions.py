@@ -9,7 +9,7 @@ from unittest import SkipTest
 from skyferry.errors import BucketNotFound, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import ObjectStore, Precondition
-from skyferry.testing.store_cases.place import Place, answered, digests, refused, together
+from skyferry.testing.store_cases.place import Place, answered, digests, expect, refused, together
 
 CREATE = Precondition(create_only=True)
 
@@ -46,10 +46,10 @@ class ConditionCases:
         first = await place.put("k", b"1", when=CREATE)
         with refused(PreconditionFailed):
             await place.put("k", b"2", when=CREATE)
-        assert (await place.store.head(place.key("k"))).version == first.version
+        expect((await place.store.head(place.key("k"))).version, first.version)
         await place.store.delete(place.key("k"))
         await place.put("k", b"3", when=CREATE)
-        assert await place.get("k") == b"3"
+        expect(await place.get("k"), b"3")
 
     async def test_replace_exactly(self, place: Place) -> None:
         """Writes over the version named, and over no other, nor where nothing is."""
@@ -62,16 +62,16 @@ class ConditionCases:
         for key, version in (("k", old.version), ("absent", new.version)):
             with refused(PreconditionFailed, what=key):
                 await place.put(key, b"3", when=Precondition(replace=version))
-        assert await place.get("k") == b"2"
-        assert await place.keys() == ["k"]
+        expect(await place.get("k"), b"2")
+        expect(await place.keys(), ["k"])
 
     async def test_of_many_that_create_one_wins(self, place: Place) -> None:
         """16 at once: one succeeds, all others are refused, and the content is the winner's."""
         if not place.store.traits.create_only:
             raise SkipTest("the store has no create_only")
         won = await winners(place, CREATE, 16)
-        assert len(won) == 1, won
-        assert await place.get("k") == b"writer %d" % won[0][0]
+        expect(len(won), 1, won)
+        expect(await place.get("k"), b"writer %d" % won[0][0])
 
     async def test_of_many_that_replace_one_wins(self, place: Place) -> None:
         """16 at once over the same version."""
@@ -79,9 +79,9 @@ class ConditionCases:
             raise SkipTest("the store has no replace_exact")
         old = await place.put("k", b"old")
         won = await winners(place, Precondition(replace=old.version), 16)
-        assert len(won) == 1, won
-        assert await place.get("k") == b"writer %d" % won[0][0]
-        assert (await place.store.head(place.key("k"))).version == won[0][1].version
+        expect(len(won), 1, won)
+        expect(await place.get("k"), b"writer %d" % won[0][0])
+        expect((await place.store.head(place.key("k"))).version, won[0][1].version)
 
     async def test_no_replace_is_lost(self, place: Place) -> None:
         """8 clients add to a counter at the same time, each until it succeeds: no addition is lost."""
@@ -101,7 +101,7 @@ class ConditionCases:
                 return
 
         await together(*(add(clients(place)[n % 2]) for n in range(8)))
-        assert await place.get("k") == b"8"
+        expect(await place.get("k"), b"8")
 
     async def test_delete(self, place: Place) -> None:
         """It is gone from head, read and list; a second delete is no error; it can be written again."""
@@ -114,9 +114,9 @@ class ConditionCases:
             await place.store.head(place.key("a/b/k"))
         with refused(ObjectNotFound):
             await place.store.read(place.key("a/b/k"), 0, 1)
-        assert await place.keys() == ["a/other"]
+        expect(await place.keys(), ["a/other"])
         await place.put("a/b", b"now a key")
-        assert await place.get("a/b") == b"now a key"
+        expect(await place.get("a/b"), b"now a key")
 
     async def test_delete_exactly(self, place: Place) -> None:
         """Deletes the version named and no other; an absent key has no version."""
@@ -129,9 +129,9 @@ class ConditionCases:
         for key, version in (("k", old.version), ("absent", new.version), ("k/below", new.version)):
             with refused(PreconditionFailed, what=key):
                 await place.store.delete(place.key(key), Precondition(replace=version))
-        assert await place.get("k") == b"2"
+        expect(await place.get("k"), b"2")
         await place.store.delete(place.key("k"), Precondition(replace=new.version))
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def test_writes_and_deletes_of_neighbours_do_not_disturb_each_other(self, place: Place) -> None:
         """In one folder, emptied again and again: every write succeeds and stays."""
@@ -139,11 +139,11 @@ class ConditionCases:
         async def churn(n: int) -> None:
             for turn in range(12):
                 await place.put(f"f/g/{n}", b"%d" % turn)
-                assert await place.get(f"f/g/{n}") == b"%d" % turn
+                expect(await place.get(f"f/g/{n}"), b"%d" % turn)
                 await place.store.delete(place.key(f"f/g/{n}"))
 
         await together(*(churn(n) for n in range(8)))
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def test_a_missing_bucket_is_no_missing_object(self, place: Place) -> None:
         """Every method raises BucketNotFound, so that missing objects are not mistaken for deletes."""

@@ -7,7 +7,7 @@ from unittest import SkipTest
 from skyferry.errors import ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
 from skyferry.model import Attributes
 from skyferry.ports import CopySource, Precondition
-from skyferry.testing.store_cases.place import Place, digests, noise, refused
+from skyferry.testing.store_cases.place import Place, digests, expect, expect_agreement, noise, refused
 
 OLD = Attributes(content_type="text/html", metadata={"of-the-source": "1"}, tags={"of-the-source": "1"})
 
@@ -33,10 +33,10 @@ class CopyCases:
             found = await place.store.head(place.key("source"))
             made = await place.store.copy_from(copy_source, found, place.key("k"), place.attributes)
             got = await place.store.read(place.key("k"), 0, 5000, version=made.version)
-            assert got.data == data
-            assert (made.key, made.size, made.attributes) == (place.key("k"), len(data), place.attributes)
-            assert got.meta.attributes == place.attributes
-            assert not made.checksums.find_conflict(digests(data))
+            expect(got.data, data)
+            expect((made.key, made.size, made.attributes), (place.key("k"), len(data), place.attributes))
+            expect(got.meta.attributes, place.attributes)
+            expect_agreement(made.checksums, digests(data))
             assert all(getattr(made.checksums, n) for n in returned if getattr(found.checksums, n))
 
     async def test_no_attribute_of_the_source_is_left(self, place: Place) -> None:
@@ -45,7 +45,7 @@ class CopyCases:
         await place.put("source", b"x", place.attributes)
         found = await place.store.head(place.key("source"))
         await place.store.copy_from(copy_source, found, place.key("k"), Attributes(content_type="text/html"))
-        assert (await place.store.head(place.key("k"))).attributes == Attributes(content_type="text/html")
+        expect((await place.store.head(place.key("k"))).attributes, Attributes(content_type="text/html"))
 
     async def test_awkward_keys_are_copied(self, place: Place) -> None:
         """Whatever has to be escaped on the way."""
@@ -54,7 +54,7 @@ class CopyCases:
             await place.put(key, key.encode())
             found = await place.store.head(place.key(key))
             await place.store.copy_from(copy_source, found, place.key("k"), Attributes())
-            assert await place.get("k") == key.encode()
+            expect(await place.get("k"), key.encode())
 
     async def test_a_copy_is_of_one_version(self, place: Place) -> None:
         """Another one in its place is refused (or the old one is still there to be copied), and the old object stays."""
@@ -67,9 +67,9 @@ class CopyCases:
             try:
                 await place.store.copy_from(copy_source, found, place.key("k"), Attributes())
             except VersionChanged:
-                assert (await place.store.head(place.key("k"))).version == kept.version
+                expect((await place.store.head(place.key("k"))).version, kept.version)
             else:
-                assert await place.get("k") == b"one"
+                expect(await place.get("k"), b"one")
 
     async def test_copy_create_only(self, place: Place) -> None:
         """Refused where something is."""
@@ -88,16 +88,16 @@ class CopyCases:
         exact = honoured and place.store.traits.copy_exact
         with refused(PreconditionFailed if exact else Unsupported):
             await place.store.copy_from(copy_source, found, place.key("k"), Attributes(), when)
-        assert (await place.store.head(place.key("k"))).version == kept.version
+        expect((await place.store.head(place.key("k"))).version, kept.version)
         if exact and place.store.traits.replace_exact:
             again = Precondition(replace=kept.version)
             await place.store.copy_from(copy_source, found, place.key("k"), Attributes(), again)
-            assert await place.get("k") == b"new"
+            expect(await place.get("k"), b"new")
         if exact and place.store.traits.create_only:
             await place.store.copy_from(
                 copy_source, found, place.key("fresh"), Attributes(), Precondition(create_only=True)
             )
-            assert await place.get("fresh") == b"new"
+            expect(await place.get("fresh"), b"new")
 
     async def test_the_provider_copies_parts(self, place: Place) -> None:
         """They make the object that the source is."""
@@ -109,12 +109,12 @@ class CopyCases:
         parts = [await place.store.copy_part(upload, number, copy_source, found) for number in (3, 1, 2)]
         parts.sort(key=lambda part: part.number)
         size = place.part_size
-        assert [(p.number, p.offset, p.size) for p in parts] == [(1, 0, size), (2, size, size), (3, 2 * size, 1000)]
+        expect([(p.number, p.offset, p.size) for p in parts], [(1, 0, size), (2, size, size), (3, 2 * size, 1000)])
         made = await place.store.finish_upload(upload, parts, found.checksums)
         got = await place.store.read(place.key("k"), 0, len(data), version=made.version)
-        assert got.data == data
-        assert got.meta.attributes == place.attributes
-        assert not made.checksums.find_conflict(digests(data))
+        expect(got.data, data)
+        expect(got.meta.attributes, place.attributes)
+        expect_agreement(made.checksums, digests(data))
         declared = [n for n in place.store.traits.part_copy_checksums if getattr(found.checksums, n)]
         assert all(getattr(made.checksums, n) for n in declared)
 
@@ -135,4 +135,4 @@ class CopyCases:
                 await place.store.head(place.key("k"))
         else:
             await place.store.finish_upload(upload, parts, found.checksums)
-            assert (await place.store.read(place.key("k"), 0, len(one))).data == one
+            expect((await place.store.read(place.key("k"), 0, len(one))).data, one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyferry.errors import InvalidKey
 from skyferry.model import Attributes
-from skyferry.testing.store_cases.place import Place, digests, refused
+from skyferry.testing.store_cases.place import Place, digests, expect, refused
 
 AWKWARD = (
     *("a b", " lead", "trail ", "a+b", "a%20b", "a%2Fb", "%", "%%", "%.", "%..", "%%..", "50%", "q?a=b&c#d"),
@@ -52,39 +52,39 @@ class KeyCases:
                 continue
             data = key.encode()
             await place.put(key, data, place.attributes)
-            assert await place.get(key) == data, key
-            assert (await place.store.head(place.key(key))).key == place.key(key)
-            assert await place.keys() == [key], key
-            assert await place.keys(prefix=key) == [key]
+            expect(await place.get(key), data, key)
+            expect((await place.store.head(place.key(key))).key, place.key(key))
+            expect(await place.keys(), [key], key)
+            expect(await place.keys(prefix=key), [key])
             await place.store.delete(place.key(key))
-            assert await place.keys() == [], key
+            expect(await place.keys(), [], key)
 
     async def test_awkward_keys_do_not_disturb_each_other(self, place: Place) -> None:
         """All of them at the same time; each keeps its content."""
         held = [key for key in [*AWKWARD, longest(1024 - len(place.prefix.encode()))] if key not in place.cannot_hold]
         for key in held:
             await place.put(key, key.encode())
-        assert await place.keys() == sorted(held, key=str.encode)
+        expect(await place.keys(), sorted(held, key=str.encode))
         for key in held:
-            assert await place.get(key) == key.encode(), key
+            expect(await place.get(key), key.encode(), key)
 
     async def test_a_key_and_one_below_it(self, place: Place) -> None:
         """`a` and `a/b` are two objects."""
         for key in ("a", "a/b", "a/b/c", "a/"):
             await place.put(key, key.encode())
-        assert await place.keys() == ["a", "a/", "a/b", "a/b/c"]
+        expect(await place.keys(), ["a", "a/", "a/b", "a/b/c"])
 
     async def test_what_cannot_be_a_key_is_refused(self, place: Place) -> None:
         """By every method, before any effect."""
         for key in IMPOSSIBLE if not place.prefix else (*("x" * 1025, "\ud800"),):
             await self._refused(place, place.key(key))
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def test_what_it_cannot_hold_is_refused(self, place: Place) -> None:
         """A key that only this store cannot hold: InvalidKey, before any effect."""
         for key in place.cannot_hold:
             await self._refused(place, place.key(key))
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def _refused(self, place: Place, key: str) -> None:
         store = place.store

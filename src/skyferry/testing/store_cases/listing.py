@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from skyferry.testing.store_cases.place import Place, together
+from skyferry.testing.store_cases.place import Place, expect, together
 
 # '!' '-' '.' sort before '/', '0' after it; what UTF-16 sorts otherwise than UTF-8 is at the end
 KEYS = [
@@ -35,7 +35,7 @@ class ListingCases:
         """Of UTF-8, whatever the order of writing, folders or not."""
         for key in reversed(KEYS):
             await place.put(key, b"x")
-        assert await place.keys() == sorted(KEYS, key=str.encode)
+        expect(await place.keys(), sorted(KEYS, key=str.encode))
 
     async def test_prefix_and_after(self, place: Place) -> None:
         """A prefix is a prefix of the key and knows no slashes; after is exclusive and need not exist."""
@@ -45,20 +45,20 @@ class ListingCases:
         for prefix in marks:
             for after in marks:
                 wanted = [k for k in KEYS if k.startswith(prefix) and k.encode() > after.encode()]
-                assert await place.keys(prefix, after) == sorted(wanted, key=str.encode), (prefix, after)
+                expect(await place.keys(prefix, after), sorted(wanted, key=str.encode), (prefix, after))
 
     async def test_nothing_is_nothing(self, place: Place) -> None:
         """An empty bucket lists nothing."""
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def test_it_tells_size_and_version(self, place: Place) -> None:
         """Those that head returns: a read may be pinned to the version of a listing."""
         await place.put("a", b"12345", place.attributes)
         (listed,) = [meta async for meta in place.store.list(place.prefix)]
         head = await place.store.head(place.key("a"))
-        assert (listed.key, listed.size, listed.version) == (head.key, 5, head.version)
+        expect((listed.key, listed.size, listed.version), (head.key, 5, head.version))
         assert abs(listed.modified - head.modified) <= 1
-        assert (await place.store.read(listed.key, 0, 9, version=listed.version)).data == b"12345"
+        expect((await place.store.read(listed.key, 0, 9, version=listed.version)).data, b"12345")
 
     async def test_more_than_a_page(self, place: Place) -> None:
         """Each object once, in order; it goes on after any of them."""
@@ -71,9 +71,9 @@ class ListingCases:
 
         await together(*(put(key) for key in keys))
         keys.sort()
-        assert await place.keys() == keys
-        assert await place.keys(after=keys[-3]) == keys[-2:]
-        assert await place.keys(prefix="3/", after=keys[0]) == [key for key in keys if key.startswith("3/")]
+        expect(await place.keys(), keys)
+        expect(await place.keys(after=keys[-3]), keys[-2:])
+        expect(await place.keys(prefix="3/", after=keys[0]), [key for key in keys if key.startswith("3/")])
 
     async def test_what_does_not_change_is_seen_once(self, place: Place) -> None:
         """While others come and go."""
@@ -88,14 +88,14 @@ class ListingCases:
             await place.put(f"{folder}/a-comes", b"x")
             await place.put(f"{folder}/z-comes", b"x")
             await place.store.delete(place.key(f"{folder}/a-comes"))
-        assert [key for key in seen if key.endswith("stays")] == stays
-        assert len(seen) == len(set(seen))
+        expect([key for key in seen if key.endswith("stays")], stays)
+        expect(len(seen), len(set(seen)))
 
     async def test_a_listing_may_be_left(self, place: Place) -> None:
         """Without reading it to the end; the store works on."""
         for n in range(5):
             await place.put(f"k{n}", b"x")
         async for meta in place.store.list(place.prefix):
-            assert meta.key == place.key("k0")
+            expect(meta.key, place.key("k0"))
             break
-        assert len(await place.keys()) == 5
+        expect(len(await place.keys()), 5)

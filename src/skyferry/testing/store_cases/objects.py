@@ -9,7 +9,16 @@ from functools import partial
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, VersionChanged
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectData
-from skyferry.testing.store_cases.place import Place, answered, digests, noise, only, refused
+from skyferry.testing.store_cases.place import (
+    Place,
+    answered,
+    digests,
+    expect,
+    expect_agreement,
+    noise,
+    only,
+    refused,
+)
 
 
 class ObjectCases:
@@ -21,33 +30,33 @@ class ObjectCases:
         written = await place.put("k", data, place.attributes)
         got = await place.store.read(place.key("k"), 0, len(data))
         head = await place.store.head(place.key("k"))
-        assert got.data == data
-        assert got.meta == head
-        assert (written.key, written.size) == (place.key("k"), len(data))
-        assert (head.key, head.size, head.version) == (written.key, written.size, written.version)
+        expect(got.data, data)
+        expect(got.meta, head)
+        expect((written.key, written.size), (place.key("k"), len(data)))
+        expect((head.key, head.size, head.version), (written.key, written.size, written.version))
         assert head.version
-        assert head.position == written.position
+        expect(head.position, written.position)
 
     async def test_an_empty_object_is_an_object(self, place: Place) -> None:
         """It is found, and reads as nothing."""
         written = await place.put("k", b"", place.attributes)
         got = await place.store.read(place.key("k"), 0, 100, version=written.version)
-        assert (got.data, got.meta.size, written.size) == (b"", 0, 0)
-        assert got.meta.attributes == place.attributes
+        expect((got.data, got.meta.size, written.size), (b"", 0, 0))
+        expect(got.meta.attributes, place.attributes)
 
     async def test_what_an_object_carries_comes_back(self, place: Place) -> None:
         """Attributes, user metadata and tags, from write, head and read."""
         written = await place.put("k", b"x", place.attributes)
-        assert written.attributes == place.attributes
-        assert (await place.store.head(place.key("k"))).attributes == place.attributes
-        assert (await place.store.read(place.key("k"), 0, 1)).meta.attributes == place.attributes
+        expect(written.attributes, place.attributes)
+        expect((await place.store.head(place.key("k"))).attributes, place.attributes)
+        expect((await place.store.read(place.key("k"), 0, 1)).meta.attributes, place.attributes)
 
     async def test_nothing_of_the_old_object_is_left_on_the_new(self, place: Place) -> None:
         """A write without attributes has none of those that were there before."""
         await place.put("k", b"old", place.attributes)
         await place.put("k", b"new", Attributes(content_type="text/html"))
         found = (await place.store.head(place.key("k"))).attributes
-        assert found == Attributes(content_type="text/html")
+        expect(found, Attributes(content_type="text/html"))
 
     async def test_as_much_user_metadata_as_it_says(self, place: Place) -> None:
         """`traits.metadata_limit` bytes of keys and values come back; overwriting and deleting such an object works."""
@@ -55,16 +64,16 @@ class ObjectCases:
         metadata = {f"m{n:03}": "v" * 508 for n in range(count)} | ({"r": "v" * (rest - 1)} if rest else {})
         for data in (b"1", b"22"):
             await place.put("k", data, Attributes(content_type="text/plain", metadata=metadata))
-            assert (await place.store.head(place.key("k"))).attributes.metadata == metadata
+            expect((await place.store.head(place.key("k"))).attributes.metadata, metadata)
         await place.store.delete(place.key("k"))
         await place.put("k", b"1", Attributes(content_type="text/plain"))
-        assert (await place.store.head(place.key("k"))).attributes.metadata == {}
+        expect((await place.store.head(place.key("k"))).attributes.metadata, {})
 
     async def test_bytes_are_raw(self, place: Place) -> None:
         """A content encoding is kept, and the bytes are not decoded."""
         data = b"\x1f\x8b this is no gzip"
         await place.put("k", data, Attributes(content_type="text/plain", content_encoding="gzip"))
-        assert await place.get("k") == data
+        expect(await place.get("k"), data)
 
     async def test_ranges(self, place: Place) -> None:
         """Exactly [start, min(start + length, size)); nothing at or past the end."""
@@ -83,8 +92,8 @@ class ObjectCases:
         ):
             for pin in ("", version):
                 got = await place.store.read(place.key("k"), start, length, version=pin)
-                assert got.data == data[start : start + length], (start, length)
-                assert (got.meta.size, got.meta.version) == (1000, version)
+                expect(got.data, data[start : start + length], (start, length))
+                expect((got.meta.size, got.meta.version), (1000, version))
 
     async def test_what_is_absent_is_not_found(self, place: Place) -> None:
         """By head and read; with a key below it, above it or beside it no less."""
@@ -104,9 +113,9 @@ class ObjectCases:
             written = await place.put("k", b"%d" % n)
             versions.add(written.version)
             positions.append(written.position)
-        assert len(versions) == 5
+        expect(len(versions), 5)
         known = [p for p in positions if p is not None]
-        assert [p.value for p in known] == sorted(p.value for p in known)
+        expect([p.value for p in known], sorted(p.value for p in known))
 
     async def test_a_pinned_read_never_gives_another_version(self, place: Place) -> None:
         """The old bytes where the store keeps them, else VersionChanged; past the end too."""
@@ -117,7 +126,7 @@ class ObjectCases:
                 got = await place.store.read(place.key("k"), start, 10, version=old.version)
             except VersionChanged:
                 continue
-            assert (got.data, got.meta.size, got.meta.version) == (b"old"[start:], 3, old.version)
+            expect((got.data, got.meta.size, got.meta.version), (b"old"[start:], 3, old.version))
 
     async def test_readers_see_one_version_whole(self, place: Place) -> None:
         """While it is overwritten, a read gives one content from end to end, with the meta of that content."""
@@ -133,9 +142,9 @@ class ObjectCases:
         async def read() -> None:
             while not done.is_set():
                 got = await answered(lambda: place.store.read(key, 0, 2 * size))
-                assert set(got.data) == {got.data[0]}
-                assert got.meta.size == len(got.data)
-                assert not got.meta.checksums.find_conflict(digests(got.data))
+                expect(set(got.data), {got.data[0]})
+                expect(got.meta.size, len(got.data))
+                expect_agreement(got.meta.checksums, digests(got.data))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(write())
@@ -160,16 +169,16 @@ class ObjectCases:
                 got = await reading
             except VersionChanged:
                 continue
-            assert b"".join(each.data for each in got) == bytes([65 + n]) * size
+            expect(b"".join(each.data for each in got), bytes([65 + n]) * size)
 
     async def test_what_it_attests_is_true(self, place: Place) -> None:
         """Every digest from write, head and read is that of the bytes; those of the traits are returned."""
         for data in (b"", b"x", noise(70_000)):
             written = await place.put("k", data)
             for meta in (written, await place.store.head(place.key("k"))):
-                assert not meta.checksums.find_conflict(digests(data))
+                expect_agreement(meta.checksums, digests(data))
             for name in place.store.traits.checksums_returned:
-                assert getattr(written.checksums, name) == getattr(digests(data), name)
+                expect(getattr(written.checksums, name), getattr(digests(data), name))
 
     async def test_a_body_that_differs_is_refused(self, place: Place) -> None:
         """By each digest that the store returns; the old object stays, and no new one appears."""
@@ -179,11 +188,11 @@ class ObjectCases:
             for key in ("k", "absent"):
                 with refused(ChecksumMismatch, what=name):
                     await place.store.write(place.key(key), b"new", Attributes(), wrong)
-        assert (await place.store.head(place.key("k"))).version == kept.version
-        assert await place.keys() == ["k"]
+        expect((await place.store.head(place.key("k"))).version, kept.version)
+        expect(await place.keys(), ["k"])
 
     async def test_checksums_need_not_be_known(self, place: Place) -> None:
         """A write that declares none is taken, and attested all the same."""
         written = await place.store.write(place.key("k"), b"data", Attributes(), Checksums())
-        assert await place.get("k") == b"data"
-        assert not replace(written.checksums).find_conflict(digests(b"data"))
+        expect(await place.get("k"), b"data")
+        expect_agreement(replace(written.checksums), digests(b"data"))

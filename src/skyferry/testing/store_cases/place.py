@@ -26,6 +26,7 @@ EVERYTHING = Attributes(
     tags={"two words": "v+1", "b": "x"},
 )
 BARE = Attributes()
+SHOWN, LONG = 64, 300  # bytes and characters of a value in a failure
 PART = 64 * 2**10  # bytes, where the store takes parts that small
 
 
@@ -109,15 +110,40 @@ def noise(size: int, seed: int = 0) -> bytes:
     return hashlib.shake_128(seed.to_bytes(8, "big")).digest(size)
 
 
+def expect(came: object, expected: object, what: object = "") -> None:
+    """Assert that two values are equal. The failure has both, for it is read without the code."""
+    if came != expected:
+        subject = f"{what!r}: " if what else ""
+        raise AssertionError(f"{subject}expected {_shorten(expected)}, but {_shorten(came)} came")
+
+
+def expect_agreement(came: Checksums, expected: Checksums) -> None:
+    """Assert that no digest that both sides know differs."""
+    if name := came.find_conflict(expected):
+        said = f"expected the {name} {getattr(expected, name)}, but {getattr(came, name)} came"
+        raise AssertionError(said)
+
+
+def _shorten(value: object) -> str:
+    """Return the value as text; of long bytes their number and the beginning."""
+    if isinstance(value, bytes) and len(value) > SHOWN:
+        return f"{len(value):,} bytes that begin with {value[: SHOWN // 2]!r}"
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}…"
+
+
 @contextmanager
 def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]:
     """Assert that the block raises one of these."""
+    names = " or ".join(error.__name__ for error in errors)
+    subject = f"{what!r}: " if what != "it" else ""
     try:
         yield
     except errors:
         return
-    names = " or ".join(error.__name__ for error in errors)
-    raise AssertionError(f"{what!r} was not refused with {names}")
+    except SkyferryError as other:
+        raise AssertionError(f"{subject}expected {names}, but {type(other).__name__} came: {other}") from other
+    raise AssertionError(f"{subject}expected {names}, but the store accepted it")
 
 
 async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:

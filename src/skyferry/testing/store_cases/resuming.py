@@ -7,7 +7,7 @@ from unittest import SkipTest
 
 from skyferry.errors import UploadGone
 from skyferry.ports import ObjectStore, Part
-from skyferry.testing.store_cases.place import Place, digests, noise, pieces
+from skyferry.testing.store_cases.place import Place, digests, expect, expect_agreement, noise, pieces
 
 SKEW = 300.0  # seconds that the provider's clock may differ from the local one
 
@@ -31,12 +31,12 @@ class ResumeCases:
         """As they were sent, in order; unknown fields are empty."""
         other, data = successor(place), body(place)
         upload = await place.start("k", data, place.attributes)
-        assert await other.uploaded_parts(upload) == []
+        expect(await other.uploaded_parts(upload), [])
         sent: list[Part] = []
         for each in pieces(upload, data):
             sent.append(await place.store.write_part(upload, *each))
             found = await other.uploaded_parts(upload)
-            assert [(p.number, p.offset, p.size) for p in found] == [(p.number, p.offset, p.size) for p in sent]
+            expect([(p.number, p.offset, p.size) for p in found], [(p.number, p.offset, p.size) for p in sent])
             for told, part in zip(found, sent, strict=True):
                 assert told.tag in ("", part.tag)
                 assert told.crc32c in ("", digests(pieces(upload, data)[part.number - 1][1]).crc32c)
@@ -49,10 +49,10 @@ class ResumeCases:
         upload = await place.start("k", data)
         first, second, third = pieces(upload, data)
         sent = {p.number: p for p in [await place.store.write_part(upload, *each) for each in (third, first)]}
-        assert [p.number for p in await other.uploaded_parts(upload)] == [1, 3]
+        expect([p.number for p in await other.uploaded_parts(upload)], [1, 3])
         sent[2] = await other.write_part(upload, *second)
         await other.finish_upload(upload, [sent[n] for n in (1, 2, 3)], digests(data))
-        assert (await place.store.read(place.key("k"), 0, len(data))).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data))).data, data)
 
     async def test_going_on_sends_only_what_is_missing(self, place: Place) -> None:
         """Recorded parts and those that the store lists make the object, with the attributes of its start."""
@@ -68,9 +68,9 @@ class ResumeCases:
         parts = [noted, again or await other.write_part(upload, *second), await other.write_part(upload, *third)]
         made = await other.finish_upload(upload, parts, digests(data))
         got = await place.store.read(place.key("k"), 0, len(data), version=made.version)
-        assert got.data == data
-        assert got.meta.attributes == place.attributes
-        assert not made.checksums.find_conflict(digests(data))
+        expect(got.data, data)
+        expect(got.meta.attributes, place.attributes)
+        expect_agreement(made.checksums, digests(data))
         assert made.checksums.comparable_with(digests(data))
 
     async def test_an_upload_that_is_over_has_no_parts(self, place: Place) -> None:
@@ -82,7 +82,7 @@ class ResumeCases:
         await place.store.finish_upload(finished, await place.send(finished, data), digests(data))
         for upload in (finished, aborted):
             try:
-                assert await other.uploaded_parts(upload) == []
+                expect(await other.uploaded_parts(upload), [])
             except UploadGone:
                 continue
 
@@ -99,5 +99,5 @@ class ResumeCases:
         for prefix in ("", "a/", "b", "c"):
             found = {u.id: u async for u in place.store.uploads(place.key(prefix))}
             expected = {u.id: u for key, u in begun.items() if key.startswith(prefix)}
-            assert {u.id: u.key for u in found.values()} == {u.id: u.key for u in expected.values()}, prefix
+            expect({u.id: u.key for u in found.values()}, {u.id: u.key for u in expected.values()}, prefix)
             assert all(abs(found[id_].started_at - u.started_at) < SKEW for id_, u in expected.items())

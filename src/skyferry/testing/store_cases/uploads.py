@@ -8,7 +8,16 @@ from unittest import SkipTest
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
 from skyferry.model import Checksums
 from skyferry.ports import Precondition
-from skyferry.testing.store_cases.place import Place, digests, noise, pieces, refused, together
+from skyferry.testing.store_cases.place import (
+    Place,
+    digests,
+    expect,
+    expect_agreement,
+    noise,
+    pieces,
+    refused,
+    together,
+)
 
 
 def body(place: Place, seed: int = 0) -> bytes:
@@ -24,16 +33,17 @@ class UploadCases:
         data = body(place)
         upload = await place.start("k", data, place.attributes)
         parts = await place.send(upload, data)
-        assert [(p.number, p.offset, p.size) for p in parts] == [
-            (n, (n - 1) * upload.part_size, len(piece)) for n, piece, _ in pieces(upload, data)
-        ]
+        expect(
+            [(p.number, p.offset, p.size) for p in parts],
+            [(n, (n - 1) * upload.part_size, len(piece)) for n, piece, _ in pieces(upload, data)],
+        )
         made = await place.store.finish_upload(upload, parts, digests(data))
         got = await place.store.read(place.key("k"), 0, len(data), version=made.version)
-        assert got.data == data
-        assert (got.meta.key, got.meta.size, got.meta.version) == (place.key("k"), len(data), made.version)
+        expect(got.data, data)
+        expect((got.meta.key, got.meta.size, got.meta.version), (place.key("k"), len(data), made.version))
         assert got.meta.attributes == made.attributes == place.attributes
         assert made.checksums.comparable_with(digests(data))
-        assert not made.checksums.find_conflict(digests(data))
+        expect_agreement(made.checksums, digests(data))
 
     async def test_nothing_is_seen_before_the_end(self, place: Place) -> None:
         """The old object, or none; not in a listing either."""
@@ -41,10 +51,10 @@ class UploadCases:
         old = await place.put("old", b"old")
         for key in ("old", "new"):
             await place.send(await place.start(key, data), data)
-        assert (await place.store.head(place.key("old"))).version == old.version
+        expect((await place.store.head(place.key("old"))).version, old.version)
         with refused(ObjectNotFound):
             await place.store.head(place.key("new"))
-        assert await place.keys() == ["old"]
+        expect(await place.keys(), ["old"])
 
     async def test_parts_in_any_order_and_at_the_same_time(self, place: Place) -> None:
         """If the traits allow it; the number of a part decides its place."""
@@ -55,7 +65,7 @@ class UploadCases:
         todo = list(reversed(pieces(upload, data)))
         parts = await together(*(place.store.write_part(upload, *each) for each in todo))
         await place.store.finish_upload(upload, parts, digests(data))
-        assert (await place.store.read(place.key("k"), 0, len(data))).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data))).data, data)
 
     async def test_of_a_repeated_part_the_last_counts(self, place: Place) -> None:
         """As when an answer was lost."""
@@ -66,7 +76,7 @@ class UploadCases:
         await place.send(upload, other)
         parts = await place.send(upload, data)
         await place.store.finish_upload(upload, parts, digests(data))
-        assert (await place.store.read(place.key("k"), 0, len(data))).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data))).data, data)
 
     async def test_another_client_goes_on(self, place: Place) -> None:
         """After a restart, the recorded upload and parts are enough to continue."""
@@ -78,13 +88,13 @@ class UploadCases:
         parts = [await place.store.write_part(upload, *first)]
         parts += [await place.other.write_part(upload, *each) for each in rest]
         made = await place.other.finish_upload(upload, parts, digests(data))
-        assert (await place.store.read(place.key("k"), 0, len(data), version=made.version)).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data), version=made.version)).data, data)
 
     async def test_one_part_may_be_all(self, place: Place) -> None:
         """And be smaller than the smallest part."""
         upload = await place.start("k", b"small")
         await place.store.finish_upload(upload, await place.send(upload, b"small"), digests(b"small"))
-        assert await place.get("k") == b"small"
+        expect(await place.get("k"), b"small")
 
     async def test_a_part_that_differs_is_refused(self, place: Place) -> None:
         """At once, or at the latest when the upload is finished; it can be sent again."""
@@ -95,7 +105,7 @@ class UploadCases:
             with refused(ChecksumMismatch):
                 await place.store.write_part(upload, number, piece[:-1] + bytes([piece[-1] ^ 1]), crc)
         await place.store.finish_upload(upload, await place.send(upload, data), digests(data))
-        assert (await place.store.read(place.key("k"), 0, len(data))).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data))).data, data)
 
     async def test_a_whole_that_differs_is_refused(self, place: Place) -> None:
         """Parts that are not those of the declared object; the old object stays."""
@@ -107,7 +117,7 @@ class UploadCases:
         parts = await place.send(upload, data)
         with refused(ChecksumMismatch):
             await place.store.finish_upload(upload, parts, Checksums(crc32c=digests(b"other").crc32c))
-        assert (await place.store.head(place.key("k"))).version == kept.version
+        expect((await place.store.head(place.key("k"))).version, kept.version)
         await place.store.abort_upload(upload)
 
     async def test_a_missing_part_is_refused(self, place: Place) -> None:
@@ -133,7 +143,7 @@ class UploadCases:
             await place.store.finish_upload(upload, parts, digests(data))
         with refused(SkyferryError):
             await place.store.write_part(upload, *pieces(upload, data)[0])
-        assert await place.keys() == []
+        expect(await place.keys(), [])
 
     async def test_uploads_of_one_key_do_not_disturb_each_other(self, place: Place) -> None:
         """The last one finished counts."""
@@ -143,7 +153,7 @@ class UploadCases:
         parts_one = await place.send(first, one)
         await place.store.finish_upload(first, parts_one, digests(one))
         await place.store.finish_upload(second, parts_two, digests(two))
-        assert (await place.store.read(place.key("k"), 0, len(two))).data == two
+        expect((await place.store.read(place.key("k"), 0, len(two))).data, two)
 
     async def test_finish_create_only(self, place: Place) -> None:
         """Refused where something is; the upload can still be finished otherwise."""
@@ -162,7 +172,7 @@ class UploadCases:
         exact = honoured and place.store.traits.finish_exact
         with refused(PreconditionFailed if exact else Unsupported):
             await place.store.finish_upload(upload, parts, digests(data), when)
-        assert (await place.store.head(place.key("k"))).version == kept.version
+        expect((await place.store.head(place.key("k"))).version, kept.version)
         again = Precondition(replace=kept.version) if exact and place.store.traits.replace_exact else Precondition()
         await place.store.finish_upload(upload, parts, digests(data), again)
-        assert (await place.store.read(place.key("k"), 0, len(data))).data == data
+        expect((await place.store.read(place.key("k"), 0, len(data))).data, data)
