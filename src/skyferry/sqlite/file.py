@@ -60,14 +60,18 @@ class SqliteFile:
         error: type[SkyferryError],
         opened: Opened | None = None,
         on_health: OnHealth = lambda error: None,
+        cache: int = 64 * 2**20,
     ) -> None:
         """Open or create the file. `schema` is idempotent SQL, `owner` names this process, `error` is the class of all failures.
+
+        Each of the two connections caches pages of up to `cache` bytes.
 
         `opened` runs in a transaction before any operation, with this process registered. `on_health` is called on the event
         loop with each error, and with None once reads and writes succeed again.
         """
         self.path = path
         self._error = error
+        self._cache = cache
         self._on_health = on_health
         self._failing: set[str] = set()  # "read", "write": sides whose last operation failed
         try:
@@ -155,7 +159,7 @@ class SqliteFile:
             "journal_mode=WAL",
             "synchronous=FULL",
             "temp_store=MEMORY",
-            "cache_size=-65536",
+            f"cache_size=-{self._cache // 1024}",
             "wal_autocheckpoint=4000",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -28,6 +28,9 @@ from skyferry.sqlite.statements import load_statements, read_sql
 
 POLL = 0.2  # seconds between polls for messages of other processes; one takes about 0.1 ms
 REAP = 1.0  # seconds between looks for dead processes
+CACHE = (
+    8 * 2**20
+)  # bytes of cached pages: messages are appended and taken in order, so more would only grow with the backlog
 
 
 SQL = load_statements(__package__, "statements.sql")
@@ -58,7 +61,8 @@ class SqliteQueue:
         self._owner = owner
         self._clock = clock
         self._notifier = Notifier()
-        self._file = SqliteFile(path, read_sql(__package__, "schema.sql"), owner, QueueError, self._opened, on_health)
+        schema = read_sql(__package__, "schema.sql")
+        self._file = SqliteFile(path, schema, owner, QueueError, self._opened, on_health, CACHE)
         self._reap_at = clock.monotonic()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
