@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -65,7 +66,7 @@ def _send(request: Request, server: ServerSettings, patience: float, workspace: 
             return orjson.loads(answer.read())
     except HTTPError as error:
         raise _translate_problem(request.full_url, error) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise ServiceUnreachable(
             str(reason), where=request.full_url, hint="start the service with `skyferry run`, or correct --url"

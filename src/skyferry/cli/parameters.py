@@ -8,6 +8,7 @@ A framework that validates parameters with pydantic would triple the time of `sk
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
@@ -102,6 +103,14 @@ def build_command(function: CommandFunction, name: str) -> click.Command:
 
     text = inspect.cleandoc(function.__doc__ or "")
     return click.Command(name, callback=call, params=parameters, help=text, context_settings=CONTEXT)
+
+
+def format_command(command: str) -> str:
+    """Return `skyferry COMMAND` with the --config and --workspace of the running command, to be pasted."""
+    context = click.get_current_context(silent=True)
+    given = context.params if context else {}
+    words = [word for name in ("config", "workspace") if given.get(name) for word in (f"--{name}", str(given[name]))]
+    return " ".join(["skyferry", command, *map(shlex.quote, words)])
 
 
 def _build_parameters(record: type[Any]) -> list[click.Parameter]:

@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skyferry.cli.config_file import find_config
+from skyferry.cli.parameters import format_command
 from skyferry.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
+    from skyferry.config.reading.faults import ConfigFault
     from skyferry.config.settings import Settings
     from skyferry.ports import EventQueue, Ledger
     from skyferry.ports.ledger import LedgerMaintenance
@@ -22,7 +25,10 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
     """Load the settings from the file, the environment and the command line. Raises ConfigFaults with all faults."""
     from skyferry.config.load import load
 
-    return load(config, os.environ, workspace, listen, lambda old: print(f"warning: {old}", file=sys.stderr))
+    def warn(old: ConfigFault) -> None:
+        print(f"warning: {old}", file=sys.stderr)
+
+    return load(find_config(config, os.environ).file, os.environ, workspace, listen, warn)
 
 
 def load_workspace_token(settings: Settings) -> str | None:
@@ -57,7 +63,7 @@ async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncItera
     opener = Opener(settings)
     maintenance = ledger_maintenance(opener)
     if not create and not await maintenance.exists():
-        hint = "start `skyferry run` once, or correct --workspace or --config"
+        hint = f"start `{format_command('run')}` once, or correct --workspace or --config"
         raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
     ledger = opener.ledger()
     try:

@@ -27,14 +27,16 @@ def create_app(
     registry: CollectorRegistry,
     push_endpoints: PushEndpoints = NO_ENDPOINTS,
     workspace_token: str | None = None,
+    workspace: str = "",
 ) -> FastAPI:
-    """Return the API over a running service. /metrics shows `registry`.
+    """Return the API over a running service. /metrics shows `registry`, /v1/status the folder `workspace`.
 
     Where no token is configured, `workspace_token` admits our own user and every request that sends it; None admits the
     whole machine. Raises ConfigError if a token cannot be read.
     """
     app = create_routes()
     app.state.service, app.state.registry, app.state.push_endpoints = service, registry, push_endpoints
+    app.state.workspace = workspace
     app.state.reading = asyncio.Lock()  # admits one large body at a time
     access = AccessControl(load_token(settings), workspace_token)
     app.add_middleware(RequestMiddleware, access=access, body_limit=settings.body_limit)

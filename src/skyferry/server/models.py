@@ -258,6 +258,7 @@ class StatusView(View):
     """The status of the service."""
 
     version: str
+    workspace: str = Field("", description="The folder of the workspace, on the machine of the service.")
     started_at: Time
     state: Literal["running", "draining"]
     in_flight: int = Field(description="Transfers in flight in this process.")
@@ -278,6 +279,6 @@ class StatusView(View):
     checks: tuple[CheckView, ...] = Field(description="The checks of `GET /ready`.")
 
     @classmethod
-    def from_status(cls, status: Status) -> StatusView:
+    def from_status(cls, status: Status, workspace: str) -> StatusView:
         """Convert the status of the service."""
-        return cls.model_validate(status)
+        return cls.model_validate(status).model_copy(update={"workspace": workspace})

@@ -193,6 +193,7 @@ async def test_a_selection_that_is_empty_or_misspelt_touches_nothing(
 async def test_the_status_shows_the_current_state(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/status")).json() == {
         "version": "1",
+        "workspace": "",
         "started_at": "2026-11-23T07:16:15.500000Z",
         "state": "running",
         "in_flight": 2,

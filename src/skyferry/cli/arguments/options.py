@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from skyferry.config.settings import Settings
 
 ConfigFile = Annotated[
-    Path | None, Option("--config", metavar="FILE", help="The configuration file; by default the embedded one.")
+    Path | None,
+    Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration file; by default SKYFERRY_CONFIG, skyferry.yaml in this folder, or the embedded one.",
+    ),
 ]
 Workspace = Annotated[
     Path | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from skyferry.cli.parameters import format_command
 from skyferry.cli.render.output import format_duration, format_size, format_time
 from skyferry.model import Change, Checksums, Failure, Placement, Receipt, State, newest_positions
 from skyferry.ports import DeadLetter, Refusal, TransferRow
@@ -23,7 +24,7 @@ STATES = {
     State.RETRY: "waits for its next attempt",
     State.DONE: "copied and verified",
     State.SKIPPED: "nothing to do",
-    State.DEAD: "dead letter: `skyferry dead-letters show {id}`",
+    State.DEAD: "dead letter: `{show} {id}`",
     State.DISCARDED: "its dead letter was discarded",
 }
 DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")
@@ -92,7 +93,7 @@ def _describe_failure(failure: Failure) -> str:
 
 
 def _describe_state(row: TransferRow) -> str:
-    words = STATES[row.state].format(id=row.transfer.id)
+    words = STATES[row.state].format(id=row.transfer.id, show=format_command("dead-letters show"))
     if row.state is State.DONE and row.transfer.change is Change.DELETED:
         words = "the delete was applied"
     if row.state is State.SKIPPED:

@@ -34,9 +34,10 @@ class RunObservers:
             self._view.sampled(status)
 
     @asynccontextmanager
-    async def running(self, url: str, folders: Sequence[Path]) -> AsyncIterator[None]:
-        """Print the folders and the page of the API; then show the live view inside the context."""
-        introduction = [f"drop files into {folder.resolve()}" for folder in folders] + [f"open {url}/docs"]
+    async def running(self, url: str, folders: Sequence[Path], config: Path | None) -> AsyncIterator[None]:
+        """Print the configuration file, the folders and the page of the API; then show the live view inside the context."""
+        introduction = [f"configuration {config}"] if config else []
+        introduction += [f"drop files into {folder.resolve()}" for folder in folders] + [f"open {url}/docs"]
         if self._view is None:
             output.print_lines(*introduction)
             sys.stdout.flush()

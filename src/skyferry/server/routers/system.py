@@ -62,6 +62,6 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/v1/status")
-async def status(service: Service) -> StatusView:
+async def status(service: Service, request: Request) -> StatusView:
     """Return queues, transfers by state, dead letters, circuit breakers and routes."""
-    return StatusView.from_status(await service.status())
+    return StatusView.from_status(await service.status(), request.app.state.workspace)

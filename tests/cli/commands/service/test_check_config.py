@@ -32,7 +32,7 @@ def test_check_config_prints_every_fault_with_its_line(cli: Cli) -> None:
 
 def test_check_config_without_faults_names_the_routes(cli: Cli) -> None:
     assert "default: source → destination, deletes: propagate" in cli("check-config").out
-    assert cli("check-config", "--json").json() == {"ok": True, "faults": [], "warnings": []}
+    assert cli("check-config", "--json").json() == {"ok": True, "file": None, "faults": [], "warnings": []}
     assert not list(Path().iterdir()), "it touches nothing"
 
 

@@ -96,7 +96,7 @@ def test_dead_letters_have_an_exit_code_of_their_own(start: Start, tmp_path: Pat
     process = start("--until-idle", "--config", str(config))
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, err
-    assert err.splitlines()[-1] == "1 dead letter: skyferry dead-letters list"
+    assert err.splitlines()[-1] == f"1 dead letter: skyferry dead-letters list --config {config}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

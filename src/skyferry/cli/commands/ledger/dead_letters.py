@@ -12,7 +12,7 @@ import click
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
 from skyferry.cli.commands.ledger.selection import Ids, TransferOptions, query_ledger, report_count, require_selection
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.parameters import Argument, Option, build_group
+from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.ports import Filter
@@ -77,7 +77,9 @@ def show(
     async def ask(ledger: DeadLetters) -> DeadLetter:
         if (found := await ledger.get_dead_letter(letter_id)) is None:
             raise NotFound(
-                "the dead letter does not exist", where=letter_id, hint="`skyferry dead-letters list` shows the ids"
+                "the dead letter does not exist",
+                where=letter_id,
+                hint=f"`{format_command('dead-letters list')}` shows the ids",
             )
         return found
 

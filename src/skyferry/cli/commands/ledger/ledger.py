@@ -13,7 +13,7 @@ import click
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, Json
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.parameters import Argument, Option, build_group
+from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 
@@ -35,7 +35,7 @@ def check(at: ConfigOptions, json: Json = False) -> None:
         output.print_lines(f"{where}: {'intact' if not problems else output.format_count(len(problems), 'problem')}")
         output.print_lines(*(f"  {problem}" for problem in problems))
     if problems:
-        print("stop the service, then run `skyferry ledger rebuild` or restore a backup", file=sys.stderr)
+        print(f"stop the service, then run `{format_command('ledger rebuild')}` or restore a backup", file=sys.stderr)
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
@@ -97,7 +97,7 @@ async def _existing(settings: Settings) -> LedgerMaintenance:
 
     ledger = resources.ledger_maintenance(Opener(settings))
     if not await ledger.exists():
-        hint = "run `skyferry ledger rebuild` to rebuild a lost one, or correct --workspace or --config"
+        hint = f"run `{format_command('ledger rebuild')}` to rebuild a lost one, or correct --workspace or --config"
         raise NotFound("there is no ledger", where=ledger.where, hint=hint)
     return ledger
 

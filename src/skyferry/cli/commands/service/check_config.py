@@ -7,6 +7,7 @@ import os
 import click
 
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
+from skyferry.cli.config_file import find_config
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 
@@ -14,17 +15,25 @@ from skyferry.cli.render import output
 def check_config(config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
     """Report every fault of the configuration with its line, or else its routes. Accesses no store, queue or ledger.
 
-    JSON: `ok`, and `faults` and `warnings`, each with `where`, `message`, `hint` and `line` (null if it is not in the file).
+    The configuration is that of --config, otherwise of SKYFERRY_CONFIG, otherwise skyferry.yaml or skyferry.yml in this folder,
+    otherwise the embedded default. All commands follow this order.
+
+    JSON: `ok`; `file`, null for the embedded default; and `faults` and `warnings`, each with `where`, `message`, `hint` and
+    `line` (null if it is not in the file).
     """
     from skyferry.config.load import check
 
-    checked = check(config, os.environ, workspace)
+    source = find_config(config, os.environ)
+    checked = check(source.file, os.environ, workspace)
     ok = not checked.faults
     if json:
-        output.print_json({"ok": ok, "faults": checked.faults, "warnings": checked.warnings})
+        file = source.file and str(source.file)
+        output.print_json({"ok": ok, "file": file, "faults": checked.faults, "warnings": checked.warnings})
     else:
         output.print_lines(
-            *(f"fault: {fault}" for fault in checked.faults), *(f"warning: {w}" for w in checked.warnings)
+            f"configuration: {source}",
+            *(f"fault: {fault}" for fault in checked.faults),
+            *(f"warning: {w}" for w in checked.warnings),
         )
         if ok:
             routes = checked.settings.routes

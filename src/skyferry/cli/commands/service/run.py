@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
+from skyferry.cli.config_file import find_config
 from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.parameters import Option
+from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
 from skyferry.cli.signals import handle_signals
 from skyferry.errors import LedgerError
@@ -62,14 +64,17 @@ def run(
     from skyferry.cli.commands.service.source_folders import create_source_folders
 
     streams.tolerate_loss()
-    settings = resources.load_settings(config, workspace, listen)
+    file = find_config(config, os.environ).file
+    settings = resources.load_settings(file, workspace, listen)
     create_source_folders(settings)
     if samples:
         write_samples(settings)
-    raise click.exceptions.Exit(asyncio.run(_run(settings, until_idle, sys.stdout.isatty() if live is None else live)))
+    raise click.exceptions.Exit(
+        asyncio.run(_run(settings, file and file.resolve(), until_idle, sys.stdout.isatty() if live is None else live))
+    )
 
 
-async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
+async def _run(settings: Settings, config: Path | None, until_idle: bool, live: bool) -> ExitCode:
     from skyferry.cli.commands.service.source_folders import find_watched_folders
     from skyferry.cli.render.observers import open_observers
     from skyferry.wiring import build_service
@@ -80,12 +85,12 @@ async def _run(settings: Settings, until_idle: bool, live: bool) -> ExitCode:
         url = await stack.enter_async_context(_serve_api(service, settings, show))
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         received = stack.enter_context(handle_signals(numbers, service.drain, show.close))
-        await stack.enter_async_context(show.running(url, find_watched_folders(settings)))
+        await stack.enter_async_context(show.running(url, find_watched_folders(settings), config))
         gc.freeze()  # startup objects stay: collecting them again and again took a tenth of the time of each decision
         await service.run(until_idle)
         letters = await _count_letters(service.ledger, drained=bool(received) or not until_idle)
     if letters:
-        print(f"{output.format_count(letters, 'dead letter')}: skyferry dead-letters list", file=sys.stderr)
+        print(f"{output.format_count(letters, 'dead letter')}: {format_command('dead-letters list')}", file=sys.stderr)
     return ExitCode.DEAD_LETTERS if until_idle and letters and not received else ExitCode.OK
 
 
@@ -105,6 +110,7 @@ async def _serve_api(service: Service, settings: Settings, show: RunObservers) -
 
     host, port = check_listen(settings.server)
     endpoints = PushEndpoints.from_settings(settings.push, os.environ, time.time)
-    app = create_app(service, settings.server, show.registry, endpoints, resources.load_workspace_token(settings))
+    token, workspace = resources.load_workspace_token(settings), str(settings.workspace.resolve())
+    app = create_app(service, settings.server, show.registry, endpoints, token, workspace)
     async with serve(app, host, port, settings.server) as url:
         yield url

@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+
+import click
 
 from skyferry.cli import client, resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Url, Workspace
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.parameters import format_command
 from skyferry.cli.render import output
 from skyferry.clock import SystemClock
-from skyferry.errors import QueueError, SkyferryError
+from skyferry.errors import ConfigError, QueueError, ServiceUnreachable, SkyferryError
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.status import describe_unrouted
 
@@ -28,19 +33,23 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
     JSON: `transfers` (count by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `queues` and `oldest`, as in
     `GET /v1/status`; `unknown`, the reason for each queue that cannot be reached; and the response of the service as
-    `service`, null if it does not respond.
+    `service`, null if it does not respond. `foreign` describes another program or the service of another workspace that answers
+    at `server.listen`; then the exit code is 1.
     """
     settings = resources.load_settings(config, workspace)
     if url:
         service = client.get_json(url, "/v1/status", settings.server, workspace=settings.workspace)
         names = ("transfers", "dead_letters", "unrouted", "held_deletes", "queues", "oldest")
-        document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service}
+        document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service, "foreign": ""}
     else:
-        document = {**asyncio.run(_read_status(settings)), "service": _ask_service(settings)}
+        service, foreign = _ask_service(settings)
+        document = {**asyncio.run(_read_status(settings)), "service": service, "foreign": foreign}
     if json:
         output.print_json(document)
     else:
         _print_status(document)
+    if document["foreign"]:
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 async def _read_status(settings: Settings) -> dict[str, Any]:
@@ -64,19 +73,36 @@ async def _read_status(settings: Settings) -> dict[str, Any]:
     return {**found, "queues": queues, "oldest": oldest, "unknown": unknown}
 
 
-def _ask_service(settings: Settings) -> Mapping[str, Any] | None:
+def _ask_service(settings: Settings) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the status of the service of this workspace, and a description of anything else that answers there."""
+    url = f"http://{settings.server.listen}"
     try:
-        answer = client.get_json(
-            f"http://{settings.server.listen}", "/v1/status", settings.server, PATIENCE, settings.workspace
-        )
+        answer = client.get_json(url, "/v1/status", settings.server, PATIENCE, settings.workspace)
+    except ServiceUnreachable as error:
+        silent = isinstance(error.__cause__, URLError | TimeoutError) and not isinstance(error.__cause__, HTTPError)
+        return None, "" if silent else f"another program answers at {url}"
+    except ConfigError:
+        return None, f"a service with another token answers at {url}: of another workspace or user, or another program"
     except SkyferryError:
-        return None  # no service, or another program: the service does not run here
-    return answer if isinstance(answer, dict) else None
+        return None, f"another program answers at {url}"
+    if not isinstance(answer, dict) or "version" not in answer or "in_flight" not in answer:
+        return None, f"another program answers at {url}"
+    if "workspace" not in answer:
+        return (
+            None,
+            f"Skyferry {answer['version']} answers at {url}, which is too old to name its workspace: restart it",
+        )
+    if answer["workspace"] != str(settings.workspace.resolve()):
+        return None, f"the service of another workspace answers at {url}: {answer['workspace']}"
+    return answer, ""
 
 
 def _print_status(document: Mapping[str, Any]) -> None:
     service = document["service"]
-    output.print_lines(f"service    {_describe_service(service)}" if service else "service    does not respond")
+    if document["foreign"]:
+        output.print_lines(f"service    not here: {document['foreign']}", "           set server.listen or --workspace")
+    else:
+        output.print_lines(f"service    {_describe_service(service)}" if service else "service    does not respond")
     for check in service.get("checks", ()) if service else ():
         if check["state"] != "ok":
             output.print_lines(f"{check['state']:<11}{_describe_part(check)}: {check['message']}")
@@ -95,13 +121,15 @@ def _print_status(document: Mapping[str, Any]) -> None:
     if letters is None:
         output.print_lines("dead       unknown: the ledger does not respond")
     else:
-        hint = ": skyferry dead-letters list" if letters else ""
+        hint = f": {format_command('dead-letters list')}" if letters else ""
         output.print_lines(f"dead       {output.format_count(letters, 'dead letter')}{hint}")
     output.print_lines(
         *(f"unrouted   {describe_unrouted(bucket, count)}" for bucket, count in (document["unrouted"] or {}).items())
     )
     for store, count in (document["held_deletes"] or {}).items():
-        output.print_lines(f"held       {output.format_count(count, 'delete')} of {store}: skyferry deletes list")
+        output.print_lines(
+            f"held       {output.format_count(count, 'delete')} of {store}: {format_command('deletes list')}"
+        )
 
 
 def _describe_part(check: Mapping[str, Any]) -> str:
