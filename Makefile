@@ -12,7 +12,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures image lines clean
+.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures dist image lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -58,6 +58,18 @@ docs-site: .venv/mkdocs/done ## Build the documentation as a site in .venv/site,
 figures: ## Measure layout, names and prose (ARGS="--list --under src/skyferry/engine" …)
 	@$(PYTHON) -m tools.figures $(ARGS)
 
+dist: .venv/release/done ## Build sdist and wheel in dist/, check them, and write their bill of materials and constraints
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .venv/release/bin/python -m build --no-isolation --outdir dist . >.venv/release/log || { cat .venv/release/log; exit 1; }
+	.venv/release/bin/twine check --strict dist/*
+	.venv/release/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/release/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
+	.venv/release/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
+		--output-file dist/skyferry-$(VERSION).cdx.json requirements/image.txt
+	cp requirements/image.txt dist/skyferry-$(VERSION).constraints.txt
+	cd dist && sha256sum * > SHA256SUMS
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/skyferry/__init__.py)
+
 image: ## Build the container image with docker, podman or buildah (BASE=IMAGE TAG=skyferry)
 	@for tool in "docker build" "podman build --format docker" "buildah build --format docker"; do \
 		$${tool%% *} info >/dev/null 2>&1 || continue; \
@@ -69,10 +81,11 @@ lines:
 	@find src tests bench tools -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
 
 lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
-	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt requirements/build.txt requirements/image.txt requirements/scan.txt
+	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt requirements/build.txt requirements/image.txt requirements/scan.txt requirements/release.txt
 	$(LOCK) --group build -o requirements/run.txt pyproject.toml
 	$(LOCK) --group build --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
 	$(LOCK) --group docs -o requirements/docs.txt
+	$(LOCK) --group release -o requirements/release.txt
 	printf 'hatchling\npip\n' | $(LOCK) -c requirements/dev.txt -o requirements/build.txt -
 	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
 	printf 'cyclonedx-bom\ndetect-secrets\npip-audit\n' | $(LOCK) -o requirements/scan.txt -
@@ -96,6 +109,11 @@ clean: ## Remove the environment and all caches; the workspace stays
 
 .venv/dev: .venv/run requirements/dev.txt
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/release/done: .venv/env requirements/release.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv/release
+	@$(UV) pip install --quiet --python .venv/release/bin/python --require-hashes -r requirements/release.txt
 	@touch $@
 
 .venv/mkdocs/done: .venv/env requirements/docs.txt

@@ -1,0 +1,116 @@
+"""The package: the same bytes each time, complete metadata, and a wheel that works where it is installed."""
+
+from __future__ import annotations
+
+import email
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.docs.pages import DOCS
+
+ROOT = DOCS.parent
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", ".servers", ".*_cache", ".hypothesis", "__pycache__", "dist", "skyferry-data"
+)
+EPOCH = "1767225600"  # 2026-01-01
+
+
+def build(folder: Path, times: int) -> list[Path]:
+    """Build sdist and wheel from a copy of the tree whose files were all changed at `times`."""
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
+    for file in tree.rglob("*"):
+        os.utime(file, (times, times), follow_symlinks=False)
+    command: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--directory", folder / "dist"]
+    subprocess.run(command, cwd=tree, check=True, capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
+    return sorted((folder / "dist").iterdir())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return build(tmp_path_factory.mktemp("first"), 1_700_000_000)
+
+
+def test_the_same_tree_gives_the_same_bytes(built: list[Path], tmp_path: Path) -> None:
+    again = build(tmp_path, 1_800_000_000)
+    digests = [{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files} for files in (built, again)]
+    assert digests[0] == digests[1]
+
+
+def test_the_metadata_is_complete(built: list[Path]) -> None:
+    (wheel,) = (file for file in built if file.suffix == ".whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["License-Expression"] == "Apache-2.0"
+    urls = {url.partition(",")[0] for url in metadata.get_all("Project-URL", [])}
+    assert urls >= {"Homepage", "Changelog", "Documentation", "Source"}
+    assert set(metadata.get_all("Provides-Extra", [])) >= {"s3", "gcs", "azure", "pubsub", "push", "otel", "testing"}
+    assert len(metadata.get_all("Classifier", [])) > 8
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_the_sdist_has_what_a_packager_needs(built: list[Path]) -> None:
+    (sdist,) = (file for file in built if file.name.endswith(".tar.gz"))
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"Makefile", "LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "requirements/image.txt"} <= names
+    assert {name.partition("/")[0] for name in names} >= {"src", "tests", "docs", "deploy", "examples"}
+    assert not [name for name in names if "__pycache__" in name or name.startswith(".venv")]
+
+
+def test_the_wheel_has_its_data(built: list[Path]) -> None:
+    (wheel,) = (file for file in built if file.suffix == ".whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    files = {f.relative_to(ROOT / "src").as_posix() for f in (ROOT / "src").rglob("*") if f.is_file()}
+    assert {name for name in files if "__pycache__" not in name} <= names
+
+
+def test_each_lock_names_hashes_only() -> None:
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        text = lock.read_text("utf-8")
+        requirements = re.findall(r"^[a-zA-Z0-9][^\n]*==[^\n]*\\$", text, re.MULTILINE)
+        assert requirements, lock
+        assert len(requirements) == len(re.findall(r"^[a-zA-Z0-9]", text, re.MULTILINE)), lock
+        assert not re.search(r"^(-i|--index-url|--find-links)|://", text, re.MULTILINE), lock
+
+
+def test_the_unit_is_what_systemd_accepts(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    text = (ROOT / "deploy" / "systemd" / "skyferry.service").read_text("utf-8")
+    unit = tmp_path / "skyferry.service"
+    unit.write_text(text.replace("/opt/skyferry/bin/skyferry", shutil.which("true") or ""))
+    done = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(
+        [program, "security", "--offline=yes", "--threshold=15", unit], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, "exposure above 1.5 of 10"
+    drain, patience = re.search(r"SKYFERRY_DRAIN=(\d+)s", text), re.search(r"TimeoutStopSec=(\d+)", text)
+    assert drain is not None
+    assert patience is not None
+    assert int(patience[1]) >= int(drain[1]) + 10
+
+
+def test_compose_mounts_files_that_exist() -> None:
+    file = ROOT / "deploy" / "compose" / "compose.yaml"
+    compose = yaml.safe_load(file.read_text("utf-8"))
+    context = (file.parent / compose["services"]["skyferry"]["build"]["context"]).resolve()
+    assert (context / compose["services"]["skyferry"]["build"]["dockerfile"]).exists()
+    named = [config["file"] for config in compose["configs"].values() if "file" in config]
+    assert len(named) == 2
+    for name in named:
+        assert (file.parent / name).exists(), name
+    assert all(port.startswith("127.0.0.1:") for each in compose["services"].values() for port in each.get("ports", ()))
