@@ -71,6 +71,7 @@ class ListingSource:
     def __init__(self, ends: Ends, ports: CopyPorts, found: Found | None = None) -> None:
         self.found = found or Found()
         self._ends, self._ports = ends, ports
+        self.failure: SkyferryError | None = None  # errors end the listing
 
     @property
     def idle(self) -> bool:

@@ -9,6 +9,7 @@ from skyferry.discovery.absences.guard import DeleteGuard
 from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.folder.watcher import FolderWatcher
 from skyferry.discovery.reconcile import Reconciler
+from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock, Observer
 
@@ -35,6 +36,11 @@ class FolderSource:
     def idle(self) -> bool:
         """True if all events found so far are sent and no file is being written."""
         return self._watcher.idle
+
+    @property
+    def failure(self) -> SkyferryError | None:
+        """The error because of which the folder cannot be listed until a person corrects it, or None."""
+        return self._watcher.failure
 
     async def run(self) -> None:
         """Watch until cancelled. Raises StoreUnavailable if the system cannot watch the folder, or no longer can."""

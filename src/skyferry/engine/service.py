@@ -18,7 +18,7 @@ from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.submission import submit_events
-from skyferry.errors import LedgerError, QueueError
+from skyferry.errors import LedgerError, QueueError, SkyferryError
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck, Readiness, Status, Submission, describe_unrouted
@@ -35,7 +35,11 @@ class EventSource(Protocol):
 
     @property
     def idle(self) -> bool:
-        """True if every event found so far has been sent."""
+        """True if every event found so far has been sent, and no more can be found because of `failure`."""
+
+    @property
+    def failure(self) -> SkyferryError | None:
+        """The error because of which events are missing until a person corrects it, or None."""
 
     async def run(self) -> None:
         """Find and send events until cancelled."""
@@ -77,7 +81,10 @@ class Service:
         self._working = False
 
     async def run(self, until_idle: bool = False) -> None:
-        """Work until `drain` is called or, with `until_idle`, until no work is left."""
+        """Work until `drain` is called or, with `until_idle`, until no work is left.
+
+        In the second case, raise the failure of a source whose events cannot be found.
+        """
         observe = self._context.observer.on
         observe(Record("service.started"))
         self._working = True
@@ -96,6 +103,8 @@ class Service:
             for task in helpers:
                 task.cancel()
         observe(Record("service.stopped"))
+        if until_idle and (failure := next((s.failure for s in self._components.sources if s.failure), None)):
+            raise failure
 
     def drain(self, grace: float | None = None) -> None:
         """Stop taking work, and end. Idempotent. `grace` replaces the configured seconds for transfers in flight."""

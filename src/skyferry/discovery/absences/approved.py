@@ -27,6 +27,7 @@ class ApprovedDeletes:
         """Call `send` again if it raises QueueError."""
         self._ledger, self._send, self._clock, self._observer = ledger, send, clock, observer
         self._none = False
+        self.failure: SkyferryError | None = None
 
     @property
     def idle(self) -> bool:

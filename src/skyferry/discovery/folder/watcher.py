@@ -21,7 +21,7 @@ from skyferry.discovery.folder.inspector import (
     WatchedFolder,
 )
 from skyferry.discovery.folder.notify import Notifications, WatchEnded
-from skyferry.errors import QueueError, SkyferryError, StoreUnavailable
+from skyferry.errors import Disposition, QueueError, SkyferryError, StoreUnavailable
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
@@ -64,6 +64,7 @@ class FolderWatcher:
         A file counts as whole after `settle` seconds without a change, if the system cannot show open files.
         """
         self.established = asyncio.Event()  # later changes are noticed
+        self.failure: SkyferryError | None = None  # of the last reconciliation, if no retry can succeed by itself
         self._watched, self._send, self._missed, self._clock, self._observer = watched, send, missed, clock, observer
         self._filter_events = filter_events
         self._inspector = PathInspector(watched, clock.time, settle)
@@ -78,9 +79,10 @@ class FolderWatcher:
 
     @property
     def idle(self) -> bool:
-        """True if all events found so far are sent and no file is being written."""
+        """True if all events found so far are sent, no file is being written, and nothing is missing except by `failure`."""
         writing = any(w.unfinished.mark for w in self._waiting.values())
-        return self.established.is_set() and not (self._busy or self._missed_prefixes or writing)
+        missed = self._missed_prefixes and not self.failure
+        return self.established.is_set() and not (self._busy or missed or writing)
 
     async def run(self) -> None:
         """Watch until cancelled. Raises StoreUnavailable if the first watch fails; later failures are retried."""
@@ -242,7 +244,9 @@ class FolderWatcher:
                 with self._work():
                     await self._missed([""] if "" in prefixes else sorted(prefixes))
                 failures.reset()
+                self.failure = None
             except (SkyferryError, OSError) as error:  # a store or the ledger is down, or no file descriptor is left
+                self.failure = _permanent(error)
                 self._missed_prefixes |= prefixes
                 self._any_missed.set()
                 failures.report(error, LONGEST)
@@ -250,3 +254,7 @@ class FolderWatcher:
 
     def _report_unreadable(self, found: UnreadablePath) -> None:
         self._observer.on(Record("watch.unreadable", store=self._watched.store, key=found.path, message=found.message))
+
+
+def _permanent(error: SkyferryError | OSError) -> SkyferryError | None:
+    return error if isinstance(error, SkyferryError) and error.disposition is Disposition.PERMANENT else None

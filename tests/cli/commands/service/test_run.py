@@ -167,3 +167,18 @@ def test_a_folder_outside_the_workspace_must_be_there(start: Start, tmp_path: Pa
     assert process.returncode == 2
     assert err == f"error: {tmp_path}/nowhere: the folder does not exist (create it, or mount its disk)\n"
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_special_file_that_fails_a_listing_ends_a_run_until_idle(start: Start, tmp_path: Path) -> None:
+    """It is no outage to wait for."""
+    source = tmp_path / "skyferry-data" / "source"
+    source.mkdir(parents=True)
+    (source / "link").symlink_to("/etc/passwd")
+    config = tmp_path / "strict.yaml"
+    config.write_text(
+        "stores: {s: {url: 'file://source', special_files: fail}}\nroutes: [{name: r, from: s, to: 'file://destination'}]\n"
+    )
+    process = start("--until-idle", "--config", str(config))
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("error: s: link is a symlink, and special_files is fail (Remove it, ")
