@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import count
 from typing import TypeVar
 
 import pytest
@@ -25,6 +26,13 @@ from skyferry.testing.servers.pubsub import PubSubEmulator, pubsub
 from skyferry.testing.servers.s3 import S3Place
 
 T = TypeVar("T")
+STATES = count(1)
+
+
+@pytest.fixture(autouse=True)
+def state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the ledgers of copies out of the home folder. The folder is made on demand."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(STATES)}"))
 
 
 @pytest.fixture(scope="session")

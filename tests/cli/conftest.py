@@ -59,6 +59,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
     for name in [n for n in os.environ if n.startswith("SKYFERRY_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("SKYFERRY_SERVER__LISTEN", "127.0.0.1:9")  # nobody listens on the discard port
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:

@@ -95,7 +95,8 @@ def _lines(command: str, folder: Path, columns: int) -> list[str]:
         done = subprocess.run(["sh", "-c", command], cwd=folder, stdout=subprocess.PIPE, check=True)
         return done.stdout.decode().splitlines()
     others = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
-    environment = others | {"COLUMNS": str(columns), "SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
+    state = {"XDG_STATE_HOME": f"{folder}-state"}  # beside it: the folder is listed
+    environment = others | state | {"COLUMNS": str(columns), "SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as file,
         chdir(folder),

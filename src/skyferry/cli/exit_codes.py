@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
     DEAD_LETTERS = (
         3,
         "`run --until-idle` finished with dead letters: see `skyferry dead-letters list`. `copy` finished, but some objects "
-        "did not arrive.",
+        "did not arrive, or deletes were withheld.",
     )
     UNREACHABLE = (
         4,

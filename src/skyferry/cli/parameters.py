@@ -71,8 +71,8 @@ class Argument(Declaration):
         settings |= {"nargs": -1, "required": False} if many else {"required": "default" not in settings}
         if many:
             settings.pop("default", None)
-        shown = settings.get("metavar", name.upper())
-        settings["metavar"] = shown if settings["required"] or shown.startswith("[") else f"[{shown}]"
+        shown = "" if settings.pop("hidden", False) else settings.get("metavar", name.upper())
+        settings["metavar"] = shown if settings["required"] or shown[:1] in ("", "[") else f"[{shown}]"
         return click.Argument([name], **settings)
 
 

@@ -36,7 +36,7 @@ def _render_command(command: click.Command, path: str) -> Iterator[str]:
         for name, below in list_commands(command):
             yield from _render_command(below, f"{path} {name}")
         return
-    names = "".join(f" {_format_name(p)}" for p in command.params if isinstance(p, click.Argument))
+    names = "".join(f" {_format_name(p)}" for p in command.params if isinstance(p, click.Argument) and p.metavar)
     yield f"\n## `{path}{names}`\n\n{cleandoc(command.help or '')}\n"
     yield from _render_table(command.params)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from operator import lt
 
+from skyferry.discovery.selection import CopySelection, Wildcard, compare, was_written_since
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
-from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position
+from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
+from skyferry.ports.joins import OrderedListing, has_copy, map_keys, paginate
 
 PAGE = 200  # objects per query of the ledger
 WAITING = 2000  # the listing waits while the queue has more ready messages
-LOOKS = 16  # concurrent requests for objects of the destination
 PAUSE = 0.05  # seconds between checks of the queue's depth
 
 
@@ -44,11 +45,30 @@ class Ends:
 class Found:
     """The progress of the listing."""
 
-    objects: int = 0
+    objects: int = 0  # selected
     bytes: int = 0
+    excluded: int = 0  # by filters
+    kept: int = 0  # of the selected, not copied because of what is at the destination
     present: int = 0  # of these, already at the destination, according to the ledger and a listing of the destination
     present_bytes: int = 0
     whole: bool = False  # the listing is complete
+    prefix: str = ""  # of the source, once it is known not to be a single object
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCopy:
+    """An object to copy."""
+
+    ref: ObjectRef
+    source: ObjectMeta
+    to: ObjectRef
+    there: ObjectMeta | None  # the object to replace, if it was looked for
+    known: bool = False  # the ledger has a copy of this version
+
+
+async def _differs(copy: PlannedCopy) -> bool:
+    """Count the contents as different."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +82,18 @@ class CopyPorts:
     clock: Clock
     encode: Callable[[ObjectEvent], bytes]
     doubt: Callable[[str], object] = lambda key: None  # gets each key whose object differs from the ledger
-    refuse: Callable[[str, InvalidKey], object] = lambda key, error: None  # gets each object whose new key is invalid
+    refuse: Callable[[str, SkyferryError], object] = lambda key, error: None  # gets each object that cannot be copied
+    same: Callable[[PlannedCopy], Awaitable[bool]] = _differs  # compares contents
+    preview: Callable[[Sequence[PlannedCopy]], Awaitable[None]] | None = None  # gets the copies, in place of the queue
 
 
 class ListingSource:
     """Send an event for each object, no faster than objects are copied. `found` has the progress."""
 
-    def __init__(self, ends: Ends, ports: CopyPorts, found: Found | None = None) -> None:
-        self.found = found or Found()
+    def __init__(
+        self, ends: Ends, ports: CopyPorts, found: Found | None = None, selection: CopySelection | None = None
+    ) -> None:
+        self.found, self._selection = found or Found(), selection or CopySelection()
         self._ends, self._ports = ends, ports
         self.failure: SkyferryError | None = None  # errors end the listing
 
@@ -85,58 +109,129 @@ class ListingSource:
         """
         with suppress(ObjectNotFound):
             await self._ports.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
-        key = self._ends.source.key
-        if key and not key.endswith("/"):
+        key, wildcard = self._ends.source.key, self._selection.wildcard
+        if key and not key.endswith("/") and self._selection.keys is None:
             try:
                 meta = await self._ports.source.head(key)
             except ObjectNotFound:
                 key += "/"
             else:
-                await self._send(
-                    [(meta, self._ends.single())], _Holds(self._ports.destination, self._ends.single().key)
-                )
-                self.found.whole = True
+                await self._send_single(meta)
                 return
-        await self._list(key)
-        if key and not self.found.objects:
+        self.found.prefix = wildcard.prefix if wildcard else key
+        await self._list(self.found.prefix, wildcard)
+        if not (self.found.objects or self.found.excluded) and (wildcard or (key and self._selection.keys is None)):
+            if wildcard:
+                raise ObjectNotFound(
+                    "no key matches the wildcard", where=wildcard.text, hint="`skyferry ls` shows the keys"
+                )
             raise ObjectNotFound("nothing is there, neither an object nor any below it", where=self._ends.source.key)
         self.found.whole = True
 
-    async def _list(self, prefix: str) -> None:
+    async def _send_single(self, meta: ObjectMeta) -> None:
+        if self._selection.prefix_only:
+            hint = "remove --delete, or end the source with /"
+            raise ConfigError("the source is a single object: it says nothing of others", where=meta.key, hint=hint)
+        name, to = meta.key.rpartition("/")[2], self._ends.single()
+        holds = _Holds(self._ports.destination, to.key)
+        try:
+            if self._selection.takes(name):
+                await self._send([(meta, to)], holds)
+            else:
+                self.found.excluded += 1
+        finally:
+            await holds.close()
+        self.found.whole = True
+
+    async def _list(self, prefix: str, wildcard: Wildcard | None) -> None:
         to = self._ends.below(prefix, prefix).key
         if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
             raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
         holds = _Holds(self._ports.destination, to)
-        page: list[tuple[ObjectMeta, ObjectRef]] = []
-        async for meta in self._ports.source.list(prefix):
-            page.append((meta, self._ends.below(prefix, meta.key)))
-            if len(page) >= PAGE:
-                await self._send(page, holds)
-                page = []
-        await self._send(page, holds)
+        try:
+            async for metas in self._pages(prefix):
+                await self._send(list(self._select(metas, prefix, wildcard)), holds)
+        finally:
+            await holds.close()
+
+    def _select(
+        self, metas: Sequence[ObjectMeta], prefix: str, wildcard: Wildcard | None
+    ) -> Iterator[tuple[ObjectMeta, ObjectRef]]:
+        for meta in metas:
+            relative = meta.key[len(prefix) :]
+            if wildcard and not wildcard.takes(relative):
+                continue
+            if self._selection.takes(relative):
+                yield meta, self._ends.below(prefix, meta.key)
+            else:
+                self.found.excluded += 1
+
+    async def _pages(self, prefix: str) -> AsyncIterator[list[ObjectMeta]]:
+        if self._selection.keys is not None:
+            async for keys in self._selection.keys():
+                yield await self._look_up([prefix + key for key in keys])
+            return
+        async for page in paginate(self._ports.source.list(prefix), PAGE):
+            yield page
+
+    async def _look_up(self, keys: Sequence[str]) -> list[ObjectMeta]:
+        """Return the objects with these keys. Keys without an object are refused."""
+        found = await _find_objects(self._ports.source, keys, self._ports.refuse)
+        return [found[key] for key in dict.fromkeys(keys) if key in found]
 
     async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
+        copies = await self._choose(page, holds) if page else []
+        if copies and self._ports.preview is not None:
+            await self._ports.preview(copies)
+        elif copies:
+            messages = [Outgoing(self._ports.encode(self._event(copy.source, copy.to))) for copy in copies]
+            await self._room()
+            await self._ports.queue.send(messages)
+
+    async def _choose(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> list[PlannedCopy]:
+        """Return the copies to make of a page of objects, and count the others."""
+        comparison, found = self._selection.comparison, self.found
         placed = await self._ports.ledger.get_placements(self._ports.destination.name, [to.key for _, to in page])
-        known = {to.key for (meta, to), at in zip(page, placed, strict=True) if at is not None and self._from(at, meta)}
-        sizes = await holds.sizes([to.key for _, to in page if to.key in known])
-        messages = []
+        known = {
+            to.key
+            for (meta, to), copy in zip(page, placed, strict=True)
+            if has_copy(copy, replace(self._ends.source, key=meta.key), meta.version)
+            and not was_written_since(copy, meta.position)
+        }
+        everything = comparison != "ledger" or self._ports.preview is not None
+        there = await holds.find([to.key for _, to in page if everything or to.key in known], known)
+        copies, unsure = list[PlannedCopy](), list[PlannedCopy]()
         for meta, to in page:
-            self.found.objects += 1
-            self.found.bytes += meta.size
-            if to.key in known:
-                if sizes[to.key] == meta.size:
-                    self.found.present += 1
-                    self.found.present_bytes += meta.size
-                    continue
-                self._ports.doubt(to.key)
-            try:
-                validate_key(to.key, f"the key that it would have, {to.key[:40]}…")
-            except InvalidKey as error:
-                self._ports.refuse(meta.key, error)
+            found.objects += 1
+            found.bytes += meta.size
+            ref = replace(self._ends.source, key=meta.key)
+            copy = PlannedCopy(ref, meta, to, there.get(to.key), to.key in known)
+            verdict = compare(comparison, meta, copy.there, copy.known)
+            if verdict == "kept":
+                found.kept += 1
+            elif verdict == "present":
+                self._count_present(copy)
             else:
-                messages.append(Outgoing(self._ports.encode(self._event(meta, to))))
-        await self._room()
-        await self._ports.queue.send(messages)
+                (unsure if verdict == "read" else copies).append(copy)
+        pending = {copy.to.key: copy for copy in unsure}
+        same = await map_keys(pending, lambda key: self._ports.same(pending[key]))
+        for copy, equal in zip(pending.values(), same, strict=True):
+            self._count_present(copy) if equal else copies.append(copy)
+        return [copy for copy in copies if self._is_valid(copy)]
+
+    def _count_present(self, copy: PlannedCopy) -> None:
+        self.found.present += 1
+        self.found.present_bytes += copy.source.size
+
+    def _is_valid(self, copy: PlannedCopy) -> bool:
+        if copy.known:
+            self._ports.doubt(copy.to.key)
+        try:
+            validate_key(copy.to.key, f"the key that it would have, {copy.to.key[:40]}…")
+        except InvalidKey as error:
+            self._ports.refuse(copy.source.key, error)
+            return False
+        return True
 
     def _event(self, meta: ObjectMeta, to: ObjectRef) -> ObjectEvent:
         """Create an event with a new id: the objects, not earlier events, decide if there is work."""
@@ -151,67 +246,49 @@ class ListingSource:
             size=meta.size,
         )
 
-    def _from(self, known: Placement, meta: ObjectMeta) -> bool:
-        return _from(known, replace(self._ends.source, key=meta.key), meta)
-
     async def _room(self) -> None:
         while (await self._ports.queue.depth()).ready > WAITING:
             await self._ports.clock.sleep(PAUSE)
 
 
-def _from(known: Placement, source: ObjectRef, meta: ObjectMeta) -> bool:
-    """Check that the ledger has a copy of this version, not written since, also with the same bytes.
-
-    S3's listings have the ETag of a version, but not its id.
-    """
-    version = known.source.version
-    same = version == meta.version or (meta.version.startswith('"') and meta.version in version)
-    return not known.deleted and known.is_from(source) and same and not _was_written_since(known, meta.position)
-
-
-def _was_written_since(known: Placement, now: Position | None) -> bool:
-    """Compare positions. A listing may give the time that a read gave in whole seconds with a fraction."""
-    for seen in known.positions if now else ():
-        if now and seen.scheme == now.scheme and seen.value < now.value:
-            whole = not now.exact and seen.value.endswith("0" * 9)
-            return not whole or seen.value[:-9] < now.value[:-9]
-    return False
-
-
-@dataclass(slots=True)
 class _Holds:
     """A listing of the destination, read in parallel with that of the source, and only on demand.
 
     Objects that it does not show at their place are requested one by one: a listing need not be in byte order.
     """
 
-    store: ObjectStore
-    prefix: str
-    _rest: AsyncIterator[ObjectMeta] | None = field(default=None, init=False)
-    _at: ObjectMeta | None = field(default=None, init=False)
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        self._store, self._listing = store, OrderedListing(store.list(prefix))
+        self._last = ""  # key that was looked for
 
-    async def sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
-        """Return the sizes of the objects at these keys, or None. Keys in ascending order need few requests."""
-        found = {key: await self._listed(key) for key in keys}
-        gate = asyncio.Semaphore(LOOKS)
+    async def find(self, keys: Sequence[str], expected: Collection[str]) -> dict[str, ObjectMeta]:
+        """Return the objects at these keys. Keys in ascending order need few requests.
 
-        async def look(key: str) -> None:
-            async with gate:
-                with suppress(ObjectNotFound):
-                    found[key] = (await self.store.head(key)).size
+        A key that an ordered listing lacks is requested only if its object is expected.
+        """
+        ascending = self._store.traits.order == "bytes" and all(map(lt, (self._last, *keys), keys))
+        self._last = keys[-1] if keys else self._last
+        listed = {key: await self._listing.find(key) for key in keys}
+        found = {key: meta for key, meta in listed.items() if meta is not None}
+        missing = [key for key in listed if key not in found and (not ascending or key in expected)]
+        return found | await _find_objects(self._store, missing)
 
+    async def close(self) -> None:
+        """End the listing."""
+        await self._listing.close()
+
+
+async def _find_objects(
+    store: ObjectStore, keys: Sequence[str], refuse: Callable[[str, SkyferryError], object] = lambda key, error: None
+) -> dict[str, ObjectMeta]:
+    """Look at each key, and return the objects. `refuse` gets keys without an object, and those that the store rejects."""
+    found = dict[str, ObjectMeta]()
+
+    async def look(key: str) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for key in (key for key, size in found.items() if size is None):
-                    tasks.create_task(look(key), name=f"look for {key}")
-        except* SkyferryError as failed:
-            raise failed.exceptions[0] from failed
-        return found
+            found[key] = await store.head(key)
+        except (ObjectNotFound, InvalidKey) as error:
+            refuse(key, error)
 
-    async def _listed(self, key: str) -> int | None:
-        if self._rest is None:
-            self._rest = aiter(self.store.list(self.prefix))
-            self._at = await anext(self._rest, None)
-        while self._at is not None and self._at.key < key:
-            self._at = await anext(self._rest, None)
-        return self._at.size if self._at is not None and self._at.key == key else None
+    await map_keys(keys, look)
+    return found

@@ -8,9 +8,13 @@ import sqlite3
 from pathlib import Path
 
 
-def connect_readonly(path: Path) -> sqlite3.Connection:
-    """Open a connection that neither changes nor creates a file. Raises sqlite3.Error."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
+def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """Open a connection that neither changes nor creates a file. Raises sqlite3.Error.
+
+    `immutable`: no process has the file open, so nothing is created beside it either.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+    return sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None)
 
 
 def find_damage(path: Path, *, quick: bool = False) -> list[str]:

@@ -1,22 +1,31 @@
-"""The ledgers of `skyferry copy`: one for each pair of stores, in the workspace."""
+"""The ledgers of `skyferry copy`: one for each pair of stores, in the state folder of the user.
+
+The folder is `$XDG_STATE_HOME/skyferry/copies`, by default `~/.local/state/skyferry/copies`
+(https://specifications.freedesktop.org/basedir-spec/latest/). A workspace that is given explicitly has its own, `copies/`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import LedgerSettings, Settings
-from skyferry.config.urls import LedgerUrl
+from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Transfer
 from skyferry.ports import Clock, Settled, Wait
+from skyferry.sqlite.readonly import connect_readonly
 from skyferry.wiring.opener import name_owner
 
 FOLDER = "copies"
 SUFFIX = ".db"
+STATE = "XDG_STATE_HOME"
 
 
 class CopyLedger(SqliteLedger):
@@ -38,19 +47,50 @@ class CopyLedger(SqliteLedger):
         ]
 
 
-def choose_ledger(source: str, destination: str) -> LedgerSettings:
-    """Return the settings of the ledger for two stores, given by their identities."""
+def find_folder(settings: Settings, env: Mapping[str, str]) -> Path:
+    """Return the folder of the ledgers of copies. Raises LedgerError if the user has no home folder."""
+    if "workspace" in settings.model_fields_set:
+        return settings.workspace / FOLDER
+    state = Path(env.get(STATE, ""))
+    if not state.is_absolute():  # the specification: relative paths are ignored
+        try:
+            state = Path.home() / ".local" / "state"
+        except RuntimeError as error:
+            raise LedgerError(str(error), hint=f"set {STATE} to a folder for the ledger") from error
+    return state / "skyferry" / FOLDER
+
+
+def choose_file(folder: Path, source: str, destination: str) -> Path:
+    """Return the ledger's file for two stores, given by their identities."""
     pair = hashlib.blake2b(f"{source}\0{destination}".encode(), digest_size=8).hexdigest()
-    return LedgerSettings(url=f"sqlite://{FOLDER}/{pair}{SUFFIX}")
+    return folder / f"{pair}{SUFFIX}"
 
 
-def find_ledgers(settings: Settings) -> list[LedgerSettings]:
-    """Return the settings of all ledgers of copies in the workspace."""
-    files = sorted((settings.workspace / FOLDER).glob(f"*{SUFFIX}"))
-    return [LedgerSettings(url=f"sqlite://{FOLDER}/{file.name}") for file in files]
+def find_ledgers(folder: Path) -> list[LedgerSettings]:
+    """Return the settings of all ledgers of copies in the folder."""
+    files = sorted(folder.absolute().glob(f"*{SUFFIX}"))
+    return [LedgerSettings(url=f"sqlite://{quote(str(file))}") for file in files]
 
 
-def open_ledger(settings: Settings) -> CopyLedger | None:
-    """Open the ledger of a copy; None for one in memory."""
-    url = LedgerUrl.parse(settings.ledger.url)
-    return CopyLedger(url.path(settings.workspace), name_owner(), SystemClock()) if url.on_disk else None
+def open_ledger(file: Path) -> CopyLedger:
+    """Open or create the ledger of a copy. Its folder is private. Raises LedgerError."""
+    with contextlib.suppress(OSError):  # `SqliteFile` reports it
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return CopyLedger(file, name_owner(), SystemClock())
+
+
+def open_snapshot(file: Path, folder: Path) -> CopyLedger | None:
+    """Open a copy in `folder` of the ledger, which stays as it is; None if there is none. Raises LedgerError."""
+    if not file.exists():
+        return None
+    snapshot = folder / file.name
+    in_use = file.with_name(f"{file.name}-wal").exists()
+    try:
+        with (
+            contextlib.closing(connect_readonly(file, immutable=not in_use)) as old,
+            contextlib.closing(sqlite3.connect(snapshot)) as new,
+        ):
+            old.backup(new)
+    except sqlite3.Error as error:
+        raise LedgerError(str(error), where=str(file), hint="use --ignore-ledger to check every object") from error
+    return open_ledger(snapshot)

@@ -12,6 +12,7 @@ from skyferry.errors import ConfigError
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings, StoreSettings
+    from skyferry.discovery.selection import Wildcard
     from skyferry.model import ObjectRef
     from skyferry.ports import ObjectStore
     from skyferry.wiring import Opener
@@ -25,11 +26,17 @@ class ObjectLocation:
     store: StoreSettings
     key: str  # "" = the whole store
     path: Path | None = None  # the folder of a local store
+    wildcard: Wildcard | None = None  # the objects that are meant, unless there is one with this very key
 
     @property
     def folder(self) -> bool:
         """True if the key is a prefix: empty, or ending with /."""
         return not self.key or self.key.endswith("/")
+
+    @property
+    def several(self) -> bool:
+        """True if it names a prefix or a wildcard."""
+        return self.folder or self.wildcard is not None
 
     @property
     def ref(self) -> ObjectRef:
@@ -49,16 +56,18 @@ class ObjectLocation:
 def locate_object(text: str, settings: Settings, *, folder: bool = False) -> ObjectLocation:
     """Return the location of a URL or path. Raises ConfigError.
 
-    A configured bucket is accessed with its configured settings. `folder`: treat a missing local path as a folder.
+    A configured bucket is accessed with its configured settings. `folder`: treat a missing local path as a folder. `*` is any
+    text within a folder, `**` any number of folders; an object with this very key wins, and %2A in a URL is no wildcard.
     """
     scheme, colon, rest = text.partition("://")
     if not colon or scheme == "file":
-        return _local(text, unquote(rest) if colon else text, folder, settings)
+        return _local(text, rest if colon else quote(text, safe="/*"), folder, settings)
     location, _, query = rest.partition("?")
     for store in settings.stores.values():
         begin = store.url.partition("?")[0].rstrip("/")
         if not query and f"{scheme}://{location}/".startswith(f"{begin}/"):
-            return ObjectLocation(text, store, unquote(f"{scheme}://{location}"[len(begin) + 1 :]))
+            key = f"{scheme}://{location}"[len(begin) + 1 :]
+            return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
     return _at_cloud(text, scheme, location, query)
 
 
@@ -72,6 +81,8 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
     bucket, key = "/".join(location.split("/", parts)[:parts]), "".join(location.split("/", parts)[parts:])
     url = f"{scheme}://{bucket}{'?' if query else ''}{query}"
     try:
+        if "*" in bucket:
+            raise ValueError("a wildcard works in keys, not in the name of a bucket")
         if not StoreUrl.parse(url).at_a_cloud:
             raise ValueError(
                 f"{scheme}:// works only in a configuration: use a path, or the URL of a bucket in a cloud"
@@ -80,14 +91,38 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
         resolve_store(store)
     except ValueError as error:
         raise ConfigError(str(error), where=text.partition("?")[0]) from error
-    return ObjectLocation(text, store, unquote(key))
+    return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
 
 
-def _local(text: str, path: str, folder: bool, settings: Settings) -> ObjectLocation:
+def _parse_wildcard(quoted: str, text: str) -> Wildcard | None:
+    """Return the wildcard of a percent-encoded key; None if it has none. Raises ConfigError."""
+    if "*" not in quoted:
+        return None
+    from skyferry.discovery.selection import Wildcard
+    from skyferry.routing.key_filter import compile_wildcard
+
+    prefix, slash, _ = quoted.partition("*")[0].rpartition("/")
+    pieces = quoted[len(prefix + slash) :].split("*")
+    try:
+        pattern = compile_wildcard([unquote(piece) for piece in pieces])
+    except ValueError as error:
+        raise ConfigError(f"the wildcard {error}", where=text) from error
+    return Wildcard(text, unquote(prefix + slash), lambda key: pattern.fullmatch(key) is not None)
+
+
+def _local(text: str, quoted: str, folder: bool, settings: Settings) -> ObjectLocation:
+    """Return the location of a percent-encoded path."""
+    from dataclasses import replace
+
     from skyferry.config.settings import StoreSettings
     from skyferry.stores.local.names import key_of
 
+    path = unquote(quoted)
     whole = Path(os.path.abspath(path or "."))
+    if "*" in quoted and not whole.exists():
+        prefix, slash, _ = quoted.partition("*")[0].rpartition("/")
+        wildcard = _parse_wildcard(quoted[len(prefix + slash) :], text)
+        return replace(_local(text, prefix + slash or "./", True, settings), wildcard=wildcard)
     special = _special_files(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
         url, bucket = f"file://{quote(str(whole))}", whole.name or "root"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skyferry.cli.render import output
+from skyferry.cli.render.failures import FailureReport
 from skyferry.cli.render.stalls import Stalls
 from skyferry.discovery.listing import Found
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from skyferry.errors import SkyferryError
     from skyferry.records import Record
 
-SHOWN = 20  # failures that are listed
+LINES = 5.0  # seconds between lines of progress without a terminal
 WRITES = ("write", "write_part", "copy_from", "copy_part")
 LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
 BREAKER = "breaker"  # the reason for waiting, in place of a kind of error
@@ -31,6 +32,9 @@ PRESENT = ("current", "superseded")  # the destination has this version or a new
 class CopyProgress:
     """An observer that counts one run."""
 
+    verbose: bool = False  # print a line for each object
+    quiet: bool = False  # print errors only
+    dry: bool = False  # nothing was changed
     found: Found = field(default_factory=Found)
     copied: int = 0
     copied_bytes: int = 0
@@ -38,9 +42,11 @@ class CopyProgress:
     gone: int = 0  # deleted after the listing
     special: int = 0  # links, FIFOs, sockets and devices
     retried: int = 0
-    failed: int = 0
+    deleted: int = 0  # from the destination
+    deleted_bytes: int = 0
+    withheld: int = 0  # deletes that were not made
     moved: int = 0  # bytes written so far, of unfinished objects too
-    failures: list[dict[str, str]] = field(default_factory=list)
+    failures: FailureReport = field(default_factory=FailureReport)
     lossy: str = ""
     began: float = field(default_factory=time.monotonic)
     waiting: dict[str, str] = field(default_factory=dict)  # unavailable stores, and the kind of their last error
@@ -54,6 +60,7 @@ class CopyProgress:
             case "transfer.done":
                 self.copied += 1
                 self.copied_bytes += record.bytes or 0
+                self._report("copied", record.key, record.bytes or 0)
             case "transfer.skipped" if record.reason == "gone":
                 self.gone += 1
             case "transfer.skipped" if record.reason in PRESENT:
@@ -94,23 +101,37 @@ class CopyProgress:
         """Report once for each kind of error that a store is unavailable."""
         if self.waiting.get(store) != error:
             self.waiting[store] = error
-            print(output.escape_control(f"waiting for the {store}: {message}"), file=sys.stderr, flush=True)
+            self._print(f"waiting for the {store}: {message}")
 
     def _report_recovery(self, store: str) -> None:
         del self.waiting[store]
-        print(f"the {store} responds again", file=sys.stderr, flush=True)
+        self._print(f"the {store} responds again")
 
     def count_rejected(self, key: str, error: SkyferryError) -> None:
-        """Count an object whose copy was not attempted."""
-        self._failure(key, error.kind, f"{error.where} {error.message}", error.hint)
+        """Count an object whose copy was not attempted, or whose delete failed."""
+        self.failures.add_error(key, error)
+
+    def count_deleted(self, key: str, size: int) -> None:
+        """Count an object that was deleted from the destination."""
+        self.deleted += 1
+        self.deleted_bytes += size
+        self._report("deleted", key, size)
 
     def _fail(self, record: Record) -> None:
-        self._failure(record.key, record.error or record.reason or "unreadable", record.message, record.hint)
+        self.failures.add(record.key, record.error or record.reason or "unreadable", record.message, record.hint)
 
-    def _failure(self, key: str, error: str, message: str, hint: str) -> None:
-        self.failed += 1
-        if len(self.failures) < SHOWN:
-            self.failures.append({"key": key, "error": error, "message": message, "hint": hint})
+    def _report(self, word: str, key: str, size: int) -> None:
+        if self.verbose:
+            self._print(f"{word} {key} ({output.format_size(size)})")
+
+    def _print(self, line: str) -> None:
+        if not self.quiet:
+            print(output.escape_control(line), file=sys.stderr, flush=True)
+
+    @property
+    def failed(self) -> int:
+        """The number of failures."""
+        return self.failures.count
 
     @property
     def there(self) -> int:
@@ -120,7 +141,11 @@ class CopyProgress:
     @property
     def complete(self) -> bool:
         """True if every listed object that still exists is at the destination."""
-        return self.found.whole and not self.failed and self.copied + self.there + self.gone >= self.found.objects
+        return (
+            self.found.whole
+            and not (self.failed or self.withheld)
+            and (self.copied + self.there + self.gone + self.found.kept >= self.found.objects)
+        )
 
     @property
     def seconds(self) -> float:
@@ -137,57 +162,80 @@ class CopyProgress:
                 "listed": self.found.objects,
                 "copied": self.copied,
                 "present": self.there,
+                "kept": self.found.kept,
+                "excluded": self.found.excluded,
+                "deleted": self.deleted,
+                "withheld": self.withheld,
                 "gone": self.gone,
                 "failed": self.failed,
                 "special": self.special,
             },
-            "bytes": {"listed": self.found.bytes, "copied": self.copied_bytes},
+            "bytes": {"listed": self.found.bytes, "copied": self.copied_bytes, "deleted": self.deleted_bytes},
             "retries": self.retried,
             "seconds": round(self.seconds, 3),
-            "failures": self.failures,
+            "failures": self.failures.first,
             "lossy": self.lossy,
         }
 
     def print_summary(self) -> None:
         """Print the results to standard output and the failures to standard error."""
-        rate = output.format_size(round(self.copied_bytes / max(self.seconds, 0.001)))
-        parts = [
-            f"{output.format_count(self.copied, 'object')} copied, {output.format_size(self.copied_bytes)} "
-            f"in {output.format_duration(self.seconds)}"
-        ]
-        parts += [f"{rate}/s"] if self.copied_bytes else []
-        parts += [f"{self.there:,} already present"] if self.there else []
-        parts += [f"{self.gone:,} deleted at the source"] if self.gone else []
-        parts += [f"{self.special:,} skipped (links, FIFOs, sockets, devices)"] if self.special else []
-        output.print_lines(", ".join(parts))
+        if not self.quiet:
+            output.print_lines(", ".join(self._format_counts()))
         if self.lossy:
-            print(output.escape_control(f"the destination cannot store: {self.lossy}"), file=sys.stderr)
-        for failure in self.failures:
-            print(
-                output.escape_control(f"failed: {failure['key']}: {failure['message'] or failure['error']}"),
-                file=sys.stderr,
-            )
-        if self.failed:
+            self._print(f"the destination cannot store: {self.lossy}")
+        if self.found.excluded and not self.found.objects:
+            self._print(f"the filters exclude all {output.format_count(self.found.excluded, 'object')} of the source")
+        for line in self.failures.format_lines():
+            print(output.escape_lines(line), file=sys.stderr)
+        if self.failed and not self.dry:
             print(
                 f"{output.format_count(self.failed, 'object')} did not arrive; run the same command again to retry",
                 file=sys.stderr,
             )
 
+    def _format_counts(self) -> Iterator[str]:
+        rate = output.format_size(round(self.copied_bytes / max(self.seconds, 0.001)))
+        would = "would be " if self.dry else ""
+        yield f"{output.format_count(self.copied, 'object')} {would}copied"
+        size = output.format_size(self.copied_bytes)
+        yield size if self.dry else f"{size} in {output.format_duration(self.seconds)}"
+        if self.copied_bytes and not self.dry:
+            yield f"{rate}/s"
+        counts = (
+            (self.there, "already present"),
+            (self.found.kept, "kept as they are at the destination"),
+            (self.deleted, f"{would}deleted"),
+            (self.gone, "deleted at the source"),
+            (self.withheld, "not deleted"),
+            (self.special, "skipped (links, FIFOs, sockets, devices)"),
+        )
+        yield from (f"{count:,} {words}" for count, words in counts if count)
+
 
 @asynccontextmanager
 async def show_progress(copied: CopyProgress, shown: bool) -> AsyncIterator[None]:
-    """Show a progress bar on standard error inside the context."""
+    """Show the progress on standard error inside the context: a bar on a terminal, otherwise a line every few seconds."""
     if not shown:
         yield
         return
-    progress = _create_bar()
-    drawing = asyncio.create_task(_draw(progress, copied), name="progress bar")
-    try:
-        with progress:
+    if not sys.stderr.isatty():
+        async with _run_beside(_print_progress(copied)):
             yield
+        return
+    progress = _create_bar()
+    with progress:
+        async with _run_beside(_draw(progress, copied)):
+            yield
+
+
+@asynccontextmanager
+async def _run_beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name="progress")
+    try:
+        yield
     finally:
-        drawing.cancel()
-        await asyncio.wait([drawing])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _create_bar() -> Progress:
@@ -203,10 +251,22 @@ def _create_bar() -> Progress:
 async def _draw(progress: Progress, copied: CopyProgress) -> None:
     task = progress.add_task("", total=None)
     while True:
-        found = copied.found
-        errors = f", {copied.failed + copied.retried:,} errors" if copied.failed or copied.retried else ""
-        done = copied.copied + copied.there + copied.gone + copied.failed
-        files = f"{done:,} of {found.objects:,}{'' if found.whole else '+'} objects{errors}"
-        moved = min(found.bytes, found.present_bytes + max(copied.moved, copied.copied_bytes))
-        progress.update(task, description=files, total=found.bytes or None, completed=moved)
+        moved = min(copied.found.bytes, copied.found.present_bytes + max(copied.moved, copied.copied_bytes))
+        progress.update(task, description=_describe_progress(copied), total=copied.found.bytes or None, completed=moved)
         await asyncio.sleep(0.25)
+
+
+async def _print_progress(copied: CopyProgress) -> None:
+    while True:
+        await asyncio.sleep(LINES)
+        sizes = f"{output.format_size(copied.copied_bytes)} in {output.format_duration(copied.seconds)}"
+        print(f"{_describe_progress(copied)}, {sizes}", file=sys.stderr, flush=True)
+
+
+def _describe_progress(copied: CopyProgress) -> str:
+    found = copied.found
+    if copied.deleted:
+        return f"{copied.deleted:,} objects deleted"
+    errors = f", {copied.failed + copied.retried:,} errors" if copied.failed or copied.retried else ""
+    done = copied.copied + copied.there + copied.gone + copied.failed + found.kept
+    return f"{done:,} of {found.objects:,}{'' if found.whole else '+'} objects{errors}"

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from skyferry.cli.commands.objects.copy import _drain
+from skyferry.cli.commands.objects.copying.run import drain
 from skyferry.cli.signals import handle_signals
 from skyferry.engine.service import Service
 
@@ -20,7 +20,7 @@ from skyferry.engine.service import Service
 async def test_the_first_signal_reports_what_happens(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     drained = asyncio.Event()
     service = cast(Service, SimpleNamespace(drain=drained.set))
-    with handle_signals((signal.SIGINT, signal.SIGTERM), partial(_drain, service)) as received:
+    with handle_signals((signal.SIGINT, signal.SIGTERM), partial(drain, service)) as received:
         os.kill(os.getpid(), number)
         await drained.wait()
     assert received == [number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Annotated
 
 from skyferry.cli import resources
@@ -42,7 +43,7 @@ def gc(
     An upload belongs to Skyferry if the ledger remembers it, if the store marks it so, or if it began at the key of a transfer
     while that was in progress. A service may be running.
 
-    With a URL: abort the uploads that `skyferry copy` from this workspace has abandoned in that bucket.
+    With a URL: abort the uploads that `skyferry copy` has abandoned in that bucket, as its ledgers remember them.
 
     JSON: `aborted` (false with --dry-run) and `uploads`, each with `store`, `key`, `id`, `started_at` (null if unknown) and
     `remembered` (by the ledger; false if found only at the store).
@@ -96,7 +97,7 @@ async def _abort_copies(
     store = object_urls.open_protected(wanted, opener)
     found: list[AbandonedUpload] = []
     try:
-        for ledger_settings in copy_ledgers.find_ledgers(settings):
+        for ledger_settings in copy_ledgers.find_ledgers(copy_ledgers.find_folder(settings, os.environ)):
             kept = settings.model_copy(update={"ledger": ledger_settings})
             async with resources.open_ledger(kept) as ledger:
                 found += await abort_listed_uploads(

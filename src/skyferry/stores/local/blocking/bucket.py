@@ -18,6 +18,7 @@ from skyferry.stores.local.names import PRIVATE
 
 TMP = "tmp"  # the private folder of unfinished writes
 UPLOADS = "uploads"  # and that of the journals of unfinished uploads
+LOCKS = "locks"
 OWN = 0o700  # permissions of private folders: other users could take the locks, or read unfinished writes
 STRIPES = 64  # locks per bucket
 ABSENT = "the folder does not exist"
@@ -40,6 +41,7 @@ class _Held:
     ident: tuple[int, int]
     root: int
     own: dict[str, int] = field(default_factory=dict)
+    private: int | None = None  # `.skyferry`, with a shared lock: nobody removes it meanwhile
 
 
 class BucketFolder:
@@ -74,8 +76,8 @@ class BucketFolder:
         """Reopen the private folders, and create them again where they were removed."""
         with self._opening:
             for held in self._held:
-                self._stale += held.own.values()
-                held.own = {}
+                self._stale += [*held.own.values(), *([held.private] if held.private is not None else [])]
+                held.own, held.private = {}, None
 
     @contextmanager
     def locked(self, names: Sequence[str]) -> Iterator[None]:
@@ -84,7 +86,7 @@ class BucketFolder:
         A lock in memory excludes the threads of one process, because over NFS the file's lock belongs to the process.
         """
         stripe = zlib.crc32("/".join(names).encode()) % STRIPES
-        with self._stripes[stripe], opened(f"{stripe:02}", os.O_RDWR | os.O_CREAT, self.own("locks")) as file:
+        with self._stripes[stripe], opened(f"{stripe:02}", os.O_RDWR | os.O_CREAT, self.own(LOCKS)) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -141,7 +143,15 @@ class BucketFolder:
                 private = descend(held.root, PRIVATE, mode)
                 try:
                     close_to_others(private)  # an earlier version left it open to other users
+                    if held.private is None:
+                        with suppress(OSError):  # the filesystem may have no locks; then it is not removed either
+                            fcntl.flock(private, fcntl.LOCK_SH)
                     held.own[name] = descend(private, name, mode)
-                finally:
+                except BaseException:
+                    os.close(private)
+                    raise
+                if held.private is None:
+                    held.private = private
+                else:
                     os.close(private)
             return held.own[name]

@@ -1,0 +1,163 @@
+"""The ends, the settings and the ledger of one copy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from skyferry.cli.arguments import object_urls
+from skyferry.cli.commands.objects.copying.request import NOTHING, CopyOptions
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.errors import ConfigError, InvalidKey, LedgerError, NotFound
+
+if TYPE_CHECKING:
+    from skyferry.cli.arguments.object_urls import ObjectLocation
+    from skyferry.cli.commands.objects.copying.request import CopyJob
+    from skyferry.config.settings import Settings
+    from skyferry.wiring.copy_ledgers import CopyLedger
+
+ROUTE = "copy"
+
+
+def locate_ends(
+    source: str, destination: str, settings: Settings, *, several: bool = False
+) -> tuple[ObjectLocation, ObjectLocation]:
+    """Return both ends. `several`: the source is a prefix, even without a / at its end. Raises ConfigError, NotFound."""
+    try:
+        origin = object_urls.locate_object(source, settings, folder=several)
+        if several and not origin.several:
+            origin = replace(origin, key=f"{origin.key}/")
+        return origin, object_urls.locate_object(destination, settings, folder=origin.several)
+    except InvalidKey as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_ends(source: ObjectLocation, destination: ObjectLocation, *, delete: bool) -> None:
+    """Check that one can be copied to the other. Raises ConfigError, NotFound."""
+    if source.path is not None and not source.path.is_dir():
+        raise NotFound("the file or folder does not exist", where=source.text, hint="correct the path")
+    if destination.wildcard is not None:
+        hint = "write %2A for the character * in a URL"
+        raise ConfigError("the destination has a wildcard", where=destination.text, hint=hint)
+    if source.identity == destination.identity and source.key == destination.key:
+        raise ConfigError("source and destination are the same", where=source.text, hint="choose another destination")
+    if delete and source.path is not None and not source.several:
+        raise ConfigError("the source is a single file", where=source.text, hint="remove --delete, or name a folder")
+    if source.path is not None and destination.path is not None:
+        here, there = source.path.resolve(), destination.path.resolve()
+        if source.several and there.is_relative_to(here):
+            raise ConfigError(
+                "the destination is inside the source", where=destination.text, hint="choose another destination"
+            )
+        if delete and here.is_relative_to(there):
+            raise _mirror_error(source)
+    if delete and source.identity == destination.identity:
+        prefix = source.wildcard.prefix if source.wildcard else source.key
+        if not destination.key or f"{prefix.rstrip('/')}/".startswith(f"{destination.key.rstrip('/')}/"):
+            raise _mirror_error(source)
+
+
+def _mirror_error(source: ObjectLocation) -> ConfigError:
+    hint = "choose another destination, or remove --delete"
+    return ConfigError("the source is inside the destination: --delete would delete it", where=source.text, hint=hint)
+
+
+def prepare_destination(destination: ObjectLocation, *, dry_run: bool) -> ObjectLocation:
+    """Create a folder, or replace it in a dry run if it does not exist. Raises ConfigError."""
+    from skyferry.config.settings import StoreSettings
+
+    if destination.path is None:
+        return destination
+    if dry_run:
+        missing = not destination.path.is_dir()
+        return replace(destination, store=StoreSettings(url=NOTHING), path=None) if missing else destination
+    try:
+        destination.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the folder cannot be created: {error.strerror}"
+        raise ConfigError(message, where=str(destination.path), hint="correct the path, or its permissions") from error
+    if not os.access(destination.path, os.W_OK | os.X_OK):
+        hint = "choose another folder, or change its permissions"
+        raise ConfigError("the folder is not writable", where=str(destination.path), hint=hint)
+    return destination
+
+
+def limit_rate(location: ObjectLocation, rate: int) -> ObjectLocation:
+    """Limit the bytes per second of a store, unless its configuration limits them more."""
+    own = location.store.bytes_per_second
+    if not rate or (own and own <= rate):
+        return location
+    return replace(location, store=location.store.model_copy(update={"bytes_per_second": rate}))
+
+
+def build_settings(
+    source: ObjectLocation, destination: ObjectLocation, given: Settings, options: CopyOptions
+) -> Settings:
+    """Return settings with one route and a queue in memory."""
+    from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
+
+    route = RouteSettings(
+        name=ROUTE,
+        source="source",
+        destination="destination",
+        allow_loopback=True,
+        directed=True,
+        storage_class=options.storage_class,
+    )
+    limits = given.limits
+    if options.transfers:
+        large = min(options.transfers, limits.large_transfers)
+        limits = limits.model_copy(update={"transfers": options.transfers, "large_transfers": large})
+    return given.model_copy(
+        update={
+            "stores": {"source": source.store, "destination": destination.store},
+            "routes": (route,),
+            "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
+            "dead_letters": None,
+            "ledger": LedgerSettings(url="memory://copy"),
+            "limits": limits,
+        }
+    )
+
+
+@contextmanager
+def open_copy_ledger(job: CopyJob, given: Settings) -> Iterator[CopyLedger | None]:
+    """Open the ledger of this pair of stores, or a copy of it in a dry run; None if there is none, or it cannot be written."""
+    from skyferry.wiring import copy_ledgers
+
+    folder = copy_ledgers.find_folder(given, os.environ)
+    file = copy_ledgers.choose_file(folder, job.source.identity, job.destination.identity)
+    if job.dry_run:
+        with TemporaryDirectory(prefix="skyferry-") as scratch:
+            yield copy_ledgers.open_snapshot(file, Path(scratch))
+        return
+    try:
+        ledger: CopyLedger | None = copy_ledgers.open_ledger(file)
+    except LedgerError as error:
+        if file.exists():
+            raise
+        print(f"warning: this copy is not remembered: {error}", file=sys.stderr)
+        ledger = None
+    yield ledger
+
+
+def run_job(job: CopyJob, given: Settings, *, ignore_ledger: bool) -> ExitCode:
+    """Run a copy, and remove what it needed at the destination."""
+    from skyferry.cli.commands.objects.copying.run import run_copy
+    from skyferry.stores.local.blocking.removal import remove_private_folder
+
+    try:
+        if ignore_ledger:
+            return asyncio.run(run_copy(job, None))
+        with open_copy_ledger(job, given) as ledger:
+            return asyncio.run(run_copy(job, ledger))
+    finally:
+        if job.destination.path is not None and not job.dry_run:
+            remove_private_folder(job.destination.path)

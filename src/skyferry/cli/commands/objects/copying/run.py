@@ -1,0 +1,97 @@
+"""Copy from a listing, through the engine; with `--dry-run` print what would be done."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from skyferry.cli.commands.objects.copying import preview
+from skyferry.cli.commands.objects.copying.mirror import mirror
+from skyferry.cli.commands.objects.copying.request import NOTHING, CopyJob
+from skyferry.cli.exit_codes import ExitCode
+from skyferry.cli.render import output, stalls
+from skyferry.cli.signals import handle_signals
+
+if TYPE_CHECKING:
+    from skyferry.cli.render.copy_progress import CopyProgress
+    from skyferry.discovery.listing import ListingSource
+    from skyferry.engine.service import Service
+    from skyferry.ports import ObjectStore
+    from skyferry.wiring import SourceContext
+    from skyferry.wiring.copy_ledgers import CopyLedger
+
+
+async def run_copy(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
+    """Copy, delete, and print the results. None: the ledger is in memory."""
+    from skyferry.cli.render.copy_progress import CopyProgress, show_progress
+
+    progress = CopyProgress(job.shown.verbose, job.shown.quiet)
+    stores: dict[str, ObjectStore] = {}
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores))
+        interrupted = stack.enter_context(handle_signals((signal.SIGINT, signal.SIGTERM), partial(drain, service)))
+        async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
+            for record in await stalls.run_service(service, progress.stalls, progress.found, job.patience):
+                progress.on(record)
+            if job.max_deletes is not None and not interrupted:
+                await mirror(job, stores, progress)
+    if job.destination.store.url == NOTHING:
+        progress.lossy = ""  # it says nothing of the store that will be there
+    if job.shown.json:
+        output.print_json({**progress.to_document(job.source.text, job.destination.text), "dry_run": job.dry_run})
+    elif job.dry_run:
+        preview.print_summary(progress)
+    else:
+        progress.print_summary()
+    if interrupted:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    if progress.stalls.ended:
+        return ExitCode.UNREACHABLE
+    return ExitCode.OK if progress.complete else ExitCode.DEAD_LETTERS
+
+
+def _build_service(
+    job: CopyJob, ledger: CopyLedger | None, progress: CopyProgress, stores: dict[str, ObjectStore]
+) -> AbstractAsyncContextManager[Service]:
+    from skyferry.discovery.listing import CopyPorts, Ends, ListingSource, PlannedCopy
+    from skyferry.engine.contents import have_same_content
+    from skyferry.engine.copy.digests import ThreadOffload
+    from skyferry.events.native import encode_event
+    from skyferry.wiring import build_service, wait_out_outages
+
+    one_store = job.source.identity == job.destination.identity
+    ends = Ends(job.source.ref, job.destination.ref, one_store=one_store)
+
+    async def same(copy: PlannedCopy) -> bool:
+        source, destination = stores["source"], stores["destination"]
+        return await have_same_content(source, copy.source.key, destination, copy.to.key, ThreadOffload())
+
+    def find(parts: SourceContext) -> Sequence[ListingSource]:
+        stores.update({name: wait_out_outages(store, job.patience) for name, store in parts.stores.items()})
+        ports = CopyPorts(
+            source=stores["source"],
+            destination=stores["destination"],
+            ledger=parts.context.ledger,
+            queue=parts.queue,
+            clock=parts.context.clock,
+            encode=encode_event,
+            doubt=ledger.doubt if ledger else lambda key: None,
+            refuse=progress.count_rejected,
+            same=same,
+            preview=preview.print_copies(stores, progress, job.shown) if job.dry_run else None,
+        )
+        return [ListingSource(ends, ports, progress.found, job.selection)]
+
+    return build_service(stalls.limit_request_time(job.settings, job.patience), progress, find=find, ledger=ledger)
+
+
+def drain(service: Service) -> None:
+    """End the copy after the transfers in flight, and say so."""
+    text = "ending: transfers in flight are completed first; the same signal again ends at once"
+    print(text, file=sys.stderr, flush=True)
+    service.drain()

@@ -1,0 +1,85 @@
+"""Where `skyferry copy` remembers, and what it leaves behind."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.commands.objects.test_copy_selection import held, write
+from tests.cli.conftest import Cli
+
+from skyferry.stores.local.blocking.removal import remove_private_folder
+
+
+@pytest.fixture(autouse=True)
+def state(cli: Cli, tmp_path: Path) -> Path:
+    write("in", {"a.txt": "a", "b/c": "c"})
+    return tmp_path / "state" / "skyferry" / "copies"
+
+
+def test_it_remembers_in_the_state_folder_and_leaves_nothing_else(cli: Cli, state: Path, tmp_path: Path) -> None:
+    assert cli("copy", "in", "out").code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "state"]
+    assert held("out") == held("in"), "with private files"
+    assert sorted(p.name for p in Path("out").iterdir()) == ["a.txt", "b"]
+    assert [p.suffix for p in sorted(state.iterdir())] == [".db", ".owners"]
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def test_a_workspace_that_is_named_has_the_ledger(cli: Cli, state: Path) -> None:
+    assert cli("copy", "in", "out", "--workspace", "mine").code == 0
+    assert ([p.suffix for p in Path("mine/copies").glob("*.db")], state.exists()) == ([".db"], False)
+
+
+def test_without_a_writable_state_folder_it_copies_all_the_same(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("file").write_text("not a folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    told = cli("copy", "in", "out")
+    assert (told.code, held("out")) == (0, held("in"))
+    assert "warning: this copy is not remembered: " in told.err
+
+
+def test_a_relative_state_folder_is_ignored(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cli("copy", "in", "out").code == 0
+    assert (Path("here").exists(), len(list(Path("home/.local/state/skyferry/copies").glob("*.db")))) == (False, 1)
+
+
+def test_two_copies_at_once_share_the_ledger_and_the_destination(cli: Cli) -> None:
+    write("in", {f"{n}": str(n) for n in range(60)})
+    command = [sys.executable, "-m", "skyferry", "copy", "in", "out", "--json"]
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [each.wait() for each in running] == [0, 0]
+    assert held("out") == held("in"), "and no private files"
+
+
+def test_a_private_folder_with_content_or_in_use_stays(cli: Cli, tmp_path: Path) -> None:
+    Path("out/.skyferry/uploads").mkdir(parents=True)
+    Path("out/.skyferry/uploads/1").write_text("{}")
+    assert cli("copy", "in", "out").code == 0
+    assert Path("out/.skyferry/uploads/1").exists()
+    Path("out/.skyferry/uploads/1").unlink()
+    Path("out/.skyferry/identity").write_text("a marker")
+    assert not remove_private_folder(tmp_path / "out")
+    Path("out/.skyferry/identity").unlink()
+    take = "fcntl.flock(os.open('out/.skyferry', os.O_RDONLY), fcntl.LOCK_SH)"
+    holder = f"import fcntl, os, sys; {take}; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        assert not remove_private_folder(tmp_path / "out")
+        user.communicate()
+    assert remove_private_folder(tmp_path / "out")
+    assert not Path("out/.skyferry").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli) -> None:
+    Path("file").write_text("x")
+    told = cli("copy", "in", "file/below/")
+    assert (told.code, told.err.count("\n"), "the folder cannot be created" in told.err) == (2, 1, True)
