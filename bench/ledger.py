@@ -84,7 +84,7 @@ def fill(path: Path, count: int, keys: str) -> None:
     names = {
         "count": count,
         "random": keys == "random",
-        "now": rules.ticks(1_700_000_000.0),
+        "now": rules.to_ticks(1_700_000_000.0),
         "transfer": codec.pack_transfer(example),
         "receipt": codec.pack_receipt(make_outcome(example).receipt),
         "placement": codec.pack_placement(make_outcome(example).placement),

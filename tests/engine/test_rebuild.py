@@ -9,7 +9,7 @@ from tests.engine.copy.test_multipart import SETTINGS
 
 from skyferry.engine import rebuild as rebuilding
 from skyferry.engine.copy.provenance import format_source
-from skyferry.engine.rebuild import RebuildCounts, origin_of, rebuild
+from skyferry.engine.rebuild import RebuildCounts, parse_origin, rebuild_ledger
 from skyferry.errors import ObjectNotFound
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Provider, State
@@ -32,13 +32,13 @@ LONG = "x" * 600
 )
 def test_provenance_names_the_origin(ref: ObjectRef, key: str, known: bool) -> None:
     """A long key is written as a hash, which only the same key at the destination matches."""
-    assert origin_of(format_source(ref), key) == (ref if known else None)
+    assert parse_origin(format_source(ref), key) == (ref if known else None)
 
 
 @pytest.mark.parametrize("text", ["", "x", "aws_s3://", "aws_s3://b", "ftp://b/k", "aws_s3://b/ä", "aws_s3:///k"])
 def test_invalid_provenance_names_no_origin(text: str) -> None:
     """Another program may have written the metadata."""
-    assert origin_of(text, "k") is None
+    assert parse_origin(text, "k") is None
 
 
 class Listed(MemoryStore):
@@ -65,7 +65,7 @@ async def put(store: MemoryStore, key: str, source: str, version: str = "v1") ->
 
 async def rebuilt(ledger: MemoryLedger, store: MemoryStore, clock: ManualClock) -> RebuildCounts:
     """The last count."""
-    return [each async for each in rebuild(ledger, {store.name: store}, Routes(SETTINGS), clock)][-1]
+    return [each async for each in rebuild_ledger(ledger, {store.name: store}, Routes(SETTINGS), clock)][-1]
 
 
 async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Purpose, Released, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import dead, done, failure, transfer
-from skyferry.testing.ledger.uploads import progress
+from skyferry.testing.ledger.uploads import make_progress
 
 OWNERS = ("one", "two")
 TRANSFERS = [
@@ -118,7 +118,7 @@ class LedgersAgree(RuleBasedStateMachine):
     def save(self, data: st.DataObject, name: str, numbers: list[int]) -> None:
         if self.claims:
             owner, held = data.draw(st.sampled_from(self.claims[-6:]))
-            what = progress(held, *dict.fromkeys(numbers), name=name)
+            what = make_progress(held, *dict.fromkeys(numbers), name=name)
             self.both(owner, lambda ledger: ledger.save_progress([(held, what)]))
 
     @rule(name=st.sampled_from("ab"))

@@ -16,7 +16,7 @@ from skyferry.model import Change
 from skyferry.policy import aws as policy
 from skyferry.policy.needs import required_access
 from skyferry.testing.permissions import Ask
-from skyferry.testing.permissions.aws import asks, caller
+from skyferry.testing.permissions.aws import find_caller, list_asks
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 
@@ -79,7 +79,7 @@ class Amazon:
             self.sqs.send_message(QueueUrl=self.queue, MessageBody=body.decode())
 
     def asked(self, who: str) -> set[Ask]:
-        return {ask for each in self.proxy.exchanges if caller(each) == who for ask in asks(each)}
+        return {ask for each in self.proxy.exchanges if find_caller(each) == who for ask in list_asks(each)}
 
 
 def identity(who: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from skyferry.policy.needs import required_access
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.local.store import LocalStore
 from skyferry.testing.permissions import UnknownRequest
-from skyferry.testing.permissions.aws import asks
+from skyferry.testing.permissions.aws import list_asks
 from skyferry.testing.servers import GcsFake, LocalStack
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, FaultProxy
@@ -143,4 +143,4 @@ async def test_each_action_left_out_is_missed(amazon: Amazon, tmp_path: Path) ->
 def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="acl"):
-        list(asks(Exchange("GET", "/bucket/key?acl=")))
+        list(list_asks(Exchange("GET", "/bucket/key?acl=")))

@@ -58,8 +58,8 @@ class Azure:
         return {"stores": stores, "routes": [{**ROUTE, **route}], "queues": [queue]}
 
     def asked(self) -> set[Ask]:
-        asked = {ask for each in self.blobs.exchanges for ask in permissions.blobs(each)}
-        return asked | {ask for each in self.queues.exchanges for ask in permissions.queues(each)}
+        asked = {ask for each in self.blobs.exchanges for ask in permissions.list_blob_asks(each)}
+        return asked | {ask for each in self.queues.exchanges for ask in permissions.list_queue_asks(each)}
 
     def held(self, configured: Settings) -> None:
         """The policy allows what was asked for, and nothing else."""
@@ -162,6 +162,6 @@ async def test_a_source_is_only_read_and_submitted_events_are_sent(azure: Azure)
 def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="lease"):
-        list(permissions.blobs(Exchange("PUT", "/account/container/key?comp=lease")))
+        list(permissions.list_blob_asks(Exchange("PUT", "/account/container/key?comp=lease")))
     with pytest.raises(UnknownRequest, match="acl"):
-        list(permissions.queues(Exchange("GET", "/account/queue?comp=acl")))
+        list(permissions.list_queue_asks(Exchange("GET", "/account/queue?comp=acl")))

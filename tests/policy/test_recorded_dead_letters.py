@@ -27,7 +27,7 @@ from skyferry.policy.needs import required_access
 from skyferry.ports import Filter, Outgoing
 from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.testing.permissions import azure as azure_permissions
-from skyferry.testing.permissions.google import rpc
+from skyferry.testing.permissions.google import find_rpc_ask
 from skyferry.testing.servers import Azurite, LocalStack
 from skyferry.testing.servers.proxy import FaultProxy
 from skyferry.testing.servers.pubsub import PubSubEmulator
@@ -105,7 +105,7 @@ async def test_storage_queue(azurite_server: Azurite, queues: FaultProxy, tmp_pa
     there = configured(tmp_path, {"url": url, "lease": "30s"})
     await story(tmp_path, there)
     [each] = azure.policies(required_access(there))
-    asked = {ask for exchange in queues.exchanges for ask in azure_permissions.queues(exchange)}
+    asked = {ask for exchange in queues.exchanges for ask in azure_permissions.list_queue_asks(exchange)}
     assert (missing(of_azure(each), asked), spare(of_azure(each), asked)) == ([], [])
 
 
@@ -126,5 +126,5 @@ async def test_pubsub(pubsub_server: PubSubEmulator, monkeypatch: pytest.MonkeyP
     await story(tmp_path, configured(tmp_path, {**url, **fake}))
     [each] = google.policies(required_access(configured(tmp_path, url)))
     calls = {call for call in heard.calls if not call.endswith("/TestIamPermissions")}
-    asked = {rpc(call, topic if "Publisher" in call else subscription) for call in calls}
+    asked = {find_rpc_ask(call, topic if "Publisher" in call else subscription) for call in calls}
     assert (missing(of_google(each), asked), spare(of_google(each), asked)) == ([], [])

@@ -23,7 +23,7 @@ from skyferry.queues.pubsub.client import PubSubClient, PubSubOptions
 from skyferry.stores.gcs.client import GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.permissions import Ask, UnknownRequest
-from skyferry.testing.permissions.google import asks, rpc
+from skyferry.testing.permissions.google import find_rpc_ask, list_asks
 from skyferry.testing.servers import GcsFake
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
@@ -61,7 +61,7 @@ class Google:
         return settings(self.folder, {**self.document, "stores": stores})
 
     def asked(self) -> set[Ask]:
-        return {ask for each in self.proxy.exchanges for ask in asks(each)}
+        return {ask for each in self.proxy.exchanges for ask in list_asks(each)}
 
 
 @pytest.fixture
@@ -217,13 +217,13 @@ async def test_pubsub(
     await there.close()
     await admin.close()
     [each] = policy.policies(required_access(settings(tmp_path, {"routes": [], "queues": [queue]}), submit=sends))
-    asked = {rpc(call, topic if "Publisher" in call else subscription) for call in heard.calls}
+    asked = {find_rpc_ask(call, topic if "Publisher" in call else subscription) for call in heard.calls}
     assert (missing(of_google(each), asked), spare(of_google(each), asked)) == ([], [])
 
 
 def test_a_request_that_is_not_recorded_is_no_permission() -> None:
     """It is an error, which asks for a line in the table."""
     with pytest.raises(UnknownRequest, match="acl"):
-        list(asks(Exchange("GET", "/storage/v1/b/bucket/o/key/acl")))
+        list(list_asks(Exchange("GET", "/storage/v1/b/bucket/o/key/acl")))
     with pytest.raises(UnknownRequest, match="Seek"):
-        rpc("/google.pubsub.v1.Subscriber/Seek", "")
+        find_rpc_ask("/google.pubsub.v1.Subscriber/Seek", "")

@@ -11,7 +11,7 @@ from skyferry.ports import ObjectStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import Clouds
 from skyferry.testing.servers.proxy import FaultProxy
-from skyferry.testing.store_cases.place import BARE, digests
+from skyferry.testing.store_cases.place import BARE, compute_digests
 
 LIFE = 3600.0  # seconds, of a token
 PARTS = 8
@@ -43,7 +43,7 @@ async def carry(store: ObjectStore, part_size: int, clock: ManualClock, ours: Ma
     are looked at.
     """
     piece, size = bytes(part_size), part_size * PARTS
-    crc32c = digests(piece).crc32c
+    crc32c = compute_digests(piece).crc32c
     upload = await store.start_upload("k", size, part_size, BARE)
     parts = []
     for number in range(1, PARTS + 1, 2):
@@ -51,6 +51,6 @@ async def carry(store: ObjectStore, part_size: int, clock: ManualClock, ours: Ma
         await ours.advance(60)
         parts += await asyncio.gather(*(store.write_part(upload, n, piece, crc32c) for n in (number, number + 1)))
     await clock.advance(LIFE)
-    await store.finish_upload(upload, parts, digests(bytes(size)))
+    await store.finish_upload(upload, parts, compute_digests(bytes(size)))
     await clock.advance(LIFE)
     assert (await store.head("k")).size == size

@@ -24,7 +24,7 @@ from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 SIZE = 6 * 2**20
 START, LENGTH = 2**20, 4 * 2**20  # a range within it
@@ -99,7 +99,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.mark.parametrize("broken", [Fault(cut=CUT), Fault(stall=CUT)], ids=["cut", "stalled"])
 async def test_only_the_rest_is_read_again(case: Case, broken: Fault) -> None:
     data = os.urandom(SIZE)
-    found = await case.store.write("k", data, Attributes(), digests(data))
+    found = await case.store.write("k", data, Attributes(), compute_digests(data))
     case.proxy.plan(replace(broken, target=case.target))
     case.proxy.exchanges.clear()
     got = await case.guarded(SystemClock()).read("k", START, LENGTH, version=found.version)
@@ -110,11 +110,11 @@ async def test_only_the_rest_is_read_again(case: Case, broken: Fault) -> None:
 async def test_what_had_come_is_not_mixed_with_another_version(case: Case) -> None:
     """It is overwritten just before the rest is asked for."""
     data = os.urandom(SIZE)
-    found = await case.store.write("k", data, Attributes(), digests(data))
+    found = await case.store.write("k", data, Attributes(), compute_digests(data))
 
     class Overwriting(SystemClock):
         async def sleep(self, seconds: float) -> None:
-            await case.store.write("k", data[::-1], Attributes(), digests(data[::-1]))
+            await case.store.write("k", data[::-1], Attributes(), compute_digests(data[::-1]))
 
     case.proxy.plan(Fault("GET", case.target, cut=CUT))
     with pytest.raises(VersionChanged):

@@ -26,7 +26,7 @@ from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.stores.simulator import RATED, PlannedFault, SimulatedFault, SimulatedStore
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.store import Place, StoreConformance
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 NOWHERE = MemoryBucket(exists=False)
 
@@ -103,7 +103,7 @@ async def test_every_request_can_fail(fault: SimulatedFault, error: type[Skyferr
     calm = simulated(bucket=bucket)
     await put(calm, "k")
     upload = await calm.start_upload("u", 1, 1, Attributes())
-    part = await calm.write_part(upload, 1, b"x", digests(b"x").crc32c)
+    part = await calm.write_part(upload, 1, b"x", compute_digests(b"x").crc32c)
     asks: dict[str, Callable[[ObjectStore], Awaitable[object]]] = {
         "head": lambda s: s.head("k"),
         "read": lambda s: s.read("k", 0, 1),

@@ -19,7 +19,7 @@ from skyferry.model import Attributes
 from skyferry.ports import Precondition
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
-from skyferry.testing.store_cases.place import digests, pieces
+from skyferry.testing.store_cases.place import compute_digests, split_parts
 
 T = TypeVar("T")
 KEYS = st.sampled_from(
@@ -112,12 +112,12 @@ class Stores(RuleBasedStateMachine):
     def write(self, key: str, data: bytes, kind: str) -> None:
         """Whole."""
         if self.held_back(key):
-            call = self.stores[0].write(key, data, Attributes(), digests(data))
+            call = self.stores[0].write(key, data, Attributes(), compute_digests(data))
             assert self.outcome(call) is InvalidKey
             return
         carried = Attributes(content_type=str(len(data)))
         results = [
-            self.outcome(store.write(key, data, carried, digests(data), self.when(kind, key, n)))
+            self.outcome(store.write(key, data, carried, compute_digests(data), self.when(kind, key, n)))
             for n, store in enumerate(self.stores)
         ]
         self.wrote(key, data, kind, results)
@@ -130,9 +130,9 @@ class Stores(RuleBasedStateMachine):
         results = []
         for n, store in enumerate(self.stores):
             upload = self.do(store.start_upload(key, len(data), 7, Attributes(content_type=str(len(data)))))
-            parts = [self.do(store.write_part(upload, *piece)) for piece in reversed(pieces(upload, data))]
+            parts = [self.do(store.write_part(upload, *piece)) for piece in reversed(split_parts(upload, data))]
             if ending == "finish":
-                call = store.finish_upload(upload, parts, digests(data), self.when(kind, key, n))
+                call = store.finish_upload(upload, parts, compute_digests(data), self.when(kind, key, n))
                 results.append(self.outcome(call))
             self.do(store.abort_upload(upload))
         if results:
@@ -163,7 +163,7 @@ class Stores(RuleBasedStateMachine):
             assert got.data == data[start : start + length]
             assert (got.meta.size, got.meta.version) == (len(data), self.versions[key][n])
             assert got.meta.attributes == Attributes(content_type=content_type)
-            assert got.meta.checksums.crc32c == digests(data).crc32c
+            assert got.meta.checksums.crc32c == compute_digests(data).crc32c
 
     @rule(prefix=MARKS, after=MARKS)
     def listing(self, prefix: str, after: str) -> None:

@@ -11,8 +11,8 @@ from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectData, Precondition
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.store_cases import Place, describe, run
-from skyferry.testing.store_cases.place import expect, expect_agreement, refused
+from skyferry.testing.store_cases import Place, describe, run_cases
+from skyferry.testing.store_cases.place import expect, expect_agreement, expect_error
 
 
 class Careless(MemoryStore):
@@ -30,7 +30,7 @@ async def test_no_failure_of_a_careless_store_is_without_a_word() -> None:
     async def place(case: str) -> Place:
         return Place(Careless(case, ManualClock()), other=Careless(case, ManualClock()))
 
-    failed = {result.name: result.detail async for result in run(place) if result.outcome == "failed"}
+    failed = {result.name: result.detail async for result in run_cases(place) if result.outcome == "failed"}
     assert len(failed) > 10
     assert failed["test_create_only"] == "expected PreconditionFailed, but the store accepted it"
     for detail in failed.values():
@@ -49,7 +49,7 @@ def test_two_values_that_differ_are_both_shown() -> None:
 
 def test_another_error_than_the_expected_one_is_named() -> None:
     said = "'a/b': expected InvalidKey, but ObjectNotFound came: s 'a/b'"
-    with pytest.raises(AssertionError, match=said), refused(InvalidKey, what="a/b"):
+    with pytest.raises(AssertionError, match=said), expect_error(InvalidKey, what="a/b"):
         raise ObjectNotFound(where="s 'a/b'")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from skyferry.testing.servers import Azurite, LocalStack, RadosGateway, ServerMissing, localstack
 from skyferry.testing.servers.__main__ import main
-from skyferry.testing.servers.process import Children, answers, free_ports
+from skyferry.testing.servers.process import Children, free_ports, is_answering
 
 SERVE = """
 import sys
@@ -24,16 +24,16 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), BaseHTTPRequestHandler).serve_foreve
 
 def test_localstack_answers_on_loopback(localstack_server: LocalStack) -> None:
     assert urlsplit(localstack_server.url).hostname == "127.0.0.1"
-    assert answers(f"{localstack_server.url}/_localstack/health")
+    assert is_answering(f"{localstack_server.url}/_localstack/health")
 
 
 def test_azurite_answers(azurite_server: Azurite) -> None:
-    assert answers(azurite_server.blob_url)
-    assert answers(azurite_server.queue_url)
+    assert is_answering(azurite_server.blob_url)
+    assert is_answering(azurite_server.queue_url)
 
 
 def test_radosgw_answers(radosgw_server: RadosGateway) -> None:
-    assert answers(radosgw_server.url)
+    assert is_answering(radosgw_server.url)
 
 
 def test_a_server_that_is_not_there_names_the_command_that_brings_it(
@@ -56,8 +56,8 @@ def test_children_end_with_their_block(tmp_path: Path) -> None:
     [port] = free_ports()
     with Children(tmp_path / "log") as children:
         children.spawn([sys.executable, "-c", SERVE, str(port)])
-        children.wait(lambda: answers(f"http://127.0.0.1:{port}"))
-    assert not answers(f"http://127.0.0.1:{port}")
+        children.wait(lambda: is_answering(f"http://127.0.0.1:{port}"))
+    assert not is_answering(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a child that its parent was killed")

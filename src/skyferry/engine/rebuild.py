@@ -46,7 +46,7 @@ class RebuildCounts:
     untold: int = 0  # their provenance contains only a hash of the origin, which was too long
 
 
-async def rebuild(
+async def rebuild_ledger(
     ledger: RebuildLedger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
 ) -> AsyncIterator[RebuildCounts]:
     """Record the origin of each object at the destinations in `stores`. Yield the running counts after each page.
@@ -64,7 +64,7 @@ async def rebuild(
             yield found
 
 
-def origin_of(text: str, key: str) -> ObjectRef | None:
+def parse_origin(text: str, key: str) -> ObjectRef | None:
     """Return the object that `skyferry-source` names, or None. If it contains only a hash of the key, try `key`."""
     name, _, rest = text.partition("://")
     bucket, _, path = rest.partition("/")
@@ -111,7 +111,7 @@ class _Page:
     def _transfer(self, meta: ObjectMeta) -> Transfer | None:
         """Return the transfer that made this object; None if by its provenance no route did."""
         mark = provenance.read_provenance(meta)
-        source = origin_of(mark.source, meta.key)
+        source = parse_origin(mark.source, meta.key)
         if source is None and "/#" in mark.source:
             self.found.untold += 1
             return None

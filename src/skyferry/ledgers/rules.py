@@ -94,7 +94,7 @@ TICKS = 2**22  # per second: since 2004 every float of seconds since 1970 is a w
 NEWEST = (2**63 - 1, 2**63 - 1)  # ticks and serial before the first item of a listing
 
 
-def ticks(seconds: float) -> int:
+def to_ticks(seconds: float) -> int:
     """Convert a time to an integer, exactly."""
     return round(seconds * TICKS)
 

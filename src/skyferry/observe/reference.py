@@ -80,7 +80,7 @@ def metrics_table() -> str:
     return "\n".join(("| metric | type | labels | means |", "|---|---|---|---|", *rows))
 
 
-def fill(text: str) -> str:
+def fill_page(text: str) -> str:
     """Replace the generated parts of a page."""
     for name, table in (("events", events_table()), ("metrics", metrics_table())):
         mark = rf"(<!-- {name}: generated -->\n).*?(\n<!-- /{name} -->)"
@@ -90,4 +90,4 @@ def fill(text: str) -> str:
 
 if __name__ == "__main__":
     page = Path(sys.argv[1])
-    page.write_text(fill(page.read_text("utf-8")), "utf-8")
+    page.write_text(fill_page(page.read_text("utf-8")), "utf-8")

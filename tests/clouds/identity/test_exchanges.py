@@ -16,7 +16,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.errors import IdentityRefused, SkyferryError, StoreUnavailable, Throttled
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import ServiceFailure, TokenServices
-from skyferry.testing.identity.aws import environment
+from skyferry.testing.identity.aws import build_environment
 from skyferry.testing.identity.clouds import (
     ACCOUNT,
     APPLICATION,
@@ -36,7 +36,7 @@ GOOGLE_AUDIENCE = f"https:{RESOURCE}"
 @pytest.fixture
 def instance(services: TokenServices, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine runs at AWS: the SDK's chain finds a role's keys."""
-    for name, value in environment(*services.clouds.grants.key(ROLE)).items():
+    for name, value in build_environment(*services.clouds.grants.key(ROLE)).items():
         monkeypatch.setenv(name, value)
 
 

@@ -16,7 +16,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.policy import aws, google
 from skyferry.policy.needs import RequiredAccess, required_access
 from skyferry.testing.identity import TokenServices
-from skyferry.testing.identity.aws import environment
+from skyferry.testing.identity.aws import build_environment
 from skyferry.testing.identity.clouds import ACCOUNT, CLIENT, POOL, PROJECT, PROVIDER, RESOURCE, ROLE, TENANT
 from skyferry.testing.permissions import Ask
 from skyferry.testing.permissions import aws as at_aws
@@ -37,7 +37,7 @@ def machine(
     services: TokenServices, heard: FaultProxy, around: IdentityContext, monkeypatch: pytest.MonkeyPatch
 ) -> IdentityContext:
     """It has a role at AWS, and a service account at Google."""
-    for name, value in environment(*services.clouds.grants.key(ROLE)).items():
+    for name, value in build_environment(*services.clouds.grants.key(ROLE)).items():
         monkeypatch.setenv(name, value)
     return replace(around, env={**around.env, "AWS_ENDPOINT_URL_STS": f"{heard.url}/aws/"})
 
@@ -64,7 +64,7 @@ async def test_a_token_of_aws_for_azure(heard: FaultProxy, machine: IdentityCont
     found = needed(tmp_path, "az://account/container", identity)
     where = {"endpoint": f"{heard.url}/entra"}
     await azure_token(IdentitySettings.model_validate(identity | where), machine)()
-    asked = {ask for each in heard.exchanges for ask in at_aws.tokens(each)}
+    asked = {ask for each in heard.exchanges for ask in at_aws.list_token_asks(each)}
     grants = of_tokens(grant for policy in aws.policies(found) for grant in of_aws(policy))
     assert asked == {Ask("sts:GetWebIdentityToken", "*")}
     assert (missing(grants, asked), spare(grants, asked)) == ([], [])
@@ -79,7 +79,9 @@ async def test_a_service_account_for_an_identity_at_aws(
     found = needed(tmp_path, "gs://bucket", identity)
     where = {"endpoint": f"{heard.url}/google", "iam_endpoint": f"{heard.url}/google"}
     await google_token(IdentitySettings.model_validate(identity | where), machine)()
-    asked = {ask for each in heard.exchanges for ask in (*at_aws.tokens(each), *at_google.tokens(each))}
+    asked = {
+        ask for each in heard.exchanges for ask in (*at_aws.list_token_asks(each), *at_google.list_token_asks(each))
+    }
     grants = of_tokens(grant for policy in aws.policies(found) for grant in of_aws(policy))
     grants += of_tokens(grant for policy in google.policies(found) for grant in of_google(policy))
     assert len(asked) == (2 if audience else 1)
@@ -95,7 +97,7 @@ async def test_an_id_token_of_google_for_aws(
     found = needed(tmp_path, "s3://bucket?region=eu-west-1", identity)
     where = {"endpoint": services.aws, "iam_endpoint": f"{heard.url}/google"}
     await aws_credentials(IdentitySettings.model_validate(identity | where), machine)()
-    asked = {ask for each in heard.exchanges for ask in at_google.tokens(each)}
+    asked = {ask for each in heard.exchanges for ask in at_google.list_token_asks(each)}
     grants = of_tokens(grant for policy in google.policies(found) for grant in of_google(policy))
     assert {ask.action for ask in asked} == ({"iam.serviceAccounts.getOpenIdToken"} if account else set())
     assert (missing(grants, asked), spare(grants, asked)) == ([], [])

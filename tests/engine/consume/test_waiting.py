@@ -11,7 +11,7 @@ from tests.engine.copy.test_multipart import SETTINGS
 from tests.engine.lab import Gated, Lab
 
 from skyferry.config.settings import RouteSettings
-from skyferry.engine.consume.waiting import DISMISSED, WaitingRoom, busy_pause, weight
+from skyferry.engine.consume.waiting import DISMISSED, WaitingRoom, busy_pause, estimate_size
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.errors import LedgerError, SkyferryError, StoreUnavailable, Throttled
 from skyferry.ports import Message
@@ -260,11 +260,11 @@ def test_the_room_is_bounded_by_bytes_too() -> None:
 
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
     queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
-    room = WaitingRoom(10, 2 * weight(message))
+    room = WaitingRoom(10, 2 * estimate_size(message))
     assert [room.enter(LeasedMessage(queue, message), 0.0) for _ in range(3)] == [None, None, DISMISSED[0]]
     assert (room.full, room.overfull) == (True, False)
     again = LeasedMessage(queue, Message("m", bytes(1000), "r", 3, 0.0, 30.0))
     assert room.enter(again, 0.0) is None
     assert room.overfull
     room.leave(again)
-    assert room.size == 2 * weight(message)
+    assert room.size == 2 * estimate_size(message)

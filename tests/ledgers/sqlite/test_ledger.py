@@ -23,7 +23,7 @@ from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.dead_letters import BURIED
 from skyferry.testing.ledger.harness import claim, done, failure, finish, settle, transfer
 from skyferry.testing.ledger.refusals import UNROUTED
-from skyferry.testing.ledger.uploads import progress
+from skyferry.testing.ledger.uploads import make_progress
 
 
 class SqliteHarness(LedgerHarness):
@@ -189,13 +189,13 @@ async def test_an_upload_from_before_uploads_had_secrets_is_gone_on_with(tmp_pat
     path = tmp_path / "ledger.db"
     old = SqliteLedger(path, "old", ManualClock())
     [held] = await claim(old, transfer("t"))
-    await old.save_progress([(held, progress(held, 1))])
+    await old.save_progress([(held, make_progress(held, 1))])
     await old.close()
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE uploads SET progress = json_remove(progress, '$[6]')")
     new = SqliteLedger(path, "new", ManualClock())
     [found] = [each async for each in new.list_uploads()]
-    assert found.upload == replace(progress(held).upload, secret="")
+    assert found.upload == replace(make_progress(held).upload, secret="")
     await new.close()
 
 
@@ -227,7 +227,7 @@ async def test_keys_that_never_held_anything_are_forgotten_with_their_transfers(
     (leased, uploading, waiting, _) = await claim(
         ledger, *(transfer(f"2{k}", k) for k in ("leased", "upload", "waits", "both"))
     )
-    await ledger.save_progress([(uploading, progress(uploading))])
+    await ledger.save_progress([(uploading, make_progress(uploading))])
     await settle(ledger, uploading, Skipped("filtered"))
     await settle(ledger, waiting, Retry(clock.time() + 1e6, failure()))
     await finish(ledger, transfer("2both", "both"), Skipped("gone"))

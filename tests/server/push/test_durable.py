@@ -19,7 +19,7 @@ from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.records import Record
 from skyferry.server import PushEndpoints, create_app
-from skyferry.testing.identity.topic import ARN, sns
+from skyferry.testing.identity.topic import ARN, run_topic
 from skyferry.wiring import build_service, open_queue
 
 SECRET = "a-long-and-random-secret"
@@ -80,7 +80,7 @@ async def test_a_message_of_sns_that_comes_again_is_let_in_again_and_copied_once
         (tmp_path / name).mkdir()
     (tmp_path / "source" / "a.txt").write_text("x")
     event = ObjectEvent(str(uuid.uuid4()), Change.CREATED, ObjectRef(Provider.FILE, "source", "a.txt"), time.time())
-    async with sns(time.time) as topic:
+    async with run_topic(time.time) as topic:
         message = topic.message(text=encode_event(replace(event, correlation_id=event.event_id)).decode())
         push = PushSettings(name="s3", kind="sns", topics=(ARN,), endpoint=topic.url)
         for expected in (["transfer.done"], ["transfer.done", "transfer.duplicate"]):

@@ -23,7 +23,7 @@ from skyferry.server import create_app
 from skyferry.server.push import sns as push_sns
 from skyferry.server.push.endpoints import PushEndpoints
 from skyferry.testing.clock import ManualClock
-from skyferry.testing.identity.topic import ARN, PATH, Topic, sns
+from skyferry.testing.identity.topic import ARN, PATH, Topic, run_topic
 
 AMAZON = "https://sns.eu-west-1.amazonaws.com"
 
@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def topic(clock: ManualClock) -> AsyncIterator[Topic]:
-    async with sns(clock.time) as running:
+    async with run_topic(clock.time) as running:
         yield running
 
 

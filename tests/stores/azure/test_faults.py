@@ -24,7 +24,7 @@ from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
 from skyferry.testing.servers.proxy import Fault, FaultProxy
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 DATA = bytes(range(256)) * 20
 LARGE = bytes(3 * 2**20)  # more than is sent at once
@@ -41,12 +41,12 @@ class Broken:
     proxy: FaultProxy
 
     async def write(self, data: bytes = DATA, when: Precondition = ANY, *, md5: bool = False) -> None:
-        known = digests(data) if md5 else Checksums(crc32c=digests(data).crc32c)
+        known = compute_digests(data) if md5 else Checksums(crc32c=compute_digests(data).crc32c)
         await self.store.write("k", data, MARKED, known, when)
 
     async def upload(self, data: bytes) -> tuple[Upload, list[Part]]:
         upload = await self.store.start_upload("k", len(data), PART, MARKED)
-        return upload, [await self.store.write_part(upload, 1, data, digests(data).crc32c)]
+        return upload, [await self.store.write_part(upload, 1, data, compute_digests(data).crc32c)]
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ async def test_what_each_operation_costs_in_requests(broken: Broken) -> None:
     await broken.store.read("k", 10, 10, version=version)
     await count("GET")
     upload, parts = await broken.upload(DATA)
-    await broken.store.finish_upload(upload, parts, digests(DATA))
+    await broken.store.finish_upload(upload, parts, compute_digests(DATA))
     await count("PUT", "PUT", "PUT", "HEAD")
-    await broken.store.write("k", DATA, Attributes(tags={"a": "b"}), digests(DATA))
+    await broken.store.write("k", DATA, Attributes(tags={"a": "b"}), compute_digests(DATA))
     await broken.store.read("k", 0, len(DATA))
     await count("PUT", "GET", "GET")
     await broken.write(b"")
@@ -98,7 +98,7 @@ async def test_a_bit_that_flips_in_a_part_is_refused_by_the_server(broken: Broke
     upload, _ = await broken.upload(DATA)
     broken.proxy.plan(Fault("PUT", "comp=block", flip_request=1000))
     with pytest.raises(ChecksumMismatch):
-        await broken.store.write_part(upload, 1, DATA, digests(DATA).crc32c)
+        await broken.store.write_part(upload, 1, DATA, compute_digests(DATA).crc32c)
 
 
 @pytest.mark.parametrize("said", [{}, {"x-ms-content-crc64": "AAAAAAAAAAA="}])
@@ -106,14 +106,14 @@ async def test_a_part_without_a_checksum_of_the_store_is_not_proven(broken: Brok
     upload, _ = await broken.upload(DATA)
     broken.proxy.plan(Fault("PUT", "comp=block", status=201, headers=said, forward=True))
     with pytest.raises(ChecksumMismatch, match="attests other bytes"):
-        await broken.store.write_part(upload, 1, DATA, digests(DATA).crc32c)
+        await broken.store.write_part(upload, 1, DATA, compute_digests(DATA).crc32c)
 
 
 async def test_a_bit_that_flips_on_the_way_here_contradicts_what_the_store_declares(broken: Broken) -> None:
     await broken.write()
     broken.proxy.plan(Fault("GET", flip=1000))
     got = await broken.store.read("k", 0, len(DATA))
-    assert got.meta.checksums.find_conflict(digests(got.data)) == "md5"
+    assert got.meta.checksums.find_conflict(compute_digests(got.data)) == "md5"
 
 
 @pytest.mark.parametrize("data", [DATA, LARGE])
@@ -180,10 +180,10 @@ async def test_a_commit_that_fails_leaves_the_upload(broken: Broken) -> None:
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("PUT", "comp=blocklist", status=500, body=ERROR))
     with pytest.raises(StoreUnavailable):
-        await broken.store.finish_upload(upload, parts, digests(DATA))
+        await broken.store.finish_upload(upload, parts, compute_digests(DATA))
     with pytest.raises(ObjectNotFound):
         await broken.store.head("k")
-    assert (await broken.store.finish_upload(upload, parts, digests(DATA))).size == len(DATA)
+    assert (await broken.store.finish_upload(upload, parts, compute_digests(DATA))).size == len(DATA)
 
 
 async def test_a_bit_that_flips_in_a_commit_is_no_other_blob(broken: Broken) -> None:
@@ -191,8 +191,8 @@ async def test_a_bit_that_flips_in_a_commit_is_no_other_blob(broken: Broken) -> 
     for offset in (70, 100):  # of the block's id
         broken.proxy.plan(Fault("PUT", "comp=blocklist", flip_request=offset))
         with pytest.raises(StoreError):
-            await broken.store.finish_upload(upload, parts, digests(DATA))
-    assert (await broken.store.finish_upload(upload, parts, digests(DATA))).size == len(DATA)
+            await broken.store.finish_upload(upload, parts, compute_digests(DATA))
+    assert (await broken.store.finish_upload(upload, parts, compute_digests(DATA))).size == len(DATA)
 
 
 @pytest.mark.parametrize("when", [ANY, Precondition(create_only=True)])
@@ -200,20 +200,20 @@ async def test_a_commit_whose_answer_is_lost_is_found_to_be_done(broken: Broken,
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("PUT", "comp=blocklist", status=500, body=ERROR, forward=True))
     with pytest.raises(StoreUnavailable):
-        await broken.store.finish_upload(upload, parts, digests(DATA), when)
-    made = await broken.store.finish_upload(upload, parts, digests(DATA), when)
+        await broken.store.finish_upload(upload, parts, compute_digests(DATA), when)
+    made = await broken.store.finish_upload(upload, parts, compute_digests(DATA), when)
     assert made.version == (await broken.store.head("k")).version
-    assert (made.attributes, made.checksums) == (MARKED, Checksums(crc32c=digests(DATA).crc32c))
+    assert (made.attributes, made.checksums) == (MARKED, Checksums(crc32c=compute_digests(DATA).crc32c))
 
 
 async def test_a_blob_of_another_size_is_not_taken_for_proven(broken: Broken) -> None:
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("HEAD", status=200, headers={"content-length": "7"}))
-    made = await broken.store.finish_upload(upload, parts, digests(DATA))
+    made = await broken.store.finish_upload(upload, parts, compute_digests(DATA))
     assert (made.size, made.checksums) == (7, Checksums())
 
 
 async def test_a_commit_that_is_replaced_at_once_was_made(broken: Broken) -> None:
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("HEAD", status=412, headers={"x-ms-error-code": "ConditionNotMet"}))
-    assert (await broken.store.finish_upload(upload, parts, digests(DATA))).size == len(DATA)
+    assert (await broken.store.finish_upload(upload, parts, compute_digests(DATA))).size == len(DATA)

@@ -29,7 +29,7 @@ from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
-from skyferry.testing.store_cases.place import EVERYTHING, digests, pieces
+from skyferry.testing.store_cases.place import EVERYTHING, compute_digests, split_parts
 
 PART = 64 * 2**10
 BARE = Attributes()
@@ -45,10 +45,10 @@ class Both:
     container: str
 
     async def put(self, key: str, data: bytes, attributes: Attributes = BARE) -> str:
-        return (await self.store.write(key, data, attributes, digests(data))).version
+        return (await self.store.write(key, data, attributes, compute_digests(data))).version
 
     async def send(self, upload: Upload, data: bytes) -> list[Part]:
-        return [await self.store.write_part(upload, *each) for each in pieces(upload, data)]
+        return [await self.store.write_part(upload, *each) for each in split_parts(upload, data)]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ async def test_microsoft_s_client_reads_what_we_write(both: Both) -> None:
     for large in (False, True):
         if large:
             upload = await both.store.start_upload("k", len(data), PART, EVERYTHING)
-            await both.store.finish_upload(upload, await both.send(upload, data), digests(data))
+            await both.store.finish_upload(upload, await both.send(upload, data), compute_digests(data))
         else:
             await both.put("k", data, EVERYTHING)
         blob = both.theirs.get_blob_client("k")
@@ -99,7 +99,7 @@ async def test_we_read_what_microsoft_s_client_writes(both: Both) -> None:
     both.theirs.get_blob_client("blocks").commit_block_list([BlobBlock("block")])
     whole, blocks = await both.store.head("whole"), await both.store.head("blocks")
     assert whole.attributes == Attributes("text/css", "br", "en", "inline", "no-cache", {"mixed": "1"}, {"a": "b"})
-    assert whole.checksums == Checksums(md5=digests(data).md5)
+    assert whole.checksums == Checksums(md5=compute_digests(data).md5)
     assert blocks.checksums == Checksums()  # nobody declared any
     assert (await both.store.read("blocks", 5, 10)).data == data[5:15]
 
@@ -120,8 +120,8 @@ async def test_a_wrong_key_is_denied_with_a_hint(both: Both, azurite_server: Azu
 @pytest.mark.parametrize("name", ["crc32c", "crc64nvme", "md5"])
 async def test_a_body_is_proven_by_whatever_is_known_of_it(both: Both, name: str) -> None:
     data = os.urandom(100_000)
-    written = await both.store.write("k", data, BARE, Checksums(**{name: getattr(digests(data), name)}))
-    assert written.checksums == replace(digests(data), sha256="")
+    written = await both.store.write("k", data, BARE, Checksums(**{name: getattr(compute_digests(data), name)}))
+    assert written.checksums == replace(compute_digests(data), sha256="")
 
 
 async def test_an_upload_lists_its_uncommitted_parts_and_whether_it_is_finished(both: Both) -> None:
@@ -131,10 +131,10 @@ async def test_an_upload_lists_its_uncommitted_parts_and_whether_it_is_finished(
     other = both.place.store(both.container)
     assert await other.uploaded_parts(upload) == parts
     assert [(u.id, u.key, u.started_at) async for u in other.uploads()] == [(upload.id, "k", upload.started_at)]
-    made = await other.finish_upload(upload, list(reversed(parts)), digests(data))
-    assert made.checksums == Checksums(crc32c=digests(data).crc32c)
+    made = await other.finish_upload(upload, list(reversed(parts)), compute_digests(data))
+    assert made.checksums == Checksums(crc32c=compute_digests(data).crc32c)
     for when in (Precondition(), Precondition(create_only=True)):  # the answer may have been lost
-        assert await both.store.finish_upload(upload, parts, digests(data), when) == made
+        assert await both.store.finish_upload(upload, parts, compute_digests(data), when) == made
     assert (await both.store.head("k")).version == made.version
     await other.close()
 
@@ -145,7 +145,7 @@ async def test_parts_of_two_uploads_never_become_one_blob(both: Both) -> None:
     mixed = [(await both.send(one, data))[0], (await both.send(two, data))[1]]
     for upload in (one, two):
         with pytest.raises(StoreError, match="not those of the whole"):
-            await both.store.finish_upload(upload, mixed, digests(data))
+            await both.store.finish_upload(upload, mixed, compute_digests(data))
 
 
 async def test_a_note_that_lies_about_a_part_is_not_believed(both: Both) -> None:
@@ -154,13 +154,13 @@ async def test_a_note_that_lies_about_a_part_is_not_believed(both: Both) -> None
     (part,) = await both.send(upload, data)
     with pytest.raises(ChecksumMismatch):
         await both.store.finish_upload(upload, [replace(part, crc32c="00000000")], Checksums(crc32c="00000000"))
-    assert (await both.store.finish_upload(upload, [part], digests(data))).size == 10
+    assert (await both.store.finish_upload(upload, [part], compute_digests(data))).size == 10
 
 
 async def test_a_part_sent_with_two_contents_is_sent_again(both: Both) -> None:
     upload = await both.store.start_upload("k", 2, 1, BARE)
     for number, data in ((1, b"a"), (1, b"b"), (2, b"c")):
-        await both.store.write_part(upload, number, data, digests(data).crc32c)
+        await both.store.write_part(upload, number, data, compute_digests(data).crc32c)
     assert [part.number for part in await both.store.uploaded_parts(upload)] == [2]
 
 
@@ -173,9 +173,9 @@ async def test_another_writer_of_the_key_ends_an_upload(both: Both) -> None:
     with pytest.raises(UploadGone):
         await both.store.uploaded_parts(upload)
     with pytest.raises(UploadGone):
-        await both.store.finish_upload(upload, parts, digests(b"big"))
+        await both.store.finish_upload(upload, parts, compute_digests(b"big"))
     with pytest.raises(PreconditionFailed):
-        await both.store.finish_upload(upload, parts, digests(b"big"), Precondition(create_only=True))
+        await both.store.finish_upload(upload, parts, compute_digests(b"big"), Precondition(create_only=True))
     assert (await both.store.head("k")).version == version
 
 
@@ -261,7 +261,7 @@ async def test_a_copy_keeps_the_md5_and_goes_to_another_container(both: Both) ->
     assert there.copy_source is not None
     assert there.copy_source.scope == copy_source.scope
     made = await there.copy_from(copy_source, found, "k", EVERYTHING)
-    assert made.checksums == Checksums(md5=digests(data).md5)
+    assert made.checksums == Checksums(md5=compute_digests(data).md5)
     assert (await there.head("k")).checksums == made.checksums
     wrong = replace(found, checksums=Checksums(md5="0" * 32))
     with pytest.raises(ChecksumMismatch):

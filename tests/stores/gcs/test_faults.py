@@ -22,7 +22,7 @@ from skyferry.ports import ANY, Precondition
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Fault, FaultProxy
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 DATA = bytes(range(256)) * 20
 LARGE = bytes(3 * 2**20)  # more than is sent at once
@@ -37,11 +37,11 @@ class Broken:
     proxy: FaultProxy
 
     async def write(self, data: bytes = DATA, when: Precondition = ANY) -> None:
-        await self.store.write("k", data, Attributes(), digests(data), when)
+        await self.store.write("k", data, Attributes(), compute_digests(data), when)
 
     async def upload(self, data: bytes) -> tuple[Upload, list[Part]]:
         upload = await self.store.start_upload("k", len(data), 2**20, Attributes())
-        return upload, [await self.store.write_part(upload, 1, data, digests(data).crc32c)]
+        return upload, [await self.store.write_part(upload, 1, data, compute_digests(data).crc32c)]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_a_bit_that_flips_in_a_part_is_refused_by_the_server(broken: Broke
     upload, _ = await broken.upload(DATA)
     broken.proxy.plan(Fault("POST", "upload", flip_request=len(DATA) // 2))
     with pytest.raises(ChecksumMismatch):
-        await broken.store.write_part(upload, 1, DATA, digests(DATA).crc32c)
+        await broken.store.write_part(upload, 1, DATA, compute_digests(DATA).crc32c)
     with pytest.raises(ObjectNotFound):
         await broken.store.head("k")
 
@@ -77,7 +77,7 @@ async def test_a_bit_that_flips_on_the_way_here_contradicts_what_the_store_decla
     await broken.write()
     broken.proxy.plan(Fault("GET", "alt=media", flip=1000))
     got = await broken.store.read("k", 0, len(DATA))
-    assert got.meta.checksums.find_conflict(digests(got.data)) == "crc32c"
+    assert got.meta.checksums.find_conflict(compute_digests(got.data)) == "crc32c"
 
 
 @pytest.mark.parametrize("data", [DATA, LARGE])
@@ -127,7 +127,7 @@ async def test_200_with_something_else_on_completion_is_not_taken_for_done(broke
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("POST", "compose", status=200, body=body))
     with pytest.raises(SkyferryError):
-        await broken.store.finish_upload(upload, parts, digests(DATA))
+        await broken.store.finish_upload(upload, parts, compute_digests(DATA))
 
 
 @pytest.mark.parametrize("page", [b"{}", b"[]", b'{"kind": "storage#buckets"}'])

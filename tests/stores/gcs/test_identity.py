@@ -21,7 +21,7 @@ from skyferry.testing.identity import ServiceFailure, TokenServices
 from skyferry.testing.identity.clouds import ACCOUNT, POOL, PROJECT, PROVIDER
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.gcs_fake import GcsFake, gcs_fake
-from skyferry.testing.store_cases.place import BARE, digests
+from skyferry.testing.store_cases.place import BARE, compute_digests
 
 PART = 5 * 2**20
 
@@ -92,9 +92,9 @@ async def test_so_does_a_resumable_upload(
     for number in range(1, 4):
         await clock.advance(LIFE)
         await ours.advance(60)
-        parts.append(await store.write_part(upload, number, piece, digests(piece).crc32c))
+        parts.append(await store.write_part(upload, number, piece, compute_digests(piece).crc32c))
     await clock.advance(LIFE)
-    assert (await store.finish_upload(upload, parts, digests(data))).size == len(data)
+    assert (await store.finish_upload(upload, parts, compute_digests(data))).size == len(data)
     assert door.refused >= 4
     await store.close()
 
@@ -102,7 +102,7 @@ async def test_so_does_a_resumable_upload(
 async def test_a_hundred_requests_that_meet_the_same_end_cost_one_renewal(
     store: GcsStore, door: Door, services: TokenServices, clock: ManualClock
 ) -> None:
-    await store.write("k", b"data", BARE, digests(b"data"))
+    await store.write("k", b"data", BARE, compute_digests(b"data"))
     await clock.advance(LIFE)
     before = services.clouds.calls["google"]
     found = await asyncio.gather(*(store.read("k", 0, 10) for _ in range(100)))
@@ -113,7 +113,7 @@ async def test_a_hundred_requests_that_meet_the_same_end_cost_one_renewal(
 async def test_an_identity_that_is_revoked_makes_the_work_wait_and_come_back(
     store: GcsStore, services: TokenServices, clock: ManualClock
 ) -> None:
-    await store.write("k", b"data", BARE, digests(b"data"))
+    await store.write("k", b"data", BARE, compute_digests(b"data"))
     await clock.advance(LIFE)
     services.clouds.failures.append(ServiceFailure("google", 400, '{"error": "invalid_target"}'))
     with pytest.raises(IdentityRefused, match="pool and provider exist") as caught:

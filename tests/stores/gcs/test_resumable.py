@@ -30,10 +30,10 @@ from skyferry.stores.gcs.resumable import STEP
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
-from skyferry.testing.store_cases.place import BARE, digests, noise
+from skyferry.testing.store_cases.place import BARE, compute_digests, make_noise
 
 PART = 4 * STEP
-DATA = noise(2 * PART + STEP + 77)
+DATA = make_noise(2 * PART + STEP + 77)
 CREATE = Precondition(create_only=True)
 KEEPS = {"retentionPolicy": {"retentionPeriod": "86400"}}  # what makes a bucket keep what it is given
 HOLDS = {"defaultEventBasedHold": True}
@@ -57,14 +57,14 @@ class Bucket:
         size, found = upload.part_size, []
         for number in range(first, -(-len(data) // size) + 1):
             piece = data[(number - 1) * size : number * size]
-            found.append(await self.store.write_part(upload, number, piece, digests(piece).crc32c))
+            found.append(await self.store.write_part(upload, number, piece, compute_digests(piece).crc32c))
         return found
 
     async def finish(self, upload: Upload, parts: list[Part], when: Precondition = ANY) -> ObjectMeta:
         return await self.store.finish_upload(upload, parts, Checksums(), when)
 
     async def put(self, data: bytes, key: str = "k") -> ObjectMeta:
-        return await self.store.write(key, data, BARE, digests(data))
+        return await self.store.write(key, data, BARE, compute_digests(data))
 
     async def get(self) -> bytes:
         return (await self.store.read("k", 0, 2**24)).data
@@ -107,7 +107,11 @@ async def test_whatever_its_size_an_object_arrives_and_no_byte_is_sent_twice(buc
     with pytest.raises(ObjectNotFound):
         await bucket.store.head("k")
     made = await bucket.finish(upload, parts)
-    assert (made.size, made.checksums.crc32c, await bucket.get()) == (size, digests(DATA[:size]).crc32c, DATA[:size])
+    assert (made.size, made.checksums.crc32c, await bucket.get()) == (
+        size,
+        compute_digests(DATA[:size]).crc32c,
+        DATA[:size],
+    )
     *chunks, last = bucket.chunks
     assert all(each.received % STEP == 0 and each.headers["content-range"].endswith("/*") for each in chunks)
     assert last.received < STEP
@@ -145,7 +149,7 @@ async def test_the_end_too_is_sent_on_from_where_it_was_kept(bucket: Bucket) -> 
 async def test_a_service_that_keeps_nothing_is_not_asked_for_ever(bucket: Bucket, headers: dict[str, str]) -> None:
     """Without the header nothing was kept; a start of the chunk is all that may be missing."""
     upload = await bucket.start()
-    first = await bucket.store.write_part(upload, 1, DATA[:PART], digests(DATA[:PART]).crc32c)
+    first = await bucket.store.write_part(upload, 1, DATA[:PART], compute_digests(DATA[:PART]).crc32c)
     bucket.proxy.plan(Fault("PUT", status=308, headers={"range": f"bytes=0-{PART - 1}"}))
     with pytest.raises(StoreUnavailable):
         await bucket.send(upload, first=2)
@@ -170,7 +174,7 @@ async def test_the_next_worker_resumes_after_the_last_complete_part(
 ) -> None:
     """A part that did not come whole is none."""
     upload = await bucket.start()
-    first = await bucket.store.write_part(upload, 1, DATA[:PART], digests(DATA[:PART]).crc32c)
+    first = await bucket.store.write_part(upload, 1, DATA[:PART], compute_digests(DATA[:PART]).crc32c)
     bucket.proxy.plan(fault)
     with pytest.raises(error) as failed:
         await bucket.send(upload, first=2)
@@ -345,7 +349,7 @@ async def test_no_error_and_no_noun_shows_the_session(bucket: Bucket) -> None:
 async def test_uploads_of_either_kind_are_given_up_whatever_the_setting_says_now(bucket: Bucket) -> None:
     """Those that are composed are listed, too; neither kind goes on as the other."""
     composed = await bucket.plain.start_upload("composed", len(DATA), PART, BARE)
-    await bucket.plain.write_part(composed, 1, DATA[:PART], digests(DATA[:PART]).crc32c)
+    await bucket.plain.write_part(composed, 1, DATA[:PART], compute_digests(DATA[:PART]).crc32c)
     session = await bucket.start()
     assert [each.id async for each in bucket.store.uploads()] == [composed.id]
     for store, foreign in ((bucket.store, composed), (bucket.plain, session)):

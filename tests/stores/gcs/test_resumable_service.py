@@ -33,10 +33,10 @@ from skyferry.records import Record
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.gcs import GcsPlace
 from skyferry.testing.servers.proxy import Exchange, Fault, FaultProxy
-from skyferry.testing.store_cases.place import noise
+from skyferry.testing.store_cases.place import make_noise
 from skyferry.wiring import Opener, build_service
 
-DATA = noise(12 * MIB + 77)  # 5, 5, 2 MiB, and what comes with the end
+DATA = make_noise(12 * MIB + 77)  # 5, 5, 2 MiB, and what comes with the end
 REFUSED = b'{"error": {"message": "no", "errors": [{"reason": "conditionNotMet"}]}}'
 
 

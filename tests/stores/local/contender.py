@@ -10,7 +10,7 @@ from skyferry.errors import PreconditionFailed
 from skyferry.model import Attributes
 from skyferry.ports import Precondition
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 KEYS, TURNS = 40, 25
 LARGE = 300_000  # bytes
@@ -22,7 +22,7 @@ async def create(store: LocalStore, name: str) -> None:
     async def one(key: str) -> None:
         data = name.encode()
         try:
-            await store.write(key, data, Attributes(), digests(data), Precondition(create_only=True))
+            await store.write(key, data, Attributes(), compute_digests(data), Precondition(create_only=True))
         except PreconditionFailed:
             return
         print(key, flush=True)
@@ -38,7 +38,7 @@ async def count(store: LocalStore, name: str) -> None:
             data = b"%d" % (int(got.data) + 1)
             try:
                 when = Precondition(replace=got.meta.version)
-                await store.write("n", data, Attributes(), digests(data), when)
+                await store.write("n", data, Attributes(), compute_digests(data), when)
             except PreconditionFailed:
                 continue
             break
@@ -50,10 +50,10 @@ async def churn(store: LocalStore, name: str) -> None:
     async def one(key: str) -> None:
         for turn in range(10**9):
             data = bytes([65 + turn % 26]) * (LARGE + turn)
-            await store.write(key, data, Attributes(content_type=str(len(data))), digests(data))
+            await store.write(key, data, Attributes(content_type=str(len(data))), compute_digests(data))
             upload = await store.start_upload(f"{key}-up", LARGE, LARGE // 2, Attributes())
             parts = [await store.write_part(upload, n, data[: LARGE // 2], "") for n in (1, 2)]
-            await store.finish_upload(upload, parts, digests(data[:LARGE]))
+            await store.finish_upload(upload, parts, compute_digests(data[:LARGE]))
             if turn % 5 == 4:
                 await store.delete(f"{key}-up")
 

@@ -33,7 +33,7 @@ from skyferry.stores.local.blocking.files import write_all
 from skyferry.stores.local.errors import _ROWS as ROWS
 from skyferry.stores.local.errors import TABLE, translate
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.store_cases.place import EVERYTHING, digests
+from skyferry.testing.store_cases.place import EVERYTHING, compute_digests
 
 OLD = local_write.ABANDONED + 60  # seconds
 
@@ -74,7 +74,7 @@ async def test_a_disk_that_changes_bytes_is_noticed(
     upload = await store.start_upload("k", 3, 3, Attributes())
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda file, data, at: real(file, bytes(data)[:-1] + b"!", at))
-    for checksums in (digests(b"new"), Checksums()):
+    for checksums in (compute_digests(b"new"), Checksums()):
         with pytest.raises(ChecksumMismatch):
             await store.write("k", b"new", Attributes(), checksums)
         with pytest.raises(ChecksumMismatch):
@@ -213,7 +213,7 @@ async def test_a_finish_that_died_after_taking_the_name_can_be_repeated(store: L
     os.link(folder / ".skyferry" / "tmp" / f"u-{upload.id}", folder / "k")
     with pytest.raises(StoreError):
         await store.write_part(upload, 1, b"evil", "")
-    made = await store.finish_upload(upload, [part], digests(b"data"), Precondition(create_only=True))
+    made = await store.finish_upload(upload, [part], compute_digests(b"data"), Precondition(create_only=True))
     assert (await store.read("k", 0, 9, version=made.version)).data == b"data"
     assert temporary(folder) == []
 

@@ -13,7 +13,7 @@ from skyferry.model import Attributes, Checksums
 from skyferry.ports import ANY, Part
 from skyferry.stores.local.blocking.files import BY_UMASK, folder_modes, umask
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ async def test_what_is_being_written_is_private(source: LocalStore, store: Local
     attributes = Attributes(modes=(0o644,))
     upload = await store.start_upload("k", 4, 4, attributes)
     (temporary,) = (folder / ".skyferry" / "tmp").iterdir()
-    await store.write_part(upload, 1, b"data", digests(b"data").crc32c)
+    await store.write_part(upload, 1, b"data", compute_digests(b"data").crc32c)
     assert (mode(temporary), mode(folder / ".skyferry")) == (0o600, 0o700)
-    crc = digests(b"data").crc32c
-    await store.finish_upload(upload, [Part(1, 0, 4, crc, crc)], digests(b"data"), ANY)
+    crc = compute_digests(b"data").crc32c
+    await store.finish_upload(upload, [Part(1, 0, 4, crc, crc)], compute_digests(b"data"), ANY)
     assert mode(folder / "k") == 0o644
 
 

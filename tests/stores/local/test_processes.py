@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skyferry.model import Attributes
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 CONTENDER = Path(__file__).with_name("contender.py")
 
@@ -47,7 +47,7 @@ async def test_of_processes_that_create_the_same_keys_one_wins_each(tmp_path: Pa
 async def test_processes_that_replace_lose_nothing(tmp_path: Path) -> None:
     """Four times 25 additions to one number are 100."""
     store = LocalStore("s", tmp_path)
-    await store.write("n", b"0", Attributes(), digests(b"0"))
+    await store.write("n", b"0", Attributes(), compute_digests(b"0"))
     together(tmp_path, "count")
     assert (await store.read("n", 0, 9)).data == b"100"
     await store.close()
@@ -68,7 +68,7 @@ async def test_a_killed_process_leaves_whole_objects_only(tmp_path: Path) -> Non
         for meta in metas:
             got = await store.read(meta.key, 0, meta.size, version=meta.version)
             assert len(set(got.data)) == 1, meta.key
-            assert got.meta.checksums.crc32c == digests(got.data).crc32c
+            assert got.meta.checksums.crc32c == compute_digests(got.data).crc32c
             assert got.meta.attributes.content_type in ("", str(meta.size))
         for meta in metas:
             await store.delete(meta.key)

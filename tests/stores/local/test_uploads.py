@@ -10,7 +10,7 @@ import pytest
 from skyferry.model import Attributes, Upload
 from skyferry.stores.local import uploads as local_uploads
 from skyferry.stores.local.store import LocalStore
-from skyferry.testing.store_cases.place import digests
+from skyferry.testing.store_cases.place import compute_digests
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def half(store: LocalStore) -> Upload:
     """An upload with two of its three parts."""
     upload = await store.start_upload("k", 25, 10, Attributes())
     for number in (1, 2):
-        await store.write_part(upload, number, b"x" * 10, digests(b"x" * 10).crc32c)
+        await store.write_part(upload, number, b"x" * 10, compute_digests(b"x" * 10).crc32c)
     return upload
 
 
@@ -54,6 +54,6 @@ async def test_nothing_is_kept_of_what_is_over(store: LocalStore, tmp_path: Path
     await store.abort_upload(aborted)
     await store.abort_upload(Upload("../meta", "k", 1, 1))
     parts = [*await store.uploaded_parts(upload), await store.write_part(upload, 3, b"x" * 5, "")]
-    await store.finish_upload(upload, parts, digests(b"x" * 25))
+    await store.finish_upload(upload, parts, compute_digests(b"x" * 25))
     assert list((tmp_path / ".skyferry" / "uploads").iterdir()) == []
     assert [u async for u in store.uploads()] == []

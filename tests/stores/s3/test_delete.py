@@ -12,13 +12,13 @@ from skyferry.errors import ConnectionLost, ObjectNotFound, PreconditionFailed, 
 from skyferry.ports import Precondition
 from skyferry.stores.s3.store import S3Store
 from skyferry.testing.servers.s3 import S3Place
-from skyferry.testing.store_cases.place import BARE, digests
+from skyferry.testing.store_cases.place import BARE, compute_digests
 
 Send = Callable[..., Coroutine[Any, Any, Any]]
 
 
 async def put(store: S3Store, data: bytes) -> str:
-    return (await store.write("k", data, BARE, digests(data))).version
+    return (await store.write("k", data, BARE, compute_digests(data))).version
 
 
 def interposed(store: S3Store, monkeypatch: pytest.MonkeyPatch, method: str, wanted: str, act: Send) -> None:

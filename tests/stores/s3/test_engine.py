@@ -23,7 +23,7 @@ from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Prov
 from skyferry.ports import Done, ObjectStore, Released, Settlement
 from skyferry.routing.routes import Route
 from skyferry.testing.servers.s3 import S3Place
-from skyferry.testing.store_cases.place import EVERYTHING, digests
+from skyferry.testing.store_cases.place import EVERYTHING, compute_digests
 
 MIB = 2**20
 UNREADABLE = -1
@@ -135,7 +135,7 @@ async def test_s3_copies_what_is_over_its_limit_in_parts_with_all_that_it_carrie
     """The limit of one copy is taken to be small; no byte comes through us, and the parts together are proven."""
     source, destination = [localstack_s3.store(await localstack_s3.bucket()) for _ in "sd"]
     destination.traits = replace(destination.traits, copy_limit=5 * MIB)
-    meta = await source.write("k", DATA, EVERYTHING, digests(DATA))
+    meta = await source.write("k", DATA, EVERYTHING, compute_digests(DATA))
     bench, copied = Bench(Cut(source, UNREADABLE), destination), Cut(destination)
     done = await bench.run(copied)
     assert isinstance(done, Done)

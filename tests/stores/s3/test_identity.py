@@ -21,7 +21,7 @@ from skyferry.testing.identity import ServiceFailure, TokenServices
 from skyferry.testing.identity.clouds import ROLE
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 from skyferry.testing.servers.s3 import S3Place
-from skyferry.testing.store_cases.place import BARE, digests
+from skyferry.testing.store_cases.place import BARE, compute_digests
 
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 PART = 5 * 2**20
@@ -62,10 +62,10 @@ async def test_one_renewal_serves_all_parts_in_flight_with_an_expired_token(
     proxy.plan(*(Fault(method="PUT", target="partNumber", status=400, body=EXPIRED) for _ in range(PARTS)))
     body = bytes(PART)
     parts = await asyncio.gather(
-        *(store.write_part(upload, number + 1, body, digests(body).crc32c) for number in range(PARTS))
+        *(store.write_part(upload, number + 1, body, compute_digests(body).crc32c) for number in range(PARTS))
     )
     proxy.plan(Fault(method="POST", target="uploadId", status=400, body=EXPIRED))  # and at the worst moment
-    await store.finish_upload(upload, parts, digests(data))
+    await store.finish_upload(upload, parts, compute_digests(data))
     assert proxy.pending == 0
     assert (await store.head("k")).size == len(data)
     assert services.clouds.calls["aws"] == 3  # the first, one for all parts, one for the end
@@ -74,7 +74,7 @@ async def test_one_renewal_serves_all_parts_in_flight_with_an_expired_token(
 async def test_a_read_and_a_look_that_meet_the_expiry_go_on(
     store: S3Store, proxy: FaultProxy, services: TokenServices
 ) -> None:
-    await store.write("k", b"data", BARE, digests(b"data"))
+    await store.write("k", b"data", BARE, compute_digests(b"data"))
     proxy.plan(Fault(status=403, body=EXPIRED))
     assert (await store.read("k", 0, 10)).data == b"data"
     proxy.plan(Fault(method="HEAD", status=400), Fault(method="GET", status=400, body=EXPIRED))
@@ -94,7 +94,7 @@ async def test_a_credential_that_is_refused_again_makes_the_work_wait_and_is_not
 async def test_a_renewal_that_fails_makes_the_work_wait(
     store: S3Store, proxy: FaultProxy, services: TokenServices
 ) -> None:
-    await store.write("k", b"data", BARE, digests(b"data"))
+    await store.write("k", b"data", BARE, compute_digests(b"data"))
     proxy.plan(Fault(status=400, body=EXPIRED))
     services.clouds.failures.append(ServiceFailure("aws", 403, "<Code>AccessDenied</Code>"))
     with pytest.raises(IdentityRefused, match="AccessDenied") as caught:
@@ -121,10 +121,10 @@ async def test_a_key_that_was_rotated_in_its_file_is_read_again(radosgw_s3: S3Pl
     store = S3Store("s3", await radosgw_s3.bucket(), provider, radosgw_s3.options)
     for _ in range(2):
         with pytest.raises(IdentityRefused, match="does not exist here"):
-            await store.write("k", b"data", BARE, digests(b"data"))
+            await store.write("k", b"data", BARE, compute_digests(b"data"))
     key.write_text(radosgw_s3.access_key)
     await clock.advance(60)
-    await store.write("k", b"data", BARE, digests(b"data"))
+    await store.write("k", b"data", BARE, compute_digests(b"data"))
     assert (await store.head("k")).size == 4
     await store.close()
     await provider.close()

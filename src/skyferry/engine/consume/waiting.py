@@ -75,14 +75,14 @@ class WaitingRoom:
             return DISMISSED[attempt - 1]
         leased.waits += 1
         self.changed.set()
-        self.size += weight(leased.message)
+        self.size += estimate_size(leased.message)
         self._put(leased, due)
         return None
 
     def leave(self, leased: LeasedMessage) -> None:
         """Remove a message."""
         if self._held.pop(leased, None) is not None:
-            self.size -= weight(leased.message)
+            self.size -= estimate_size(leased.message)
 
     def take(self, now: float, limit: int, blocked: Callable[[LeasedMessage], float]) -> list[LeasedMessage]:
         """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait."""
@@ -121,7 +121,7 @@ class WaitingRoom:
         return self._held.get(entry[2]) != entry[0]
 
 
-def weight(message: Message) -> int:
+def estimate_size(message: Message) -> int:
     """Return its approximate size in memory, in bytes."""
     own = sum(len(name) + len(value) for name, value in message.attributes)
     return len(message.body) + len(message.receipt) + own + BESIDE

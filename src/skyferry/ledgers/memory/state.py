@@ -136,10 +136,12 @@ Item = TypeVar("Item", bound=Numbered)
 def take_page(found: Iterable[Item], at: Callable[[Item], float], cursor: str, limit: int) -> tuple[list[Item], str]:
     """Return the newest items behind the cursor, and the cursor of the next page."""
     start = rules.parse_cursor(cursor) if cursor else None
-    ordered = sorted(((rules.ticks(at(item)), item.serial, item) for item in found), key=lambda o: o[:2], reverse=True)
+    ordered = sorted(
+        ((rules.to_ticks(at(item)), item.serial, item) for item in found), key=lambda o: o[:2], reverse=True
+    )
     left = [item for when, serial, item in ordered if start is None or (when, serial) < start]
     page = left[:limit]
-    return page, rules.make_cursor(rules.ticks(at(page[-1])), page[-1].serial) if len(left) > limit else ""
+    return page, rules.make_cursor(rules.to_ticks(at(page[-1])), page[-1].serial) if len(left) > limit else ""
 
 
 def key_of(claim: Claim) -> Key:

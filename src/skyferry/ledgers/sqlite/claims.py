@@ -20,8 +20,8 @@ from skyferry.ledgers.sqlite.batch import (
     TransferRecord,
     read_snapshot,
 )
-from skyferry.ledgers.sqlite.codec import STATES, pack
-from skyferry.ledgers.sqlite.settlements import settle
+from skyferry.ledgers.sqlite.codec import STATES, pack_json
+from skyferry.ledgers.sqlite.settlements import record_settlements
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Clock, Settled, Settlement, Wait
 from skyferry.sqlite.file import SqliteFile
@@ -61,12 +61,12 @@ class SqliteClaims:
         return answers
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        until = rules.ticks(self._clock.time() + self.lease)
+        until = rules.to_ticks(self._clock.time() + self.lease)
         return await self._file.write(lambda db: _renew(db, claims, until), flush=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         now = self._clock.time()
-        return await self._file.write(lambda db: settle(db, settlements, now))
+        return await self._file.write(lambda db: record_settlements(db, settlements, now))
 
     async def save_progress(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
         now = self._clock.time()
@@ -87,7 +87,7 @@ class SqliteClaims:
 def _remove_owners(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
     """Remove owners and their leases, except for the one registered as `but`."""
     for statement in ("leave", "forget"):
-        db.execute(SQL[statement], {"names": pack(names), "but": but})
+        db.execute(SQL[statement], {"names": pack_json(names), "but": but})
 
 
 class _Claiming:
@@ -95,7 +95,7 @@ class _Claiming:
 
     def __init__(self, db: sqlite3.Connection, me: int, now: float, lease: float) -> None:
         self._db, self._me, self._now = db, me, now
-        self._at, self._until = rules.ticks(now), rules.ticks(now + lease)
+        self._at, self._until = rules.to_ticks(now), rules.to_ticks(now + lease)
         self._counters = Counters(db)
         self._destinations: Rows = []
         self._rows: Rows = []
@@ -119,9 +119,9 @@ class _Claiming:
 
     def _answer(self, t: Transfer, known: Snapshot) -> Claim | Settled | Wait:
         row, at = known.rows.get(t.id), known.destinations.get((t.store, t.key))
-        leased_until = codec.seconds(at.until) if at and at.owner != self._me else 0.0
+        leased_until = codec.to_seconds(at.until) if at and at.owner != self._me else 0.0
         if row is not None:
-            due = None if row.due_at is None else codec.seconds(row.due_at)
+            due = None if row.due_at is None else codec.to_seconds(row.due_at)
             placement = at.placement if at else None
             refusal = rules.refuse_claim(t, STATES[row.state], row.reason, due, leased_until, self._now, placement)
         else:
@@ -136,7 +136,7 @@ class _Claiming:
         else:
             self._take(row)
         placement = rules.select_placement(at.placement, t)
-        return Claim(t, at.fence, row.burned + 1, row.lost, placement, codec.seconds(at.until), at.uploads)
+        return Claim(t, at.fence, row.burned + 1, row.lost, placement, codec.to_seconds(at.until), at.uploads)
 
     def _add_destination(self, t: Transfer) -> DestinationRecord:
         self._counters.destination += 1
@@ -174,7 +174,7 @@ class _Claiming:
 
 def _renew(db: sqlite3.Connection, claims: Sequence[Claim], until: int) -> list[Claim]:
     held = _find_held(db, claims)
-    db.execute(SQL["extend"], {"places": pack([at for at in held if at is not None]), "until": until})
+    db.execute(SQL["extend"], {"places": pack_json([at for at in held if at is not None]), "until": until})
     return [claim for claim, at in zip(claims, held, strict=True) if at is None]
 
 
@@ -185,5 +185,7 @@ def _find_held(db: sqlite3.Connection, claims: Sequence[Claim]) -> list[int | No
 
 def _save_progress(db: sqlite3.Connection, saves: Sequence[tuple[Claim, Progress]], now: float) -> list[bool]:
     held = _find_held(db, [claim for claim, _ in saves])
-    uploads.save(db, [(at, progress) for at, (_, progress) in zip(held, saves, strict=True) if at is not None], now)
+    uploads.record_progress(
+        db, [(at, progress) for at, (_, progress) in zip(held, saves, strict=True) if at is not None], now
+    )
     return [at is not None for at in held]

@@ -35,7 +35,7 @@ STATES = (
 NUMBER = {state: number for number, state in enumerate(STATES)}
 
 
-def pack(value: Any) -> str:
+def pack_json(value: Any) -> str:
     """Encode as JSON."""
     return orjson.dumps(value).decode()
 
@@ -52,7 +52,7 @@ def split_id(transfer_id: str) -> tuple[int, int]:
 _HALVES = struct.Struct(">qq").unpack
 
 
-def seconds(ticks: int) -> float:
+def to_seconds(ticks: int) -> float:
     """Convert a time of the file."""
     return ticks / TICKS
 
@@ -63,7 +63,7 @@ def pack_transfer(t: Transfer) -> str:
         t.id, t.route, t.change, pack_ref(t.source), t.source_store, t.store, t.key, t.event_id, t.correlation_id, t.occurred_at,
         _position(t.position), t.size, _checksums(t.checksums), t.content_type, t.max_retries, t.priority, t.traceparent,
     )  # fmt: skip
-    return pack(fields)
+    return pack_json(fields)
 
 
 def unpack_transfer(text: str) -> Transfer:
@@ -98,7 +98,7 @@ def pack_receipt(r: Receipt) -> str:
     sums = (_checksums(r.computed), _checksums(r.declared), _checksums(r.attested))
     times = (r.started_at, r.finished_at)
     fields = (r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt)
-    return pack((*fields, True) if r.in_place else fields)
+    return pack_json((*fields, True) if r.in_place else fields)
 
 
 def unpack_receipt(text: str) -> Receipt:
@@ -125,7 +125,7 @@ def pack_placement(p: Placement) -> str:
     """Encode a placement without store and key, which are columns."""
     positions = [str(position) for position in p.positions]
     last = (p.settled_at, p.identity, *((p.carried,) if p.carried else ()))
-    return pack((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, *last))
+    return pack_json((pack_ref(p.source), p.deleted, positions, p.occurred_at, p.version, p.transfer_id, *last))
 
 
 def unpack_placement(store: str, key: str, text: str) -> Placement:
@@ -137,7 +137,7 @@ def unpack_placement(store: str, key: str, text: str) -> Placement:
 
 def pack_failure(f: Failure) -> str:
     """Encode a failure."""
-    return pack(_failure(f))
+    return pack_json(_failure(f))
 
 
 def unpack_failure(text: str) -> Failure:
@@ -150,7 +150,7 @@ def pack_letter(letter: DeadLetter) -> str:
     body = base64.b64encode(letter.body).decode()
     attempts = [_failure(f) for f in letter.attempts]
     head = (letter.id, letter.at, letter.queue, letter.reason, letter.message, letter.hint, body, letter.attributes)
-    return pack((*head, letter.route, letter.source, letter.key, letter.event_id, letter.correlation_id, attempts))
+    return pack_json((*head, letter.route, letter.source, letter.key, letter.event_id, letter.correlation_id, attempts))
 
 
 def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
@@ -159,7 +159,7 @@ def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
     fields[6] = base64.b64decode(fields[6])
     fields[7] = tuple((name, value) for name, value in fields[7])
     fields[13] = tuple(Failure(*failure) for failure in fields[13])
-    return DeadLetter(*fields, *(() if redriven_at is None else (seconds(redriven_at),)))
+    return DeadLetter(*fields, *(() if redriven_at is None else (to_seconds(redriven_at),)))
 
 
 def _failure(f: Failure) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.batch import change_counters
-from skyferry.ledgers.sqlite.codec import NUMBER, pack
+from skyferry.ledgers.sqlite.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite.queries import name_values
 from skyferry.model import State
 from skyferry.ports import Clock, DeadLetter, DeadLetterRef, Filter, Page, Purpose
@@ -30,7 +30,9 @@ class SqliteDeadLetters:
     _clock: Clock
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        await self._file.write(lambda db: add(db, [(None, rules.reset_letter(letter)) for letter in letters]))
+        await self._file.write(
+            lambda db: insert_letters(db, [(None, rules.reset_letter(letter)) for letter in letters])
+        )
 
     async def get_dead_letter(self, letter_id: str) -> DeadLetter | None:
         def operation(db: sqlite3.Connection) -> DeadLetter | None:
@@ -52,30 +54,30 @@ class SqliteDeadLetters:
         return await self._file.read(lambda db: int(db.execute(SQL["count_redriven"]).fetchone()[0]))
 
     async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
-        now = rules.ticks(self._clock.time())
+        now = rules.to_ticks(self._clock.time())
         return await self._file.write(lambda db: _redrive(db, where, ids, now))
 
     async def discard(self, where: Filter, ids: Sequence[str] | None = None) -> int:
-        now = rules.ticks(self._clock.time())
+        now = rules.to_ticks(self._clock.time())
         return await self._file.write(lambda db: _discard(db, where, ids, now))
 
     async def take_letters(self, purpose: Purpose, limit: int, lease: float) -> list[DeadLetter]:
-        now = rules.ticks(self._clock.time())
+        now = rules.to_ticks(self._clock.time())
         if not await self._file.read(lambda db: _find_due(db, purpose, now, 1)):
             return []  # called every second: no transaction if no letter is due
-        return await self._file.write(lambda db: _take(db, purpose, now, limit, now + rules.ticks(lease)))
+        return await self._file.write(lambda db: _take(db, purpose, now, limit, now + rules.to_ticks(lease)))
 
     async def finish_letters(self, purpose: Purpose, letters: Sequence[DeadLetterRef]) -> None:
-        rows = [(ref.id, rules.ticks(ref.at)) for ref in letters]
+        rows = [(ref.id, rules.to_ticks(ref.at)) for ref in letters]
         await self._file.write(lambda db: write_rows(db, SQL[f"finish_{purpose}"], rows))
 
     async def reschedule_letters(self, purpose: Purpose, letters: Sequence[DeadLetterRef], delay: float) -> None:
-        until = rules.ticks(self._clock.time() + delay)
-        rows = [(ref.id, rules.ticks(ref.at), until) for ref in letters]
+        until = rules.to_ticks(self._clock.time() + delay)
+        rows = [(ref.id, rules.to_ticks(ref.at), until) for ref in letters]
         await self._file.write(lambda db: write_rows(db, SQL[f"reschedule_{purpose}"], rows))
 
 
-def migrate(db: sqlite3.Connection) -> None:
+def migrate_letters(db: sqlite3.Connection) -> None:
     """Upgrade the table of an older file. Its letters count as unpublished."""
     columns = {column[1] for column in db.execute("PRAGMA table_info(letters)")}
     for name in ("publish_at", "bucket"):
@@ -85,14 +87,14 @@ def migrate(db: sqlite3.Connection) -> None:
     db.execute(SQL["letters_by_bucket"])
 
 
-def add(db: sqlite3.Connection, letters: Sequence[tuple[int | None, DeadLetter]]) -> None:
+def insert_letters(db: sqlite3.Connection, letters: Sequence[tuple[int | None, DeadLetter]]) -> None:
     """Write letters with the serials of their transfers. A letter of a known id is kept, but a redriven one is replaced."""
-    db.execute(SQL["drop_redriven"], {"ids": pack([letter.id for _, letter in letters])})
+    db.execute(SQL["drop_redriven"], {"ids": pack_json([letter.id for _, letter in letters])})
     write_rows(db, SQL["add"], [_pack(serial, letter) for serial, letter in letters])
 
 
 def _pack(serial: int | None, letter: DeadLetter) -> tuple[Any, ...]:
-    at, source_key = rules.ticks(letter.at), parse_source_key(letter.source)
+    at, source_key = rules.to_ticks(letter.at), parse_source_key(letter.source)
     bucket = parse_source_bucket(letter.source) if letter.reason == rules.UNROUTED else None
     return letter.id, serial, at, letter.route, letter.reason, letter.key, source_key, codec.pack_letter(letter), bucket
 
@@ -128,7 +130,7 @@ def _list(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Pag
 
 def _redrive(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, now: int) -> int:
     chosen = f"redriven_at IS NULL AND {_conditions(where, ids)}"
-    values = name_values(where, ids=pack(ids), now=now)
+    values = name_values(where, ids=pack_json(ids), now=now)
     moved = db.execute(
         "UPDATE transfers SET state = 1, due_at = :now, updated_at = :now, burned = 0, lost = 0 "  # noqa: S608 - constants
         f"WHERE state = 4 AND serial IN (SELECT transfer FROM letters WHERE {chosen})",
@@ -142,7 +144,7 @@ def _redrive(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, n
 def _discard(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, now: int) -> int:
     claimed = "EXISTS (SELECT 1 FROM transfers AS t WHERE t.serial = letters.transfer AND t.state = 0)"
     chosen = f"NOT {claimed} AND {_conditions(where, ids)}"
-    values = name_values(where, ids=pack(ids), now=now)
+    values = name_values(where, ids=pack_json(ids), now=now)
     for state in (DEAD, RETRY):
         moved = db.execute(
             "UPDATE transfers SET state = 5, due_at = NULL, updated_at = :now "  # noqa: S608 - constants
@@ -161,5 +163,5 @@ def _find_due(db: sqlite3.Connection, purpose: Purpose, now: int, limit: int) ->
 
 def _take(db: sqlite3.Connection, purpose: Purpose, now: int, limit: int, until: int) -> list[DeadLetter]:
     found = _find_due(db, purpose, now, limit)
-    db.execute(SQL[f"lease_{purpose}"], {"batch": pack([serial for serial, _, _ in found]), "until": until})
+    db.execute(SQL[f"lease_{purpose}"], {"batch": pack_json([serial for serial, _, _ in found]), "until": until})
     return [codec.unpack_letter(letter, redriven_at) for _, letter, redriven_at in found]

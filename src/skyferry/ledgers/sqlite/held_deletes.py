@@ -10,7 +10,7 @@ import orjson
 
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.codec import pack_json
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
@@ -58,7 +58,7 @@ class SqliteHeldDeletes:
         return await self._file.read(lambda db: db.execute(SQL["count"]).fetchall())
 
     async def find_held_deletes(self, ids: Sequence[str]) -> set[str]:
-        names = {"ids": pack(list(ids))}
+        names = {"ids": pack_json(list(ids))}
         return set(orjson.loads(await self._file.read(lambda db: db.execute(SQL["find"], names).fetchone()[0])))
 
     async def approve_deletes(self, where: HeldFilter, ids: Collection[str] | None = None) -> int:
@@ -75,19 +75,19 @@ class SqliteHeldDeletes:
     async def forget_deletes(self, ids: Sequence[str]) -> int:
         if not await self.find_held_deletes(ids):
             return 0  # called for each page of a listing: no transaction if none is known
-        names = {"ids": pack(list(ids))}
+        names = {"ids": pack_json(list(ids))}
         return await self._file.write(lambda db: db.execute(SQL["forget"], names).rowcount)
 
     async def _decide(self, state: Decision, where: HeldFilter, ids: Collection[str] | None) -> int:
-        now = rules.ticks(self._clock.time())
+        now = rules.to_ticks(self._clock.time())
         return await self._file.write(lambda db: _decide(db, state, where, ids, now))
 
 
 def _hold(db: sqlite3.Connection, deletes: Sequence[HeldDelete]) -> int:
     def row(held: HeldDelete) -> tuple[Any, ...]:
         s = held.source
-        named = (held.id, held.state, held.store, held.reason, rules.ticks(held.at))
-        return (*named, s.provider, s.bucket, s.key, pack(held.routes))
+        named = (held.id, held.state, held.store, held.reason, rules.to_ticks(held.at))
+        return (*named, s.provider, s.bucket, s.key, pack_json(held.routes))
 
     before = db.execute(SQL["size"]).fetchone()[0]
     write_rows(db, SQL["hold"], [row(held) for held in deletes])
@@ -103,7 +103,7 @@ def _list(db: sqlite3.Connection, where: HeldFilter, before: int, limit: int) ->
 
 def _decide(db: sqlite3.Connection, state: Decision, where: HeldFilter, ids: Collection[str] | None, now: int) -> int:
     chosen, names = _make_condition(where, ids)
-    names |= {"from": pack(DECIDED_FROM[state]), "to": state, "now": now}
+    names |= {"from": pack_json(DECIDED_FROM[state]), "to": state, "now": now}
     db.execute(SQL["forget_identities"].replace(":chosen", chosen), names)
     return db.execute(SQL["decide"].replace(":chosen", chosen), names).rowcount
 
@@ -116,8 +116,8 @@ def _make_condition(where: HeldFilter, ids: Collection[str] | None) -> tuple[str
         "reason": where.reason,
         "route": where.route,
         "prefix": where.prefix,
-        "at": None if where.at is None else rules.ticks(where.at),
-        "ids": None if ids is None else pack(list(ids)),
+        "at": None if where.at is None else rules.to_ticks(where.at),
+        "ids": None if ids is None else pack_json(list(ids)),
     }
     given = {name: value for name, value in names.items() if value not in (None, "")}
     return " AND ".join(CONDITIONS[name] for name in given) or "1", given
@@ -126,5 +126,5 @@ def _make_condition(where: HeldFilter, ids: Collection[str] | None) -> tuple[str
 def _unpack(row: Sequence[Any]) -> HeldDelete:
     _, state, store, reason, at, decided, provider, bucket, key, routes = row
     source = ObjectRef(Provider(provider), bucket, key)
-    decided_at = None if decided is None else codec.seconds(decided)
-    return HeldDelete(source, store, tuple(routes), reason, codec.seconds(at), state, decided_at)
+    decided_at = None if decided is None else codec.to_seconds(decided)
+    return HeldDelete(source, store, tuple(routes), reason, codec.to_seconds(at), state, decided_at)

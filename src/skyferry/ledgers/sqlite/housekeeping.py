@@ -26,14 +26,14 @@ class SqliteHousekeeping:
         await self._file.write(lambda db: db.execute(SQL["touch"]).close())
 
     async def prune(self, before: float, limit: int = 1000) -> int:
-        ticks = rules.ticks(before)
+        ticks = rules.to_ticks(before)
         return await self._file.write(lambda db: _prune(db, ticks, limit))
 
 
 def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
     serials, states = db.execute(SQL["settled_before"], {"before": before, "limit": limit}).fetchone()
     if serials == "[]":
-        return refusals.prune(db, before, limit)
+        return refusals.prune_refusals(db, before, limit)
     (destinations,) = db.execute(SQL["destinations_of"], {"batch": serials}).fetchone()
     for table in BY_SERIAL:
         db.execute(SQL[f"prune_{table}"], {"batch": serials})

@@ -44,7 +44,7 @@ class SqliteLedger(
         self._file = SqliteFile(path, read_schema(), owner, LedgerError, self._opened, on_health)
 
     def _opened(self, db: sqlite3.Connection, presence: OwnerLock) -> None:
-        dead_letters.migrate(db)
+        dead_letters.migrate_letters(db)
         self._register(db, presence)
 
     async def close(self) -> None:

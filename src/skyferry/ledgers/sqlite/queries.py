@@ -15,7 +15,7 @@ import orjson
 
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack
+from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack_json
 from skyferry.model import Placement, Receipt, State
 from skyferry.ports import Filter, Page, TransferRow
 from skyferry.sqlite.file import SqliteFile
@@ -86,8 +86,8 @@ def name_values(where: Filter, **more: Any) -> dict[str, Any]:
         "high": _above(where.key_prefix),
         "source": where.source_key,
         "reason": where.reason,
-        "since": None if where.since is None else rules.ticks(where.since),
-        "until": None if where.until is None else rules.ticks(where.until),
+        "since": None if where.since is None else rules.to_ticks(where.since),
+        "until": None if where.until is None else rules.to_ticks(where.until),
         **more,
     }
 
@@ -138,7 +138,7 @@ def _select(
         f"SELECT t.updated_at AS at, t.serial AS serial FROM transfers AS t {index} WHERE {conditions} "
         f"ORDER BY t.updated_at DESC, t.serial DESC LIMIT :limit)"
     )
-    found = orjson.loads(db.execute(statement, {**values, "states": pack(_states(where))}).fetchone()[0])
+    found = orjson.loads(db.execute(statement, {**values, "states": pack_json(_states(where))}).fetchone()[0])
     return [(at, serial) for at, serial in found]
 
 
@@ -159,7 +159,7 @@ def _get_transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | 
 
 
 def _read_rows(db: sqlite3.Connection, serials: Sequence[int]) -> list[TransferRow]:
-    found = orjson.loads(db.execute(SQL["transfers"], {"batch": pack(serials)}).fetchone()[0])
+    found = orjson.loads(db.execute(SQL["transfers"], {"batch": pack_json(serials)}).fetchone()[0])
     return [_row(*fields) for fields in found]
 
 
@@ -182,9 +182,9 @@ def _row(
         reason,
         burned + (state in rules.COUNTED),
         lost,
-        codec.seconds(created),
-        codec.seconds(updated),
-        None if due is None else codec.seconds(due),
+        codec.to_seconds(created),
+        codec.to_seconds(updated),
+        None if due is None else codec.to_seconds(due),
         receipt,
     )
 
@@ -192,7 +192,7 @@ def _row(
 def read_failures(db: sqlite3.Connection, serials: Sequence[int]) -> dict[int, list[Any]]:
     """Return the failures of transfers by serial."""
     found: dict[int, list[Any]] = {serial: [] for serial in serials}
-    for serial, failure in orjson.loads(db.execute(SQL["failures"], {"serials": pack(serials)}).fetchone()[0]):
+    for serial, failure in orjson.loads(db.execute(SQL["failures"], {"serials": pack_json(serials)}).fetchone()[0]):
         found[serial].append(codec.unpack_failure(failure))
     return found
 

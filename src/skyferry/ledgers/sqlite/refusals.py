@@ -9,7 +9,7 @@ import orjson
 
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.codec import pack_json
 from skyferry.model import Change
 from skyferry.ports import Refusal
 from skyferry.sqlite.file import SqliteFile
@@ -24,7 +24,7 @@ class SqliteRefusals:
     _file: SqliteFile
 
     async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
-        rows = [(r.source.key, _bucket(r), rules.ticks(r.at), _pack(r)) for r in refusals]
+        rows = [(r.source.key, _bucket(r), rules.to_ticks(r.at), _pack(r)) for r in refusals]
         await self._file.write(lambda db: write_rows(db, SQL["add"], rows), flush=False)
 
     async def list_refusals(self, key: str) -> list[Refusal]:
@@ -35,7 +35,7 @@ def _list(db: sqlite3.Connection, key: str) -> list[Refusal]:
     return [_unpack(text) for text in orjson.loads(db.execute(SQL["list"], {"key": key}).fetchone()[0])]
 
 
-def prune(db: sqlite3.Connection, before: int, limit: int) -> int:
+def prune_refusals(db: sqlite3.Connection, before: int, limit: int) -> int:
     """Forget the oldest refusals. Return the count."""
     return db.execute(SQL["prune"], {"before": before, "limit": limit}).rowcount
 
@@ -45,7 +45,7 @@ def _bucket(refusal: Refusal) -> str:
 
 
 def _pack(r: Refusal) -> str:
-    return pack((codec.pack_ref(r.source), r.change, r.event_id, r.occurred_at, r.at, r.rules))
+    return pack_json((codec.pack_ref(r.source), r.change, r.event_id, r.occurred_at, r.at, r.rules))
 
 
 def _unpack(text: str) -> Refusal:

@@ -9,7 +9,7 @@ from typing import Any
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec, dead_letters, uploads
 from skyferry.ledgers.sqlite.batch import CLAIMED, Counters, Snapshot, TransferRecord, read_snapshot
-from skyferry.ledgers.sqlite.codec import NUMBER, pack
+from skyferry.ledgers.sqlite.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite.queries import read_failures
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Outcome, Settlement, Skipped
@@ -18,7 +18,7 @@ from skyferry.sqlite.statements import load_statements, write_rows
 SQL = load_statements(__package__, "settlements.sql")
 
 
-def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:
+def record_settlements(db: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:
     """See `Claims.settle`."""
     return _Settling(db, now).run(settlements)
 
@@ -27,7 +27,7 @@ class _Settling:
     """One batch of settlements."""
 
     def __init__(self, db: sqlite3.Connection, now: float) -> None:
-        self._db, self._at = db, rules.ticks(now)
+        self._db, self._at = db, rules.to_ticks(now)
         self._counters = Counters(db)
         self._rows: list[tuple[Any, ...]] = []
         self._receipts: list[tuple[Any, ...]] = []
@@ -45,11 +45,11 @@ class _Settling:
         write_rows(db, SQL["place"], [_pack_placement(at, p) for at, p in self._placements.items()])
         write_rows(db, SQL["add_failures"], self._failures)
         uploads.close_of_destinations(db, self._closed)
-        db.execute(SQL["free"], {"places": pack(list(self._freed))})
+        db.execute(SQL["free"], {"places": pack_json(list(self._freed))})
         if self._dead:
             failures = read_failures(db, [serial for serial, _, _ in self._dead])
             letters = [(n, rules.make_letter(t, dead, tuple(failures[n]))) for n, t, dead in self._dead]
-            dead_letters.add(db, letters)
+            dead_letters.insert_letters(db, letters)
         self._counters.save(db)
         return answers
 
@@ -80,7 +80,7 @@ class _Settling:
         if failure:
             row.burned += failure.counts_as_attempt
             self._failures.append((row.serial, codec.pack_failure(failure)))
-        due = None if due_at is None else rules.ticks(due_at)
+        due = None if due_at is None else rules.to_ticks(due_at)
         self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))
 
 

@@ -12,7 +12,7 @@ import orjson
 
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack
+from skyferry.ledgers.sqlite.codec import pack_json
 from skyferry.model import Attributes, Part, Progress, Upload
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, write_rows
@@ -35,13 +35,13 @@ class SqliteUploads:
             found, end = await self._file.read(partial(_page, after=end, limit=PAGE))
 
     async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
-        names = {"store": store, "ids": pack(ids)}
+        names = {"store": store, "ids": pack_json(ids)}
         await self._file.write(lambda db: db.execute(SQL["close"], names).close())
 
 
-def save(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]], now: float) -> None:
+def record_progress(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]], now: float) -> None:
     """Record uploads and their parts, by destination."""
-    at = rules.ticks(now)
+    at = rules.to_ticks(now)
     write_rows(db, SQL["save_uploads"], [(place, p.upload.id, at, _pack(p)) for place, p in saves])
     parts = [(place, p.upload.id, part.number, _pack_part(part)) for place, p in saves for part in p.parts]
     write_rows(db, SQL["save_parts"], parts)
@@ -50,7 +50,7 @@ def save(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]], now: flo
 def of_destinations(db: sqlite3.Connection, destinations: Collection[int]) -> dict[int, tuple[Progress, ...]]:
     """Return the open uploads to each destination, the latest last."""
     found: dict[int, tuple[Progress, ...]] = {}
-    rows = orjson.loads(db.execute(SQL["of_destinations"], {"places": pack(list(destinations))}).fetchone()[0])
+    rows = orjson.loads(db.execute(SQL["of_destinations"], {"places": pack_json(list(destinations))}).fetchone()[0])
     for destination, store, key, saved_at, progress, parts in rows:
         found[destination] = (*found.get(destination, ()), _unpack(store, key, saved_at, progress, parts))
     return found
@@ -74,7 +74,7 @@ def _pack(p: Progress) -> str:
     u, a = p.upload, p.upload.attributes
     texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
     attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *([a.modes] if a.modes else []))
-    return pack((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
+    return pack_json((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
 
 
 def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
@@ -82,8 +82,8 @@ def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) ->
     described = replace(Attributes(*attributes[:8]), modes=tuple(*attributes[8:]))  # and no permissions
     upload = Upload(name, key, size, part_size, described, started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
-    return Progress(store, upload, codec.unpack_ref(source), sent, codec.seconds(saved_at))
+    return Progress(store, upload, codec.unpack_ref(source), sent, codec.to_seconds(saved_at))
 
 
 def _pack_part(part: Part) -> Any:
-    return pack((part.number, part.offset, part.size, part.tag, part.crc32c))
+    return pack_json((part.number, part.offset, part.size, part.tag, part.crc32c))

@@ -12,7 +12,7 @@ from skyferry.testing.gcs.api import Gcs
 HOST = "127.0.0.1"
 
 
-async def serve(port: int, token: str) -> None:
+async def serve_fake(port: int, token: str) -> None:
     """Serve until cancelled."""
     server = web.Server(Gcs(token).handle, handler_cancellation=True)  # a stalled request ends with its client
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token", default="", help="the bearer token that requests must have")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.token))
+    asyncio.run(serve_fake(arguments.port, arguments.token))
 
 
 if __name__ == "__main__":

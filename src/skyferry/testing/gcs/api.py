@@ -11,12 +11,29 @@ from typing import Any
 from aiohttp import ClientConnectionError, web
 from aiohttp.web_request import BaseRequest
 
-from skyferry.testing.gcs.buckets import CLASSES, Conditions, FakeBucket, FakeRefusal, Stored, invalid, rfc3339
-from skyferry.testing.gcs.copies import Copies, compose
-from skyferry.testing.gcs.downloads import download
-from skyferry.testing.gcs.notifications import notifications
+from skyferry.testing.gcs.buckets import (
+    CLASSES,
+    Conditions,
+    FakeBucket,
+    FakeRefusal,
+    Stored,
+    format_time,
+    refuse_invalid,
+)
+from skyferry.testing.gcs.copies import Copies, compose_object
+from skyferry.testing.gcs.downloads import answer_download
+from skyferry.testing.gcs.notifications import answer_notifications
 from skyferry.testing.gcs.uploads import Uploads
-from skyferry.testing.gcs.wire import Dropped, Reply, Request, Script, drop, json_reply, refused, send
+from skyferry.testing.gcs.wire import (
+    Dropped,
+    Reply,
+    Request,
+    Script,
+    answer_refusal,
+    drop_connection,
+    json_reply,
+    send_reply,
+)
 from skyferry.testing.servers.proxy import Exchange, Fault
 
 PAGE = 1000  # objects of one page at most
@@ -50,11 +67,11 @@ class Gcs:
             else:
                 reply = await self._answer(parsed)
         except FakeRefusal as refusal:
-            reply = refused(refusal, text=parsed.query.get("alt") == "media")
+            reply = answer_refusal(refusal, text=parsed.query.get("alt") == "media")
             await _drain(parsed)
         except (Dropped, ClientConnectionError, ConnectionError):
-            return drop(request)
-        return await send(request, reply, exchange, fault)
+            return drop_connection(request)
+        return await send_reply(request, reply, exchange, fault)
 
     async def _told(self, request: BaseRequest) -> web.StreamResponse:
         parsed = Request(request, Exchange(request.method, request.raw_path), Fault())
@@ -65,8 +82,8 @@ class Gcs:
             else:
                 reply = await self._script.tell(parsed)
         except FakeRefusal as refusal:
-            reply = refused(refusal, text=True)
-        return await send(request, reply, Exchange("", ""), Fault())
+            reply = answer_refusal(refusal, text=True)
+        return await send_reply(request, reply, Exchange("", ""), Fault())
 
     async def _answer(self, request: Request) -> Reply:
         if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
@@ -93,7 +110,7 @@ class Gcs:
                     {"kind": "storage#testIamPermissionsResponse", "permissions": request.all("permissions")}
                 )
             case _, [bucket, "notificationConfigs", *which]:
-                return await notifications(request, self._bucket(bucket), which)
+                return await answer_notifications(request, self._bucket(bucket), which)
             case "GET", [bucket, "o"]:
                 return json_reply(_listing(request, self._bucket(bucket)), fields)
             case "DELETE", [bucket, "o", name]:
@@ -102,7 +119,7 @@ class Gcs:
                 made = await _change(request, self._bucket(bucket), name)
                 return json_reply(made.resource(bucket, request.root), fields)
             case "POST", [bucket, "o", name, "compose"]:
-                made = await compose(request, self._bucket(bucket), name)
+                made = await compose_object(request, self._bucket(bucket), name)
                 return json_reply(made.resource(bucket, request.root), fields)
             case "POST", [bucket, "o", name, "copyTo" | "rewriteTo" as verb, "b", to, "o", copy]:
                 source, target = self._source(request, bucket, name), self._bucket(to)
@@ -138,7 +155,7 @@ class Gcs:
     def _create(self, given: Mapping[str, Any]) -> FakeBucket:
         name = given.get("name", "")
         if not _NAME.fullmatch(name) or name.startswith("goog") or "google" in name:
-            raise invalid(f"Invalid bucket name: '{name}'")
+            raise refuse_invalid(f"Invalid bucket name: '{name}'")
         if name in self._buckets:
             raise FakeRefusal(409, "conflict", "Your previous request to create the named bucket succeeded.")
         bucket = self._buckets[name] = FakeBucket(name, _bucket_settings(given))
@@ -158,7 +175,7 @@ class Gcs:
         found = bucket.get(name, request.query.get("generation", ""))
         Conditions.of(request.query).check(found)
         if request.query.get("alt") == "media":
-            return download(request, found)
+            return answer_download(request, found)
         return json_reply(found.resource(bucket.name, request.root), request.query.get("fields", ""))
 
 
@@ -181,7 +198,7 @@ async def _change(request: Request, bucket: FakeBucket, name: str) -> Stored:
 def _number(text: str) -> int:
     """Return the number in a parameter; 0 if it is absent. Raises FakeRefusal."""
     if text and not text.isdecimal():
-        raise invalid(f"Invalid unsigned integer value: '{text}'.")
+        raise refuse_invalid(f"Invalid unsigned integer value: '{text}'.")
     return int(text or 0)
 
 
@@ -220,7 +237,7 @@ def _holds(request: Request, bucket: FakeBucket) -> None:
 def _bucket_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: given[name] for name in SETTINGS if name in given}
     if found.get("storageClass", CLASSES[0]) not in CLASSES:
-        raise invalid(f"Invalid storage class: {found['storageClass']}")
+        raise refuse_invalid(f"Invalid storage class: {found['storageClass']}")
     return found
 
 
@@ -233,8 +250,8 @@ def _bucket_resource(bucket: FakeBucket) -> dict[str, Any]:
         "metageneration": str(bucket.metageneration),
         "location": "US",
         "storageClass": bucket.storage_class,
-        "timeCreated": rfc3339(bucket.created),
-        "updated": rfc3339(bucket.updated),
+        "timeCreated": format_time(bucket.created),
+        "updated": format_time(bucket.updated),
         "etag": base64.b64encode(str(bucket.metageneration).encode()).decode(),
         **bucket.settings,
     }

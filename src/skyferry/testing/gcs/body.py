@@ -33,7 +33,7 @@ class Body:
             at += len(piece)
 
 
-def of(pieces: Sequence[bytes]) -> Body:
+def make_body(pieces: Sequence[bytes]) -> Body:
     """New bytes."""
     crc, md5 = 0, hashlib.md5(usedforsecurity=False)
     for piece in pieces:
@@ -42,7 +42,7 @@ def of(pieces: Sequence[bytes]) -> Body:
     return Body(tuple(pieces), sum(map(len, pieces)), crc, base64.b64encode(md5.digest()).decode())
 
 
-def composed(parts: Sequence[Body]) -> Body:
+def join_bodies(parts: Sequence[Body]) -> Body:
     """One after the other."""
     crc = 0
     for part in parts:

@@ -31,7 +31,7 @@ class FakeRefusal(Exception):
         super().__init__(self.message)
 
 
-def invalid(message: str) -> FakeRefusal:
+def refuse_invalid(message: str) -> FakeRefusal:
     """Return the refusal of an invalid request."""
     return FakeRefusal(400, "invalid", message)
 
@@ -70,10 +70,10 @@ class Stored:
             "crc32c": self.body.crc32c,
             "md5Hash": self.body.md5,
             "etag": tag,
-            "timeCreated": rfc3339(self.created),
-            "updated": rfc3339(self.updated),
-            "timeDeleted": rfc3339(self.deleted) if self.deleted else "",
-            "retentionExpirationTime": rfc3339(self.created + self.kept) if self.kept else "",
+            "timeCreated": format_time(self.created),
+            "updated": format_time(self.updated),
+            "timeDeleted": format_time(self.deleted) if self.deleted else "",
+            "retentionExpirationTime": format_time(self.created + self.kept) if self.kept else "",
             "eventBasedHold": self.held or "",
             "componentCount": self.components,
             "kmsKeyName": f"{self.kms_key}/cryptoKeyVersions/1" if self.kms_key else "",
@@ -98,7 +98,7 @@ class Conditions:
         def number(what: str) -> int:
             value = query.get(f"{kind}{what}Match", "-1")
             if not value.removeprefix("-").isdecimal():
-                raise invalid(f"Invalid value for {kind}{what}Match: {value!r}")
+                raise refuse_invalid(f"Invalid value for {kind}{what}Match: {value!r}")
             return int(value)
 
         return cls(
@@ -157,7 +157,7 @@ class FakeBucket:
 
     def set(self, given: Mapping[str, Any]) -> None:
         """Other settings of the bucket itself, and its next metageneration."""
-        self.settings = merged(self.settings, given)
+        self.settings = merge_patch(self.settings, given)
         self._live = {name: replace(each, kept=self.retention) for name, each in self._live.items()}
         self._old = {name: [replace(each, kept=self.retention) for each in old] for name, old in self._old.items()}
         self.metageneration, self.updated = self.metageneration + 1, time.time()
@@ -199,7 +199,7 @@ class FakeBucket:
 
     def change(self, found: Stored, given: Mapping[str, Any], *, merge: bool) -> Stored:
         """Other settings, and the next metageneration. With `merge`, what is not given stays, and None removes."""
-        settings = self._settings(merged(found.settings, given) if merge else given)
+        settings = self._settings(merge_patch(found.settings, given) if merge else given)
         made = replace(found, settings=settings, metageneration=found.metageneration + 1, updated=time.time())
         if self._live.get(found.name) is found:
             self._live[found.name] = made
@@ -231,9 +231,7 @@ class FakeBucket:
             said = f"Object '{self.name}/{found.name}' is under active Event-Based hold and cannot be deleted or overwritten."
             raise FakeRefusal(403, "objectUnderActiveHold", said)
         if found is not None and for_good and (until := found.created + found.kept) > time.time():
-            said = (
-                f"is subject to bucket's retention policy and cannot be deleted or overwritten until {rfc3339(until)}"
-            )
+            said = f"is subject to bucket's retention policy and cannot be deleted or overwritten until {format_time(until)}"
             raise FakeRefusal(403, "retentionPolicyNotMet", f"Object '{self.name}/{found.name}' {said}")
 
     def _retire(self, name: str, *, keep: bool = True) -> None:
@@ -258,36 +256,36 @@ class FakeBucket:
         found = {name: value for name, value in given.items() if name in SETTABLE and value not in ("", None, {})}
         found.setdefault("storageClass", self.storage_class)
         if found["storageClass"] not in CLASSES:
-            raise invalid(f"Invalid storage class: {found['storageClass']}")
+            raise refuse_invalid(f"Invalid storage class: {found['storageClass']}")
         for name, value in found.get("metadata", {}).items():
             if not isinstance(value, str):
-                raise invalid(f"Invalid value for metadata {name!r}")
+                raise refuse_invalid(f"Invalid value for metadata {name!r}")
         if sum(len(k.encode()) + len(v.encode()) for k, v in found.get("metadata", {}).items()) > METADATA_MAX:
-            raise invalid("Your metadata headers exceed the maximum allowed metadata size.")
+            raise refuse_invalid("Your metadata headers exceed the maximum allowed metadata size.")
         if any(isinstance(value, str) and ("\r" in value or "\n" in value) for value in found.values()):
-            raise invalid("A header cannot have line breaks.")
+            raise refuse_invalid("A header cannot have line breaks.")
         return found
 
 
-def merged(old: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def merge_patch(old: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """A document after a merge patch (RFC 7396): None removes, what is a map is merged in turn."""
     found = dict(old)
     for name, value in given.items():
         before = found.pop(name, None)
         if isinstance(value, Mapping):
-            value = merged(before if isinstance(before, Mapping) else {}, value)
+            value = merge_patch(before if isinstance(before, Mapping) else {}, value)
         if value is not None:
             found[name] = value
     return found
 
 
-def rfc3339(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time, to milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check_name(name: str) -> None:
     if not 0 < len(name.encode()) <= NAME_MAX:
-        raise invalid("The specified object name is not valid: 1 to 1024 bytes.")
+        raise refuse_invalid("The specified object name is not valid: 1 to 1024 bytes.")
     if name in (".", "..") or "\r" in name or "\n" in name or name.startswith(".well-known/acme-challenge/"):
-        raise invalid(f"Disallowed unicode characters or name: {name!r}")
+        raise refuse_invalid(f"Disallowed unicode characters or name: {name!r}")

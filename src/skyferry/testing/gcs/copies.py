@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skyferry.testing.gcs import body
-from skyferry.testing.gcs.buckets import SETTABLE, Conditions, FakeBucket, Stored, invalid
+from skyferry.testing.gcs.buckets import SETTABLE, Conditions, FakeBucket, Stored, refuse_invalid
 from skyferry.testing.gcs.wire import Request
 
 MOST = 32  # objects of one composition
 LEAST = 2**20  # bytes that one rewrite moves at least
 
 
-async def compose(request: Request, bucket: FakeBucket, name: str) -> Stored:
+async def compose_object(request: Request, bucket: FakeBucket, name: str) -> Stored:
     """The new object. All sources are checked before anything is made."""
     document = await request.document()
     given, wanted = document.get("destination", {}), document.get("sourceObjects", [])
     if not 1 <= len(wanted) <= MOST:
-        raise invalid(f"The number of source components provided ({len(wanted)}) is not between 1 and {MOST}.")
+        raise refuse_invalid(f"The number of source components provided ({len(wanted)}) is not between 1 and {MOST}.")
     sources = []
     for each in wanted:
         source = bucket.get(each["name"], str(each.get("generation") or ""))
@@ -29,10 +29,10 @@ async def compose(request: Request, bucket: FakeBucket, name: str) -> Stored:
     storage_class = sources[0].settings["storageClass"]
     given = {"storageClass": storage_class, **given}
     if any(source.settings["storageClass"] != given["storageClass"] for source in sources):
-        raise invalid("The storage class of the composed object and of its components must be the same.")
+        raise refuse_invalid("The storage class of the composed object and of its components must be the same.")
     return bucket.put(
         name,
-        body.composed([source.body for source in sources]),
+        body.join_bodies([source.body for source in sources]),
         given,
         Conditions.of(request.query),
         request.query.get("kmsKeyName", ""),
@@ -64,7 +64,7 @@ class Copies:
         given = await request.document()
         token = request.query.get("rewriteToken", "")
         if token and (token not in self._rewrites or self._rewrites[token].source.body is not source.body):
-            raise invalid("Invalid rewrite token.")
+            raise refuse_invalid("Invalid rewrite token.")
         progress = self._rewrites.pop(token) if token else _Progress(source)
         default = target.storage_class if given else source.settings["storageClass"]
         wanted = given.get("storageClass", default)

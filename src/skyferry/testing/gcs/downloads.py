@@ -15,7 +15,7 @@ from skyferry.testing.gcs.wire import Reply, Request
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def download(request: Request, found: Stored) -> Reply:
+def answer_download(request: Request, found: Stored) -> Reply:
     """Raw where the client takes gzip, else decompressed if the object says that it is ("Transcoding of gzip files")."""
     content, headers = found.body, _headers(found)
     stored = found.settings.get("contentEncoding", "")
@@ -71,6 +71,6 @@ def _wanted(header: str, size: int) -> tuple[int, int] | None:
 def _gunzipped(content: Body) -> Body | None:
     """None if it is no gzip."""
     try:
-        return body.of([zlib.decompress(b"".join(content.part(0, content.size)), wbits=31)])
+        return body.make_body([zlib.decompress(b"".join(content.part(0, content.size)), wbits=31)])
     except zlib.error:
         return None

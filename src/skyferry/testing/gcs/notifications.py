@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.testing.gcs.buckets import FakeBucket, FakeRefusal, invalid
+from skyferry.testing.gcs.buckets import FakeBucket, FakeRefusal, refuse_invalid
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
 SERVICE = "//pubsub.googleapis.com/"
 FORMATS = ("JSON_API_V1", "NONE")
 
 
-async def notifications(request: Request, bucket: FakeBucket, which: Sequence[str]) -> Reply:
+async def answer_notifications(request: Request, bucket: FakeBucket, which: Sequence[str]) -> Reply:
     """List and insert; get and delete one by its id."""
     kept, fields = bucket.notifications, request.query.get("fields", "")
     match request.method, which:
@@ -34,7 +34,7 @@ async def notifications(request: Request, bucket: FakeBucket, which: Sequence[st
 def _made(id_: str, given: dict[str, Any]) -> dict[str, Any]:
     topic = str(given.get("topic", "")).removeprefix(SERVICE)  # gcloud leaves it out, and so may others
     if not topic.startswith("projects/"):
-        raise invalid("Invalid Pub/Sub topic name.")
+        raise refuse_invalid("Invalid Pub/Sub topic name.")
     if given.get("payload_format") not in FORMATS:
         raise FakeRefusal(400, "required", "Required: payload_format, JSON_API_V1 or NONE")
     return {"kind": "storage#notification", **given, "topic": f"{SERVICE}{topic}", "id": id_}

@@ -14,7 +14,7 @@ import orjson
 
 from skyferry.testing.gcs import body
 from skyferry.testing.gcs.body import Body
-from skyferry.testing.gcs.buckets import Conditions, FakeBucket, FakeRefusal, Stored, invalid
+from skyferry.testing.gcs.buckets import Conditions, FakeBucket, FakeRefusal, Stored, refuse_invalid
 from skyferry.testing.gcs.wire import Reply, Request, json_reply
 
 STEP = 256 * 2**10  # bytes: a resumable upload keeps multiples of it
@@ -63,7 +63,7 @@ class Uploads:
                 return _made(request, bucket, *_related(request, await request.body()))
             case "resumable":
                 return await self._start(request, bucket)
-        raise invalid("Upload type is required: media, multipart or resumable.")
+        raise refuse_invalid("Upload type is required: media, multipart or resumable.")
 
     async def _start(self, request: Request, bucket: FakeBucket) -> Reply:
         given = await request.document()
@@ -97,20 +97,20 @@ class Uploads:
             if start <= session.size:
                 session.keep(fresh, all_=total is not None and session.size + len(fresh) == total)
         if start > session.size:
-            raise invalid(f"Invalid request. The upload goes on at byte {session.size}.")
+            raise refuse_invalid(f"Invalid request. The upload goes on at byte {session.size}.")
         if total is not None and max(session.size, start + len(came)) > total:
-            raise invalid("More bytes came than were announced.")
+            raise refuse_invalid("More bytes came than were announced.")
         if total is None or session.size < total:
             kept = {"range": f"bytes=0-{session.size - 1}"} if session.size else {}
             return Reply(308, kept)
         given = {**session.given, **_hashes(request)}
-        reply, session.made = _write(request, bucket, given, body.of(session.pieces), session.query)
+        reply, session.made = _write(request, bucket, given, body.make_body(session.pieces), session.query)
         session.pieces = []
         return reply
 
 
 def _made(request: Request, bucket: FakeBucket, given: Mapping[str, Any], data: bytes) -> Reply:
-    return _write(request, bucket, given, body.of([data] if data else []), request.query)[0]
+    return _write(request, bucket, given, body.make_body([data] if data else []), request.query)[0]
 
 
 def _write(
@@ -137,7 +137,7 @@ def _check_digests(given: Mapping[str, Any], content: Body) -> None:
         ("MD5 hash", given.get("md5Hash"), content.md5),
     ):
         if wanted and wanted != found:
-            raise invalid(f'Provided {what} "{wanted}" doesn\'t match calculated {what} "{found}".')
+            raise refuse_invalid(f'Provided {what} "{wanted}" doesn\'t match calculated {what} "{found}".')
 
 
 def _hashes(request: Request) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _content_range(request: Request, session: Session) -> tuple[int, int | None]
         return 0, length
     matched = _RANGE.fullmatch(given)
     if matched is None:
-        raise invalid(f"Invalid Content-Range: {given}")
+        raise refuse_invalid(f"Invalid Content-Range: {given}")
     start, _, total = matched.groups()
     return session.size if start is None else int(start), None if total == "*" else int(total)
 
@@ -178,7 +178,7 @@ def _related(request: Request, content: bytes) -> tuple[dict[str, Any], bytes]:
     document, data = content.find(gap, first), content.find(gap, second)
     end = content.rfind(line + mark + b"--")
     if not boundary or not 0 <= first < document < second < data < end + len(gap):
-        raise invalid("Malformed multipart body.")
+        raise refuse_invalid("Malformed multipart body.")
     headers = header.parsestr(content[second + len(line + mark) : data].decode("latin-1").lstrip())
     try:
         given = orjson.loads(content[document + len(gap) : second])

@@ -41,11 +41,11 @@ class Reply:
 def json_reply(document: object, fields: str = "", status: int = 200) -> Reply:
     """A document, of which `fields` names the parts that are wanted ("" = all)."""
     if fields and isinstance(document, dict):
-        document = only(document, parse_fields(fields))
+        document = select_fields(document, parse_fields(fields))
     return Reply(status, {"content-type": "application/json; charset=UTF-8"}, (orjson.dumps(document),))
 
 
-def refused(refusal: FakeRefusal, *, text: bool) -> Reply:
+def answer_refusal(refusal: FakeRefusal, *, text: bool) -> Reply:
     """A refusal, as a document; downloads are refused in plain text."""
     if refusal.status == 304:
         return Reply(304)
@@ -138,7 +138,7 @@ class Script:
         return Reply(204)
 
 
-async def send(request: BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
+async def send_reply(request: BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
     """Write the answer, as far as the fault allows."""
     if fault.status:
         reply = Reply(fault.status, fault.headers, (fault.body,))
@@ -152,12 +152,12 @@ async def send(request: BaseRequest, reply: Reply, exchange: Exchange, fault: Fa
     if fault.stall is not None:
         await asyncio.Event().wait()  # until the client gives up
     if fault.cut is not None:
-        return drop(request)
+        return drop_connection(request)
     await response.write_eof()
     return response
 
 
-def drop(request: BaseRequest) -> web.StreamResponse:
+def drop_connection(request: BaseRequest) -> web.StreamResponse:
     """Nothing more on this connection."""
     if request.transport is not None:
         request.transport.close()
@@ -204,10 +204,10 @@ def parse_fields(text: str) -> dict[str, Any]:
     return tree
 
 
-def only(document: Any, wanted: Mapping[str, Any]) -> Any:
+def select_fields(document: Any, wanted: Mapping[str, Any]) -> Any:
     """The parts of a document that a tree of `parse_fields` names."""
     if isinstance(document, list):
-        return [only(each, wanted) for each in document]
+        return [select_fields(each, wanted) for each in document]
     if not wanted or "*" in wanted or not isinstance(document, dict):
         return document
-    return {name: only(document[name], below) for name, below in wanted.items() if name in document}
+    return {name: select_fields(document[name], below) for name, below in wanted.items() if name in document}

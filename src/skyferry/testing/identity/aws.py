@@ -11,7 +11,7 @@ from aiohttp import web
 from skyferry.testing.identity.clouds import AWS, AWS_AUDIENCE, ENTRA, GOOGLE, KUBERNETES, ROLE, Clouds
 from skyferry.testing.identity.grants import Grant
 from skyferry.testing.identity.issuer import TokenRefused
-from skyferry.testing.identity.sigv4 import signer
+from skyferry.testing.identity.sigv4 import find_signer
 
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 REASONS = {  # as AWS says it
@@ -28,7 +28,7 @@ REASONS = {  # as AWS says it
 }
 
 
-async def sts(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_sts(clouds: Clouds, request: web.Request) -> web.Response:
     """POST of the query protocol."""
     form = {name: str(value) for name, value in (await request.post()).items()}
     if form.get("Version") != "2011-06-15":
@@ -69,7 +69,7 @@ def _assume(clouds: Clouds, form: dict[str, str]) -> web.Response:
 def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: bytes) -> web.Response:
     """Issue an AWS token for the identity that signs the request."""
     try:
-        who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
+        who = find_signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
     except TokenRefused as refused:
         return _unknown(refused)
     if form.get("SigningAlgorithm") != "RS256" or not form.get("Audience.member.1"):
@@ -82,7 +82,7 @@ def _issue(clouds: Clouds, request: web.Request, form: dict[str, str], body: byt
 def _caller(clouds: Clouds, request: web.Request, body: bytes) -> web.Response:
     """Answer with the identity that signs the request: the role itself instead of its session."""
     try:
-        who = signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
+        who = find_signer(clouds.grants, "POST", str(request.url), dict(request.headers), body)
     except TokenRefused as refused:
         return _unknown(refused)
     fields = {"Arn": who, "UserId": "AROAEXAMPLE:session", "Account": "111122223333"}
@@ -94,7 +94,7 @@ def _unknown(refused: TokenRefused) -> web.Response:
     return _error(403, code, "The request is not signed by a known key")
 
 
-async def pod(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_pod(clouds: Clouds, request: web.Request) -> web.Response:
     """Answer as the agent of a pod or task does (AWS_CONTAINER_CREDENTIALS_FULL_URI)."""
     if request.headers.get("authorization") != "pod-token":
         return web.json_response({"message": "who are you?"}, status=403)
@@ -122,7 +122,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def environment(key: str, grant: Grant) -> dict[str, str]:
+def build_environment(key: str, grant: Grant) -> dict[str, str]:
     """Return the environment of a program that runs with these keys."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     return dict(zip(names, (key, grant.secret, grant.session), strict=True))

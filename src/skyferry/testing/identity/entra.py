@@ -20,7 +20,7 @@ REASONS = {  # as Entra says it
 }
 
 
-async def token(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_token(clouds: Clouds, request: web.Request) -> web.Response:
     """POST /TENANT/oauth2/v2.0/token."""
     form = {name: str(value) for name, value in (await request.post()).items()}
     if request.match_info["tenant"] != TENANT:
@@ -39,7 +39,7 @@ async def token(clouds: Clouds, request: web.Request) -> web.Response:
     return web.json_response({"token_type": "Bearer", "expires_in": round(clouds.grants.life), "access_token": given})
 
 
-async def managed(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_managed_identity(clouds: Clouds, request: web.Request) -> web.Response:
     """Answer as App Service, Functions and Container Apps do (IDENTITY_ENDPOINT, IDENTITY_HEADER)."""
     if request.headers.get("x-identity-header") != "machine":
         return web.json_response({"statusCode": 403, "message": "who are you?"}, status=403)

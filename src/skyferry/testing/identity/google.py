@@ -21,7 +21,7 @@ from skyferry.testing.identity.clouds import (
     Clouds,
 )
 from skyferry.testing.identity.issuer import TokenRefused
-from skyferry.testing.identity.sigv4 import signer
+from skyferry.testing.identity.sigv4 import find_signer
 
 TYPE = "urn:ietf:params:oauth:token-type:"
 AWS4 = "urn:ietf:params:aws:token-type:aws4_request"
@@ -35,7 +35,7 @@ REASONS = {  # as Google says it
 }
 
 
-async def sts(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_sts(clouds: Clouds, request: web.Request) -> web.Response:
     """POST /v1/token."""
     form = {name: str(value) for name, value in (await request.post()).items()}
     if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:token-exchange":
@@ -69,10 +69,10 @@ def _subject(clouds: Clouds, kind: str, token: str) -> str:
         raise TokenRefused("audience")
     if "x-goog-cloud-target-resource" not in headers.get("authorization", ""):  # not among what was signed
         raise TokenRefused("signature")
-    return signer(clouds.grants, method, url, headers)
+    return find_signer(clouds.grants, method, url, headers)
 
 
-async def account(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_service_account(clouds: Clouds, request: web.Request) -> web.Response:
     """POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken or :generateIdToken."""
     email, _, verb = request.match_info["account"].partition(":")
     if clouds.grants.valid(request.headers.get("authorization", "").removeprefix("Bearer ")) is None:
@@ -90,7 +90,7 @@ async def account(clouds: Clouds, request: web.Request) -> web.Response:
     return _error(400, "INVALID_ARGUMENT", verb)
 
 
-async def metadata(clouds: Clouds, request: web.Request) -> web.Response:
+async def answer_metadata(clouds: Clouds, request: web.Request) -> web.Response:
     """GET .../service-accounts/default/token or /identity."""
     if request.headers.get("metadata-flavor") != "Google":
         return web.Response(status=403, text="Missing Metadata-Flavor:Google header.")

@@ -51,16 +51,19 @@ async def token_services(clouds: Clouds | None = None) -> AsyncIterator[TokenSer
     defaults = "/computeMetadata/v1/instance/service-accounts/default"
     application.add_routes(
         [
-            web.post("/aws/", _guarded(clouds, "aws", aws.sts)),
-            web.get("/aws/pod", _guarded(clouds, "metadata", aws.pod)),
-            web.post("/google/v1/token", _guarded(clouds, "google", google.sts)),
-            web.post("/google/v1/projects/-/serviceAccounts/{account}", _guarded(clouds, "iam", google.account)),
-            web.get(f"{defaults}/token", _guarded(clouds, "metadata", google.metadata)),
-            web.get(f"{defaults}/identity", _guarded(clouds, "metadata", google.metadata)),
-            web.post("/entra/{tenant}/oauth2/v2.0/token", _guarded(clouds, "entra", entra.token)),
+            web.post("/aws/", _guarded(clouds, "aws", aws.answer_sts)),
+            web.get("/aws/pod", _guarded(clouds, "metadata", aws.answer_pod)),
+            web.post("/google/v1/token", _guarded(clouds, "google", google.answer_sts)),
+            web.post(
+                "/google/v1/projects/-/serviceAccounts/{account}",
+                _guarded(clouds, "iam", google.answer_service_account),
+            ),
+            web.get(f"{defaults}/token", _guarded(clouds, "metadata", google.answer_metadata)),
+            web.get(f"{defaults}/identity", _guarded(clouds, "metadata", google.answer_metadata)),
+            web.post("/entra/{tenant}/oauth2/v2.0/token", _guarded(clouds, "entra", entra.answer_token)),
             web.get("/keys/{name}", _guarded(clouds, "keys", _keys)),
             web.get("/tokens/{name}", _guarded(clouds, "tokens", _token)),
-            web.get("/entra/managed", _guarded(clouds, "metadata", entra.managed)),
+            web.get("/entra/managed", _guarded(clouds, "metadata", entra.answer_managed_identity)),
         ]
     )
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)

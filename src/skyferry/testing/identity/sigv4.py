@@ -21,7 +21,7 @@ AUTHORIZATION = re.compile(
 SKEW = 900.0  # seconds
 
 
-def signer(grants: Grants, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> str:
+def find_signer(grants: Grants, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> str:
     """Return the identity that signed a request to STS. Raises TokenRefused."""
     lower = {name.lower(): value for name, value in headers.items()}
     match = AUTHORIZATION.fullmatch(lower.get("authorization", ""))

@@ -71,7 +71,7 @@ class Topic:
 
 
 @asynccontextmanager
-async def sns(clock: Clock) -> AsyncIterator[Topic]:
+async def run_topic(clock: Clock) -> AsyncIterator[Topic]:
     """The service of a topic for as long as the block: its certificate, and confirmations."""
     topics: list[Topic] = []
 

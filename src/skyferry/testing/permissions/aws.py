@@ -45,13 +45,13 @@ QUEUE = {  # a batch needs what its operation needs
 KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 
 
-def caller(exchange: Exchange) -> str:
+def find_caller(exchange: Exchange) -> str:
     """Return the access key that signed the request."""
     found = re.search(r"Credential=([^/]+)/", exchange.headers.get("authorization", ""))
     return found[1] if found else ""
 
 
-def asks(exchange: Exchange) -> Iterator[Ask]:
+def list_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a request to path-style S3 or SQS. Raises UnknownRequest."""
     if target := exchange.headers.get("x-amz-target"):
         yield _queue(exchange, target.removeprefix("AmazonSQS."))
@@ -99,7 +99,7 @@ def _encrypted(exchange: Exchange, what: str) -> Iterator[Ask]:
         yield Ask("kms:Decrypt", key)
 
 
-def tokens(exchange: Exchange) -> Iterator[Ask]:
+def list_token_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a request to STS. Assuming a role by a token is allowed by the role's trust policy."""
     if "Action=GetWebIdentityToken" in exchange.start:
         yield Ask("sts:GetWebIdentityToken", "*")

@@ -33,7 +33,7 @@ MESSAGES = {
 }
 
 
-def blobs(exchange: Exchange) -> Iterator[Ask]:
+def list_blob_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a Blob request. The account is the first segment, as with Azurite. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     account, container, *key = asked.segments
@@ -47,7 +47,7 @@ def blobs(exchange: Exchange) -> Iterator[Ask]:
         yield _blobs("read", account, urlsplit(source).path.split("/")[2])
 
 
-def queues(exchange: Exchange) -> Iterator[Ask]:
+def list_queue_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a Queue request. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     account, queue, *rest = asked.segments

@@ -20,7 +20,7 @@ RPC = {  # of google.pubsub.v1
 }
 
 
-def asks(exchange: Exchange) -> Iterator[Ask]:
+def list_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a request to the JSON API. Raises UnknownRequest."""
     asked = Asked.of(exchange)
     if payer := asked.query.get("userProject"):
@@ -49,7 +49,7 @@ def asks(exchange: Exchange) -> Iterator[Ask]:
             raise asked.unknown()
 
 
-def rpc(method: str, resource: str) -> Ask:
+def find_rpc_ask(method: str, resource: str) -> Ask:
     """Return the permission of a call of Pub/Sub, such as /google.pubsub.v1.Subscriber/Acknowledge. Raises UnknownRequest."""
     name = method.removeprefix("/google.pubsub.v1.")
     if name not in RPC:
@@ -57,7 +57,7 @@ def rpc(method: str, resource: str) -> Ask:
     return Ask(RPC[name], resource)
 
 
-def tokens(exchange: Exchange) -> Iterator[Ask]:
+def list_token_asks(exchange: Exchange) -> Iterator[Ask]:
     """Yield the permissions of a request to the IAM Service Account Credentials API; none for other requests."""
     named = re.search(r"serviceAccounts/([^/:]+):(\w+)$", unquote(exchange.target))
     if named:

@@ -8,7 +8,7 @@ import pytest
 
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies, soon
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, finish_soon, list_bodies
 
 
 class ClosingCases(QueueCases):
@@ -22,7 +22,7 @@ class ClosingCases(QueueCases):
         await one.send([Outgoing(b"mine"), Outgoing(b"later", delay=100)])
         held = await self.get(one, harness)
         await one.send([Outgoing(b"yours")])
-        assert bodies(await self.get(two, harness)) == [b"yours"]
+        assert list_bodies(await self.get(two, harness)) == [b"yours"]
         await one.close()
         (again,) = await self.get(two, harness)
         assert (again.id, again.attempt) == (held[0].id, 2)
@@ -36,11 +36,11 @@ class ClosingCases(QueueCases):
         with pytest.raises(QueueError):
             await one.receive(1, 0)
         await two.send([Outgoing(b"x")])
-        assert bodies(await self.get(two, harness)) == [b"x"]
+        assert list_bodies(await self.get(two, harness)) == [b"x"]
 
     async def test_close_ends_a_wait(self, one: EventQueue, harness: QueueHarness) -> None:
         """A waiting receiver gets []."""
         call = asyncio.create_task(one.receive(1, 600))
         await harness.pass_time(1)
         await one.close()
-        assert await soon(call) == []
+        assert await finish_soon(call) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import BODIES, QueueCases, QueueHarness, bodies
+from skyferry.testing.queue.harness import BODIES, QueueCases, QueueHarness, list_bodies
 
 
 class DeliveryCases(QueueCases):
@@ -26,7 +26,7 @@ class DeliveryCases(QueueCases):
     async def test_a_body_may_be_anything(self, one: EventQueue, harness: QueueHarness, body: bytes) -> None:
         """Bodies are raw bytes."""
         await one.send([Outgoing(body)])
-        assert bodies(await self.get(one, harness)) == [body]
+        assert list_bodies(await self.get(one, harness)) == [body]
 
     async def test_ids_are_in_the_order_of_the_messages(self, one: EventQueue, harness: QueueHarness) -> None:
         """The n-th id is that of the n-th message."""
@@ -44,7 +44,7 @@ class DeliveryCases(QueueCases):
         while len(seen) < len(sent):  # without another receive, because leases may be short
             batch = [*await self.get(one, harness, 7), *await self.get(two, harness, 7)]
             assert len(batch) <= 14
-            seen += bodies(batch)
+            seen += list_bodies(batch)
         assert sorted(seen) == sorted(sent)
 
     async def test_nothing_to_do_is_no_error(self, one: EventQueue) -> None:

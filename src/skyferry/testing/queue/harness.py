@@ -52,13 +52,13 @@ class QueueHarness(ABC):
         """Move the clock, or sleep."""
 
 
-async def soon(call: asyncio.Task[list[Message]]) -> list[Message]:
+async def finish_soon(call: asyncio.Task[list[Message]]) -> list[Message]:
     """Return the result of a call that needs no time to pass."""
     async with asyncio.timeout(GUARD):
         return await call
 
 
-def bodies(messages: Sequence[Message]) -> list[bytes]:
+def list_bodies(messages: Sequence[Message]) -> list[bytes]:
     """Return the bodies in the order received."""
     return [message.body for message in messages]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skyferry.ports import EventQueue, Message, Outgoing
-from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, list_bodies
 
 
 class LeaseCases(QueueCases):
@@ -31,7 +31,7 @@ class LeaseCases(QueueCases):
             assert await one.extend(held) == []
         assert await self.get(two, harness) == []
         await harness.pass_time(one.lease + harness.timing.slack)
-        assert bodies(await self.get(two, harness)) == [b"x"]
+        assert list_bodies(await self.get(two, harness)) == [b"x"]
 
     async def test_extend_tells_what_is_lost(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
         """A stale receipt is returned, and does not touch the lease of the message's current holder."""
@@ -41,9 +41,9 @@ class LeaseCases(QueueCases):
         await harness.pass_time(one.lease + harness.timing.slack)
         await self.get(two, harness)
         await harness.pass_time(one.lease * 0.6)
-        assert sorted(bodies(await one.extend(held))) == [b"x", b"y"]
+        assert sorted(list_bodies(await one.extend(held))) == [b"x", b"y"]
         await harness.pass_time(one.lease * 0.4 + harness.timing.slack)
-        assert bodies(await self.get(one, harness)) == [b"x"]
+        assert list_bodies(await self.get(one, harness)) == [b"x"]
 
     async def test_extend_for_longer_than_the_lease(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
@@ -67,8 +67,8 @@ class LeaseCases(QueueCases):
         while len(again) < 8:
             batch = await self.get(two, harness)
             assert batch, "a message did not come back when its longer lease ended"
-            again += bodies(batch)
-        assert sorted(again) == sorted(bodies(held[4:]))
+            again += list_bodies(batch)
+        assert sorted(again) == sorted(list_bodies(held[4:]))
 
     async def test_an_ack_is_for_ever(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
         """An acknowledged message is never redelivered, others are; acknowledging twice is no error."""
@@ -77,7 +77,7 @@ class LeaseCases(QueueCases):
         for _ in range(2):
             await one.ack([m for m in held if m.body == b"x"])
         await harness.pass_time(one.lease + harness.timing.slack)
-        assert bodies(await self.get(two, harness)) == [b"y"]
+        assert list_bodies(await self.get(two, harness)) == [b"y"]
 
     async def test_a_stale_ack_removes_nothing(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
         """And is no error."""
@@ -87,7 +87,7 @@ class LeaseCases(QueueCases):
         await self.get(two, harness)
         await one.ack(stale)
         await harness.pass_time(one.lease + harness.timing.slack)
-        assert bodies(await self.get(one, harness)) == [b"x"]
+        assert list_bodies(await self.get(one, harness)) == [b"x"]
 
     async def test_release_gives_back_at_once(self, one: EventQueue, two: EventQueue, harness: QueueHarness) -> None:
         """Without a delay, any client receives it, long before the lease would have ended."""
@@ -104,7 +104,7 @@ class LeaseCases(QueueCases):
         await harness.pass_time(delay * 0.9 - harness.timing.slack)
         assert await self.get(one, harness) == []
         await harness.pass_time(delay * 0.1 + 2 * harness.timing.slack)
-        assert bodies(await self.get(one, harness)) == [b"x"]
+        assert list_bodies(await self.get(one, harness)) == [b"x"]
 
     async def test_a_stale_release_gives_nothing_back(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
@@ -122,10 +122,10 @@ class LeaseCases(QueueCases):
         """Not earlier; at once from a queue that ignores delays."""
         delay = min(harness.timing.delay, one.traits.max_send_delay)
         await one.send([Outgoing(b"late", delay=delay), Outgoing(b"now")])
-        first = bodies(await self.get(one, harness))
+        first = list_bodies(await self.get(one, harness))
         if delay == 0:
-            assert sorted(first + bodies(await self.get(one, harness))) == [b"late", b"now"]
+            assert sorted(first + list_bodies(await self.get(one, harness))) == [b"late", b"now"]
             return
         assert first == [b"now"]
         await harness.pass_time(delay + harness.timing.slack)
-        assert bodies(await self.get(one, harness)) == [b"late"]
+        assert list_bodies(await self.get(one, harness)) == [b"late"]

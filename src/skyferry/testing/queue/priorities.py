@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyferry.model import Priority
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, list_bodies
 
 
 class PriorityCases(QueueCases):
@@ -26,7 +26,7 @@ class PriorityCases(QueueCases):
         await one.send([Outgoing(b"low", priority=Priority.LOW)])
         await harness.pass_time(harness.timing.patience)
         await one.send([Outgoing(b"high", priority=Priority.HIGH)] * 5)
-        assert bodies(await self.get(one, harness, 1)) == [b"low"]
+        assert list_bodies(await self.get(one, harness, 1)) == [b"low"]
 
     async def test_a_repeated_dedup_id_is_kept_once(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
@@ -38,7 +38,7 @@ class PriorityCases(QueueCases):
         )
         assert first == same != other
         held = await self.get(one, harness)
-        assert sorted(bodies(held)) == [b"x", b"y"]
+        assert sorted(list_bodies(held)) == [b"x", b"y"]
         assert await two.send([Outgoing(b"x", dedup_id="d")]) == [first]
         await one.release(held, harness.timing.delay)
         assert await two.send([Outgoing(b"x", dedup_id="d")]) == [first]
@@ -50,4 +50,4 @@ class PriorityCases(QueueCases):
         ids = await one.send([Outgoing(b"x", dedup_id="d\0e"), Outgoing(b"y", dedup_id="d\0f")])
         await one.ack(await self.get(one, harness))
         assert await one.send([Outgoing(b"z", dedup_id="d\0e")]) != ids[:1]
-        assert bodies(await self.get(one, harness)) == [b"z"]
+        assert list_bodies(await self.get(one, harness)) == [b"z"]

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from skyferry.ports import EventQueue, Outgoing
-from skyferry.testing.queue.harness import QueueCases, QueueHarness, bodies, soon
+from skyferry.testing.queue.harness import QueueCases, QueueHarness, finish_soon, list_bodies
 
 
 class WaitingCases(QueueCases):
@@ -16,14 +16,14 @@ class WaitingCases(QueueCases):
         """`receive` waits at most `wait` seconds, then returns []."""
         call = asyncio.create_task(one.receive(1, harness.timing.idle))
         await harness.pass_time(harness.timing.idle + harness.timing.slack)
-        assert await soon(call) == []
+        assert await finish_soon(call) == []
 
     async def test_a_send_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
         """At once; the receiver does not wait for more messages up to `limit`."""
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         await one.send([Outgoing(b"x")])
-        assert bodies(await soon(call)) == [b"x"]
+        assert list_bodies(await finish_soon(call)) == [b"x"]
 
     async def test_a_send_elsewhere_wakes_a_receiver(
         self, one: EventQueue, two: EventQueue, harness: QueueHarness
@@ -33,14 +33,14 @@ class WaitingCases(QueueCases):
         await harness.pass_time(1)
         await two.send([Outgoing(b"x")])
         await harness.pass_time(harness.timing.poll)
-        assert bodies(await soon(call)) == [b"x"]
+        assert list_bodies(await finish_soon(call)) == [b"x"]
 
     async def test_a_delay_that_ends_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
         """A waiting receiver gets messages that become ready meanwhile."""
         await one.send([Outgoing(b"x", delay=harness.timing.delay)])
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(harness.timing.delay + harness.timing.slack)
-        assert bodies(await soon(call)) == [b"x"]
+        assert list_bodies(await finish_soon(call)) == [b"x"]
 
     async def test_a_release_wakes_a_receiver(self, one: EventQueue, harness: QueueHarness) -> None:
         """At once, like a send."""
@@ -49,7 +49,7 @@ class WaitingCases(QueueCases):
         call = asyncio.create_task(one.receive(10, 600))
         await harness.pass_time(1)
         await one.release(held, 0)
-        assert bodies(await soon(call)) == [b"x"]
+        assert list_bodies(await finish_soon(call)) == [b"x"]
 
     async def test_a_cancelled_wait_takes_nothing(self, one: EventQueue, harness: QueueHarness) -> None:
         """A receiver cancelled during its wait does not take later messages."""
@@ -59,4 +59,4 @@ class WaitingCases(QueueCases):
         with suppress(asyncio.CancelledError):
             await call
         await one.send([Outgoing(b"x")])
-        assert bodies(await self.get(one, harness)) == [b"x"]
+        assert list_bodies(await self.get(one, harness)) == [b"x"]

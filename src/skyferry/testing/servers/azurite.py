@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, home, scratch
+from skyferry.testing.servers.process import (
+    Children,
+    ServerMissing,
+    find_servers,
+    free_ports,
+    is_answering,
+    scratch_folder,
+)
 
 VERSION = "3.37.0"
 HOST = "127.0.0.1"
@@ -34,7 +41,7 @@ class Azurite:
 
 
 def _main() -> Path:
-    return home() / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    return find_servers() / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 
 
 def install() -> None:
@@ -42,7 +49,7 @@ def install() -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("Azurite needs Node.js with npm")
-    folder = home() / "azurite"
+    folder = find_servers() / "azurite"
     folder.mkdir(exist_ok=True)
     subprocess.run(
         [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, f"azurite@{VERSION}"],
@@ -57,7 +64,7 @@ def azurite() -> Iterator[Azurite]:
     if node is None or not _main().exists():
         raise ServerMissing("azurite")
     blob, queue, table = free_ports(3, HOST)
-    with scratch("azurite") as folder, Children(folder / "log") as children:
+    with scratch_folder("azurite") as folder, Children(folder / "log") as children:
         ports = [
             f"--{service}{what}={value}"
             for service, port in (("blob", blob), ("queue", queue), ("table", table))
@@ -67,5 +74,5 @@ def azurite() -> Iterator[Azurite]:
         flags = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", f"--location={folder / 'data'}"]
         children.spawn([node, _main(), *ports, *flags])
         server = Azurite(f"http://{HOST}:{blob}/devstoreaccount1", f"http://{HOST}:{queue}/devstoreaccount1")
-        children.wait(lambda: answers(server.blob_url) and answers(server.queue_url))
+        children.wait(lambda: is_answering(server.blob_url) and is_answering(server.queue_url))
         yield server

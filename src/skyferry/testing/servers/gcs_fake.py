@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from skyferry.testing.servers.process import Children, answers, free_ports, scratch
+from skyferry.testing.servers.process import Children, free_ports, is_answering, scratch_folder
 
 HOST = "127.0.0.1"
 
@@ -24,8 +24,8 @@ class GcsFake:
 def gcs_fake(token: str = "") -> Iterator[GcsFake]:
     """The fake for as long as the block. Takes about 0.3 s to start and 40 MiB; what is put there stays in memory."""
     [port] = free_ports(host=HOST)
-    with scratch("gcs") as folder, Children(folder / "log") as children:
+    with scratch_folder("gcs") as folder, Children(folder / "log") as children:
         children.spawn([sys.executable, "-m", "skyferry.testing.gcs", f"--port={port}", f"--token={token}"])
         server = GcsFake(f"http://{HOST}:{port}", token)
-        children.wait(lambda: answers(f"{server.url}/_fake/exchanges"))
+        children.wait(lambda: is_answering(f"{server.url}/_fake/exchanges"))
         yield server

@@ -14,7 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, home, scratch
+from skyferry.testing.servers.process import (
+    Children,
+    ServerMissing,
+    find_servers,
+    free_ports,
+    is_answering,
+    scratch_folder,
+)
 
 LOCK = Path("requirements", "localstack.txt")  # in the project's checkout
 SERVICES = ("s3", "sqs", "sts", "iam", "sns", "events")
@@ -29,12 +36,12 @@ class LocalStack:
 
 
 def _python() -> Path:
-    return home() / "localstack" / "bin" / "python"
+    return find_servers() / "localstack" / "bin" / "python"
 
 
 def install() -> None:
     """Install it from the lock, every file checked against its hash. Needs the project's checkout as working folder."""
-    folder = home() / "localstack"
+    folder = find_servers() / "localstack"
     if uv := shutil.which("uv"):
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         pip = [uv, "pip", "install", "--quiet", "--python", str(_python())]
@@ -51,9 +58,9 @@ def localstack(services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
         raise ServerMissing("localstack")
     [port] = free_ports(host="127.0.0.1")
     url = f"http://127.0.0.1:{port}"
-    with scratch("localstack") as folder, Children(folder / "log") as children:
+    with scratch_folder("localstack") as folder, Children(folder / "log") as children:
         children.spawn([_python(), "-m", "localstack.runtime.main"], _environment(port, folder, services))
-        children.wait(lambda: answers(f"{url}/_localstack/health"))
+        children.wait(lambda: is_answering(f"{url}/_localstack/health"))
         yield LocalStack(url)
 
 

@@ -31,7 +31,7 @@ class ServerMissing(Exception):
         super().__init__(f"{name} is not installed: {bring or f'python -m skyferry.testing.servers install {name}'}")
 
 
-def home() -> Path:
+def find_servers() -> Path:
     """Return the folder of installed servers: $SKYFERRY_SERVERS, or `.servers` here. Git ignores it."""
     folder = Path(os.environ.get("SKYFERRY_SERVERS", ".servers")).resolve()
     if not folder.exists():
@@ -41,9 +41,9 @@ def home() -> Path:
 
 
 @contextmanager
-def scratch(name: str) -> Iterator[Path]:
+def scratch_folder(name: str) -> Iterator[Path]:
     """A folder for one run, which is removed with it; so are those whose run was killed."""
-    runs = home() / "run"
+    runs = find_servers() / "run"
     runs.mkdir(exist_ok=True)
     for old in runs.iterdir():
         if not Path("/proc", old.name.split("-")[1]).exists() and sys.platform == "linux":
@@ -62,7 +62,7 @@ def free_ports(count: int = 1, host: str = "127.0.0.1") -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def answers(url: str) -> bool:
+def is_answering(url: str) -> bool:
     """Return True if an HTTP server answers there, with any status."""
     try:
         urlopen(url, timeout=2).close()

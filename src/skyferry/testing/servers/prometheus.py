@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from skyferry.testing.servers.process import Children, ServerMissing, free_ports, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, free_ports, scratch_folder
 
 HOST = "127.0.0.1"
 INTERVAL = "250ms"  # of scrapes and rules
@@ -44,7 +44,10 @@ def prometheus(targets: Sequence[str], rules: str) -> Iterator[Prometheus]:
     if program is None:
         raise ServerMissing("prometheus")
     (port,) = free_ports(1, HOST)
-    with scratch("prometheus") as folder, Children(folder / "log", grace=0.1) as children:  # its own end takes seconds
+    with (
+        scratch_folder("prometheus") as folder,
+        Children(folder / "log", grace=0.1) as children,
+    ):  # its own end takes seconds
         (folder / "rules.yaml").write_text(rules)
         config = _configure(folder, targets)
         children.spawn(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, free_ports, is_answering, scratch_folder
 
 HOST = "127.0.0.1"
 JAR = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
@@ -50,7 +50,7 @@ def pubsub() -> Iterator[PubSubEmulator]:
     """The emulator for as long as the block. Takes about 1 s to start and 190 MiB."""
     java, jar = _found()
     [port] = free_ports(1, HOST)
-    with scratch("pubsub") as folder, Children(folder / "log") as children:
+    with scratch_folder("pubsub") as folder, Children(folder / "log") as children:
         command: list[str | Path] = [
             java,
             "-Xmx256m",
@@ -61,5 +61,5 @@ def pubsub() -> Iterator[PubSubEmulator]:
             f"--port={port}",
         ]
         children.spawn(command)
-        children.wait(lambda: answers(f"http://{HOST}:{port}"))
+        children.wait(lambda: is_answering(f"http://{HOST}:{port}"))
         yield PubSubEmulator(f"{HOST}:{port}")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.process import Children, ServerMissing, answers, free_ports, scratch
+from skyferry.testing.servers.process import Children, ServerMissing, free_ports, is_answering, scratch_folder
 
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")  # of Debian; ceph-mgr is not needed
 HOST = "127.0.0.1"
@@ -85,7 +85,7 @@ def radosgw() -> Iterator[RadosGateway]:
     if not all(map(shutil.which, ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph"))):
         raise ServerMissing("radosgw")
     first, second, port = free_ports(3, HOST)
-    with scratch("radosgw") as folder, Children(folder / "log") as children:
+    with scratch_folder("radosgw") as folder, Children(folder / "log") as children:
         cluster = _Cluster(folder, children, f"[v2:{HOST}:{first},v1:{HOST}:{second}]", port)
         cluster.start_monitor()
         cluster.start_osd()
@@ -129,7 +129,7 @@ class _Cluster:
         keys = (f"--access-key={server.access_key}", f"--secret-key={server.secret_key}")
         self._run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test", *keys)
         self._spawn("radosgw", "-n", "client.rgw")
-        self._children.wait(lambda: answers(server.url))
+        self._children.wait(lambda: is_answering(server.url))
 
     def _spawn(self, program: str, *arguments: str) -> None:
         self._children.spawn([program, "-c", self._config, "-f", *arguments])

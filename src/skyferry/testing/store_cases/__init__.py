@@ -54,7 +54,7 @@ class Result:
         return self.name.removeprefix("test_").replace("_", " ")
 
 
-async def run(place: Callable[[str], Awaitable[Place]]) -> AsyncIterator[Result]:
+async def run_cases(place: Callable[[str], Awaitable[Place]]) -> AsyncIterator[Result]:
     """Run every case, each in its own place. `place` is called with the case's name."""
     for cases in (kind() for kind in CASES):
         for name in (n for n in vars(type(cases)) if n.startswith("test_")):

@@ -6,7 +6,7 @@ from unittest import SkipTest
 
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Attributes
-from skyferry.testing.store_cases.place import Place, expect, expect_agreement, noise, refused
+from skyferry.testing.store_cases.place import Place, expect, expect_agreement, expect_error, make_noise
 
 OLD = Attributes(content_type="text/html", cache_control="no-store", metadata={"old": "1"})
 
@@ -23,7 +23,7 @@ class AttributeCases:
     async def test_attributes_are_replaced_in_place(self, place: Place) -> None:
         """All of them, those that are not given too; bytes, size and checksums stay."""
         require_changes(place)
-        for data in (b"", noise(5000)):
+        for data in (b"", make_noise(5000)):
             await place.put("k", data, OLD)
             found = await place.store.head(place.key("k"))
             made = await place.store.set_attributes(found, place.attributes)
@@ -44,10 +44,10 @@ class AttributeCases:
         await place.put("k", b"old", OLD)
         found = await place.store.head(place.key("k"))
         await place.put("k", b"newer", OLD)
-        with refused(PreconditionFailed):
+        with expect_error(PreconditionFailed):
             await place.store.set_attributes(found, place.attributes)
         expect((await place.store.head(place.key("k"))).attributes, OLD)
         newer = await place.store.head(place.key("k"))
         await place.store.delete(place.key("k"))
-        with refused(PreconditionFailed):
+        with expect_error(PreconditionFailed):
             await place.store.set_attributes(newer, place.attributes)

@@ -9,28 +9,37 @@ from unittest import SkipTest
 from skyferry.errors import BucketNotFound, ObjectNotFound, PreconditionFailed, SkyferryError, Unsupported
 from skyferry.model import Attributes, ObjectMeta
 from skyferry.ports import ObjectStore, Precondition
-from skyferry.testing.store_cases.place import Place, answered, digests, expect, refused, together
+from skyferry.testing.store_cases.place import (
+    Place,
+    compute_digests,
+    expect,
+    expect_error,
+    retry_unavailable,
+    run_together,
+)
 
 CREATE = Precondition(create_only=True)
 
 
-def clients(place: Place) -> Sequence[ObjectStore]:
+def get_clients(place: Place) -> Sequence[ObjectStore]:
     """Return two clients, the same one twice if the place has only one."""
     return [place.store, place.other or place.store]
 
 
-async def winners(place: Place, when: Precondition, count: int) -> list[tuple[int, ObjectMeta]]:
+async def race_writes(place: Place, when: Precondition, count: int) -> list[tuple[int, ObjectMeta]]:
     """Write `count` times at once under one precondition. Return the writes that succeeded; all others MUST be refused."""
 
     async def write(n: int) -> ObjectMeta | None:
         data = b"writer %d" % n
         try:
-            store = clients(place)[n % 2]
-            return await answered(lambda: store.write(place.key("k"), data, Attributes(), digests(data), when))
+            store = get_clients(place)[n % 2]
+            return await retry_unavailable(
+                lambda: store.write(place.key("k"), data, Attributes(), compute_digests(data), when)
+            )
         except PreconditionFailed:
             return None
 
-    results = await together(*(write(n) for n in range(count)))
+    results = await run_together(*(write(n) for n in range(count)))
     return [(n, meta) for n, meta in enumerate(results) if meta is not None]
 
 
@@ -40,11 +49,11 @@ class ConditionCases:
     async def test_create_only(self, place: Place) -> None:
         """Writes where nothing is, and nowhere else."""
         if not place.store.traits.create_only:
-            with refused(Unsupported):
+            with expect_error(Unsupported):
                 await place.put("k", b"1", when=CREATE)
             return
         first = await place.put("k", b"1", when=CREATE)
-        with refused(PreconditionFailed):
+        with expect_error(PreconditionFailed):
             await place.put("k", b"2", when=CREATE)
         expect((await place.store.head(place.key("k"))).version, first.version)
         await place.store.delete(place.key("k"))
@@ -55,12 +64,12 @@ class ConditionCases:
         """Writes over the version named, and over no other, nor where nothing is."""
         old = await place.put("k", b"1")
         if not place.store.traits.replace_exact:
-            with refused(Unsupported):
+            with expect_error(Unsupported):
                 await place.put("k", b"2", when=Precondition(replace=old.version))
             return
         new = await place.put("k", b"2", when=Precondition(replace=old.version))
         for key, version in (("k", old.version), ("absent", new.version)):
-            with refused(PreconditionFailed, what=key):
+            with expect_error(PreconditionFailed, what=key):
                 await place.put(key, b"3", when=Precondition(replace=version))
         expect(await place.get("k"), b"2")
         expect(await place.keys(), ["k"])
@@ -69,7 +78,7 @@ class ConditionCases:
         """16 at once: one succeeds, all others are refused, and the content is the winner's."""
         if not place.store.traits.create_only:
             raise SkipTest("the store has no create_only")
-        won = await winners(place, CREATE, 16)
+        won = await race_writes(place, CREATE, 16)
         expect(len(won), 1, won)
         expect(await place.get("k"), b"writer %d" % won[0][0])
 
@@ -78,7 +87,7 @@ class ConditionCases:
         if not place.store.traits.replace_exact:
             raise SkipTest("the store has no replace_exact")
         old = await place.put("k", b"old")
-        won = await winners(place, Precondition(replace=old.version), 16)
+        won = await race_writes(place, Precondition(replace=old.version), 16)
         expect(len(won), 1, won)
         expect(await place.get("k"), b"writer %d" % won[0][0])
         expect((await place.store.head(place.key("k"))).version, won[0][1].version)
@@ -95,12 +104,12 @@ class ConditionCases:
                 data = b"%d" % (int(got.data) + 1)
                 try:
                     when = Precondition(replace=got.meta.version)
-                    await store.write(place.key("k"), data, Attributes(), digests(data), when)
+                    await store.write(place.key("k"), data, Attributes(), compute_digests(data), when)
                 except PreconditionFailed:
                     continue
                 return
 
-        await together(*(add(clients(place)[n % 2]) for n in range(8)))
+        await run_together(*(add(get_clients(place)[n % 2]) for n in range(8)))
         expect(await place.get("k"), b"8")
 
     async def test_delete(self, place: Place) -> None:
@@ -110,9 +119,9 @@ class ConditionCases:
         for _ in range(2):
             await place.store.delete(place.key("a/b/k"))
         await place.store.delete(place.key("never/was"))
-        with refused(ObjectNotFound):
+        with expect_error(ObjectNotFound):
             await place.store.head(place.key("a/b/k"))
-        with refused(ObjectNotFound):
+        with expect_error(ObjectNotFound):
             await place.store.read(place.key("a/b/k"), 0, 1)
         expect(await place.keys(), ["a/other"])
         await place.put("a/b", b"now a key")
@@ -122,12 +131,12 @@ class ConditionCases:
         """Deletes the version named and no other; an absent key has no version."""
         old = await place.put("k", b"1")
         if not (place.store.traits.delete_exact or (await place.store.head(place.key("k"))).kept):
-            with refused(Unsupported):
+            with expect_error(Unsupported):
                 await place.store.delete(place.key("k"), Precondition(replace=old.version))
             return
         new = await place.put("k", b"2")
         for key, version in (("k", old.version), ("absent", new.version), ("k/below", new.version)):
-            with refused(PreconditionFailed, what=key):
+            with expect_error(PreconditionFailed, what=key):
                 await place.store.delete(place.key(key), Precondition(replace=version))
         expect(await place.get("k"), b"2")
         await place.store.delete(place.key("k"), Precondition(replace=new.version))
@@ -142,7 +151,7 @@ class ConditionCases:
                 expect(await place.get(f"f/g/{n}"), b"%d" % turn)
                 await place.store.delete(place.key(f"f/g/{n}"))
 
-        await together(*(churn(n) for n in range(8)))
+        await run_together(*(churn(n) for n in range(8)))
         expect(await place.keys(), [])
 
     async def test_a_missing_bucket_is_no_missing_object(self, place: Place) -> None:
@@ -150,18 +159,18 @@ class ConditionCases:
         if place.nowhere is None:
             raise SkipTest("no store on a missing bucket was given")
         store, key = place.nowhere, place.key("k")
-        with refused(BucketNotFound):
+        with expect_error(BucketNotFound):
             await store.head(key)
         for version in ("", "1"):
-            with refused(BucketNotFound):
+            with expect_error(BucketNotFound):
                 await store.read(key, 0, 1, version=version)
-        with refused(BucketNotFound):
-            await store.write(key, b"x", Attributes(), digests(b"x"))
-        with refused(BucketNotFound):
+        with expect_error(BucketNotFound):
+            await store.write(key, b"x", Attributes(), compute_digests(b"x"))
+        with expect_error(BucketNotFound):
             await store.delete(key)
-        with refused(BucketNotFound):
+        with expect_error(BucketNotFound):
             await store.start_upload(key, 1, place.part_size, Attributes())
-        with refused(BucketNotFound):
+        with expect_error(BucketNotFound):
             async for _ in store.list():
                 raise AssertionError("a missing bucket lists something")
 

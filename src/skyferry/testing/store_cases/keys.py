@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyferry.errors import InvalidKey
 from skyferry.model import Attributes
-from skyferry.testing.store_cases.place import Place, digests, expect, refused
+from skyferry.testing.store_cases.place import Place, compute_digests, expect, expect_error
 
 AWKWARD = (
     *("a b", " lead", "trail ", "a+b", "a%20b", "a%2Fb", "%", "%%", "%.", "%..", "%%..", "50%", "q?a=b&c#d"),
@@ -31,15 +31,15 @@ AT_THE_START = (
 IMPOSSIBLE = ("", "x" * 1025, "x" * 1024 + "\u00e9", "\ud800", "nul\0inside")
 
 
-def longest(room: int) -> str:
+def make_longest_key(room: int) -> str:
     """Return a key of this many bytes, in parts that a filesystem can store."""
     return ("/".join("x" * 200 for _ in range(room // 200 + 1)))[: room - 1] + "y"
 
 
-def awkward(place: Place) -> list[str]:
+def list_awkward_keys(place: Place) -> list[str]:
     """All, but for those that need the whole bucket."""
     room = 1024 - len(place.prefix.encode())
-    return [*AWKWARD, longest(room), "y" * room, *(AT_THE_START if not place.prefix else ())]
+    return [*AWKWARD, make_longest_key(room), "y" * room, *(AT_THE_START if not place.prefix else ())]
 
 
 class KeyCases:
@@ -47,7 +47,7 @@ class KeyCases:
 
     async def test_awkward_keys_name_one_object_each(self, place: Place) -> None:
         """It is written, found, read, listed and deleted under exactly this key."""
-        for key in awkward(place):
+        for key in list_awkward_keys(place):
             if key in place.cannot_hold:
                 continue
             data = key.encode()
@@ -61,7 +61,11 @@ class KeyCases:
 
     async def test_awkward_keys_do_not_disturb_each_other(self, place: Place) -> None:
         """All of them at the same time; each keeps its content."""
-        held = [key for key in [*AWKWARD, longest(1024 - len(place.prefix.encode()))] if key not in place.cannot_hold]
+        held = [
+            key
+            for key in [*AWKWARD, make_longest_key(1024 - len(place.prefix.encode()))]
+            if key not in place.cannot_hold
+        ]
         for key in held:
             await place.put(key, key.encode())
         expect(await place.keys(), sorted(held, key=str.encode))
@@ -88,13 +92,13 @@ class KeyCases:
 
     async def _refused(self, place: Place, key: str) -> None:
         store = place.store
-        with refused(InvalidKey, what=key):
+        with expect_error(InvalidKey, what=key):
             await store.head(key)
-        with refused(InvalidKey, what=key):
+        with expect_error(InvalidKey, what=key):
             await store.read(key, 0, 1)
-        with refused(InvalidKey, what=key):
-            await store.write(key, b"x", Attributes(), digests(b"x"))
-        with refused(InvalidKey, what=key):
+        with expect_error(InvalidKey, what=key):
+            await store.write(key, b"x", Attributes(), compute_digests(b"x"))
+        with expect_error(InvalidKey, what=key):
             await store.start_upload(key, 1, place.part_size, Attributes())
-        with refused(InvalidKey, what=key):
+        with expect_error(InvalidKey, what=key):
             await store.delete(key)

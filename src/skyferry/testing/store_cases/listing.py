@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from skyferry.testing.store_cases.place import Place, expect, together
+from skyferry.testing.store_cases.place import Place, expect, run_together
 
 # '!' '-' '.' sort before '/', '0' after it; what UTF-16 sorts otherwise than UTF-8 is at the end
 KEYS = [
@@ -69,7 +69,7 @@ class ListingCases:
             async with gate:
                 await place.put(key, b"x")
 
-        await together(*(put(key) for key in keys))
+        await run_together(*(put(key) for key in keys))
         keys.sort()
         expect(await place.keys(), keys)
         expect(await place.keys(after=keys[-3]), keys[-2:])

@@ -11,13 +11,13 @@ from skyferry.model import Attributes, Checksums
 from skyferry.ports import ObjectData
 from skyferry.testing.store_cases.place import (
     Place,
-    answered,
-    digests,
+    compute_digests,
     expect,
     expect_agreement,
-    noise,
-    only,
-    refused,
+    expect_error,
+    make_noise,
+    retry_unavailable,
+    select_checksum,
 )
 
 
@@ -26,7 +26,7 @@ class ObjectCases:
 
     async def test_what_is_written_is_read(self, place: Place) -> None:
         """Bytes, size, version and times agree between write, head and read."""
-        data = noise(5000)
+        data = make_noise(5000)
         written = await place.put("k", data, place.attributes)
         got = await place.store.read(place.key("k"), 0, len(data))
         head = await place.store.head(place.key("k"))
@@ -77,7 +77,7 @@ class ObjectCases:
 
     async def test_ranges(self, place: Place) -> None:
         """Exactly [start, min(start + length, size)); nothing at or past the end."""
-        data = noise(1000)
+        data = make_noise(1000)
         version = (await place.put("k", data)).version
         for start, length in (
             (0, 1000),
@@ -99,11 +99,11 @@ class ObjectCases:
         """By head and read; with a key below it, above it or beside it no less."""
         await place.put("a/b", b"x")
         for absent in ("absent", "a", "a/", "a/bb", "a/b/c", "A/b"):
-            with refused(ObjectNotFound, what=absent):
+            with expect_error(ObjectNotFound, what=absent):
                 await place.store.head(place.key(absent))
-            with refused(ObjectNotFound, what=absent):
+            with expect_error(ObjectNotFound, what=absent):
                 await place.store.read(place.key(absent), 0, 1)
-        with refused(ObjectNotFound, VersionChanged):
+        with expect_error(ObjectNotFound, VersionChanged):
             await place.store.read(place.key("absent"), 0, 1, version="1")
 
     async def test_a_new_content_is_a_new_version(self, place: Place) -> None:
@@ -141,10 +141,10 @@ class ObjectCases:
 
         async def read() -> None:
             while not done.is_set():
-                got = await answered(lambda: place.store.read(key, 0, 2 * size))
+                got = await retry_unavailable(lambda: place.store.read(key, 0, 2 * size))
                 expect(set(got.data), {got.data[0]})
                 expect(got.meta.size, len(got.data))
-                expect_agreement(got.meta.checksums, digests(got.data))
+                expect_agreement(got.meta.checksums, compute_digests(got.data))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(write())
@@ -157,7 +157,7 @@ class ObjectCases:
 
         async def ranges(meta_size: int, version: str) -> list[ObjectData]:
             return [
-                await answered(partial(place.store.read, key, at, 10_000, version=version))
+                await retry_unavailable(partial(place.store.read, key, at, 10_000, version=version))
                 for at in range(0, meta_size, 10_000)
             ]
 
@@ -173,20 +173,20 @@ class ObjectCases:
 
     async def test_what_it_attests_is_true(self, place: Place) -> None:
         """Every digest from write, head and read is that of the bytes; those of the traits are returned."""
-        for data in (b"", b"x", noise(70_000)):
+        for data in (b"", b"x", make_noise(70_000)):
             written = await place.put("k", data)
             for meta in (written, await place.store.head(place.key("k"))):
-                expect_agreement(meta.checksums, digests(data))
+                expect_agreement(meta.checksums, compute_digests(data))
             for name in place.store.traits.checksums_returned:
-                expect(getattr(written.checksums, name), getattr(digests(data), name))
+                expect(getattr(written.checksums, name), getattr(compute_digests(data), name))
 
     async def test_a_body_that_differs_is_refused(self, place: Place) -> None:
         """By each digest that the store returns; the old object stays, and no new one appears."""
         kept = await place.put("k", b"old")
         for name in sorted(place.store.traits.checksums_returned):
-            wrong = only(name, digests(b"other"))
+            wrong = select_checksum(name, compute_digests(b"other"))
             for key in ("k", "absent"):
-                with refused(ChecksumMismatch, what=name):
+                with expect_error(ChecksumMismatch, what=name):
                     await place.store.write(place.key(key), b"new", Attributes(), wrong)
         expect((await place.store.head(place.key("k"))).version, kept.version)
         expect(await place.keys(), ["k"])
@@ -195,4 +195,4 @@ class ObjectCases:
         """A write that declares none is taken, and attested all the same."""
         written = await place.store.write(place.key("k"), b"data", Attributes(), Checksums())
         expect(await place.get("k"), b"data")
-        expect_agreement(replace(written.checksums), digests(b"data"))
+        expect_agreement(replace(written.checksums), compute_digests(b"data"))

@@ -48,7 +48,7 @@ class Place:
 
     async def put(self, text: str, data: bytes, attributes: Attributes = BARE, when: Precondition = ANY) -> ObjectMeta:
         """Write an object."""
-        return await self.store.write(self.key(text), data, attributes, digests(data), when)
+        return await self.store.write(self.key(text), data, attributes, compute_digests(data), when)
 
     async def get(self, text: str) -> bytes:
         """Read a small object."""
@@ -72,10 +72,10 @@ class Place:
 
     async def send(self, upload: Upload, data: bytes) -> list[Part]:
         """Send all parts, in order."""
-        return [await self.store.write_part(upload, n, piece, crc) for n, piece, crc in pieces(upload, data)]
+        return [await self.store.write_part(upload, n, piece, crc) for n, piece, crc in split_parts(upload, data)]
 
 
-async def answered(call: Callable[[], Awaitable[T]]) -> T:
+async def retry_unavailable(call: Callable[[], Awaitable[T]]) -> T:
     """Return the result of a call, which is retried while the store is unavailable, as the engine does."""
     for _ in range(5):
         with suppress(StoreUnavailable):
@@ -83,14 +83,14 @@ async def answered(call: Callable[[], Awaitable[T]]) -> T:
     return await call()
 
 
-def pieces(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
+def split_parts(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
     """Return number, bytes and CRC32C of each part."""
     size = upload.part_size
     parts = [data[at : at + size] for at in range(0, len(data), size)]
-    return [(number, piece, digests(piece).crc32c) for number, piece in enumerate(parts, 1)]
+    return [(number, piece, compute_digests(piece).crc32c) for number, piece in enumerate(parts, 1)]
 
 
-def digests(data: bytes) -> Checksums:
+def compute_digests(data: bytes) -> Checksums:
     """Return all digests that a caller may know of a body."""
     return Checksums(
         crc32c=f"{crt.crc32c(data):08x}",
@@ -100,12 +100,12 @@ def digests(data: bytes) -> Checksums:
     )
 
 
-def only(name: str, checksums: Checksums) -> Checksums:
+def select_checksum(name: str, checksums: Checksums) -> Checksums:
     """Return the checksums with one digest only."""
     return replace(Checksums(), **{name: getattr(checksums, name)})
 
 
-def noise(size: int, seed: int = 0) -> bytes:
+def make_noise(size: int, seed: int = 0) -> bytes:
     """Return bytes without a pattern, the same for the same seed."""
     return hashlib.shake_128(seed.to_bytes(8, "big")).digest(size)
 
@@ -133,7 +133,7 @@ def _shorten(value: object) -> str:
 
 
 @contextmanager
-def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]:
+def expect_error(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]:
     """Assert that the block raises one of these."""
     names = " or ".join(error.__name__ for error in errors)
     subject = f"{what!r}: " if what != "it" else ""
@@ -146,7 +146,7 @@ def refused(*errors: type[SkyferryError], what: object = "it") -> Iterator[None]
     raise AssertionError(f"{subject}expected {names}, but the store accepted it")
 
 
-async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
+async def run_together(*calls: Coroutine[Any, Any, T]) -> list[T]:
     """Return all results, or raise the first failure once all the others have ended, so that none outlives its case."""
     tasks = [asyncio.create_task(call) for call in calls]
     try:

@@ -103,7 +103,7 @@ async def _existing(settings: Settings) -> LedgerMaintenance:
 
 
 async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCounts]]:
-    from skyferry.engine.rebuild import rebuild
+    from skyferry.engine.rebuild import rebuild_ledger
     from skyferry.routing.routes import Routes
     from skyferry.wiring import Opener, protect_opened
 
@@ -114,7 +114,7 @@ async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCoun
     found: dict[str, RebuildCounts] = {}
     try:
         async with maintenance.rebuild(add=add) as ledger:
-            async for each in rebuild(ledger, stores, routes, opener.clock):
+            async for each in rebuild_ledger(ledger, stores, routes, opener.clock):
                 found[each.store] = each
     finally:
         for store in stores.values():

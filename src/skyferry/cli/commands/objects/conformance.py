@@ -71,8 +71,8 @@ def conformance(
 async def _run(
     wanted: ObjectLocation, settings: Settings, scratch: str, objects: int, report: Callable[[Result], None]
 ) -> tuple[Traits, list[Result]]:
-    from skyferry.testing.store_cases import Place, run
-    from skyferry.testing.store_cases.keys import AWKWARD, awkward
+    from skyferry.testing.store_cases import Place, run_cases
+    from skyferry.testing.store_cases.keys import AWKWARD, list_awkward_keys
     from skyferry.wiring import Opener
 
     stores = {"store": wanted.store, "other": wanted.store}
@@ -90,13 +90,13 @@ async def _run(
         prefix = f"{scratch}{case.removeprefix('test_')[:24]}/"
         opened.append(other := opener.store("other"))  # a case may close this one
         keys = rejected | await _find_rejected_keys(
-            store, prefix, awkward(Place(store, prefix))[-2:]
+            store, prefix, list_awkward_keys(Place(store, prefix))[-2:]
         )  # the longest possible keys
         return Place(store, prefix, other, nowhere, _choose_attributes(store), cannot_hold=keys, page=objects)
 
     try:
         rejected |= await _find_rejected_keys(store, scratch, AWKWARD)
-        async for result in run(place):
+        async for result in run_cases(place):
             results.append(result)
             report(result)
     finally:
