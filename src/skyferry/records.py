@@ -15,6 +15,7 @@ Event = Literal[
     "service.draining",
     "service.stopped",
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
+    "store.identified",  # message: the service that the server says it is; once at the start
     "route.metadata_lost",  # message: the metadata that the destination cannot keep; once at the start
     "queue.received",  # count
     "queue.failed",  # error

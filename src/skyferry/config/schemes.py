@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,7 @@ class StoreProfile:
     tags: bool = True  # objects can have tags
     exact_deletes: bool = True  # a delete can require that the key has one certain version
     event_keys: KeyEncoding = "auto"  # the form of keys in its notifications
+    unidentified: bool = False  # neither settings nor host say which service it is
     queues: frozenset[str] | None = None  # schemes of the queues that it can notify; None = of any
     push: frozenset[str] | None = None  # kinds of push endpoints that it can notify; None = any
 
@@ -65,6 +66,8 @@ class StoreScheme(Scheme):
     complete: Callable[[StoreSettings, str], StoreSettings] = (
         _store_as_given  # with what the URL's account implies; ValueError
     )
+    # Asks the server which service it is, given a `StoreContext`; "" if it does not say. SkyferryError
+    identify: Callable[[Any], Awaitable[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,8 @@ class StoreSettings(Section):
     )
     service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
         "",
-        description="S3: the service; empty = by the host of the endpoint: aws, r2, b2, gcs-interop or other.",
+        description="S3: the service; empty = by the host of the endpoint (aws, r2, b2, gcs-interop), or by what the server says "
+        "of itself (ceph, localstack), otherwise other, of which nothing is assumed.",
     )
     event_keys: KeyEncoding = Field(
         "auto",

@@ -37,7 +37,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "read": "objects can be read",
         "write": "objects can be written",
         "promises": "the service does what Skyferry relies on",
-        "service": "the service is what the settings say",
+        "service": "service",
         "delete": "objects can be deleted",
         "retention": "no retention blocks replacing or deleting objects",
         "versioning": "versioning",

@@ -21,6 +21,7 @@ from skyferry.doctor.ledger import files
 from skyferry.doctor.ledger.records import check_records
 from skyferry.doctor.requirements import StoreRequirements, require_stores
 from skyferry.doctor.stores import NOTHING, StoreExamination, make_canary_key
+from skyferry.engine.telemetry import NullObserver
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import Clock
@@ -28,6 +29,7 @@ from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Not
 from skyferry.routing.origins import Origin
 from skyferry.routing.routes import Routes
 from skyferry.wiring import Opener
+from skyferry.wiring.services import identify_services
 
 REMOVE = "Run with --events to write and delete a canary at the source."
 
@@ -49,7 +51,7 @@ async def examine(settings: Settings, scope: Scope, clock: Clock | None = None) 
     """Return all checks, in the order stores, queues, routes, ledger. Faults are checks, not errors."""
     opener = Opener(settings, clock or SystemClock())
     try:
-        return await _Doctor(opener, scope).run()
+        return await _Doctor(await identify_services(opener, NullObserver()), scope).run()
     finally:
         await opener.close()
 

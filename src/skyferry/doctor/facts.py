@@ -22,6 +22,8 @@ def check_bucket_facts(place: CheckSubject, facts: BucketFacts, needs: StoreRequ
     yield place.report("identity", facts.who)
     yield from (place.wrong("settings", wrong.what, wrong.hint) for wrong in facts.wrong)
     yield place.report("region", facts.region)
+    if facts.service:
+        yield place.report("service", facts.service)
     yield check_clock(place, facts.skew)
     yield place.report("versioning", facts.versioning)
     yield place.report("encryption", facts.encryption)

@@ -27,6 +27,7 @@ LEVELS: dict[str, Level] = {
     "service.draining": "info",
     "service.stopped": "info",
     "check.changed": "warning",
+    "store.identified": "info",
     "route.metadata_lost": "info",
     "queue.failed": "warning",
     "health.failing": "error",

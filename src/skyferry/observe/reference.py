@@ -17,6 +17,7 @@ MEANING: Mapping[str, str] = {
     "service.stopped": "All transfers are finished or released.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
     "ok, degraded or down. `GET /ready` returns the same. A failure that `health.failing` reports is not repeated.",
+    "store.identified": "The server says which service it is, and the settings do not. Logged once at the start.",
     "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",

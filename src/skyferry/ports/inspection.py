@@ -57,6 +57,7 @@ class BucketFacts:
     notices: tuple[Notice, ...] | Unknown
     skew: float | Unknown  # seconds by which its clock is ahead
     allowed: frozenset[str] | Unknown  # of READ, WRITE, DELETE, LIST, if the provider reports it without a try
+    service: str | Unknown = ""  # as the server names itself; "" = there is only one
     kept: str = ""  # the policy that forbids deleting or replacing objects for a time
     wrong: tuple[Wrong, ...] = ()
 

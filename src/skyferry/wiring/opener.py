@@ -14,6 +14,7 @@ from skyferry.clock import SystemClock
 from skyferry.clouds.identity.build import IdentityContext
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.regions import region_of
+from skyferry.config.schemes import StoreScheme
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
@@ -94,9 +95,20 @@ class Opener:
 
     def store(self, name: str) -> ObjectStore:
         """Open the store of that name. Raises StoreError, or ConfigError if its extra is missing."""
+        context, row = self.store_context(name), self.store_scheme(name)
+        with require_extra(row.extra, f"{context.where.url.scheme}://"):
+            store: ObjectStore = row.opens(context)
+        return store
+
+    def store_scheme(self, name: str) -> StoreScheme:
+        """Return the row of the URL scheme of a store. Raises ConfigError."""
+        return _resolved(name, resolve_store, self.settings.stores[name]).url.known
+
+    def store_context(self, name: str) -> StoreContext:
+        """Return what the adapter of a store is opened from. Raises ConfigError."""
         where = _resolved(name, resolve_store, self.settings.stores[name])
-        known, row = self.destinations.get(name), where.url.known
-        context = StoreContext(
+        known = self.destinations.get(name)
+        return StoreContext(
             name,
             where,
             self.settings.workspace,
@@ -108,9 +120,6 @@ class Opener:
             on_special=partial(self.on_special, name),
             expected_folder=known.expected() if known else ExpectedFolder(self.missing),
         )
-        with require_extra(row.extra, f"{where.url.scheme}://"):
-            store: ObjectStore = row.opens(context)
-        return store
 
     async def close(self) -> None:
         """Close the identities."""

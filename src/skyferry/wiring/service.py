@@ -50,6 +50,7 @@ from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import mark_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import build_breaker, build_protection
+from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
 
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
@@ -95,6 +96,8 @@ async def build_service(
         on_refused=partial(_refused, observer),
         on_health=health.record_use,
     )
+    opener = await identify_services(opener, observer)
+    settings = opener.settings
     memory = ledger or opener.ledger()
     known = await find_moved_stores(memory, settings, remember=True)
     routes = Routes(settings, {} if find else mark_stores(settings), known)

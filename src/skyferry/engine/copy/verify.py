@@ -8,6 +8,7 @@ from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
 from skyferry.model import Checksums, ObjectMeta, Traits, Transfer
 from skyferry.ports import ANY, ObjectStore, Precondition
 
+UNKEPT = "correct `service` of the store, which promises a checksum; `skyferry doctor` tries what it promises"
 DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")  # the cheapest first; the first two combine from parts
 
 
@@ -45,13 +46,14 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
 async def verify_destination(store: ObjectStore, key: str, size: int, sent: Checksums, written: ObjectMeta) -> None:
     """Check the checksums that the destination returned. On a mismatch delete what was written and raise ChecksumMismatch."""
     wrong = sent.find_conflict(written.checksums) or ("size" if written.size != size else "")
+    hint = ""
     if not wrong and not sent.comparable_with(written.checksums):
-        wrong = "checksum (none was returned)"
+        wrong, hint = "checksum (none was returned)", UNKEPT
     if wrong:
         with suppress(PreconditionFailed):  # it has been replaced already
             await delete_version(store, key, written.version)
         raise ChecksumMismatch(
-            f"{wrong} of the object written is not that of the bytes sent", where=f"{store.name} {key}"
+            f"{wrong} of the object written is not that of the bytes sent", where=f"{store.name} {key}", hint=hint
         )
 
 

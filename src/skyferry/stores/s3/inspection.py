@@ -12,7 +12,9 @@ from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await_or_unknown
 from skyferry.stores.s3.client import S3Client, S3Options, S3Response
+from skyferry.stores.s3.detection import claims_minio, detect_service
 from skyferry.stores.s3.errors import parse_error
+from skyferry.stores.s3.services import AMAZON, UNKNOWN
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
 DELETED = ("Delete", "DeleteMarkerCreated")
@@ -27,16 +29,40 @@ async def inspect(client: S3Client, credentials: S3Provider, options: S3Options)
     if answer.status == 404:
         raise BucketNotFound(where=client.name, hint="create the bucket, or correct its name, endpoint or region")
     wrong = (_elsewhere(region, asked),) if region and asked not in (region, "auto") else ()
+    found = detect_service(answer.headers)
+    if found and options.service not in (found, AMAZON, UNKNOWN):
+        wrong = (*wrong, _another(found, options.service))
     return BucketFacts(
         endpoint=client.root,
         who=await aws_caller(credentials, asked, options.endpoint),
         region=region or Unknown("not reported by the service"),
+        service=_service(answer, options.service, found),
         versioning=await await_or_unknown(_versioning(client), "s3:GetBucketVersioning"),
         encryption=await await_or_unknown(_encryption(client), "s3:GetEncryptionConfiguration"),
         notices=await await_or_unknown(_notices(client), "s3:GetBucketNotification"),
         skew=skew(answer.headers),
         allowed=Unknown("S3 does not report permissions"),
         wrong=wrong,
+    )
+
+
+def _service(answer: S3Response, configured: str, found: str) -> str | Unknown:
+    """Describe the service, unless it is Amazon's."""
+    if configured == AMAZON:
+        return ""
+    if configured != UNKNOWN or found:
+        return found or f"{configured}, by the settings"
+    if claims_minio(answer.headers):
+        return Unknown(
+            "the server says that it is MinIO, but its versions differ, so nothing is relied on; set service: minio, and repeat "
+            "the check, which tries what that promises"
+        )
+    return Unknown("the server does not say what it is, so nothing is relied on; docs/how-to/services.md has the names")
+
+
+def _another(found: str, configured: str) -> Wrong:
+    return Wrong(
+        f"the server is {found}, but `service` of the store is {configured}", f"set service: {found}, or remove it"
     )
 
 

@@ -11,11 +11,12 @@ from skyferry.clouds.regions import partition
 from skyferry.config.schemes import AT_A_CLOUD, StoreProfile, StoreScheme
 from skyferry.config.settings import StoreSettings
 from skyferry.model import Provider
-from skyferry.stores.s3.services import AMAZON, SERVICES
+from skyferry.stores.s3.services import AMAZON, SERVICES, UNKNOWN
 
 if TYPE_CHECKING:
     from skyferry.ports import ObjectStore
     from skyferry.ports.opening import StoreContext
+    from skyferry.stores.s3.client import S3Options
 
 HOSTS = {  # the service, by the end of the endpoint's host
     "amazonaws.com": AMAZON,
@@ -27,7 +28,6 @@ HOSTS = {  # the service, by the end of the endpoint's host
 }
 _REGION = re.compile(r"(?:^|\.)s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]+(?:-[a-z]+)+-\d+)\.")  # in a host of Amazon's
 _R2_ACCOUNT = re.compile(r"https://[0-9a-f]+\.r2\.cloudflarestorage\.com/?")  # its events name the account
-UNKNOWN = "other"  # a service with the fewest abilities
 
 
 def _complete(settings: StoreSettings, account: str) -> StoreSettings:
@@ -46,6 +46,7 @@ def _profile(settings: StoreSettings) -> StoreProfile:
         namespace=_partition(settings) if amazon else "",
         tags=service.tags,
         exact_deletes=service.delete_exact,
+        unidentified=settings.service == UNKNOWN,
         event_keys="encoded"
         if settings.event_keys == "auto" and _service_at(settings.endpoint) == AMAZON
         else settings.event_keys,
@@ -75,8 +76,24 @@ def _partition(settings: StoreSettings) -> str:
 
 
 def _open(context: StoreContext) -> ObjectStore:
-    from skyferry.stores.s3.client import S3Options
     from skyferry.stores.s3.store import S3Store
+
+    return S3Store(context.name, context.where.url.bucket, context.credentials, _options(context))
+
+
+async def _identify(context: StoreContext) -> str:
+    from skyferry.stores.s3.client import S3Client
+    from skyferry.stores.s3.detection import detect_service
+
+    client = S3Client(context.name, context.where.url.bucket, context.credentials, _options(context))
+    try:
+        return detect_service((await client.send("HEAD", accept=range(300, 600))).headers)
+    finally:
+        await client.close()
+
+
+def _options(context: StoreContext) -> S3Options:
+    from skyferry.stores.s3.client import S3Options
 
     settings = context.where.settings
     options = S3Options(
@@ -87,8 +104,7 @@ def _open(context: StoreContext) -> ObjectStore:
         kms_key=settings.kms_key,
         requester_pays=settings.requester_pays,
     )
-    options = replace(options, read_timeout=min(context.read_timeout, options.read_timeout))
-    return S3Store(context.name, context.where.url.bucket, context.credentials, options)
+    return replace(options, read_timeout=min(context.read_timeout, options.read_timeout))
 
 
 S3 = StoreScheme(
@@ -102,4 +118,5 @@ S3 = StoreScheme(
     providers=(Provider.AWS_S3, Provider.S3_COMPATIBLE),
     complete=_complete,
     profile=_profile,
+    identify=_identify,
 )

@@ -61,6 +61,7 @@ class S3Service:
 
 
 AMAZON = "aws"
+UNKNOWN = "other"  # a service with the fewest abilities
 
 # An unknown server is trusted with nothing.
 OTHER = S3Service(
@@ -96,6 +97,6 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
         "b2": replace(KNOWN, tags=False),
         "gcs-interop": replace(KNOWN, tags=False, region="auto"),
         "localstack": S3Service(delete_exact=False, copy_exact=False, encodes_uploads=False),
-        "other": OTHER,
+        UNKNOWN: OTHER,
     }
 )

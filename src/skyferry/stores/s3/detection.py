@@ -1,0 +1,26 @@
+"""Which service answers at an endpoint, by what it says of itself. Pure.
+
+Only a mark that no other service sends counts: many servers say `Server: AmazonS3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CEPH = re.compile(r"tx[0-9a-f]{16,}(-[^-]+){2,}")  # its request ids: a transaction, a time, an instance, a zone group
+
+
+def detect_service(headers: Mapping[str, str]) -> str:
+    """Return the row of SERVICES for the server that sent these headers; "" if they do not say it."""
+    names = {name.lower() for name in headers}
+    if "x-localstack" in names:
+        return "localstack"
+    if any(name.startswith("x-rgw-") for name in names) or _CEPH.fullmatch(headers.get("x-amz-request-id", "")):
+        return "ceph"
+    return ""
+
+
+def claims_minio(headers: Mapping[str, str]) -> bool:
+    """Return True if the server says that it is MinIO. Versions and forks of it differ too much to rely on that."""
+    return headers.get("server", "").partition("/")[0] == "MinIO"
