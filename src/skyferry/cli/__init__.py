@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lost: OutputLost | None = None
     streams.install_streams()
     try:
-        with streams.flush_on_exit():
+        with streams.flush_on_exit(), warnings.catch_warnings():
+            warnings.showwarning = _print_warning
             code = _run_command(arguments)
     except* OutputLost as group:
         lost = next(_flatten_group(group))
@@ -69,6 +71,10 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {output.escape_lines(str(message))}", file=sys.stderr)
 
 
 def _cancelled_errors() -> tuple[type[BaseException], ...]:

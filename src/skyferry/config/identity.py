@@ -13,10 +13,11 @@ from skyferry.config.section import Seconds, Section
 class IdentitySettings(Section):
     """The identity at this store or queue."""
 
-    kind: Literal["auto", "federated", "static", "anonymous"] = Field(
+    kind: Literal["auto", "sdk", "federated", "static", "anonymous"] = Field(
         "auto",
         description="auto = the identity of the machine (instance role, IRSA, workload identity, a user's login); "
-        "federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
+        "sdk = the same, and long-lived keys of the environment and of profiles, with a warning: the default of `copy`, `ls` and "
+        "`head`; federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
     )
     token: Literal["file", "url", "google", "aws", "azure"] = Field(
         "file",

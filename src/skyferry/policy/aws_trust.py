@@ -13,6 +13,8 @@ def describe_aws_identity(identity: IdentitySettings) -> str:
     match identity.kind:
         case "federated":
             return f"the role {identity.role_arn or 'ROLE_ARN'}, by a token ({identity.token})"
+        case "sdk":
+            return "the identity that the SDK finds"
         case "static":
             return "the user whose access key it is"
         case _:
@@ -21,7 +23,7 @@ def describe_aws_identity(identity: IdentitySettings) -> str:
 
 def trust_policy(identity: IdentitySettings) -> Json | None:
     """Return the trust policy, or None if there is no role."""
-    if identity.kind == "static":
+    if identity.kind in ("static", "sdk"):
         return None
     if identity.kind == "auto":
         return _allowing({"Action": "sts:AssumeRole", "Principal": {"Service": "SERVICE"}})

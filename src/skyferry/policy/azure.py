@@ -58,6 +58,8 @@ def describe_azure_identity(identity: IdentitySettings) -> str:
     match identity.kind:
         case "federated":
             return f"the application {identity.client_id or 'CLIENT_ID'}, by a token ({identity.token})"
+        case "sdk":
+            return "the identity that the SDK finds"
         case "static":
             return "the holder of the account key"
         case _:

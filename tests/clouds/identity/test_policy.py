@@ -13,7 +13,7 @@ from tests.clouds.identity.conftest import Federated
 from skyferry.clouds.azure import SharedKey
 from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key, azure_token, google_token
-from skyferry.clouds.identity.policy import require_tls
+from skyferry.clouds.identity.policy import LongLivedKeyWarning, require_tls
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import ConfigError, IdentityRefused
 from skyferry.testing.clock import ManualClock
@@ -64,6 +64,17 @@ async def test_the_key_of_a_service_account_is_refused(
         await google_token(IdentitySettings(), replace(here, env={"GOOGLE_APPLICATION_CREDENTIALS": str(path)}))()
     assert "workload identity pool" in caught.value.hint
     assert "PRIVATE" not in str(caught.value)
+
+
+async def test_the_identity_of_the_sdk_accepts_a_long_lived_key_with_a_warning(
+    here: IdentityContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.warns(LongLivedKeyWarning, match="botocore found") as warned:
+        found = await aws_credentials(IdentitySettings(kind="sdk"), here)()
+    assert found == S3Credentials(*KEYS.values())
+    assert "wJalr" not in str(warned[0].message)
 
 
 async def test_where_static_is_said_the_secret_comes_from_the_environment_or_a_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -67,7 +68,7 @@ def locate_object(text: str, settings: Settings, *, folder: bool = False) -> Obj
         begin = store.url.partition("?")[0].rstrip("/")
         if not query and f"{scheme}://{location}/".startswith(f"{begin}/"):
             key = f"{scheme}://{location}"[len(begin) + 1 :]
-            return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
+            return ObjectLocation(text, _use_sdk(store), unquote(key), wildcard=_parse_wildcard(key, text))
     return _at_cloud(text, scheme, location, query)
 
 
@@ -87,11 +88,28 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
             raise ValueError(
                 f"{scheme}:// works only in a configuration: use a path, or the URL of a bucket in a cloud"
             )
-        store = StoreSettings(url=url)
+        store = _use_sdk(StoreSettings(url=url, **_read_aws_settings(scheme, StoreUrl.parse(url).options)))
         resolve_store(store)
     except ValueError as error:
         raise ConfigError(str(error), where=text.partition("?")[0]) from error
     return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
+
+
+def _use_sdk(store: StoreSettings) -> StoreSettings:
+    """Let a person use the identity that the SDK of the cloud finds, unless the settings choose another."""
+    if store.identity.kind != "auto":
+        return store
+    return store.model_copy(update={"identity": store.identity.model_copy(update={"kind": "sdk"})})
+
+
+def _read_aws_settings(scheme: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Return the region and the endpoint of the AWS profile, where the URL has neither an endpoint nor a service."""
+    if scheme != "s3" or options.keys() & {"endpoint", "service"}:
+        return {}
+    from skyferry.clouds.identity.aws_profile import read_profile
+
+    profile = read_profile(os.environ)
+    return {"endpoint": profile.endpoint, "region": profile.region}
 
 
 def _parse_wildcard(quoted: str, text: str) -> Wildcard | None:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity.exchange import TokenRequest, make_refusal, request_token
 from skyferry.clouds.identity.extras import require_extra
-from skyferry.clouds.identity.policy import refuse_long_lived_key
+from skyferry.clouds.identity.policy import accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import TokenSource
 from skyferry.clouds.regions import sts
@@ -77,14 +77,16 @@ def _assumed(body: bytes) -> IssuedCredentials[S3Credentials]:
     return IssuedCredentials(S3Credentials(key, secret, token), key, datetime.fromisoformat(end).timestamp())
 
 
-def botocore_chain() -> Obtain[S3Credentials]:
-    """Get credentials from botocore: web identity, IRSA, pod identity, instance and container roles, SSO. Reject long-lived keys.
+def botocore_chain(*, accept_keys: bool = False) -> Obtain[S3Credentials]:
+    """Get credentials from botocore: environment, profiles, web identity, IRSA, pod identity, instance and container roles, SSO.
+
+    Long-lived keys are refused, or used with a warning if `accept_keys`.
 
     Each call uses a new session, for botocore may cache credentials that a service has just called expired.
     """
 
     async def obtain() -> IssuedCredentials[S3Credentials]:
-        return await asyncio.to_thread(_found)
+        return await asyncio.to_thread(_found, accept_keys)
 
     return obtain
 
@@ -96,7 +98,7 @@ def _session() -> Any:
     return botocore.session.get_session()
 
 
-def _found() -> IssuedCredentials[S3Credentials]:
+def _found(accept_keys: bool) -> IssuedCredentials[S3Credentials]:
     session = _session()
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]  # as above
     from botocore.exceptions import ConnectionError as Unreachable
@@ -111,11 +113,11 @@ def _found() -> IssuedCredentials[S3Credentials]:
     if frozen is None or not frozen.access_key:
         raise make_refusal("this machine has no identity at AWS", "AWS credentials", hint=FIND)
     if not frozen.token:
-        raise refuse_long_lived_key("aws", f"the access key that botocore found ({credentials.method})")
+        accept_long_lived_key("aws", f"the access key that botocore found ({credentials.method})", accept_keys)
     end = getattr(credentials, "_expiry_time", None)  # botocore has no public attribute for it
     expires = end.timestamp() if isinstance(end, datetime) else float("inf")
     return IssuedCredentials(
-        S3Credentials(frozen.access_key, frozen.secret_key, frozen.token), frozen.access_key, expires
+        S3Credentials(frozen.access_key, frozen.secret_key, frozen.token or ""), frozen.access_key, expires
     )
 
 

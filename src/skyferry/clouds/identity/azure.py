@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skyferry.clouds.identity.exchange import (
     TokenRequest,
@@ -16,6 +17,7 @@ from skyferry.clouds.identity.exchange import (
     request_token,
 )
 from skyferry.clouds.identity.extras import require_extra
+from skyferry.clouds.identity.policy import accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import TokenSource, token_from_file
 from skyferry.errors import ConfigError
@@ -68,6 +70,22 @@ def workload_identity(env: Mapping[str, str], endpoint: str = "") -> tuple[Appli
     return Application(tenant, client, authority), token_from_file(Path(path))
 
 
+def default_credential(env: Mapping[str, str], scope: str = STORAGE) -> Obtain[str]:
+    """Get tokens from azure-identity's own chain: environment, managed identity, logins of az, azd and PowerShell.
+
+    The secret or password of an application in the environment is used with a warning.
+    """
+
+    async def obtain() -> IssuedCredentials[str]:
+        if env.get("AZURE_CLIENT_SECRET") or env.get("AZURE_PASSWORD"):
+            accept_long_lived_key("azure", "the secret of the application in the environment", accepted=True)
+        with require_extra("azure", "the identity of this machine at Azure"):
+            from azure.identity.aio import DefaultAzureCredential
+        return await _get_token(DefaultAzureCredential(), scope)
+
+    return obtain
+
+
 def machine_identity(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
     """The managed identity of this machine, else a person's login (az, azd), by azure-identity.
 
@@ -76,23 +94,32 @@ def machine_identity(client_id: str = "", scope: str = STORAGE) -> Obtain[str]:
 
     async def obtain() -> IssuedCredentials[str]:
         with require_extra("azure", "the identity of this machine at Azure"):
-            from azure.core.exceptions import AzureError
             from azure.identity.aio import (
                 AzureCliCredential,
                 AzureDeveloperCliCredential,
                 ChainedTokenCredential,
                 ManagedIdentityCredential,
             )
-        try:
-            managed = ManagedIdentityCredential(client_id=client_id or None)
-            async with ChainedTokenCredential(managed, AzureCliCredential(), AzureDeveloperCliCredential()) as chain:
-                found = await asyncio.wait_for(chain.get_token(scope), 30)
-        except (AzureError, ValueError, TimeoutError) as error:
-            hint = "Give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
-            raise make_refusal(str(error) or type(error).__name__, ENTRA, hint=hint) from None
-        return IssuedCredentials(found.token, found.token, float(found.expires_on))
+        managed = ManagedIdentityCredential(client_id=client_id or None)
+        chain = ChainedTokenCredential(managed, AzureCliCredential(), AzureDeveloperCliCredential())
+        return await _get_token(chain, scope)
 
     return obtain
+
+
+async def _get_token(credential: Any, scope: str) -> IssuedCredentials[str]:
+    """Get a token from a credential object of azure-identity, and close the object."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        async with credential:
+            found = await asyncio.wait_for(credential.get_token(scope), 30)
+    except (AzureError, ValueError, TimeoutError) as error:
+        hint = (
+            "Give the machine a managed identity, or set identity: {kind: federated, ...}: see docs/how-to/identity.md"
+        )
+        raise make_refusal(str(error) or type(error).__name__, ENTRA, hint=hint) from None
+    return IssuedCredentials(found.token, found.token, float(found.expires_on))
 
 
 def token_from_azure(audience: str, env: Mapping[str, str], client_id: str = "") -> TokenSource:

@@ -82,8 +82,9 @@ def google_token(
             raise ConfigError("static at Google needs identity.secret_file, a service account's key", where=around.name)
         files = FileWatch([settings.secret_file])
         return around.renewing(_after(files, google.service_account_key(settings.secret_file, scopes)), files)
-    if settings.kind == "auto":
-        return around.renewing(google.default_credentials(around.env, scopes))
+    if settings.kind in ("auto", "sdk"):
+        accept_keys = settings.kind == "sdk"
+        return around.renewing(google.default_credentials(around.env, scopes, accept_keys=accept_keys))
     pool = _pool(settings, around.name)
     if settings.token == "aws" and not settings.audience:  # noqa: S105 - no secret
         _check_aws(settings, around.env)
@@ -109,6 +110,8 @@ def azure_token(
     found = azure.workload_identity(around.env, settings.endpoint)
     if found:
         return around.renewing(azure.exchange_at_entra(*found, scope))
+    if settings.kind == "sdk":
+        return around.renewing(azure.default_credential(around.env, scope))
     return around.renewing(azure.machine_identity(settings.client_id or around.env.get("AZURE_CLIENT_ID", ""), scope))
 
 
@@ -152,8 +155,8 @@ def _check_aws(settings: IdentitySettings, env: Mapping[str, str]) -> None:
 
 def _aws(settings: IdentitySettings, around: IdentityContext) -> Obtain[S3Credentials]:
     _check_aws(settings, around.env)
-    if settings.kind == "auto":
-        return aws.botocore_chain()
+    if settings.kind in ("auto", "sdk"):
+        return aws.botocore_chain(accept_keys=settings.kind == "sdk")
     if not settings.role_arn:
         raise ConfigError("a federated identity at AWS needs identity.role_arn", where=around.name)
     role = aws.AssumedRole(

@@ -21,7 +21,7 @@ from skyferry.clouds.identity.exchange import (
     request_token,
 )
 from skyferry.clouds.identity.extras import require_extra
-from skyferry.clouds.identity.policy import refuse_long_lived_key
+from skyferry.clouds.identity.policy import accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, TokenSource, google_metadata_url
 from skyferry.errors import ConfigError, ConnectionLost
@@ -125,17 +125,23 @@ def _account(endpoint: str, email: str) -> str:
     return f"{endpoint.rstrip('/')}/v1/projects/-/serviceAccounts/{quote(email, safe='@')}"
 
 
-def default_credentials(env: Mapping[str, str], scopes: Sequence[str] = SCOPES) -> Obtain[str]:
+def default_credentials(
+    env: Mapping[str, str], scopes: Sequence[str] = SCOPES, *, accept_keys: bool = False
+) -> Obtain[str]:
     """Application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
 
     https://cloud.google.com/docs/authentication/application-default-credentials
     The file may be of an external account (workload identity federation), an impersonated service account or a person;
-    the key of a service account is refused.
+    the key of a service account is refused, or used with a warning if `accept_keys`.
     """
 
     async def obtain() -> IssuedCredentials[str]:
         path = await asyncio.to_thread(_default_file, env)
-        return await _metadata(env, scopes) if path is None else await asyncio.to_thread(_of_file, path, scopes, False)
+        return (
+            await _metadata(env, scopes)
+            if path is None
+            else await asyncio.to_thread(_of_file, path, scopes, accept_keys)
+        )
 
     return obtain
 
@@ -144,7 +150,7 @@ def service_account_key(path: Path, scopes: Sequence[str] = SCOPES) -> Obtain[st
     """Tokens of a service account by its key: long-lived, so only where identity.kind is static."""
 
     async def obtain() -> IssuedCredentials[str]:
-        return await asyncio.to_thread(_of_file, path, scopes, True)
+        return await asyncio.to_thread(_of_file, path, scopes, None)
 
     return obtain
 
@@ -174,8 +180,11 @@ def _default_file(env: Mapping[str, str]) -> Path | None:
     return gcloud if gcloud.is_file() else None
 
 
-def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> IssuedCredentials[str]:
-    """A token by google-auth, of a new object each time: what an old one keeps may be what has just been called expired."""
+def _of_file(path: Path, scopes: Sequence[str], accept_keys: bool | None) -> IssuedCredentials[str]:
+    """A token by google-auth, of a new object each time: what an old one keeps may be what has just been called expired.
+
+    `accept_keys`: use the key of a service account, with a warning; None = without one, because the settings name it.
+    """
     try:
         info = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -183,8 +192,8 @@ def _of_file(path: Path, scopes: Sequence[str], key_allowed: bool) -> IssuedCred
     except orjson.JSONDecodeError:
         raise ConfigError("Google's credentials are not JSON", where=str(path)) from None
     source = info.get("source_credentials") or {}
-    if "service_account" in (info.get("type"), source.get("type")) and not key_allowed:
-        raise refuse_long_lived_key("google", "the key of the service account")
+    if "service_account" in (info.get("type"), source.get("type")) and accept_keys is not None:
+        accept_long_lived_key("google", "the key of the service account", accept_keys)
     with require_extra("gcs", "the identity of this machine at Google"):
         from google.auth import exceptions
         from google.auth.transport.requests import Request as Transport

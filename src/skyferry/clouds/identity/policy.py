@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,12 +18,27 @@ FEDERATED = {
     "azure": "Give the machine a managed identity, or add a federated credential for a token of another cloud to the application:\n"
     "  identity: {kind: federated, token: google, tenant_id: ID, client_id: ID}",
 }
+PREFERRED = {"aws": "`aws sso login`", "google": "`gcloud auth application-default login`", "azure": "`az login`"}
+
+
+class LongLivedKeyWarning(UserWarning):
+    """A key without expiry is used, because the identity is that of the SDK."""
 
 
 def refuse_long_lived_key(cloud: str, what: str) -> IdentityRefused:
-    """Return the error for a key without expiry, with a hint to an alternative."""
+    """Return the error for a key without expiry, with hints to the alternatives."""
     return IdentityRefused(
-        f"{what} is a long-lived key, which is only accepted with identity.kind: static", hint=FEDERATED[cloud]
+        f"{what} is a long-lived key, which is only accepted with identity.kind: sdk or static",
+        hint=f"{FEDERATED[cloud]}\nOr accept whatever the SDK finds, with a warning:\n  identity: {{kind: sdk}}",
+    )
+
+
+def accept_long_lived_key(cloud: str, what: str, accepted: bool) -> None:
+    """Warn of a key without expiry if it is `accepted`. Raises IdentityRefused otherwise."""
+    if not accepted:
+        raise refuse_long_lived_key(cloud, what)
+    warnings.warn(
+        f"{what} is a long-lived key; {PREFERRED[cloud]} gives keys that expire", LongLivedKeyWarning, stacklevel=2
     )
 
 

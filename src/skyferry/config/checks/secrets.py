@@ -109,7 +109,7 @@ def _traces(url: str, document: Document) -> None:
 
 def _variables(url: str, identity: IdentitySettings) -> tuple[str, ...]:
     """Return the variables from which the libraries of the clouds read endpoints for this identity."""
-    if identity.kind not in ("auto", "federated"):
+    if identity.kind not in ("auto", "sdk", "federated"):
         return ()
     exchanged = _ENDPOINTS["aws"] if identity.kind == "federated" and identity.token == "aws" else ()  # noqa: S105 - no secret
     return tuple(dict.fromkeys((*_ENDPOINTS.get(_cloud(url), ()), *exchanged)))
