@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skyferry.discovery.listing import CopyPorts, Ends, ListingSource
+from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
@@ -69,7 +69,7 @@ async def test_what_is_there_is_found_in_any_order(source_order: list[str], ther
     await there.delete("a0")
     source.order, there.order = source_order, [key for key in there_order if key != "a0"]
     doubted: list[str] = []
-    ends = Ends(ObjectRef(Provider.MEMORY, "in", ""), ObjectRef(Provider.MEMORY, "out", ""))
+    ends = CopyEnds(ObjectRef(Provider.MEMORY, "in", ""), ObjectRef(Provider.MEMORY, "out", ""))
     listing = ListingSource(ends, CopyPorts(source, there, ledger, queue, clock, encode_event, doubt=doubted.append))
     await listing.run()
     assert (listing.found.objects, listing.found.present, doubted) == (5, 4, ["a0"])

@@ -21,7 +21,7 @@ PAUSE = 0.05  # seconds between checks of the queue's depth
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class CopyEnds:
     """The source and the destination of a copy."""
 
     source: ObjectRef  # its key: an object, a prefix that ends with /, or "" for all
@@ -42,7 +42,7 @@ class Ends:
 
 
 @dataclass(slots=True)
-class Found:
+class ListingProgress:
     """The progress of the listing."""
 
     objects: int = 0  # selected
@@ -91,9 +91,13 @@ class ListingSource:
     """Send an event for each object, no faster than objects are copied. `found` has the progress."""
 
     def __init__(
-        self, ends: Ends, ports: CopyPorts, found: Found | None = None, selection: CopySelection | None = None
+        self,
+        ends: CopyEnds,
+        ports: CopyPorts,
+        found: ListingProgress | None = None,
+        selection: CopySelection | None = None,
     ) -> None:
-        self.found, self._selection = found or Found(), selection or CopySelection()
+        self.found, self._selection = found or ListingProgress(), selection or CopySelection()
         self._ends, self._ports = ends, ports
         self.failure: SkyferryError | None = None  # errors end the listing
 
@@ -133,7 +137,7 @@ class ListingSource:
             hint = "remove --delete, or end the source with /"
             raise ConfigError("the source is a single object: it says nothing of others", where=meta.key, hint=hint)
         name, to = meta.key.rpartition("/")[2], self._ends.single()
-        holds = _Holds(self._ports.destination, to.key)
+        holds = _DestinationListing(self._ports.destination, to.key)
         try:
             if self._selection.takes(name):
                 await self._send([(meta, to)], holds)
@@ -147,7 +151,7 @@ class ListingSource:
         to = self._ends.below(prefix, prefix).key
         if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
             raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
-        holds = _Holds(self._ports.destination, to)
+        holds = _DestinationListing(self._ports.destination, to)
         try:
             async for metas in self._pages(prefix):
                 await self._send(list(self._select(metas, prefix, wildcard)), holds)
@@ -179,7 +183,7 @@ class ListingSource:
         found = await _find_objects(self._ports.source, keys, self._ports.refuse)
         return [found[key] for key in dict.fromkeys(keys) if key in found]
 
-    async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> None:
+    async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _DestinationListing) -> None:
         copies = await self._choose(page, holds) if page else []
         if copies and self._ports.preview is not None:
             await self._ports.preview(copies)
@@ -188,7 +192,7 @@ class ListingSource:
             await self._room()
             await self._ports.queue.send(messages)
 
-    async def _choose(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _Holds) -> list[PlannedCopy]:
+    async def _choose(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _DestinationListing) -> list[PlannedCopy]:
         """Return the copies to make of a page of objects, and count the others."""
         comparison, found = self._selection.comparison, self.found
         placed = await self._ports.ledger.get_placements(self._ports.destination.name, [to.key for _, to in page])
@@ -251,7 +255,7 @@ class ListingSource:
             await self._ports.clock.sleep(PAUSE)
 
 
-class _Holds:
+class _DestinationListing:
     """A listing of the destination, read in parallel with that of the source, and only on demand.
 
     Objects that it does not show at their place are requested one by one: a listing need not be in byte order.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from skyferry.cli.render import output
 from skyferry.cli.render.failures import FailureReport
 from skyferry.cli.render.stalls import Stalls
-from skyferry.discovery.listing import Found
+from skyferry.discovery.listing import ListingProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,7 +35,7 @@ class CopyProgress:
     verbose: bool = False  # print a line for each object
     quiet: bool = False  # print errors only
     dry: bool = False  # nothing was changed
-    found: Found = field(default_factory=Found)
+    found: ListingProgress = field(default_factory=ListingProgress)
     copied: int = 0
     copied_bytes: int = 0
     present: int = 0  # found at the destination during the copy

@@ -15,7 +15,7 @@ from skyferry.records import Record
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
-    from skyferry.discovery.listing import Found
+    from skyferry.discovery.listing import ListingProgress
     from skyferry.engine.service import Service
 
 WRITES = ("write", "write_part", "finish_upload", "copy_from", "copy_part")
@@ -62,7 +62,7 @@ class Stalls:
             known = self.failures.get(key) or replace(record, error=self.kind, message=self.error)
             yield replace(known, event="transfer.dead")
 
-    async def wait(self, patience: float, found: Found) -> None:
+    async def wait(self, patience: float, found: ListingProgress) -> None:
         """Return once requests have failed and nothing has arrived or was listed for `patience` seconds."""
         listed = -1
         while not (self._failing and time.monotonic() - self._progress >= patience):
@@ -95,7 +95,7 @@ def limit_request_time(settings: Settings, patience: float) -> Settings:
     return settings.model_copy(update={"limits": settings.limits.model_copy(update={"request_timeout": limit})})
 
 
-async def run_service(service: Service, stalls: Stalls, found: Found, patience: float) -> list[Record]:
+async def run_service(service: Service, stalls: Stalls, found: ListingProgress, patience: float) -> list[Record]:
     """Run the service until nothing is left to copy, or until nothing has arrived for `patience` seconds.
 
     In the second case, set `stalls.ended`, and return the records of `Stalls.unfinished`. `found` has the progress of the listing.

@@ -58,14 +58,14 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
 def _build_service(
     job: CopyJob, ledger: CopyLedger | None, progress: CopyProgress, stores: dict[str, ObjectStore]
 ) -> AbstractAsyncContextManager[Service]:
-    from skyferry.discovery.listing import CopyPorts, Ends, ListingSource, PlannedCopy
+    from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource, PlannedCopy
     from skyferry.engine.contents import have_same_content
     from skyferry.engine.copy.digests import ThreadOffload
     from skyferry.events.native import encode_event
     from skyferry.wiring import build_service, wait_out_outages
 
     one_store = job.source.identity == job.destination.identity
-    ends = Ends(job.source.ref, job.destination.ref, one_store=one_store)
+    ends = CopyEnds(job.source.ref, job.destination.ref, one_store=one_store)
 
     async def same(copy: PlannedCopy) -> bool:
         source, destination = stores["source"], stores["destination"]
