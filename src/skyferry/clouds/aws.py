@@ -1,48 +1,82 @@
-"""Signatures of requests to AWS (AWS Signature Version 4), made by Amazon's awscrt."""
+"""Signatures of requests to AWS (AWS Signature Version 4, "Signing AWS API requests", IAM User Guide).
+
+One costs 6 µs, as the key of a day is kept; by a library it costs at least 21 (docs/decisions/0009-one-s3-client.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from awscrt.auth import (
-    AwsCredentialsProvider,
-    AwsSignatureType,
-    AwsSignedBodyHeaderType,
-    AwsSigningAlgorithm,
-    AwsSigningConfig,
-    aws_sign_request,
-)
-from awscrt.http import HttpHeaders, HttpRequest
+import hmac
+import re
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256 as hash_sha256
 
 from skyferry.clouds.credentials import S3Credentials
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_SPACES = re.compile(" {2,}")
 
 
 class Signer:
     """Signs requests to one service in one region."""
 
-    def __init__(self, service: str, region: str) -> None:
-        self._service, self._region = service, region
-        self._last: tuple[S3Credentials, AwsCredentialsProvider] | None = None
+    def __init__(self, service: str, region: str, clock: Callable[[], float] = time.time) -> None:
+        self._scope = f"/{region}/{service}/aws4_request"
+        self._service, self._region, self._clock = service, region, clock
+        self._second, self._date = -1, ""  # the last second, and how it is written
+        self._secret, self._day, self._key = "", "", b""  # the signing key, and what it was derived from
 
     def sign(
         self, credentials: S3Credentials, method: str, path: str, headers: Mapping[str, str], sha256: str
     ) -> dict[str, str]:
-        """Return the headers with date and signature; `sha256` is that of the body, hexadecimal."""
-        if self._last is None or self._last[0] != credentials:
-            secrets = (credentials.access_key, credentials.secret_key, credentials.token or None)
-            self._last = credentials, AwsCredentialsProvider.new_static(*secrets)
-        config = AwsSigningConfig(
-            algorithm=AwsSigningAlgorithm.V4,
-            signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
-            credentials_provider=self._last[1],
-            region=self._region,
-            service=self._service,
-            use_double_uri_encode=False,
-            should_normalize_uri_path=False,
-            signed_body_value=sha256,
-            signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
-        )
-        request = HttpRequest(method, path, HttpHeaders(list(headers.items())))
-        return dict(aws_sign_request(request, config).result().headers)  # immediate: the credentials are known
+        """Return the headers with date and signature. All of them are signed.
+
+        `path` and its query are encoded, the latter with `=` after each name; `sha256` is that of the body, hexadecimal.
+        """
+        date = self._format_date(int(self._clock()))
+        signed = {**headers, "X-Amz-Date": date, "X-Amz-Content-Sha256": sha256}
+        if credentials.token:
+            signed["X-Amz-Security-Token"] = credentials.token
+        signed["Authorization"] = self.authorize(credentials, date, method, path, signed, sha256)
+        return signed
+
+    def authorize(
+        self, credentials: S3Credentials, date: str, method: str, path: str, headers: Mapping[str, str], sha256: str
+    ) -> str:
+        """Return the value of the Authorization header. `date` is that of the request: 20150830T123600Z."""
+        names, request = write_canonically(method, path, headers, sha256)
+        scope = f"{date[:8]}{self._scope}"
+        digest = hash_sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
+        text = f"{_ALGORITHM}\n{date}\n{scope}\n{digest}"
+        signature = hmac.digest(self._derive_key(credentials.secret_key, date[:8]), text.encode(), "sha256").hex()
+        return f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+
+    def _format_date(self, second: int) -> str:
+        if second != self._second:
+            self._second, self._date = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        return self._date
+
+    def _derive_key(self, secret: str, day: str) -> bytes:
+        if (secret, day) != (self._secret, self._day):
+            key = f"AWS4{secret}".encode()
+            for part in (day, self._region, self._service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._secret, self._day, self._key = secret, day, key
+        return self._key
+
+
+def write_canonically(method: str, path: str, headers: Mapping[str, str], sha256: str) -> tuple[str, str]:
+    """Return the names of the signed headers, and the request in the form that is signed."""
+    lines = sorted([(name.lower(), value) for name, value in headers.items()])
+    names = ";".join([name for name, _ in lines])
+    listed = "\n".join([f"{name}:{_trim(value)}" for name, value in lines])
+    path, _, query = path.partition("?")
+    if "&" in query:
+        query = "&".join("=".join(pair) for pair in sorted(tuple(each.split("=", 1)) for each in query.split("&")))
+    return names, f"{method}\n{path}\n{query}\n{listed}\n\n{names}\n{sha256}"
+
+
+def _trim(value: str) -> str:
+    """Remove spaces at both ends, and write sequences of spaces as one."""
+    return _SPACES.sub(" ", value.strip()) if "  " in value or value[:1] == " " or value[-1:] == " " else value

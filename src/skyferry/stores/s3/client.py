@@ -1,29 +1,25 @@
 """Signed requests to one bucket. Each is sent once; the engine decides on retries.
 
-aiohttp sends them, and Amazon's awscrt signs them. docs/decisions/0009-one-s3-client.md explains why neither obstore nor
-the SDK is used.
+docs/decisions/0009-one-s3-client.md explains why neither obstore nor the SDK is used.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_plus, urlsplit
-from xml.etree import ElementTree
+from urllib.parse import quote, urlsplit
 
-from skyferry.clouds import http, regions
+from skyferry.clouds import regions
 from skyferry.clouds.aws import EXPIRED, Signer
 from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_authorized
-from skyferry.clouds.http import DOCUMENT, Http, Limits, parse_xml
-from skyferry.errors import ConfigError, StoreError, Unsupported
+from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
+from skyferry.errors import ConfigError
 from skyferry.stores.s3.errors import parse_error, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
 DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
 ROTATED = "InvalidAccessKeyId"  # the error code for a rotated access key
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +58,6 @@ class S3Options:
             raise ConfigError(f"no S3 service is called {self.service!r}", hint=f"one of {known}") from unknown
 
 
-class S3Response(http.HttpResponse):
-    """A response of S3."""
-
-    __slots__ = ()
-
-    def listing(self) -> ElementTree.Element:
-        """Parse a listing without its Prefix element: Ceph repeats the prefix unescaped, even characters that XML forbids.
-
-        Raise StoreError for any other document, which must not pass for an empty bucket.
-        """
-        document = parse_xml(_PREFIX.sub(b"", self.body, count=1))
-        if not document.tag.endswith("Result"):
-            raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
-        return document
-
-
 class S3Client:
     """HTTP client of one bucket. It opens connections on demand."""
 
@@ -105,7 +85,7 @@ class S3Client:
         sha256: str = "",
         limit: int = DOCUMENT,
         accept: Collection[int] = (),
-    ) -> S3Response:
+    ) -> HttpResponse:
         """Return the response, with at most `limit` bytes of body. Raise an error unless the status is 2xx or in `accept`.
 
         With `sha256` (hexadecimal, of the body) the server refuses a body that differs.
@@ -115,15 +95,14 @@ class S3Client:
         working = method == "POST" or "x-amz-copy-source" in (headers or {})  # the server joins parts or copies
         unsigned = {"Host": self._host, **self._options.payer_headers, **(headers or {})}
 
-        async def once(credentials: S3Credentials) -> S3Response:
+        async def once(credentials: S3Credentials) -> HttpResponse:
             signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)
-            plain = await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
-            return S3Response(plain.status, plain.headers, plain.body)
+            return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
-        def find_expiry(answer: S3Response) -> Expiry:
+        def find_expiry(answer: HttpResponse) -> Expiry:
             return Expiry.NONE if accepts(answer) else _find_expiry(method, answer)
 
-        def accepts(answer: S3Response) -> bool:
+        def accepts(answer: HttpResponse) -> bool:
             return answer.status < 300 or answer.status in accept
 
         answer = await call_authorized(self._credentials, once, find_expiry)
@@ -153,25 +132,7 @@ def root(bucket: str, options: S3Options, region: str) -> str:
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
 
 
-def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
-    """Return the marker of the next page, from `element` of this page; "" after the last page.
-
-    A page without IsTruncated is not the last one if it has a marker.
-    """
-    truncated, marker = listing.findtext("{*}IsTruncated", "").lower(), listing.findtext(f"{{*}}{element}", "")
-    if truncated == "false":
-        return ""
-    if truncated and not marker:  # the same request would return this page forever
-        raise Unsupported("the listing goes on, but the service returns no marker", where=where)
-    return marker
-
-
-def key_of(listing: ElementTree.Element, text: str) -> str:
-    """Decode a key of a listing that was requested in URL encoding (a plus is a space). Some services ignore the request."""
-    return unquote_plus(text) if listing.findtext("{*}EncodingType") == "url" else text
-
-
-def _find_expiry(method: str, answer: S3Response) -> Expiry:
+def _find_expiry(method: str, answer: HttpResponse) -> Expiry:
     """Amazon answers a HEAD with 400 and no body if the credentials have expired."""
     code = parse_error(answer).code
     if code in EXPIRED or (method == "HEAD" and answer.status == 400):

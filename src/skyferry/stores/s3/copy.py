@@ -9,11 +9,12 @@ from email.utils import formatdate
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ObjectNotFound, PreconditionFailed, VersionChanged
 from skyferry.model import Attributes, ObjectMeta, Upload
 from skyferry.ports import CopySource, Part, Precondition
 from skyferry.stores.checks import translate_absence
-from skyferry.stores.s3.client import S3Client, S3Response
+from skyferry.stores.s3.client import S3Client
 from skyferry.stores.s3.errors import InvalidArgument, translate_error
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, from_base64, parse_write, write_headers
 from skyferry.stores.s3.services import S3Service
@@ -88,7 +89,7 @@ class S3Copies:
         crc32c = from_base64(document.findtext("{*}ChecksumCRC32C", ""))
         return Part(number, start, length, document.findtext("{*}ETag", ""), crc32c)
 
-    def _document(self, answer: S3Response, key: str) -> ElementTree.Element:
+    def _document(self, answer: HttpResponse, key: str) -> ElementTree.Element:
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 sends status 200 before the copy ends
             raise translate_error(answer, self._client.where(key))

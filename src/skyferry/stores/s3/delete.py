@@ -9,7 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.errors import PreconditionFailed, SkyferryError
-from skyferry.stores.s3.client import S3Client, key_of
+from skyferry.stores.s3.client import S3Client
+from skyferry.stores.s3.listing import key_decoder, parse_listing
 
 LOOK = "10"  # entries of a key to read: the marker comes first, the hidden version next
 
@@ -34,9 +35,10 @@ async def delete_kept(client: S3Client, key: str, version_id: str) -> None:
 async def _newest(client: S3Client, key: str) -> str:
     """Return the id of the newest version that is no marker; "" if there is none."""
     query = {"versions": "", "prefix": key, "max-keys": LOOK, "encoding-type": "url"}
-    document = (await client.send("GET", query=query)).listing()
-    for each in document.iterfind("{*}Version"):
-        if key_of(document, each.findtext("{*}Key", "")) == key:
+    page = parse_listing((await client.send("GET", query=query)).body)
+    decode = key_decoder(page)
+    for each in page.iterfind("{*}Version"):
+        if decode(each.findtext("{*}Key", "")) == key:
             return each.findtext("{*}VersionId", "")
     return ""
 

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 
 from skyferry.clouds.callers import aws_caller, skew
 from skyferry.clouds.credentials import S3Provider
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import BucketNotFound, StoreError
 from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await_or_unknown
-from skyferry.stores.s3.client import S3Client, S3Options, S3Response
+from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.detection import claims_minio, detect_service
 from skyferry.stores.s3.errors import parse_error
 from skyferry.stores.s3.services import AMAZON, UNKNOWN
@@ -46,7 +47,7 @@ async def inspect(client: S3Client, credentials: S3Provider, options: S3Options)
     )
 
 
-def _service(answer: S3Response, configured: str, found: str) -> str | Unknown:
+def _service(answer: HttpResponse, configured: str, found: str) -> str | Unknown:
     """Describe the service, unless it is Amazon's."""
     if configured == AMAZON:
         return ""
@@ -87,7 +88,7 @@ async def _encryption(client: S3Client) -> str:
     return f"{default.findtext('{*}SSEAlgorithm', '')} {default.findtext('{*}KMSMasterKeyID', '')}".rstrip()
 
 
-def _none(answer: S3Response) -> str:
+def _none(answer: HttpResponse) -> str:
     if parse_error(answer).code == "ServerSideEncryptionConfigurationNotFoundError":
         return "none"
     raise StoreError("not reported by the service")

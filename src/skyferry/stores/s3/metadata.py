@@ -49,11 +49,8 @@ class S3Version:
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> S3Version:
         """Read the version from the headers of an answer."""
-        etag = headers.get("etag", "")
         version_id = headers.get("x-amz-version-id", "")
-        return cls(
-            "" if version_id == "null" else version_id, etag if etag.startswith('"') or not etag else f'"{etag}"'
-        )
+        return cls("" if version_id == "null" else version_id, quote_etag(headers.get("etag", "")))
 
     def __str__(self) -> str:
         return f"{self.version_id}{self.etag}"
@@ -67,6 +64,11 @@ class S3Version:
     def headers(self) -> dict[str, str]:
         """Headers that require this version."""
         return {"if-match": self.etag} if self.etag else {}
+
+
+def quote_etag(etag: str) -> str:
+    """Return an ETag in quotes, which some services omit, in headers or in listings. One form makes them comparable."""
+    return f'"{etag}"' if etag and not etag.startswith('"') else etag
 
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from skyferry.clouds.credentials import S3Provider
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
-from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.checks import check_key, translate_absence
 from skyferry.stores.paging import PageGuard
-from skyferry.stores.s3.client import S3Client, S3Options, S3Response, key_of, next_marker
+from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.copy import S3Copies
 from skyferry.stores.s3.delete import delete_kept
 from skyferry.stores.s3.errors import InvalidArgument
 from skyferry.stores.s3.inspection import inspect
+from skyferry.stores.s3.listing import next_marker, parse_listing, parse_objects
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, content_range, meta, parse_write, to_base64, write_headers
 from skyferry.stores.s3.upload import S3Uploads
 
@@ -143,21 +144,13 @@ class S3Store:
             query["start-after"] = after
         pages, more = PageGuard(self.name), True
         while more:
-            document = (await self._client.send("GET", query={k: v for k, v in query.items() if v})).listing()
-            first = document.findtext("{*}Contents/{*}Key", "")
-            for each in document.iterfind("{*}Contents"):
-                key = key_of(document, each.findtext("{*}Key", ""))
-                if key <= after:
-                    continue
-                modified = datetime.fromisoformat(each.findtext("{*}LastModified", "")).timestamp()
-                yield ObjectMeta(
-                    key=key,
-                    size=int(each.findtext("{*}Size", "0")),
-                    version=each.findtext("{*}ETag", ""),
-                    modified=modified,
-                    position=Position.at(int(modified * 1e9)),
-                )
-            token = pages.turn(next_marker(document, "NextContinuationToken", self.name), first)
+            page = parse_listing((await self._client.send("GET", query={k: v for k, v in query.items() if v})).body)
+            first = ""
+            for found in parse_objects(page):
+                first = first or found.key
+                if found.key > after:
+                    yield found
+            token = pages.turn(next_marker(page, "NextContinuationToken", self.name), first)
             query["continuation-token"], more = token, bool(token)
 
     async def inspect(self) -> BucketFacts:
@@ -178,14 +171,25 @@ class S3Store:
             raise Unsupported("this service ignores the precondition", where=self.name)
         return {"if-none-match": "*"} if when.create_only else _replacement(when)
 
-    async def _look(self, key: str, pin: S3Version) -> tuple[ObjectMeta, S3Response]:
-        """Send a HEAD. An error answer to it has no body, so a GET of one byte then finds the reason."""
+    async def _look(self, key: str, pin: S3Version) -> tuple[ObjectMeta, HttpResponse]:
+        """Send a HEAD. An error answer to it has no body, so a GET of one byte then finds the reason.
+
+        The GET comes first, and mostly suffices, where the service has no checksums that the answer to a range omits.
+        """
         headers = {**self._service.asking, **pin.headers}
-        answer = await self._client.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
-        if answer.status >= 300:
-            answer = await self._client.send(
-                "GET", key, query=pin.query, headers={**headers, "range": "bytes=0-0"}, limit=1
-            )
+        ranged = {**headers, "range": "bytes=0-0"}
+        if self._service.asking:
+            answer = await self._client.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
+            if answer.status >= 300:
+                answer = await self._client.send("GET", key, query=pin.query, headers=ranged, limit=1)
+        else:
+            try:
+                answer = await self._client.send("GET", key, query=pin.query, headers=ranged, limit=1, accept=(416,))
+                empty = answer.status == 416
+            except Unsupported:  # it is archived
+                empty = True
+            if empty:
+                answer = await self._client.send("HEAD", key, query=pin.query, headers=headers)
         _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
         return meta(key, answer.headers, size, ranged=answer.status == 206), answer
 
@@ -199,7 +203,7 @@ class S3Store:
             raise VersionChanged(where=self._client.where(key))
         return ObjectData(await self._tagged(found, answer), b"")
 
-    async def _whole(self, found: ObjectMeta, answer: S3Response) -> ObjectMeta:
+    async def _whole(self, found: ObjectMeta, answer: HttpResponse) -> ObjectMeta:
         """Add the checksums and tags that the answer to a range omits."""
         if found.checksums == Checksums() and self._service.checksums:
             try:
@@ -208,7 +212,7 @@ class S3Store:
                 raise VersionChanged(where=self._client.where(found.key)) from changed
         return await self._tagged(found, answer)
 
-    async def _tagged(self, found: ObjectMeta, answer: S3Response) -> ObjectMeta:
+    async def _tagged(self, found: ObjectMeta, answer: HttpResponse) -> ObjectMeta:
         if answer.headers.get("x-amz-tagging-count", "0") == "0":
             return found
         query = {"tagging": "", **S3Version.parse(found.version).query}

@@ -17,8 +17,9 @@ from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
 from skyferry.stores.paging import PageGuard
-from skyferry.stores.s3.client import S3Client, key_of, next_marker
+from skyferry.stores.s3.client import S3Client
 from skyferry.stores.s3.errors import translate_error
+from skyferry.stores.s3.listing import key_decoder, next_marker, parse_listing
 from skyferry.stores.s3.metadata import (
     CHECKSUMS,
     S3Version,
@@ -121,16 +122,17 @@ class S3Uploads:
         while marker is not None:
             encoding = {"encoding-type": "url"} if self._service.encodes_uploads else {}
             query = {"uploads": "", "prefix": prefix, **encoding, **marker}
-            document = (await self._client.send("GET", query=query)).listing()
+            document = parse_listing((await self._client.send("GET", query=query)).body)
+            decode = key_decoder(document)
             for each in document.iterfind("{*}Upload"):
-                key, id_ = key_of(document, each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
+                key, id_ = decode(each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
                 started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
                 yield Upload(id_, key, 0, 0, started_at=started.timestamp())
             marker = None
             if after := next_marker(document, "NextKeyMarker", self._client.name):
                 upload_id = document.findtext("{*}NextUploadIdMarker", "")
                 pages.turn(f"{after} {upload_id}", document.findtext("{*}Upload/{*}UploadId", ""))
-                marker = {"key-marker": key_of(document, after), "upload-id-marker": upload_id}
+                marker = {"key-marker": decode(after), "upload-id-marker": upload_id}
 
     async def _refresh(self, made: ObjectMeta) -> ObjectMeta:
         """Add size and time, which the answer to a completion lacks. Return `made` unchanged if the object was replaced."""

@@ -1,0 +1,72 @@
+"""Parse the pages of listings: objects, versions, uploads. A page is walked once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from skyferry.clouds.http import parse_xml
+from skyferry.errors import StoreError, Unsupported
+from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.stores.s3.metadata import quote_etag
+
+_PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
+_NO_CHECKSUMS, _NO_ATTRIBUTES = Checksums(), Attributes()  # a listing has neither
+
+
+def parse_listing(body: bytes) -> ElementTree.Element:
+    """Parse a listing without its Prefix element: Ceph repeats the prefix unescaped, even characters that XML forbids.
+
+    Raise StoreError for any other document, which must not pass for an empty bucket.
+    """
+    document = parse_xml(_PREFIX.sub(b"", body, count=1))
+    if not document.tag.endswith("Result"):
+        raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
+    return document
+
+
+def parse_objects(listing: ElementTree.Element) -> Iterator[ObjectMeta]:
+    """Return the objects of a page, in its order."""
+    decode = key_decoder(listing)
+    for fields in _rows(listing, "Contents"):
+        modified = datetime.fromisoformat(fields["LastModified"]).timestamp()
+        yield ObjectMeta(
+            key=decode(fields.get("Key", "")),
+            size=int(fields.get("Size") or 0),
+            version=quote_etag(fields.get("ETag", "")),
+            modified=modified,
+            position=Position.at(int(modified * 1e9)),
+            checksums=_NO_CHECKSUMS,
+            attributes=_NO_ATTRIBUTES,
+        )
+
+
+def key_decoder(listing: ElementTree.Element) -> Callable[[str], str]:
+    """Return a function that decodes the keys of a page. Some services ignore the requested encoding (a plus is a space).
+
+    The encoding is looked up once: finding an element costs as much as the page is long.
+    """
+    return unquote_plus if listing.findtext("{*}EncodingType") == "url" else str
+
+
+def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
+    """Return the marker of the next page, from `element` of this page; "" after the last page.
+
+    A page without IsTruncated is not the last one if it has a marker.
+    """
+    truncated, marker = listing.findtext("{*}IsTruncated", "").lower(), listing.findtext(f"{{*}}{element}", "")
+    if truncated == "false":
+        return ""
+    if truncated and not marker:  # the same request would return this page forever
+        raise Unsupported("the listing goes on, but the service returns no marker", where=where)
+    return marker
+
+
+def _rows(listing: ElementTree.Element, name: str) -> Iterator[dict[str, str]]:
+    """Return the texts of each element with this name, by the names of its children without their namespace."""
+    for row in listing:
+        if row.tag.rpartition("}")[2] == name:
+            yield {child.tag.rpartition("}")[2]: child.text or "" for child in row}
