@@ -1,0 +1,135 @@
+"""One connection of HTTP/1.1, which carries one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+from skyferry.clouds.http.deadlines import DeadlineSweep
+from skyferry.clouds.http.limits import Limits
+from skyferry.clouds.http.response_parser import ResponseParser
+from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+
+
+class HttpConnection(asyncio.Protocol):
+    """The client's end of a connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sweep: DeadlineSweep, limits: Limits) -> None:
+        self._loop, self._sweep, self._limits = loop, sweep, limits
+        self._transport: asyncio.Transport | None = None
+        self._pieces: deque[bytes | memoryview] = deque()  # of the request, not yet given to the transport
+        self._paused = False
+        self._parser: ResponseParser | None = None
+        self._done: asyncio.Future[None] | None = None  # the end of the current exchange
+        self._first_byte = limits.read_timeout
+        self._reusable = True
+        self._ends = self.deadline = 0.0
+        self.idle_since = 0.0
+        self.closed: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def reusable(self) -> bool:
+        """Return True if another request may be sent: the last response ended exactly, and nothing followed it."""
+        return self._reusable and self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, pieces: deque[bytes | memoryview], parser: ResponseParser, first_byte: float) -> None:
+        """Send a request, and feed the response to `parser`. `first_byte`: seconds until the response begins.
+
+        Raise ConnectionLost, StoreTimeout, or what the parser raises. After an error, or a cancellation, the connection is
+        closed.
+        """
+        self._pieces, self._parser, self._first_byte = pieces, parser, first_byte
+        self._reusable = False
+        self._ends = self._loop.time() + self._limits.total_timeout
+        done = self._done = self._loop.create_future()
+        try:
+            self._send()
+            self._sweep.watch(self)
+            await done
+            self._reusable = parser.keep_alive and not parser.excess and not self._pieces and not self._paused
+        finally:
+            self._sweep.forget(self)
+            self._parser = self._done = None
+            self._pieces = deque()
+            if not self._reusable:
+                self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._reusable = False
+        if self._transport is not None and not self.closed.done():
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """Fail the exchange: the server neither takes nor sends bytes, or does it too slowly."""
+        limits = self._limits
+        late = self.deadline >= self._ends
+        self._fail(StoreTimeout(f"no answer within {limits.total_timeout:g} s" if late else limits.silence))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # A pause means that the server does not take the bytes. With 0, asyncio's TLS would never resume.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._done is None or self._done.done():
+            if self._parser is not None:
+                self._parser.excess = True
+            self.abort()  # bytes that no request has asked for
+            return
+        try:
+            self._parser.feed(data)
+        except StoreError as error:
+            self._fail(error)
+            return
+        if self._parser.complete:
+            self._done.set_result(None)
+        else:
+            self._move_deadline(self._limits.read_timeout)
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._done is not None and not self._done.done():
+            self._send()
+
+    def _send(self) -> None:
+        """Give pieces to the transport until it has enough. Each has `read_timeout` to be taken."""
+        while self._pieces and not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._pieces.popleft())
+        self._move_deadline(self._limits.read_timeout if self._pieces or self._paused else self._first_byte)
+
+    def _move_deadline(self, seconds: float) -> None:
+        before, self.deadline = self.deadline, min(self._loop.time() + seconds, self._ends)
+        if self.deadline < before:
+            self._sweep.watch(self)
+
+    def _end(self, error: Exception | None) -> None:
+        """Take the end of the connection: the response ends with it, or is incomplete."""
+        self._reusable = False
+        if self._parser is None or self._done is None or self._done.done():
+            return
+        try:
+            if error is not None:
+                raise ConnectionLost(getattr(error, "strerror", "") or type(error).__name__) from error
+            self._parser.end()
+        except ConnectionLost as lost:
+            self._fail(lost)
+        else:
+            self._done.set_result(None)
+
+    def _fail(self, error: StoreError) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(error)
+        self.abort()

@@ -1,0 +1,64 @@
+"""A fast client for plain requests: a direct connection, and a body of moderate size in memory.
+
+docs/decisions/0030-a-fast-path-for-plain-requests.md explains why it exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from skyferry.clouds.http.connection import HttpConnection
+from skyferry.clouds.http.deadlines import DeadlineSweep
+from skyferry.clouds.http.limits import Limits
+from skyferry.clouds.http.pool import ConnectionPool
+from skyferry.clouds.http.request import HttpOrigin, PlainRequest
+from skyferry.clouds.http.response_parser import ResponseParser
+from skyferry.errors import ConnectionLost
+
+
+class PlainClient:
+    """The connections to the servers of one bucket, opened on demand. The caller limits their number."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._sweep: DeadlineSweep | None = None
+        self._pools: dict[HttpOrigin, ConnectionPool] = {}
+
+    async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:
+        """Send a request, and feed its response to `parser`. `first_byte`: seconds until the response begins.
+
+        A kept connection that the server has closed is replaced once, if the request is idempotent and no byte of the
+        response has come. Raise ConnectionLost, StoreTimeout, or what the parser raises.
+        """
+        pool = self._pool(request.origin)
+        if (kept := pool.take()) is not None:
+            try:
+                return await _exchange(pool, kept, request, parser, first_byte)
+            except ConnectionLost:
+                if parser.begun or not request.idempotent:
+                    raise
+        return await _exchange(pool, await pool.connect(), request, parser, first_byte)
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            await pool.close()
+        if self._sweep is not None:
+            self._sweep.stop()
+            self._sweep = None
+
+    def _pool(self, origin: HttpOrigin) -> ConnectionPool:
+        if (pool := self._pools.get(origin)) is None:
+            self._sweep = self._sweep or DeadlineSweep(asyncio.get_running_loop())
+            pool = self._pools[origin] = ConnectionPool(origin, self._sweep, self._limits)
+        return pool
+
+
+async def _exchange(
+    pool: ConnectionPool, connection: HttpConnection, request: PlainRequest, parser: ResponseParser, first_byte: float
+) -> None:
+    try:
+        await connection.exchange(request.split(), parser, first_byte)
+    finally:
+        pool.give_back(connection)

@@ -1,0 +1,143 @@
+"""The connections to one server, kept for the next requests."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from functools import cache
+from ipaddress import ip_address
+
+import aiohappyeyeballs
+
+from skyferry.clouds.http.connection import HttpConnection
+from skyferry.clouds.http.deadlines import DeadlineSweep
+from skyferry.clouds.http.limits import Limits
+from skyferry.clouds.http.request import HttpOrigin
+from skyferry.errors import ConnectionLost, StoreTimeout
+
+IDLE = 15.0  # seconds that a connection is kept; servers close theirs later
+ADDRESSES = 10.0  # seconds that the addresses of a name are kept
+SECOND_ADDRESS = 0.25  # seconds until the next address is tried as well (RFC 8305)
+CLOSING = 5.0  # seconds
+_Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the TLS settings: those of Python, so certificates and names are verified, by the CAs of the system."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(("http/1.1",))
+    return context
+
+
+class ConnectionPool:
+    """The connections to one origin. The caller limits their number."""
+
+    def __init__(self, origin: HttpOrigin, sweep: DeadlineSweep, limits: Limits) -> None:
+        self._origin, self._sweep, self._limits = origin, sweep, limits
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[HttpConnection] = []  # the last used is the first to be used again
+        self._open: set[HttpConnection] = set()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._resolving = asyncio.Lock()
+        self._addresses: list[_Address] = []
+        self._resolved = 0.0  # loop time
+
+    def take(self) -> HttpConnection | None:
+        """Return an idle connection that is still open, or None."""
+        while self._idle:
+            if (connection := self._idle.pop()).reusable:
+                return connection
+        return None
+
+    def give_back(self, connection: HttpConnection) -> None:
+        """Keep the connection for other requests, if it is reusable; otherwise close it."""
+        if not connection.reusable:
+            connection.abort()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._reaper is None:
+            self._reaper = self._loop.call_later(IDLE, self._reap)
+
+    async def connect(self) -> HttpConnection:
+        """Open a connection. Raise StoreTimeout or ConnectionLost."""
+        try:
+            addresses = await self._resolve()
+            async with asyncio.timeout(self._limits.connect_timeout):
+                connection = await self._connect(addresses)
+        except TimeoutError as late:
+            self._resolved = 0.0
+            raise StoreTimeout(self._limits.no_connection) from late
+        except (ssl.SSLError, ssl.CertificateError) as untrusted:
+            hint = "check that the endpoint's certificate is valid for its name and trusted here"
+            raise ConnectionLost(self._describe(untrusted), hint=hint) from untrusted
+        except OSError as broken:
+            self._resolved = 0.0
+            raise ConnectionLost(self._describe(broken)) from broken
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    async def close(self) -> None:
+        """Close all connections, those in use too."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+        self._idle.clear()
+        ending = [connection.closed for connection in self._open]
+        for connection in tuple(self._open):
+            connection.abort()
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSING)
+
+    async def _connect(self, addresses: list[_Address]) -> HttpConnection:
+        opened = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=SECOND_ADDRESS, interleave=1, loop=self._loop
+        )
+        context = tls_context() if self._origin.secure else None
+        _, connection = await self._loop.create_connection(  # it closes the socket if it fails
+            lambda: HttpConnection(self._loop, self._sweep, self._limits),
+            sock=opened,
+            ssl=context,
+            server_hostname=self._origin.host if context else None,
+        )
+        return connection
+
+    async def _resolve(self) -> list[_Address]:
+        """Return the addresses, each time beginning with another one."""
+        host, port = self._origin.host, self._origin.port
+        async with self._resolving:
+            if not self._addresses or self._loop.time() - self._resolved > ADDRESSES:
+                flags = socket.AI_NUMERICHOST if _is_address(host) else socket.AI_ADDRCONFIG
+                if _is_address(host):  # without a thread
+                    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+                else:
+                    found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+                self._addresses, self._resolved = list(found), self._loop.time()  # type: ignore[arg-type]
+            else:
+                self._addresses.append(self._addresses.pop(0))
+            return list(self._addresses)
+
+    def _reap(self) -> None:
+        """Close what was idle for too long. The longest idle come first."""
+        self._reaper, now = None, self._loop.time()
+        old = [connection for connection in self._idle if now - connection.idle_since >= IDLE]
+        self._idle = [connection for connection in self._idle if connection.reusable and connection not in old]
+        for connection in old:
+            connection.abort()
+        if self._idle:
+            self._reaper = self._loop.call_at(self._idle[0].idle_since + IDLE, self._reap)
+
+    def _describe(self, error: OSError) -> str:
+        reason = error.strerror or str(error) or type(error).__name__
+        return f"Cannot connect to host {self._origin.host}:{self._origin.port} [{reason}]"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

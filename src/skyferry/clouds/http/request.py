@@ -1,0 +1,103 @@
+"""Encode a request. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from skyferry import __version__
+
+USER_AGENT = f"skyferry/{__version__}"
+METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST"})
+PIECE = 64 * 2**10  # bytes that are given to a transport at once
+_ORIGIN = re.compile(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_TARGET = re.compile(r"/[!-\"$-~]*")  # visible ASCII without the # of a fragment
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PORTS = {"http": 80, "https": 443}
+_FRAMING = frozenset(
+    {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOrigin:
+    """The server of a URL."""
+
+    secure: bool
+    host: str  # an IPv6 address without brackets
+    port: int
+    authority: str  # for the Host header: without the default port
+
+
+@lru_cache(256)
+def parse_origin(text: str) -> HttpOrigin | None:
+    """Parse a scheme and an authority; None if they are malformed or unusual (user, zone, name that is not ASCII)."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        return None
+    scheme, host, port = found[1], found[2], int(found[3] or _PORTS[found[1]])
+    authority = host if port == _PORTS[scheme] else f"{host}:{port}"
+    return HttpOrigin(scheme == "https", host.strip("[]").rstrip("."), port, authority)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRequest:
+    """A request without anything unusual."""
+
+    origin: HttpOrigin
+    method: str
+    head: bytes
+    body: tuple[bytes, ...]
+
+    @property
+    def idempotent(self) -> bool:
+        """Return True if it may be sent twice (RFC 9110, 9.2.2)."""
+        return self.method != "POST"
+
+    def split(self) -> deque[bytes | memoryview]:
+        """Return the pieces to send: one, if the request is small."""
+        if len(self.head) + sum(map(len, self.body)) <= PIECE:
+            return deque([b"".join((self.head, *self.body))])
+        views = (memoryview(part)[at : at + PIECE] for part in self.body for at in range(0, len(part), PIECE))
+        return deque([self.head, *views])
+
+
+def encode_request(method: str, url: str, headers: Mapping[str, str], body: tuple[bytes, ...]) -> PlainRequest | None:
+    """Return the request; None if anything in it is unusual.
+
+    `url` is already encoded.
+    """
+    scheme, _, authority, *rest = url.split("/", 3)
+    target = f"/{rest[0]}" if rest else ""
+    origin = parse_origin(f"{scheme}//{authority}")
+    if origin is None or method not in METHODS or _TARGET.fullmatch(target) is None:
+        return None
+    lines = [f"{method} {target} HTTP/1.1"]
+    missing = {"host": origin.authority, "user-agent": USER_AGENT}
+    for name, value in headers.items():
+        lower = _check_name(name)
+        if not lower:
+            return None
+        missing.pop(lower, None)
+        if lower != "content-length":
+            lines.append(f"{name}: {value}")
+    lines += [f"{name}: {value}" for name, value in missing.items()]
+    lines.append(f"content-length: {sum(map(len, body))}\r\n\r\n")
+    text = "\r\n".join(lines)
+    ends = len(lines) + 1
+    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:  # a value would add a header
+        return None
+    try:
+        return PlainRequest(origin, method, text.encode(), body)
+    except UnicodeEncodeError:
+        return None
+
+
+@lru_cache(1024)
+def _check_name(name: str) -> str:
+    """Return the name of a header in lower case; "" if it is malformed, or affects the connection or the body's length."""
+    lower = name.lower()
+    return "" if _NAME.fullmatch(name) is None or lower in _FRAMING else lower

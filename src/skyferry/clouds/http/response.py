@@ -1,0 +1,70 @@
+"""A response, and what is parsed from its headers and its body. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from time import time
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+
+from skyferry.errors import StoreError
+
+PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A response, read completely."""
+
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+    body: bytes
+
+    def xml(self) -> ElementTree.Element:
+        """Parse the body as XML. Raise StoreError."""
+        return parse_xml(self.body)
+
+    def json(self) -> Any:
+        """Parse the body as JSON. Raise StoreError."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as broken:
+            raise StoreError(
+                "the answer is not JSON; check whether another server answers at this endpoint"
+            ) from broken
+
+
+def parse_xml(body: bytes) -> ElementTree.Element:
+    """Parse an XML document. Raise StoreError."""
+    try:
+        # S3 sends blanks first while it works.
+        return ElementTree.fromstring(body.lstrip())  # noqa: S314 - expat bounds entities, `limit` the rest
+    except ElementTree.ParseError as broken:
+        raise StoreError("the answer is not XML; check whether another server answers at this endpoint") from broken
+
+
+def retry_after(header: str) -> float | None:
+    """Parse a Retry-After header (RFC 9110, 10.2.3: seconds or a date) to seconds, at most PATIENCE; None without one."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
+
+
+def seconds(date: str) -> float:
+    """Parse an HTTP date to seconds since 1970; 0 if it is malformed."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,195 @@
+"""Parse the response to one request. Pure: it receives bytes, and knows no connection.
+
+httptools parses the head. The end of the head and of the body are found here, to the byte: whatever follows must never pass
+for the answer to the next request. Anything irregular raises ConnectionLost. No error repeats bytes of the server.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from multidict import CIMultiDict
+
+from skyferry.clouds.http.chunks import ChunkDecoder
+from skyferry.errors import ConnectionLost, StoreError
+
+HEAD = 64 * 2**10  # bytes of all heads of one response
+HEADERS = 200  # of one head
+INTERIM = 16  # responses 1xx before the final one
+BYTES = ("utf-8", "surrogateescape")  # encoding of header values, as in aiohttp
+_START, _END = b"HTTP/1.", b"\r\n\r\n"
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # httptools takes control characters as well
+_VERSIONS = ("1.1", "1.0")
+
+
+class ResponseParser:
+    """The response to one request, as it arrives."""
+
+    def __init__(self, method: str, limit: int, error_limit: int) -> None:
+        """`limit` is that of the body in bytes, `error_limit` that of the body of an error response."""
+        self._method, self._limit, self._error_limit = method, limit, error_limit
+        self._head: _Head | None = _Head()
+        self._tail = b""  # the last bytes of an incomplete head
+        self._size = self._interim = 0
+        self._length: int | None = None  # bytes of the body, as declared
+        self._chunks: ChunkDecoder | None = None
+        self._body = io.BytesIO()
+        self._whole: bytes | None = None  # the body, if it arrived at once
+        self.status = 0
+        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.complete = False
+        self.excess = False  # bytes have followed the response
+        self.keep_alive = False  # the connection may be used again, if the request was sent completely
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next bytes. Raise ConnectionLost for an irregular response, StoreError for a body above the limit."""
+        if self._head is not None:
+            data = self._feed_head(data)
+        if self.complete:
+            self.excess = self.excess or bool(data)
+        elif data:
+            self._feed_body(data)
+
+    def end(self) -> None:
+        """Take the end of the connection. Raise ConnectionLost if the response is incomplete."""
+        if self._head is None and self._length is None and self._chunks is None:
+            self.complete = True
+        if not self.complete:
+            raise ConnectionLost("the answer ended early" if self.begun else "the server closed the connection")
+
+    @property
+    def begun(self) -> bool:
+        """Return True if at least one byte has arrived."""
+        return self._size > 0
+
+    @property
+    def body(self) -> bytes:
+        """The body, or its beginning. It is in memory once."""
+        if self._whole is None:
+            self._body.truncate()
+            self._whole = self._body.getvalue()
+        return self._whole
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Return the bytes that follow the final head."""
+        while data and self._head is not None:
+            at = (self._tail + data).find(_END)
+            cut = at + len(_END) - len(self._tail) if at >= 0 else len(data)
+            piece, data = data[:cut], data[cut:]
+            self._size += len(piece)
+            if self._size > HEAD:
+                raise ConnectionLost(f"the answer has more than {HEAD} bytes of headers")
+            self._head.feed(piece)
+            if self._head.complete is not (at >= 0):
+                raise ConnectionLost("the answer is not HTTP/1.1")
+            if at < 0:
+                self._tail = (self._tail + piece)[-3:]
+            else:
+                self._finish_head(self._head)
+        return data
+
+    def _finish_head(self, head: _Head) -> None:
+        self._tail = b""
+        if 100 <= head.status < 200:
+            self._interim += 1
+            if head.status == 101 or self._interim > INTERIM:
+                raise ConnectionLost(f"the server answers {head.status}, which was not asked for")
+            self._head = _Head()
+            return
+        self._head, self.status, self.headers = None, head.status, CIMultiDict(head.headers)
+        connection = ",".join(self.headers.getall("connection", ()))
+        closing = "close" in {option.strip().lower() for option in connection.split(",")} if connection else False
+        self.keep_alive = head.version == "1.1" and not closing
+        self._begin_body(head)
+
+    def _begin_body(self, head: _Head) -> None:
+        codings, lengths = (self.headers.getall(name, ()) for name in ("transfer-encoding", "content-length"))
+        if codings and (lengths or len(codings) > 1 or codings[0].lower() != "chunked" or head.version != "1.1"):
+            raise ConnectionLost("the length of the answer is ambiguous")
+        if self._method == "HEAD" or self.status in (204, 304):
+            self.complete, self._whole = True, b""
+        elif codings:
+            self._chunks = ChunkDecoder(self._body.write, self._check_room)
+        elif lengths:
+            self._length = int(lengths[0])  # digits, and only once: httptools refuses others
+            if self._length > self._room:
+                raise StoreError(f"the server sends {self._length} bytes where {self._room} were asked for")
+            self.complete = self._length == 0
+        else:
+            self.keep_alive = False  # it lasts until the connection ends
+
+    def _feed_body(self, data: bytes) -> None:
+        if self._chunks is not None:
+            self._chunks.feed(data)
+            self.complete, self.excess = self._chunks.complete, self._chunks.excess
+        elif self._length is None:
+            self._check_room(len(data))
+            self._body.write(data)
+        else:
+            self._feed_length(data, self._length)
+
+    def _feed_length(self, data: bytes, length: int) -> None:
+        at = self._body.tell()
+        if not at and len(data) >= length:
+            self._whole, self.complete, self.excess = data[:length], True, len(data) > length
+            return
+        if not at:  # allocate it once
+            self._body.seek(length - 1)
+            self._body.write(b"\0")
+            self._body.seek(0)
+        self._body.write(data[: length - at])
+        self.complete, self.excess = at + len(data) >= length, at + len(data) > length
+
+    @property
+    def _room(self) -> int:
+        return self._limit if self.status < 400 else self._error_limit
+
+    def _check_room(self, size: int) -> None:
+        if self._body.tell() + size > self._room:
+            raise StoreError(f"the server sends more than the {self._room} bytes that were asked for")
+
+
+class _Head:
+    """The status line and the headers of one response."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.complete = False
+        self.status, self.version = 0, ""
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._start = b""
+        self._irregular = False
+
+    def feed(self, data: bytes) -> None:
+        parser = self._parser
+        if len(self._start) < len(_START):
+            self._start = (self._start + data)[: len(_START)]
+        if parser is None or not _START.startswith(self._start):  # httptools takes RTSP as well
+            raise ConnectionLost("the answer is not HTTP/1.1")
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade:
+            pass  # the status says so
+        except HttpParserError as irregular:
+            self._parser = None
+            raise ConnectionLost(f"the answer is not HTTP/1.1: {irregular}") from irregular
+        if self._irregular:
+            raise ConnectionLost("the answer is not HTTP/1.1")
+        if len(self.headers) > HEADERS:
+            raise ConnectionLost(f"the answer has more than {HEADERS} headers")
+        if self.complete:
+            self.status, self.version = parser.get_status_code(), parser.get_http_version()
+            self._parser = None  # they refer to each other
+            if self.version not in _VERSIONS:
+                raise ConnectionLost("the answer is not HTTP/1.1")
+
+    def on_status(self, reason: bytes) -> None:
+        self._irregular = self._irregular or _REASON.fullmatch(reason) is None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode("ascii"), value.decode(*BYTES).strip(" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
