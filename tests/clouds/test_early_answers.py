@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from skyferry.clouds.http.client import Http, Limits
+from skyferry.clouds.http import Http, Limits
 
 BODY = 8 * 2**20  # bytes, more than the buffers of a connection take
 
