@@ -32,7 +32,7 @@ def ack_before_settle(worker: Any) -> None:
 def no_fence(worker: Any) -> None:
     """A ledger that takes a settlement whatever its fence."""
     ledger = worker._context.ledger
-    state = ledger._port._port._state
+    state = ledger._port._state
 
     async def careless(settlements: Sequence[Settlement]) -> list[bool]:
         fences = {key: lease.fence for key, lease in state.leases.items()}
