@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import lt
 
 from skyferry.discovery.selection import CopySelection, Wildcard, compare, was_written_since
@@ -15,6 +15,7 @@ from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 from skyferry.ports.joins import OrderedListing, has_copy, map_keys, paginate
 
+ListedObject = tuple[ObjectRef, ObjectMeta, ObjectRef]  # the source as events name it, its metadata, its destination
 PAGE = 200  # objects per query of the ledger
 WAITING = 2000  # the listing waits while the queue has more ready messages
 PAUSE = 0.05  # seconds between checks of the queue's depth
@@ -31,14 +32,20 @@ class CopyEnds:
     def below(self, prefix: str, key: str) -> ObjectRef:
         """Return the destination of an object below the source's prefix."""
         start = self.destination.key
-        return replace(
-            self.destination, key=f"{start}{'/' if start and not start.endswith('/') else ''}{key[len(prefix) :]}"
+        return _at_key(
+            self.destination, f"{start}{'/' if start and not start.endswith('/') else ''}{key[len(prefix) :]}"
         )
 
     def single(self) -> ObjectRef:
         """Return the destination of the single object."""
         to = self.destination.key
-        return replace(self.destination, key=to + self.source.key.rpartition("/")[2] if not to or to[-1] == "/" else to)
+        name = self.source.key.rpartition("/")[2]
+        return _at_key(self.destination, to + name if not to or to[-1] == "/" else to)
+
+
+def _at_key(ref: ObjectRef, key: str) -> ObjectRef:
+    """Return the object with this key in the same bucket. `replace` takes ten times as long, three times per object."""
+    return ObjectRef(ref.provider, ref.bucket, key, ref.region, ref.version, ref.account, ref.endpoint)
 
 
 @dataclass(slots=True)
@@ -140,7 +147,7 @@ class ListingSource:
         holds = _DestinationListing(self._ports.destination, to.key)
         try:
             if self._selection.takes(name):
-                await self._send([(meta, to)], holds)
+                await self._send([(self._ends.source, meta, to)], holds)
             else:
                 self.found.excluded += 1
         finally:
@@ -158,15 +165,13 @@ class ListingSource:
         finally:
             await holds.close()
 
-    def _select(
-        self, metas: Sequence[ObjectMeta], prefix: str, wildcard: Wildcard | None
-    ) -> Iterator[tuple[ObjectMeta, ObjectRef]]:
+    def _select(self, metas: Sequence[ObjectMeta], prefix: str, wildcard: Wildcard | None) -> Iterator[ListedObject]:
         for meta in metas:
             relative = meta.key[len(prefix) :]
             if wildcard and not wildcard.takes(relative):
                 continue
             if self._selection.takes(relative):
-                yield meta, self._ends.below(prefix, meta.key)
+                yield _at_key(self._ends.source, meta.key), meta, self._ends.below(prefix, meta.key)
             else:
                 self.found.excluded += 1
 
@@ -183,32 +188,31 @@ class ListingSource:
         found = await _find_objects(self._ports.source, keys, self._ports.refuse)
         return [found[key] for key in dict.fromkeys(keys) if key in found]
 
-    async def _send(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _DestinationListing) -> None:
+    async def _send(self, page: Sequence[ListedObject], holds: _DestinationListing) -> None:
         copies = await self._choose(page, holds) if page else []
         if copies and self._ports.preview is not None:
             await self._ports.preview(copies)
         elif copies:
-            messages = [Outgoing(self._ports.encode(self._event(copy.source, copy.to))) for copy in copies]
+            messages = [Outgoing(self._ports.encode(self._event(copy))) for copy in copies]
             await self._room()
             await self._ports.queue.send(messages)
 
-    async def _choose(self, page: list[tuple[ObjectMeta, ObjectRef]], holds: _DestinationListing) -> list[PlannedCopy]:
+    async def _choose(self, page: Sequence[ListedObject], holds: _DestinationListing) -> list[PlannedCopy]:
         """Return the copies to make of a page of objects, and count the others."""
         comparison, found = self._selection.comparison, self.found
-        placed = await self._ports.ledger.get_placements(self._ports.destination.name, [to.key for _, to in page])
+        keys = [to.key for _, _, to in page]
+        placed = await self._ports.ledger.get_placements(self._ports.destination.name, keys)
         known = {
             to.key
-            for (meta, to), copy in zip(page, placed, strict=True)
-            if has_copy(copy, replace(self._ends.source, key=meta.key), meta.version)
-            and not was_written_since(copy, meta.position)
+            for (ref, meta, to), copy in zip(page, placed, strict=True)
+            if has_copy(copy, ref, meta.version) and not was_written_since(copy, meta.position)
         }
         everything = comparison != "ledger" or self._ports.preview is not None
-        there = await holds.find([to.key for _, to in page if everything or to.key in known], known)
+        there = await holds.find(keys if everything else [key for key in keys if key in known], known)
         copies, unsure = list[PlannedCopy](), list[PlannedCopy]()
-        for meta, to in page:
+        for ref, meta, to in page:
             found.objects += 1
             found.bytes += meta.size
-            ref = replace(self._ends.source, key=meta.key)
             copy = PlannedCopy(ref, meta, to, there.get(to.key), to.key in known)
             verdict = compare(comparison, meta, copy.there, copy.known)
             if verdict == "kept":
@@ -237,17 +241,17 @@ class ListingSource:
             return False
         return True
 
-    def _event(self, meta: ObjectMeta, to: ObjectRef) -> ObjectEvent:
+    def _event(self, copy: PlannedCopy) -> ObjectEvent:
         """Create an event with a new id: the objects, not earlier events, decide if there is work."""
         event_id = str(uuid.uuid4())
         return ObjectEvent(
             event_id=event_id,
             correlation_id=event_id,
             change=Change.CREATED,
-            source=replace(self._ends.source, key=meta.key),
-            destination=to,
+            source=copy.ref,
+            destination=copy.to,
             occurred_at=self._ports.clock.time(),
-            size=meta.size,
+            size=copy.source.size,
         )
 
     async def _room(self) -> None:

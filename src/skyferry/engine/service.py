@@ -64,6 +64,7 @@ class ServiceComponents:
     overdue: Callable[[], Mapping[str, float]] = dict  # seconds by which the slowest request is late, by store
     probes: Sequence[Probe] = ()  # of other conditions that /ready includes
     orphans: OrphanSettler | None = None
+    idle_check: float = IDLE_CHECK  # seconds between checks for idleness
 
 
 class Service:
@@ -73,7 +74,7 @@ class Service:
         self._components, self._context, self._worker = components, components.context, components.worker
         self.ledger = self._context.ledger
         self._started_at = self._context.clock.time()
-        self._patience = 2 * IDLE_CHECK  # seconds of idleness after which the work is finished
+        self._patience = 2 * components.idle_check  # seconds of idleness after which the work is finished
         self._monitor = Monitor(
             self.ledger, self._context.clock, components.queues, components.paces, components.probes
         )
@@ -231,10 +232,10 @@ class Service:
         """
         quiet = 0.0
         while quiet < self._patience:
-            await self._context.clock.sleep(IDLE_CHECK)
+            await self._context.clock.sleep(self._components.idle_check)
             if self._components.health and (damage := self._components.health.find_damage()):
                 raise damage
-            quiet = quiet + IDLE_CHECK if await self._is_idle() else 0.0
+            quiet = quiet + self._components.idle_check if await self._is_idle() else 0.0
         if self._components.outbox:
             await self._components.outbox.flush()
         self.drain()
@@ -248,5 +249,6 @@ class Service:
                 return False
         except (QueueError, LedgerError):
             return False
-        self._patience = UNKNOWN_DEPTH if any(depth.ready < 0 for depth in depths) else 2 * IDLE_CHECK
+        unknown = any(depth.ready < 0 for depth in depths)
+        self._patience = UNKNOWN_DEPTH if unknown else 2 * self._components.idle_check
         return not any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths)

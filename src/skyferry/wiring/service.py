@@ -33,7 +33,7 @@ from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
-from skyferry.engine.service import EventSource, Service, ServiceComponents
+from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.native import encode_event
 from skyferry.model import ObjectEvent
@@ -53,6 +53,7 @@ from skyferry.wiring.protection import build_breaker, build_protection
 from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
 
+QUICK_CHECK = 0.02  # seconds between checks for idleness by a command, whose queue is in memory
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
 BESIDE = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
 
@@ -144,6 +145,7 @@ async def build_service(
             probes=probe_destinations(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.abort_uploads)),
+            idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
         )
     )
     for route in routes:
