@@ -88,11 +88,13 @@ async def test_a_name_that_cannot_be_a_key_is_reported(folder: Path) -> None:
     (folder / "d").mkdir()
     Path(os.fsdecode(os.fsencode(folder / "d") + b"/\xff\xfe")).write_bytes(b"x")
     (folder / "d" / "good").write_bytes(b"x")
-    (folder / "%").write_bytes(b"x")  # would be the empty key
+    (folder / "d" / "%x").write_bytes(b"x")
+    (folder / "%.").write_bytes(b"x")  # the key "."
+    (folder / "%").write_bytes(b"x")  # is no escape: there is no empty key
     heard: list[str] = []
     store = LocalStore("s", folder, on_unreadable=heard.append)
-    assert [meta.key async for meta in store.list()] == ["d/good"]
-    assert sorted(heard) == ["%", "d/\\udcff\\udcfe"]
+    assert [meta.key async for meta in store.list()] == ["%", ".", "d/%x", "d/good"]
+    assert sorted(heard) == ["d/\\udcff\\udcfe"]
     await store.close()
 
 

@@ -29,6 +29,7 @@ CASES = [
     (404, "NoSuchKey", ObjectNotFound, ""),
     (404, "NoSuchBucket", BucketNotFound, "create the bucket"),
     (404, "", BucketNotFound, "an S3 service"),
+    (301, "", BucketNotFound, "set the store's region to eu-west-3"),
     (301, "PermanentRedirect", BucketNotFound, "set the store's region to eu-west-3"),
     (400, "AuthorizationHeaderMalformed", BucketNotFound, "set the store's region to eu-west-3"),
     (403, "AccessDenied", PermissionDenied, "s3:ListBucket"),

@@ -212,6 +212,8 @@ def test_where_a_bucket_is() -> None:
     amazon, other = S3Options(), S3Options(service="minio", endpoint="https://minio.example:9000/s3/")
     assert root("b", amazon, "eu-west-3") == "https://b.s3.eu-west-3.amazonaws.com/"
     assert root("b.c", amazon, "eu-west-3") == "https://s3.eu-west-3.amazonaws.com/b.c/"  # no certificate has *.*.
+    for name in ("Photos", "my_bucket", "-b", "b-"):  # as a host name: another bucket, or none
+        assert root(name, amazon, "eu-west-3") == f"https://s3.eu-west-3.amazonaws.com/{name}/"
     assert root("b", amazon, "cn-north-1") == "https://b.s3.cn-north-1.amazonaws.com.cn/"
     assert root("b", amazon, "eusc-de-east-1") == "https://b.s3.eusc-de-east-1.amazonaws.eu/"
     assert root("b", amazon, "us-gov-west-1") == "https://b.s3.us-gov-west-1.amazonaws.com/"
@@ -227,3 +229,18 @@ def test_a_directory_bucket_is_refused_before_it_is_asked() -> None:
 def test_a_service_that_is_not_known_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match="one of aws, minio"):
         S3Options(service="minoi").row  # noqa: B018 - raises
+
+
+async def test_a_storage_class_that_ceph_does_not_have_is_named(radosgw_s3: S3Place) -> None:
+    """It answers InvalidArgument without a word. The object becomes a dead letter at once."""
+    store = radosgw_s3.store(await radosgw_s3.bucket())
+    attributes = Attributes(storage_class="STANDARD_IA")
+    for call in (
+        store.write("k", b"x", attributes, digests(b"x")),
+        store.start_upload("k", 10, 5 * 2**20, attributes),
+    ):
+        with pytest.raises(Unsupported, match="its storage class STANDARD_IA") as caught:
+            await call
+        assert "`storage_class` of the route" in caught.value.hint
+    await store.write("k", b"x", Attributes(storage_class="STANDARD"), digests(b"x"))
+    await store.close()

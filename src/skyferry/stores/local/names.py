@@ -2,7 +2,8 @@
 
 A key's components are those of the path, except the few that a filesystem cannot store or that are private: "", ".", ".."
 and ".skyferry" (in any case, for filesystems that ignore it) get the prefix "%". So do names that look like one of these
-already escaped: "a//b/" is the file a/%/b/%, and "%." is %%. The mapping is one to one, and no key leads out of its folder
+already escaped: "a//b/" is the file a/%/b/%, and "%." is %%.
+A key of percent signs alone is its own path. The mapping is one to one, and no key leads out of its folder
 or into `.skyferry/`. Files and folders that other programs name `.skyferry`, at any depth, are not objects.
 """
 
@@ -36,7 +37,7 @@ def names_of(key: str) -> list[str]:
         raise InvalidKey(f"a key has 1 to {LONGEST_KEY} bytes, this one has {size}", where=repr(key[:80]))
     if "\0" in key:
         raise InvalidKey("a key on a filesystem cannot contain NUL", where=repr(key[:80]))
-    names = _ESCAPE.sub("%", key).split("/")
+    names = [key] if _is_plain(key) else _ESCAPE.sub("%", key).split("/")
     if size >= LONGEST_NAME and max(len(name.encode()) for name in names) > LONGEST_NAME:
         raise InvalidKey(
             f"a part between slashes is longer than {LONGEST_NAME} bytes",
@@ -48,10 +49,18 @@ def names_of(key: str) -> list[str]:
 
 def key_of(path: str) -> str:
     """Return the key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
-    key = _UNESCAPE.sub("", path)
+    key = path if _is_plain(path) else _UNESCAPE.sub("", path)
     if path_of(key) != path:  # also refuses paths that no store accepts as a key
         raise InvalidKey("the file or its folder has a name reserved for Skyferry", where=repr(path[:80]))
     return key
+
+
+def _is_plain(text: str) -> bool:
+    """Return True for percent signs alone. They need no escape, for the empty key does not exist.
+
+    As many as a name can have are left out, for the name of one escaped cannot be longer.
+    """
+    return len(text) < LONGEST_NAME and not text.strip("%")
 
 
 def is_private(name: str) -> bool:

@@ -5,6 +5,7 @@ docs/decisions/0009-one-s3-client.md explains why neither obstore nor the SDK is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
 ROTATED = "InvalidAccessKeyId"  # the error code for a rotated access key
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # of a host name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def root(bucket: str, options: S3Options, region: str) -> str:
     """Return the URL that keys are appended to."""
     endpoint = urlsplit(options.endpoint or regions.endpoint("s3", region))
     base = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/"
-    if options.row.path_style or "." in bucket:  # no certificate covers a bucket with dots as a host name
+    # No certificate covers a bucket with dots as a host name. Capitals in one are those of another bucket; an underscore is none.
+    if options.row.path_style or not _LABEL.fullmatch(bucket):
         return f"{base}{quote(bucket)}/"
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
 

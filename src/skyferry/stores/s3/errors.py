@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from skyferry.clouds.errors import STATUSES, ErrorResponse, ErrorTable, Meaning, parse_error_document, read_delay
 from skyferry.clouds.http import HttpResponse
@@ -30,6 +31,19 @@ class InvalidArgument(StoreError):
     """The service rejects an argument of the request."""
 
 
+@contextmanager
+def name_storage_class(storage_class: str, where: str) -> Iterator[None]:
+    """Turn InvalidArgument into Unsupported that names the storage class: Ceph says no more of one that it does not have."""
+    try:
+        yield
+    except InvalidArgument as refused:
+        if not storage_class:
+            raise
+        said = f"the service refuses the object, probably for its storage class {storage_class}: {refused.message}"
+        raise Unsupported(said, where=where, hint=CLASS) from refused
+
+
+CLASS = "map the storage class: `storage_class` of the route takes a class of the destination, or a map from the source's classes"
 ENDPOINT = "check that the endpoint is that of an S3 service and that no proxy answers instead"
 CLOCK = "set this machine's clock, or check whether the network delays requests too long"
 CUSTOMER_KEY = "decrypt the object first: it is encrypted with a key of its writer's"
@@ -74,7 +88,7 @@ CODES: Mapping[str, Meaning] = {
     "ObjectNotInActiveTierError": (Unsupported, RESTORE),
     "NotImplemented": (Unsupported, ""),
     "MethodNotAllowed": (Unsupported, ""),
-    "InvalidStorageClass": (Unsupported, "map the source's storage class to one that the destination has"),
+    "InvalidStorageClass": (Unsupported, CLASS),
     "MetadataTooLarge": (Unsupported, "shorten the user metadata to 2 KB, of which Skyferry needs about 400 bytes"),
     "InvalidTag": (Unsupported, "use at most 10 tags, of the characters that S3 allows"),
     "EntityTooLarge": (Unsupported, ""),
@@ -111,7 +125,8 @@ def _refine(error: ErrorResponse, meaning: Meaning) -> Meaning:
         return kind, KMS
     if error.code == "InvalidRequest" and "stored using a form of Server Side Encryption" in error.message:
         return PermissionDenied, CUSTOMER_KEY
-    return kind, f"{REGION} to {error.region}" if hint is REGION and error.region else hint
+    elsewhere = hint is REGION or (error.status == 301 and not error.code)  # the answer to a HEAD has no code
+    return kind, f"{REGION} to {error.region}" if elsewhere and error.region else hint
 
 
 ERRORS = ErrorTable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from skyferry.stores.paging import PageGuard
 from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.copy import S3Copies
 from skyferry.stores.s3.delete import delete_kept
-from skyferry.stores.s3.errors import InvalidArgument
+from skyferry.stores.s3.errors import InvalidArgument, name_storage_class
 from skyferry.stores.s3.inspection import inspect
 from skyferry.stores.s3.listing import next_marker, parse_listing, parse_objects
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, content_range, meta, parse_write, to_base64, write_headers
@@ -81,13 +81,14 @@ class S3Store:
             headers |= _strongest(checksums)
         if checksums.md5:
             headers["content-md5"] = to_base64(checksums.md5)
-        with translate_absence(when):
+        with translate_absence(when), self._name_class(key, attributes):
             answer = await self._client.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
         return parse_write(key, answer.headers, len(data), attributes)
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)
-        return await self._uploads.start(key, size, part_size, attributes)
+        with self._name_class(key, attributes):
+            return await self._uploads.start(key, size, part_size, attributes)
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
         return await self._uploads.write_part(upload, number, data, crc32c)
@@ -115,7 +116,8 @@ class S3Store:
         self._check(key)
         if when != ANY and not self._service.copy_exact:
             raise Unsupported("this service copies unconditionally", where=self._client.where(key))
-        return await self._copies.copy(source, found, key, attributes, self._conditions(when))
+        with self._name_class(key, attributes):
+            return await self._copies.copy(source, found, key, attributes, self._conditions(when))
 
     async def copy_part(self, upload: Upload, number: int, source: CopySource, found: ObjectMeta) -> Part:
         return await self._copies.copy_part(upload, number, source, found)
@@ -163,6 +165,9 @@ class S3Store:
         check_key(key, self.name)
         if "\0" in key:
             raise InvalidKey("the key contains a NUL", where=self.name)
+
+    def _name_class(self, key: str, attributes: Attributes) -> AbstractContextManager[None]:
+        return name_storage_class(attributes.storage_class, self._client.where(key))
 
     def _conditions(self, when: Precondition) -> dict[str, str]:
         """Return the headers of a precondition. Raise Unsupported if this service would ignore it."""
