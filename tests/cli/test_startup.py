@@ -38,6 +38,13 @@ def test_help_and_version_import_next_to_nothing(tmp_path: Path, arguments: list
     assert find_imports(tmp_path, *arguments) & LIGHT == set()
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["copy", "one.txt", "out/"], ["ls", "."]])
+def test_small_commands_import_no_framework(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "one.txt").touch()
+    unused = FRAMEWORKS - {"rich"} if arguments[0] == "ls" else FRAMEWORKS
+    assert find_imports(tmp_path, *arguments) & unused == set()
+
+
 def test_completion_of_commands_imports_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SKYFERRY_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "skyferry sta")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lost = next(_flatten_group(group))
     except* SkyferryError as group:
         expected = list(_flatten_group(group))
+    except* OSError as group:
+        expected = [_translate_file_error(error) for error in _flatten_group(group)]
     except* _cancelled_errors():
         interrupted = True
     if lost is not None and lost.broken:
@@ -71,6 +74,14 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+
+
+def _translate_file_error(error: OSError) -> SkyferryError:
+    """Return the error of a file or folder that cannot be used; raise any other."""
+    if error.filename is None or not isinstance(error.filename, str | bytes | os.PathLike):
+        raise error
+    hint = "correct the path, or its permissions"
+    return SkyferryError(error.strerror or str(error), where=os.fsdecode(error.filename), hint=hint)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -53,7 +53,7 @@ def _join_url(url: str, path: str) -> str:
 def _send(request: Request, server: ServerSettings, patience: float, workspace: Path | None) -> Any:
     import orjson
 
-    from skyferry.server.access_control import is_loopback, read_token
+    from skyferry.server.configured_token import is_loopback, read_token
 
     own = is_loopback(
         urlsplit(request.full_url).hostname or ""

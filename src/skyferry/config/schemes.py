@@ -75,6 +75,9 @@ class QueueScheme(Scheme):
     """A scheme of queues."""
 
     traits: QueueTraits = QueueTraits()  # noqa: RUF009 - frozen
+    translate: Callable[[str], str] = lambda text: (
+        ""
+    )  # a name of the provider, such as an ARN, as a URL of this scheme; "" = none
     complete: Callable[[QueueAddress, str], QueueAddress] = _queue_as_given  # as for stores
     sends: Callable[[QueueAddress], bool] = lambda settings: True  # messages can be sent to a queue with these settings
     unreadable: str = ""  # the instruction for a queue without account: messages can be sent to it, but not received

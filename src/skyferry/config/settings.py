@@ -177,7 +177,8 @@ class QueueAddress(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, in logs and metrics.")
     url: str = Field(
-        description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, sqlite://FILE or "
+        description="sqs://QUEUE (also its ARN or https URL), "
+        "pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, sqlite://FILE or "
         "memory://NAME."
     )
     endpoint: str = Field("", description="URL of the server; empty = the provider's own.")

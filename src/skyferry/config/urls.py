@@ -137,6 +137,12 @@ class QueueUrl(Url[QueueScheme]):
     kind = "queue"
     schemes: ClassVar[Mapping[str, QueueScheme]] = QUEUES
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a URL, or a name that the provider gives the queue. Raises ValueError as `Url.parse`."""
+        own = next(filter(None, (scheme.translate(text) for scheme in cls.schemes.values())), text)
+        return super().parse(own)
+
     @property
     def account(self) -> str:
         """The part before the name of the queue: an account, or a project."""

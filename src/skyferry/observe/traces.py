@@ -10,6 +10,7 @@ from dataclasses import fields
 from skyferry import __version__
 from skyferry.config.settings import TracingSettings
 from skyferry.errors import ConfigError
+from skyferry.extras import install_command
 from skyferry.observe.logs import mask_credentials
 from skyferry.records import Record
 
@@ -22,7 +23,7 @@ try:
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ModuleNotFoundError as error:
-    raise ConfigError("traces need OpenTelemetry", hint="pip install 'skyferry[otel]'") from error
+    raise ConfigError("traces need OpenTelemetry", hint=install_command("otel")) from error
 
 OUTCOMES: dict[str, str] = {
     "transfer.done": "done",

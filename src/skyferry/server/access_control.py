@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -12,29 +11,12 @@ from urllib.parse import urlsplit
 from skyferry.clouds.identity.files import FileSecret
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
+from skyferry.server.configured_token import is_loopback, read_token
 from skyferry.server.problems import ApiError
 
 OPEN = frozenset({"/health", "/ready"})  # admitted without a token: probes have none
 PAGES = frozenset({"/", "/docs", "/openapi.json"})  # the description of the program, which is no secret
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def read_token(settings: ServerSettings) -> str:
-    """Return the configured bearer token; "" = none. Raises ConfigError."""
-    if settings.token and settings.token_file:
-        raise ConfigError("`token` and `token_file` are both set", where="server", hint="remove one of them")
-    if settings.token:
-        token = settings.token.get_secret_value().strip()
-    elif settings.token_file:
-        try:
-            token = settings.token_file.read_text("utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the token file cannot be read: {error}", where="server.token_file") from error
-    else:
-        return ""
-    if not token or not token.isascii() or not token.isprintable():
-        raise ConfigError("the token is empty or contains characters other than printable ASCII", where="server")
-    return token
 
 
 def load_token(settings: ServerSettings) -> str | FileSecret[str]:
@@ -58,14 +40,6 @@ def check_listen(settings: ServerSettings) -> tuple[str, int]:
             hint="set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1",
         )
     return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if `host` can mean only this machine. Names other than localhost may resolve to any address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class AccessControl:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from skyferry.errors import ConfigError
+from skyferry.extras import install_command
 
 
 @contextmanager
@@ -16,4 +17,4 @@ def require_extra(extra: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if not extra:
             raise
-        raise ConfigError(f"{what} needs {missing.name}", hint=f"pip install 'skyferry[{extra}]'") from missing
+        raise ConfigError(f"{what} needs {missing.name}", hint=install_command(extra)) from missing

@@ -16,6 +16,7 @@ from skyferry.config.reading.faults import Place
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
+from skyferry.extras import install_command
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
@@ -106,7 +107,7 @@ def _names(identity: IdentitySettings, place: Place, document: Document) -> None
 def check_extra(url: Url[Any], place: Place, document: Document) -> None:
     """Report modules of the adapter that are not installed."""
     if missing := [name for name in url.known.needs if not _installed(name)]:
-        hint = f"pip install 'skyferry[{url.known.extra}]'"
+        hint = install_command(url.known.extra)
         document.fault(place, f"{url.scheme}:// needs {' and '.join(missing)}, which is not installed", hint)
 
 

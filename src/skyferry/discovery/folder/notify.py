@@ -7,8 +7,6 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
-
 from skyferry.errors import StoreUnavailable
 
 DEBOUNCE = 200  # milliseconds: longest time to collect changes
@@ -44,6 +42,8 @@ class Notifications:
         self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
+        from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
+
         try:
             self._held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._notify = RustNotify([self._folder], False, False, 300, True, True)
@@ -54,6 +54,8 @@ class Notifications:
             raise StoreUnavailable(f"cannot be watched: {error}", where=self._folder, hint=hint) from error
 
     def _next(self) -> set[tuple[int, str]]:
+        from watchfiles._rust_notify import WatchfilesRustInternalError
+
         try:
             if not self._same():
                 raise WatchEnded

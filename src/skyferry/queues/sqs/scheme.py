@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,31 @@ def _open(context: QueueContext) -> EventQueue:
     return SqsQueue(context.name, url.queue, context.credentials, options, context.clock)
 
 
+ARN = re.compile(r"arn:aws[a-z-]*:sqs:([a-z0-9-]+):(\d+):([\w.-]+)")
+HTTPS = re.compile(r"https?://([\w.:-]+)/(\d+)/([\w.-]+)/?")
+AMAZON = re.compile(
+    r"(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue|queue)"
+    r"\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)"
+)
+
+
+def translate_queue_name(text: str) -> str:
+    """Return the sqs:// URL of a queue's ARN or https URL; "" for any other text.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
+    """
+    if arn := ARN.fullmatch(text):
+        return f"sqs://{arn[2]}/{arn[3]}?region={arn[1]}"
+    if not (https := HTTPS.fullmatch(text)):
+        return ""
+    host, account, name = https.groups()
+    if amazon := AMAZON.fullmatch(host):
+        return f"sqs://{account}/{name}?region={amazon[1] or amazon[2] or 'us-east-1'}"
+    labels = host.split(".")
+    region = f"&region={labels[1]}" if labels[0] == "sqs" and len(labels) > 2 else ""
+    return f"sqs://{account}/{name}?endpoint={text.partition(':')[0]}://{host}{region}"
+
+
 SQS = QueueScheme(
     "sqs://QUEUE",
     _open,
@@ -46,4 +72,5 @@ SQS = QueueScheme(
     extra="s3",
     needs=("aiohttp", "botocore"),
     traits=TRAITS,
+    translate=translate_queue_name,
 )

@@ -104,3 +104,12 @@ def test_an_interruption_in_the_middle_of_a_failure_ends_with_130(
     with pytest.raises(SystemExit) as ended:
         main(["version"])
     assert (ended.value.code, capsys.readouterr().err) == (ExitCode.INTERRUPTED, "")
+
+
+@pytest.mark.parametrize("command", [["run", "--until-idle", "--no-live"], ["submit", "file://source/a"]])
+def test_a_folder_that_may_not_be_written_is_an_error_in_one_line(cli: Cli, command: list[str]) -> None:
+    Path("file").touch()
+    result = cli(*command, "--workspace", "file")
+    assert result.code in (1, 4)
+    assert result.err.startswith("error: file")
+    assert result.err.count("\n") == 1

@@ -1,0 +1,54 @@
+"""The hint for a missing extra is a command that works here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from skyferry import extras
+
+
+class Installed:
+    """A distribution with a recorded origin."""
+
+    def __init__(self, origin: object) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        assert name == "direct_url.json"
+        return json.dumps(self._origin) if self._origin else None
+
+
+def test_from_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    assert extras.install_command("s3").endswith("pip install 'skyferry[s3]'")
+
+
+@pytest.mark.parametrize(("editable", "option"), [(True, "--editable "), (False, "")])
+def test_from_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, editable: bool, option: str) -> None:
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    (folder / "pyproject.toml").touch()
+    origin = {"url": folder.as_uri(), "dir_info": {"editable": editable}}
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(origin))
+    assert extras.install_command("s3").endswith(f"install {option}'{folder}[s3]'")
+
+
+def test_a_package_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(extras, "distribution", missing)
+    assert "'skyferry[s3]'" in extras.install_command("s3")
+
+
+def test_the_tool_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    monkeypatch.setattr(sys, "prefix", "/home/ada/.local/pipx/venvs/skyferry")
+    assert extras.install_command("gcs") == "pipx install --force 'skyferry[gcs]'"
+    monkeypatch.setattr(sys, "prefix", "/home/ada/.local/share/uv/tools/skyferry")
+    assert extras.install_command("gcs") == "uv tool install 'skyferry[gcs]'"
