@@ -149,7 +149,6 @@ def test_a_numeric_sequencer_is_no_position_but_distinguishes_events(sample: Jso
         "Object Storage Class Changed",
         "Object Access Tier Changed",
         "Object ACL Updated",
-        "Object Tags Deleted",
         "Object Retention Updated",
         "Object Legal Hold Updated",
         "Object Annotation Deleted",
@@ -157,6 +156,13 @@ def test_a_numeric_sequencer_is_no_position_but_distinguishes_events(sample: Jso
 )
 def test_what_eventbridge_says_beside_changes_of_content_is_ignored(sample: Json, name: str) -> None:
     assert parse_message(encode(sample("eventbridge-created") | {"detail-type": name}), {}).ignored == (name,)
+
+
+@pytest.mark.parametrize("name", ["Object Tags Added", "Object Tags Deleted"])
+def test_changed_tags_start_a_look(sample: Json, one: One, name: str) -> None:
+    """Its transfer is not that of the write, whose version id and sequencer such an event may repeat."""
+    event = one(sample("eventbridge-created") | {"detail-type": name})
+    assert (event.change, event.source.version, event.position) == (Change.CREATED, "", None)
 
 
 @pytest.mark.parametrize("name", ["Object Replaced", "Object", "Bucket Deleted", "Object Tags"])
