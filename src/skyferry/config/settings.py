@@ -119,6 +119,28 @@ class FilterSettings(Section):
     max_age: Seconds | None = Field(None, description="Skip objects that were last changed longer ago.")
 
 
+Handling = Literal["fail", "encode", "drop", "map"]
+
+
+class UnfitSettings(Section):
+    """The handling of attributes that the destination cannot store. Receipts record each change.
+
+    fail = the transfer becomes a dead letter; encode = write the text in ASCII; map = replace each character that does not fit by
+    its base letter, or by `_`; drop = leave it out. What is too much is left out by all but fail.
+    """
+
+    headers: Handling = Field(
+        "fail",
+        description="Values of headers. encode: Content-Disposition by RFC 8187, others by RFC 2047.",
+    )
+    metadata: Handling = Field(
+        "fail", description="Names of user metadata, and their total size. encode: percent-encode the name."
+    )
+    tags: Handling = Field(
+        "fail", description="Keys and values of tags, and their number. encode: `=` and hexadecimal."
+    )
+
+
 class RouteSettings(Section):
     """A rule: the source store, the destination store and key, and the policies."""
 
@@ -153,6 +175,18 @@ class RouteSettings(Section):
         "",
         description="keep, a class, or a map from classes of the source to classes of the destination (`*` = any other); empty = "
         "keep if both stores are of one provider, otherwise the default of the destination.",
+    )
+    guess_content_type: bool = Field(
+        True,
+        description="Derive the content type from the name where the source has none, as files do; not between stores of one kind.",
+    )
+    folder_markers: Literal["copy", "skip"] = Field(
+        "copy",
+        description="Empty objects whose key ends with a slash, as consoles make them for folders: copy = copy them, or make the "
+        "folder if the destination is one; skip = skip them.",
+    )
+    unfit: UnfitSettings = Field(
+        default_factory=UnfitSettings, description="Handling of attributes that the destination cannot store."
     )
     directed: bool = Field(
         False,

@@ -170,8 +170,12 @@ class ListingSource:
             relative = meta.key[len(prefix) :]
             if wildcard and not wildcard.takes(relative):
                 continue
-            if self._selection.takes(relative):
-                yield _at_key(self._ends.source, meta.key), meta, self._ends.below(prefix, meta.key)
+            to = self._ends.below(prefix, meta.key)
+            if not to.key and meta.is_folder_marker:  # that of the prefix itself: the destination exists
+                self.found.objects += 1
+                self.found.present += 1
+            elif self._selection.takes(relative):
+                yield _at_key(self._ends.source, meta.key), meta, to
             else:
                 self.found.excluded += 1
 

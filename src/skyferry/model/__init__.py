@@ -2,8 +2,12 @@
 
 from skyferry.model.objects import (
     EMPTY,
+    EXPIRES,
     FILE_MODES,
+    HEADER_FIELDS,
+    REDIRECTS,
     UNPLAIN,
+    AttributeLimits,
     Attributes,
     Checksums,
     ObjectMeta,
@@ -33,9 +37,13 @@ from skyferry.model.transfers import (
 
 __all__ = [
     "EMPTY",
+    "EXPIRES",
     "FILE_MODES",
+    "HEADER_FIELDS",
     "HEAD_START",
+    "REDIRECTS",
     "UNPLAIN",
+    "AttributeLimits",
     "Attributes",
     "Change",
     "Checksums",

@@ -109,7 +109,10 @@ class Checksums:
         return any(getattr(self, n) and getattr(other, n) for n in ("crc32c", "sha256", "md5", "crc64nvme"))
 
 
-FILE_MODES = "file permissions"  # in `Traits.lossy` of every store but folders
+# In `Traits.lossy` of stores that keep none.
+FILE_MODES = "file permissions"
+EXPIRES = "Expires"
+REDIRECTS = "website redirects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,10 @@ class Attributes:
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # user metadata, keys lower-case
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     storage_class: str = ""
+    expires: str = ""  # a header: a date of HTTP, or any text
+    website_redirect: str = ""  # a key or a URL
     modes: tuple[int, ...] = field(default=(), compare=False)  # permission bits of a file's folders, then its own
+    mtime: int | None = field(default=None, compare=False)  # of a file, in nanoseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,30 @@ class ObjectMeta:
     kept: bool = False  # the store keeps it under a version id, whatever is written or deleted later
     unfinished: bool = False  # the provider is still filling it (a server-side copy at Azure)
 
+    @property
+    def is_folder_marker(self) -> bool:
+        """True for the empty objects that consoles make for folders."""
+        return self.size == 0 and self.key.endswith("/")
+
+
+HEADER_FIELDS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeLimits:
+    """The limits of a store for attributes. A route decides about what exceeds them (`unfit`)."""
+
+    headers: tuple[str, ...] = ()  # fields of Attributes that take printable ASCII only
+    names: str = ""  # regular expression of names of user metadata; "" = any
+    coded: bool = False  # user metadata are headers: other text than printable ASCII takes a third more, and 12 bytes
+    tags: int = 0  # number; 0 = no limit, also below
+    tag_key: int = 0  # characters
+    tag_value: int = 0
+    tag_text: str = ""  # regular expression of keys and values; "" = any
+
+
+NO_LIMITS = AttributeLimits()
+
 
 UNPLAIN = re.compile("[\ud800-\U0010ffff]")  # characters that sort differently in UTF-16, which some stores sort by
 
@@ -155,7 +185,10 @@ class Traits:
     finish_exact: bool = True  # `finish_upload` can demand the same as a write
     checksums_returned: frozenset[str] = frozenset({"crc32c"})  # digests that the store computes itself
     metadata: bool = True  # it keeps user metadata, so the position can be stamped
+    keeps_mtime: bool = False  # it is a filesystem: `Attributes.mtime` needs no user metadata
+    folders: bool = False  # it has folders, which `make_folder` makes of folder markers
     metadata_limit: int = 2048  # bytes of user metadata, keys and values together
+    attributes: AttributeLimits = NO_LIMITS
     single_put_limit: int = 5 * 2**30  # bytes that one write may carry
     min_part: int = 1  # bytes; the last part may be smaller
     max_part: int = 5 * 2**30

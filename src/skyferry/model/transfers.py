@@ -176,6 +176,7 @@ class Receipt:
     started_at: float
     finished_at: float
     attempt: int
+    changes: tuple[str, ...] = ()  # to attributes that the destination could not store as they were
     in_place: bool = False  # only what the object carries was changed: it had the bytes already
 
 

@@ -33,6 +33,7 @@ UPLOADED_PARTS = Operation("uploaded_parts", "look")
 COPY_FROM = Operation("copy_from", "write")
 COPY_PART = Operation("copy_part", "write")
 SET_ATTRIBUTES = Operation("set_attributes", "write")
+MAKE_FOLDER = Operation("make_folder", "write")
 DELETE = Operation("delete", "write")
 
 
@@ -102,6 +103,9 @@ class StoreDecorator:
     def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> Coroutine[Any, Any, ObjectMeta]:
         change = self.inner.set_attributes
         return self._request(SET_ATTRIBUTES, found.key, found.size, change, found, attributes)
+
+    def make_folder(self, key: str) -> Coroutine[Any, Any, None]:
+        return self._request(MAKE_FOLDER, key, 0, self.inner.make_folder, key)
 
     def delete(self, key: str, when: Precondition = ANY) -> Coroutine[Any, Any, None]:
         return self._request(DELETE, key, 0, self.inner.delete, key, when)

@@ -129,6 +129,12 @@ class ObjectStore(Protocol):
         Unsupported for an object that the provider cannot change in place. The storage class stays.
         """
 
+    async def make_folder(self, key: str) -> None:
+        """Make the folder of a folder marker, and those above it. Idempotent. It stays when it becomes empty.
+
+        Called only with `traits.folders`.
+        """
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         """Delete the newest version. Idempotent: an absent key is no error (with `when.replace` it is PreconditionFailed).
 

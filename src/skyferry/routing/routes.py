@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from skyferry.config.max_deletes import MaxDeletes
-from skyferry.config.settings import FilterSettings, RouteSettings, Settings
+from skyferry.config.settings import FilterSettings, RouteSettings, Settings, UnfitSettings
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.events.s3_keys import read_otherwise
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
+from skyferry.routing.content_types import guess_content_type
 from skyferry.routing.locations import StoreLocation
 from skyferry.routing.origins import Address, Origins
 from skyferry.routing.patterns import Template, compile_glob
@@ -48,6 +49,9 @@ class Route:
     metadata: dict[str, str] = field(default_factory=dict)  # to set at the destination
     tags: dict[str, str] = field(default_factory=dict)  # the same
     storage_class: str | Mapping[str, str] = ""
+    guess_content_type: bool = True
+    folder_markers: Literal["copy", "skip"] = "copy"
+    unfit: UnfitSettings = field(default_factory=UnfitSettings)
     allow_loopback: bool = False  # an object may return to a store where it has been
     directed: bool = False  # an event may name its destination key, within the route's filter and key space
     ring: bool = False  # part of a ring that keeps stores alike: the latest write wins
@@ -74,6 +78,11 @@ class Route:
         """Return the attributes for the copy, with tags and storage class of the route."""
         tags = {**found.tags, **self.tags} if self.tags else found.tags
         return replace(found, tags=tags, storage_class=self._class(found.storage_class))
+
+    def guess_type(self, key: str) -> str:
+        """Return the content type that the name of a source object suggests; "" if none, or if it is not wanted."""
+        wanted = self.guess_content_type and self.source_provider is not self.store_provider
+        return guess_content_type(key) if wanted else ""
 
     def _class(self, found: str) -> str:
         wanted = self.storage_class
@@ -272,6 +281,9 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             metadata=route.metadata,
             tags=route.tags,
             storage_class=route.storage_class,
+            guess_content_type=route.guess_content_type,
+            folder_markers=route.folder_markers,
+            unfit=route.unfit,
             allow_loopback=route.allow_loopback,
             directed=route.directed,
             ring=route.ring == "allow",

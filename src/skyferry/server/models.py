@@ -77,6 +77,9 @@ class ReceiptView(View):
     started_at: Time
     finished_at: Time
     attempt: int
+    changes: tuple[str, ...] = Field(
+        description="Changes to attributes that the destination could not store as they were."
+    )
     in_place: bool = Field(description="Only the attributes of the destination object were changed.")
 
 

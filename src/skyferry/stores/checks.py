@@ -31,3 +31,10 @@ def translate_absence(when: Precondition) -> Iterator[None]:
         if when.replace:
             raise PreconditionFailed(absent.message, where=absent.where) from absent
         raise
+
+
+def suggest_handling(kind: str) -> str:
+    """Return the hint for attributes that a store cannot carry: `kind` is a setting of `unfit`."""
+    return (
+        f"set `unfit.{kind}` of the route, or --unfit {kind}=…, to encode, map or drop it; or change it at the source"
+    )

@@ -143,6 +143,10 @@ class MemoryStore:
         self.bucket.objects[found.key] = (made, data)
         return made
 
+    async def make_folder(self, key: str) -> None:
+        """Raise Unsupported: there are no folders."""
+        raise Unsupported(where=f"{self.name} {key}")
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         self._demand(key, when)

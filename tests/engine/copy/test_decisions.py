@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from skyferry.engine.copy import decisions, provenance
+from skyferry.engine.copy.attributes.carry import carry_attributes
 from skyferry.engine.copy.decisions import Adopt, CheckDestination, Copy, Postpone, Remove
 from skyferry.model import (
     Attributes,
@@ -18,6 +19,7 @@ from skyferry.model import (
     Placement,
     Position,
     Provider,
+    Traits,
     Transfer,
 )
 from skyferry.ports import Precondition, Skipped
@@ -300,9 +302,8 @@ def test_provenance_reads_back() -> None:
     for key in ("k", "ä +%", "x" * 1024):
         source = replace(SOURCE, key=key)
         asked = replace(transfer(position=6), source=source)
-        attributes = provenance.add_provenance(
-            asked, Route("r", "source", "destination", metadata={"team": "a"}), meta(), Checksums(sha256="ab")
-        )
+        route = Route("r", "source", "destination", metadata={"team": "a"})
+        attributes = carry_attributes(asked, route, meta(), Checksums(sha256="ab"), Traits()).attributes
         mark = provenance.read_provenance(replace(meta(), attributes=attributes))
         digest = provenance.digest_attributes(Attributes())
         assert mark == provenance.Provenance(provenance.format_source(source), at(6), "v6", "t", carried=digest)

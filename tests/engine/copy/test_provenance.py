@@ -8,7 +8,8 @@ from itertools import cycle, islice
 import pytest
 
 from skyferry.engine.copy import provenance
-from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Transfer
+from skyferry.engine.copy.attributes.carry import carry_attributes
+from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Traits, Transfer
 from skyferry.routing.routes import Route
 
 MARKS = {name: name * 12 for name in "abcdefghijklm"}
@@ -27,7 +28,9 @@ def carried(found: ObjectMeta, by: Route) -> ObjectMeta | str:
         return reason
     source = ObjectRef(Provider.FILE, by.source_bucket, found.key)
     transfer = Transfer("t", "r", Change.CREATED, source, by.source_store, by.store, "k", "e", "c", 1.0)
-    return replace(found, attributes=provenance.add_provenance(transfer, by, found, Checksums()), modified=2000.0)
+    return replace(
+        found, attributes=carry_attributes(transfer, by, found, Checksums(), Traits()).attributes, modified=2000.0
+    )
 
 
 def travelled(*routes: Route) -> list[ObjectMeta | str]:

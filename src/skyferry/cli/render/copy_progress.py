@@ -25,7 +25,7 @@ LINES = 5.0  # seconds between lines of progress without a terminal
 WRITES = ("write", "write_part", "copy_from", "copy_part")
 LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
 BREAKER = "breaker"  # the reason for waiting, in place of a kind of error
-PRESENT = ("current", "superseded")  # the destination has this version or a newer one
+PRESENT = ("current", "superseded", "marker")  # the destination has this version, a newer one, or the folder
 
 
 @dataclass(slots=True)

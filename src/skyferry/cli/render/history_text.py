@@ -17,6 +17,7 @@ REASONS = {
     "filtered": "it does not match the route's filter on size or age",
     "no_route": "its route was removed or no longer matches; a worker with the route may still process it",
     "loop": "the object has already been in the destination store",
+    "marker": "it is a folder marker: a destination folder has the folder, or the route skips markers",
     "hops": "it was copied through too many stores",
 }
 STATES = {
@@ -110,6 +111,7 @@ def _describe_receipt(receipt: Receipt) -> Iterator[str]:
         return
     yield f"attributes changed in place, {took}" if receipt.in_place else f"{format_size(receipt.size)} {took}"
     yield f"source version {receipt.source_version} → destination version {receipt.destination_version}"
+    yield from (f"changed to fit: {change}" for change in receipt.changes)
     for name in () if receipt.in_place else DIGESTS:
         if (value := getattr(receipt.computed, name)) or (
             (value := getattr(receipt.declared, name)) and getattr(receipt.attested, name)

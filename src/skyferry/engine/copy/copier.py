@@ -9,7 +9,7 @@ from dataclasses import replace
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy.decisions import decide_before_look
 from skyferry.engine.copy.execute import RACES, Executor, unstable
-from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, Planner, UpdatePlan
+from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, Planner, UpdatePlan
 from skyferry.engine.copy.resuming import abort_upload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import delete_version, find_object
@@ -64,6 +64,8 @@ class Copier:
                     plan = await self._planner.plan(replace(context, in_place=False), memory)
             if isinstance(plan, CopyPlan):
                 return await self._executor.copy(plan)
+            if isinstance(plan, FolderPlan):
+                return await self._executor.make_folder(plan)
             if isinstance(plan, DeletePlan):
                 return await self._executor.delete(plan)
             if isinstance(plan, UpdatePlan):

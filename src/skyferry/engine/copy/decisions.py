@@ -78,7 +78,7 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
     seen = collect_positions(source)
     if source.unfinished:
         return Postpone(now + FILLING)
-    if refused := _filter(route, source, _age(source, transfer, now), now):
+    if refused := _filter(route, transfer, source, _age(source, transfer, now), now):
         return refused if isinstance(refused, Postpone) else Skipped(refused, seen)
     if back := find_loop(source, route, _destination(claim, route)):
         return Skipped(back, seen)
@@ -188,7 +188,9 @@ def _decide_write(claim: Claim) -> Decision:
     return Copy(Precondition(replace=placed.version)) if placed.version else CheckDestination()
 
 
-def _filter(route: Route, source: ObjectMeta, age: float, now: float) -> str | Postpone:
+def _filter(route: Route, transfer: Transfer, source: ObjectMeta, age: float, now: float) -> str | Postpone:
+    if source.is_folder_marker and (route.folder_markers == "skip" or not transfer.key):
+        return "marker"  # of the whole destination, if it has no key left
     if source.size < route.min_size or (route.max_size is not None and source.size > route.max_size):
         return "filtered"
     if route.max_age is not None and age > route.max_age:

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.digests import compute_digests
 from skyferry.engine.copy.multipart import MultipartUploader
-from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, UpdatePlan, check_before_delete
-from skyferry.engine.copy.provenance import add_provenance
+from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, UpdatePlan, check_before_delete
 from skyferry.engine.copy.receipt import Written, record_copy, record_delete
 from skyferry.engine.copy.resuming import MultipartPlan, combine_known_parts, plan_multipart
 from skyferry.engine.copy.strategy import CopyStrategy, PartLimits
@@ -51,13 +50,13 @@ class SingleRequest:
         )
         computed = await compute_digests(plan.data, self._offload, kinds)
         declared = verify_source(transfer, plan.found, computed)
-        attributes = add_provenance(transfer, context.route, plan.found, computed)
+        cargo = context.carry(plan.found, computed)
 
         def write(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
-            return context.destination.write(transfer.key, plan.data, attributes, computed, when)
+            return context.destination.write(transfer.key, plan.data, cargo.attributes, computed, when)
 
         made = await write_verified(plan, computed, write)
-        return made if isinstance(made, Skipped) else Written(made, computed, declared)
+        return made if isinstance(made, Skipped) else Written(made, computed, declared, cargo.changes)
 
 
 class ServerSideCopy:
@@ -68,13 +67,13 @@ class ServerSideCopy:
         copy_source = context.source.copy_source
         assert copy_source is not None  # or another strategy is chosen
         declared = verify_source(transfer, found, found.checksums)
-        attributes = add_provenance(transfer, context.route, found, found.checksums)
+        cargo = context.carry(found, found.checksums)
 
         def copy(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
-            return context.destination.copy_from(copy_source, found, transfer.key, attributes, when)
+            return context.destination.copy_from(copy_source, found, transfer.key, cargo.attributes, when)
 
         made = await write_verified(plan, found.checksums, copy)
-        return made if isinstance(made, Skipped) else Written(made, Checksums(), declared)
+        return made if isinstance(made, Skipped) else Written(made, Checksums(), declared, cargo.changes)
 
 
 class Multipart:
@@ -100,7 +99,7 @@ class Multipart:
             exact = context.destination.traits.finish_exact
             made = await write_verified(plan, sent.checksums, finish, exact=exact)
         computed = Checksums() if plan.strategy.is_server_side else sent.checksums
-        return made if isinstance(made, Skipped) else Written(made, computed, declared)
+        return made if isinstance(made, Skipped) else Written(made, computed, declared, upload.changes)
 
     def _plan_upload(self, plan: CopyPlan) -> MultipartPlan:
         limits = self._uploader.limits
@@ -118,7 +117,7 @@ class Multipart:
             return None
         if isinstance(verdict, Skipped):
             return verdict
-        return Written(verdict, known, verify_source(plan.context.transfer, plan.found, known))
+        return Written(verdict, known, verify_source(plan.context.transfer, plan.found, known), upload.changes)
 
 
 class Executor:
@@ -143,15 +142,24 @@ class Executor:
         """Change what the destination object carries. Raise PreconditionFailed, Unsupported, PermissionDenied."""
         context, found = plan.context, plan.found
         known = Checksums(sha256=plan.destination.attributes.metadata.get("skyferry-sha256", ""))
-        attributes = add_provenance(context.transfer, context.route, found, known)
+        cargo = context.carry(found, known)
         context.attempt.ensure_lease_held()
-        made = await context.destination.set_attributes(plan.destination, attributes)
+        made = await context.destination.set_attributes(plan.destination, cargo.attributes)
         if name := plan.destination.checksums.find_conflict(made.checksums) or found.checksums.find_conflict(
             made.checksums
         ):
             where = f"{context.transfer.store} {context.transfer.key}"
             raise ChecksumMismatch(f"{name} of the object changed with its attributes", where=where)
-        return await self._finish(context, found, Written(made, Checksums(), found.checksums, in_place=True))
+        return await self._finish(
+            context, found, Written(made, Checksums(), found.checksums, cargo.changes, in_place=True)
+        )
+
+    async def make_folder(self, plan: FolderPlan) -> Skipped:
+        """Make a folder instead of an object. A folder has no version, so the ledger keeps none."""
+        context = plan.context
+        context.attempt.ensure_lease_held()
+        await context.destination.make_folder(context.transfer.key)
+        return Skipped("marker", decisions.collect_positions(plan.found))
 
     async def _finish(self, context: CopyContext, found: ObjectMeta, written: Written) -> Done:
         """Delete the source if the route moves objects, and make the outcome."""

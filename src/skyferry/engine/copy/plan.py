@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import decisions
+from skyferry.engine.copy.attributes.carry import Cargo, carry_attributes
 from skyferry.engine.copy.strategy import CopyStrategy, PartLimits, can_copy_server_side, choose_server_side
 from skyferry.engine.copy.verify import drop_unsupported, find_object, is_supported
 from skyferry.engine.resilience.memory_budget import Reservation
 from skyferry.errors import ObjectNotFound
 from skyferry.frozen import dataclass
-from skyferry.model import Change, Claim, ObjectMeta, Transfer
+from skyferry.model import Change, Checksums, Claim, ObjectMeta, Transfer
 from skyferry.ports import Clock, ObjectStore, Precondition, Released, Skipped
 from skyferry.routing.routes import Route
 
@@ -41,6 +42,10 @@ class CopyContext:
         """Return the transfer of the claim."""
         return self.attempt.claim.transfer
 
+    def carry(self, found: ObjectMeta, checksums: Checksums) -> Cargo:
+        """Return what the copy of this source version carries."""
+        return carry_attributes(self.transfer, self.route, found, checksums, self.destination.traits)
+
     async def find_destination(self) -> ObjectMeta | None:
         """Look at the destination key."""
         return await find_object(self.destination, self.transfer.key)
@@ -67,6 +72,14 @@ class UpdatePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderPlan:
+    """A folder to make at the destination."""
+
+    context: CopyContext
+    found: ObjectMeta  # the folder marker
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePlan:
     """A delete that is due."""
 
@@ -74,7 +87,7 @@ class DeletePlan:
     when: Precondition  # the version to delete
 
 
-Plan: TypeAlias = CopyPlan | UpdatePlan | DeletePlan
+Plan: TypeAlias = CopyPlan | UpdatePlan | FolderPlan | DeletePlan
 
 
 class Planner:
@@ -101,8 +114,6 @@ class Planner:
             return await self._plan_delete(context)
         if can_copy_server_side(context.source, context.destination):
             when = await self._decide(context, found)
-            if isinstance(when, decisions.Update):
-                return UpdatePlan(context, found, when.destination)
             if not isinstance(when, Precondition):
                 return when
             checksums = context.transfer.checksums
@@ -119,8 +130,6 @@ class Planner:
             except ObjectNotFound:
                 return await self._plan_delete(context)
             when = await self._decide(context, got.meta)
-            if isinstance(when, decisions.Update):
-                return UpdatePlan(context, got.meta, when.destination)
             if not isinstance(when, Precondition):
                 return when
             if len(got.data) == got.meta.size:
@@ -133,17 +142,23 @@ class Planner:
 
     async def _decide(
         self, context: CopyContext, found: ObjectMeta
-    ) -> Precondition | decisions.Update | Released | Skipped:
-        """Return the precondition of a copy of this version, the update that is enough, or the outcome without either."""
+    ) -> Precondition | UpdatePlan | FolderPlan | Released | Skipped:
+        """Return the precondition of a copy of this version, the plan that is enough, or the outcome without either."""
         claim, route, traits = context.claim, context.route, context.destination.traits
         decision = decisions.decide_after_look(claim, route, found, self._clock.time())
+        if (
+            isinstance(decision, decisions.Copy | decisions.CheckDestination)
+            and found.is_folder_marker
+            and traits.folders
+        ):
+            return FolderPlan(context, found)
         if isinstance(decision, decisions.Copy) and not is_supported(decision.when, traits):
             decision = decisions.CheckDestination()
         if isinstance(decision, decisions.CheckDestination):
             again = decisions.decide_conflict(claim, route, found, await context.find_destination())
             if isinstance(again, decisions.Update):
                 if traits.in_place and context.in_place:
-                    return again
+                    return UpdatePlan(context, found, again.destination)
                 again = decisions.Copy(Precondition(replace=again.destination.version))
             if isinstance(again, decisions.Adopt):
                 # The bytes are compared when the write is refused. Without preconditions the provenance is trusted.

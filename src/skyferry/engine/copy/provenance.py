@@ -21,7 +21,10 @@ from urllib.parse import quote, unquote
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Transfer
 from skyferry.routing.routes import Route
 
-PREFIX = "skyferry-"
+NAMES = frozenset(
+    f"skyferry-{name}"
+    for name in ("source", "position", "version", "attributes", "transfer", "via", "written", "sha256")
+)
 LONGEST = 512  # characters of a source that is not hashed
 VIA_MAX = 256  # characters that are read
 HOPS = 8  # copies of copies; the result of so many is not copied again
@@ -48,10 +51,8 @@ def format_source(source: ObjectRef) -> str:
     return f"{base}#{hashlib.blake2b(source.key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def add_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> Attributes:
-    """Return the attributes to write: those of the source, changed and extended by the route, and the provenance."""
-    carried = route.carried(source.attributes)
-    theirs = {k: v for k, v in carried.metadata.items() if not k.startswith(PREFIX)}
+def make_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> dict[str, str]:
+    """Return the user metadata that a copy gets as its provenance."""
     mine = {
         "skyferry-source": format_source(transfer.source),
         "skyferry-position": str(source.position or ""),
@@ -64,9 +65,7 @@ def add_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksu
         "skyferry-written": str(original_time(source)) if route.ring else "",
         "skyferry-sha256": checksums.sha256,
     }
-    content_type = carried.content_type or transfer.content_type
-    metadata = theirs | route.metadata | {k: v for k, v in mine.items() if v}
-    return replace(carried, content_type=content_type, metadata=metadata)
+    return {name: value for name, value in mine.items() if value}
 
 
 def read_provenance(meta: ObjectMeta) -> Provenance:
@@ -89,13 +88,15 @@ def digest_attributes(attributes: Attributes) -> str:
     Storage class and permissions do not count: a change of these alone is not copied. Nor does provenance, which each copy has
     its own.
     """
-    user = sorted(item for item in attributes.metadata.items() if not item[0].startswith(PREFIX))
+    user = sorted(item for item in attributes.metadata.items() if item[0] not in NAMES)
     texts = (
         attributes.content_type,
         attributes.content_encoding,
         attributes.content_language,
         attributes.content_disposition,
         attributes.cache_control,
+        attributes.expires,
+        attributes.website_redirect,
     )
     text = repr((texts, user, sorted(attributes.tags.items())))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

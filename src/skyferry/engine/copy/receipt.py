@@ -19,6 +19,7 @@ class Written:
     meta: ObjectMeta
     computed: Checksums  # of the bytes that passed through this process
     declared: Checksums  # by the source and the event
+    changes: tuple[str, ...] = ()  # see `Receipt`
     in_place: bool = False  # only the attributes were written
 
 
@@ -35,6 +36,7 @@ def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now:
         started_at=now - duration,
         finished_at=now,
         attempt=context.claim.attempt,
+        changes=written.changes,
         in_place=written.in_place,
     )
     return Done(receipt, _placement(context, source, written.meta, now))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.digests import combine_crc32c
 from skyferry.engine.copy.plan import CopyPlan
-from skyferry.engine.copy.provenance import add_provenance, differ_in_transfer_only
+from skyferry.engine.copy.provenance import differ_in_transfer_only
 from skyferry.errors import SkyferryError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectRef, Part, Progress, Traits, Upload
 from skyferry.ports import ObjectStore
@@ -22,6 +22,7 @@ class MultipartPlan:
     ref: ObjectRef  # of the source, with the version
     attributes: Attributes
     part_size: int  # bytes
+    changes: tuple[str, ...] = ()  # see `Receipt`
 
     def find_resumable(self) -> Progress | None:
         """Return the newest remembered upload that can be resumed."""
@@ -42,10 +43,12 @@ class MultipartPlan:
 def plan_multipart(plan: CopyPlan, wanted: int) -> MultipartPlan:
     """Plan a copy in parts of `wanted` bytes, or more if the store needs that. Raises Unsupported."""
     transfer, found = plan.context.transfer, plan.found
+    cargo = plan.context.carry(found, found.checksums)
     return MultipartPlan(
         copy=plan,
         ref=replace(transfer.source, version=found.version),
-        attributes=add_provenance(transfer, plan.context.route, found, found.checksums),
+        attributes=cargo.attributes,
+        changes=cargo.changes,
         part_size=choose_part_size(found.size, wanted, plan.context.destination.traits),
     )
 

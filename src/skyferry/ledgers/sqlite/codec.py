@@ -98,7 +98,7 @@ def pack_receipt(r: Receipt) -> str:
     sums = (_checksums(r.computed), _checksums(r.declared), _checksums(r.attested))
     times = (r.started_at, r.finished_at)
     fields = (r.source_version, r.destination_version, r.size, *sums, _position(r.position), *times, r.attempt)
-    return pack_json((*fields, True) if r.in_place else fields)
+    return pack_json((*fields, r.in_place, r.changes) if r.in_place or r.changes else fields)
 
 
 def unpack_receipt(text: str) -> Receipt:
@@ -118,6 +118,7 @@ def unpack_receipt(text: str) -> Receipt:
         finished_at=finished,
         attempt=attempt,
         in_place=bool(rest[0]) if rest else False,
+        changes=tuple(rest[1]) if len(rest) > 1 else (),
     )
 
 

@@ -73,13 +73,19 @@ def _pack(p: Progress) -> str:
     """Encode without store and key, which are columns, and without parts, which are rows."""
     u, a = p.upload, p.upload.attributes
     texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
-    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *([a.modes] if a.modes else []))
+    added = [a.modes, (a.expires, a.website_redirect, a.mtime)] if a.modes or a.expires or a.website_redirect else []
+    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *added)
     return pack_json((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
 
 
 def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
     name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older files have no secret,
-    described = replace(Attributes(*attributes[:8]), modes=tuple(*attributes[8:]))  # and no permissions
+    described = Attributes(*attributes[:8])
+    if len(attributes) > 8:  # and neither permissions nor what was added later
+        described = replace(described, modes=tuple(attributes[8]))
+    if len(attributes) > 9:
+        expires, redirect, mtime = attributes[9]
+        described = replace(described, expires=expires, website_redirect=redirect, mtime=mtime)
     upload = Upload(name, key, size, part_size, described, started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
     return Progress(store, upload, codec.unpack_ref(source), sent, codec.to_seconds(saved_at))

@@ -39,7 +39,7 @@ class Done:
 class Skipped:
     """Nothing to do, for one of these reasons.
 
-    superseded, current, gone, deleted, filtered, foreign, loop, hops, ignored, no_route.
+    superseded, current, gone, deleted, filtered, foreign, loop, hops, ignored, no_route, marker.
 
     `positions` (of the event, of the version seen) move the placement forward if it is about the same source.
     """

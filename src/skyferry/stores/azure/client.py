@@ -13,7 +13,7 @@ from skyferry.clouds.azure import AzureProvider, SharedKey, authorization, copy_
 from skyferry.clouds.credentials import Expiry, call_authorized
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import ConfigError
-from skyferry.model import FILE_MODES, Traits
+from skyferry.model import EXPIRES, FILE_MODES, HEADER_FIELDS, REDIRECTS, AttributeLimits, Traits
 from skyferry.stores.azure.errors import parse_error, translate_error
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers after the copy, so a large one would time out
@@ -52,6 +52,7 @@ class AzureOptions:
         return Traits(
             checksums_returned=frozenset({"crc32c", "crc64nvme", "md5"}),
             metadata_limit=8192,
+            attributes=LIMITS,
             single_put_limit=5000 * 2**20,
             max_part=4000 * 2**20,
             max_parts=50_000,
@@ -61,9 +62,21 @@ class AzureOptions:
             copy_exact=True,
             in_place=True,
             copy_limit=COPY_MAX,
-            lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), FILE_MODES),
+            lossy=(*(("tags", "the order of listings") if self.hierarchical else ()), EXPIRES, REDIRECTS, FILE_MODES),
             order="none" if self.hierarchical else "plain",
         )
+
+
+# "Set Blob Tags" and "Setting and retrieving properties and metadata", Azure Storage REST API.
+LIMITS = AttributeLimits(
+    headers=HEADER_FIELDS,
+    names=r"(?s:.+)",  # `escape` makes an identifier of each
+    coded=True,
+    tags=10,
+    tag_key=128,
+    tag_value=256,
+    tag_text=r"[a-zA-Z0-9 +\-./:=_]*",
+)
 
 
 @dataclass(frozen=True, slots=True)

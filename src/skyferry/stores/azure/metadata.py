@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.stores.checks import suggest_handling
 from skyferry.stores.s3.metadata import decode, encode, from_base64, text
 
 META = "x-ms-meta-"
@@ -130,10 +131,10 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
         found[TIER] = given.storage_class
     for header, value in found.items():
         if not _PLAIN.fullmatch(value):
-            raise Unsupported(f"Azure cannot carry this {header}: {value!r}")
+            raise Unsupported(f"Azure cannot carry this {header}: {value!r}", hint=suggest_handling("headers"))
     for name, value in given.metadata.items():
         if not name:
-            raise Unsupported("Azure cannot carry user metadata without a name")
+            raise Unsupported("Azure cannot carry user metadata without a name", hint=suggest_handling("metadata"))
         found[META + escape(name)] = encode(value) or EMPTY
     if given.tags and tags:
         found["x-ms-tags"] = urlencode(given.tags, quote_via=quote)

@@ -120,6 +120,10 @@ class AzureStore:
         self._check(found.key)
         return await self._changes.set(found, attributes)
 
+    async def make_folder(self, key: str) -> None:
+        """Raise Unsupported: there are no folders."""
+        raise Unsupported(where=self._client.where(key))
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         with suppress(ObjectNotFound), translate_absence(when):

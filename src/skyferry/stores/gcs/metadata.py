@@ -16,6 +16,7 @@ from skyferry.clouds.http import HttpResponse
 from skyferry.errors import PreconditionFailed, StoreError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.ports import Precondition
+from skyferry.stores.checks import suggest_handling
 
 ATTRIBUTES = {  # field of Attributes -> field of the resource
     "content_type": "contentType",
@@ -86,7 +87,9 @@ def resource(key: str, given: Attributes, checksums: Checksums) -> dict[str, Any
     """Build the resource of a write. By its digests the server refuses a body that differs. Raise Unsupported."""
     found: dict[str, Any] = {name: getattr(given, field) for field, name in ATTRIBUTES.items() if getattr(given, field)}
     if not _PLAIN.fullmatch(found.setdefault("contentType", UNTYPED)):
-        raise Unsupported(f"Cloud Storage cannot carry this content type: {given.content_type!r}")
+        raise Unsupported(
+            f"Cloud Storage cannot carry this content type: {given.content_type!r}", hint=suggest_handling("headers")
+        )
     found["name"] = key
     if given.metadata:
         found["metadata"] = dict(given.metadata)

@@ -24,7 +24,18 @@ from skyferry.errors import (
     Unsupported,
     VersionChanged,
 )
-from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Part, Traits, Upload
+from skyferry.model import (
+    EXPIRES,
+    FILE_MODES,
+    REDIRECTS,
+    AttributeLimits,
+    Attributes,
+    Checksums,
+    ObjectMeta,
+    Part,
+    Traits,
+    Upload,
+)
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.checks import check_key, translate_absence
@@ -51,6 +62,7 @@ TURNS = 10  # attempts to read an object that is overwritten repeatedly
 TRAITS = Traits(
     checksums_returned=frozenset({"crc32c", "md5"}),
     metadata_limit=8 * 2**10,
+    attributes=AttributeLimits(headers=("content_type",)),
     single_put_limit=5 * 2**40,
     max_part=5 * 2**40,
     max_parts=MOST**3,
@@ -60,9 +72,9 @@ TRAITS = Traits(
     copy_exact=True,
     in_place=True,
     copy_limit=5 * 2**40,
-    lossy=("tags", "the MD5 of large objects", FILE_MODES),
+    lossy=("tags", EXPIRES, REDIRECTS, "the MD5 of large objects", FILE_MODES),
 )
-RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags", FILE_MODES))
+RESUMABLE = replace(TRAITS, parallel_parts=False, min_part=STEP, lossy=("tags", EXPIRES, REDIRECTS, FILE_MODES))
 
 
 class GcsStore:
@@ -147,6 +159,10 @@ class GcsStore:
         self._check(found.key, ours=False)
         with translate_absence(Precondition(replace=found.version)):
             return meta(await self._client.patch(found.key, change(found, attributes), exact_conditions(found)))
+
+    async def make_folder(self, key: str) -> None:
+        """Raise Unsupported: there are no folders."""
+        raise Unsupported(where=self._client.where(key))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         with suppress(ObjectNotFound), translate_absence(when):

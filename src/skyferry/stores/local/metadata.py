@@ -24,7 +24,7 @@ META = "meta"  # the private folder with separate metadata, by version
 _NO_XATTR = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
 _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 _TEXTS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
-_FIELDS = (*_TEXTS, "metadata", "tags", "storage_class")
+_FIELDS = (*_TEXTS, "metadata", "tags", "storage_class", "expires", "website_redirect")
 _NOTHING = (Attributes(), Checksums())
 
 
@@ -65,7 +65,7 @@ def detach(bucket: BucketFolder, version: str) -> None:
 def describe(bucket: BucketFolder, file: int, key: str, stat: os.stat_result, modes: tuple[int, ...]) -> ObjectMeta:
     """Describe the open file with its metadata. `modes` are the permissions of the folders on its path, and its own."""
     attributes, checksums = _parse(_carried(bucket, file, stat), stat)
-    return summary(key, stat, replace(attributes, modes=modes), checksums)
+    return summary(key, stat, replace(attributes, modes=modes, mtime=stat.st_mtime_ns), checksums)
 
 
 def summary(

@@ -39,7 +39,7 @@ from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Uplo
 from skyferry.ports.inspection import BucketFacts
 from skyferry.stores.checks import translate_absence
 from skyferry.stores.local.blocking.bucket import BucketFolder, ExpectedFolder
-from skyferry.stores.local.blocking.files import existing, read_range, special
+from skyferry.stores.local.blocking.files import existing, make_folder, read_range, special
 from skyferry.stores.local.blocking.inspection import inspect
 from skyferry.stores.local.blocking.links import target
 from skyferry.stores.local.blocking.listing import Listeners, walk
@@ -71,6 +71,8 @@ class LocalStore:
         max_parts=2**31,
         resumable=True,
         in_place=True,
+        keeps_mtime=True,
+        folders=True,
         listed_uploads="own",
         lossy=("a key and one below it (a and a/b)", f"a part of a key longer than {LONGEST_NAME} bytes"),
     )
@@ -147,6 +149,9 @@ class LocalStore:
     async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
         """Replace the metadata of a file, whose permissions and modification time stay."""
         return await self._run(found.key, self._set_attributes, found, attributes)
+
+    async def make_folder(self, key: str) -> None:
+        await self._run(key, lambda: make_folder(self._bucket.root(), names_of(key)))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._do(0, self._steps(key, self._writer.delete, key, when))

@@ -89,8 +89,11 @@ CODES: Mapping[str, Meaning] = {
     "NotImplemented": (Unsupported, ""),
     "MethodNotAllowed": (Unsupported, ""),
     "InvalidStorageClass": (Unsupported, CLASS),
-    "MetadataTooLarge": (Unsupported, "shorten the user metadata to 2 KB, of which Skyferry needs about 400 bytes"),
-    "InvalidTag": (Unsupported, "use at most 10 tags, of the characters that S3 allows"),
+    "MetadataTooLarge": (
+        Unsupported,
+        "shorten the user metadata to 2 KB, of which Skyferry needs about 400 bytes, or set `unfit.metadata: drop`",
+    ),
+    "InvalidTag": (Unsupported, "use at most 10 tags, of the characters that S3 allows, or set `unfit.tags`"),
     "EntityTooLarge": (Unsupported, ""),
     "KeyTooLongError": (InvalidKey, ""),
     "InvalidURI": (InvalidKey, ""),

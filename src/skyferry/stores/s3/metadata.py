@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.stores.checks import suggest_handling
 
 META = "x-amz-meta-"
 HEADERS = {  # field of Attributes -> header
@@ -23,6 +24,8 @@ HEADERS = {  # field of Attributes -> header
     "content_disposition": "content-disposition",
     "cache_control": "cache-control",
     "storage_class": "x-amz-storage-class",
+    "expires": "expires",
+    "website_redirect": "x-amz-website-redirect-location",
 }
 CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # in order of preference
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -153,6 +156,8 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
         content_disposition=of("content_disposition"),
         cache_control=of("cache_control"),
         storage_class=of("storage_class"),
+        expires=of("expires"),
+        website_redirect=of("website_redirect"),
         metadata=user,
     )
 
@@ -169,10 +174,10 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
     found = {header: getattr(given, field) for field, header in HEADERS.items() if getattr(given, field)}
     for header, value in found.items():
         if not _PLAIN.fullmatch(value):
-            raise Unsupported(f"S3 cannot carry this {header}: {value!r}")
+            raise Unsupported(f"S3 cannot carry this {header}: {value!r}", hint=suggest_handling("headers"))
     for name, value in given.metadata.items():
         if not _TOKEN.fullmatch(name.lower()):
-            raise Unsupported(f"S3 cannot carry user metadata named {name!r}")
+            raise Unsupported(f"S3 cannot carry user metadata named {name!r}", hint=suggest_handling("metadata"))
         found[META + name.lower()] = encode(value)
     if given.tags and tags:
         found["x-amz-tagging"] = urlencode(given.tags, quote_via=quote)
@@ -180,8 +185,11 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
 
 
 def encode(value: str) -> str:
-    """Encode user metadata for a header: plain ASCII unchanged, other text as one RFC 2047 word, as S3 itself does."""
-    if value == "" or (_PLAIN.fullmatch(value) and "=?" not in value):
+    """Encode user metadata for a header: plain ASCII unchanged, other text as one RFC 2047 word, as S3 itself does.
+
+    Plain text that `decode` would take for such a word is encoded too.
+    """
+    if value == "" or (_PLAIN.fullmatch(value) and decode(value) == value):
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 

@@ -6,11 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from skyferry.model import FILE_MODES, Traits
+from skyferry.model import FILE_MODES, HEADER_FIELDS, REDIRECTS, AttributeLimits, Traits
 
 PART_MIN = 5 * 2**20  # bytes, of all parts but the last ("Amazon S3 multipart upload limits")
 METADATA_MAX = 2048  # bytes
 FULL_OBJECT, COMPOSITE = "FULL_OBJECT", "COMPOSITE"
+
+
+# "Working with object metadata" and "Categorizing your objects using tags", Amazon S3 user guide.
+STRICT = AttributeLimits(
+    headers=(*HEADER_FIELDS, "expires", "website_redirect"),
+    names=r"[!#$%&'*+.^_`|~0-9a-z-]+",
+    coded=True,
+    tags=10,
+    tag_key=128,
+    tag_value=256,
+    tag_text=r"[\w +\-=.:/@]*",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class S3Service:
     encodes_uploads: bool = True  # a listing of uploads honours encoding-type=url, and confirms it
     ordered: bool = True  # ListObjectsV2 lists keys in byte order
     tags: bool = True
+    redirects: bool = True  # x-amz-website-redirect-location is kept
+    strict_tags: bool = True  # tags have the characters that Amazon lists
     path_style: bool = True  # https://host/bucket/key; Amazon uses https://bucket.host/key
     region: str = "us-east-1"  # for signatures, unless the settings name one
     lossy: tuple[str, ...] = ()
@@ -48,6 +62,7 @@ class S3Service:
             finish_exact=self.finish_exact,
             checksums_returned=frozenset({"crc32c"} if self.checksums else {"md5"}),
             metadata_limit=METADATA_MAX,
+            attributes=STRICT if self.strict_tags else replace(STRICT, tag_text=""),
             min_part=PART_MIN,
             resumable=True,
             listed_uploads="all",
@@ -55,7 +70,12 @@ class S3Service:
             copy_exact=self.copy_exact,
             in_place=bool(self.copies),
             part_copy_checksums=frozenset({"crc32c"} if self.copies and self.upload_checksum == FULL_OBJECT else ()),
-            lossy=(*self.lossy, *(() if self.tags else ("tags",)), FILE_MODES),
+            lossy=(
+                *self.lossy,
+                *(() if self.tags else ("tags",)),
+                *(() if self.redirects else (REDIRECTS,)),
+                FILE_MODES,
+            ),
             order="bytes" if self.ordered else "none",
         )
 
@@ -72,6 +92,8 @@ OTHER = S3Service(
     delete_exact=False,
     finish_exact=False,
     copies=frozenset(),
+    redirects=False,
+    strict_tags=False,
     ordered=False,  # SeaweedFS lists `a, a/b, a-b`
 )
 KNOWN = replace(OTHER, ordered=True)
@@ -82,7 +104,9 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
         AMAZON: S3Service(path_style=False),
         # Versions before August 2025 accepted If-Match for an absent object (minio/minio#21526). A key below the key of
         # another object is not always listed (#20834).
-        "minio": S3Service(delete_exact=False, copies=frozenset(), lossy=("a key and one below it (a and a/b)",)),
+        "minio": S3Service(
+            delete_exact=False, copies=frozenset(), redirects=False, lossy=("a key and one below it (a and a/b)",)
+        ),
         # "Checksum Types" of "S3 API compatibility", and "Conditional operations", Cloudflare R2 documentation.
         "r2": S3Service(
             checksums=False,
@@ -90,10 +114,13 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
             delete_exact=False,
             copies=frozenset(),
             tags=False,
+            redirects=False,
             region="auto",
         ),
         # Version 16 misreads If-Match, and drops the tags given at the start of an upload.
-        "ceph": replace(KNOWN, create_only=True, encodes_uploads=False, lossy=("tags of large objects",)),
+        "ceph": replace(
+            KNOWN, create_only=True, redirects=True, encodes_uploads=False, lossy=("tags of large objects",)
+        ),
         "b2": replace(KNOWN, tags=False),
         "gcs-interop": replace(KNOWN, tags=False, region="auto"),
         "localstack": S3Service(delete_exact=False, copy_exact=False, encodes_uploads=False),

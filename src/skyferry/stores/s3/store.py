@@ -130,6 +130,10 @@ class S3Store:
         when = self._conditions(Precondition(replace=found.version)) if self._service.copy_exact else {}
         return await self._copies.change(self.copy_source, found, attributes, when)
 
+    async def make_folder(self, key: str) -> None:
+        """Raise Unsupported: there are no folders."""
+        raise Unsupported(where=self._client.where(key))
+
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         self._check(key)
         if when.replace and not self._service.delete_exact:

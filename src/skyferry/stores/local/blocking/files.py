@@ -106,6 +106,14 @@ def parent(
             os.close(here)
 
 
+def make_folder(root: int, names: Sequence[str]) -> None:
+    """Make the folder that contains the last of `names`. It stays when it is empty, like those of other programs."""
+    with parent(root, names, create=[BY_UMASK] * (len(names) - 1)) as folder:
+        with suppress(OSError, AttributeError):  # it had no mark
+            os.removexattr(folder, MADE)
+        os.fsync(folder)
+
+
 @contextmanager
 def existing(root: int, names: Sequence[str], where: str) -> Iterator[tuple[int, os.stat_result, tuple[int, ...]]]:
     """Open the regular file of a key. Raises ObjectNotFound: links, folders and devices are not objects.

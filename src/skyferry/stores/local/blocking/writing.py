@@ -16,6 +16,7 @@ from awscrt import checksums as crt
 
 from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
+from skyferry.model.mtime import read_mtime
 from skyferry.ports import Part, Precondition, Upload
 from skyferry.stores.local import uploads as local_uploads
 from skyferry.stores.local.blocking.bucket import TMP, BucketFolder
@@ -174,6 +175,8 @@ class LocalWriter:
     ) -> Steps[ObjectMeta]:
         checksums = Checksums(crc32c=written.crc32c)
         os.fchmod(written.file, attributes.modes[-1] if attributes.modes else 0o666 & ~umask())
+        if (mtime := read_mtime(attributes)) is not None:
+            os.utime(written.file, ns=(mtime, mtime))
         attach(self._bucket, written.file, attributes, checksums)
         yield written.file
         replaced = yield from self._take_name(

@@ -1,0 +1,39 @@
+"""Decide what a copy carries: what the source does, changed by the route, and as far as the destination can store it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from skyferry.engine.copy.attributes.fitting import FAIL, fit_attributes
+from skyferry.engine.copy.provenance import NAMES, make_provenance
+from skyferry.model import REDIRECTS, Attributes, Checksums, ObjectMeta, Traits, Transfer
+from skyferry.model.mtime import NAME, format_mtime
+from skyferry.routing.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """The attributes of a copy, and how they differ from those of its source."""
+
+    attributes: Attributes
+    changes: tuple[str, ...] = ()  # a line for each thing that the destination could not store as it was
+
+
+def carry_attributes(
+    transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums, traits: Traits
+) -> Cargo:
+    """Return what the copy of this source version carries, and its provenance."""
+    carried = route.carried(source.attributes)
+    provenance = make_provenance(transfer, route, source, checksums)
+    user = {name: value for name, value in carried.metadata.items() if name not in NAMES}
+    if carried.mtime is not None and not traits.keeps_mtime:
+        user.setdefault(NAME, format_mtime(carried.mtime))
+    user |= route.metadata
+    kind = carried.content_type or transfer.content_type or route.guess_type(transfer.source.key)
+    redirect = "" if REDIRECTS in traits.lossy else carried.website_redirect
+    carried = replace(carried, content_type=kind, metadata=user, website_redirect=redirect)
+    changes: tuple[str, ...] = ()
+    if route.unfit != FAIL:
+        reserved = sum(len(name) + len(value) for name, value in provenance.items())
+        carried, changes = fit_attributes(carried, traits, route.unfit, reserved)
+    return Cargo(replace(carried, metadata={**carried.metadata, **provenance}), changes)
