@@ -120,3 +120,23 @@ def test_what_does_not_fit(clouds: Clouds, skyferry: Skyferry, handling: str) ->
     wanted = {"encode": {"mail": "a=40b.c", "plain": "1"}, "drop": {"plain": "1"}}[handling]
     assert there.client.get_blob_client(KEY).get_blob_tags() == wanted
     assert "changed to fit: tag 'mail': " in skyferry("explain", KEY, *config).out
+
+
+def test_options_of_copy(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
+    """What the route of `run` can say, `copy` can."""
+    source, there, plain = clouds.bucket("s3"), clouds.bucket("azure"), clouds.bucket("s3")
+    assert isinstance(source, S3Bucket)
+    assert isinstance(there, AzureContainer)
+    source.put(KEY, Item(b"x"))
+    source.put("folder/", Item(b""))
+    tags = {"TagSet": [{"Key": "mail", "Value": "a@b.c"}]}
+    source.client.put_object_tagging(Bucket=source.name, Key=KEY, Tagging=tags)
+    refused = skyferry("copy", source.url, there.url, "--folder-markers", "skip", "--json", code=3)
+    assert "--unfit tags=" in refused["failures"][0]["hint"]
+    options = ("--unfit", "headers=encode,tags=map", "--folder-markers", "skip", "--json")
+    assert skyferry("copy", source.url, there.url, *options)["complete"]
+    assert set(there.items()) == {KEY}
+    assert there.client.get_blob_client(KEY).get_blob_tags() == {"mail": "a_b.c"}
+    (tmp_path / "page.html").write_text("<p>")
+    assert skyferry("copy", f"{tmp_path}/page.html", plain.url, "--no-guess-content-type", "--json")["complete"]
+    assert plain.items()["page.html"].content_type == "binary/octet-stream"

@@ -38,7 +38,7 @@ VAULT = "let the storage account use its key in the key vault again, or correct 
 TIER = "map the source's storage class to Hot, Cool, Cold or Archive"
 LEASE = "release or break the lease on the blob or container"
 KEPT = "remove the blob's legal hold, or wait for the end of its retention policy"
-TAGS = "use at most 10 tags of letters, digits, spaces and + - . / : = _, or set `unfit.tags` of the route"
+TAGS = "use at most 10 tags of letters, digits, spaces and + - . / : = _, or set `unfit.tags` of the route (--unfit tags=…)"
 METADATA = "shorten the user metadata to 8 KiB, of which Skyferry needs about 400 bytes, or set `unfit.metadata: drop`"
 BLOCKS = "blocks of another program wait under this key: let it finish, or wait a week after its last block"
 

@@ -93,7 +93,10 @@ CODES: Mapping[str, Meaning] = {
         Unsupported,
         "shorten the user metadata to 2 KB, of which Skyferry needs about 400 bytes, or set `unfit.metadata: drop`",
     ),
-    "InvalidTag": (Unsupported, "use at most 10 tags, of the characters that S3 allows, or set `unfit.tags`"),
+    "InvalidTag": (
+        Unsupported,
+        "use at most 10 tags, of the characters that S3 allows, or set `unfit.tags` (--unfit tags=…)",
+    ),
     "EntityTooLarge": (Unsupported, ""),
     "KeyTooLongError": (InvalidKey, ""),
     "InvalidURI": (InvalidKey, ""),

@@ -106,6 +106,10 @@ def test_a_listed_key_that_does_not_exist_is_named(cli: Cli) -> None:
         (["--exclude", ""], "--exclude: the pattern is empty"),
         (["--bwlimit", "10"], "has no unit"),
         (["--bwlimit", "08:00,512k"], "is not a rate"),
+        (["--unfit", "encod"], "--unfit: 'encod' is not understood"),
+        (["--unfit", "tags=drop,header=drop"], "--unfit: 'header=drop' is not understood"),
+        (["--unfit", ""], "--unfit: '' is not understood"),
+        (["--folder-markers", "make"], "--folder-markers: 'make' is not understood"),
         (["third"], "copy takes one source and one destination"),
     ],
 )

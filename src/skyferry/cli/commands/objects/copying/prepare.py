@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from skyferry.cli.arguments import object_urls
-from skyferry.cli.commands.objects.copying.request import NOTHING, CopyOptions
+from skyferry.cli.commands.objects.copying.request import NOTHING, CopyOptions, parse_markers, parse_unfit
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.errors import ConfigError, InvalidKey, LedgerError, NotFound
 
@@ -101,7 +101,7 @@ def build_settings(
     source: ObjectLocation, destination: ObjectLocation, given: Settings, options: CopyOptions
 ) -> Settings:
     """Return settings with one route and a queue in memory."""
-    from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings
+    from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings, UnfitSettings
 
     route = RouteSettings(
         name=ROUTE,
@@ -110,6 +110,9 @@ def build_settings(
         allow_loopback=True,
         directed=True,
         storage_class=options.storage_class,
+        guess_content_type=not options.no_guess_content_type,
+        folder_markers=parse_markers(options.folder_markers),
+        unfit=UnfitSettings.model_validate(parse_unfit(options.unfit)),
     )
     limits = given.limits
     if options.transfers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from skyferry.cli.arguments import list_files
 from skyferry.cli.arguments.list_files import STDIN
@@ -167,6 +167,21 @@ class CopyOptions:
         str,
         Option("--storage-class", metavar="NAME", help="The storage class of the copies; keep = that of the source."),
     ] = ""
+    unfit: Annotated[
+        str,
+        Option(
+            "--unfit",
+            metavar="HOW",
+            help="Attributes that the destination cannot store: fail, encode, map or drop; or for some of them, as in "
+            "headers=encode,metadata=drop,tags=map.",
+        ),
+    ] = "fail"
+    folder_markers: Annotated[
+        str, Option("--folder-markers", metavar="HOW", help="Empty objects whose key ends with a slash: copy or skip.")
+    ] = "copy"
+    no_guess_content_type: Annotated[
+        bool, Option("--no-guess-content-type", help="Give files no content type by their names.")
+    ] = False
     retry_for: Annotated[
         str,
         Option(
@@ -177,8 +192,10 @@ class CopyOptions:
     ] = "5m"
 
     def check(self) -> None:
-        """Raise BadParameter for an option that is given by both names."""
+        """Raise BadParameter for an option that is given by both names, ConfigError for a value that has no meaning."""
         reject_both_names("--again", self.again, self.ignore_ledger)
+        parse_unfit(self.unfit)
+        parse_markers(self.folder_markers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +245,27 @@ def reject_with_stream(chosen: Sequence[str], flags: Mapping[str, bool]) -> None
     """Raise ConfigError for options that have no meaning for one object from or to -."""
     if given := [*chosen, *(name for name, value in flags.items() if value)]:
         raise ConfigError(f"{given[0]} has no effect with -", hint=f"remove {given[0]}")
+
+
+def parse_unfit(text: str) -> dict[str, str]:
+    """Return the settings of `unfit`. Raises ConfigError."""
+    kinds, ways = ("headers", "metadata", "tags"), ("fail", "encode", "map", "drop")
+    if text in ways:
+        return dict.fromkeys(kinds, text)
+    found = dict(part.partition("=")[::2] for part in text.split(","))
+    if wrong := [f"{kind}={way}" for kind, way in found.items() if kind not in kinds or way not in ways]:
+        hint = f"give one of {', '.join(ways)}, or KIND=HOW for {', '.join(kinds)}, separated by commas"
+        raise ConfigError(f"--unfit: {wrong[0].rstrip('=')!r} is not understood", hint=hint)
+    return found
+
+
+def parse_markers(text: str) -> Literal["copy", "skip"]:
+    """Return the setting of `folder_markers`. Raises ConfigError."""
+    if text == "copy":
+        return "copy"
+    if text == "skip":
+        return "skip"
+    raise ConfigError(f"--folder-markers: {text!r} is not understood", hint="give copy or skip")
 
 
 def parse_rate(text: str) -> int:
