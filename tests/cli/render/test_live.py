@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from skyferry.cli.render.live import LAST, LiveView, LogTail
 from skyferry.model import State
@@ -148,6 +149,35 @@ def test_the_last_log_lines_are_kept_and_no_more() -> None:
     tail.write(b"one\ntwo\n")
     tail.write(b"three\n")
     assert list(tail.lines) == ["two", "three"]
+
+
+def test_deletes_are_not_counted_as_copies(view: LiveView) -> None:
+    view.on(done("a.txt"))
+    view.on(Record("transfer.done", key="b.txt", operation="deleted", duration=0.05))
+    text = drawn(view)
+    assert "1 copied, 1.0 KiB" in text
+    assert "1 deleted" in text
+    assert [line.split()[1:3] for line in text.splitlines() if ".txt" in line] == [
+        ["deleted", "b.txt"],
+        ["copied", "a.txt"],
+    ]
+
+
+async def test_after_a_change_of_size_everything_is_drawn_anew(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=100, height=25, force_terminal=True)
+    assert isinstance(console.file, io.StringIO)
+    view = LiveView(LogTail(), console, clock)
+    async with view.running(TOLD):
+        view.on(done("seen.txt"))
+        clock.now += 1000  # nothing changes any more
+        console.size = ConsoleDimensions(50, 20)
+        while "\x1b[2J" not in console.file.getvalue():
+            await asyncio.sleep(0.01)
+        _, _, after = console.file.getvalue().rpartition("\x1b[2J")
+        while "seen.txt" not in after:
+            await asyncio.sleep(0.01)
+            _, _, after = console.file.getvalue().rpartition("\x1b[2J")
+    assert [line for line in TOLD if line not in after] == []
 
 
 async def test_while_inside_it_is_drawn_and_the_last_picture_stays(clock: Clock) -> None:

@@ -88,6 +88,8 @@ class LiveView:
         self._last: deque[ActivityLine] = deque(maxlen=LAST)
         self._rates: deque[tuple[float, int, int]] = deque()
         self._status: Status | None = None
+        self._introduction: Sequence[str] = ()
+        self._size = self._live.console.size  # of the terminal when it was last drawn
         self._active_until = 0.0  # while something changes, and until the rates have settled
 
     def on(self, record: Record) -> None:
@@ -101,6 +103,9 @@ class LiveView:
             self._bytes += record.bytes or 0
         if event in _WORDS:
             word, style = _WORDS[event]
+            if _is_delete(record):
+                word = "deleted"
+                self._counts[word] += 1
             self._last.append(
                 ActivityLine(time.strftime("%H:%M:%S"), word, style, record.key or record.queue, _note(record))
             )
@@ -117,9 +122,8 @@ class LiveView:
     @asynccontextmanager
     async def running(self, introduction: Sequence[str]) -> AsyncIterator[None]:
         """Draw below the lines of `introduction` inside the context; the last frame remains."""
-        lines = [Text("skyferry", "bold"), *(Text(f"  {escape_control(line)}") for line in introduction), Text()]
-        self._live.console.print(*lines, sep="\n", soft_wrap=True)  # unwrapped, so that a path can be selected
-        self._live.start()
+        self._introduction = introduction
+        self._start()
         drawing = asyncio.create_task(self._draw(), name="live view")
         try:
             yield
@@ -133,9 +137,27 @@ class LiveView:
         """Restore the terminal. Idempotent."""
         self._live.stop()
 
+    def _start(self) -> None:
+        console = self._live.console
+        lines = [Text("skyferry", "bold"), *(Text(f"  {escape_control(line)}") for line in self._introduction), Text()]
+        console.print(*lines, sep="\n", soft_wrap=True)  # unwrapped, so that a path can be selected
+        self._size = console.size
+        self._live.start()
+
+    def _restart(self) -> None:
+        """Draw everything anew: a terminal wraps old lines in its own way when its size changes."""
+        console = self._live.console
+        self._live.stop()
+        console.clear()
+        self._live = Live(console=console, auto_refresh=False)
+        self._start()
+        self._live.update(self.render_frame(), refresh=True)
+
     async def _draw(self) -> None:
         while True:
-            if self._clock() < self._active_until:
+            if self._live.console.size != self._size:
+                await asyncio.to_thread(self._restart)
+            elif self._clock() < self._active_until:
                 frame = self.render_frame()
                 await asyncio.to_thread(self._live.update, frame, refresh=True)  # a terminal may be slow or stopped
             await asyncio.sleep(REFRESH)
@@ -150,7 +172,9 @@ class LiveView:
 
     def _progress(self) -> Iterator[Text]:
         n, objects, octets = self._counts, *self._rate()
-        yield Text(f"{n['transfer.done']:,} copied, {format_size(self._bytes)}", "green")
+        yield Text(f"{n['transfer.done'] - n['deleted']:,} copied, {format_size(self._bytes)}", "green")
+        if n["deleted"]:
+            yield Text(f"{n['deleted']:,} deleted", "green")
         yield Text(f"{objects:,.0f}/s, {format_size(round(octets))}/s")
         yield Text(f"{n['transfer.skipped'] + n['transfer.duplicate']:,} skipped", "dim")
         yield Text(f"{n['transfer.retry']:,} retried", "yellow" if n["transfer.retry"] else "dim")
@@ -216,9 +240,13 @@ def _cut_beginning(text: str, cells: int) -> Text:
     return Text(text, no_wrap=True)
 
 
+def _is_delete(record: Record) -> bool:
+    return record.event == "transfer.done" and record.operation == "deleted"
+
+
 def _note(record: Record) -> str:
     """Return the note beside the key."""
     if record.event == "transfer.done":
         took = f" in {format_duration(record.duration)}" if record.duration is not None else ""
-        return f"deleted{took}" if record.operation == "deleted" else f"{format_size(record.bytes)}{took}"
+        return took.strip() if _is_delete(record) else f"{format_size(record.bytes)}{took}"
     return record.reason or record.error

@@ -1,4 +1,4 @@
-"""`skyferry ls` of stores that list in an order of their own."""
+"""`skyferry ls`, also of stores that list in an order of their own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from tests.cli.conftest import Cli
 
 from skyferry.cli.arguments import object_urls
+from skyferry.cli.exit_codes import ExitCode
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.model import ObjectMeta
 from skyferry.stores.memory import MemoryStore
@@ -48,3 +52,47 @@ def test_page_by_page_each_key_is_shown_once(
         if len(found) <= limit:
             break
     assert shown == sorted(keys)
+
+
+def test_all_objects_are_listed_without_a_limit(cli: Cli) -> None:
+    Path("in").mkdir()
+    for number in range(1100):
+        Path(f"in/{number:04}").write_text("x")
+    assert len(cli("ls", "in").out.splitlines()) == 1100
+    told = cli("ls", "in", "--limit", "2")
+    assert ([line.split()[-1] for line in told.out.splitlines()], told.err) == (
+        ["0000", "0001"],
+        "there are more: --after '0001'\n",
+    )
+    told = cli("ls", "in/110*", "--json")
+    assert (told.code, told.out) == (ExitCode.FAILED, "")
+
+
+@pytest.mark.parametrize("url", ["in/nothing", "in/no/folder/", "in/*.gz", "absent"])
+def test_nothing_is_an_error(cli: Cli, url: str) -> None:
+    Path("in").mkdir()
+    Path("in/a.txt").write_text("a")
+    told = cli("ls", url)
+    assert (told.code, told.out) == (ExitCode.FAILED, "")
+    assert f"error: {url}: " in told.err
+
+
+def test_an_empty_folder_is_no_error(cli: Cli) -> None:
+    Path("in").mkdir()
+    assert (cli("ls", "in").code, cli("ls", "in").out) == (0, "")
+
+
+def test_the_long_form_has_exact_sizes_and_versions(cli: Cli) -> None:
+    Path("in").mkdir()
+    Path("in/a.txt").write_bytes(bytes(2000))
+    size, modified, version, key = cli("ls", "in", "-l").out.split()
+    assert (size, modified[-1], key) == ("2000", "Z", "a.txt")
+    assert cli("ls", "in").out.split()[:2] == ["2.0", "KiB"]
+    assert orjson.loads(cli("ls", "in", "--json").out)["version"] == version
+
+
+def test_control_characters_in_keys_cannot_control_the_terminal(cli: Cli) -> None:
+    Path("in").mkdir()
+    Path("in/a\x1b[2J\n").write_text("x")
+    for option in ([], ["-l"]):
+        assert "a\\x1b[2J\\x0a" in cli("ls", "in", *option).out
