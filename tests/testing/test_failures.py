@@ -43,6 +43,9 @@ def test_two_values_that_differ_are_both_shown() -> None:
         expect("one", "two", "k")
     with pytest.raises(AssertionError, match=r"expected 100,000 bytes that begin with b'aaa.*, but b'a' came"):
         expect(b"a", b"a" * 100_000)
+    one, two = Attributes(content_type="a", tags={"x": "1"}), Attributes(content_type="b", tags={"x": "1"})
+    with pytest.raises(AssertionError, match=r"^content_type: expected 'b', but 'a' came$"):
+        expect(one, two)
     with pytest.raises(AssertionError, match="expected the md5 02, but 01 came"):
         expect_agreement(Checksums(md5="01"), Checksums(md5="02"))
 

@@ -179,6 +179,6 @@ def test_its_url_names_account_and_queue() -> None:
     where = resolve_queue(QueueSettings(name="q", url=f"r2q://{ACCOUNT}/events?identity=static"))
     assert (where.url.account, where.url.queue) == (ACCOUNT, "events")
     assert where.settings.endpoint == "https://api.cloudflare.com/client/v4"
-    for url in ("r2q://events", "r2q://a/b/c"):
+    for url in ("r2q://events?identity=static", "r2q://a/b/c?identity=static", f"r2q://{ACCOUNT}/events"):
         with pytest.raises(ValueError, match="r2q://"):
             resolve_queue(QueueSettings(name="q", url=url))

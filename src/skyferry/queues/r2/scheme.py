@@ -30,6 +30,10 @@ TRAITS = QueueTraits(
 def _complete(settings: QueueAddress, account: str) -> QueueAddress:
     if not account:
         raise ValueError("r2q://QUEUE needs the account: r2q://ACCOUNT/QUEUE")
+    if settings.identity.kind != "static":
+        raise ValueError(
+            "r2q:// needs an API token: identity: {kind: static, secret_file: FILE}, or CLOUDFLARE_API_TOKEN"
+        )
     return settings if settings.endpoint else settings.model_copy(update={"endpoint": API})
 
 

@@ -79,7 +79,7 @@ class ConditionCases:
         if not place.store.traits.create_only:
             raise SkipTest("the store has no create_only")
         won = await race_writes(place, CREATE, 16)
-        expect(len(won), 1, won)
+        expect(len(won), 1, "writers that succeeded")
         expect(await place.get("k"), b"writer %d" % won[0][0])
 
     async def test_of_many_that_replace_one_wins(self, place: Place) -> None:
@@ -88,7 +88,7 @@ class ConditionCases:
             raise SkipTest("the store has no replace_exact")
         old = await place.put("k", b"old")
         won = await race_writes(place, Precondition(replace=old.version), 16)
-        expect(len(won), 1, won)
+        expect(len(won), 1, "writers that succeeded")
         expect(await place.get("k"), b"writer %d" % won[0][0])
         expect((await place.store.head(place.key("k"))).version, won[0][1].version)
 

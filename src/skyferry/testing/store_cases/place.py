@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from awscrt import checksums as crt
@@ -113,8 +113,8 @@ def make_noise(size: int, seed: int = 0) -> bytes:
 def expect(came: object, expected: object, what: object = "") -> None:
     """Assert that two values are equal. The failure has both, for it is read without the code."""
     if came != expected:
-        subject = f"{what!r}: " if what else ""
-        raise AssertionError(f"{subject}expected {_shorten(expected)}, but {_shorten(came)} came")
+        subject = f"{_shorten(what)}: " if what else ""
+        raise AssertionError(subject + "; ".join(_describe_difference(came, expected)))
 
 
 def expect_agreement(came: Checksums, expected: Checksums) -> None:
@@ -122,6 +122,18 @@ def expect_agreement(came: Checksums, expected: Checksums) -> None:
     if name := came.find_conflict(expected):
         said = f"expected the {name} {getattr(expected, name)}, but {getattr(came, name)} came"
         raise AssertionError(said)
+
+
+def _describe_difference(came: object, expected: object, path: str = "") -> Iterator[str]:
+    """Yield what was expected and what came, for records only of the fields that differ."""
+    if is_dataclass(expected) and type(came) is type(expected):
+        for each in fields(expected):
+            mine, theirs = getattr(came, each.name), getattr(expected, each.name)
+            if mine != theirs:
+                yield from _describe_difference(mine, theirs, f"{path}.{each.name}" if path else each.name)
+    else:
+        place = f"{path}: " if path else ""
+        yield f"{place}expected {_shorten(expected)}, but {_shorten(came)} came"
 
 
 def _shorten(value: object) -> str:
