@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
 
 PIPED = 240  # columns if standard output is not a terminal, so that lines are not wrapped
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -29,22 +29,14 @@ def print_model(document: BaseModel) -> None:
     sys.stdout.write(document.model_dump_json() + "\n")
 
 
-def open_console() -> Console:
-    """Return a console on standard output, with colours only on a terminal."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else PIPED, highlight=False, markup=False, emoji=False)
-
-
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table. Control characters in cells are escaped, so that they cannot control the terminal."""
-    from rich import box
-    from rich.table import Table
+    """Print a table, with control characters in cells escaped, so that they cannot control the terminal."""
+    from skyferry.cli.render.table import format_table
 
-    grid = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for row in rows:
-        grid.add_row(*(escape_control(cell) for cell in row))
-    open_console().print(grid)
+    cells = [[escape_control(cell) for cell in row] for row in rows]
+    width = get_terminal_size().columns if sys.stdout.isatty() else PIPED
+    for line in format_table(columns, cells, width):
+        sys.stdout.write(line + "\n")
 
 
 def print_lines(*texts: str) -> None:

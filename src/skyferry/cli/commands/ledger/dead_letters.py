@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
-from skyferry.cli.commands.ledger.selection import Ids, TransferOptions, query_ledger, report_count, require_selection
+from skyferry.cli.commands.ledger.selection import (
+    PAGE,
+    Ids,
+    TransferOptions,
+    complete_ids,
+    query_ledger,
+    report_count,
+    require_selection,
+)
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
@@ -75,7 +85,8 @@ def show(
     """
 
     async def ask(ledger: DeadLetters) -> DeadLetter:
-        if (found := await ledger.get_dead_letter(letter_id)) is None:
+        ids = await _complete_letters(ledger, [letter_id])
+        if (found := await ledger.get_dead_letter(*ids)) is None:
             raise NotFound(
                 "the dead letter does not exist",
                 where=letter_id,
@@ -125,7 +136,7 @@ def redrive(
         return
     where = options.select(None, reason)
     require_selection(ids, all_, where, Filter())
-    count = query_ledger(at, lambda ledger: ledger.redrive(where, ids))
+    count = query_ledger(at, lambda ledger: _redrive(ledger, where, ids))
     report_count(count, "dead letter", "redriven", json)
 
 
@@ -149,8 +160,23 @@ def discard(
         if not sys.stdin.isatty():
             raise click.BadParameter("confirmation is not possible without a terminal: give --yes")
         click.confirm("Delete them for good?", abort=True)
-    count = query_ledger(at, lambda ledger: ledger.discard(where, ids))
+    count = query_ledger(at, lambda ledger: _discard(ledger, where, ids))
     report_count(count, "dead letter", "discarded", json)
+
+
+async def _complete_letters(ledger: DeadLetters, ids: Sequence[str] | None) -> list[str]:
+    def load(cursor: str) -> Awaitable[Page[DeadLetter]]:
+        return ledger.list_dead_letters(Filter(), cursor, PAGE)
+
+    return await complete_ids(ids, load, attrgetter("id")) or []
+
+
+async def _redrive(ledger: DeadLetters, where: Filter, ids: Sequence[str] | None) -> int:
+    return await ledger.redrive(where, await _complete_letters(ledger, ids) or None)
+
+
+async def _discard(ledger: DeadLetters, where: Filter, ids: Sequence[str] | None) -> int:
+    return await ledger.discard(where, await _complete_letters(ledger, ids) or None)
 
 
 def _report_redrive(found: RedriveCounts, json: bool) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
-from skyferry.cli.commands.ledger.selection import Ids, query_ledger, report_count, require_selection
+from skyferry.cli.commands.ledger.selection import (
+    PAGE,
+    Ids,
+    complete_ids,
+    query_ledger,
+    report_count,
+    require_selection,
+)
 from skyferry.cli.parameters import Option, build_group
 from skyferry.cli.render import output
 from skyferry.ports import HeldFilter
@@ -98,7 +107,7 @@ def approve(
     """
     where = options.select(None)
     require_selection(ids, all_, where, HeldFilter(None))
-    count = query_ledger(at, lambda ledger: ledger.approve_deletes(where, ids))
+    count = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
     report_count(count, "delete", "approved", json)
 
 
@@ -118,8 +127,23 @@ def reject(
     """
     where = options.select(None)
     require_selection(ids, all_, where, HeldFilter(None))
-    count = query_ledger(at, lambda ledger: ledger.reject_deletes(where, ids))
+    count = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
     report_count(count, "delete", "rejected", json)
+
+
+async def _approve_deletes(ledger: HeldDeletes, where: HeldFilter, ids: Sequence[str] | None) -> int:
+    return await ledger.approve_deletes(where, await _complete_deletes(ledger, ids))
+
+
+async def _reject_deletes(ledger: HeldDeletes, where: HeldFilter, ids: Sequence[str] | None) -> int:
+    return await ledger.reject_deletes(where, await _complete_deletes(ledger, ids))
+
+
+async def _complete_deletes(ledger: HeldDeletes, ids: Sequence[str] | None) -> list[str] | None:
+    def load(cursor: str) -> Awaitable[Page[HeldDelete]]:
+        return ledger.list_held_deletes(HeldFilter(None), cursor, PAGE)
+
+    return await complete_ids(ids, load, attrgetter("id"))
 
 
 def _print_page(counts: list[tuple[str, str, int]], page: Page[HeldDelete]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import click
 
@@ -14,16 +14,23 @@ from skyferry.cli.arguments.options import ConfigOptions, parse_moment
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
+from skyferry.errors import ConfigError
 from skyferry.model import State
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.ports import Ledger
+    from skyferry.ports import Ledger, Page
 
+ID_LENGTH = 32
+PAGE = 1000
+CANDIDATES = 5  # shown of an ambiguous abbreviation
 T = TypeVar("T")
 F = TypeVar("F")
 
-Ids = Annotated[list[str] | None, Argument(metavar="[ID]...", help="Only these; or narrow the selection by options.")]
+Ids = Annotated[
+    list[str] | None,
+    Argument(metavar="[ID]...", help="Only these (abbreviated, too); or use options."),
+]
 
 RouteName = Annotated[str, Option("--route", metavar="NAME", help="Only this route.")]
 Prefix = Annotated[str, Option("--prefix", metavar="TEXT", help="Only destination keys with this prefix.")]
@@ -59,6 +66,31 @@ def query_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> 
             return await query(ledger)
 
     return asyncio.run(run())
+
+
+async def complete_ids(
+    given: Sequence[str] | None, load: Callable[[str], Awaitable[Page[Any]]], identify: Callable[[Any], str]
+) -> list[str] | None:
+    """Return the ids that `given` abbreviates; an unknown one stays. Raises ConfigError with the candidates of an ambiguous one.
+
+    `load` returns the page after a cursor. Only abbreviations read the list.
+    """
+    short = {text for text in given or () if len(text) < ID_LENGTH}
+    found: dict[str, list[str]] = {text: [] for text in short}
+    cursor = ""
+    while short:
+        page = await load(cursor)
+        for text in short:
+            found[text] += [identify(item) for item in page.items if identify(item).startswith(text)]
+        if not (cursor := page.cursor):
+            break
+    for text, ids in found.items():
+        if len(ids) > 1 and text not in ids:
+            shown = ", ".join(ids[:CANDIDATES]) + (
+                f" and {len(ids) - CANDIDATES:,} more" if len(ids) > CANDIDATES else ""
+            )
+            raise ConfigError(f"{len(ids)} ids begin so", where=text, hint=f"choose one of {shown}")
+    return [found[text][0] if len(found.get(text, ())) == 1 else text for text in given] if given else None
 
 
 def require_selection(ids: list[str] | None, everything: bool, where: F, empty: F) -> F:

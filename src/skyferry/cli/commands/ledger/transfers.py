@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
-from skyferry.cli.commands.ledger.selection import TransferOptions, query_ledger
+from skyferry.cli.commands.ledger.selection import PAGE, TransferOptions, complete_ids, query_ledger
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.model import State
+from skyferry.ports import Filter
 
 if TYPE_CHECKING:
     from skyferry.ports import Page, TransferRow, Transfers
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 def transfers(
     *,
-    transfer_id: Annotated[str, Argument(metavar="[ID]", help="Show only this transfer, with its failures.")] = "",
+    transfer_id: Annotated[
+        str, Argument(metavar="[ID]", help="This transfer, with its failures; the id may be abbreviated.")
+    ] = "",
     state: Annotated[State | None, Option("--state", metavar="|".join(State), help="Only this state.")] = None,
     reason: Annotated[str, Option("--reason", metavar="TEXT", help="Only transfers skipped for this reason.")] = "",
     options: TransferOptions,
@@ -39,7 +43,11 @@ def transfers(
 
 
 async def _get_transfer(ledger: Transfers, transfer_id: str) -> TransferRow:
-    if (row := await ledger.get_transfer(transfer_id)) is None:
+    def load(cursor: str) -> Awaitable[Page[TransferRow]]:
+        return ledger.list_transfers(Filter(), cursor, PAGE)
+
+    [whole] = await complete_ids([transfer_id], load, lambda row: row.transfer.id) or [transfer_id]
+    if (row := await ledger.get_transfer(whole)) is None:
         hint = "settled transfers are removed after `ledger.retention`"
         raise NotFound("the transfer does not exist", where=transfer_id, hint=hint)
     return row

@@ -1,0 +1,32 @@
+"""Ids may be abbreviated as long as they are unambiguous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.cli.conftest import DEAD, DONE, MALFORMED
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+
+def test_a_unique_beginning_names_the_item(filled: Cli) -> None:
+    """The ids of the fixture differ in the last character."""
+    assert filled("transfers", DONE).code == 0
+    assert filled("dead-letters", "discard", "--yes", DEAD[:-1]).code == 2
+    assert filled("dead-letters", "discard", "--yes", MALFORMED).out == "1 dead letter discarded\n"
+    assert DEAD in filled("dead-letters", "show", DEAD[:30]).out
+    assert filled("dead-letters", "redrive", DEAD[:5]).out == "1 dead letter redriven\n"
+
+
+def test_an_ambiguous_beginning_lists_the_candidates(filled: Cli) -> None:
+    result = filled("transfers", "0000")
+    assert result.code == 2
+    assert result.err.startswith("error: 0000: 4 ids begin so (choose one of ")
+    assert DONE in result.err
+    assert filled("dead-letters", "show", "000").err.count(DEAD) == 1
+
+
+def test_an_unknown_beginning_does_not_exist(filled: Cli) -> None:
+    assert filled("transfers", "ffff").code == 1
+    assert filled("dead-letters", "redrive", "ffff").out == "0 dead letters redriven\n"
