@@ -7,6 +7,7 @@ BIN := .venv/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
 DOCS ?= docs
+MAN ?= src/skyferry/cli/skyferry.1
 ARGS ?=
 
 export UV_LINK_MODE ?= copy
@@ -35,6 +36,7 @@ bench: .venv/dev ## Measure, one after the other
 
 docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/reference/cli.md $(DOCS)/reference/exit-codes.md
+	$(BIN)/python -m skyferry.cli.man_page $(MAN)
 	$(BIN)/python -m skyferry.config.reference > $(DOCS)/reference/configuration.md
 	$(BIN)/python -m skyferry.observe.reference $(DOCS)/reference/observability.md
 	$(BIN)/python -m skyferry.server.reference $(DOCS)/reference/openapi.json
@@ -42,8 +44,8 @@ docs: .venv/dev ## Write the generated pages again
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs
-	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs
-	@diff -ru docs .venv/docs || { echo "generated pages are stale: make docs"; exit 1; }
+	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs MAN=.venv/skyferry.1
+	@diff -ru docs .venv/docs && diff -u src/skyferry/cli/skyferry.1 .venv/skyferry.1 || { echo "generated pages are stale: make docs"; exit 1; }
 	@$(BIN)/pytest --quiet --no-header tests/docs/test_links.py tests/docs/test_named.py
 
 transcripts: .venv/dev ## Run the commands that the pages show, and write their output into the pages

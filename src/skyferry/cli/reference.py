@@ -36,7 +36,7 @@ def _render_command(command: click.Command, path: str) -> Iterator[str]:
         for name, below in list_commands(command):
             yield from _render_command(below, f"{path} {name}")
         return
-    names = "".join(f" {_format_name(p)}" for p in command.params if isinstance(p, click.Argument) and p.metavar)
+    names = "".join(f" {format_parameter(p)}" for p in command.params if isinstance(p, click.Argument) and p.metavar)
     yield f"\n## `{path}{names}`\n\n{cleandoc(command.help or '')}\n"
     yield from _render_table(command.params)
 
@@ -55,10 +55,11 @@ def _render_table(parameters: list[Any]) -> Iterator[str]:
     if shown:
         yield "\n| | default | |\n|---|---|---|\n"
     for parameter in shown:
-        yield f"| `{_escape_cell(_format_name(parameter))}` | {_format_default(parameter)} | {_escape_cell(parameter.help)} |\n"
+        yield f"| `{_escape_cell(format_parameter(parameter))}` | {_format_default(parameter)} | {_escape_cell(parameter.help)} |\n"
 
 
-def _format_name(parameter: Any) -> str:
+def format_parameter(parameter: Any) -> str:
+    """Return the names of a parameter as they are typed."""
     if parameter.param_type_name == "argument":
         text = parameter.metavar or parameter.name.upper()
         return text if parameter.required or text.startswith("[") else f"[{text}]"
