@@ -138,7 +138,7 @@ async def test_a_kept_connection_that_ends_before_the_response_is_replaced(metho
 
 
 async def test_what_may_not_be_repeated_is_sent_once() -> None:
-    """A POST; any request on a new connection; any request whose response has begun."""
+    """A POST; a range; any request on a new connection; any request whose response has begun."""
     server = RawServer()
 
     def end_at(request: int, beginning: bytes = b"") -> Serve:
@@ -151,7 +151,7 @@ async def test_what_may_not_be_repeated_is_sent_once() -> None:
 
         return serve
 
-    server.add(end_at(1), end_at(0), end_at(1, b"HTTP/1.1 2"))
+    server.add(end_at(1), end_at(0), end_at(1, b"HTTP/1.1 2"), end_at(1))
     async with server.run() as url, client(url) as http:
         await http.exchange("POST", url, {})
         with pytest.raises(ConnectionLost, match="the server closed the connection"):
@@ -161,7 +161,10 @@ async def test_what_may_not_be_repeated_is_sent_once() -> None:
         await http.exchange("GET", url, {})
         with pytest.raises(ConnectionLost, match="ended early"):
             await http.exchange("GET", url, {})
-    assert (server.connections, len(server.requests)) == (3, 5)
+        await http.exchange("GET", url, {})
+        with pytest.raises(ConnectionLost, match="the server closed the connection"):
+            await http.exchange("PUT", url, {"Content-Range": "bytes 0-0/*"}, b"x")
+    assert (server.connections, len(server.requests)) == (4, 7)
 
 
 async def test_a_connection_that_the_server_closed_while_idle_costs_no_request() -> None:

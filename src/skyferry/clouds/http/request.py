@@ -51,11 +51,7 @@ class PlainRequest:
     method: str
     head: bytes
     body: tuple[bytes, ...]
-
-    @property
-    def idempotent(self) -> bool:
-        """Return True if it may be sent twice (RFC 9110, 9.2.2)."""
-        return self.method != "POST"
+    idempotent: bool  # it may be sent twice (RFC 9110, 9.2.2)
 
     def split(self) -> deque[bytes | memoryview]:
         """Return the pieces to send: one, if the request is small."""
@@ -76,22 +72,24 @@ def encode_request(method: str, url: str, headers: Mapping[str, str], body: tupl
     if origin is None or method not in METHODS or _TARGET.fullmatch(target) is None:
         return None
     lines = [f"{method} {target} HTTP/1.1"]
-    missing = {"host": origin.authority, "user-agent": USER_AGENT}
+    seen = set[str]()
     for name, value in headers.items():
         lower = _check_name(name)
         if not lower:
             return None
-        missing.pop(lower, None)
+        seen.add(lower)
         if lower != "content-length":
             lines.append(f"{name}: {value}")
-    lines += [f"{name}: {value}" for name, value in missing.items()]
+    missing = {"host": origin.authority, "user-agent": USER_AGENT}
+    lines += [f"{name}: {value}" for name, value in missing.items() if name not in seen]
     lines.append(f"content-length: {sum(map(len, body))}\r\n\r\n")
     text = "\r\n".join(lines)
     ends = len(lines) + 1
     if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:  # a value would add a header
         return None
     try:
-        return PlainRequest(origin, method, text.encode(), body)
+        # A range belongs to an upload that goes on behind it.
+        return PlainRequest(origin, method, text.encode(), body, method != "POST" and "content-range" not in seen)
     except UnicodeEncodeError:
         return None
 

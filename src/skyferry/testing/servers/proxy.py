@@ -137,6 +137,8 @@ class FaultProxy:
                 self._heard(exchange, body, bytes(content))
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             response.headers.extend((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
+        if fault.cut is not None and not content:  # its head would be the whole answer
+            return _drop(request)
         if fault.flip is not None:
             content[fault.flip] ^= 1
         until = fault.cut if fault.cut is not None else fault.stall

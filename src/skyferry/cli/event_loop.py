@@ -1,0 +1,50 @@
+"""The event loop of long commands: uvloop, where it is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from skyferry.errors import ConfigError
+
+VARIABLE = "SKYFERRY_EVENT_LOOP"
+T = TypeVar("T")
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine like `asyncio.run`, on uvloop where it is installed. Raise ConfigError for a wrong SKYFERRY_EVENT_LOOP."""
+    try:
+        factory = choose_loop(os.environ.get(VARIABLE, "").strip().lower())
+    except ConfigError:
+        work.close()
+        raise
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the factory of the loop `wanted`: asyncio or uvloop; "" is uvloop if it is installed. None is asyncio's.
+
+    Raise ConfigError for another value, and for uvloop if it cannot be imported.
+    """
+    if wanted not in ("", "asyncio", "uvloop"):
+        raise ConfigError(f"the event loop {wanted!r} is unknown", where=VARIABLE, hint="set it to asyncio or uvloop")
+    if wanted == "asyncio" or (not wanted and sys.implementation.name != "cpython"):
+        return None
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError as missing:
+        if wanted:
+            hint = "pip install 'skyferry[uvloop]'"
+            raise ConfigError("uvloop is not installed", where=VARIABLE, hint=hint) from missing
+        return None
+    return factory
+
+
+def name_loop() -> str:
+    """Return the name of the running event loop: asyncio or uvloop."""
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
