@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from skyferry.frozen import dataclass
 
 Event = Literal[
-    "service.started",
+    "service.started",  # message: the event loop
     "service.draining",
     "service.stopped",
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down

@@ -43,8 +43,3 @@ def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             raise ConfigError("uvloop is not installed", where=VARIABLE, hint=hint) from missing
         return None
     return factory
-
-
-def name_loop() -> str:
-    """Return the name of the running event loop: asyncio or uvloop."""
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

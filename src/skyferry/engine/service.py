@@ -87,7 +87,8 @@ class Service:
         In the second case, raise the failure of a source whose events cannot be found.
         """
         observe = self._context.observer.on
-        observe(Record("service.started"))
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        observe(Record("service.started", message=f"event loop: {loop}"))
         self._working = True
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(source.run(), name="source") for source in self._components.sources]

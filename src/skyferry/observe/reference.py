@@ -12,7 +12,7 @@ from skyferry.observe.logs import DEFAULT, LEVELS
 from skyferry.records import EVENTS
 
 MEANING: Mapping[str, str] = {
-    "service.started": "The worker receives events.",
+    "service.started": "The worker receives events. The message names the event loop.",
     "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
     "service.stopped": "All transfers are finished or released.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "

@@ -16,7 +16,8 @@ from skyferry.config.settings import Settings
 PREFIX = "SKYFERRY_"
 NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is
 SECRETS = (("server", "token"),)
-OTHER = ("SKYFERRY_SERVERS", "SKYFERRY_CONFIG")  # variables of `skyferry.testing` and of the command line, no settings
+# Variables of `skyferry.testing` and of the command line, no settings.
+OTHER = ("SKYFERRY_SERVERS", "SKYFERRY_CONFIG", "SKYFERRY_EVENT_LOOP")
 VALUES = 100_000  # of one file; each alias to an alias may double them
 
 

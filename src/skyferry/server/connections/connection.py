@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -63,7 +64,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         """Start the deadline for headers."""
-        setattr(transport, "max_size", READ_SIZE)  # noqa: B010 - the default of asyncio is 256 KiB; it has no setter
+        with suppress(AttributeError):  # uvloop has no such limit; it reads at most 256 KiB
+            setattr(transport, "max_size", READ_SIZE)  # noqa: B010 - the default of asyncio is 256 KiB; it has no setter
         super().connection_made(transport)
         self._update_deadline()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -18,6 +17,7 @@ import click
 from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.config_file import find_config
+from skyferry.cli.event_loop import run_async
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
@@ -70,7 +70,7 @@ def run(
     if samples:
         write_samples(settings)
     raise click.exceptions.Exit(
-        asyncio.run(_run(settings, file and file.resolve(), until_idle, sys.stdout.isatty() if live is None else live))
+        run_async(_run(settings, file and file.resolve(), until_idle, sys.stdout.isatty() if live is None else live))
     )
 
 

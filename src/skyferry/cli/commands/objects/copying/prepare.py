@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -154,13 +153,14 @@ def open_copy_ledger(job: CopyJob, given: Settings) -> Iterator[CopyLedger | Non
 def run_job(job: CopyJob, given: Settings, *, ignore_ledger: bool) -> ExitCode:
     """Run a copy, and remove what it needed at the destination."""
     from skyferry.cli.commands.objects.copying.run import run_copy
+    from skyferry.cli.event_loop import run_async
     from skyferry.stores.local.blocking.removal import remove_private_folder
 
     try:
         if ignore_ledger:
-            return asyncio.run(run_copy(job, None))
+            return run_async(run_copy(job, None))
         with open_copy_ledger(job, given) as ledger:
-            return asyncio.run(run_copy(job, ledger))
+            return run_async(run_copy(job, ledger))
     finally:
         if job.destination.path is not None and not job.dry_run:
             remove_private_folder(job.destination.path)
