@@ -68,7 +68,7 @@ dist: .venv/release/done ## Build sdist and wheel in dist/, check them, and writ
 	.venv/release/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
 	.venv/release/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
 		--output-file dist/skyferry-$(VERSION).cdx.json requirements/image.txt
-	cp requirements/image.txt dist/skyferry-$(VERSION).constraints.txt
+	cp requirements/constraints.txt dist/skyferry-$(VERSION).constraints.txt
 	cd dist && sha256sum * > SHA256SUMS
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/skyferry/__init__.py)
 
@@ -90,6 +90,7 @@ lock: .venv/dev ## Resolve the dependencies again, to the newest versions that p
 	$(LOCK) --group release -o requirements/release.txt
 	printf 'hatchling\npip\n' | $(LOCK) -c requirements/dev.txt -o requirements/build.txt -
 	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
+	sed -E 's/ \\$$//; /^ +--hash/d' requirements/image.txt >requirements/constraints.txt
 	printf 'cyclonedx-bom\ndetect-secrets\npip-audit\n' | $(LOCK) -o requirements/scan.txt -
 	echo uv | $(LOCK) -o requirements/uv.txt -
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
