@@ -7,10 +7,11 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
 import pytest
 
-from skyferry.clouds.http import Http, Limits, retry_after
+from skyferry.clouds.http import Http, Limits, retry_after, seconds
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,6 +73,20 @@ def says(answer: bytes) -> Serve:
         await writer.drain()
 
     return serve
+
+
+@pytest.mark.parametrize("when", [0, 951_782_400, 1_795_903_261, 4_102_444_799])
+def test_an_http_date_is_a_time(when: int) -> None:
+    assert seconds(formatdate(when, usegmt=True)) == when
+
+
+@pytest.mark.parametrize("date", ["", "x", "Sat, 31 Feb 2026 00:00:00 GMT", "Sat, 28 Foo 2026 00:00:00 GMT"])
+def test_a_malformed_date_is_no_time(date: str) -> None:
+    assert seconds(date) == 0.0
+
+
+def test_the_older_form_of_a_date_is_read_too() -> None:
+    assert seconds("Saturday, 28-Nov-26 22:01:01 GMT") == 1_795_903_261
 
 
 async def test_a_server_that_takes_no_bytes_is_given_up() -> None:

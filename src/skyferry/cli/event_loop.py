@@ -1,8 +1,9 @@
-"""The event loop of long commands: uvloop, where it is installed."""
+"""The event loop of long commands (uvloop, where it is installed) and their garbage collector."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from skyferry.errors import ConfigError
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
+THRESHOLD = 20_000  # new objects between garbage collections; Python's default is 700
 T = TypeVar("T")
 
 
@@ -43,3 +45,13 @@ def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             raise ConfigError("uvloop is not installed", where=VARIABLE, hint=hint) from missing
         return None
     return factory
+
+
+def tune_collector() -> None:
+    """Keep the objects of the start out of collections, and collect less often. Call it once everything is built.
+
+    Collecting the objects of the start again and again took a tenth of the time of each decision. Records and messages are
+    freed without the collector.
+    """
+    gc.freeze()
+    gc.set_threshold(THRESHOLD)

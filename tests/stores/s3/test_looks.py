@@ -58,6 +58,14 @@ async def test_an_archived_object_is_looked_at_without_its_bytes(store: S3Store,
     assert (await store.head("k")).size == 4
 
 
+async def test_an_object_whose_bytes_are_lost_can_be_looked_at_and_so_be_replaced(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    await store.write("k", b"some", Attributes(), Checksums())
+    proxy.plan(Fault(method="GET", cut=0))
+    assert (await store.head("k")).size == 4
+
+
 async def test_a_missing_bucket_is_no_missing_object(localstack_s3: S3Place) -> None:
     """A missing destination must not look empty, and a missing source must not look like deletes."""
     for service in ("other", "localstack"):

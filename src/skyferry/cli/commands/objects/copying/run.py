@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from skyferry.cli.commands.objects.copying import preview
 from skyferry.cli.commands.objects.copying.mirror import mirror
 from skyferry.cli.commands.objects.copying.request import NOTHING, CopyJob
+from skyferry.cli.event_loop import tune_collector
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output, stalls
 from skyferry.cli.signals import handle_signals
@@ -34,6 +35,7 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(_build_service(job, ledger, progress, stores))
         interrupted = stack.enter_context(handle_signals((signal.SIGINT, signal.SIGTERM), partial(drain, service)))
+        tune_collector()
         async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
             for record in await stalls.run_service(service, progress.stalls, progress.found, job.patience):
                 progress.on(record)
