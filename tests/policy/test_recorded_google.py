@@ -100,13 +100,12 @@ async def story(cloud: Google, source: Any, *, large: bool = True, moved: bool =
         await tell(configured, "in/big")
     await put(source, "in/carries")
     await tell(configured, "in/carries")
-    if not moved:  # else it is gone by now
-        carrying = Attributes(cache_control="no-store")
-        if source.traits.in_place:
-            await source.set_attributes(await source.head("in/carries"), carrying)
-        else:
-            await source.write("in/carries", b"x" * 1000, carrying, Checksums())
-        await tell(configured, "in/carries")
+    carrying = Attributes(cache_control="no-store")
+    if source.traits.in_place and not moved:  # a moved object is gone by now
+        await source.set_attributes(await source.head("in/carries"), carrying)
+    else:
+        await source.write("in/carries", b"x" * 1000, carrying, Checksums())
+    await tell(configured, "in/carries")
     await source.delete("in/a")
     await tell(configured, "in/a", change=Change.DELETED)
     await look_after(configured)

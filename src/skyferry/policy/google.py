@@ -153,7 +153,8 @@ def _store(store: StoreAccess, who: str) -> Iterator[RoleBinding]:
         composed = store.large and store.settings.large_upload_mode == "compose"
         scratch = (SCRATCH,) if composed and "" not in store.written else ()
         yield bound(WRITE, (*store.written, *scratch))
-        yield bound(UPDATE, store.written)
+    if store.updated:
+        yield bound(UPDATE, store.updated)
     if project := store.settings.billing_project:
         yield RoleBinding(f"projects/{project}", PAY, who, ("projects", "add-iam-policy-binding", project), project)
     if (key := store.settings.kms_key) and store.written:  # it is Cloud Storage itself that uses the key

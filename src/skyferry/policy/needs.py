@@ -25,6 +25,7 @@ class StoreAccess:
     read: tuple[str, ...] = ()  # prefixes of the keys that are read: those of a source
     removed: tuple[str, ...] = ()  # of those of them that are deleted once they are copied
     written: tuple[str, ...] = ()  # of the keys that are looked at, written and deleted: those of a destination
+    updated: tuple[str, ...] = ()  # of those of them whose attributes may change later, because their source is kept
     tags_written: bool = False  # what is written may have tags
     large: bool = False  # what is written may be too large for one request
 
@@ -150,6 +151,7 @@ def _store(settings: Settings, name: str, doctor: bool) -> StoreAccess:
         read=shortest_prefixes(route.filter.prefix for route in outgoing),
         removed=shortest_prefixes(route.filter.prefix for route in outgoing if route.after_copy != "keep"),
         written=shortest_prefixes([*map(keys, incoming), *([CANARIES] if doctor and incoming else [])]),
+        updated=shortest_prefixes(keys(route) for route in incoming if route.after_copy == "keep"),
         tags_written=_tagged(settings, name) and any(r.tags or _tagged(settings, r.source) for r in incoming),
         large=large,
     )
