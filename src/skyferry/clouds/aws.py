@@ -1,6 +1,6 @@
 """Signatures of requests to AWS (AWS Signature Version 4, "Signing AWS API requests", IAM User Guide).
 
-One costs 6 µs, as the key of a day is kept; by a library it costs at least 21 (docs/decisions/0009-one-s3-client.md).
+The signing key of a day is kept. docs/decisions/0009-one-s3-client.md says why it is not left to a library.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 WRITES = ("write", "write_part", "finish_upload", "copy_from", "copy_part")
 SETTLED = ("transfer.done", "transfer.skipped", "transfer.dead")
-SHOWN = 20  # unfinished objects whose last error is kept
 CHECK = 0.1  # seconds between checks
 SHORTEST = 1.0  # seconds, at least, for one request
 OUTAGES = frozenset(kind.kind for kind in StoreError.__subclasses__() if kind.outage)
@@ -82,8 +81,7 @@ class Stalls:
     def _fail(self, record: Record) -> None:
         self.started.pop(record.key, None)
         self.error, self.kind = record.message, record.error
-        if record.key in self.failures or len(self.failures) < SHOWN:
-            self.failures[record.key] = record
+        self.failures[record.key] = record  # no more than the messages that may wait
         if record.error in OUTAGES and record.error not in self._reported:
             self._reported.add(record.error)
             print(output.escape_control(f"retrying: {record.message}"), file=sys.stderr, flush=True)
