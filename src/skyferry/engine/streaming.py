@@ -100,7 +100,7 @@ async def read_stream(store: ObjectStore, key: str, offload: Offload) -> AsyncIt
         reading.cancel()
         await asyncio.wait([reading])
         if not reading.cancelled():
-            reading.exception()  # of a read that nobody needs
+            reading.exception()  # of a read whose result is not needed
     if wrong := digests.result().find_conflict(meta.checksums):
         raise ChecksumMismatch(
             f"{wrong} of the bytes read is not the one that the store declares",

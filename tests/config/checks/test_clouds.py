@@ -209,3 +209,21 @@ def test_a_source_without_any_notification_is_a_warning(
     assert [w.where for w in checked.warnings if "can notify none" in w.message] == (
         [] if heard else ["routes[0].from"]
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqs://events?region=eu-west-1",
+        "arn:aws:sqs:eu-west-1:123456789012:events",
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
+    ],
+)
+def test_each_spelling_of_a_queue_can_be_notified(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "skyferry.yaml"
+    file.write_text(
+        "routes: [{name: r, from: 's3://in?region=eu-west-1', to: 's3://out?region=eu-west-1'}]\n"
+        f"queues: [{{name: q, url: '{url}'}}]\n"
+    )
+    found = check(file, {})
+    assert (found.faults, found.warnings) == ((), ())

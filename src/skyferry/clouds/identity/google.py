@@ -163,8 +163,8 @@ async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> IssuedCred
         answer = parse_json(
             await request_token(TokenRequest(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA
         )
-    except ConnectionLost as nobody:
-        nobody.hint = "this machine has no identity at Google: see docs/how-to/identity.md"
+    except ConnectionLost as lost:
+        lost.hint = "this machine has no identity at Google: see docs/how-to/identity.md"
         raise
     given = read_member(answer, "access_token", METADATA)
     return IssuedCredentials(given, given, life=read_lifetime(answer))

@@ -57,7 +57,7 @@ def _takes(queue: QueueSettings) -> bool:
 
 def _heard(valid: ValidDocument, document: Document) -> None:
     settings, seen = valid.settings, set[str]()
-    schemes = {queue.url.partition("://")[0] for queue in settings.queues}
+    schemes = set(map(_find_scheme, settings.queues))
     kinds = {endpoint.kind for endpoint in settings.push}
     for index, route in zip(valid.routes, settings.routes, strict=True):
         if route.source in seen or route.source not in settings.stores:
@@ -72,3 +72,10 @@ def _heard(valid: ValidDocument, document: Document) -> None:
                 why = f"the provider of {route.source} can notify none of the queues and push endpoints"
                 hint = f"Add a queue ({wanted}). Without one, only submitted events arrive."
                 document.warn(("routes", index, "from"), why, hint)
+
+
+def _find_scheme(queue: QueueSettings) -> str:
+    """Return the scheme of a queue's URL, also where the URL is a provider's own name; "" if it is faulty."""
+    with suppress(ValueError):
+        return QueueUrl.parse(queue.url).scheme
+    return ""

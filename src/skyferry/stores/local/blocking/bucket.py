@@ -41,7 +41,7 @@ class _Held:
     ident: tuple[int, int]
     root: int
     own: dict[str, int] = field(default_factory=dict)
-    private: int | None = None  # `.skyferry`, with a shared lock: nobody removes it meanwhile
+    private: int | None = None  # `.skyferry`, with a shared lock, so that it is not removed meanwhile
 
 
 class BucketFolder:

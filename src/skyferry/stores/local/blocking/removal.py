@@ -1,4 +1,4 @@
-"""Remove the private folder of a local bucket that nobody needs any more. Blocking."""
+"""Remove the private folder of a local bucket once it is unused. Blocking."""
 
 from __future__ import annotations
 
