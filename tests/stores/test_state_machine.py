@@ -17,6 +17,7 @@ from skyferry.clock import SystemClock
 from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed, SkyferryError
 from skyferry.model import Attributes
 from skyferry.ports import Precondition
+from skyferry.stores.local.names import path_of
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.store_cases.place import compute_digests, split_parts
@@ -76,7 +77,8 @@ class Stores(RuleBasedStateMachine):
 
     def held_back(self, key: str) -> bool:
         """Whether a filesystem cannot hold it beside what is there."""
-        return any(k.startswith(f"{key}/") or key.startswith(f"{k}/") for k in self.objects)
+        path = path_of(key)
+        return any(known.startswith(f"{path}/") or path.startswith(f"{known}/") for known in map(path_of, self.objects))
 
     def when(self, kind: str, key: str, store: int) -> Precondition:
         """The precondition in the words of one store."""

@@ -3,8 +3,9 @@
 A key's components are those of the path, except the few that a filesystem cannot store or that are private: "", ".", ".."
 and ".skyferry" (in any case, for filesystems that ignore it) get the prefix "%". So do names that look like one of these
 already escaped: "a//b/" is the file a/%/b/%, and "%." is %%.
-A key of percent signs alone is its own path. The mapping is one to one, and no key leads out of its folder
-or into `.skyferry/`. Files and folders that other programs name `.skyferry`, at any depth, are not objects.
+A key of percent signs alone is its own path, so `%` and a key that begins with a slash exclude each other, as `a` and `a/b` do.
+The mapping is one to one, and no key leads out of its folder or into `.skyferry/`. Files and folders that other programs
+name `.skyferry`, at any depth, are not objects.
 """
 
 from __future__ import annotations
