@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -12,6 +13,11 @@ import pytest
 from tests.clouds.http.raw_server import OK, RawServer, Serve, client
 from tests.clouds.http.test_response_parser import GOOD, IRREGULAR
 
+from skyferry.clouds.http.deadlines import DeadlineSweep
+from skyferry.clouds.http.limits import Limits
+from skyferry.clouds.http.pool import ConnectionPool
+from skyferry.clouds.http.request import HttpOrigin
+from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 
@@ -314,3 +320,23 @@ async def test_ipv6_and_default_headers() -> None:
     first, second = (request.decode().lower() for request in server.requests)
     assert first.startswith("get /a?b=%20 http/1.1\r\nhost: named\r\nuser-agent: skyferry/")
     assert f"host: {url[7:-1]}\r\n" in second
+
+
+async def test_a_connection_that_ended_before_its_request_is_lost_at_once() -> None:
+    """Its end is reported once, before there is a request to fail, so waiting for a response would take all its time."""
+
+    async def close_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    limits = Limits(read_timeout=30.0)
+    sweep = DeadlineSweep(asyncio.get_running_loop())
+    async with RawServer(close_at_once).run() as url:
+        port = int(url.rstrip("/").rpartition(":")[2])
+        origin = HttpOrigin(secure=False, host="127.0.0.1", port=port, authority=f"127.0.0.1:{port}")
+        pool = ConnectionPool(origin, sweep, limits)
+        connection = await pool.connect()
+        await asyncio.sleep(0.1)  # the end arrives
+        with pytest.raises(ConnectionLost, match="before the request"):
+            await connection.exchange(deque([b"GET / HTTP/1.1\r\n\r\n"]), ResponseParser("GET", 1000, 1000), 30.0)
+        await pool.close()
+    sweep.stop()

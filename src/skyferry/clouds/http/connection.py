@@ -39,6 +39,10 @@ class HttpConnection(asyncio.Protocol):
         Raise ConnectionLost, StoreTimeout, or what the parser raises. After an error, or a cancellation, the connection is
         closed.
         """
+        if (
+            self._transport is None or self._transport.is_closing()
+        ):  # since it was opened: its end is not reported again
+            raise ConnectionLost("the server closed the connection before the request")
         self._pieces, self._parser, self._first_byte = pieces, parser, first_byte
         self._reusable = False
         self._ends = self._loop.time() + self._limits.total_timeout
