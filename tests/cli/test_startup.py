@@ -1,4 +1,4 @@
-"""What the start of a command costs: modules that are not imported, so that no test depends on the speed of a machine."""
+"""The cost of starting a command, as modules that are not imported, because a test of time depends on the machine."""
 
 from __future__ import annotations
 

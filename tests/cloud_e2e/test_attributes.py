@@ -1,4 +1,4 @@
-"""What an object carries changes and its bytes do not: each destination follows."""
+"""Each destination follows when the attributes of an object change and its bytes do not."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_what_does_not_fit(clouds: Clouds, skyferry: Skyferry, handling: str) ->
 
 
 def test_options_of_copy(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
-    """What the route of `run` can say, `copy` can."""
+    """`copy` has options for the settings of a route."""
     source, there, plain = clouds.bucket("s3"), clouds.bucket("azure"), clouds.bucket("s3")
     assert isinstance(source, S3Bucket)
     assert isinstance(there, AzureContainer)

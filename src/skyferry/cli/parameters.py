@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
@@ -22,10 +23,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 CommandFunction: TypeAlias = Callable[..., None]
 
 
-class Declaration:
+class Declaration(ABC):
     """The declaration of one parameter. `settings` are those of Click's class; `min` and `max` bound a number."""
-
-    made: type[click.Parameter]
 
     def __init__(self, *names: str, min: float | None = None, max: float | None = None, **settings: Any) -> None:
         self.names, self.min, self.max, self.settings = names, min, max, settings
@@ -40,8 +39,9 @@ class Declaration:
             name, inner, many, settings | ({} if default is inspect.Parameter.empty else {"default": default})
         )
 
+    @abstractmethod
     def _make(self, name: str, inner: Any, many: bool, settings: dict[str, Any]) -> click.Parameter:
-        raise NotImplementedError
+        """Build the parameter with Click's class for its kind."""
 
     def _find_type(self, inner: Any) -> Any:
         if inner is Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from skyferry.errors import QueueError
@@ -17,12 +18,14 @@ async def run_all(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     return _raise_first(await _gather(calls))
 
 
-async def receive_more(calls: Sequence[Callable[[], Awaitable[list[T]]]]) -> list[T]:
-    """Return the messages of further receives, after one that succeeded. A QueueError counts as no messages.
+async def receive_rest(receive: Callable[[int], Awaitable[list[T]]], limit: int, batch: int) -> list[T]:
+    """Return further messages, up to `limit` in all, after a receive of `batch` that succeeded and was full.
 
-    Raising it would lose the messages received before. If the failure lasts, the next receive raises it.
+    A QueueError counts as no messages: raising it would lose those received before. If the failure lasts, the next receive
+    raises it.
     """
-    results = await _gather(calls)
+    sizes = [min(batch, limit - start) for start in range(batch, limit, batch)]
+    results = await _gather([partial(receive, size) for size in sizes])
     return [one for found in _raise_first([r for r in results if not isinstance(r, QueueError)]) for one in found]
 
 

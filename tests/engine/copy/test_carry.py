@@ -1,4 +1,4 @@
-"""What a copy carries beside what its source does."""
+"""Attributes that a copy gets in addition to those of its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the destination cannot store is encoded, mapped or left out, as the route says; each change has a line."""
+"""Attributes that the destination cannot store are encoded, mapped or dropped, as the route says; each change has a line."""
 
 from __future__ import annotations
 

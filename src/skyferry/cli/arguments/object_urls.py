@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -168,11 +169,18 @@ def open_location(wanted: ObjectLocation, opener: Opener) -> ObjectStore:
     return opener.store("store")
 
 
-def open_protected(wanted: ObjectLocation, opener: Opener) -> ObjectStore:
-    """Open the store with retries of transient failures."""
-    from skyferry.wiring import protect_opened
+@asynccontextmanager
+async def open_protected(wanted: ObjectLocation, settings: Settings) -> AsyncIterator[ObjectStore]:
+    """The store with retries of transient failures, for as long as the block. Raises ConfigError."""
+    from skyferry.wiring import Opener, protect_opened
 
-    return protect_opened(opener, open_location(wanted, opener))
+    opener = Opener(restrict_settings(wanted, settings))
+    store = protect_opened(opener, open_location(wanted, opener))
+    try:
+        yield store
+    finally:
+        await store.close()
+        await opener.close()
 
 
 def restrict_settings(wanted: ObjectLocation, settings: Settings) -> Settings:

@@ -115,7 +115,7 @@ class ConnectionPool:
                     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
                 else:
                     found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-                self._addresses, self._resolved = list(found), self._loop.time()  # type: ignore[arg-type]
+                self._addresses, self._resolved = list(found), self._loop.time()  # type: ignore[arg-type]  # of AF_INET and AF_INET6 alone
             else:
                 self._addresses.append(self._addresses.pop(0))
             return list(self._addresses)

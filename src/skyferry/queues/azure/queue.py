@@ -30,7 +30,7 @@ from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure.inspection import inspect
 from skyferry.queues.azure.scheme import TRAITS
-from skyferry.queues.concurrency import PARALLEL, receive_more, run_all
+from skyferry.queues.concurrency import receive_rest, run_all
 from skyferry.queues.polling import Polling
 from skyferry.queues.text_envelope import unwrap, wrap
 
@@ -145,8 +145,7 @@ class AzureQueue:
     async def _take(self, limit: int) -> list[Message]:
         batch = await self._get(min(limit, BATCH))
         if len(batch) == BATCH and limit > BATCH:
-            sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)][:PARALLEL]
-            batch += await receive_more([partial(self._get, size) for size in sizes])
+            batch += await receive_rest(self._get, limit, BATCH)
         return batch
 
     async def _get(self, limit: int) -> list[Message]:

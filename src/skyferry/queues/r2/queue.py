@@ -23,7 +23,7 @@ from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues.concurrency import PARALLEL, receive_more, run_all
+from skyferry.queues.concurrency import receive_rest, run_all
 from skyferry.queues.polling import Polling
 from skyferry.queues.r2.api import QueuesApi
 from skyferry.queues.r2.inspection import inspect
@@ -120,8 +120,7 @@ class R2Queue:
     async def _take(self, limit: int) -> list[Message]:
         batch = await self._pull(min(limit, BATCH))
         if len(batch) == BATCH and limit > BATCH:
-            sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)][:PARALLEL]
-            batch += await receive_more([partial(self._pull, size) for size in sizes])
+            batch += await receive_rest(self._pull, limit, BATCH)
         return batch
 
     async def _pull(self, limit: int) -> list[Message]:

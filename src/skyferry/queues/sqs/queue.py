@@ -27,7 +27,7 @@ from skyferry.clouds.credentials import S3Provider
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.queues.concurrency import receive_more, run_all
+from skyferry.queues.concurrency import receive_rest, run_all
 from skyferry.queues.sqs.client import SqsClient, SqsOptions
 from skyferry.queues.sqs.inspection import inspect
 from skyferry.queues.sqs.scheme import FIFO, HOLD, TRAITS
@@ -83,8 +83,7 @@ class SqsQueue:
             if batch or self._ended.is_set() or self._clock.monotonic() >= deadline:
                 break
         if len(batch) == BATCH and limit > BATCH:
-            sizes = [min(BATCH, limit - start) for start in range(BATCH, limit, BATCH)]
-            batch += await receive_more([partial(self._poll, size, 0, int(self.lease)) for size in sizes])
+            batch += await receive_rest(partial(self._poll, wait=0, lease=int(self.lease)), limit, BATCH)
         return batch
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Where `skyferry copy` remembers, and what it leaves behind."""
+"""The ledger of `skyferry copy`, and the folders that it leaves behind."""
 
 from __future__ import annotations
 

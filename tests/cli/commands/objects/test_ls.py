@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def test_page_by_page_each_key_is_shown_once(
 ) -> None:
     store = Listed("store", ManualClock())
     store.keys, store.traits = keys, replace(store.traits, order=order)
-    monkeypatch.setattr(object_urls, "open_protected", lambda wanted, opener: store)
+    monkeypatch.setattr(object_urls, "open_protected", lambda wanted, settings: nullcontext(store))
     wanted = object_urls.ObjectLocation("s3://b", StoreSettings(url="memory://b"), "")
     shown: list[str] = []
     module = importlib.import_module("skyferry.cli.commands.objects.ls")  # the package's own `ls` is the command

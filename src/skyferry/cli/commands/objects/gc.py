@@ -11,6 +11,7 @@ from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
+from skyferry.clock import SystemClock
 
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
@@ -91,21 +92,16 @@ async def _abort_copies(
 ) -> list[AbandonedUpload]:
     """Abort the uploads in the ledgers of all pairs of stores: a ledger does not record where its stores are."""
     from skyferry.engine.abandoned_uploads import abort_listed_uploads
-    from skyferry.wiring import Opener, copy_ledgers
+    from skyferry.wiring import copy_ledgers
 
-    opener = Opener(object_urls.restrict_settings(wanted, settings))
-    store = object_urls.open_protected(wanted, opener)
     found: list[AbandonedUpload] = []
-    try:
+    async with object_urls.open_protected(wanted, settings) as store:
         for ledger_settings in copy_ledgers.find_ledgers(copy_ledgers.find_folder(settings, os.environ)):
             kept = settings.model_copy(update={"ledger": ledger_settings})
             async with resources.open_ledger(kept) as ledger:
                 found += await abort_listed_uploads(
-                    ledger, "destination", store, older_than, opener.clock, dry_run=dry_run
+                    ledger, "destination", store, older_than, SystemClock(), dry_run=dry_run
                 )
-    finally:
-        await store.close()
-        await opener.close()
     return found
 
 

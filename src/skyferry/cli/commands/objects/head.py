@@ -44,15 +44,8 @@ def head(
 
 
 async def _get_metadata(wanted: ObjectLocation, settings: Settings) -> ObjectMeta:
-    from skyferry.wiring import Opener
-
-    opener = Opener(object_urls.restrict_settings(wanted, settings))
-    store = object_urls.open_protected(wanted, opener)
-    try:
+    async with object_urls.open_protected(wanted, settings) as store:
         return await store.head(wanted.key)
-    finally:
-        await store.close()
-        await opener.close()
 
 
 def _format_rows(known: Mapping[str, object], kind: str = "") -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +63,7 @@ async def _print_objects(
         count, last = len(found), found[limit - 1].key if len(found) > limit else ""
     else:
         count, last = 0, ""
-        async with _open_store(wanted, settings) as store:
+        async with object_urls.open_protected(wanted, settings) as store:
             async for meta in _select_objects(store, wanted, after):
                 show(meta)
                 count += 1
@@ -78,7 +77,7 @@ async def _list_objects(wanted: ObjectLocation, settings: Settings, limit: int, 
     from skyferry.model import UNPLAIN
 
     found: list[ObjectMeta] = []
-    async with _open_store(wanted, settings) as store:
+    async with object_urls.open_protected(wanted, settings) as store:
         listing = _select_objects(store, wanted, after)
         async for meta in listing:
             found.append(meta)
@@ -98,19 +97,6 @@ async def _select_objects(store: ObjectStore, wanted: ObjectLocation, after: str
     async for meta in store.list(prefix, after):
         if wildcard is None or wildcard.takes(meta.key[len(prefix) :]):
             yield meta
-
-
-@asynccontextmanager
-async def _open_store(wanted: ObjectLocation, settings: Settings) -> AsyncIterator[ObjectStore]:
-    from skyferry.wiring import Opener
-
-    opener = Opener(object_urls.restrict_settings(wanted, settings))
-    store = object_urls.open_protected(wanted, opener)
-    try:
-        yield store
-    finally:
-        await store.close()
-        await opener.close()
 
 
 async def _find_first(listing: AsyncIterator[ObjectMeta], count: int) -> list[ObjectMeta]:

@@ -26,8 +26,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of events, or of the configuration file.
 
-    Editors complete and check a file with the schema. For those that use the YAML language server, write the schema beside the
-    file with `skyferry schema config > skyferry.schema.json`, and begin the file with
+    Editors complete and check a file with the schema. For those that use the YAML language server, run
+    `skyferry schema config > skyferry.schema.json` in the folder of the file, and begin the file with
     `# yaml-language-server: $schema=skyferry.schema.json`. `skyferry check-config` finds more: it also checks what concerns
     several settings.
     """

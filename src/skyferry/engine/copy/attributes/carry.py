@@ -31,9 +31,11 @@ def carry_attributes(
     user |= route.metadata
     kind = carried.content_type or transfer.content_type or route.guess_type(transfer.source.key)
     redirect = "" if REDIRECTS in traits.lossy else carried.website_redirect
-    carried = replace(carried, content_type=kind, metadata=user, website_redirect=redirect)
-    changes: tuple[str, ...] = ()
-    if route.unfit != FAIL:
-        reserved = sum(len(name) + len(value) for name, value in provenance.items())
-        carried, changes = fit_attributes(carried, traits, route.unfit, reserved)
-    return Cargo(replace(carried, metadata={**carried.metadata, **provenance}), changes)
+    plain = route.unfit == FAIL  # then the store refuses what it cannot keep
+    metadata = {**user, **provenance} if plain else user
+    carried = replace(carried, content_type=kind, metadata=metadata, website_redirect=redirect)
+    if plain:
+        return Cargo(carried)
+    reserved = sum(len(name) + len(value) for name, value in provenance.items())
+    fitted, changes = fit_attributes(carried, traits, route.unfit, reserved)
+    return Cargo(replace(fitted, metadata={**fitted.metadata, **provenance}), changes)

@@ -58,7 +58,7 @@ def _explain_hold(job: CopyJob, found: Extraneous, staying: int) -> str:
             return ""
         case "limit":
             return (
-                f"--max-delete allows fewer, beside {staying:,} that stay. Look with --dry-run, then raise --max-delete, such "
+                f"--max-delete allows fewer where {staying:,} stay. Look with --dry-run, then raise --max-delete, such "
                 "as --max-delete none"
             )
         case _:

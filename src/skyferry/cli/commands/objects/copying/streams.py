@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from skyferry.cli.arguments import object_urls
@@ -20,7 +18,6 @@ from skyferry.errors import ConfigError, ObjectNotFound
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.config.settings import Settings
-    from skyferry.ports import ObjectStore
 
 
 def copy_stream(
@@ -50,7 +47,7 @@ async def _write(location: ObjectLocation, settings: Settings, storage_class: st
         return await asyncio.to_thread(_read_exactly, length)
 
     try:
-        async with _open(location, settings) as store:
+        async with object_urls.open_protected(location, settings) as store:
             kept = "" if storage_class == "keep" else storage_class
             made = await write_stream(store, location.key, read, Attributes(storage_class=kept), ThreadOffload())
     finally:
@@ -69,7 +66,7 @@ async def _read(location: ObjectLocation, settings: Settings) -> ExitCode:
 
     treat_sigterm_as_interrupt()
     sys.stdout.flush()
-    async with _open(location, settings) as store:
+    async with object_urls.open_protected(location, settings) as store:
         try:
             async for data in read_stream(store, location.key, ThreadOffload()):
                 await asyncio.to_thread(sys.stdout.buffer.write, data)
@@ -82,16 +79,3 @@ async def _read(location: ObjectLocation, settings: Settings) -> ExitCode:
 def _read_exactly(length: int) -> bytes:
     """Read that many bytes from standard input, or fewer at its end."""
     return sys.stdin.buffer.read(length)
-
-
-@asynccontextmanager
-async def _open(location: ObjectLocation, settings: Settings) -> AsyncIterator[ObjectStore]:
-    from skyferry.wiring import Opener
-
-    opener = Opener(object_urls.restrict_settings(location, settings))
-    store = object_urls.open_protected(location, opener)
-    try:
-        yield store
-    finally:
-        await store.close()
-        await opener.close()
