@@ -21,8 +21,8 @@ help: ## Say what there is
 run: .venv/run ## Start Skyferry on folders in skyferry-data, with a few sample objects (ARGS="--until-idle" …)
 	@$(BIN)/skyferry run --samples $(ARGS)
 
-test: .venv/dev ## Pass the tests, three at a time (ARGS="-k ledger" …)
-	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+test: .venv/dev ## Pass the tests, four at a time (ARGS="-k ledger" …)
+	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 check: .venv/dev lines docs-check ## Lint, format, strict types, import contracts, file lengths, generated pages, figures
 	$(BIN)/ruff check
