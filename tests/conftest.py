@@ -15,12 +15,18 @@ from skyferry.testing.servers import (
     Azurite,
     GcsFake,
     LocalStack,
+    NatsServer,
+    PostgresServer,
     RadosGateway,
+    RedisServer,
     ServerMissing,
     azurite,
     gcs_fake,
     localstack,
+    nats,
+    postgres,
     radosgw,
+    redis,
 )
 from skyferry.testing.servers.pubsub import PubSubEmulator, pubsub
 from skyferry.testing.servers.s3 import S3Place
@@ -72,6 +78,24 @@ def gcs_server(servers: ExitStack) -> GcsFake:
 @pytest.fixture(scope="session")
 def pubsub_server(servers: ExitStack) -> PubSubEmulator:
     return _start(servers, pubsub())
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers: ExitStack) -> RedisServer:
+    """Shared: a test uses keys of its own, and starts a server of its own before it restarts one."""
+    return _start(servers, redis())
+
+
+@pytest.fixture(scope="session")
+def nats_server(servers: ExitStack) -> NatsServer:
+    """Shared: a test uses streams of its own, and starts a server of its own before it restarts one."""
+    return _start(servers, nats())
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers: ExitStack) -> PostgresServer:
+    """Shared: a test uses `create_database`, and starts a server of its own before it restarts one."""
+    return _start(servers, postgres())
 
 
 @pytest.fixture(scope="session")

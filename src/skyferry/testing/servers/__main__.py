@@ -9,6 +9,12 @@ from contextlib import AbstractContextManager, suppress
 
 from skyferry.testing.servers.azurite import azurite
 from skyferry.testing.servers.azurite import install as install_azurite
+from skyferry.testing.servers.engines.nats import install as install_nats
+from skyferry.testing.servers.engines.nats import nats
+from skyferry.testing.servers.engines.postgres import install as install_postgres
+from skyferry.testing.servers.engines.postgres import postgres
+from skyferry.testing.servers.engines.redis import install as install_redis
+from skyferry.testing.servers.engines.redis import redis
 from skyferry.testing.servers.gcs_fake import gcs_fake
 from skyferry.testing.servers.localstack import install as install_localstack
 from skyferry.testing.servers.localstack import localstack
@@ -25,6 +31,9 @@ INSTALL = {
     "radosgw": install_radosgw,
     "pubsub": find_pubsub,
     "prometheus": install_prometheus,
+    "redis": install_redis,
+    "nats": install_nats,
+    "postgres": install_postgres,
 }
 RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "localstack": localstack,
@@ -32,6 +41,9 @@ RUN: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "gcs": gcs_fake,
     "radosgw": radosgw,
     "pubsub": pubsub,
+    "redis": redis,
+    "nats": nats,
+    "postgres": postgres,
 }
 
 

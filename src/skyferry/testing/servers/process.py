@@ -82,10 +82,10 @@ def _die_with_parent() -> None:
 class Children:
     """The processes of one server. They write to `log`; leaving the block ends them, the youngest first."""
 
-    def __init__(self, log: Path, grace: float = 5.0) -> None:
-        """Kill a process that has not ended `grace` seconds after SIGTERM."""
-        self._log, self._grace = log, grace
-        self._children: list[subprocess.Popen[bytes]] = []
+    def __init__(self, log: Path, grace: float = 5.0, stop: signal.Signals = signal.SIGTERM) -> None:
+        """Kill a process that has not ended `grace` seconds after the signal `stop`."""
+        self._log, self._grace, self._stop = log, grace, stop
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Children:
         return self
@@ -93,16 +93,20 @@ class Children:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for child in reversed(self._children):
-            child.terminate()
+        self.end()
+
+    def end(self) -> None:
+        """End the processes, the youngest first."""
+        for child in reversed(self.processes):
+            child.send_signal(self._stop)
             try:
                 child.wait(timeout=self._grace)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
 
-    def spawn(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
-        """Start a process. `env` is added to the environment."""
+    def spawn(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None, user: str = "") -> None:
+        """Start a process, as another user if one is named. `env` is added to the environment."""
         with self._log.open("ab") as log:
             child = subprocess.Popen(
                 command,
@@ -111,14 +115,16 @@ class Children:
                 stderr=log,
                 env={**os.environ, **(env or {})},
                 preexec_fn=_die_with_parent,
+                user=user or None,
+                cwd=self._log.parent if user else None,  # another user may not enter the current folder
             )
-        self._children.append(child)
+        self.processes.append(child)
 
     def wait(self, ready: Callable[[], bool], seconds: float = 60) -> None:
         """Return once `ready()`. Raises RuntimeError with the end of the log if a child ends first, or time is up."""
         end = time.monotonic() + seconds
         while not ready():
-            if time.monotonic() > end or any(child.poll() is not None for child in self._children):
+            if time.monotonic() > end or any(child.poll() is not None for child in self.processes):
                 raise RuntimeError(f"the server did not start:\n{self._log.read_text(errors='replace')[-4000:]}")
             with suppress(InterruptedError):
                 time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""Servers that teams run themselves: Redis, NATS and PostgreSQL. Each can be stopped, killed and started again on its data."""

@@ -1,0 +1,148 @@
+"""PostgreSQL: the machine's own programs, or PostgreSQL 16 from the wheel of pgserver."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from skyferry.testing.servers.engines.daemon import HOST, Daemon, install_wheel, running
+from skyferry.testing.servers.process import ServerMissing, find_servers, free_ports, scratch_folder
+
+WHEEL = ("pgserver", "0.1.4")  # contains PostgreSQL 16.2
+DEBIAN = "/usr/lib/postgresql"  # has a folder of each version
+OWNERS = ("postgres", "nobody")  # users that it runs as where this process is root's: it refuses to be
+DATABASES = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running PostgreSQL, durable, with one superuser, whose password is asked for."""
+
+    port: int
+    daemon: Daemon
+    programs: Path
+    user: str = "skyferry"
+    password: str = "a password of the tests"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self.port}"
+
+    def run(self, sql: str, database: str = "postgres") -> str:
+        """Run statements with psql, each in a transaction of its own. Return the rows, without headings."""
+        command: list[str | Path] = [
+            self.programs / "psql",
+            "-h",
+            HOST,
+            "-p",
+            str(self.port),
+            "-U",
+            self.user,
+            "-d",
+            database,
+        ]
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [*command, "-v", "ON_ERROR_STOP=1", "-qAtX"],
+            input=sql,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PGPASSWORD": self.password},
+        )
+        return done.stdout.strip()
+
+    def create_database(self) -> str:
+        """Create an empty database. Return its name."""
+        name = f"test_{os.getpid()}_{next(DATABASES)}"
+        self.run(f"CREATE DATABASE {name}")
+        return name
+
+
+def install() -> None:
+    """Install it from the wheel of pgserver, unless the machine has the programs."""
+    if _find() is None:
+        install_wheel(*WHEEL)
+
+
+def _find() -> Path | None:
+    """Return the folder of the programs. Debian keeps them beside the PATH."""
+    debian = sorted(Path(DEBIAN).glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    own = shutil.which("postgres")
+    folders = [*([Path(own).resolve().parent] if own else []), *reversed(debian)]
+    folders.append(find_servers() / WHEEL[0] / "pgserver" / "pginstall" / "bin")
+    return next(
+        (each for each in folders if all((each / name).exists() for name in ("postgres", "initdb", "psql"))), None
+    )
+
+
+@contextmanager
+def postgres(*options: str) -> Iterator[PostgresServer]:
+    """PostgreSQL for as long as the block, with settings such as `max_connections=50`. Takes about 1 s to start."""
+    programs = _find()
+    if programs is None:
+        raise ServerMissing("postgres")
+    [port] = free_ports(1, HOST)
+    owner = _find_owner()
+    with scratch_folder("postgres") as folder:
+        data = folder / "data"
+        server = PostgresServer(port, Daemon([], folder / "log", lambda: False), programs)
+        _initialise(server, data, owner)
+        fixed = ["listen_addresses=" + HOST, f"unix_socket_directories={data}", "max_connections=200", "fsync=on"]
+        settings = [part for option in (*fixed, *options) for part in ("-c", option)]
+        server.daemon.command = [programs / "postgres", "-D", data, "-p", str(port), *settings]
+        server.daemon.ready, server.daemon.user = lambda: _is_ready(server), owner
+        server.daemon.graceful = signal.SIGINT  # fast shutdown: ends the sessions
+        with running(server.daemon):
+            yield server
+
+
+def _find_owner() -> str:
+    if getpass.getuser() != "root" and os.geteuid() != 0:
+        return ""
+    import pwd
+
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in OWNERS if name in known)
+
+
+def _initialise(server: PostgresServer, data: Path, owner: str) -> None:
+    password = data.parent / "password"
+    password.write_text(server.password)
+    data.mkdir()
+    if owner:
+        data.parent.chmod(0o755)  # the owner passes through it; the data below are closed
+        for path in (data, password):
+            shutil.chown(path, owner)
+    command: list[str | Path] = [
+        server.programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        server.user,
+        "--pwfile",
+        password,
+        "--auth=scram-sha-256",
+    ]
+    subprocess.run(
+        [*command, "--encoding=UTF8", "--locale=C", "--no-sync"],
+        check=True,
+        capture_output=True,
+        user=owner or None,
+        cwd=data,
+    )
+
+
+def _is_ready(server: PostgresServer) -> bool:
+    try:
+        return server.run("SELECT 1") == "1"
+    except subprocess.CalledProcessError:
+        return False
