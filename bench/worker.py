@@ -89,7 +89,7 @@ def events(provider: Provider, count: int, position: Position | None = None) -> 
 
 async def settle_newer(chosen: Settings, messages: list[Outgoing]) -> None:
     """Settle a newer version of each object in the ledger."""
-    reader, ledger, now = EventReader(Routes(chosen)), open_ledger(chosen), time.time()
+    reader, ledger, now = EventReader(Routes(chosen)), await open_ledger(chosen), time.time()
     for start in range(0, len(messages), 5000):
         parsed = [reader.parse(message.body, {}).events[0] for message in messages[start : start + 5000]]
         transfers = [reader.match(replace(event, position=NEWER))[0] for event in parsed]

@@ -92,7 +92,7 @@ async def _fill(file: Path) -> None:
     try:
         await _settle(ledger, transfer(DONE, "report.csv"), _done)
         await _settle(ledger, transfer(SKIPPED, "report.csv"), lambda claim: Skipped("superseded"))
-        await _settle(ledger, transfer(RETRY, "slow.bin"), lambda claim: Retry(AT + 1e9, _failure("throttled", False)))
+        await _settle(ledger, transfer(RETRY, "slow.bin"), lambda claim: Retry(1e9, _failure("throttled", False)))
         await _settle(ledger, transfer(DEAD, "secret\x1b[31m.txt"), _dead)
         await ledger.add_dead_letters(
             [DeadLetter(MALFORMED, AT - 1, "events", "unknown_format", "no JSON", "", b"\xff\x00", ())]

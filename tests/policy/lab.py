@@ -59,7 +59,7 @@ async def look_after(configured: Settings) -> None:
     opener = Opener(configured)
     sources = {route.source for route in configured.routes}
     stores = {name: opener.store(name) for name in configured.stores}
-    ledger = opener.ledger()
+    ledger = await opener.ledger()
     try:
         await abort_abandoned_uploads(
             ledger, {r.destination: stores[r.destination] for r in configured.routes}, 0.0, opener.clock

@@ -65,7 +65,7 @@ async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncItera
     if not create and not await maintenance.exists():
         hint = f"start `{format_command('run')}` once, or correct --workspace or --config"
         raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
-    ledger = opener.ledger()
+    ledger = await opener.ledger()
     try:
         yield ledger
     finally:

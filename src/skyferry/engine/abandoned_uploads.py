@@ -42,7 +42,7 @@ async def abort_abandoned_uploads(
     found = []
     async for progress in ledger.list_uploads():
         known.add((progress.store, progress.upload.id))
-        if progress.store in stores and progress.saved_at <= before:
+        if progress.store in stores and progress.age >= older_than:
             found.append(AbandonedUpload(progress.store, progress.upload, remembered=True))
     for name, store in stores.items():
         async for upload in store.uploads():
@@ -60,11 +60,11 @@ async def abort_listed_uploads(
     ledger: UploadLedger, name: str, store: ObjectStore, older_than: float, clock: Clock, *, dry_run: bool = False
 ) -> list[AbandonedUpload]:
     """Abort only the uploads that both the ledger, under `name`, and this store list: `name` may mean another store there."""
-    before, listed = clock.time() - older_than, {upload.id async for upload in store.uploads()}
+    listed = {upload.id async for upload in store.uploads()}
     found = [
         AbandonedUpload(store.name, progress.upload, remembered=True)
         async for progress in ledger.list_uploads()
-        if progress.store == name and progress.upload.id in listed and progress.saved_at <= before
+        if progress.store == name and progress.upload.id in listed and progress.age >= older_than
     ]
     for abandoned in [] if dry_run else found:
         await store.abort_upload(abandoned.upload)

@@ -82,14 +82,12 @@ class OrphanSettler:
 
     async def settle_page(self) -> int:
         """Settle the orphans of one page and return their number. Raises LedgerError."""
-        now = self._context.clock.time()
-        where = Filter(state=self._state, until=now - UNCHANGED)
+        where = Filter(state=self._state, idle=UNCHANGED)
         page = await self._context.ledger.list_transfers(where, self._cursor, PAGE)
         self._cursor = page.cursor
         if not page.cursor:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
-        due = (row.transfer for row in page.items if (row.due_at or 0.0) <= now - UNCHANGED)
-        orphans = [transfer for transfer in due if self._is_orphan(transfer)]
+        orphans = [row.transfer for row in page.items if self._is_orphan(row.transfer)]
         answers = await self._context.ledger.claim(orphans) if orphans else []
         claims = [answer for answer in answers if isinstance(answer, Claim) and self._is_orphan(answer.transfer)]
         settlements = [await self._settlement(claim) for claim in claims]

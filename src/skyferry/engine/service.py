@@ -222,7 +222,7 @@ class Service:
         clock = self._context.clock
         while True:
             with suppress(LedgerError):  # the next round continues
-                while await self.ledger.prune(clock.time() - self._components.retention):
+                while await self.ledger.prune(self._components.retention):
                     await clock.sleep(0.1)  # let others write
             await clock.sleep(PRUNE)
 

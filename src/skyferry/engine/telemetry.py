@@ -160,11 +160,11 @@ class Reporter:
                 attempt=attempt,
                 error=failure.kind,
                 message=failure.message,
-                delay=outcome.at - now if isinstance(outcome, Retry) else None,
+                delay=outcome.delay if isinstance(outcome, Retry) else None,
                 hint=outcome.hint if isinstance(outcome, Dead) else "",
             )
         else:
-            self._step("transfer.released", transfer, attempt=attempt, delay=outcome.at - now)
+            self._step("transfer.released", transfer, attempt=attempt, delay=outcome.delay)
 
     def _step(
         self,

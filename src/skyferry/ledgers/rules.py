@@ -17,34 +17,33 @@ def refuse_claim(
     transfer: Transfer,
     state: State,
     reason: str,
-    due_at: float | None,
-    leased_until: float,
-    now: float,
+    due_in: float | None,
+    leased_for: float,
     placement: Placement | None = None,
 ) -> Settled | Wait | None:
-    """Return the refusal of a claim; None if it is granted. `leased_until` is the end of another owner's lease, or 0."""
+    """Return the refusal of a claim; None if it is granted. `leased_for` are the seconds left of another owner's lease, or 0."""
     transfer_id = transfer.id
     moved = placement is not None and not placement.is_in(transfer.identities)
     reopened = state in (State.DONE, State.SKIPPED) and (moved or transfer.asked or reason == NO_ROUTE)
     if state.settled and not reopened:
         return Settled(transfer_id, state, reason)
-    if state is State.RETRY and due_at is not None and due_at > now:
-        return Wait(transfer_id, due_at, busy=False)
-    return refuse_busy(transfer_id, leased_until, now)
+    if state is State.RETRY and due_in is not None and due_in > 0:
+        return Wait(transfer_id, due_in, busy=False)
+    return refuse_busy(transfer_id, leased_for)
 
 
-def refuse_busy(transfer_id: str, leased_until: float, now: float) -> Wait | None:
+def refuse_busy(transfer_id: str, leased_for: float) -> Wait | None:
     """Return the refusal if another owner leases the destination key."""
-    return Wait(transfer_id, leased_until, busy=True) if leased_until > now else None
+    return Wait(transfer_id, leased_for, busy=True) if leased_for > 0 else None
 
 
 def apply_outcome(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
-    """Return the state after an outcome, its reason, when it is due again, and the failure to record."""
+    """Return the state after an outcome, its reason, the seconds until it is due again, and the failure to record."""
     match outcome:
-        case Retry(at=at, failure=failure):
-            return State.RETRY, failure.kind, at, failure
-        case Released(at=at):
-            return State.RETRY, "", at, None
+        case Retry(delay=delay, failure=failure):
+            return State.RETRY, failure.kind, delay, failure
+        case Released(delay=delay):
+            return State.RETRY, "", delay, None
         case Dead(failure=failure):
             return State.DEAD, failure.kind, None, failure
         case Skipped(reason=reason):

@@ -1,7 +1,11 @@
-"""The URL schemes of ledgers: one row each. Imports no adapter, for settings are checked with these rows."""
+"""The URL schemes of ledgers: one row each, whose `opens` is a coroutine function.
+
+It imports no adapter, for settings are checked with these rows.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,11 +18,11 @@ if TYPE_CHECKING:
     from skyferry.ports.opening import LedgerContext
 
 
-def _open_file(context: LedgerContext) -> Ledger:
+async def _open_file(context: LedgerContext) -> Ledger:
     from skyferry.ledgers.sqlite.ledger import SqliteLedger
 
     path = context.url.path(context.workspace)
-    return SqliteLedger(path, context.owner, context.clock, context.lease, context.on_health)
+    return await asyncio.to_thread(SqliteLedger, path, context.owner, context.clock, context.lease, context.on_health)
 
 
 def _maintain_file(context: LedgerContext) -> LedgerMaintenance:
@@ -28,7 +32,7 @@ def _maintain_file(context: LedgerContext) -> LedgerMaintenance:
     return SqliteLedgerMaintenance(path, context.owner, context.clock, context.lease)
 
 
-def _open_memory(context: LedgerContext) -> Ledger:
+async def _open_memory(context: LedgerContext) -> Ledger:
     from skyferry.ledgers.memory.ledger import MemoryLedger
 
     return MemoryLedger(context.owner, context.clock, context.lease)

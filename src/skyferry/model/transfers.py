@@ -204,7 +204,7 @@ class Progress:
     upload: Upload
     source: ObjectRef  # with the version of every part
     parts: tuple[Part, ...] = ()  # in the order of their numbers
-    saved_at: float = 0.0  # seconds since 1970, by the ledger's clock
+    age: float = 0.0  # seconds since it was last saved, when the ledger was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,6 @@ class Claim:
     attempt: int  # 1 = the first
     lost: int  # number of workers that died or lost their lease during this transfer
     placement: Placement | None
-    lease_until: float  # seconds since 1970
     uploads: tuple[Progress, ...] = ()  # unfinished uploads to the same key, the latest last
 
 

@@ -52,10 +52,11 @@ class Opener:
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
 
-    def ledger(self) -> Ledger:
-        """Open the ledger. Raises LedgerError."""
+    async def ledger(self) -> Ledger:
+        """Open the ledger. Raises LedgerError, or ConfigError if its extra is missing."""
         context = self._ledger_context()
-        ledger: Ledger = context.url.known.opens(context)
+        with require_extra(context.url.known.extra, f"{context.url.scheme}://"):
+            ledger: Ledger = await context.url.known.opens(context)
         return ledger
 
     def ledger_maintenance(self) -> LedgerMaintenance | None:
@@ -67,7 +68,7 @@ class Opener:
     async def existing_ledger(self) -> Ledger | None:
         """Open the ledger that a service has created; None if there is none. Raises LedgerError."""
         maintenance = self.ledger_maintenance()
-        return self.ledger() if maintenance and await maintenance.exists() else None
+        return await self.ledger() if maintenance and await maintenance.exists() else None
 
     def durable_queue(self, wanted: QueueAddress) -> Durable | None:
         """Return the queue as something to check for damage; None if Skyferry does not store it."""
@@ -155,9 +156,9 @@ def _resolved(name: str, resolve: Callable[[T], R], settings: T) -> R:
         raise ConfigError(str(error), where=name) from error
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """Open the configured ledger. Raises LedgerError."""
-    return Opener(settings).ledger()
+async def open_ledger(settings: Settings) -> Ledger:
+    """Open the configured ledger. Raises as `Opener.ledger`."""
+    return await Opener(settings).ledger()
 
 
 def open_queue(settings: Settings, queue: str | None = None) -> EventQueue:

@@ -99,7 +99,7 @@ async def build_service(
     )
     opener = await identify_services(opener, observer)
     settings = opener.settings
-    memory = ledger or opener.ledger()
+    memory = ledger or await opener.ledger()
     known = await find_moved_stores(memory, settings, remember=True)
     routes = Routes(settings, {} if find else mark_stores(settings), known)
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)

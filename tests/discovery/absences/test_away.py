@@ -43,7 +43,7 @@ class World:
 
     async def run(self, transfer: Transfer, placement: Placement | None = None) -> object:
         async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
-            return await self.copier.run(Attempt(Claim(transfer, 1, 1, 0, placement, 0.0), slot), ROUTE)
+            return await self.copier.run(Attempt(Claim(transfer, 1, 1, 0, placement), slot), ROUTE)
 
 
 @pytest.mark.parametrize("change", list(Change))
@@ -51,7 +51,7 @@ async def test_it_comes_again_until_the_source_is_what_it_was(change: Change) ->
     world = World()
     placement, made = await world.copied()
     transfer = replace(CREATED, change=change)
-    assert await world.run(transfer, placement) == Released(world.clock.time() + AWAY)
+    assert await world.run(transfer, placement) == Released(AWAY)
     assert await world.destination.head("k") == made
     world.same = True
     assert isinstance(await world.run(transfer, placement), Done if change is Change.DELETED else Skipped)

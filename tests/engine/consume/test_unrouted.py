@@ -266,7 +266,7 @@ async def test_what_waits_for_a_route_that_is_gone_ends(scene: Scene, how: str) 
 
     async def give(claim: Any) -> None:
         if how == "released":
-            await scene.ledger.settle([Settlement(claim, Released(scene.clock.time()))])
+            await scene.ledger.settle([Settlement(claim, Released())])
 
     name = await left(scene, give)
     assert [await scene.orphans.settle_page() for _ in range(2)] == [0, 0]
@@ -287,7 +287,7 @@ async def test_what_waits_for_a_route_that_is_there_is_left_alone(scene: Scene) 
     routes = await scene.run(route())
     (transfer,) = routes.match(scene.event("k"))
     (claim,) = await scene.ledger.claim([transfer])
-    await scene.ledger.settle([Settlement(claim, Released(scene.clock.time()))])  # type: ignore[arg-type]  # it is one
+    await scene.ledger.settle([Settlement(claim, Released())])  # type: ignore[arg-type]  # it is one
     await scene.clock.advance(1000)
     assert [await scene.orphans.settle_page() for _ in range(3)] == [0, 0, 0]
 

@@ -56,7 +56,7 @@ class Bench:
         )
         copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, PartLimits(PART, 4, 1024))
         async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
-            return await copier.run(Attempt(Claim(asked, 1, 1, 0, placement, 0.0), slot), route)
+            return await copier.run(Attempt(Claim(asked, 1, 1, 0, placement), slot), route)
 
     async def put(self, data: bytes) -> None:
         await self.source.write("k", data, ATTRIBUTES, Checksums())
@@ -245,7 +245,7 @@ async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
     asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
     copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
     async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
-        attempt = Attempt(Claim(asked, 1, 1, 0, None, 0.0), slot, lease_lost=True)
+        attempt = Attempt(Claim(asked, 1, 1, 0, None), slot, lease_lost=True)
         with pytest.raises(Fenced):
             await copier.run(attempt, ROUTE)
     assert not bench.destination.bucket.objects

@@ -88,7 +88,7 @@ async def test_another_folder_behind_the_name_gets_everything(home: Home) -> Non
     for key in KEYS:
         (home.path / "one" / key).unlink()
     assert await home.run("one") == KEYS
-    ledger = open_ledger(home.settings("one"))
+    ledger = await open_ledger(home.settings("one"))
     try:
         assert (await ledger.count_transfers())[State.DONE] == len(KEYS)
         placed = await ledger.get_placements("out", KEYS)
@@ -113,7 +113,7 @@ async def test_a_delete_does_not_trust_what_another_store_held(home: Home) -> No
     (home.path / "two" / "a").write_text("not from here")
     (home.path / "source" / "a").unlink()
     assert await home.run("two", over_http=[event("a", Change.DELETED)], watch=False) == ["a"]
-    ledger = open_ledger(home.settings("two"))
+    ledger = await open_ledger(home.settings("two"))
     try:
         rows = (await ledger.list_transfers(Filter(source_key="a"))).items
         assert rows[0].reason == "foreign"
@@ -128,7 +128,7 @@ async def test_a_copy_removed_by_hand_is_made_again_for_the_same_event(home: Hom
         asked = {"over_http": [event(key) for key in KEYS]} if over_http else {"submit": KEYS}
         assert await home.run("one", watch=False, **asked) == KEYS
         (home.path / "one" / "b").unlink()
-    ledger = open_ledger(home.settings("one"))
+    ledger = await open_ledger(home.settings("one"))
     try:
         assert (await ledger.count_transfers())[State.DONE] >= 1
     finally:

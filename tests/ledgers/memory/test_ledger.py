@@ -24,7 +24,7 @@ class MemoryHarness(LedgerHarness):
     async def pass_time(self, seconds: float) -> None:
         await self.clock.advance(seconds)
 
-    def now(self) -> float:
+    async def now(self) -> float:
         return self.clock.time()
 
 

@@ -68,7 +68,7 @@ class World:
         await queue.close()
         async with build_service(configured, self) as service:
             await service.run(until_idle=True)
-        ledger = opener.ledger()
+        ledger = await opener.ledger()
         [row] = (await ledger.list_transfers(Filter())).items
         letters = (await ledger.list_dead_letters(Filter())).items
         await ledger.close()
@@ -198,7 +198,7 @@ def test_gc_ends_a_session_that_the_ledger_remembers_and_does_not_show_it(
 async def left_behind(configured: Settings) -> Upload:
     """An upload that the ledger remembers, and whose worker has died."""
     opener = Opener(configured)
-    ledger, store = opener.ledger(), opener.store("b")
+    ledger, store = await opener.ledger(), opener.store("b")
     source = ObjectRef(Provider.FILE, "a", "big", version="1")
     transfer = Transfer("0" * 32, "r", Change.CREATED, source, "a", "b", "big", "e", "c", 1.0)
     [claim] = await ledger.claim([transfer])

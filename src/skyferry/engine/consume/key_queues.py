@@ -80,7 +80,7 @@ class SerialExecutor:
     async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: TransferSlot) -> Outcome:
         """Make one attempt. Every failure becomes an outcome."""
         if task.claim is None or self.stopping:
-            return Released(self._context.clock.time())
+            return Released()
         if task.forced_outcome is not None:
             return task.forced_outcome
         claim = _claim(key_queue, task)
@@ -91,7 +91,7 @@ class SerialExecutor:
         route = self._context.routes[task.transfer.route]
         circuits = self._trials.find_circuits(task.transfer)
         if wait := max((circuit.time_to_trial() for circuit in circuits), default=0.0):
-            return Released(self._context.clock.time() + wait * (1 + self._context.random.random() / 4))
+            return Released(wait * (1 + self._context.random.random() / 4))
         task.attempt, task.checked_after = (
             Attempt(claim, slot, key_queue.uploads, self.saver.put),
             self._in_flight.arrivals,
@@ -108,7 +108,7 @@ class SerialExecutor:
                 if isinstance(error, Fenced):
                     return self._failed(task, claim, error, began)
                 self._reporter.report_ledger_failure(task.transfer, error)
-                return Released(self._context.clock.time() + 1.0)
+                return Released(1.0)
             except SkyferryError as error:
                 await self._check_store(error, began)
                 return self._failed(task, claim, error, began)
@@ -139,13 +139,12 @@ class SerialExecutor:
             random=self._context.random.random(),
             uncounted=leased.uncounted,
         )
-        now = self._context.clock.time()
         counts_as_attempt = not isinstance(decision, retry.RetryAfter) or decision.counts_as_attempt
         leased.uncounted += not counts_as_attempt
-        failure = Failure(claim.attempt, now, error.kind, str(error), counts_as_attempt)
+        failure = Failure(claim.attempt, self._context.clock.time(), error.kind, str(error), counts_as_attempt)
         if isinstance(decision, retry.Abandon):
             return self._dead(task, failure, error.hint)
-        return Retry(now + decision.delay, failure)
+        return Retry(decision.delay, failure)
 
     def _collect_evidence(self, error: SkyferryError, began: float, lasted: float) -> retry.Evidence:
         if (breaker := self._context.breakers.get(error.store)) is None:
@@ -205,7 +204,7 @@ class SerialExecutor:
             key_queue.placement = replace(outcome.placement, positions=merged)
         elif isinstance(outcome, Skipped) and key_queue.placement:
             key_queue.placement = key_queue.placement.with_positions(outcome.positions)
-        return outcome.at if isinstance(outcome, Retry | Released) else None
+        return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None
 
     async def _undo(self, task: TransferTask, outcome: Outcome) -> None:
         if isinstance(outcome, Done) and not outcome.placement.deleted:

@@ -279,10 +279,9 @@ class Worker:
                 self._in_flight.read_otherwise(task, self._context.clock.time())
             self._acks.finish(self._in_flight.finish_task(task))
         else:  # the owner of a busy key does not announce its end: ask again, less and less often
-            soon = self._context.clock.time() + busy_pause(task.messages[0].waits, self._context.random.random())
-            self._acks.finish(
-                self._in_flight.finish_task(task, min(answer.until, soon) if answer.busy else answer.until)
-            )
+            pause = busy_pause(task.messages[0].waits, self._context.random.random()) if answer.busy else inf
+            retry_at = self._context.clock.time() + min(answer.delay, pause)
+            self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
     def _start(self, task: TransferTask, group: asyncio.TaskGroup) -> None:
         key = task.key
@@ -337,7 +336,7 @@ class Worker:
         now = self._context.clock.time()
         left = [task for task in self._in_flight.tasks.values() if task.key in keys]
         with suppress(LedgerError):  # then the leases expire
-            await self._context.ledger.settle([Settlement(task.claim, Released(now)) for task in left if task.claim])
+            await self._context.ledger.settle([Settlement(task.claim, Released()) for task in left if task.claim])
         for task in left:
             self._acks.finish(self._in_flight.finish_task(task, now))
 

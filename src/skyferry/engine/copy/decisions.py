@@ -51,7 +51,7 @@ class CheckDestination:
 class Postpone:
     """Try again later: the object is too young for its route, or not complete yet."""
 
-    at: float  # seconds since 1970
+    delay: float  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
     transfer, placed = claim.transfer, claim.placement
     seen = collect_positions(source)
     if source.unfinished:
-        return Postpone(now + FILLING)
-    if refused := _filter(route, transfer, source, _age(source, transfer, now), now):
+        return Postpone(FILLING)
+    if refused := _filter(route, transfer, source, _age(source, transfer, now)):
         return refused if isinstance(refused, Postpone) else Skipped(refused, seen)
     if back := find_loop(source, route, _destination(claim, route)):
         return Skipped(back, seen)
@@ -188,14 +188,14 @@ def _decide_write(claim: Claim) -> Decision:
     return Copy(Precondition(replace=placed.version)) if placed.version else CheckDestination()
 
 
-def _filter(route: Route, transfer: Transfer, source: ObjectMeta, age: float, now: float) -> str | Postpone:
+def _filter(route: Route, transfer: Transfer, source: ObjectMeta, age: float) -> str | Postpone:
     if source.is_folder_marker and (route.folder_markers == "skip" or not transfer.key):
         return "marker"  # of the whole destination, if it has no key left
     if source.size < route.min_size or (route.max_size is not None and source.size > route.max_size):
         return "filtered"
     if route.max_age is not None and age > route.max_age:
         return "filtered"
-    return Postpone(now + route.min_age - age) if age < route.min_age else ""
+    return Postpone(route.min_age - age) if age < route.min_age else ""
 
 
 def _age(source: ObjectMeta, transfer: Transfer, now: float) -> float:

@@ -170,12 +170,12 @@ class Planner:
         assert not isinstance(decision, decisions.Remove)  # only without a source object
         if isinstance(decision, decisions.Copy):
             return decision.when
-        return Released(decision.at) if isinstance(decision, decisions.Postpone) else decision
+        return Released(decision.delay) if isinstance(decision, decisions.Postpone) else decision
 
     async def _plan_delete(self, context: CopyContext) -> DeletePlan | Skipped | Released:
         transfer = context.transfer
         if not await self._is_same(transfer.source_store, transfer.source.key):
-            return Released(self._clock.time() + AWAY)
+            return Released(AWAY)
         decision = decisions.decide_after_look(context.claim, context.route, None, self._clock.time())
         if isinstance(decision, decisions.CheckDestination):
             decision = await check_before_delete(context)

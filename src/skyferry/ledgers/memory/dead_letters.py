@@ -99,7 +99,8 @@ class MemoryDeadLetters(LedgerPart):
     def _find(self, where: Filter, ids: Sequence[str] | None) -> list[MemoryLetter]:
         letters = self._state.letters
         among = letters.values() if ids is None else [letters[name] for name in dict.fromkeys(ids) if name in letters]
-        return [kept for kept in among if matches_letter(kept.letter, where)]
+        now = self._clock.time()
+        return [kept for kept in among if matches_letter(kept.letter, where, now)]
 
     def _find_current(self, purpose: Purpose, letters: Sequence[DeadLetterRef]) -> Iterator[MemoryLetter]:
         """Find the letters whose reference is up to date and whose purpose is not fulfilled."""

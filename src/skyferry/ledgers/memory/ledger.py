@@ -58,8 +58,9 @@ class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusa
     async def check_writable(self) -> None:
         await self._step()
 
-    async def prune(self, before: float, limit: int = 1000) -> int:
+    async def prune(self, older_than: float, limit: int = 1000) -> int:
         await self._step()
+        before = self._clock.time() - older_than
         rows = [row for row in self._state.rows.values() if row.state in PRUNED and row.updated_at < before]
         for row in sorted(rows, key=lambda row: (row.updated_at, row.serial))[:limit]:
             del self._state.rows[row.transfer.id]
@@ -79,9 +80,10 @@ class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusa
     def _claim(self, transfer: Transfer, now: float) -> Claim | Settled | Wait:
         state, key = self._state, (transfer.store, transfer.key)
         row, lease = state.rows.get(transfer.id), state.leases.get(key)
-        leased_until = lease.until if lease and lease.owner != self._me else 0.0
-        known = (row.state, row.reason, row.due_at) if row else (State.CLAIMED, "", None)
-        if refusal := rules.refuse_claim(transfer, *known, leased_until, now, state.placements.get(key)):
+        leased_for = lease.until - now if lease and lease.owner != self._me else 0.0
+        due_in = None if row is None or row.due_at is None else row.due_at - now
+        known = (row.state, row.reason) if row else (State.CLAIMED, "")
+        if refusal := rules.refuse_claim(transfer, *known, due_in, leased_for, state.placements.get(key)):
             return refusal
         if lease is None or lease.owner != self._me:
             state.fences += 1
@@ -93,16 +95,16 @@ class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusa
             row.lost += row.state is State.CLAIMED
             row.owner, row.state, row.reason, row.due_at, row.updated_at = self._me, State.CLAIMED, "", None, now
         placement = rules.select_placement(state.placements.get(key), transfer)
-        uploads = of_destination(state.uploads, key)
-        return Claim(transfer, lease.fence, row.burned + 1, row.lost, placement, lease.until, uploads)
+        uploads = of_destination(state.uploads, key, now)
+        return Claim(transfer, lease.fence, row.burned + 1, row.lost, placement, uploads)
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
         claim, outcome = settlement.claim, settlement.outcome
         row = self._state.rows.get(claim.transfer.id)
         if row is None or row.state is not State.CLAIMED or not self._state.find_lease(claim):
             return False
-        row.state, row.reason, row.due_at, failure = rules.apply_outcome(outcome)
-        row.updated_at = now
+        row.state, row.reason, delay, failure = rules.apply_outcome(outcome)
+        row.due_at, row.updated_at = None if delay is None else now + delay, now
         if failure:
             row.failures += (failure,)
             row.burned += failure.counts_as_attempt

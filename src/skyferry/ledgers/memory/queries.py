@@ -22,7 +22,8 @@ class MemoryQueries(LedgerPart):
 
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         await self._step()
-        found = [row for row in self._state.rows.values() if matches_transfer(row.view(), where)]
+        now = self._clock.time()
+        found = [row for row in self._state.rows.values() if matches_transfer(row.view(), where, now)]
         rows, more = take_page(found, lambda row: row.updated_at, cursor, limit)
         return Page([row.view() for row in rows], more)
 
@@ -48,7 +49,7 @@ class MemoryQueries(LedgerPart):
                 yield placement
 
 
-def matches_transfer(row: TransferRow, where: Filter) -> bool:
+def matches_transfer(row: TransferRow, where: Filter, now: float) -> bool:
     """Return True if the transfer matches everything that the filter gives."""
     return (
         (where.state is None or row.state is where.state)
@@ -57,10 +58,11 @@ def matches_transfer(row: TransferRow, where: Filter) -> bool:
         and (not where.source_key or row.transfer.source.key == where.source_key)
         and (not where.reason or row.reason == where.reason)
         and _within(row.updated_at, where)
+        and not (where.idle and max(row.updated_at, row.due_at or 0.0) > now - where.idle)
     )
 
 
-def matches_letter(letter: DeadLetter, where: Filter) -> bool:
+def matches_letter(letter: DeadLetter, where: Filter, now: float) -> bool:
     """Return True if the letter matches everything that the filter gives."""
     return (
         where.state in (None, State.DEAD)
@@ -69,6 +71,7 @@ def matches_letter(letter: DeadLetter, where: Filter) -> bool:
         and (not where.source_key or parse_source_key(letter.source) == where.source_key)
         and (not where.reason or letter.reason == where.reason)
         and _within(letter.at, where)
+        and not (where.idle and letter.at > now - where.idle)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from skyferry.ledgers import rules
@@ -66,6 +66,18 @@ class MemoryLetter:
     publish_at: float = 0.0  # end of the lease to publish it; infinity = published
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryUpload:
+    """An open upload."""
+
+    progress: Progress
+    saved_at: float
+
+    def view(self, now: float) -> Progress:
+        """Return it as of now."""
+        return replace(self.progress, age=now - self.saved_at)
+
+
 @dataclass(slots=True)
 class MemoryState:
     """The part that outlives a worker: several `MemoryLedger`s with one state are workers on one durable ledger."""
@@ -74,7 +86,7 @@ class MemoryState:
     placements: dict[Key, Placement] = field(default_factory=dict)
     leases: dict[Key, MemoryLease] = field(default_factory=dict)
     letters: dict[str, MemoryLetter] = field(default_factory=dict)
-    uploads: dict[tuple[Key, str], Progress] = field(default_factory=dict)  # by key and upload id, the latest last
+    uploads: dict[tuple[Key, str], MemoryUpload] = field(default_factory=dict)  # by key and upload id, the latest last
     refusals: dict[tuple[str, str, str], Refusal] = field(default_factory=dict)  # by provider, bucket and key
     held_deletes: dict[str, HeldDelete] = field(default_factory=dict)  # by id, the earliest first
     identities: dict[str, str] = field(default_factory=dict)  # by source

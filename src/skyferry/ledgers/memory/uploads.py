@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
-from skyferry.ledgers.memory.state import Key, LedgerPart, key_of
+from skyferry.ledgers.memory.state import Key, LedgerPart, MemoryUpload, key_of
 from skyferry.model import Claim, Progress
 
 
@@ -23,8 +23,8 @@ class MemoryUploads(LedgerPart):
 
     async def list_uploads(self) -> AsyncIterator[Progress]:
         await self._step()
-        uploads = (replace(progress, parts=()) for progress in self._state.uploads.values())
-        for progress in sorted(uploads, key=lambda progress: progress.saved_at):
+        uploads = [replace(upload.view(self._clock.time()), parts=()) for upload in self._state.uploads.values()]
+        for progress in sorted(uploads, key=lambda progress: -progress.age):
             yield progress
 
     async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
@@ -35,11 +35,11 @@ class MemoryUploads(LedgerPart):
     def _save(self, key: Key, progress: Progress, now: float) -> None:
         """Add its parts to those saved before."""
         known, name = self._state.uploads, (key, progress.upload.id)
-        old = known[name].parts if name in known else ()
+        old = known[name].progress.parts if name in known else ()
         parts = {part.number: part for part in (*old, *progress.parts)}
-        known[name] = replace(progress, parts=tuple(parts[n] for n in sorted(parts)), saved_at=now)
+        known[name] = MemoryUpload(replace(progress, parts=tuple(parts[n] for n in sorted(parts))), now)
 
 
-def of_destination(uploads: Mapping[tuple[Key, str], Progress], key: Key) -> tuple[Progress, ...]:
+def of_destination(uploads: Mapping[tuple[Key, str], MemoryUpload], key: Key, now: float) -> tuple[Progress, ...]:
     """Return the open uploads to a destination key."""
-    return tuple(progress for (destination, _), progress in uploads.items() if destination == key)
+    return tuple(upload.view(now) for (destination, _), upload in uploads.items() if destination == key)

@@ -94,7 +94,7 @@ class _Claiming:
     """One batch of claims."""
 
     def __init__(self, db: sqlite3.Connection, me: int, now: float, lease: float) -> None:
-        self._db, self._me, self._now = db, me, now
+        self._db, self._me = db, me
         self._at, self._until = rules.to_ticks(now), rules.to_ticks(now + lease)
         self._counters = Counters(db)
         self._destinations: Rows = []
@@ -105,7 +105,7 @@ class _Claiming:
 
     def run(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         known = read_snapshot(self._db, transfers)
-        open_uploads = uploads.of_destinations(self._db, [each.id for each in known.destinations.values()])
+        open_uploads = uploads.of_destinations(self._db, [each.id for each in known.destinations.values()], self._at)
         for each in known.destinations.values():
             each.uploads = open_uploads.get(each.id, ())
         answers = [self._answer(t, known) for t in transfers]
@@ -119,13 +119,13 @@ class _Claiming:
 
     def _answer(self, t: Transfer, known: Snapshot) -> Claim | Settled | Wait:
         row, at = known.rows.get(t.id), known.destinations.get((t.store, t.key))
-        leased_until = codec.to_seconds(at.until) if at and at.owner != self._me else 0.0
+        leased_for = codec.to_seconds(at.until - self._at) if at and at.owner != self._me else 0.0
         if row is not None:
-            due = None if row.due_at is None else codec.to_seconds(row.due_at)
+            due_in = None if row.due_at is None else codec.to_seconds(row.due_at - self._at)
             placement = at.placement if at else None
-            refusal = rules.refuse_claim(t, STATES[row.state], row.reason, due, leased_until, self._now, placement)
+            refusal = rules.refuse_claim(t, STATES[row.state], row.reason, due_in, leased_for, placement)
         else:
-            refusal = rules.refuse_busy(t.id, leased_until, self._now)
+            refusal = rules.refuse_busy(t.id, leased_for)
         if refusal:
             return refusal
         if at is None:
@@ -136,7 +136,7 @@ class _Claiming:
         else:
             self._take(row)
         placement = rules.select_placement(at.placement, t)
-        return Claim(t, at.fence, row.burned + 1, row.lost, placement, codec.to_seconds(at.until), at.uploads)
+        return Claim(t, at.fence, row.burned + 1, row.lost, placement, at.uploads)
 
     def _add_destination(self, t: Transfer) -> DestinationRecord:
         self._counters.destination += 1

@@ -42,7 +42,8 @@ class SqliteDeadLetters:
         return await self._file.read(operation)
 
     async def list_dead_letters(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[DeadLetter]:
-        return await self._file.read(lambda db: _list(db, where, cursor, limit))
+        now = rules.to_ticks(self._clock.time())
+        return await self._file.read(lambda db: _list(db, where, cursor, limit, now))
 
     async def count_dead_letters(self) -> list[tuple[str, str, int]]:
         return await self._file.read(lambda db: db.execute(SQL["count"]).fetchall())
@@ -109,19 +110,20 @@ def _conditions(where: Filter, ids: Sequence[str] | None = None) -> str:
         ("reason = :reason", where.reason),
         ("at >= :since", where.since is not None),
         ("at < :until", where.until is not None),
+        ("at <= :idle_since", where.idle),
         ("id IN (SELECT value FROM json_each(:ids))", ids is not None),
     )
     return " AND ".join(["1", *(sql for sql, wanted in tests if wanted)])
 
 
-def _list(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Page[DeadLetter]:
+def _list(db: sqlite3.Connection, where: Filter, cursor: str, limit: int, now: int) -> Page[DeadLetter]:
     at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST
     statement = (
         "SELECT json_group_array(json_array(at, serial, letter, redriven_at)) FROM ("  # noqa: S608 - constants, above
         f"SELECT * FROM letters WHERE at <= :at AND (at, serial) < (:at, :serial) AND {_conditions(where)} "
         "ORDER BY at DESC, serial DESC LIMIT :limit)"
     )
-    found = db.execute(statement, name_values(where, at=at, serial=serial, limit=limit + 1)).fetchone()[0]
+    found = db.execute(statement, name_values(where, now, at=at, serial=serial, limit=limit + 1)).fetchone()[0]
     items = orjson.loads(found)
     page = items[:limit]
     more = rules.make_cursor(*page[-1][:2]) if len(items) > limit else ""
@@ -130,7 +132,7 @@ def _list(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Pag
 
 def _redrive(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, now: int) -> int:
     chosen = f"redriven_at IS NULL AND {_conditions(where, ids)}"
-    values = name_values(where, ids=pack_json(ids), now=now)
+    values = name_values(where, now, ids=pack_json(ids))
     moved = db.execute(
         "UPDATE transfers SET state = 1, due_at = :now, updated_at = :now, burned = 0, lost = 0 "  # noqa: S608 - constants
         f"WHERE state = 4 AND serial IN (SELECT transfer FROM letters WHERE {chosen})",
@@ -144,7 +146,7 @@ def _redrive(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, n
 def _discard(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, now: int) -> int:
     claimed = "EXISTS (SELECT 1 FROM transfers AS t WHERE t.serial = letters.transfer AND t.state = 0)"
     chosen = f"NOT {claimed} AND {_conditions(where, ids)}"
-    values = name_values(where, ids=pack_json(ids), now=now)
+    values = name_values(where, now, ids=pack_json(ids))
     for state in (DEAD, RETRY):
         moved = db.execute(
             "UPDATE transfers SET state = 5, due_at = NULL, updated_at = :now "  # noqa: S608 - constants

@@ -10,6 +10,7 @@ import orjson
 from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import refusals
 from skyferry.ledgers.sqlite.batch import change_counters
+from skyferry.ports import Clock
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements
 
@@ -21,12 +22,13 @@ class SqliteHousekeeping:
     """The `Housekeeping` part of a ledger."""
 
     _file: SqliteFile
+    _clock: Clock
 
     async def check_writable(self) -> None:
         await self._file.write(lambda db: db.execute(SQL["touch"]).close())
 
-    async def prune(self, before: float, limit: int = 1000) -> int:
-        ticks = rules.to_ticks(before)
+    async def prune(self, older_than: float, limit: int = 1000) -> int:
+        ticks = rules.to_ticks(self._clock.time() - older_than)
         return await self._file.write(lambda db: _prune(db, ticks, limit))
 
 

@@ -17,7 +17,7 @@ from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack_json
 from skyferry.model import Placement, Receipt, State
-from skyferry.ports import Filter, Page, TransferRow
+from skyferry.ports import Clock, Filter, Page, TransferRow
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, read_rows
 
@@ -31,6 +31,7 @@ class SqliteQueries:
     """The `Transfers` and `Placements` parts of a ledger."""
 
     _file: SqliteFile
+    _clock: Clock
 
     async def get_transfer(self, transfer_id: str) -> TransferRow | None:
         try:
@@ -40,7 +41,8 @@ class SqliteQueries:
         return await self._file.read(lambda db: _get_transfer(db, high, low))
 
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
-        return await self._file.read(lambda db: list_transfers(db, where, cursor, limit))
+        now = rules.to_ticks(self._clock.time())
+        return await self._file.read(lambda db: list_transfers(db, where, cursor, limit, now))
 
     async def count_transfers(self) -> dict[State, int]:
         found = await self._file.read(lambda db: db.execute(SQL["counts"]).fetchone()[0])
@@ -78,8 +80,8 @@ class SqliteQueries:
         return await self._file.read(operation)
 
 
-def name_values(where: Filter, **more: Any) -> dict[str, Any]:
-    """Return the values of the names in conditions."""
+def name_values(where: Filter, now: int, **more: Any) -> dict[str, Any]:
+    """Return the values of the names in conditions. `now` is in ticks."""
     return {
         "route": where.route,
         "low": where.key_prefix,
@@ -88,14 +90,16 @@ def name_values(where: Filter, **more: Any) -> dict[str, Any]:
         "reason": where.reason,
         "since": None if where.since is None else rules.to_ticks(where.since),
         "until": None if where.until is None else rules.to_ticks(where.until),
+        "now": now,
+        "idle_since": now - rules.to_ticks(where.idle),
         **more,
     }
 
 
-def list_transfers(db: sqlite3.Connection, where: Filter, cursor: str, limit: int) -> Page[TransferRow]:
+def list_transfers(db: sqlite3.Connection, where: Filter, cursor: str, limit: int, now: int) -> Page[TransferRow]:
     """See `Transfers.list_transfers`."""
     at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST
-    values = name_values(where, at=at, serial=serial, limit=limit + 1)
+    values = name_values(where, now, at=at, serial=serial, limit=limit + 1)
     if where.source_key or (where.key_prefix and _are_few(db, values)):
         found = _select(db, "+t.state IN (SELECT value FROM json_each(:states))", "", where, values, lookup=True)
     else:
@@ -127,6 +131,7 @@ def _select(
         (f"{time} <= :at AND (+t.updated_at, t.serial) < (:at, :serial)", True),
         (f"{time} >= :since", where.since is not None),
         (f"{time} < :until", where.until is not None),
+        (f"{time} <= :idle_since AND ifnull(t.due_at, 0) <= :idle_since", where.idle),
         ("t.route = :route", where.route),
         ("t.reason = :reason", where.reason),
         (_LOOKUP_SOURCE, where.source_key),

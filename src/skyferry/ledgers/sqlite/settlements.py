@@ -73,14 +73,14 @@ class _Settling:
         return True
 
     def _record(self, row: TransferRecord, outcome: Outcome) -> None:
-        state, reason, due_at, failure = rules.apply_outcome(outcome)
+        state, reason, delay, failure = rules.apply_outcome(outcome)
         row.state = NUMBER[state]
         self._counters.states[CLAIMED] -= 1
         self._counters.states[row.state] += 1
         if failure:
             row.burned += failure.counts_as_attempt
             self._failures.append((row.serial, codec.pack_failure(failure)))
-        due = None if due_at is None else rules.to_ticks(due_at)
+        due = None if delay is None else self._at + rules.to_ticks(delay)
         self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))
 
 

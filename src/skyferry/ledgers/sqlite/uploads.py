@@ -14,6 +14,7 @@ from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import pack_json
 from skyferry.model import Attributes, Part, Progress, Upload
+from skyferry.ports import Clock
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, write_rows
 
@@ -26,13 +27,15 @@ class SqliteUploads:
     """The `UploadLog` part of a ledger, except for `save_progress`, which is a write under a claim."""
 
     _file: SqliteFile
+    _clock: Clock
 
     async def list_uploads(self) -> AsyncIterator[Progress]:
-        found, end = await self._file.read(partial(_page, after=START, limit=PAGE))
+        page = partial(_page, limit=PAGE, now=rules.to_ticks(self._clock.time()))
+        found, end = await self._file.read(partial(page, after=START))
         while found:
             for progress in found:
                 yield progress
-            found, end = await self._file.read(partial(_page, after=end, limit=PAGE))
+            found, end = await self._file.read(partial(page, after=end))
 
     async def close_uploads(self, store: str, ids: Sequence[str]) -> None:
         names = {"store": store, "ids": pack_json(ids)}
@@ -47,12 +50,12 @@ def record_progress(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]
     write_rows(db, SQL["save_parts"], parts)
 
 
-def of_destinations(db: sqlite3.Connection, destinations: Collection[int]) -> dict[int, tuple[Progress, ...]]:
-    """Return the open uploads to each destination, the latest last."""
+def of_destinations(db: sqlite3.Connection, destinations: Collection[int], now: int) -> dict[int, tuple[Progress, ...]]:
+    """Return the open uploads to each destination, the latest last. `now` is in ticks."""
     found: dict[int, tuple[Progress, ...]] = {}
     rows = orjson.loads(db.execute(SQL["of_destinations"], {"places": pack_json(list(destinations))}).fetchone()[0])
     for destination, store, key, saved_at, progress, parts in rows:
-        found[destination] = (*found.get(destination, ()), _unpack(store, key, saved_at, progress, parts))
+        found[destination] = (*found.get(destination, ()), _unpack(store, key, now - saved_at, progress, parts))
     return found
 
 
@@ -61,11 +64,13 @@ def close_of_destinations(db: sqlite3.Connection, closed: Sequence[tuple[int, st
     write_rows(db, SQL["close_of_destinations"], closed)
 
 
-def _page(db: sqlite3.Connection, after: tuple[int, int], limit: int) -> tuple[list[Progress], tuple[int, int]]:
+def _page(
+    db: sqlite3.Connection, after: tuple[int, int], limit: int, now: int
+) -> tuple[list[Progress], tuple[int, int]]:
     """Return uploads ordered by (time of the last save, serial), without parts, and the position of the last."""
     names = {"at": after[0], "serial": after[1], "limit": limit}
     rows = orjson.loads(db.execute(SQL["page"], names).fetchone()[0])
-    found = [_unpack(store, key, saved_at, progress, []) for _, store, key, saved_at, progress in rows]
+    found = [_unpack(store, key, now - saved_at, progress, []) for _, store, key, saved_at, progress in rows]
     return found, (rows[-1][3], rows[-1][0]) if rows else after
 
 
@@ -78,7 +83,7 @@ def _pack(p: Progress) -> str:
     return pack_json((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
 
 
-def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) -> Progress:
+def _unpack(store: str, key: str, age: int, text: str, parts: list[str]) -> Progress:
     name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older files have no secret,
     described = Attributes(*attributes[:8])
     if len(attributes) > 8:  # and neither permissions nor what was added later
@@ -88,7 +93,7 @@ def _unpack(store: str, key: str, saved_at: int, text: str, parts: list[str]) ->
         described = replace(described, expires=expires, website_redirect=redirect, mtime=mtime)
     upload = Upload(name, key, size, part_size, described, started_at, *secret)
     sent = tuple(Part(*orjson.loads(part)) for part in parts)
-    return Progress(store, upload, codec.unpack_ref(source), sent, codec.to_seconds(saved_at))
+    return Progress(store, upload, codec.unpack_ref(source), sent, codec.to_seconds(age))
 
 
 def _pack_part(part: Part) -> Any:

@@ -1,8 +1,29 @@
 """The port of the ledger, the durable memory. It is the sum of small Protocols; callers take the smallest one they need.
 
-Every method is one atomic step, durable on return unless its docstring says otherwise. A cancelled call may or may not
-have taken effect. Adapters MAY commit calls made at the same time together. A failure of the engine behind the ledger
-is a LedgerError. A listing is paged: its cursor is valid with the same filter only.
+Atomicity: every method is one atomic step, durable on return unless its docstring says otherwise. A batch is one step
+too: all of it takes effect, or none. Within a batch each item sees the effects of the items before it, and answers come
+in the order of the items. A cancelled or failed call may or may not have taken effect; the caller repeats it or does
+without. Adapters MAY commit calls made at the same time together.
+
+Processes: any number of processes have the same ledger open, on any number of machines. Each has a name (`owner`) that no
+other process has. What one process has recorded, every other sees in its next `claim`, `renew`, `settle` or
+`save_progress`. Other queries see all that their own process has recorded; of other processes they MAY see a state that is a
+few seconds old.
+
+Time: "now" is the ledger's clock, such as the database's, and the same for all processes. A process never sends its own
+time to be compared with it, and never compares a time of the ledger with its own clock. There are three kinds of time:
+
+- Durations, in seconds. Leases, delays and ages are durations on the way in and on the way out. A duration in an answer
+  counts from some moment during the call. The caller therefore counts a lease from before the call.
+- Times of the ledger: `created_at`, `updated_at`, `due_at`, `redriven_at`, `decided_at`. They are seconds since 1970 by
+  its clock, for listings and for people. The order of two of them is the order of their steps if one process made both.
+- Times in records that callers pass in, such as `Failure.at`, `Placement.settled_at`, `DeadLetter.at`. The ledger returns
+  them unchanged, orders and filters by them, but compares none with now; except for `prune`, which is not exact.
+
+A clock that is set back delays what waits. It MUST NOT end a lease early, nor give out a fence a second time.
+
+Errors: a failure of the engine behind the ledger is a LedgerError. The adapter connects again by itself, and the next
+call succeeds once the engine answers. A listing is paged: its cursor is valid with the same filter only.
 """
 
 from __future__ import annotations

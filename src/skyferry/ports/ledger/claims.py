@@ -20,10 +20,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The answer to a claim: not now; claim again at `until`."""
+    """The answer to a claim: not now; claim again after `delay`."""
 
     transfer_id: str
-    until: float  # seconds since 1970
+    delay: float  # seconds from now
     busy: bool  # True = another worker leases the destination key; False = its retry is not due yet
 
 
@@ -52,7 +52,7 @@ class Skipped:
 class Retry:
     """Failed; to be retried."""
 
-    at: float  # seconds since 1970
+    delay: float  # seconds from the settlement; 0 or less = at once
     failure: Failure
 
 
@@ -69,9 +69,9 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Returned without an attempt (shutdown, store down). Any worker may claim the transfer from `at` on."""
+    """Returned without an attempt (shutdown, store down). Any worker may claim the transfer after `delay`."""
 
-    at: float  # seconds since 1970
+    delay: float = 0.0  # seconds from the settlement; 0 or less = at once
 
 
 Outcome = Done | Skipped | Retry | Dead | Released
@@ -93,7 +93,12 @@ class Claims(Protocol):
     One owner works on a key at a time. That owner may claim several transfers of the key, at once or one after the other,
     and gets the same fence for all. The engine runs them one by one.
 
-    `claim` and `renew` MAY be lost in a power failure that also ends every process that could have a claim.
+    A lease lasts `lease` seconds from the last `claim` or `renew` of its key, by the ledger's clock. The owner counts them
+    by its own monotonic clock from before it called, so it stops before another can begin. A lease that has ended still
+    belongs to its owner until another owner claims the key: a late `renew` or `settle` succeeds.
+
+    `claim` and `renew` MAY be lost in a failure of the engine that also ends every process that could have a claim. If
+    processes survive that failure, a lost claim MUST be noticed: `renew` and `settle` of it answer as for an old fence.
     """
 
     owner: str  # the name of this process in leases
@@ -106,21 +111,30 @@ class Claims(Protocol):
         configuration has the route; or it was done or skipped, and either a person asks for it or the key's placement is
         in none of the stores in the transfer's `identities`. Such a placement is not part of the claim either.
 
-        Wait(busy=False): its retry is not due. Wait(busy=True): the lease of another live owner covers the key.
+        Wait(busy=False): its retry is not due. Wait(busy=True): the lease of another owner covers the key. Nothing is
+        recorded for it.
 
-        Claim: recorded as CLAIMED. `fence` is larger than the fence of every earlier owner of the key. `attempt` is the
-        number of counted failures plus 1. `lost` grows by one if the transfer was CLAIMED by an owner whose lease ended
-        without a settlement. `uploads` are all uploads saved for the key, by any owner, and not closed.
+        Claim: recorded as CLAIMED, with the key's lease, in the same step. Of concurrent calls of several owners for one
+        key, exactly one gets it. `fence` is larger than the fence of every earlier owner of the key, for ever; also after
+        the lease was freed, after `prune`, and after a restart. It need not be the next number, so it may come from a
+        sequence. `attempt` is the number of counted failures plus 1. `lost` grows by one if the transfer was CLAIMED by an
+        owner whose lease ended without a settlement. `uploads` are all uploads saved for the key, by any owner, and not
+        closed.
 
         A transfer whose dead letter was redriven is claimable again; its attempts count from 1.
         """
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Extend the leases. Return the claims that were lost to another owner."""
+        """Extend the leases. Return the claims that were lost to another owner, in order. A lease never becomes shorter."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcomes, each at most once. False: the fence is old, and nothing of that settlement is recorded.
 
+        False also if the transfer is not CLAIMED, such as a settlement sent twice. The fence is compared, and everything
+        recorded, in one step: state, receipt or failure, placement, dead letter, closed uploads, and the end of the lease
+        (`last`). A settlement MUST survive the failure of the engine: the message is acknowledged after it.
+
         Done replaces the placement. Its positions are merged with the old ones (the newest per scheme) if both are about
-        the same source key. Released counts neither as a failure nor as lost. Dead writes the dead letter in the same step.
+        the same source key. Retry and Released are due after their delay. Released counts neither as a failure nor as
+        lost. Dead writes the dead letter in the same step. The rules are in `skyferry.ledgers.rules`, for all adapters.
         """

@@ -18,8 +18,8 @@ class Housekeeping(Protocol):
     async def check_writable(self) -> None:
         """Raise LedgerError if the ledger cannot be written."""
 
-    async def prune(self, before: float, limit: int = 1000) -> int:
-        """Forget settled transfers and refusals last updated before `before` (seconds since 1970), `limit` at most.
+    async def prune(self, older_than: float, limit: int = 1000) -> int:
+        """Forget settled transfers and refusals that have not changed for more than `older_than` seconds, `limit` at most.
 
         Return the count. Placements and dead letters stay.
         """

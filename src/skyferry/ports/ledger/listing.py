@@ -21,6 +21,7 @@ class Filter:
     reason: str = ""
     since: float | None = None  # updated_at >=, in seconds since 1970
     until: float | None = None  # updated_at <
+    idle: float = 0.0  # seconds, at least, since its last update and since it was due
 
 
 @dataclass(frozen=True, slots=True)

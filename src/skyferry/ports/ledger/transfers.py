@@ -18,9 +18,9 @@ class TransferRow:
     reason: str
     attempts: int
     lost: int  # leases that ended without a settlement
-    created_at: float
-    updated_at: float
-    due_at: float | None
+    created_at: float  # by the ledger's clock
+    updated_at: float  # ditto
+    due_at: float | None  # ditto
     receipt: Receipt | None
     failures: tuple[Failure, ...] = ()  # only from `get_transfer`
 

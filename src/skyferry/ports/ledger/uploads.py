@@ -17,7 +17,8 @@ class UploadLog(Protocol):
     async def save_progress(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
         """Record uploads to the keys of these claims. False: the fence is old, and nothing of that save is recorded.
 
-        Parts are added to those saved before; a part saved again replaces its earlier record.
+        Parts are added to those saved before; a part saved again replaces its earlier record. Concurrent saves of one upload
+        MUST lose no part: add parts as rows or fields, without reading the others.
         """
 
     def list_uploads(self) -> AsyncIterator[Progress]:

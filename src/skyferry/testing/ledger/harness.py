@@ -28,7 +28,13 @@ ALL = Filter()
 
 
 class LedgerHarness(ABC):
-    """One fresh, empty ledger."""
+    """One fresh, empty ledger, and its clock.
+
+    The cases use leases and delays of half a minute and more, so that a real server has time for the calls between. None
+    waits in real time: `pass_time` makes the time pass. An adapter that reads its host's clock is given a manual one. An
+    adapter on a server reads the server's clock. Either its statements add an offset that only tests set (such as a row of
+    a table, or a key), or `pass_time` moves all stored times back: for the ledger, both are the same.
+    """
 
     @abstractmethod
     async def open(self, owner: str, lease: float = LEASE) -> Ledger:
@@ -36,11 +42,11 @@ class LedgerHarness(ABC):
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
-        """Move the clock, or sleep."""
+        """Make time pass by the ledger's clock, for all processes that have it open."""
 
     @abstractmethod
-    def now(self) -> float:
-        """Return the ledger's time in seconds since 1970."""
+    async def now(self) -> float:
+        """Return the ledger's time in seconds since 1970, as it is stored in `TransferRow.updated_at`."""
 
 
 class LedgerCases:

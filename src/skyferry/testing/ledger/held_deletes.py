@@ -64,7 +64,8 @@ class HeldDeleteCases(LedgerCases):
         assert await one.approve_deletes(HeldFilter(prefix="d")) == 0
         found = await two.list_approved_deletes(2)
         assert [each.source.key for each in found] == ["a", "c"]
-        assert all(abs((each.decided_at or 0.0) - harness.now()) < 5 for each in found)
+        now = await harness.now()
+        assert all(abs((each.decided_at or 0.0) - now) < 5 for each in found)
         assert await two.forget_deletes([each.id for each in found]) == 2
         assert [each.source.key for each in await one.list_approved_deletes(10)] == ["d"]
         assert await list_keys(one) == ["b"]

@@ -32,10 +32,10 @@ class RefusalCases(LedgerCases):
     async def test_refusals_are_pruned(self, one: Ledger, harness: LedgerHarness) -> None:
         """After the transfers, and at most `limit` at a time."""
         await finish(one, transfer("t"))
-        now = harness.now()
-        await one.add_refusals([replace(FIRST, source=replace(SOURCE, key=f"{n}"), at=now + n) for n in range(3)])
-        await harness.pass_time(10)
-        assert [await one.prune(now + 2, 1) for _ in range(4)] == [1, 1, 1, 0]
+        now = await harness.now()
+        await one.add_refusals([replace(FIRST, source=replace(SOURCE, key=f"{n}"), at=now + 20 * n) for n in range(3)])
+        await harness.pass_time(45)
+        assert [await one.prune(15.0, 1) for _ in range(4)] == [1, 1, 1, 0]
         assert [bool(await one.list_refusals(f"{n}")) for n in range(3)] == [False, False, True]
 
     async def test_letters_of_unknown_buckets_are_grouped(self, one: Ledger) -> None:

@@ -43,7 +43,7 @@ class TransferCases(LedgerCases):
     async def test_a_transfer_is_listed_as_it_was_claimed(self, one: Ledger, harness: LedgerHarness) -> None:
         """With all fields except its failures, which only `get_transfer` returns."""
         t = transfer("t")
-        start = harness.now()
+        start = await harness.now()
         await finish(one, t, Retry(0.0, failure()))
         await harness.pass_time(3)
         await finish(one, t)
@@ -101,7 +101,7 @@ class TransferCases(LedgerCases):
 
     async def test_filters_choose_transfers(self, one: Ledger, harness: LedgerHarness) -> None:
         """All given fields must match."""
-        start = harness.now()
+        start = await harness.now()
         for number, state in enumerate(State):
             for name in ("a", "b"):
                 key, route = f"{name}/{number}", f"route-{number % 2}"
@@ -121,11 +121,22 @@ class TransferCases(LedgerCases):
             (Filter(since=start + 15), 8),
             (Filter(until=start + 15), 4),
             (Filter(since=start + 15, until=start + 25), 2),
+            (Filter(idle=35.0), 6),
+            (Filter(State.RETRY, idle=35.0), 2),
+            (Filter(State.RETRY, idle=55.0), 0),
             (Filter(State.RETRY, "route-1", "b/", "from/b/1", "throttled", start, start + 99), 1),
             (Filter(State.RETRY, "route-0", "b/", "from/b/1", "throttled", start, start + 99), 0),
         ):
             found = [row.transfer.id for row in (await one.list_transfers(where)).items]
             assert len(found) == len(set(found)) == count, where
+
+    async def test_a_transfer_is_idle_from_when_it_is_due(self, one: Ledger, harness: LedgerHarness) -> None:
+        """Or from its last update, if that is later."""
+        await finish(one, transfer("a"), Retry(60.0, failure()))
+        await harness.pass_time(80)
+        assert (await one.list_transfers(Filter(idle=30.0))).items == []
+        await harness.pass_time(20)
+        assert len((await one.list_transfers(Filter(idle=30.0))).items) == 1
 
     @pytest.mark.parametrize("prefix", ["\ud7ff", "z\U0010ffff", "\U0010ffff", "%", "_", "a\0", "'"], ids=ascii)
     async def test_prefixes_are_taken_literally(self, one: Ledger, prefix: str) -> None:
