@@ -6,9 +6,8 @@ delay = uniform(0, min(cap, base * 2**(attempt - 1))). A server's `Retry-After` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyferry.errors import Disposition, FolderMissing, IdentityRefused, QuotaExceeded, SkyferryError, Throttled
+from skyferry.frozen import dataclass
 
 STORES_OWN = Throttled | QuotaExceeded | FolderMissing  # errors that concern the store, however many objects they meet
 ISOLATED = 300.0  # seconds after which an object that fails while its store responds is itself the problem

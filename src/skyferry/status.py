@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import Depth
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 VARIABLE = "SKYFERRY_CONFIG"
 NAMES = ("skyferry.yaml", "skyferry.yml")

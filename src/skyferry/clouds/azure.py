@@ -7,13 +7,14 @@ import binascii
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from skyferry.clouds.credentials import CredentialsProvider
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 SIGNED = (
     *("content-encoding", "content-language", "content-length", "content-md5", "content-type", "date"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
 from skyferry.errors import IdentityRefused
+from skyferry.frozen import dataclass
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 from xml.etree import ElementTree
 
@@ -21,6 +21,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
+from skyferry.frozen import dataclass
 
 Meaning: TypeAlias = tuple[type[SkyferryError], str]  # the error to raise, and a hint for the operator
 

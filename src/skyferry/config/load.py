@@ -8,7 +8,6 @@ between them, which propagates deletes like a mirror.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyferry.config.checks import secrets as secret_checks
@@ -17,6 +16,7 @@ from skyferry.config.checks.validate import validate
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import ConfigFault, ConfigFaults
 from skyferry.config.settings import Settings, StoreSettings
+from skyferry.frozen import dataclass
 
 EMBEDDED = ("source", "destination")
 

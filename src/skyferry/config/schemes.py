@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from skyferry.config.settings import QueueAddress, StoreSettings
 from skyferry.events.s3_keys import KeyEncoding
+from skyferry.frozen import dataclass
 from skyferry.model import Provider, QueueTraits
 
 Cloud = Literal["", "aws", "google", "azure", "cloudflare"]
@@ -74,7 +74,7 @@ class StoreScheme(Scheme):
 class QueueScheme(Scheme):
     """A scheme of queues."""
 
-    traits: QueueTraits = QueueTraits()  # noqa: RUF009 - frozen
+    traits: QueueTraits = QueueTraits()
     translate: Callable[[str], str] = lambda text: (
         ""
     )  # a name of the provider, such as an ARN, as a URL of this scheme; "" = none

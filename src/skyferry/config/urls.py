@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import QueueScheme, Scheme, StoreProfile, StoreScheme
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
+from skyferry.frozen import dataclass
 from skyferry.ledgers.schemes import LEDGERS
 from skyferry.model import Provider
 from skyferry.queues.schemes import QUEUES

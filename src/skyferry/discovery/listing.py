@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import lt
 
 from skyferry.discovery.selection import CopySelection, Wildcard, compare, was_written_since
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 from skyferry.ports.joins import OrderedListing, has_copy, map_keys, paginate

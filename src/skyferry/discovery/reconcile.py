@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from skyferry.discovery.folder.inspector import build_event
 from skyferry.errors import InvalidKey, ObjectNotFound, PermissionDenied
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef, Placement, Position, Provider
 from skyferry.ports import ObjectStore, Placements
 from skyferry.ports.joins import PAGE, OrderedListing, close_iterator, find_placements, has_copy, map_keys, paginate

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
 from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Unknown
 
 OUTAGE = "Make sure that it is up and reachable from here, then repeat the check."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
 from skyferry.ports import Clock, ObjectStore
 

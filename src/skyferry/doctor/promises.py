@@ -6,11 +6,11 @@ Traits are data about a kind of service. The server at an endpoint may be anothe
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.errors import ChecksumMismatch, PreconditionFailed, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Precondition
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
 from skyferry.routing.routes import compile_filter
 

@@ -8,9 +8,9 @@ last kind remains when a response is lost, or a worker dies before it records th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from skyferry.frozen import dataclass
 from skyferry.model import Upload
 from skyferry.ports import Clock, Filter, ObjectStore, Transfers, UploadLog
 

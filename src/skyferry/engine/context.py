@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.engine.telemetry import Reporter
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.routing.routes import Route
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from skyferry.engine.consume.attempt import OpenUploads
@@ -18,6 +17,7 @@ from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
+from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Claims, Dead, Filter, Settlement, Skipped, Transfers, letter_attributes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from skyferry.errors import QueueError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
 from skyferry.ports.decorators import QueueDecorator
 from skyferry.status import HealthCheck

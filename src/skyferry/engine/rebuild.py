@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
 from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
+from skyferry.frozen import dataclass
 from skyferry.model import (
     Change,
     Checksums,

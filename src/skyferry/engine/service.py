@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from skyferry import __version__
@@ -19,6 +19,7 @@ from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.submission import submit_events
 from skyferry.errors import LedgerError, QueueError, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck, Readiness, Status, Submission, describe_unrouted

@@ -6,11 +6,11 @@ Source: https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
 from skyferry.events.fields import Fields, Parsed, derive_id, normalise_id, validate_bucket, validate_key
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 _STORAGE = "Microsoft.Storage."

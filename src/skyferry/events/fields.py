@@ -6,12 +6,12 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, Position
 
 MAX_BODY = 1024 * 1024  # bytes; a notification has about one KiB, and SQS accepts at most this

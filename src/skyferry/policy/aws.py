@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyferry.clouds.regions import partition
+from skyferry.frozen import dataclass
 from skyferry.policy.aws_commands import OUTBOUND, queue_policy_command, role_commands
 from skyferry.policy.aws_trust import describe_aws_identity, trust_policy
 from skyferry.policy.document import Json, Policy

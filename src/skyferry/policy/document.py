@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from shlex import quote
 from types import MappingProxyType
 from typing import TypeAlias
 
 import orjson
+
+from skyferry.frozen import dataclass
 
 PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
     {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from shlex import join
 
 from skyferry.config.identity import IdentitySettings
+from skyferry.frozen import dataclass
 from skyferry.policy.document import Json, Policy
 from skyferry.policy.needs import IdentityAccess, QueueAccess, RequiredAccess, StoreAccess
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import QueueAddress, RouteSettings, Settings, StoreSettings
 from skyferry.config.urls import QueueUrl, ResolvedQueue, ResolvedStore, StoreUrl, resolve_queue, resolve_store
+from skyferry.frozen import dataclass
 from skyferry.routing.patterns import Template
 
 MACHINE = IdentitySettings()  # the identity of the machine at a cloud

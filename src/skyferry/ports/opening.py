@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from skyferry.config.urls import LedgerUrl, ResolvedQueue, ResolvedStore
 from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports.clock import Clock
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 
 from skyferry.errors import QueueError
+from skyferry.frozen import dataclass
 from skyferry.model import HEAD_START, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import Notifier

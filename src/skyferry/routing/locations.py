@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from skyferry.config.settings import StoreSettings
 from skyferry.config.urls import is_loopback, resolve_store
+from skyferry.frozen import dataclass
 
 MARK = 6  # bytes of a mark, which is twice as many characters
 

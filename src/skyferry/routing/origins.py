@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import urlsplit
 
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.config.urls import resolve_store
 from skyferry.events.s3_keys import KeyEncoding, apply_encoding
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, ObjectRef, Provider
 
 Address = tuple[Provider, str]  # provider and bucket

@@ -23,9 +23,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from string import Formatter
 
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent
 
 

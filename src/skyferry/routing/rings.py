@@ -7,10 +7,10 @@ Provenance also ends rings that no such key reveals (`engine/copy/provenance.py`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from skyferry.config.settings import RouteSettings
+from skyferry.frozen import dataclass
 from skyferry.routing.locations import StoreLocation
 from skyferry.routing.patterns import Template
 from skyferry.routing.routes import compile_filter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,6 +17,7 @@ from skyferry.config.settings import FilterSettings, RouteSettings, Settings, Un
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.events.s3_keys import read_otherwise
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 from skyferry.routing.content_types import guess_content_type
 from skyferry.routing.locations import StoreLocation

@@ -6,9 +6,9 @@ They are only applied one by one to events that no route accepts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from skyferry.config.settings import FilterSettings
+from skyferry.frozen import dataclass
 
 Takes = Callable[[str], bool]  # accepts a key
 Rule = tuple[str, Takes]  # as the configuration has it, such as "filter.prefix: photos/"; and its test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from awscrt import checksums as crt
 
@@ -18,6 +18,7 @@ from skyferry.errors import (
     UploadGone,
     VersionChanged,
 )
+from skyferry.frozen import dataclass
 from skyferry.model import FILE_MODES, Attributes, Checksums, ObjectMeta, Position, Traits
 from skyferry.ports import ANY, Clock, CopySource, ObjectData, Part, Precondition, Upload
 

@@ -15,7 +15,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
@@ -31,6 +31,7 @@ from skyferry.errors import (
     Throttled,
     Unsupported,
 )
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, Clock, CopySource, ObjectData, ObjectStore, Part, Precondition, Upload
 from skyferry.ports.decorators import Operation, StoreDecorator

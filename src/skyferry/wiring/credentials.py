@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore
+from skyferry.frozen import dataclass
 
 
 @runtime_checkable

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyferry.config.settings import Settings
@@ -15,6 +14,7 @@ from skyferry.discovery.absences.identity import NAME, Identity, mark_folder, re
 from skyferry.discovery.folder.inspector import OWN
 from skyferry.engine.resilience.monitor import Probe
 from skyferry.errors import ConfigError, FolderMissing, LedgerError
+from skyferry.frozen import dataclass
 from skyferry.ports import Ledger, Placements, SourceIdentities
 from skyferry.routing.routes import Routes
 from skyferry.status import Condition, HealthCheck

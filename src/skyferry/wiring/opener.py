@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from skyferry.config.schemes import StoreScheme
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.ports.ledger import Durable, LedgerMaintenance
 from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext

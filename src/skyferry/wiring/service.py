@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from skyferry.clock import SystemClock
@@ -36,6 +36,7 @@ from skyferry.engine.resilience.protection import protect_store
 from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.events.native import encode_event
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing, SourceIdentities
 from skyferry.queues.dead_letter_sink import QueueDeadLetters

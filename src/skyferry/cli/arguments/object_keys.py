@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectRef, Provider
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, unquote
 
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings, StoreSettings

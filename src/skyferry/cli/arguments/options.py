@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import click
 
 from skyferry.cli.parameters import Option
 from skyferry.config.reading.renamed import COMMAND_OPTIONS, UNTIL
+from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings

@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from skyferry.cli.render import output
 from skyferry.cli.render.failures import FailureReport
 from skyferry.cli.render.stalls import Stalls
 from skyferry.discovery.listing import ListingProgress
+from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
     from rich.progress import Progress

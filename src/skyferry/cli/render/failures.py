@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyferry.cli.render.output import format_count
 from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
 
 SHOWN = 20  # failures in the JSON document, and keys that are listed for each reason
 REASONS = 20  # groups that are listed

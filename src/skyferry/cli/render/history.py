@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from skyferry.frozen import dataclass
 from skyferry.model import Placement
 from skyferry.ports import DeadLetter, Refusal, TransferRow
 

@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from statistics import median
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skyferry.cli.render.output import escape_control, format_duration, format_size
+from skyferry.frozen import dataclass
 from skyferry.records import Record
 from skyferry.status import Status
 

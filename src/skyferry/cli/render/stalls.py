@@ -6,11 +6,12 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from skyferry.cli.render import output
 from skyferry.errors import StoreError
+from skyferry.frozen import dataclass
 from skyferry.records import Record
 
 if TYPE_CHECKING:

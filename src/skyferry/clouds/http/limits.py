@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from skyferry.frozen import dataclass
 
 WORKING = 3600.0  # seconds without a byte during a server-side copy or join; the caller's deadline comes first
 DOCUMENT = 16 * 2**20  # bytes; limit of an answer other than an object: a listing, an error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from skyferry import __version__
+from skyferry.frozen import dataclass
 
 USER_AGENT = f"skyferry/{__version__}"
 METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST"})

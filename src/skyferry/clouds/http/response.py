@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from xml.etree import ElementTree
 import orjson
 
 from skyferry.errors import StoreError
+from skyferry.frozen import dataclass
 
 PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import TokenSource
 from skyferry.clouds.regions import sts
 from skyferry.errors import ConnectionLost, StoreUnavailable
+from skyferry.frozen import dataclass
 
 STS = "AWS STS"
 GOOGLE_HEADER = "x-goog-cloud-target-resource"

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from configparser import Error as UnreadableConfig
 from configparser import RawConfigParser
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyferry.clouds.regions import region_of
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from skyferry.clouds.identity.policy import accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import TokenSource, token_from_file
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 ENTRA = "Microsoft Entra"
 LOGIN = "https://login.microsoftonline.com"

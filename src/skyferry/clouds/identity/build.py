@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain, Refre
 from skyferry.clouds.regions import region_of
 from skyferry.config.identity import IdentitySettings
 from skyferry.errors import ConfigError, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock
 
 T = TypeVar("T")

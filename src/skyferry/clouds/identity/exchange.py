@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -21,6 +20,7 @@ from skyferry.errors import (
     StoreUnavailable,
     Throttled,
 )
+from skyferry.frozen import dataclass
 from skyferry.redaction import redact_values
 
 TIMEOUT = 10.0  # seconds for the whole of it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from skyferry.clouds.identity.policy import accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, TokenSource, google_metadata_url
 from skyferry.errors import ConfigError, ConnectionLost
+from skyferry.frozen import dataclass
 
 STS = "Google STS"
 STS_URL = "https://sts.googleapis.com"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from skyferry.errors import ConfigError, IdentityRefused, InternalError, SkyferryError, StoreTimeout
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock
 from skyferry.retry import Backoff
 

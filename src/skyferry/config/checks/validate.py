@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -14,6 +14,7 @@ from skyferry.config.reading.document import NUMBERED, SECRETS, Document
 from skyferry.config.reading.faults import Place, suggest
 from skyferry.config.settings import Settings
 from skyferry.config.urls import SECRET
+from skyferry.frozen import dataclass
 
 _IDENTITY = (
     "Remove it: the machine's own identity is the default. For a store that supports only long-lived keys, set "

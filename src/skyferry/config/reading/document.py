@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from skyferry.config.reading.faults import ConfigFault, Place, format_place, suggest
 from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
+from skyferry.frozen import dataclass
 
 PREFIX = "SKYFERRY_"
 NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is

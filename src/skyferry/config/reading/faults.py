@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 Place = tuple[str | int, ...]  # ("routes", 1, "from")
 

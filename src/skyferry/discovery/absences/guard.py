@@ -10,12 +10,13 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from skyferry.discovery.absences.limits import MissingObjects, count_needed, find_hold_reason
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.errors import StoreUnavailable
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Clock, HeldDelete, HeldDeletes, HeldFilter, Observer, Placements, held_id
 from skyferry.ports.joins import find_placements

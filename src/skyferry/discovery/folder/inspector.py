@@ -7,12 +7,12 @@ import os
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from skyferry.discovery.folder.wholeness import Wholeness, check_wholeness, has_reliable_leases
 from skyferry.errors import InvalidKey
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 OWN = ".skyferry"  # Skyferry's folder in a bucket, never an object

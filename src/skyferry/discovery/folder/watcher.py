@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
@@ -22,6 +21,7 @@ from skyferry.discovery.folder.inspector import (
 )
 from skyferry.discovery.folder.notify import Notifications, WatchEnded
 from skyferry.errors import Disposition, QueueError, SkyferryError, StoreUnavailable
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyferry.config.settings import RouteSettings
 from skyferry.doctor.events.notifications import is_notified
 from skyferry.doctor.leases import expected_receives
 from skyferry.doctor.requirements import KeyShape, key_shapes
+from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Notice, QueueFacts, Redrive, Unknown
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from skyferry.doctor.check import Check, CheckState, CheckSubject
 from skyferry.doctor.events.canary import Canary, CanaryListener, CanaryListeners, listen_for
 from skyferry.doctor.stores import CANARY, write_canary
 from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.model import Change
 from skyferry.ports import Clock, EventQueue, ObjectStore
 

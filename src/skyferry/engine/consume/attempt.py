@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from skyferry.engine.resilience.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
+from skyferry.frozen import dataclass
 from skyferry.model import Claim, Part, Progress
 
 Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see UploadLog.save_progress

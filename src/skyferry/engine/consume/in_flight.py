@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.engine.resilience.circuit_breaker import hash_folder
+from skyferry.frozen import dataclass
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
 

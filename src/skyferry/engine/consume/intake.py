@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
 from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.fields import UNKNOWN_DELIVERY, Delivery
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letter_attributes
 from skyferry.routing.routes import Routes

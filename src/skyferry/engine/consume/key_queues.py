@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from skyferry import retry
 from skyferry.engine.consume.acks import AckBatcher
@@ -17,6 +17,7 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 

@@ -6,8 +6,9 @@ without positions, and a sender cannot forge it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from skyferry.frozen import dataclass
 from skyferry.model import Change, Transfer
 from skyferry.ports import Done, Outcome, Settled, Skipped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from typing import Any
 
@@ -23,6 +23,7 @@ from skyferry.engine.copy.copier import Copier
 from skyferry.engine.orphans import settle_redriven
 from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
+from skyferry.frozen import dataclass
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 

@@ -5,8 +5,6 @@ There are up to three decisions: before the look at the source, after it, and wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyferry.engine.copy.provenance import (
     digest_attributes,
     find_loop,
@@ -14,6 +12,7 @@ from skyferry.engine.copy.provenance import (
     original_time,
     read_provenance,
 )
+from skyferry.frozen import dataclass
 from skyferry.model import Change, Claim, ObjectMeta, ObjectRef, Placement, Position, Transfer
 from skyferry.ports import Precondition, Skipped
 from skyferry.routing.routes import Route

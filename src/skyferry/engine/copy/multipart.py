@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from skyferry.engine.copy.digests import PartDigests
@@ -19,6 +19,7 @@ from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import digests_to_verify
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone
+from skyferry.frozen import dataclass
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload
 

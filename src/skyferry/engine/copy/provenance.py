@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Transfer
 from skyferry.routing.routes import Route
 

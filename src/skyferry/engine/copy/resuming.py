@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.digests import combine_crc32c
 from skyferry.engine.copy.plan import CopyPlan
 from skyferry.engine.copy.provenance import differ_in_transfer_only
 from skyferry.errors import SkyferryError, Unsupported
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectRef, Part, Progress, Traits, Upload
 from skyferry.ports import ObjectStore
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from skyferry.engine.copy.verify import list_digests
+from skyferry.frozen import dataclass
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Precondition
 

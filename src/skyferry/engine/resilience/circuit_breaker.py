@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from skyferry.errors import BreakerOpen, SkyferryError, Throttled
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectStore, Observer
 from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.records import Record

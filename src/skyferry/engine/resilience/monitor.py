@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerError, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import Clock, Ledger, Observer
 from skyferry.ports.ledger.held_deletes import sum_by_store
@@ -48,7 +49,7 @@ class LedgerSample:
     unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.count_unrouted`
     held: Mapping[str, int] = field(default_factory=dict)  # held deletes by source
     oldest: Mapping[str, float] | None = None  # see `Ledger.find_oldest_unsettled`
-    check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)  # noqa: RUF009 - frozen
+    check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)
 
 
 class Monitor:

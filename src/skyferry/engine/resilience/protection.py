@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyferry.engine.resilience.circuit_breaker import Breaker, CircuitBreakingStore
 from skyferry.engine.resilience.instrumented import InstrumentedStore
@@ -11,6 +11,7 @@ from skyferry.engine.resilience.rate_limit import RateLimitedStore, RateLimits
 from skyferry.engine.resilience.retrying import RequestPolicy, RetryingStore
 from skyferry.engine.resilience.timeouts import PendingRequests, TimeoutStore
 from skyferry.engine.resilience.whole_reads import WholeReadsStore
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectStore, Observer
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skyferry.errors import StoreError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectData, ObjectStore, Observer
 from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.records import Record

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.errors import Disposition, IdentityRefused, SkyferryError, StoreError
+from skyferry.frozen import dataclass
 from skyferry.model import UNPLAIN, ObjectMeta
 from skyferry.ports import Clock, ObjectData, ObjectStore, Observer, Upload
 from skyferry.ports.decorators import READ, Operation, StoreDecorator

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol, TypeVar
 
+from skyferry.frozen import dataclass
 from skyferry.ledgers import rules
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
 from skyferry.ports import Clock, DeadLetter, HeldDelete, Refusal, TransferRow

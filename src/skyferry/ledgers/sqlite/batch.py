@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 
+from skyferry.frozen import dataclass
 from skyferry.ledgers.sqlite import codec
 from skyferry.ledgers.sqlite.codec import NUMBER, STATES
 from skyferry.model import Placement, Progress, State, Transfer

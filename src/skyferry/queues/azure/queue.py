@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
@@ -26,6 +25,7 @@ from skyferry.clouds.credentials import call_authorized
 from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import Http, HttpResponse, Limits
 from skyferry.errors import ConfigError, QueueError, StoreError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.azure.inspection import inspect

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncI
 
 from skyferry.clouds.credentials import Expiry, TokenProvider, call_authorized
 from skyferry.errors import QueueError, StoreError
+from skyferry.frozen import dataclass
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]

@@ -14,13 +14,14 @@ import binascii
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import TokenProvider
 from skyferry.errors import QueueError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.concurrency import receive_rest, run_all

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.clouds.regions import endpoint
 from skyferry.errors import ConfigError, QueueError, StoreError
+from skyferry.frozen import dataclass
 
 HINTS = {
     "QueueDoesNotExist": "create it, or correct its name, region and account",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.push import EVENT_GRID, PushSettings
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 from skyferry.server.push.authenticator import Authenticator
 from skyferry.server.push.backblaze import BackblazeAuthenticator
 from skyferry.server.push.event_grid import EventGridAuthenticator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from urllib.parse import quote, urlsplit
@@ -13,6 +13,7 @@ from skyferry.clouds.azure import AzureProvider, SharedKey, authorization, copy_
 from skyferry.clouds.credentials import Expiry, call_authorized
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 from skyferry.model import EXPIRES, FILE_MODES, HEADER_FIELDS, REDIRECTS, AttributeLimits, Traits
 from skyferry.stores.azure.errors import parse_error, translate_error
 

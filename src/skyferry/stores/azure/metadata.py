@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.stores.checks import suggest_handling
 from skyferry.stores.s3.metadata import decode, encode, from_base64, text

@@ -18,10 +18,11 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed, StoreError, Unsupported, UploadGone
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.azure.checksums import CRC64, combine_parts, crc64, demand, digest
 from skyferry.stores.azure.client import AzureClient, AzureOptions

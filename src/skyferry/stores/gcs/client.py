@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +13,7 @@ from skyferry.clouds.credentials import TokenProvider, call_authorized
 from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
+from skyferry.frozen import dataclass
 from skyferry.stores.gcs.errors import CREATE, is_ambiguous, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 

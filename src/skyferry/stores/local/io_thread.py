@@ -12,9 +12,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from skyferry.frozen import dataclass
 from skyferry.stores.local.threads import Results, joined, started
 
 T = TypeVar("T")

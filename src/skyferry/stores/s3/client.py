@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from skyferry.clouds import regions
@@ -15,6 +14,7 @@ from skyferry.clouds.aws import EXPIRED, Signer
 from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_authorized
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 from skyferry.stores.s3.errors import parse_error, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 

@@ -6,13 +6,13 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from urllib.parse import quote, urlencode
 
 from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.stores.checks import suggest_handling
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
+from skyferry.frozen import dataclass
 from skyferry.model import FILE_MODES, HEADER_FIELDS, REDIRECTS, AttributeLimits, Traits
 
 PART_MIN = 5 * 2**20  # bytes, of all parts but the last ("Amazon S3 multipart upload limits")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from awscrt.checksums import combine_crc32c, crc32c
+
+from skyferry.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

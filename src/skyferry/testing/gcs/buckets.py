@@ -6,12 +6,13 @@ import base64
 import time
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from urllib.parse import quote
 
+from skyferry.frozen import dataclass
 from skyferry.testing.gcs.body import Body
 
 NAME_MAX = 1024  # bytes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from skyferry.frozen import dataclass
 from skyferry.testing.gcs import body
 from skyferry.testing.gcs.buckets import SETTABLE, Conditions, FakeBucket, Stored, refuse_invalid
 from skyferry.testing.gcs.wire import Request

@@ -6,12 +6,13 @@ import email.parser
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 
+from skyferry.frozen import dataclass
 from skyferry.testing.gcs import body
 from skyferry.testing.gcs.body import Body
 from skyferry.testing.gcs.buckets import Conditions, FakeBucket, FakeRefusal, Stored, refuse_invalid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from skyferry.frozen import dataclass
 from skyferry.testing.gcs.buckets import FakeRefusal
 from skyferry.testing.servers.proxy import Exchange, Fault
 

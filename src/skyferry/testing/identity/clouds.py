@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from skyferry.frozen import dataclass
 from skyferry.testing.identity.grants import Grants
 from skyferry.testing.identity.issuer import Clock, Issuer, Trust
 

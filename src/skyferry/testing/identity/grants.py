@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from skyferry.frozen import dataclass
 from skyferry.testing.identity.issuer import Clock
 
 

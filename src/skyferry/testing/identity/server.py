@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiohttp import web
 
+from skyferry.frozen import dataclass
 from skyferry.testing.identity import aws, entra, google
 from skyferry.testing.identity.clouds import ENTRA, GOOGLE, Clouds
 

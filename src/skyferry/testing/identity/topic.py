@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from skyferry.frozen import dataclass
 from skyferry.testing.identity.issuer import Clock, private_key
 
 ARN = "arn:aws:sns:eu-west-1:111122223333:uploads"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
 import pytest
 
+from skyferry.frozen import dataclass
 from skyferry.ports import EventQueue, Message
 
 GUARD = 60.0  # real seconds before a call that should have ended counts as hung

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from skyferry.clouds.azure import AzureProvider, SharedKey
 from skyferry.clouds.credentials import fixed_credentials
+from skyferry.frozen import dataclass
 from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers.azurite import Azurite

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import (
     Children,
     ServerMissing,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
 
 from skyferry.clouds.credentials import TokenProvider
+from skyferry.frozen import dataclass
 from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.store import GcsStore
 from skyferry.testing.servers.proxy import Exchange, Fault

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import Children, free_ports, is_answering, scratch_folder
 
 HOST = "127.0.0.1"

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import (
     Children,
     ServerMissing,

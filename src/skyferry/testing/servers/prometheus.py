@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import Children, ServerMissing, free_ports, scratch_folder
 
 HOST = "127.0.0.1"

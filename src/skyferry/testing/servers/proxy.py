@@ -6,13 +6,15 @@ import asyncio
 import io
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
+
+from skyferry.frozen import dataclass
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "trailer", "upgrade"}  # RFC 9110, 7.6.1
 NONE: Mapping[str, str] = {}

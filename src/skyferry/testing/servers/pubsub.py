@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import Children, ServerMissing, free_ports, is_answering, scratch_folder
 
 HOST = "127.0.0.1"

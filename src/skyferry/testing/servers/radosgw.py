@@ -11,9 +11,9 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from skyferry.frozen import dataclass
 from skyferry.testing.servers.process import Children, ServerMissing, free_ports, is_answering, scratch_folder
 
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")  # of Debian; ceph-mgr is not needed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skyferry.clouds.credentials import S3Credentials
+from skyferry.frozen import dataclass
 from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.store import S3Store
 

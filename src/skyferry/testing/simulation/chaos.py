@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from skyferry.errors import ConnectionLost, LedgerError, QueueError, SkyferryError, StoreTimeout, Throttled
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectData
 
 

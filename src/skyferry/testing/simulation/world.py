@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 from typing import Any
 
@@ -26,6 +26,7 @@ from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
 from skyferry.events.native import encode_event
+from skyferry.frozen import dataclass
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal
 from unittest import SkipTest
 
 from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.testing.store_cases.attributes import AttributeCases
 from skyferry.testing.store_cases.conditions import ConditionCases
 from skyferry.testing.store_cases.copies import CopyCases

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from awscrt import checksums as crt
 
 from skyferry.errors import SkyferryError, StoreUnavailable
+from skyferry.frozen import dataclass
 from skyferry.model import UNPLAIN, Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectStore, Part, Precondition, Upload
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +18,7 @@ from skyferry.cli.commands.ledger.selection import (
 )
 from skyferry.cli.parameters import Option, build_group
 from skyferry.cli.render import output
+from skyferry.frozen import dataclass
 from skyferry.ports import HeldFilter
 
 if TYPE_CHECKING:

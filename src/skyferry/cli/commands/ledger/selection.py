@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import click
@@ -15,6 +15,7 @@ from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import Filter
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skyferry.engine.copy.attributes.fitting import FAIL, fit_attributes
 from skyferry.engine.copy.provenance import NAMES, make_provenance
+from skyferry.frozen import dataclass
 from skyferry.model import REDIRECTS, Attributes, Checksums, ObjectMeta, Traits, Transfer
 from skyferry.model.mtime import NAME, format_mtime
 from skyferry.routing.routes import Route

@@ -9,10 +9,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from skyferry.errors import BucketNotFound
+from skyferry.frozen import dataclass
 from skyferry.stores.local.blocking.files import DIRECTORY, close_to_others, descend, opened
 from skyferry.stores.local.names import PRIVATE
 

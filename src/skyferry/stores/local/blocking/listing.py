@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from stat import S_ISREG
 
 from skyferry.errors import InvalidKey, StoreUnavailable
+from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
 from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import DIRECTORY, opened, parent, special_kind

@@ -9,12 +9,12 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from stat import S_ISDIR, S_ISREG
 
 from awscrt import checksums as crt
 
 from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, UploadGone
+from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.model.mtime import read_mtime
 from skyferry.ports import Part, Precondition, Upload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from skyferry.cli.arguments import list_files
@@ -11,6 +11,7 @@ from skyferry.cli.arguments.list_files import STDIN
 from skyferry.cli.arguments.options import Json, reject_both_names, warn_renamed_flag
 from skyferry.cli.parameters import Option
 from skyferry.errors import ConfigError
+from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
