@@ -1,4 +1,4 @@
-"""One SQLite file for one process: a writer thread with group commit, and a reader.
+"""One SQLite file for one process: a writer thread with group commit, and a reader. Processes write in turn.
 
 SQL runs off the event loop. Each statement that steps through rows passes the interpreter lock back and forth, so callers use
 few statements per operation: a batch goes in as one JSON text (`json_each`) and comes out as one (`json_group_array`).
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
-from skyferry.sqlite.owners import OwnerLock, owners_folder
+from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -77,15 +77,15 @@ class SqliteFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.presence = OwnerLock(owners_folder(path), owner)
-            with self.presence.exclusive():  # SQLite does not wait if two processes switch a new file to WAL
+            with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
                 path.touch(0o600)  # it contains messages, and secrets that resume uploads
                 self._writer, self._reader = self._connect(), self._connect()
                 self._writer.executescript(schema)
+                if opened is not None:
+                    self._writer.execute("BEGIN IMMEDIATE")
+                    opened(self._writer, self.presence)
+                    self._writer.execute("COMMIT")
             self._reader.execute("PRAGMA query_only=ON")
-            if opened is not None:
-                self._writer.execute("BEGIN IMMEDIATE")
-                opened(self._writer, self.presence)
-                self._writer.execute("COMMIT")
         except (sqlite3.Error, OSError) as problem:
             if hasattr(self, "presence"):
                 self.presence.close()
@@ -112,7 +112,10 @@ class SqliteFile:
         done: Future[T] = Future()
         self._requests.put((operation, done, flush))
         with self._watch("write"):
-            return await asyncio.shield(asyncio.wrap_future(done))
+            answer = asyncio.wrap_future(done)
+            while not (await asyncio.wait({answer}, timeout=PATIENCE))[0]:
+                self._check_turn()
+            return answer.result()
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run on a connection that sees the last commit and never waits for writers."""
@@ -145,11 +148,18 @@ class SqliteFile:
             return
         self._closed = True
         self._requests.put(None)
-        await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, PATIENCE)
+            self._check_turn()
         await asyncio.to_thread(self._readers.shutdown)
         self._reader.close()
         self._writer.close()
         self.presence.close()
+
+    def _check_turn(self) -> None:
+        """Raise the error of this file if another process does not end its turn to write."""
+        if self.presence.lost_turn:
+            raise self._error("database is locked", where=str(self.path), hint=_HINTS[sqlite3.SQLITE_BUSY])
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -184,14 +194,8 @@ class SqliteFile:
     def _commit(self, group: list[_Request]) -> None:
         """Commit the group in one transaction. If an operation fails, commit each on its own, so that only that one fails."""
         try:
-            self._set_flush(any(flush for _, _, flush in group))
-            self._writer.execute("BEGIN IMMEDIATE")
-            results = [operation(self._writer) for operation, _, _ in group]
-            self._writer.execute("COMMIT")
+            results = self._run_group(group)
         except Exception as problem:  # noqa: BLE001 - raised in the caller, which awaits it
-            if self._writer.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
             if len(group) > 1:
                 for item in group:
                     self._commit([item])
@@ -200,6 +204,21 @@ class SqliteFile:
             return
         for (_, done, _), result in zip(group, results, strict=True):
             done.set_result(result)
+
+    def _run_group(self, group: list[_Request]) -> list[Any]:
+        """Run the operations in one transaction, and return their results."""
+        with self.presence.take_turn():
+            try:
+                self._set_flush(any(flush for _, _, flush in group))
+                self._writer.execute("BEGIN IMMEDIATE")
+                results = [operation(self._writer) for operation, _, _ in group]
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._writer.execute("ROLLBACK")
+                raise
+        return results
 
     def _set_flush(self, wanted: bool) -> None:
         """Let the next commits wait for the disk, or not."""
