@@ -22,6 +22,7 @@
     │   ├── QuotaExceeded           no room left                         outage      retry
     │   ├── OutOfResources          no file descriptors or memory left   outage      retry
     │   ├── PermissionDenied        the identity lacks a permission                  permanent
+    │   ├── RegionNotAllowed        the store is where its route allows no copies    permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
     │   │   └── FolderMissing       a local folder: perhaps not mounted  outage      retry
     │   └── Unsupported             the store cannot do what the route needs         permanent
@@ -196,6 +197,12 @@ class OutOfResources(StoreError):
 
 class PermissionDenied(StoreError):
     """The identity lacks a permission."""
+
+    disposition = Disposition.PERMANENT
+
+
+class RegionNotAllowed(StoreError):
+    """The store is in a region where the route allows no copies."""
 
     disposition = Disposition.PERMANENT
 

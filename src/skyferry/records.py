@@ -16,6 +16,7 @@ Event = Literal[
     "service.stopped",
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
     "store.identified",  # message: the service that the server says it is; once at the start
+    "store.region_unknown",
     "route.metadata_lost",  # message: the metadata that the destination cannot keep; once at the start
     "queue.received",  # count
     "queue.failed",  # error
@@ -30,6 +31,7 @@ Event = Literal[
     "event.unrouted",  # no route takes it; reason: the format, message: the rules that excluded it
     "event.unknown_bucket",  # bucket: matches no configured store; kept as a dead letter
     "event.passed_over",  # bucket, reason: released, ignored; the same under another `unknown_buckets`
+    "event.other_region",
     "event.ignored",  # reason: the provider's name of a notification that does not concern content
     "transfer.claimed",
     "transfer.duplicate",  # was settled before

@@ -58,7 +58,9 @@ class StoreSettings(Section):
     bucket: str = Field("", description="Name of the bucket in events; empty = the name in the URL.")
     endpoint: str = Field("", description="URL of the server; empty = the provider's own.")
     region: str = Field(
-        "", description="S3: region of the bucket; empty = AWS_REGION at Amazon, otherwise the default of the service."
+        "",
+        description="Region of the bucket or folder, such as eu-west-1, for `run_in` and `allow_regions`. S3 also signs requests "
+        "for it; empty there = AWS_REGION at Amazon, otherwise the default of the service.",
     )
     service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = Field(
         "",
@@ -201,6 +203,16 @@ class RouteSettings(Section):
         "refuse",
         description="`allow`: the route is part of a ring that keeps stores alike, so other routes may copy its copies. An object "
         "does not return to a store where it has been; of two versions of a key, the later one stays.",
+    )
+
+    run_in: Literal["any", "source"] = Field(
+        "any",
+        description="Workers that run the route: any, or only those whose `region` is that of the source. Other workers release "
+        "its events.",
+    )
+    allow_regions: Texts = Field(
+        (),
+        description="Patterns of regions where the copies may be, and the workers that copy them, such as eu-*; empty = all.",
     )
 
     model_config = ConfigDict(populate_by_name=True)
@@ -357,6 +369,10 @@ class Settings(Section):
     """The whole configuration."""
 
     workspace: Path = Field(Path("skyferry-data"), description="Folder that relative paths in URLs start from.")
+    region: str = Field(
+        "",
+        description="Region of this worker, as `region` of stores names it, usually by SKYFERRY_REGION; empty = none.",
+    )
     stores: dict[str, StoreSettings] = Field(default_factory=dict, description="Buckets and folders by name.")
     routes: tuple[RouteSettings, ...] = Field((), description="Rules of copying.")
     queues: tuple[QueueSettings, ...] = Field((), description="Sources of events. The first gets submitted events.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyferry.clock import SystemClock
+from skyferry.config.regions import routes_here
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import resolve_queue, resolve_store
 from skyferry.doctor import facts as bucket_facts
@@ -81,7 +82,7 @@ class _Doctor:
             of_queues += await self._queue(queue, reached[queue.name])
         of_queues += [*await self._letters(), *await files.check_ledger(self.opener)]
         of_queues += [check for check in records if check.kind == "ledger"]
-        for route in settings.routes:
+        for route in routes_here(settings):
             of_routes += self._route(route)
         return [*_by_store(of_stores, settings), *of_queues, *of_routes]
 
@@ -146,7 +147,7 @@ class _Doctor:
 
     def _slowest(self, queue: str) -> ReadSpeed | None:
         """Return the slowest of the sources whose events come by this queue, as far as known."""
-        routes = self.opener.settings.routes
+        routes = routes_here(self.opener.settings)
         if queue in self.queues:
             routes = tuple(
                 r
@@ -202,7 +203,7 @@ class _Doctor:
                 place.unknown("event", f"not tried: {facts.kept}, which includes canaries"),
                 *self._removals(place, wanted),
             ]
-        route = next(route for route in self.opener.settings.routes if route.source == wanted.store)
+        route = next(route for route in routes_here(self.opener.settings) if route.source == wanted.store)
         where = plan_listening(route, self._notices(wanted.store), self._queues_of(wanted.store))
         spared = [q for q in where.queues if not may_listen(self.queues[q], self.waiting.get(q, -1))]
         if spared:
@@ -225,7 +226,7 @@ class _Doctor:
         return [bucket_facts.check_permission(place, DELETE, facts, REMOVE)] if wanted.removes else []
 
     def _errand(self, wanted: StoreRequirements, where: ListeningPlan) -> CanaryTest:
-        routes = [route for route in self.opener.settings.routes if route.source == wanted.store]
+        routes = [route for route in routes_here(self.opener.settings) if route.source == wanted.store]
         _, bucket = resolve_store(self.opener.settings.stores[wanted.store]).address
         return CanaryTest(
             Canary(bucket, make_canary_key(f"{where.shape.prefix}{self.scope.prefix}", where.shape.suffix)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from skyferry.config.regions import routes_here
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
@@ -43,8 +44,8 @@ class StoreRequirements:
 
 def require_stores(settings: Settings) -> list[StoreRequirements]:
     """Return the requirements for each store that a route uses, in the order of the configuration."""
-    used = {name for route in settings.routes for name in (route.source, route.destination)}
-    return [_of(name, settings.routes) for name in settings.stores if name in used]
+    used = {name for route in routes_here(settings) for name in (route.source, route.destination)}
+    return [_of(name, routes_here(settings)) for name in settings.stores if name in used]
 
 
 def _of(store: str, routes: tuple[RouteSettings, ...]) -> StoreRequirements:

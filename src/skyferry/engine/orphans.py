@@ -33,8 +33,11 @@ class TransferLedger(Claims, Transfers, Protocol):
 
 
 async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: MessageContent, now: float) -> None:
-    """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError."""
-    if any(transfer.id == leased.letter for transfer in read.transfers):
+    """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError.
+
+    A message that is released belongs to another deployment or region.
+    """
+    if read.release is not None or any(transfer.id == leased.letter for transfer in read.transfers):
         return
     row = await ledger.get_transfer(leased.letter)
     if row is None or row.state.settled:

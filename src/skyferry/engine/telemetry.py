@@ -82,6 +82,21 @@ class Reporter:
             )
         )
 
+    def report_other_region(self, queue: str, event: ObjectEvent, region: str) -> None:
+        """Report that the message of an event was released, because its routes run in another region."""
+        self._on(
+            Record(
+                "event.other_region",
+                correlation_id=event.correlation_id,
+                event_id=event.event_id,
+                queue=queue,
+                bucket=f"{event.source.provider}://{event.source.bucket}",
+                key=event.source.key,
+                operation=event.change,
+                reason=region,
+            )
+        )
+
     def report_event(self, queue: str, event: ObjectEvent, why: str = "") -> None:
         """Report that an event was parsed. `why` names the rules that refused it, if no route takes it."""
         self._on(

@@ -28,6 +28,7 @@ LEVELS: dict[str, Level] = {
     "service.stopped": "info",
     "check.changed": "warning",
     "store.identified": "info",
+    "store.region_unknown": "warning",
     "route.metadata_lost": "info",
     "queue.failed": "warning",
     "health.failing": "error",

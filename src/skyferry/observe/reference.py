@@ -18,6 +18,8 @@ MEANING: Mapping[str, str] = {
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
     "ok, degraded or down. `GET /ready` returns the same. A failure that `health.failing` reports is not repeated.",
     "store.identified": "The server says which service it is, and the settings do not. Logged once at the start.",
+    "store.region_unknown": "The provider does not report the region of a store under `allow_regions`, so the configured one is "
+    "relied on. Logged once.",
     "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",
@@ -33,6 +35,7 @@ MEANING: Mapping[str, str] = {
     "event.unrouted": "No route takes the event, as `message` explains. It is recorded for `skyferry explain` and acknowledged.",
     "event.unknown_bucket": "The event's `bucket` matches no configured store. The event is kept as a dead letter.",
     "event.passed_over": "The same if `unknown_buckets` of the queue is set: `reason` is released or ignored.",
+    "event.other_region": "The routes of the event run in the region that `reason` names, so its message is released.",
     "event.ignored": "The notification does not concern content; `reason` is the provider's name for it. It is acknowledged.",
     "transfer.claimed": "An attempt begins.",
     "transfer.duplicate": "The transfer was settled before. Nothing is done.",

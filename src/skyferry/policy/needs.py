@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from skyferry.config.identity import IdentitySettings
+from skyferry.config.regions import routes_here
 from skyferry.config.settings import QueueAddress, RouteSettings, Settings, StoreSettings
 from skyferry.config.urls import QueueUrl, ResolvedQueue, ResolvedStore, StoreUrl, resolve_queue, resolve_store
 from skyferry.frozen import dataclass
@@ -128,7 +129,7 @@ def required_access(settings: Settings, *, submit: bool = False, doctor: bool = 
     stores = (_store(settings, name, doctor) for name in settings.stores)
     letters = settings.dead_letters
     returned = submit and letters is not None
-    first = submit or any(_watched(settings, route.source) for route in settings.routes)
+    first = submit or any(_watched(settings, route.source) for route in routes_here(settings))
     pushed = {door.queue or settings.queues[0].name for door in settings.push if settings.queues}
     queues = tuple(
         QueueAccess(queue.name, resolve_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
@@ -141,8 +142,8 @@ def required_access(settings: Settings, *, submit: bool = False, doctor: bool = 
 
 
 def _store(settings: Settings, name: str, doctor: bool) -> StoreAccess:
-    outgoing = [route for route in settings.routes if route.source == name]
-    incoming = [route for route in settings.routes if route.destination == name]
+    outgoing = [route for route in routes_here(settings) if route.source == name]
+    incoming = [route for route in routes_here(settings) if route.destination == name]
     large = any(_may_be_large(route, settings) for route in incoming)
     keys = partial(_written, settings)
     return StoreAccess(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from skyferry.config.max_deletes import MaxDeletes
+from skyferry.config.regions import region_of_store, routes_here
 from skyferry.config.settings import FilterSettings, RouteSettings, Settings, UnfitSettings
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
@@ -98,19 +99,24 @@ class Routes:
     """All routes of a configuration, by the source of an event."""
 
     def __init__(self, settings: Settings, marks: Mapping[str, str] = NO_MARKS, moved: Collection[str] = ()) -> None:
-        """`settings` as `load` gives them; `marks` are those of the stores, by name; `moved` names the stores that were others
-        when the ledger met their names first. Raises ConfigError.
+        """`settings` as `load` gives them, with the routes of all regions; `marks` are those of the stores, by name; `moved`
+        names the stores that were others when the ledger met their names first. Raises ConfigError.
         """
         self.by_name = {r.name: _compiled(r, settings, marks, moved) for r in settings.routes}
         self._max_retries = settings.retry.max_retries
-        self._by_source: dict[str, list[Route]] = {}  # by the name of the store
-        for route in self.by_name.values():
-            self._by_source.setdefault(route.source_store, []).append(route)
+        here = {route.name for route in routes_here(settings)}
+        self._by_source: dict[str, list[Route]] = {}  # those that run here, by the name of the store
+        self._elsewhere: dict[str, str] = {}  # the regions of the others, by the name of the source
+        for name, route in self.by_name.items():
+            if name in here:
+                self._by_source.setdefault(route.source_store, []).append(route)
+            else:
+                self._elsewhere[route.source_store] = region_of_store(settings, route.source_store)
         self._origins = Origins.of(settings)
 
     def __iter__(self) -> Iterator[Route]:
-        """Iterate in the order of the configuration."""
-        return iter(self.by_name.values())
+        """Iterate over the routes that this worker runs, in the order of the configuration."""
+        return (route for route in self.by_name.values() if route.source_store not in self._elsewhere)
 
     def route(self, name: str) -> Route:
         """Return a route by name. Raises NotFound."""
@@ -151,6 +157,11 @@ class Routes:
         if event.overwritten and event.change is Change.DELETED:
             return UnroutedEvent(
                 True, (RouteRefusal("", "the delete is half of an overwrite: the new object has its own event"),)
+            )
+        if region := self._elsewhere.get(found.store, ""):
+            there = (r.name for r in self.by_name.values() if r.source_store == found.store)
+            return UnroutedEvent(
+                True, tuple(RouteRefusal(n, f"run_in: source, which is in {region}") for n in there), region
             )
         routes = self._by_source.get(found.store, [])
         if not routes:

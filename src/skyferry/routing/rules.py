@@ -31,6 +31,7 @@ class UnroutedEvent:
 
     known: bool  # a store of the configuration is its bucket
     rules: tuple[RouteRefusal, ...] = ()
+    region: str = ""  # where its routes run, if not here
     account: str = ""  # or endpoint or region, that the event names, where a store has the bucket's name in another
     hint: str = ""  # what to do, where only settings can say which store it is of
 

@@ -43,12 +43,16 @@ STORES: Mapping[str, StoreScheme] = MappingProxyType(
             _open_simulator,
             path=True,
             options=frozenset(SimulatorSettings.model_fields),
-            settings=frozenset({"simulator", "special_files"}),
+            settings=frozenset({"region", "simulator", "special_files"}),
             providers=(Provider.FILE,),
             profile=lambda settings: StoreProfile(Provider.FILE),
         ),
         "memory": StoreScheme(
-            "memory://NAME", _open_memory, providers=(Provider.MEMORY,), profile=lambda settings: StoreProfile()
+            "memory://NAME",
+            _open_memory,
+            settings=frozenset({"region"}),
+            providers=(Provider.MEMORY,),
+            profile=lambda settings: StoreProfile(),
         ),
     }
 )

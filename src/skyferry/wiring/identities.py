@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from skyferry.config.regions import routes_here
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError
 from skyferry.ports import SourceIdentities
@@ -22,7 +23,7 @@ async def find_moved_stores(ledger: SourceIdentities, settings: Settings, *, rem
     With `remember`, record new names. An unreadable ledger counts as empty here; its error is raised when it is needed.
     """
     found = set[str]()
-    used = {route.destination for route in settings.routes}
+    used = {route.destination for route in routes_here(settings)}
     with suppress(LedgerError):
         for name, identity in identify_stores(settings).items():
             if name not in used:

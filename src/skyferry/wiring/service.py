@@ -51,6 +51,7 @@ from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import mark_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import build_breaker, build_protection
+from skyferry.wiring.residency import guard_regions
 from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
 
@@ -106,10 +107,10 @@ async def build_service(
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)
     opener = replace(opener, destinations=filled)
     used = {s for route in routes for s in (route.source_store, route.store)}
-    inner = {s: opener.store(s) for s in used}
+    inner = await guard_regions({s: opener.store(s) for s in used}, settings, clock, observer)
     context = EngineContext(
         ledger=memory,
-        routes=routes.by_name,
+        routes={route.name: route for route in routes},
         breakers={s: build_breaker(settings, clock) for s in used},
         clock=clock,
         random=random.SystemRandom(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from skyferry.config.regions import routes_here
 from skyferry.config.settings import StoreSettings
 from skyferry.config.urls import resolve_store
 from skyferry.errors import SkyferryError
@@ -23,7 +24,7 @@ async def identify_services(opener: Opener, observer: Observer) -> Opener:
     A service that does not answer, or does not say it, is relied on for nothing, as before.
     """
     settings = opener.settings
-    used = dict.fromkeys(name for route in settings.routes for name in (route.source, route.destination))
+    used = dict.fromkeys(name for route in routes_here(settings) for name in (route.source, route.destination))
     unknown = [name for name in used if name in settings.stores and _is_unknown(settings.stores[name])]
     found = dict(zip(unknown, await asyncio.gather(*(_identify(opener, name) for name in unknown)), strict=True))
     named = {name: service for name, service in found.items() if service}

@@ -89,9 +89,9 @@ def test_what_works_has_neither_faults_nor_warnings(tmp_path: Path, cloud: Any) 
 
 
 def test_a_setting_that_means_nothing_there_is_a_warning(tmp_path: Path) -> None:
-    found = checked(tmp_path, {"url": "gs://b", "region": "eu"})
+    found = checked(tmp_path, {"url": "gs://b", "hierarchical": True})
     assert [(w.where, w.hint) for w in found.warnings] == [
-        ("stores.cloud.region", "Remove it: it does not apply to gs://.")
+        ("stores.cloud.hierarchical", "Remove it: it does not apply to gs://.")
     ]
 
 

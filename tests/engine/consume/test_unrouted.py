@@ -63,11 +63,17 @@ class Scene:
         return ObjectEvent(IDS[number], change, source, self.clock.time(), IDS[0])
 
     async def run(
-        self, *routes: dict[str, Any], unknown: str = "keep", seconds: float = 5, stores: Any = None, queues: Any = ()
+        self,
+        *routes: dict[str, Any],
+        unknown: str = "keep",
+        seconds: float = 5,
+        stores: Any = None,
+        queues: Any = (),
+        region: str = "",
     ) -> Routes:
         """Everything in the queues, by a worker with these routes."""
         urls = stores or {name: {"url": f"memory://{name}"} for name in self.stores}
-        settings = Settings.model_validate({"stores": urls, "routes": routes, "queues": queues})
+        settings = Settings.model_validate({"stores": urls, "routes": routes, "queues": queues, "region": region})
         compiled = Routes(settings)
         context = EngineContext(self.ledger, compiled.by_name, {}, self.clock, random.Random(1), self)
         copier = Copier(self.stores, MemoryBudget(10_000), InlineOffload(), self.clock, PartLimits(1000, 1, 100))
@@ -143,6 +149,28 @@ async def test_an_unknown_bucket_is_passed_over_on_request(
     await scene.run(route(), unknown=unknown, seconds=25)
     assert (await scene.ledger.count_dead_letters(), await scene.waiting()) == ([], times > 1)
     assert scene.list_reported("event.passed_over") == [("event.passed_over", outcome)] * times  # after 2, 4, 8 seconds
+
+
+async def test_an_event_of_another_region_waits_for_a_worker_there(scene: Scene) -> None:
+    """Neither its message nor a redriven letter of it ends here."""
+    stores = {"source": {"url": "memory://source", "region": "eu"}, "destination": {"url": "memory://destination"}}
+    await put(scene, "k")
+    await scene.queue.send([Outgoing(encode_event(scene.event("k")))])
+    here = route(run_in="source")
+    await scene.run(here, stores=stores, region="us", seconds=3)
+    assert scene.list_reported("event.other_region") == [("event.other_region", "eu")] * 2  # again after 2 seconds
+    assert (await scene.waiting(), scene.keys()) == (1, [])
+    scene.stores["destination"].open = False
+    await scene.run(here, stores=stores, region="eu", seconds=10)
+    (letter,) = (await scene.ledger.list_dead_letters(ALL)).items
+    scene.stores["destination"].open = True
+    await scene.ledger.redrive(ALL)
+    await scene.run(here, stores=stores, region="us", seconds=5)
+    row = await scene.ledger.get_transfer(letter.id)
+    assert row is not None
+    assert not row.state.settled
+    await scene.run(here, stores=stores, region="eu", seconds=60)
+    assert scene.keys() == ["k"]
 
 
 async def test_a_refused_event_is_remembered_with_its_rule(scene: Scene) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from skyferry.config.checks import clouds as cloud_checks
 from skyferry.config.checks import namesakes
 from skyferry.config.checks import notifications as telling
+from skyferry.config.checks import regions as region_checks
 from skyferry.config.checks import routes as route_checks
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
@@ -42,6 +43,7 @@ def check_settings(valid: ValidDocument, document: Document) -> None:
         hint = f"Resumable uploads of store {name} require a multiple: set 8MiB, for example."
         document.fault(("limits", "part_size"), "is not a multiple of 256KiB", hint)
     route_checks.check_routes(valid, document)
+    region_checks.check_regions(valid, document)
 
 
 def _resumable(valid: ValidDocument) -> str:

@@ -18,7 +18,7 @@ from skyferry.routing.routes import Routes
 from skyferry.routing.rules import UnroutedEvent
 
 BUG = "report it with this message; after an update, redrive the letter"
-LONGEST = 300.0  # seconds for which a message is released to another deployment
+LONGEST = 300.0  # seconds for which a message is released to another deployment or region
 
 
 class EventReader:
@@ -47,7 +47,7 @@ class MessageContent:
     transfers: list[Transfer] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    release: float | None = None  # seconds until its redelivery: an event of it belongs to another deployment
+    release: float | None = None  # seconds until its redelivery: an event of it belongs to another deployment or region
     forced_outcomes: dict[str, Outcome] = field(
         default_factory=dict
     )  # of transfers that the routes do not make any more, by id
@@ -115,7 +115,10 @@ class Intake:
             found.transfers += [replace(t, asked=True) for t in transfers] if leased.asked else transfers
             return
         why = self._reader.untaken(event, leased.origin)
-        if why.known:
+        if why.region:
+            found.release = _release_delay(leased)
+            self._reporter.report_other_region(leased.queue.name, event, why.region)
+        elif why.known:
             self._refused(leased, event, why, piece, found)
         else:
             source = event.source
@@ -139,7 +142,7 @@ class Intake:
         """`hint` is set if several stores may be the bucket of the event."""
         wanted = self._unknown.get(leased.origin, "keep")
         if wanted == "release" and not leased.letter:
-            found.release = min(2.0**leased.message.attempt, LONGEST)
+            found.release = _release_delay(leased)
             self._reporter.report_unknown_bucket(leased.queue.name, event, "released")
         elif wanted == "ignore":
             self._reporter.report_unknown_bucket(leased.queue.name, event, "ignored")
@@ -187,6 +190,10 @@ class Intake:
             event_id=event.event_id,
             correlation_id=event.correlation_id,
         )
+
+
+def _release_delay(leased: LeasedMessage) -> float:
+    return min(2.0**leased.message.attempt, LONGEST)
 
 
 def no_route_error(why: UnroutedEvent | None = None) -> NoRoute:

@@ -50,8 +50,8 @@ def _open(context: StoreContext) -> ObjectStore:
 AZURE = StoreScheme(
     "az://ACCOUNT/CONTAINER",
     _open,
-    options=frozenset({"endpoint", "identity"}),
-    settings=AT_A_CLOUD | {"encryption_scope", "hierarchical"},
+    options=frozenset({"endpoint", "identity", "region"}),
+    settings=AT_A_CLOUD | {"encryption_scope", "hierarchical", "region"},
     parts=2,
     cloud="azure",
     extra="azure",

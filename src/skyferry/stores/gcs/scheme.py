@@ -35,8 +35,8 @@ def _open(context: StoreContext) -> ObjectStore:
 GCS = StoreScheme(
     "gs://BUCKET",
     _open,
-    options=frozenset({"endpoint", "identity", "large_upload_mode"}),
-    settings=AT_A_CLOUD | {"kms_key", "billing_project", "large_upload_mode"},
+    options=frozenset({"endpoint", "identity", "large_upload_mode", "region"}),
+    settings=AT_A_CLOUD | {"kms_key", "billing_project", "large_upload_mode", "region"},
     cloud="google",
     extra="gcs",
     needs=("aiohttp", "google.auth"),

@@ -32,7 +32,7 @@ FOLDER = StoreScheme(
     "file://FOLDER",
     open_folder,
     path=True,
-    settings=frozenset({"special_files"}),
+    settings=frozenset({"region", "special_files"}),
     providers=(Provider.FILE,),
     profile=lambda settings: StoreProfile(Provider.FILE),
 )
