@@ -24,7 +24,7 @@ _NAMES = (
 _VALUE = r"[^\s\\\"'<>&;,()\[\]{}]"
 _QUOTE = r"(?:\\{0,3}[\"'])?"  # escaped too, as in JSON inside JSON
 _MIXED = rf"(?={_VALUE}{{0,512}}(?:\d|(?-i:[a-z][A-Z])))"  # unlike any word of a sentence
-_SHAPES = re.compile(
+_SHAPES = (  # compiled on first use, like _CREDENTIALS: most commands have no error
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
     r"|eyJ[\w-]{4,}+\.[\w.-]+"  # a JSON web token, RFC 7519
     r"|ya29\.[\w.-]{4,}|1//[\w-]{8,}|GOCSPX-[\w-]{8,}|AIza[\w-]{20,}"  # Google
@@ -46,15 +46,14 @@ _WORDS = (
 )  # fmt: skip
 _SCHEMES = ("bearer", "basic", "negotiate", "sharedkey", "aws4")
 _USERINFO = re.compile(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
-_CREDENTIALS = re.compile(
+_CREDENTIALS = (
     r"(?P<name>authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:[\w-]{1,32}\s+)?[^\s\"'<]+(?:\s{0,4},\s{0,4}\w+=[^\s\"'<,]+)*"
     r"|(?P<line>cookie\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"'<]+"
     r"|(?P<scheme>\b(?:bearer|basic|negotiate|sharedkey(?:lite)?|aws4-hmac-sha256)\s+)(?!error=|realm=|scope=|authentication)"
     rf"{_MIXED}[^\s\"'<]{{8,}}(?:\s{{0,4}},\s{{0,4}}\w+=[^\s\"'<,]+)*"
     rf"|(?P<tag>{_NAMES}>|{_NAMES}{_QUOTE}\s{{0,4}}=>?\s{{0,4}}{_QUOTE}){_VALUE}+"  # name=value, <name>value
     rf"|(?P<quoted>{_NAMES}{_QUOTE}\s{{0,4}}[:=]>?\s{{0,4}}\\{{0,3}}[\"'])[^\"']{{4,}}"  # "name": "value"
-    rf"|(?P<colon>{_NAMES}{_QUOTE}\s{{0,4}}:\s{{0,4}})(?:{_MIXED}{_VALUE}{{8,}}|{_VALUE}{{24,}})",  # name: value
-    re.IGNORECASE,
+    rf"|(?P<colon>{_NAMES}{_QUOTE}\s{{0,4}}:\s{{0,4}})(?:{_MIXED}{_VALUE}{{8,}}|{_VALUE}{{24,}})"  # name: value
 )
 _HEADERS = re.compile(
     r"authorization|cookie|token|secret|signature|(?<!md5-)key(?!-md5|-sha256|-id)$|customer-key$", re.I
@@ -66,12 +65,16 @@ def redact_secrets(text: str) -> str:
     """Replace whatever looks like a secret and truncate the text to LONGEST. Names of secrets stay."""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     if any(each in text for each in _BEGINNINGS):
-        text = _SHAPES.sub(SECRET, text)
+        text = re.sub(_SHAPES, SECRET, text)
     if "://" in text and "@" in text:
         text = _USERINFO.sub(SECRET, text)
     low = text.lower()
     named = ("=" in text or ":" in text or ">" in text or "," in text) and any(each in low for each in _WORDS)
-    return _CREDENTIALS.sub(_kept, text) if named or any(each in low for each in _SCHEMES) else text
+    return (
+        re.sub(_CREDENTIALS, _kept, text, flags=re.IGNORECASE)
+        if named or any(each in low for each in _SCHEMES)
+        else text
+    )
 
 
 def _kept(match: re.Match[str]) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from skyferry.config.checks import secrets as secret_checks
-from skyferry.config.checks import settings as checks
 from skyferry.config.checks.validate import validate
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import ConfigFault, ConfigFaults
@@ -65,8 +63,12 @@ def check(
         document.set(("server", "listen"), listen, "--listen")
     valid = validate(document)
     valid = valid.with_settings(_named(valid.settings))
-    checks.check_settings(valid, document)
-    secret_checks.check_secrets(valid, document, environ)
+    if file is not None or document.origins:  # the embedded default has no faults
+        from skyferry.config.checks.secrets import check_secrets
+        from skyferry.config.checks.settings import check_settings
+
+        check_settings(valid, document)
+        check_secrets(valid, document, environ)
     warnings = _sorted([*document.warnings, *document.renamed])
     return Checked(valid.settings, _sorted(document.faults), warnings, _sorted(document.renamed))
 

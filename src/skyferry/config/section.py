@@ -40,7 +40,8 @@ class Section(BaseModel):
 
     keys: ClassVar[frozenset[str]] = frozenset()  # settings that are parts of object keys, which may have any character
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    # A validator takes 2 ms to build, and most sections are only validated as a part of Settings.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, defer_build=True)
 
     @field_validator("*")
     @classmethod

@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skyferry.wiring.folders import watch_folders
     from skyferry.wiring.opener import Opener, name_owner, open_ledger, open_queue
     from skyferry.wiring.protection import protect_opened, wait_out_outages
-    from skyferry.wiring.service import SourceContext, build_service, find_losses, watch_folders
+    from skyferry.wiring.service import SourceContext, build_service, find_losses
 
 __all__ = [
     "Opener",
@@ -26,9 +27,10 @@ __all__ = [
     "watch_folders",
 ]
 _MODULES = {
+    "folders": ("watch_folders",),
     "opener": ("Opener", "name_owner", "open_ledger", "open_queue"),
     "protection": ("protect_opened", "wait_out_outages"),
-    "service": ("SourceContext", "build_service", "find_losses", "watch_folders"),
+    "service": ("SourceContext", "build_service", "find_losses"),
 }
 
 

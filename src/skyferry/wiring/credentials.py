@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import field
-from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from skyferry.clouds.azure import SharedKey
-from skyferry.clouds.credentials import CredentialsProvider, fixed_credentials
-from skyferry.clouds.identity.build import (
-    IdentityContext,
-    aws_credentials,
-    azure_key,
-    azure_token,
-    cloudflare_token,
-    google_token,
-)
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore
 from skyferry.frozen import dataclass
+
+if TYPE_CHECKING:
+    from skyferry.clouds.identity.build import IdentityContext
 
 
 @runtime_checkable
@@ -38,7 +30,7 @@ class Identities:
 
     _opened: dict[tuple[str, IdentitySettings], Any] = field(default_factory=dict)
 
-    def credentials(self, where: ResolvedStore | ResolvedQueue, around: IdentityContext) -> Any:
+    def credentials(self, where: ResolvedStore | ResolvedQueue, around: Callable[[], IdentityContext]) -> Any:
         """Return the provider of credentials for a store or queue; None if it is on this machine. Raises ConfigError."""
         row, settings = where.url.known, where.settings
         if not row.cloud:
@@ -48,7 +40,7 @@ class Identities:
         key = f"{row.cloud} {where.account}" if row.cloud == "azure" else row.cloud, settings.identity
         if key not in self._opened:
             with require_extra(row.extra, f"{where.url.scheme}://"):
-                self._opened[key] = _BY_CLOUD[row.cloud](settings.identity, around, where.account)
+                self._opened[key] = _make(row.cloud, settings.identity, around(), where.account)
         return self._opened[key]
 
     async def close(self) -> None:
@@ -59,18 +51,19 @@ class Identities:
                 await identity.close()
 
 
-def _azure(identity: IdentitySettings, around: IdentityContext, account: str) -> CredentialsProvider[str | SharedKey]:
-    """For one storage account, its blobs and its queues."""
-    if identity.kind == "static":
-        return azure_key(identity, around, account)
-    return fixed_credentials("") if identity.kind == "anonymous" else azure_token(identity, around)
+def _make(cloud: str, identity: IdentitySettings, around: IdentityContext, account: str) -> Any:
+    from skyferry.clouds.credentials import fixed_credentials
+    from skyferry.clouds.identity import build  # commands on folders need none of it
 
-
-_BY_CLOUD: Mapping[str, Callable[[IdentitySettings, IdentityContext, str], Any]] = MappingProxyType(
-    {
-        "aws": lambda identity, around, account: aws_credentials(identity, around),
-        "google": lambda identity, around, account: google_token(identity, around),
-        "azure": _azure,
-        "cloudflare": lambda identity, around, account: cloudflare_token(identity, around),
-    }
-)
+    match cloud:
+        case "aws":
+            return build.aws_credentials(identity, around)
+        case "google":
+            return build.google_token(identity, around)
+        case "cloudflare":
+            return build.cloudflare_token(identity, around)
+        case "azure" if identity.kind == "static":
+            return build.azure_key(identity, around, account)
+        case "azure":
+            return fixed_credentials("") if identity.kind == "anonymous" else build.azure_token(identity, around)
+    raise AssertionError(cloud)

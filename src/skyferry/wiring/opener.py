@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from skyferry.clock import SystemClock
-from skyferry.clouds.identity.build import IdentityContext
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.regions import region_of
 from skyferry.config.schemes import StoreScheme
@@ -25,6 +24,9 @@ from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.wiring.credentials import Identities
 from skyferry.wiring.destinations import KnownDestination
+
+if TYPE_CHECKING:
+    from skyferry.clouds.identity.build import IdentityContext
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -115,7 +117,7 @@ class Opener:
             where,
             self.settings.workspace,
             self.clock,
-            credentials=self.identities.credentials(where, self._around(name)),
+            credentials=self.identities.credentials(where, partial(self._around, name)),
             region=region_of(self.env),
             read_timeout=self.settings.limits.request_timeout,
             on_unreadable=partial(self.on_unreadable, name),
@@ -128,12 +130,14 @@ class Opener:
         await self.identities.close()
 
     def _around(self, name: str) -> IdentityContext:
+        from skyferry.clouds.identity.build import IdentityContext
+
         return IdentityContext(name, self.clock, self.env, partial(self.on_refused, name))
 
     def _queue(self, wanted: QueueAddress) -> EventQueue:
         context = self._queue_context(wanted)
         url = context.where.url
-        credentials = self.identities.credentials(context.where, self._around(wanted.name))
+        credentials = self.identities.credentials(context.where, partial(self._around, wanted.name))
         with require_extra(url.known.extra, f"{url.scheme}://"):
             queue: EventQueue = url.known.opens(replace(context, credentials=credentials, region=region_of(self.env)))
         return queue

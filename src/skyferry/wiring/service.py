@@ -8,16 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
-from skyferry.config.urls import QueueUrl, resolve_store
-from skyferry.discovery.absences.approved import ApprovedDeletes
-from skyferry.discovery.absences.guard import DeleteGuard, GuardedSource
-from skyferry.discovery.folder.inspector import WatchedFolder
-from skyferry.discovery.known_folder import KnownFolder
-from skyferry.discovery.reconcile import Reconciler
-from skyferry.discovery.source import FolderSource
+from skyferry.config.urls import QueueUrl
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
@@ -35,17 +30,13 @@ from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
 from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
-from skyferry.events.native import encode_event
 from skyferry.frozen import dataclass
-from skyferry.model import ObjectEvent
-from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer, Outgoing, SourceIdentities
+from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.status import Status
-from skyferry.stores.local.blocking.links import is_followed
-from skyferry.stores.local.names import key_of, path_of
 from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import mark_stores
@@ -54,6 +45,9 @@ from skyferry.wiring.protection import build_breaker, build_protection
 from skyferry.wiring.residency import guard_regions
 from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
+
+if TYPE_CHECKING:
+    from skyferry.discovery.known_folder import KnownFolder
 
 QUICK_CHECK = 0.02  # seconds between checks for idleness by a command, whose queue is in memory
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
@@ -116,7 +110,12 @@ async def build_service(
         random=random.SystemRandom(),
         observer=observer,
     )
-    folders = {} if find else _folders(settings, routes, context.ledger)
+    folders: Mapping[str, KnownFolder] = {}
+    find_sources = find
+    if find_sources is None:
+        from skyferry.wiring.folders import find_folders, watch_folders  # only the service watches
+
+        folders, find_sources = find_folders(settings, routes, context.ledger), watch_folders
     protections = {s: build_protection(settings, s, context.breakers[s], observer, clock) for s in used}
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
     queues = [MonitoredQueue(opener.queue(q.name), clock) for q in settings.queues]
@@ -135,9 +134,7 @@ async def build_service(
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=(find or watch_folders)(
-                SourceContext(settings, routes, context, stores, queues[0], folders, specials)
-            ),
+            sources=find_sources(SourceContext(settings, routes, context, stores, queues[0], folders, specials)),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
@@ -162,37 +159,6 @@ async def build_service(
 def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:
     """Return the attributes that the destination cannot keep, for people."""
     return [trait for trait in destination.traits.lossy if trait not in source.traits.lossy]
-
-
-def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
-    """Return a watcher for each local folder that is a source, and the source of approved deletes."""
-
-    async def send(events: list[ObjectEvent]) -> None:
-        await parts.queue.send([Outgoing(encode_event(e)) for e in events])
-
-    settings, routes, context = parts.settings, parts.routes, parts.context
-    sources: list[EventSource] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
-    for name, folder in parts.folders.items():
-        provider, bucket = resolve_store(settings.stores[name]).address
-        watched = WatchedFolder(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
-        if settings.stores[name].special_files == "follow":
-            watched = replace(watched, follows=partial(is_followed, folder.path))
-        reconciler = Reconciler(parts.stores[name], provider, bucket, routes, context.ledger, context.clock.time)
-        guarded = GuardedSource(name, provider, bucket, routes, context.ledger, context.clock, context.observer)
-        guard = DeleteGuard(guarded, folder)
-        sources.append(FolderSource(watched, reconciler, guard, send, context.clock, context.observer))
-    return sources
-
-
-def _folders(settings: Settings, routes: Routes, ledger: SourceIdentities) -> dict[str, KnownFolder]:
-    """Return the watched folders, by store."""
-    found = {}
-    for name in sorted({route.source_store for route in routes}):
-        where = resolve_store(settings.stores[name])
-        url, (provider, bucket) = where.url, where.address
-        if url.on_disk and settings.stores[name].watch:
-            found[name] = KnownFolder(url.path(settings.workspace), f"{provider}://{bucket}", ledger, path_of)
-    return found
 
 
 async def _close(service: Service, opener: Opener) -> None:

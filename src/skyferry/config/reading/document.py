@@ -7,9 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from skyferry.config.reading.faults import ConfigFault, Place, format_place, suggest
+from skyferry.config.reading.faults import ConfigFault, InvalidYaml, Place, format_place, suggest
 from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
 from skyferry.frozen import dataclass
@@ -19,7 +17,6 @@ NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place 
 SECRETS = (("server", "token"),)
 # Variables of `skyferry.testing` and of the command line, no settings.
 OTHER = ("SKYFERRY_SERVERS", "SKYFERRY_CONFIG", "SKYFERRY_EVENT_LOOP")
-VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
 @dataclass(slots=True)
@@ -69,8 +66,8 @@ class Document:
             value = self._parse(file.read_bytes(), self.lines)
         except OSError as error:
             self.faults.append(ConfigFault(str(file), f"cannot be read: {error.strerror}"))
-        except (yaml.YAMLError, RecursionError) as error:
-            self.faults.append(_syntax(file.name, error))
+        except InvalidYaml as error:
+            self.faults.append(ConfigFault(file.name, error.message, error.hint, error.line))
         else:
             if isinstance(value, dict):
                 self._rename((), value)
@@ -106,8 +103,8 @@ class Document:
                 if (written := spelled.setdefault(now, place)) != place:
                     self._twice(place if place != now else written, now)
                 self.set(now, value, variable)
-            except (yaml.YAMLError, RecursionError) as error:
-                self.faults.append(ConfigFault(variable, _syntax("", error).message))
+            except InvalidYaml as error:
+                self.faults.append(ConfigFault(variable, error.message))
 
     def _rename(self, place: Place, value: object) -> Place:
         """Give old spellings in the value at `place` their new names, with a warning for each; return the place itself."""
@@ -146,72 +143,9 @@ class Document:
         return self._parse(text.encode(), {}, place)
 
     def _parse(self, text: bytes, lines: dict[Place, int], place: Place = ()) -> object:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            return None if node is None else _Builder(self, loader, lines).build(node, place)
-        finally:
-            loader.dispose()
+        from skyferry.config.reading.yaml_text import parse_yaml  # most commands read none
 
+        return parse_yaml(text, lines, place, twice=self._fault_twice)
 
-class _Builder:
-    """Builds data from YAML nodes. Empty values are left out; keys are text."""
-
-    def __init__(self, document: Document, loader: yaml.SafeLoader, lines: dict[Place, int]) -> None:
-        self._document, self._loader, self._lines = document, loader, lines
-        self._open: set[int] = set()
-        self._left = VALUES
-
-    def build(self, node: yaml.Node, place: Place) -> object:
-        self._lines.setdefault(place, node.start_mark.line + 1)
-        if self._left <= 0:
-            problem = f"there are more than {VALUES:,} values, with aliases expanded"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        self._left -= 1
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
-        if id(node) in self._open:
-            raise yaml.MarkedYAMLError(problem="an alias refers to itself", problem_mark=node.start_mark)
-        self._open.add(id(node))
-        try:
-            return self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
-        finally:
-            self._open.discard(id(node))
-
-    def _scalar(self, node: yaml.ScalarNode) -> object:
-        try:
-            return self._loader.construct_object(node)
-        except ValueError as error:  # it looks like a date or a number, such as 2026-02-31
-            problem = f"{node.value[:20]!r} needs quotes: {error}"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
-
-    def _list(self, node: yaml.Node, place: Place) -> object:
-        items = [self.build(item, (*place, i)) for i, item in enumerate(node.value)]
-        return dict(enumerate(items)) if len(place) == 1 and place[0] in NUMBERED else items
-
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
-        self._duplicates(node, place)
-        self._loader.flatten_mapping(node)  # <<: *anchor
-        built: dict[str, object] = {}
-        for key, value in node.value:
-            below = (*place, str(key.value))
-            self._lines[below] = key.start_mark.line + 1
-            built[str(key.value)] = self.build(value, below)
-        bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}
-        return {k: v for k, v in built.items() if v is not None} | bare
-
-    def _duplicates(self, node: yaml.MappingNode, place: Place) -> None:
-        first: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if (name := str(key.value)) in first:
-                self._lines[(*place, name)] = line
-                self._document.fault((*place, name), "is given twice", f"It is also on line {first[name]}.")
-            first.setdefault(name, line)
-
-
-def _syntax(file: str, error: Exception) -> ConfigFault:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-    hint = "Quote values that begin with {, [, * or &, and indent with spaces." if mark else ""
-    return ConfigFault(file, f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)
+    def _fault_twice(self, place: Place, first: int) -> None:
+        self.fault(place, "is given twice", f"It is also on line {first}.")

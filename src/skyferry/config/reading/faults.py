@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from skyferry.errors import ConfigError
@@ -26,6 +25,14 @@ class ConfigFault:
         return f"{line}{self.where}: {self.message}" + (f". {self.hint}" if self.hint else "")
 
 
+class InvalidYaml(ValueError):
+    """A text is not YAML."""
+
+    def __init__(self, message: str, hint: str, line: int | None) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.line = message, hint, line
+
+
 class ConfigFaults(ConfigError):
     """The configuration has faults. `faults` has all of them, in the order of the file."""
 
@@ -43,6 +50,8 @@ def format_place(place: Place) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return a hint: a similar word, or all known ones."""
+    from difflib import get_close_matches
+
     names = list(known)
     if close := get_close_matches(word, names, 1, cutoff=0.6):
         return f"Did you mean {close[0]}?"

@@ -1,0 +1,91 @@
+"""Build plain data from YAML, with the line of each value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import yaml
+
+from skyferry.config.reading.document import NUMBERED
+from skyferry.config.reading.faults import InvalidYaml, Place
+
+VALUES = 100_000  # of one file; each alias to an alias may double them
+
+
+def parse_yaml(text: bytes, lines: dict[Place, int], place: Place, twice: Callable[[Place, int], None]) -> object:
+    """Return the data, and add the line of each value to `lines`. Raises InvalidYaml.
+
+    `twice` gets the place of each key that is given twice, and the line where it is first.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            return None if node is None else _Builder(loader, lines, twice).build(node, place)
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _explain_error(error) from error
+
+
+class _Builder:
+    """Builds data from YAML nodes. Empty values are left out; keys are text."""
+
+    def __init__(self, loader: yaml.SafeLoader, lines: dict[Place, int], twice: Callable[[Place, int], None]) -> None:
+        self._loader, self._lines, self._twice = loader, lines, twice
+        self._open: set[int] = set()
+        self._left = VALUES
+
+    def build(self, node: yaml.Node, place: Place) -> object:
+        self._lines.setdefault(place, node.start_mark.line + 1)
+        if self._left <= 0:
+            problem = f"there are more than {VALUES:,} values, with aliases expanded"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        self._left -= 1
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._open:
+            raise yaml.MarkedYAMLError(problem="an alias refers to itself", problem_mark=node.start_mark)
+        self._open.add(id(node))
+        try:
+            return self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
+        finally:
+            self._open.discard(id(node))
+
+    def _scalar(self, node: yaml.ScalarNode) -> object:
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:  # it looks like a date or a number, such as 2026-02-31
+            problem = f"{node.value[:20]!r} needs quotes: {error}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+    def _list(self, node: yaml.Node, place: Place) -> object:
+        items = [self.build(item, (*place, i)) for i, item in enumerate(node.value)]
+        return dict(enumerate(items)) if len(place) == 1 and place[0] in NUMBERED else items
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
+        self._duplicates(node, place)
+        self._loader.flatten_mapping(node)  # <<: *anchor
+        built: dict[str, object] = {}
+        for key, value in node.value:
+            below = (*place, str(key.value))
+            self._lines[below] = key.start_mark.line + 1
+            built[str(key.value)] = self.build(value, below)
+        bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}
+        return {k: v for k, v in built.items() if v is not None} | bare
+
+    def _duplicates(self, node: yaml.MappingNode, place: Place) -> None:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if (name := str(key.value)) in first:
+                self._lines[(*place, name)] = line
+                self._twice((*place, name), first[name])
+            first.setdefault(name, line)
+
+
+def _explain_error(error: Exception) -> InvalidYaml:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
+    hint = "Quote values that begin with {, [, * or &, and indent with spaces." if mark else ""
+    return InvalidYaml(f"is not YAML: {problem}", hint, mark.line + 1 if mark else None)
