@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skyferry.errors import ConfigError, StoreError
-from skyferry.redaction import LONGEST, SECRET, find_secrets, redact_secrets, redact_values
+from skyferry.redaction import (
+    LONGEST,
+    SECRET,
+    SEEN,
+    find_secrets,
+    may_repeat_secrets,
+    redact_secrets,
+    redact_values,
+)
 
 FORMS = [  # a text, and the part that nobody may see
     ("Authorization: Bearer abcdef123456", "abcdef"),
@@ -155,6 +167,7 @@ HEADERS = {
 )
 def test_what_was_sent_is_taken_out_of_the_answer(echo: str) -> None:
     """By its value, encoded or cut."""
+    assert may_repeat_secrets(echo.encode(), HEADERS.items())
     left = redact_values(echo.encode(), find_secrets(HEADERS.items(), "https://h/?upload_id=SESSION-1")).decode()
     assert SECRET in left
     assert not any(part in left for part in ("abcdefgh", "ijklmnop", "PLANTED"))
@@ -162,8 +175,20 @@ def test_what_was_sent_is_taken_out_of_the_answer(echo: str) -> None:
 
 def test_what_is_no_secret_of_the_request_stays() -> None:
     body = b"content-md5: " + b"M" * 20
+    assert not may_repeat_secrets(body, HEADERS.items(), "https://h/?a=b&c=d")
     assert redact_values(body, find_secrets(HEADERS.items())) == body
     assert (
         redact_values(b"upload SESSION-1 is gone", find_secrets([], "https://h/?a=b&upload_id=SESSION-1"))
         == b"upload [secret] is gone"
     )
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), st.integers(SEEN, 60), st.booleans(), st.booleans()
+)
+def test_the_fast_test_misses_no_repeated_secret(secret: str, cut: int, encoded: bool, in_url: bool) -> None:
+    """Where it says that nothing is repeated, the thorough search finds nothing to remove."""
+    headers, url = ({}, f"https://h/?sig={quote(secret, safe='')}") if in_url else ({"authorization": secret}, "")
+    body = b"<" + (quote(secret, safe="") if encoded else secret).encode()[:cut] + b">"
+    removed = redact_values(body, find_secrets(headers.items(), url)) != body
+    assert may_repeat_secrets(body, headers.items(), url) or not removed

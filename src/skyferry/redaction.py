@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 SECRET = "[secret]"  # noqa: S105 - the replacement
@@ -58,6 +59,7 @@ _CREDENTIALS = (
 _HEADERS = re.compile(
     r"authorization|cookie|token|secret|signature|(?<!md5-)key(?!-md5|-sha256|-id)$|customer-key$", re.I
 )
+_ENCODED = re.compile(r"[^A-Za-z0-9_.~-]")  # characters that may be repeated percent-encoded
 _QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
 
 
@@ -83,11 +85,26 @@ def _kept(match: re.Match[str]) -> str:
 
 def find_secrets(headers: Iterable[tuple[str, str]], url: str = "") -> list[bytes]:
     """Return the secrets in a request: the values of sensitive headers and query parameters."""
-    values = [value for name, value in headers if _HEADERS.search(name)]
-    values += _QUERY.findall(url)
-    parts = [part for value in values for part in (value, *value.split(" ")[1:])]
-    forms = {form for part in parts if len(part) >= LEAST for form in (part, quote(part, safe=""))}
+    parts = _split_secrets(headers, url)
+    forms = {form for part in parts for form in (part, quote(part, safe=""))}
     return [form.encode("utf-8", "surrogateescape") for form in sorted(forms, key=len, reverse=True)]
+
+
+def may_repeat_secrets(text: bytes, headers: Iterable[tuple[str, str]], url: str = "") -> bool:
+    """Return False if the text has none of the secrets in a request. Costs a tenth of `find_secrets`."""
+    return any(_ENCODED.split(part[:SEEN], 1)[0].encode() in text for part in _split_secrets(headers, url))
+
+
+def _split_secrets(headers: Iterable[tuple[str, str]], url: str) -> list[str]:
+    values = [value for name, value in headers if _is_sensitive(name)]
+    if "=" in url:
+        values += _QUERY.findall(url)
+    return [part for value in values for part in (value, *value.split(" ")[1:]) if len(part) >= LEAST]
+
+
+@lru_cache(1024)
+def _is_sensitive(header: str) -> bool:
+    return _HEADERS.search(header) is not None
 
 
 def redact_values(body: bytes, secrets: Iterable[bytes]) -> bytes:

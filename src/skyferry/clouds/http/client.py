@@ -20,7 +20,7 @@ from skyferry.clouds.http.request import PlainRequest, encode_request
 from skyferry.clouds.http.response import HttpResponse
 from skyferry.clouds.http.response_parser import BYTES, ResponseParser
 from skyferry.errors import StoreError
-from skyferry.redaction import SEEN, find_secrets, redact_values
+from skyferry.redaction import find_secrets, may_repeat_secrets, redact_values
 
 if TYPE_CHECKING:
     from skyferry.clouds.http.sessions import SessionClient
@@ -74,7 +74,7 @@ class Http:
             raise
         if response.status < 400 and method in ("GET", "HEAD"):  # it may be an object
             return response
-        return _redact_response(response, find_secrets(headers.items(), url))
+        return _redact_response(response, headers, url)
 
     def where(self, key: str) -> str:
         """Name the store and the key, for errors."""
@@ -114,11 +114,12 @@ def proxy_of(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-def _redact_response(response: HttpResponse, secrets: list[bytes]) -> HttpResponse:
+def _redact_response(response: HttpResponse, sent: Mapping[str, str], url: str) -> HttpResponse:
     """Remove the secrets of the request from a document: a server or proxy may repeat them."""
     text = "\n".join(response.headers.values()).encode(*BYTES)
-    if not any(secret[:SEEN] in text or secret[:SEEN] in response.body for secret in secrets):
+    if not may_repeat_secrets(text + response.body, sent.items(), url):
         return response
+    secrets = find_secrets(sent.items(), url)
     headers = [
         (name, redact_values(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
     ]
