@@ -21,8 +21,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from skyferry.clock import SystemClock
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers import codec, rules
 from skyferry.ledgers.sqlite.ledger import SqliteLedger, read_schema
 from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Position, Provider, Receipt, State, Transfer
 from skyferry.ports import Done, Settlement

@@ -9,8 +9,8 @@ from dataclasses import field
 import orjson
 
 from skyferry.frozen import dataclass
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import NUMBER, STATES
+from skyferry.ledgers import codec
+from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.model import Placement, Progress, State, Transfer
 from skyferry.sqlite.statements import load_statements, read_rows, write_rows
 

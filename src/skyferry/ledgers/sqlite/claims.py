@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec, uploads
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import STATES, pack_json
+from skyferry.ledgers.sqlite import uploads
 from skyferry.ledgers.sqlite.batch import (
     CLAIMED,
     Counters,
@@ -20,7 +21,6 @@ from skyferry.ledgers.sqlite.batch import (
     TransferRecord,
     read_snapshot,
 )
-from skyferry.ledgers.sqlite.codec import STATES, pack_json
 from skyferry.ledgers.sqlite.settlements import record_settlements
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Clock, Settled, Settlement, Wait

@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite.batch import change_counters
-from skyferry.ledgers.sqlite.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite.queries import name_values
 from skyferry.model import State
 from skyferry.ports import Clock, DeadLetter, DeadLetterRef, Filter, Page, Purpose

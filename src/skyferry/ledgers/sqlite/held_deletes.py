@@ -8,9 +8,8 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack_json
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import pack_json
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter

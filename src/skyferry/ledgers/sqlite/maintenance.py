@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import STATES
+from skyferry.ledgers import codec
+from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, DeadLetter, Ledger
 from skyferry.ports.ledger import Backup

@@ -13,9 +13,8 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import NUMBER, STATES, pack_json
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import NUMBER, STATES, pack_json
 from skyferry.model import Placement, Receipt, State
 from skyferry.ports import Clock, Filter, Page, TransferRow
 from skyferry.sqlite.file import SqliteFile

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack_json
-from skyferry.model import Change
+from skyferry.ledgers import codec, rules
 from skyferry.ports import Refusal
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, write_rows
@@ -24,7 +21,7 @@ class SqliteRefusals:
     _file: SqliteFile
 
     async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
-        rows = [(r.source.key, _bucket(r), rules.to_ticks(r.at), _pack(r)) for r in refusals]
+        rows = [(r.source.key, _bucket(r), rules.to_ticks(r.at), codec.pack_refusal(r)) for r in refusals]
         await self._file.write(lambda db: write_rows(db, SQL["add"], rows), flush=False)
 
     async def list_refusals(self, key: str) -> list[Refusal]:
@@ -32,7 +29,7 @@ class SqliteRefusals:
 
 
 def _list(db: sqlite3.Connection, key: str) -> list[Refusal]:
-    return [_unpack(text) for text in orjson.loads(db.execute(SQL["list"], {"key": key}).fetchone()[0])]
+    return [codec.unpack_refusal(text) for text in orjson.loads(db.execute(SQL["list"], {"key": key}).fetchone()[0])]
 
 
 def prune_refusals(db: sqlite3.Connection, before: int, limit: int) -> int:
@@ -42,13 +39,3 @@ def prune_refusals(db: sqlite3.Connection, before: int, limit: int) -> int:
 
 def _bucket(refusal: Refusal) -> str:
     return f"{refusal.source.provider}://{refusal.source.bucket}"
-
-
-def _pack(r: Refusal) -> str:
-    return pack_json((codec.pack_ref(r.source), r.change, r.event_id, r.occurred_at, r.at, r.rules))
-
-
-def _unpack(text: str) -> Refusal:
-    source, change, event_id, occurred_at, at, pairs = orjson.loads(text)
-    refused_by = tuple((route, rule) for route, rule in pairs)
-    return Refusal(codec.unpack_ref(source), Change(change), event_id, occurred_at, at, refused_by)

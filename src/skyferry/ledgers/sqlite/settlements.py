@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec, dead_letters, uploads
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import NUMBER, pack_json
+from skyferry.ledgers.sqlite import dead_letters, uploads
 from skyferry.ledgers.sqlite.batch import CLAIMED, Counters, Snapshot, TransferRecord, read_snapshot
-from skyferry.ledgers.sqlite.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite.queries import read_failures
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Outcome, Settlement, Skipped

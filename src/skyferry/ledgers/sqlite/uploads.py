@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import orjson
 
-from skyferry.ledgers import rules
-from skyferry.ledgers.sqlite import codec
-from skyferry.ledgers.sqlite.codec import pack_json
-from skyferry.model import Attributes, Part, Progress, Upload
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import pack_json
+from skyferry.model import Progress
 from skyferry.ports import Clock
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, write_rows
@@ -45,8 +42,8 @@ class SqliteUploads:
 def record_progress(db: sqlite3.Connection, saves: Sequence[tuple[int, Progress]], now: float) -> None:
     """Record uploads and their parts, by destination."""
     at = rules.to_ticks(now)
-    write_rows(db, SQL["save_uploads"], [(place, p.upload.id, at, _pack(p)) for place, p in saves])
-    parts = [(place, p.upload.id, part.number, _pack_part(part)) for place, p in saves for part in p.parts]
+    write_rows(db, SQL["save_uploads"], [(place, p.upload.id, at, codec.pack_progress(p)) for place, p in saves])
+    parts = [(place, p.upload.id, part.number, codec.pack_part(part)) for place, p in saves for part in p.parts]
     write_rows(db, SQL["save_parts"], parts)
 
 
@@ -55,7 +52,10 @@ def of_destinations(db: sqlite3.Connection, destinations: Collection[int], now: 
     found: dict[int, tuple[Progress, ...]] = {}
     rows = orjson.loads(db.execute(SQL["of_destinations"], {"places": pack_json(list(destinations))}).fetchone()[0])
     for destination, store, key, saved_at, progress, parts in rows:
-        found[destination] = (*found.get(destination, ()), _unpack(store, key, now - saved_at, progress, parts))
+        found[destination] = (
+            *found.get(destination, ()),
+            codec.unpack_progress(store, key, now - saved_at, progress, parts),
+        )
     return found
 
 
@@ -70,31 +70,7 @@ def _page(
     """Return uploads ordered by (time of the last save, serial), without parts, and the position of the last."""
     names = {"at": after[0], "serial": after[1], "limit": limit}
     rows = orjson.loads(db.execute(SQL["page"], names).fetchone()[0])
-    found = [_unpack(store, key, now - saved_at, progress, []) for _, store, key, saved_at, progress in rows]
+    found = [
+        codec.unpack_progress(store, key, now - saved_at, progress, []) for _, store, key, saved_at, progress in rows
+    ]
     return found, (rows[-1][3], rows[-1][0]) if rows else after
-
-
-def _pack(p: Progress) -> str:
-    """Encode without store and key, which are columns, and without parts, which are rows."""
-    u, a = p.upload, p.upload.attributes
-    texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
-    added = [a.modes, (a.expires, a.website_redirect, a.mtime)] if a.modes or a.expires or a.website_redirect else []
-    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *added)
-    return pack_json((u.id, u.size, u.part_size, attributes, u.started_at, codec.pack_ref(p.source), u.secret))
-
-
-def _unpack(store: str, key: str, age: int, text: str, parts: list[str]) -> Progress:
-    name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older files have no secret,
-    described = Attributes(*attributes[:8])
-    if len(attributes) > 8:  # and neither permissions nor what was added later
-        described = replace(described, modes=tuple(attributes[8]))
-    if len(attributes) > 9:
-        expires, redirect, mtime = attributes[9]
-        described = replace(described, expires=expires, website_redirect=redirect, mtime=mtime)
-    upload = Upload(name, key, size, part_size, described, started_at, *secret)
-    sent = tuple(Part(*orjson.loads(part)) for part in parts)
-    return Progress(store, upload, codec.unpack_ref(source), sent, codec.to_seconds(age))
-
-
-def _pack_part(part: Part) -> Any:
-    return pack_json((part.number, part.offset, part.size, part.tag, part.crc32c))

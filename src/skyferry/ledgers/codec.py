@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import base64
 import struct
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from skyferry.ledgers.rules import TICKS
 from skyferry.model import (
+    Attributes,
     Change,
     Checksums,
     Failure,
     ObjectRef,
+    Part,
     Placement,
     Position,
     Priority,
+    Progress,
     Provider,
     Receipt,
     State,
     Transfer,
+    Upload,
 )
-from skyferry.ports import DeadLetter
+from skyferry.ports import DeadLetter, Refusal
 
 STATES = (
     State.CLAIMED,
@@ -31,7 +36,7 @@ STATES = (
     State.SKIPPED,
     State.DEAD,
     State.DISCARDED,
-)  # by their numbers in the file
+)  # by their numbers in a ledger
 NUMBER = {state: number for number, state in enumerate(STATES)}
 
 
@@ -161,6 +166,46 @@ def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
     fields[7] = tuple((name, value) for name, value in fields[7])
     fields[13] = tuple(Failure(*failure) for failure in fields[13])
     return DeadLetter(*fields, *(() if redriven_at is None else (to_seconds(redriven_at),)))
+
+
+def pack_progress(p: Progress) -> str:
+    """Encode an upload without store and key, which are columns, and without parts, which are rows."""
+    u, a = p.upload, p.upload.attributes
+    texts = (a.content_type, a.content_encoding, a.content_language, a.content_disposition, a.cache_control)
+    added = [a.modes, (a.expires, a.website_redirect, a.mtime)] if a.modes or a.expires or a.website_redirect else []
+    attributes = (*texts, dict(a.metadata), dict(a.tags), a.storage_class, *added)
+    return pack_json((u.id, u.size, u.part_size, attributes, u.started_at, pack_ref(p.source), u.secret))
+
+
+def unpack_progress(store: str, key: str, age: int, text: str, parts: list[str]) -> Progress:
+    """Decode an upload, last saved `age` ticks ago."""
+    name, size, part_size, attributes, started_at, source, *secret = orjson.loads(text)  # older ledgers have no secret,
+    described = Attributes(*attributes[:8])
+    if len(attributes) > 8:  # and neither permissions nor what was added later
+        described = replace(described, modes=tuple(attributes[8]))
+    if len(attributes) > 9:
+        expires, redirect, mtime = attributes[9]
+        described = replace(described, expires=expires, website_redirect=redirect, mtime=mtime)
+    upload = Upload(name, key, size, part_size, described, started_at, *secret)
+    sent = tuple(Part(*orjson.loads(part)) for part in parts)
+    return Progress(store, upload, unpack_ref(source), sent, to_seconds(age))
+
+
+def pack_part(part: Part) -> str:
+    """Encode a part of an upload."""
+    return pack_json((part.number, part.offset, part.size, part.tag, part.crc32c))
+
+
+def pack_refusal(r: Refusal) -> str:
+    """Encode a refused event."""
+    return pack_json((pack_ref(r.source), r.change, r.event_id, r.occurred_at, r.at, r.rules))
+
+
+def unpack_refusal(text: str) -> Refusal:
+    """Decode a refused event."""
+    source, change, event_id, occurred_at, at, pairs = orjson.loads(text)
+    refused_by = tuple((route, rule) for route, rule in pairs)
+    return Refusal(unpack_ref(source), Change(change), event_id, occurred_at, at, refused_by)
 
 
 def _failure(f: Failure) -> tuple[Any, ...]:

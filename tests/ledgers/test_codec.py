@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from skyferry.ledgers.sqlite import codec
+from skyferry.ledgers import codec
 from skyferry.model import ObjectRef, Placement, Position, Provider
 
 SEEN = Placement(
