@@ -14,6 +14,7 @@ from skyferry.cli.lazy_group import load_command
 from skyferry.cli.parameters import build_group
 
 FRAMEWORKS = {"fastapi", "uvicorn", "starlette", "aiohttp", "botocore", "rich", "prometheus_client", "watchfiles"}
+FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt"}
 LIGHT = FRAMEWORKS | {"asyncio", "pydantic", "yaml", "orjson", "awscrt", "sqlite3", "ssl", "typer"}
 
 

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import field, replace
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -217,12 +216,12 @@ class MemoryStore:
         return meta
 
     def _verify(self, key: str, data: bytes, declared: Checksums) -> Checksums:
-        own = Checksums(crc32c=f"{crt.crc32c(data):08x}")
+        own = Checksums(crc32c=f"{crcs.crc32c(data):08x}")
         if name := own.find_conflict(declared):
             raise ChecksumMismatch(f"{name} of the body is not the one declared", where=f"{self.name} {key}")
         return own
 
 
 def _part(upload: Upload, number: int, data: bytes) -> Part:
-    held = f"{crt.crc32c(data):08x}"
+    held = f"{crcs.crc32c(data):08x}"
     return Part(number, (number - 1) * upload.part_size, len(data), held, held)

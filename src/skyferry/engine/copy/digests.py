@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.model import Checksums
 from skyferry.ports import Offload
 
@@ -32,7 +31,7 @@ class InlineOffload:
 
 def crc32c(data: bytes) -> str:
     """Return the CRC32C (Castagnoli) as 8 hexadecimal digits."""
-    return f"{crt.crc32c(data):08x}"
+    return f"{crcs.crc32c(data):08x}"
 
 
 def digest_bytes(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
@@ -41,7 +40,7 @@ def digest_bytes(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
         crc32c=crc32c(data),
         sha256=hashlib.sha256(data).hexdigest(),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest() if "md5" in also else "",
-        crc64nvme=f"{crt.crc64nvme(data):016x}" if "crc64nvme" in also else "",
+        crc64nvme=f"{crcs.crc64nvme(data):016x}" if "crc64nvme" in also else "",
     )
 
 
@@ -54,7 +53,7 @@ def combine_crc32c(parts: Iterable[tuple[str, int]]) -> str:
     """Return the CRC32C of the concatenation of parts, given the CRC32C and the size of each in order."""
     total = 0
     for crc, size in parts:
-        total = crt.combine_crc32c(total, int(crc, 16), size)
+        total = crcs.combine_crc32c(total, int(crc, 16), size)
     return f"{total:08x}"
 
 
@@ -95,13 +94,13 @@ class PartDigests:
         """Return the digests of the whole object, after all parts have been added."""
         total = wide = 0
         for _, (crc, crc64, size) in sorted(self._crcs.items()):
-            total = crt.combine_crc32c(total, crc, size)
-            wide = crt.combine_crc64nvme(wide, crc64, size) if self._wide else 0
+            total = crcs.combine_crc32c(total, crc, size)
+            wide = crcs.combine_crc64nvme(wide, crc64, size) if self._wide else 0
         serial = {name: each.hexdigest() for name, each in self._serial.items()}
         return Checksums(crc32c=f"{total:08x}", crc64nvme=f"{wide:016x}" if self._wide else "", **serial)
 
     def _crc(self, data: bytes) -> tuple[int, int]:
-        return crt.crc32c(data), crt.crc64nvme(data) if self._wide else 0
+        return crcs.crc32c(data), crcs.crc64nvme(data) if self._wide else 0
 
     def _update(self, data: bytes) -> None:
         for each in self._serial.values():

@@ -11,8 +11,7 @@ import base64
 from collections.abc import Iterable
 from dataclasses import replace
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.errors import ChecksumMismatch
 from skyferry.model import Checksums, Part
 from skyferry.stores.s3.metadata import to_base64
@@ -45,9 +44,9 @@ def combine_parts(parts: Iterable[Part]) -> str:
     for part in parts:
         if not part.crc32c:
             return ""
-        total = crt.combine_crc32c(total, int(part.crc32c, 16), part.size)
+        total = crcs.combine_crc32c(total, int(part.crc32c, 16), part.size)
     return f"{total:08x}"
 
 
 def _crcs(data: bytes) -> Checksums:
-    return Checksums(crc32c=f"{crt.crc32c(data):08x}", crc64nvme=f"{crt.crc64nvme(data):016x}")
+    return Checksums(crc32c=f"{crcs.crc32c(data):08x}", crc64nvme=f"{crcs.crc64nvme(data):016x}")

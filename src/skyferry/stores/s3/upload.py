@@ -10,8 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from html import escape
 
-from awscrt.checksums import crc32c as crc32c_of
-
+from skyferry import crcs
 from skyferry.clouds.http import seconds
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
@@ -177,7 +176,7 @@ def _composed(parts: Sequence[Part], etag: str, composite: str) -> bool:
     if not all(part.crc32c for part in parts):
         return False
     if composite:
-        return composite == f"{to_base64(f'{crc32c_of(_joined(part.crc32c for part in parts)):08x}')}-{len(parts)}"
+        return composite == f"{to_base64(f'{crcs.crc32c(_joined(part.crc32c for part in parts)):08x}')}-{len(parts)}"
     return etag == f'"{_md5(_joined(part.tag.strip(QUOTE) for part in parts))}-{len(parts)}"'
 
 

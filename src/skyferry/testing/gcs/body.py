@@ -6,8 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from awscrt.checksums import combine_crc32c, crc32c
-
+from skyferry.crcs import combine_crc32c, crc32c
 from skyferry.frozen import dataclass
 
 

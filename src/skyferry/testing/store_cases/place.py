@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.errors import SkyferryError, StoreUnavailable
 from skyferry.frozen import dataclass
 from skyferry.model import UNPLAIN, Attributes, Checksums, ObjectMeta
@@ -94,10 +93,10 @@ def split_parts(upload: Upload, data: bytes) -> list[tuple[int, bytes, str]]:
 def compute_digests(data: bytes) -> Checksums:
     """Return all digests that a caller may know of a body."""
     return Checksums(
-        crc32c=f"{crt.crc32c(data):08x}",
+        crc32c=f"{crcs.crc32c(data):08x}",
         sha256=hashlib.sha256(data).hexdigest(),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        crc64nvme=f"{crt.crc64nvme(data):016x}",
+        crc64nvme=f"{crcs.crc64nvme(data):016x}",
     )
 
 

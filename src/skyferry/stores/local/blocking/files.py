@@ -12,8 +12,7 @@ from operator import and_
 from pathlib import Path
 from stat import S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK, S_ISDIR, S_ISREG
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.errors import ObjectNotFound
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -180,7 +179,7 @@ def crc_of(file: int, start: int, length: int) -> str:
     """Return the CRC32C of the file's bytes, read back from it, as 8 hexadecimal digits."""
     crc, at, end = 0, start, start + length
     while at < end and (piece := os.pread(file, min(CHUNK, end - at), at)):
-        crc = crt.crc32c(piece, crc)
+        crc = crcs.crc32c(piece, crc)
         at += len(piece)
     return f"{crc:08x}"
 

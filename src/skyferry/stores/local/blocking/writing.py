@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from stat import S_ISDIR, S_ISREG
 
-from awscrt import checksums as crt
-
+from skyferry import crcs
 from skyferry.errors import ChecksumMismatch, InvalidKey, PreconditionFailed, SkyferryError, UploadGone
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta
@@ -100,7 +99,7 @@ class LocalWriter:
         for part in sorted(parts, key=lambda p: p.number):
             if part.offset != end:
                 break
-            held = crt.combine_crc32c(held, int(part.crc32c, 16), part.size)
+            held = crcs.combine_crc32c(held, int(part.crc32c, 16), part.size)
             end += part.size
         if end != upload.size or (declared.crc32c or f"{held:08x}") != f"{held:08x}":
             raise ChecksumMismatch("the parts are not those of the object", where=self._where(upload.key))
@@ -247,7 +246,7 @@ class LocalWriter:
     def _proven(self, key: str, file: int, offset: int, data: bytes, declared: str) -> str:
         """Return the CRC32C of the bytes read back. Raises ChecksumMismatch if it is not the declared one or that of `data`."""
         held = crc_of(file, offset, len(data))
-        if held != (declared or f"{crt.crc32c(data):08x}"):
+        if held != (declared or f"{crcs.crc32c(data):08x}"):
             raise ChecksumMismatch("the crc32c read back from disk is not the declared one", where=self._where(key))
         return held
 
