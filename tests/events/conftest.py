@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.model import ObjectEvent
 
 CORPUS = Path(__file__).parent / "corpus"

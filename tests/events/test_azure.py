@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 
 CORPUS = Path(__file__).parent / "corpus"
 VALID = sorted((CORPUS / "valid").iterdir())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 
 POINTER = ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "big", "s3Key": "m-1"}]
 EVENTARC = {

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from skyferry.errors import EventError, InvalidKey
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]

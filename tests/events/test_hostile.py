@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyferry.errors import Disposition, EventError
-from skyferry.events import MAX_BODY, Parsed, parse_message
+from skyferry.events.detect import parse_message
+from skyferry.events.fields import MAX_BODY, Parsed
 
 VALID = [p.read_bytes() for p in sorted((Path(__file__).parent / "corpus" / "valid").iterdir())]
 PULLED: Mapping[str, str] = json.loads((Path(__file__).parent / "corpus" / "valid" / "gcs-finalize.json").read_bytes())[

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
-from skyferry.events import native, parse_message
+from skyferry.events import native
+from skyferry.events.detect import parse_message
 from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
 
 Json = Callable[[str], Any]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skyferry.errors import EventError, UnknownFormat
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.events.fields import Delivery
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 

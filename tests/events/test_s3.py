@@ -10,7 +10,7 @@ import botocore.session  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from skyferry.errors import EventError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Provider
 
 Json = Callable[[str], Any]

@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.server.served import Service, connect
 
 from skyferry.errors import EventError
-from skyferry.events import MAX_BODY, parse_message
+from skyferry.events.detect import parse_message
+from skyferry.events.fields import MAX_BODY
 from skyferry.server.routers.events import EXAMPLE
 
 EVENTS, REDRIVE, QUEUE = "/v1/events", "/v1/dead-letters/redrive", "queue"

@@ -11,7 +11,7 @@ from tests.engine.consume.test_unrouted import ALL, Scene, route, s3_record
 
 from skyferry.config.settings import Settings
 from skyferry.errors import PermissionDenied
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.model import Attributes, Checksums, ObjectMeta, State
 from skyferry.ports import ObjectData, Outgoing, Settlement, Skipped
 from skyferry.routing.routes import Routes

@@ -17,7 +17,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import QueueSettings
 from skyferry.config.urls import resolve_queue
 from skyferry.errors import ConfigError, QueueError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.ports import EventQueue, Outgoing
 from skyferry.ports.inspection import Redrive
 from skyferry.queues.r2.queue import R2Queue, R2QueueOptions

@@ -18,7 +18,7 @@ from skyferry.clouds.identity.exchange import TokenRequest
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConnectionLost, IdentityRefused, UnknownFormat
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.server import create_app
 from skyferry.server.push import sns as push_sns
 from skyferry.server.push.endpoints import PushEndpoints

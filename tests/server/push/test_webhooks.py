@@ -21,7 +21,7 @@ from skyferry.clouds.identity import files
 from skyferry.config.push import PushSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
-from skyferry.events import parse_message
+from skyferry.events.detect import parse_message
 from skyferry.server import create_app
 from skyferry.server.push.endpoints import PushEndpoints
 from skyferry.testing.clock import ManualClock

@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
 from skyferry.errors import EventError
-from skyferry.events import MAX_BODY
+from skyferry.events.fields import MAX_BODY
 
 MAX_LENGTH = 2 * MAX_BODY  # bytes of one line, or characters of one element of an array
 CHUNK = 2**16
