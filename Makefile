@@ -89,7 +89,7 @@ lock: .venv/dev ## Resolve the dependencies again, to the newest versions that p
 	$(LOCK) --group docs -o requirements/docs.txt
 	$(LOCK) --group release -o requirements/release.txt
 	printf 'hatchling\npip\n' | $(LOCK) -c requirements/dev.txt -o requirements/build.txt -
-	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
+	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub redis nats postgres push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
 	sed -E 's/ \\$$//; /^ +--hash/d' requirements/image.txt >requirements/constraints.txt
 	printf 'cyclonedx-bom\ndetect-secrets\npip-audit\n' | $(LOCK) -o requirements/scan.txt -
 	echo uv | $(LOCK) -o requirements/uv.txt -

@@ -47,12 +47,13 @@ class IdentitySettings(Section):
     )
     secret_env: str = Field(
         "",
-        description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY, CLOUDFLARE_API_TOKEN.",
+        description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY, CLOUDFLARE_API_TOKEN, "
+        "REDIS_PASSWORD, NATS_CREDENTIALS or PGPASSWORD. At Redis, NATS and PostgreSQL, auto reads it as well, and does without.",
     )
     secret_file: Path | None = Field(
         None,
-        description="static: file with the secret: the secret key, the account key, Google's service account key, or Cloudflare's "
-        "API token; reloaded when it changes.",
+        description="static: file with the secret: the secret key, the account key, Google's service account key, Cloudflare's "
+        "API token, the password of Redis and PostgreSQL, or the credentials of NATS; reloaded when it changes.",
     )
     lifetime: Seconds = Field(
         3600.0, ge=900, le=43200, description="Requested lifetime of credentials, if the provider allows a choice."

@@ -10,8 +10,9 @@ from skyferry.events.s3_keys import KeyEncoding
 from skyferry.frozen import dataclass
 from skyferry.model import Provider, QueueTraits
 
-Cloud = Literal["", "aws", "google", "azure", "cloudflare"]
+Cloud = Literal["", "aws", "google", "azure", "cloudflare", "server"]  # server = one of your own, with a password
 AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of everything at a cloud
+AT_A_SERVER = frozenset({"identity", "allow_http", "tls"})  # settings of everything at a server of one's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Scheme:
     settings: frozenset[str] = frozenset()  # settings that apply to this scheme, of those that not all schemes have
     parts: int = 1  # of a name at a cloud, separated by slashes, at most
     cloud: Cloud = ""  # the provider of identities; "" = it is on this machine
+    secret_env: str = ""  # of a server: the variable with the password
     extra: str = ""  # the extra that installs the modules that it needs
     needs: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.max_deletes import MaxDeletesText
 from skyferry.config.push import PushSettings
 from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
+from skyferry.config.servers.tls import TlsSettings
 from skyferry.events.s3_keys import KeyEncoding
 from skyferry.model import Priority
 
@@ -224,13 +225,16 @@ class QueueAddress(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Unique name, in logs and metrics.")
     url: str = Field(
         description="sqs://QUEUE (also its ARN or https URL), "
-        "pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, sqlite://FILE or "
-        "memory://NAME."
+        "pubsub://PROJECT/SUBSCRIPTION, azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, redis://HOST/STREAM, "
+        "nats://HOST/STREAM/CONSUMER, postgresql://HOST/DATABASE/QUEUE, sqlite://FILE or memory://NAME."
     )
     endpoint: str = Field("", description="URL of the server; empty = the provider's own.")
     region: str = Field("", description="SQS: region of the queue; empty = AWS_REGION, otherwise us-east-1.")
     topic: str = Field("", description="Pub/Sub: topic for submitted events; empty = events cannot be submitted.")
-    allow_http: bool = Field(False, description="Allow an endpoint without TLS that is not on loopback.")
+    allow_http: bool = Field(False, description="Allow a server without TLS that is not on loopback.")
+    tls: TlsSettings = Field(
+        default_factory=TlsSettings, description="Redis, NATS, PostgreSQL: certificates for the connection."
+    )
     identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")
     lease: Lease = Field(30.0, description="Lease of a received message, renewed during processing.")
 
@@ -256,7 +260,8 @@ class DeadLetterSettings(QueueAddress):
     name: str = Field("dead-letters", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Name in logs.")
     url: str = Field(
         description="sqs://QUEUE, pubsub://PROJECT/SUBSCRIPTION?topic=TOPIC, pubsub://PROJECT?topic=TOPIC (nothing can be redriven "
-        "from there), azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE or sqlite://FILE."
+        "from there), azq://ACCOUNT/QUEUE, r2q://ACCOUNT/QUEUE, redis://HOST/STREAM, nats://HOST/STREAM/CONSUMER?subject=SUBJECT, "
+        "postgresql://HOST/DATABASE/QUEUE or sqlite://FILE."
     )
     topic: str = Field("", description="Pub/Sub: topic that they are sent to.")
 

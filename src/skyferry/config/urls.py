@@ -6,7 +6,6 @@ workspace (`file://source`). `memory://NAME` is lost when the process ends. All 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import QueueScheme, Scheme, StoreProfile, StoreScheme
+from skyferry.config.servers.address import is_loopback as is_loopback
 from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
 from skyferry.frozen import dataclass
 from skyferry.ledgers.schemes import LEDGERS
@@ -63,7 +63,7 @@ class Url(Generic[R]):
             raise ValueError(f"{_shown(text)!r} has no location: use {known.form}")
         if not known.path:
             location = location.strip("/")
-            if "@" in location:
+            if "@" in location and known.cloud != "server":
                 raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
             if location.count("/") >= known.parts and known.cloud:
                 raise ValueError(
@@ -214,18 +214,11 @@ def resolve_queue(queue: QueueAddress) -> ResolvedQueue:
 
 
 def _overridden(settings: S, url: Url[Any]) -> S:
-    given: dict[str, object] = dict(url.options)
+    fields = type(settings).model_fields  # the adapter reads the other options
+    given: dict[str, object] = {name: value for name, value in url.options.items() if name in fields}
     if kind := given.pop("identity", None):
         given["identity"] = settings.identity.model_dump(exclude_defaults=True) | {"kind": kind}
     return type(settings).model_validate(settings.model_dump(exclude_defaults=True) | given)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether the name of a host is that of this machine."""
-    try:
-        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(text: str) -> str:

@@ -120,6 +120,11 @@ class IdentityAccess:
         return (*named, *(f"tokens for {each}" for each in self.tokens))
 
 
+def _has_policy(queue: QueueAddress) -> bool:
+    """Return True for a queue at a cloud, whose permissions are policies."""
+    return resolve_queue(queue).url.known.cloud not in ("", "server")
+
+
 def required_access(settings: Settings, *, submit: bool = False, doctor: bool = False) -> RequiredAccess:
     """Compute the access that `run`, `copy`, `gc` and the reading commands need, from settings of `load`.
 
@@ -134,9 +139,9 @@ def required_access(settings: Settings, *, submit: bool = False, doctor: bool = 
     queues = tuple(
         QueueAccess(queue.name, resolve_queue(queue), sent=returned or (first and number == 0) or queue.name in pushed)
         for number, queue in enumerate(settings.queues)
-        if resolve_queue(queue).url.at_a_cloud
+        if _has_policy(queue)
     )
-    if letters and resolve_queue(letters).url.at_a_cloud:  # taken from by `dead-letters redrive --from-queue`
+    if letters and _has_policy(letters):  # taken from by `dead-letters redrive --from-queue`
         queues = (*queues, QueueAccess(letters.name, resolve_queue(letters), sent=True, told=False))
     return RequiredAccess(tuple(s for s in stores if s.url.at_a_cloud and (s.read or s.written)), queues)
 

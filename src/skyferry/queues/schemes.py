@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import QueueScheme
 from skyferry.queues.azure.scheme import STORAGE_QUEUE
+from skyferry.queues.postgres.scheme import POSTGRES_QUEUE
 from skyferry.queues.pubsub.scheme import PUBSUB
 from skyferry.queues.r2.scheme import R2_QUEUE
 from skyferry.queues.sqs.scheme import SQS
@@ -43,6 +44,7 @@ QUEUES: Mapping[str, QueueScheme] = MappingProxyType(
         "pubsub": PUBSUB,
         "azq": STORAGE_QUEUE,
         "r2q": R2_QUEUE,
+        "postgresql": POSTGRES_QUEUE,
         "sqlite": QueueScheme("sqlite://FILE", _open_file, _maintain_file, path=True),
         "memory": QueueScheme("memory://NAME", _open_memory),
     }

@@ -14,6 +14,7 @@ from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
     from skyferry.clouds.identity.build import IdentityContext
+    from skyferry.config.schemes import Scheme
 
 
 @runtime_checkable
@@ -37,10 +38,11 @@ class Identities:
             return None
         if settings.endpoint:
             require_tls(settings.endpoint, allow_http=settings.allow_http)
-        key = f"{row.cloud} {where.account}" if row.cloud == "azure" else row.cloud, settings.identity
+        place = f"azure {where.account}" if row.cloud == "azure" else f"{row.cloud} {row.secret_env}"
+        key = place, settings.identity
         if key not in self._opened:
             with require_extra(row.extra, f"{where.url.scheme}://"):
-                self._opened[key] = _make(row.cloud, settings.identity, around(), where.account)
+                self._opened[key] = _make(row, settings.identity, around(), where.account)
         return self._opened[key]
 
     async def close(self) -> None:
@@ -51,11 +53,11 @@ class Identities:
                 await identity.close()
 
 
-def _make(cloud: str, identity: IdentitySettings, around: IdentityContext, account: str) -> Any:
+def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, account: str) -> Any:
     from skyferry.clouds.credentials import fixed_credentials
     from skyferry.clouds.identity import build  # commands on folders need none of it
 
-    match cloud:
+    match row.cloud:
         case "aws":
             return build.aws_credentials(identity, around)
         case "google":
@@ -66,4 +68,6 @@ def _make(cloud: str, identity: IdentitySettings, around: IdentityContext, accou
             return build.azure_key(identity, around, account)
         case "azure":
             return fixed_credentials("") if identity.kind == "anonymous" else build.azure_token(identity, around)
-    raise AssertionError(cloud)
+        case "server":
+            return build.server_secret(identity, around, row.secret_env)
+    raise AssertionError(row.cloud)

@@ -140,6 +140,26 @@ def cloudflare_token(settings: IdentitySettings, around: IdentityContext) -> Ref
     return around.reread(read, lambda token: token, settings.secret_file)
 
 
+def server_secret(settings: IdentitySettings, around: IdentityContext, variable: str) -> RefreshingCredentials[str]:
+    """Return the password of a server of one's own; "" without one. Raises ConfigError for a kind that no server has.
+
+    `variable` is the name of the environment variable that has it by default.
+    """
+    if settings.kind not in ("auto", "static", "anonymous"):
+        hint = f"Set identity: {{kind: static, secret_file: FILE}}, or put the password into {variable}."
+        raise ConfigError(f"{settings.kind} is no identity there", where=around.name, hint=hint)
+    name = settings.secret_env or variable
+    if settings.kind == "anonymous" or (
+        settings.kind == "auto" and settings.secret_file is None and not around.env.get(name, "").strip()
+    ):
+        return around.renewing(_anonymous)
+
+    def read() -> str:
+        return read_secret(around.env, name, settings.secret_file, "password")
+
+    return around.reread(read, lambda secret: secret, settings.secret_file)
+
+
 def check_token_endpoints(settings: IdentitySettings, env: Mapping[str, str]) -> None:
     """Raise ConfigError for an endpoint without TLS."""
     named = (env.get("AWS_ENDPOINT_URL_STS", ""), env.get("AZURE_AUTHORITY_HOST", ""))

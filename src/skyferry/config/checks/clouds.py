@@ -19,7 +19,7 @@ from skyferry.config.urls import QueueUrl, StoreUrl, Url, is_loopback, resolve_q
 from skyferry.extras import install_command
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
-_OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity"})
+_OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity", "tls"})
 _POOL_NAME = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
 S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
 Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
@@ -59,6 +59,8 @@ def is_same_queue(one: QueueAddress, other: QueueAddress) -> bool:
     left, right = QueueUrl.parse(one.url), QueueUrl.parse(other.url)
     if left.scheme != right.scheme or one.endpoint != other.endpoint:
         return False
+    if left.known.cloud == "server":
+        return (left.location, left.options) == (right.location, right.options)
     if one.topic and other.topic and left.topic(one.topic) == right.topic(other.topic):
         return True
     named = (left.account, right.account), (one.region, other.region)

@@ -12,6 +12,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.push import SECRET_MIN
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
+from skyferry.config.servers.tls import TlsSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, is_loopback
 
@@ -74,10 +75,18 @@ def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
     named += [(("push",), door.secret_file) for door in valid.settings.push]
     for place, _, identity in _identities(valid):
         named += [((*place, name), getattr(identity, name)) for name in _FILES]
+    named += [((*place, "key_file"), tls.key_file) for place, tls in _client_keys(valid)]
     for place, file in named:
         if file is not None and file not in seen:
             seen.add(file)
             yield place, file
+
+
+def _client_keys(valid: ValidDocument) -> Iterator[tuple[Place, TlsSettings]]:
+    for index, queue in zip(valid.queues, valid.settings.queues, strict=True):
+        yield ("queues", index, "tls"), queue.tls
+    if valid.settings.dead_letters:
+        yield ("dead_letters", "tls"), valid.settings.dead_letters.tls
 
 
 def _private(place: Place, file: Path, document: Document) -> None:

@@ -1,0 +1,1 @@
+"""Servers of one's own: their addresses and their certificates."""

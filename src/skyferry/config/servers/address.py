@@ -1,0 +1,81 @@
+"""The address in the URL of a server of one's own: `redis://`, `nats://`, `postgresql://`. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import parse_qsl, unquote
+
+from skyferry.frozen import dataclass
+
+Hosts = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """One server, or the members of one cluster."""
+
+    hosts: Hosts
+    user: str  # "" = none, or the server's default
+    path: tuple[str, ...]  # the names after the hosts
+    options: tuple[tuple[str, str], ...]
+
+    @property
+    def is_local(self) -> bool:
+        """True if every host is this machine."""
+        return all(is_loopback(host) for host, _ in self.hosts)
+
+    @property
+    def shown(self) -> str:
+        """The hosts, for people."""
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+
+    def option(self, name: str, default: str = "") -> str:
+        """Return an option of the URL."""
+        return dict(self.options).get(name, default)
+
+
+def parse_server(url: str, port: int, form: str) -> ServerAddress:
+    """Parse `SCHEME://[USER@]HOST[:PORT][,HOST…]/NAME…?OPTIONS`. Raises ValueError, whose text contains no secret."""
+    location, _, query = url.partition("://")[2].partition("?")
+    authority, _, path = location.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    if ":" in user:
+        raise ValueError("the URL must not contain a password; set identity.secret_file, or the variable with it")
+    if at and not user:
+        raise ValueError(f"the user name before @ is empty: use {form}")
+    found = tuple(_parse_host(each, port, form) for each in hosts.split(","))
+    names = tuple(unquote(name) for name in path.strip("/").split("/") if name)
+    return ServerAddress(found, unquote(user), names, tuple(parse_qsl(query, keep_blank_values=True)))
+
+
+def _parse_host(text: str, port: int, form: str) -> tuple[str, int]:
+    host, colon, number = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, number = text, ""
+    host = host.strip("[]")
+    if not host:
+        raise ValueError(f"the name of a host is missing: use {form}")
+    if ":" in host and "[" not in text:
+        raise ValueError(f"{text!r} is no host: put an IPv6 address into brackets, such as [::1]:{port}")
+    if colon and number and not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+        raise ValueError(f"{number!r} is no port")
+    return host, int(number or port)
+
+
+def require_server_tls(address: ServerAddress, tls: str, *, allowed: bool) -> None:
+    """Raise ValueError for a server that is reached over a network without TLS, unless that is `allowed`.
+
+    `tls` names the URL scheme or option that adds TLS.
+    """
+    if not (allowed or address.is_local):
+        raise ValueError(
+            f"{address.shown} is reached without TLS; use {tls}, or set allow_http: true if you trust the network"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the name of a host is that of this machine."""
+    try:
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,53 @@
+"""Translate the driver's exceptions into errors with hints."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+import asyncpg
+
+from skyferry.errors import SkyferryError
+
+E = TypeVar("E", bound=SkyferryError)
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)  # ssl.SSLError is an OSError
+REFUSED = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
+STANDBY = (asyncpg.ReadOnlySQLTransactionError,)
+RUNS = "Check that the server runs, and the host and the port of the URL."
+# By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "28P01": "Check the user of the URL and the password: identity.secret_file, or PGPASSWORD.",
+        "28000": "Check the user of the URL, and the lines of pg_hba.conf for this machine.",
+        "3D000": "Create the database, or correct its name in the URL.",
+        "42501": "Grant the role the permission, or let its owner create the schema.",
+        "42P01": "Grant the role CREATE on the schema, or let its owner run Skyferry once.",
+        "3F000": "Grant the role CREATE on the database, or create the schema.",
+        "25006": "It is a read-only standby. List all servers of the cluster in the URL, separated by commas.",
+        "53300": "Raise max_connections, or put a pooler in front.",
+        "53100": "Free space on the disk of the server.",
+        "57P03": "The server is starting or stopping; requests are retried.",
+        "57P01": "The server is stopping; requests are retried.",
+        "08P01": "Behind a pooler in transaction mode, add pooler=transaction to the URL.",
+        "26000": "Behind a pooler in transaction mode, add pooler=transaction to the URL.",
+    }
+)
+
+
+def translate_error(error: Exception, kind: type[E], where: str) -> E:
+    """Return the error for an exception of FAILURES."""
+    if isinstance(error, asyncpg.PostgresError):
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        return kind(said, where=where, hint=_HINTS.get(getattr(error, "sqlstate", "") or "", ""))
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "Set tls.ca_file to the authority of the server, and name the host as its certificate does."
+        return kind(f"the certificate is not accepted: {error.verify_message}", where=where, hint=hint)
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
+        return kind(f"TLS failed: {error}", where=where, hint="Check that the server has `ssl = on`, and sslmode.")
+    if isinstance(error, TimeoutError):
+        return kind("no answer in time", where=where, hint=RUNS)
+    if isinstance(error, OSError):
+        return kind(f"cannot be reached: {error.strerror or error}", where=where, hint=RUNS)
+    return kind(f"the connection failed: {str(error).splitlines()[0]}", where=where, hint=RUNS)

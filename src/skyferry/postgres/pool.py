@@ -1,0 +1,122 @@
+"""A few connections to one database, made again after a failure, with the password and the certificates of that moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import asyncpg
+
+from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.tls import make_tls_context
+from skyferry.config.servers.tls import TlsSettings
+from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
+from skyferry.postgres.address import PostgresAddress
+from skyferry.postgres.errors import FAILURES, REFUSED, STANDBY, translate_error
+
+T = TypeVar("T")
+E = TypeVar("E", bound=SkyferryError)
+Connection: TypeAlias = Any  # asyncpg's, which is untyped
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """Options of one pool."""
+
+    address: PostgresAddress
+    tls: TlsSettings = TlsSettings()
+    connections: int = 4  # at the same time
+    connect_timeout: float = 10.0  # seconds
+    statement_timeout: float = 30.0  # seconds, of a statement of Skyferry
+
+
+class PostgresPool(Generic[E]):
+    """Connections to the server of a cluster that accepts writes. Each failure is raised as `kind`."""
+
+    def __init__(self, name: str, options: PoolOptions, password: TokenProvider, kind: type[E]) -> None:
+        self.address = options.address
+        self._name, self._options, self._password, self._kind = name, options, password, kind
+        self._refused = ""  # the last password that the server refused
+        self._opening = asyncio.Lock()
+        self._pool: Any = None
+        self.closed = False
+
+    async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return the result of `call` with a connection. Each statement commits, unless `call` opens a transaction."""
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=self._options.statement_timeout) as connection:
+                return await call(connection)
+        except FAILURES as error:
+            if isinstance(error, STANDBY) and self._pool is not None:
+                await self._pool.expire_connections()  # the server was demoted: look for the new primary
+            raise translate_error(error, self._kind, self._name) from error
+
+    async def connect(self) -> Connection:
+        """Return a connection that the caller closes, such as for LISTEN."""
+        try:
+            return await self._connect()
+        except FAILURES as error:
+            raise translate_error(error, self._kind, self._name) from error
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self.closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with suppress(*FAILURES):
+                await asyncio.wait_for(pool.close(), 2.0)
+
+    async def _open(self) -> Any:
+        if self.closed:
+            raise self._kind("it is closed", where=self._name)
+        if self._pool is None:
+            async with self._opening:
+                self._pool = self._pool or await asyncpg.create_pool(
+                    min_size=0, max_size=self._options.connections, connect=self._connect_pooled
+                )
+        return self._pool
+
+    async def _connect_pooled(self, *_: object, loop: object = None, **fixed: Any) -> Connection:
+        """As the pool calls it, with the class of connections and of records."""
+        return await self._connect(**fixed)
+
+    async def _connect(self, **fixed: Any) -> Connection:
+        """Connect, and once more if the password was replaced in the meantime."""
+        password = await self._password(stale=self._refused)
+        try:
+            return await self._connect_as(password, **fixed)
+        except REFUSED:
+            if not password or (renewed := await self._password(stale=password)) == password:
+                raise
+            return await self._connect_as(renewed, **fixed)
+
+    async def _connect_as(self, password: str, **fixed: Any) -> Connection:
+        address, options = self.address, self._options
+        hosts, ports = zip(*address.server.hosts, strict=True)
+        context: Any = False
+        if address.sslmode != "disable":
+            context = await asyncio.to_thread(
+                make_tls_context,
+                options.tls,
+                self._name,
+                verify=address.sslmode.startswith("verify"),
+                host=address.sslmode == "verify-full",
+            )
+        return await asyncpg.connect(
+            host=list(hosts),
+            port=list(ports),
+            user=address.server.user or None,
+            password=password or None,
+            database=address.database,
+            ssl=context,
+            timeout=options.connect_timeout,
+            command_timeout=options.statement_timeout,
+            statement_cache_size=0 if address.pooler else 100,
+            target_session_attrs="read-write" if len(hosts) > 1 else "any",
+            **({} if address.pooler else {"server_settings": {"application_name": "skyferry"}}),
+            **fixed,
+        )

@@ -1,0 +1,207 @@
+"""A queue in PostgreSQL, so that a fleet needs one service only.
+
+A URL carries `postgresql://[USER@]HOST[:PORT]/DATABASE/QUEUE?schema=SCHEMA`. All queues of a schema are rows of one table, which
+the first client makes. Times are the server's. Receivers take rows with SKIP LOCKED, wait with LISTEN, and poll where notifications
+do not arrive. No transaction lasts longer than one statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from skyferry.errors import QueueError
+from skyferry.model import HEAD_START, Priority, QueueTraits
+from skyferry.ports import Clock, Depth, Message, Outgoing
+from skyferry.ports.inspection import QueueFacts, Unknown
+from skyferry.postgres.listener import ChannelListener
+from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.queues.notifier import Notifier
+from skyferry.queues.postgres.inspection import inspect
+from skyferry.queues.postgres.scheme import TRAITS
+from skyferry.sqlite.statements import load_statements, read_sql
+
+T = TypeVar("T")
+SQL = load_statements(__package__, "statements.sql")
+SCHEMA = read_sql(__package__, "schema.sql")
+VERSION = "skyferry queues 1"  # of the schema, in the comment of the table
+MAKING = 0x536B7966  # the advisory lock of the client that makes the schema
+POLL = 1.0  # seconds between looks without notifications
+LISTENING = 30.0  # seconds between looks with them: what a notification missed
+COUNTED = 100_000  # messages of one kind that `depth` counts at most
+
+
+class PostgresQueue:
+    """An `EventQueue` in one table."""
+
+    traits: QueueTraits = TRAITS
+
+    def __init__(
+        self,
+        name: str,
+        pool: PostgresPool[QueueError],
+        owner: str,
+        clock: Clock,
+        lease: float = 30.0,
+        poll: float = POLL,
+    ) -> None:
+        """Take over the pool. `owner` names this process in leases; `lease` and `poll` are in seconds."""
+        self.name, self.lease = name, lease
+        self._pool, self._owner, self._clock, self._poll = pool, owner, clock, poll
+        self._queue = pool.address.names[0]
+        schema = '"' + pool.address.schema.replace('"', '""') + '"'
+        self._table = f"{schema}.message"
+        self._sql = {key: sql.replace("@schema", schema) for key, sql in SQL.items()}
+        self._make = SCHEMA.replace("@schema", schema)
+        self._channel = "skyferry_" + hashlib.sha256(f"{schema}/{self._queue}".encode()).hexdigest()[:32]
+        self._notifier = Notifier()
+        self._listener = ChannelListener(pool, self._channel, self._notifier.notify, clock)
+        self._made = False
+        self._making = asyncio.Lock()
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
+        deadline = self._clock.monotonic() + wait
+        if wait > 0 and not self._pool.address.pooler:
+            self._listener.start()
+        while True:
+            count = self._notifier.count
+            batch = await self._take(limit)
+            left = deadline - self._clock.monotonic()
+            if batch or left <= 0:
+                return batch
+            due = await self._run(lambda connection: connection.fetchval(self._sql["due"], self._queue))
+            pause = LISTENING if self._listener.listening else self._poll
+            await self._notifier.wait(count, self._clock, max(0.0, min(left, pause, pause if due is None else due)))
+            if self._pool.closed:
+                return []
+
+    async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
+        """See `EventQueue`."""
+        arguments = (*_leases(messages), max(self.lease, seconds))
+        rows = await self._run(lambda connection: connection.fetch(self._sql["extend"], self._queue, *arguments))
+        held = {f"{row['id']},{row['attempt']}" for row in rows}
+        return [message for message in messages if message.receipt not in held]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        """See `EventQueue`."""
+        leases = _leases(messages)
+        await self._run(lambda connection: connection.execute(self._sql["ack"], self._queue, *leases))
+
+    async def release(self, messages: Sequence[Message], delay: float) -> None:
+        """See `EventQueue`."""
+        arguments = (*_leases(messages), float(delay), self._channel)
+        await self._run(lambda connection: connection.execute(self._sql["release"], self._queue, *arguments))
+        self._notifier.notify()
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
+        """See `EventQueue`."""
+        if not messages:
+            return []
+        columns = (
+            [message.body for message in messages],
+            [orjson.dumps(message.attributes).decode() for message in messages],
+            [str(message.priority) for message in messages],
+            [float(HEAD_START[message.priority]) for message in messages],
+            [float(message.delay) for message in messages],
+        )
+        dedup = [message.dedup_id.encode("utf-8", "surrogatepass") or None for message in messages]
+        if any(dedup):
+            ids = await self._run(lambda connection: self._send_once(connection, columns, dedup))
+        else:
+            arguments = (self._queue, *columns, self._channel)
+            rows = await self._run(lambda connection: connection.fetch(self._sql["send"], *arguments))
+            ids = [row["id"] for row in rows]
+        self._notifier.notify()
+        return [str(number) for number in ids]
+
+    async def depth(self) -> Depth:
+        """See `EventQueue`. Each number is at most COUNTED, so that a backlog does not slow it down."""
+        row = await self._run(lambda connection: connection.fetchrow(self._sql["depth"], self._queue, COUNTED))
+        ready, leased, delayed, age = row
+        return Depth(min(ready, COUNTED), leased, delayed, 0.0 if age is None else max(0.0, age))
+
+    async def inspect(self) -> QueueFacts:
+        """See `InspectableQueue`."""
+        row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
+        return inspect(self._pool.address, dict(row), self.traits)
+
+    async def sends(self) -> bool | Unknown:
+        """See `InspectableQueue`."""
+        row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
+        return bool(row["sends"] if row["made"] else row["creates"])
+
+    async def close(self) -> None:
+        """End the leases of this client at once, and close its connections. A waiting `receive` returns []."""
+        if self._pool.closed:
+            return
+        try:
+            if self._made:
+                arguments = (self._queue, self._owner, self._channel)
+                await self._run(lambda connection: connection.execute(self._sql["free"], *arguments))
+        finally:
+            await self._listener.close()
+            await self._pool.close()
+            self._notifier.notify()
+
+    async def _take(self, limit: int) -> list[Message]:
+        until = self._clock.time() + self.lease
+        arguments = (self._queue, limit, self.lease, self._owner)
+        rows = await self._run(lambda connection: connection.fetch(self._sql["take"], *arguments))
+        return [_message(row, until) for row in rows]
+
+    async def _send_once(
+        self, connection: Connection, columns: tuple[Any, ...], dedup: list[bytes | None]
+    ) -> list[int]:
+        """Send with dedup ids. A message that another client adds in this moment is looked up once it is visible."""
+        rows = await connection.fetch(self._sql["send_once"], self._queue, *columns, self._channel, dedup, self._table)
+        ids = [row["id"] for row in rows]
+        for number, found in enumerate(ids):
+            if found is None:
+                ids[number] = await connection.fetchval(self._sql["find"], self._queue, dedup[number])
+        if None in ids:
+            raise QueueError("a message with the same dedup id was just acknowledged; send it again", where=self.name)
+        return ids
+
+    async def _run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        if not self._made:
+            async with self._making:
+                if not self._made:
+                    await self._pool.run(self._make_schema)
+                    self._made = True
+        return await self._pool.run(call)
+
+    async def _make_schema(self, connection: Connection) -> None:
+        """Make the schema unless it exists. Raises QueueError if a newer release has made it."""
+        found = await connection.fetchval(self._sql["version"], self._table)
+        if found is None:
+            async with connection.transaction():  # CREATE IF NOT EXISTS fails where two clients run it at once
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING)
+                await connection.execute(self._make)
+        elif found != VERSION:
+            hint = "Use the release that made it, or a newer one, or another schema."
+            raise QueueError(f"the table {self._table} is {found!r}, not {VERSION!r}", where=self.name, hint=hint)
+
+
+def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Return ids and attempts. Each receipt is `id,attempt`."""
+    pairs = [message.receipt.split(",") for message in messages]
+    return [int(number) for number, _ in pairs], [int(attempt) for _, attempt in pairs]
+
+
+def _message(row: Any, until: float) -> Message:
+    number, body, attributes, priority, sent, attempt = row
+    return Message(
+        id=str(number),
+        body=body,
+        receipt=f"{number},{attempt}",
+        attempt=attempt,
+        enqueued_at=sent,
+        lease_until=until,
+        attributes=() if attributes == "[]" else tuple((name, value) for name, value in orjson.loads(attributes)),
+        priority=Priority(priority),
+    )

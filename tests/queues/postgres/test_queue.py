@@ -1,0 +1,242 @@
+"""Outages, rotated passwords and mistakes at a queue in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyferry.clock import SystemClock
+from skyferry.clouds.credentials import fixed_credentials
+from skyferry.clouds.identity import files
+from skyferry.clouds.identity.build import IdentityContext, server_secret
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.settings import QueueSettings
+from skyferry.config.urls import resolve_queue
+from skyferry.errors import QueueError
+from skyferry.ports import Outgoing
+from skyferry.postgres.address import parse_postgres
+from skyferry.postgres.pool import PoolOptions, PostgresPool
+from skyferry.queues.postgres.queue import PostgresQueue
+from skyferry.queues.postgres.scheme import FORM
+from skyferry.testing.servers import PostgresServer, postgres
+
+
+class Place:
+    """A database, and clients of its queue `events`."""
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self.server, self.database, self.opened = server, database, list[PostgresQueue]()
+
+    def open(self, password: Any = None, user: str = "", address: str = "", database: str = "") -> PostgresQueue:
+        where = address or self.server.address
+        url = f"postgresql://{user or self.server.user}@{where}/{database or self.database}/events"
+        options = PoolOptions(parse_postgres(url, FORM, names=1, allow_plain=False), connect_timeout=5)
+        pool = PostgresPool("pg", options, password or fixed_credentials(self.server.password), QueueError)
+        self.opened.append(PostgresQueue("pg", pool, f"owner-{len(self.opened)}", SystemClock()))
+        return self.opened[-1]
+
+    async def close(self) -> None:
+        for queue in self.opened:
+            with suppress(QueueError):
+                await queue.close()
+
+
+@pytest.fixture
+async def place(postgres_server: PostgresServer) -> AsyncIterator[Place]:
+    place = Place(postgres_server, postgres_server.create_database())
+    yield place
+    await place.close()
+
+
+async def test_an_outage_costs_no_attempt_and_loses_no_message(postgres_server: PostgresServer) -> None:
+    """Calls fail while the server is down; then the same client goes on, and what it has leased is still its own."""
+    with postgres() as server:
+        place = Place(server, "postgres")
+        queue, other = place.open(), place.open()
+        await queue.send([Outgoing(b"x"), Outgoing(b"y")])
+        (held,) = await queue.receive(1, 0)
+        waiting = asyncio.create_task(other.receive(1, 0.05))
+        assert [message.attempt for message in await waiting] == [1]
+        server.daemon.kill()
+        for call in (queue.ack([held]), queue.receive(1, 0), queue.send([Outgoing(b"z")]), queue.depth()):
+            with pytest.raises(QueueError):
+                await call
+        server.daemon.start()
+        assert await queue.extend([held]) == []
+        await queue.ack([held])
+        assert (await queue.depth()).leased == 1
+        await place.close()
+
+
+async def test_a_waiting_receiver_survives_a_restart(postgres_server: PostgresServer) -> None:
+    """It is notified again by its new connection."""
+    with postgres() as server:
+        place = Place(server, "postgres")
+        queue, other = place.open(), place.open()
+        await other.depth()
+
+        async def receive() -> list[bytes]:
+            while True:
+                try:
+                    if found := await queue.receive(1, 20):
+                        return [message.body for message in found]
+                except QueueError:
+                    await asyncio.sleep(0.05)
+
+        waiting = asyncio.create_task(receive())
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.daemon.restart)
+        await other.send([Outgoing(b"x")])
+        assert await asyncio.wait_for(waiting, 20) == [b"x"]
+        await place.close()
+
+
+async def test_a_rotated_password_is_read_again(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its file, when a connection is made, and at once where the server refuses the old one."""
+    monkeypatch.setattr(files, "PAUSE", 0.0)
+    run = place.server.run
+    role = f"role_{place.database}"
+    run(f"CREATE ROLE {role} LOGIN PASSWORD 'first'; GRANT CREATE ON DATABASE {place.database} TO {role}")
+    path = tmp_path / "password"
+    path.write_text("first\n")
+    settings = IdentitySettings(kind="static", secret_file=path)
+    password = server_secret(settings, IdentityContext("pg", SystemClock(), {}), "PGPASSWORD")
+    queue = place.open(password, role)
+    await queue.send([Outgoing(b"x")])
+    path.write_text("second\n")
+    run(
+        f"ALTER ROLE {role} PASSWORD 'second'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+    )
+    await asyncio.sleep(0.1)
+    assert [message.body for message in await queue.receive(1, 0)] == [b"x"]
+    await password.close()
+
+
+async def test_waiting_costs_two_statements(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look, and the time of the next delayed message; then notifications wake it."""
+    queue = place.open()
+    await queue.receive(1, 0.2)
+    await asyncio.sleep(0.2)  # it listens
+    calls = 0
+    run = queue._pool.run
+
+    async def counted(call: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await run(call)
+
+    monkeypatch.setattr(queue._pool, "run", counted)
+    assert await queue.receive(1, 2.5) == []
+    assert calls <= 3
+
+
+async def test_clients_make_the_schema_at_once(place: Place) -> None:
+    """And messages with one dedup id, which they send at once, are one."""
+    queues = [place.open() for _ in range(8)]
+    ids = await asyncio.gather(*(queue.send([Outgoing(b"x", dedup_id="d")]) for queue in queues))
+    assert len({one for [one] in ids}) == 1
+    assert (await queues[0].depth()).ready == 1
+
+
+async def test_queues_and_schemas_are_apart(place: Place) -> None:
+    one = place.open()
+    await one.send([Outgoing(b"x")])
+    url = f"postgresql://{place.server.user}@{place.server.address}/{place.database}/events"
+    for text in (f"{url}?schema=o'the\"r", f"{url}-2"):
+        options = PoolOptions(parse_postgres(text, FORM, names=1, allow_plain=False))
+        pool = PostgresPool("pg", options, fixed_credentials(place.server.password), QueueError)
+        place.opened.append(PostgresQueue("pg", pool, "other", SystemClock()))
+        assert await place.opened[-1].receive(1, 0) == []
+
+
+async def test_a_newer_schema_is_refused(place: Place) -> None:
+    await place.open().depth()
+    place.server.run("COMMENT ON TABLE skyferry.message IS 'skyferry queues 2'", place.database)
+    with pytest.raises(QueueError, match="skyferry queues 2") as caught:
+        await place.open().depth()
+    assert "newer" in caught.value.hint
+
+
+async def test_what_is_wrong_is_named(place: Place) -> None:
+    """With an instruction, and without the password."""
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"password": fixed_credentials("wrong secret")}, "password authentication failed", "PGPASSWORD"),
+        ({"database": "absent"}, "does not exist", "Create the database"),
+        ({"address": "127.0.0.1:1"}, "cannot be reached", "Check that the server runs"),
+    ]
+    for arguments, said, hint in cases:
+        with pytest.raises(QueueError, match=said) as caught:
+            await place.open(**arguments).depth()
+        assert hint in caught.value.hint
+        assert "wrong secret" not in str(caught.value)
+
+
+async def test_a_role_without_rights_is_named(place: Place) -> None:
+    role = f"poor_{place.database}"
+    place.server.run(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+    poor = place.open(fixed_credentials("p"), role)
+    with pytest.raises(QueueError, match="permission denied") as caught:
+        await poor.receive(1, 0)
+    assert "Grant" in caught.value.hint
+    facts = await poor.inspect()
+    assert facts.receives is False
+    assert facts.wrong[0].what == "the schema is missing, and the role may not create it"
+    assert await poor.sends() is False
+
+
+async def test_the_inspection_names_user_and_server(place: Place) -> None:
+    queue = place.open()
+    await queue.depth()
+    facts = await queue.inspect()
+    assert (facts.who, facts.receives, facts.redrive, facts.wrong) == ("skyferry", True, None, ())
+    assert await queue.sends() is True
+
+
+async def test_a_standby_is_an_outage_until_it_is_promoted(place: Place) -> None:
+    """Writes fail where the database only reads."""
+    queue = place.open()
+    await queue.send([Outgoing(b"x")])
+    place.server.run(f"ALTER DATABASE {place.database} SET default_transaction_read_only = on")
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{place.database}'"
+    place.server.run(end)
+    await asyncio.sleep(0.1)
+    with pytest.raises(QueueError, match="read-only") as caught:
+        await queue.receive(1, 0)
+    assert "standby" in caught.value.hint
+    place.server.run(f"ALTER DATABASE {place.database} RESET default_transaction_read_only")
+    assert [message.attempt for message in await queue.receive(1, 0)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://localhost/events", "1 names after the host"),
+        ("postgresql://localhost/a/b/c", "names more than"),
+        ("postgresql://u:secret@localhost/a/b", "must not contain a password"),
+        ("postgresql://@localhost/a/b", "user name before @ is empty"),
+        ("postgresql://localhost:x/a/b", "'x' is no port"),
+        ("postgresql://::1/a/b", "put an IPv6 address into brackets"),
+        ("postgresql:///a/b", "the name of a host is missing"),
+        ("postgresql://db.example.org/a/b?sslmode=disable", "without TLS"),
+        ("postgresql://db.example.org/a/b?sslmode=require", "accepts any server"),
+        ("postgresql://localhost/a/b?sslmode=on", "none of disable"),
+        ("postgresql://localhost/a/b?pooler=session", "use transaction"),
+        ("postgresql://localhost/a/b?password=secret", "remove the secret"),
+        ("postgresql://localhost/a/b?schema=", "is no name in PostgreSQL"),
+    ],
+)
+def test_a_wrong_url_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        resolve_queue(QueueSettings(name="q", url=url))
+    assert "secret@" not in str(caught.value)
+
+
+def test_a_url_has_hosts_and_verifies_them() -> None:
+    address = parse_postgres("postgresql://u@a.example.org,[fd00::1]:6432/db/q", FORM, names=1, allow_plain=False)
+    assert address.server.hosts == (("a.example.org", 5432), ("fd00::1", 6432))
+    assert (address.sslmode, address.schema, address.server.user) == ("verify-full", "skyferry", "u")
