@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource
-from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import (
     Attributes,
@@ -70,7 +69,7 @@ async def test_what_is_there_is_found_in_any_order(source_order: list[str], ther
     source.order, there.order = source_order, [key for key in there_order if key != "a0"]
     doubted: list[str] = []
     ends = CopyEnds(ObjectRef(Provider.MEMORY, "in", ""), ObjectRef(Provider.MEMORY, "out", ""))
-    listing = ListingSource(ends, CopyPorts(source, there, ledger, queue, clock, encode_event, doubt=doubted.append))
+    listing = ListingSource(ends, CopyPorts(source, there, ledger, queue, clock, doubt=doubted.append))
     await listing.run()
     assert (listing.found.objects, listing.found.present, doubted) == (5, 4, ["a0"])
     assert (await queue.depth()).ready == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -48,6 +49,13 @@ def _at_key(ref: ObjectRef, key: str) -> ObjectRef:
     return ObjectRef(ref.provider, ref.bucket, key, ref.region, ref.version, ref.account, ref.endpoint)
 
 
+def _make_event_ids() -> Iterator[str]:
+    """Yield UUIDs of version 8 (RFC 9562): random bits, drawn once, and a count. Drawing bits for each costs a system call."""
+    drawn = str(uuid.uuid4())
+    begin = f"{drawn[:14]}8{drawn[15:24]}"
+    return (f"{begin}{number:012x}" for number in itertools.count())
+
+
 @dataclass(slots=True)
 class ListingProgress:
     """The progress of the listing."""
@@ -85,9 +93,8 @@ class CopyPorts:
     source: ObjectStore
     destination: ObjectStore
     ledger: Placements
-    queue: EventQueue
+    queue: EventQueue  # in memory: it takes events as they are
     clock: Clock
-    encode: Callable[[ObjectEvent], bytes]
     doubt: Callable[[str], object] = lambda key: None  # gets each key whose object differs from the ledger
     refuse: Callable[[str, SkyferryError], object] = lambda key, error: None  # gets each object that cannot be copied
     same: Callable[[PlannedCopy], Awaitable[bool]] = _differs  # compares contents
@@ -105,7 +112,7 @@ class ListingSource:
         selection: CopySelection | None = None,
     ) -> None:
         self.found, self._selection = found or ListingProgress(), selection or CopySelection()
-        self._ends, self._ports = ends, ports
+        self._ends, self._ports, self._event_ids = ends, ports, _make_event_ids()
         self.failure: SkyferryError | None = None  # errors end the listing
 
     @property
@@ -197,7 +204,7 @@ class ListingSource:
         if copies and self._ports.preview is not None:
             await self._ports.preview(copies)
         elif copies:
-            messages = [Outgoing(self._ports.encode(self._event(copy))) for copy in copies]
+            messages = [Outgoing(b"", event=self._event(copy)) for copy in copies]
             await self._room()
             await self._ports.queue.send(messages)
 
@@ -239,6 +246,7 @@ class ListingSource:
         if copy.known:
             self._ports.doubt(copy.to.key)
         try:
+            validate_key(copy.source.key, "the key")
             validate_key(copy.to.key, f"the key that it would have, {copy.to.key[:40]}…")
         except InvalidKey as error:
             self._ports.refuse(copy.source.key, error)
@@ -247,7 +255,7 @@ class ListingSource:
 
     def _event(self, copy: PlannedCopy) -> ObjectEvent:
         """Create an event with a new id: the objects, not earlier events, decide if there is work."""
-        event_id = str(uuid.uuid4())
+        event_id = next(self._event_ids)
         return ObjectEvent(
             event_id=event_id,
             correlation_id=event_id,

@@ -52,7 +52,7 @@ async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: M
         reason, message, hint = (same.reason, same.message, same.hint) if same else (error.kind, "", error.hint)
         message = message or f"route {old.route} no longer copies it to {old.store}: {old.key}"
         failure = Failure(row.attempts + 1, now, reason, message, counts_as_attempt=True)
-        body, attributes = leased.message.body, letter_attributes.keep_for_letter(leased.message.attributes)
+        body, attributes = leased.body, letter_attributes.keep_for_letter(leased.message.attributes)
         read.forced_outcomes[old.id] = Dead(failure, body, attributes, hint, leased.origin)
     if same is not None:
         read.letters.remove(same)

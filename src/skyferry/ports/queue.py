@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from skyferry.frozen import dataclass
-from skyferry.model import Priority, QueueTraits
+from skyferry.model import ObjectEvent, Priority, QueueTraits
 from skyferry.ports.ledger import DeadLetter
 
 
@@ -22,6 +22,7 @@ class Message:
     lease_until: float
     attributes: tuple[tuple[str, str], ...] = ()
     priority: Priority = Priority.NORMAL
+    event: ObjectEvent | None = None  # the content in place of `body`, see `Outgoing`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Outgoing:
     priority: Priority = Priority.NORMAL
     delay: float = 0.0
     dedup_id: str = ""  # a message with this id is kept once while the first is in the queue
+    event: ObjectEvent | None = None  # the content in place of `body`: only a queue in memory takes it
 
 
 @dataclass(frozen=True, slots=True)

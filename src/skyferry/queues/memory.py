@@ -247,4 +247,5 @@ def _message(name: str, entry: _Entry) -> Message:
         lease_until=entry.until,
         attributes=sent.attributes,
         priority=sent.priority,
+        event=sent.event,
     )

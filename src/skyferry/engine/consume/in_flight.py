@@ -55,6 +55,15 @@ class LeasedMessage:
         self.retry_at, self.routes = None, {}
 
     @property
+    def body(self) -> bytes:
+        """The body that a dead letter keeps."""
+        if (event := self.message.event) is None:
+            return self.message.body
+        from skyferry.events.native import encode_event  # seldom needed
+
+        return encode_event(event)
+
+    @property
     def origin(self) -> str:
         """The queue that first delivered it. A redriven message carries that name in an attribute."""
         return dict(self.message.attributes).get(letter_attributes.QUEUE) or self.queue.name

@@ -66,6 +66,8 @@ class Intake:
         Raises nothing: a bug that one message triggers must not stop the others.
         """
         message = leased.message
+        if message.event is not None:
+            return Parsed((message.event,))
         try:
             attributes = dict(letter_attributes.strip_own(message.attributes))
             return self._reader.parse(message.body, attributes, Delivery(message.id, message.enqueued_at))
@@ -82,16 +84,16 @@ class Intake:
                 return self._read(leased, outcome)
         except Exception as problem:  # noqa: BLE001 - as in `parse`
             outcome = _internal_error(problem)
-        return MessageContent(letters=[self._unreadable(leased, outcome, leased.message.body, _message_id(leased))])
+        return MessageContent(letters=[self._unreadable(leased, outcome, leased.body, _message_id(leased))])
 
     def _read(self, leased: LeasedMessage, parsed: Parsed) -> MessageContent:
-        message, found = leased.message, MessageContent()
+        found = MessageContent()
         if parsed.test:
             self._reporter.report_test_message(leased.queue.name)
         for name in parsed.ignored:
             self._reporter.report_ignored(leased.queue.name, name)
         for number, faulty in enumerate(parsed.faulty):
-            body = faulty.piece.body() or message.body
+            body = faulty.piece.body() or leased.body
             found.letters.append(self._unreadable(leased, faulty.error, body, _piece_id(leased, f"record {number}")))
         for index, event in enumerate(parsed.events):
             self._event(leased, event, parsed.pieces[index].body() if parsed.pieces else b"", found)
@@ -105,7 +107,7 @@ class Intake:
             transfers = self._reader.match(event, leased.origin)
         except EventError as error:
             name = _piece_id(leased, event.event_id) if piece else _message_id(leased)
-            found.letters.append(self._unreadable(leased, error, piece or leased.message.body, name))
+            found.letters.append(self._unreadable(leased, error, piece or leased.body, name))
             return
         otherwise = list({other.id: other for transfer in transfers for other in transfer.otherwise}.values())
         if leased.both_readings or any(other.id == leased.letter for other in otherwise):
@@ -184,7 +186,7 @@ class Intake:
             reason=error.kind,
             message=error.message,
             hint=error.hint,
-            body=piece or leased.message.body,
+            body=piece or leased.body,
             attributes=letter_attributes.keep_for_letter(leased.message.attributes),
             source=f"{source.provider}://{source.bucket}/{source.key}",
             event_id=event.event_id,

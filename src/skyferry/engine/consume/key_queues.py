@@ -157,7 +157,7 @@ class SerialExecutor:
         leased = task.messages[0]
         return Dead(
             failure,
-            leased.message.body,
+            leased.body,
             letter_attributes.keep_for_letter(leased.message.attributes),
             hint,
             leased.origin,

@@ -63,7 +63,6 @@ def _build_service(
     from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource, PlannedCopy
     from skyferry.engine.contents import have_same_content
     from skyferry.engine.copy.digests import ThreadOffload
-    from skyferry.events.native import encode_event
     from skyferry.wiring import build_service, wait_out_outages
 
     one_store = job.source.identity == job.destination.identity
@@ -81,7 +80,6 @@ def _build_service(
             ledger=parts.context.ledger,
             queue=parts.queue,
             clock=parts.context.clock,
-            encode=encode_event,
             doubt=ledger.doubt if ledger else lambda key: None,
             refuse=progress.count_rejected,
             same=same,

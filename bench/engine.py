@@ -1,0 +1,181 @@
+"""CPU time of the engine for one small copy: everything but the requests to the stores, which are in memory here.
+
+    python -m bench.engine [--objects N] [--rounds N] [--python PATH …] [--profile]
+
+`copy` is the work of `skyferry copy`: list, choose, claim, read, digest, write, verify, settle, with its durable ledger. `run` is
+that of `skyferry run`: the same objects from events in a queue in SQLite, with metrics and logs. `stores` is the part of the two
+stores: one read and one write of each object. Each PATH is the Python of another checkout. Rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import os
+import pstats
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry
+
+from skyferry.cli.arguments.object_urls import locate_object
+from skyferry.cli.commands.objects.copying import prepare, run
+from skyferry.cli.commands.objects.copying.request import CopyJob, CopyOptions, OutputOptions
+from skyferry.cli.event_loop import tune_collector
+from skyferry.cli.render.copy_progress import CopyProgress
+from skyferry.clock import SystemClock
+from skyferry.config.load import load
+from skyferry.config.settings import Settings
+from skyferry.discovery.selection import CopySelection
+from skyferry.engine.copy.digests import digest_bytes
+from skyferry.engine.service import Service
+from skyferry.events.native import encode_event
+from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Provider
+from skyferry.observe import Fanout, LogObserver, MetricsObserver
+from skyferry.ports import ANY, ObjectStore, Observer, Outgoing
+from skyferry.stores.memory import MemoryStore
+from skyferry.wiring import build_service, open_queue
+from skyferry.wiring.copy_ledgers import open_ledger
+
+SIZE = 4096  # bytes of an object
+KINDS = ("copy", "run", "stores")
+ROW = "{:>40} {:>9} {:>9}"
+HEADERS = Attributes(content_type="application/octet-stream", metadata={"mtime": "1764374400.123456789"})
+
+
+async def fill(store: ObjectStore, objects: int) -> None:
+    """Write the source objects."""
+    for n in range(objects):
+        data = os.urandom(SIZE)
+        await store.write(f"{n % 100:02d}/{n:06}", data, HEADERS, digest_bytes(data), ANY)
+
+
+def cpu() -> float:
+    """Return the CPU seconds of this process."""
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return spent.ru_utime + spent.ru_stime
+
+
+async def spend(service: Service, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Return the CPU seconds per object of a service that copies all objects."""
+    source = next(store for store in service._components.stores if store.name == "source")
+    destination = next(store for store in service._components.stores if store.name == "destination")
+    await fill(source, objects)
+    tune_collector()
+    before = cpu()
+    if profiler:
+        profiler.enable()
+    await service.run(until_idle=True)
+    if profiler:
+        profiler.disable()
+    passed = cpu() - before
+    arrived = [meta async for meta in destination.list()]
+    assert len(arrived) == objects, f"{len(arrived)} of {objects} arrived"
+    return passed / objects
+
+
+async def copy(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Measure `skyferry copy`."""
+    given = write_settings(folder)
+    source, destination = (locate_object(f"memory://{name}/", given) for name in ("source", "destination"))
+    settings = prepare.build_settings(source, destination, given, CopyOptions())
+    job = CopyJob(source, destination, settings, CopySelection(), shown=OutputOptions(quiet=True))
+    progress = CopyProgress(quiet=True)
+    ledger = open_ledger(folder / "copies" / "ledger.db")
+    async with run._build_service(job, ledger, progress, {}) as service:
+        spent = await spend(service, objects, profiler)
+    assert progress.complete
+    return spent
+
+
+async def work(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Measure `skyferry run`."""
+    settings = write_settings(folder)
+    queue, now = open_queue(settings), time.time()
+    for start in range(0, objects, 5000):
+        refs = [
+            ObjectRef(Provider.MEMORY, "source", f"{n % 100:02d}/{n:06}") for n in range(objects)[start : start + 5000]
+        ]
+        events = [
+            ObjectEvent(str(UUID(int=start + n)), Change.CREATED, ref, now, size=SIZE) for n, ref in enumerate(refs)
+        ]
+        await queue.send([Outgoing(encode_event(event)) for event in events])
+    await queue.close()
+    with ExitStack() as stack:
+        async with build_service(settings, observe(stack, folder)) as service:
+            return await spend(service, objects, profiler)
+
+
+def write_settings(folder: Path) -> Settings:
+    """Return the settings of a service with stores in memory, and a queue and a ledger in SQLite."""
+    file = folder / "skyferry.yaml"
+    file.write_text(
+        f"workspace: {folder}\nstores: {{source: {{url: 'memory://source'}}, destination: {{url: 'memory://destination'}}}}\n"
+        "routes: [{name: all, from: source, to: destination}]\n"
+    )
+    return load(file, {})
+
+
+def observe(stack: ExitStack, folder: Path) -> Observer:
+    """Return the observers of `skyferry run`."""
+    log = stack.enter_context((folder / "log").open("ab"))
+    return Fanout([MetricsObserver(CollectorRegistry()), LogObserver(log, "json", "info")])
+
+
+async def stores(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Measure one read and one write of each object, without protections."""
+    source, destination = (MemoryStore(name, SystemClock()) for name in ("source", "destination"))
+    await fill(source, objects)
+    tune_collector()
+    before = cpu()
+    async for meta in source.list():
+        got = await source.read(meta.key, 0, SIZE)
+        await destination.write(meta.key, got.data, got.meta.attributes, got.meta.checksums, ANY)
+    return (cpu() - before) / objects
+
+
+def once(kind: str, objects: int, profile: bool) -> float:
+    """Measure one kind in this process."""
+    profiler = cProfile.Profile() if profile else None
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        measures = {"copy": copy, "run": work, "stores": stores}
+        spent = asyncio.run(measures[kind](Path(folder).absolute(), objects, profiler))
+    if profiler:
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+    return spent
+
+
+def main(objects: int, rounds: int, pythons: list[str]) -> None:
+    """Print the table."""
+    spent: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for python in (sys.executable, *pythons):
+            for kind in KINDS:
+                command = [python, __file__, "--once", kind, "--objects", str(objects)]
+                answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                spent.setdefault(f"{kind} {python[-34:]}", []).append(float(answer))
+    print(ROW.format("CPU, us/object", "median", "least"))
+    for name, values in spent.items():
+        print(ROW.format(name, f"{1e6 * statistics.median(values):.0f}", f"{1e6 * min(values):.0f}"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--profile", action="store_true", help="with --once: the profile of the event loop")
+    parser.add_argument("--once", choices=KINDS, help="measure one kind in this process")
+    given = parser.parse_args()
+    if given.once:
+        print(once(given.once, given.objects, given.profile))
+    else:
+        main(given.objects, given.rounds, given.python)
