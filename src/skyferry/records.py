@@ -49,6 +49,7 @@ Event = Literal[
     "store.retry",  # one request is retried within the attempt
     "store.disordered",  # key: one out of order in a listing, message: the key before it
     "breaker.changed",  # store, reason: closed, open, half_open
+    "limit.changed",  # store, count: requests that it may have in flight; only changes by a quarter
     "limiter.waited",  # store, duration
     "identity.failed",  # store, error: credentials were not renewed; the old ones are used until they expire
     "deletes.held",  # store, count, reason: limit, empty, replaced

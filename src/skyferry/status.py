@@ -74,6 +74,9 @@ class Status:
     limiter_waiting: Mapping[str, int] = field(
         default_factory=dict
     )  # store name -> requests waiting for its rate limit
+    concurrency: Mapping[str, int] = field(
+        default_factory=dict
+    )  # store name -> requests that it may have in flight now; without fixed limits
     receives: Mapping[str, float] = field(
         default_factory=dict
     )  # queue name -> seconds since the last successful receive

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Provider, Transfer

@@ -29,6 +29,7 @@ NOW = Status(
     breakers={"dst": "half_open"},
     held_deletes={"src": 4},
     limiter_waiting={"dst": 9},
+    concurrency={"dst": 70},
     receives={"main": 3.5},
     oldest={"photos": 400.0, "videos": 0.0},
     checks=(HealthCheck("queue", "main", "degraded", "…"),),
@@ -140,6 +141,7 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     assert value("skyferry_ledger_transfers", {"state": "done"}) == 7
     assert value("skyferry_breaker_state", {"store": "dst"}) == 1
     assert value("skyferry_limiter_waiting", {"store": "dst"}) == 9
+    assert value("skyferry_store_concurrency_limit", {"store": "dst"}) == 70
     assert value("skyferry_held_deletes", {"store": "src"}) == 4
     assert value("skyferry_queue_oldest_age_seconds", {"queue": "main"}) == 12.5
     assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) == 5

@@ -59,6 +59,7 @@ NOW = Status(
     transfers={State.DONE: 7},
     dead_letters=1,
     breakers={"dst": "open"},
+    concurrency={"dst": 64},
     routes=("photos",),
     receives={"main": 1.5},
     oldest={"photos": 61.0},

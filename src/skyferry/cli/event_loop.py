@@ -1,4 +1,4 @@
-"""The event loop of long commands (uvloop, where it is installed) and their garbage collector."""
+"""The event loop of long commands (uvloop, where it is installed), their open files and their garbage collector."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import asyncio
 import gc
 import importlib
 import os
+import resource
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from skyferry.errors import ConfigError
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
 THRESHOLD = 20_000  # new objects between garbage collections; Python's default is 700
+FILES = 10_240  # open files; macOS allows no more in a process
 T = TypeVar("T")
 
 
@@ -24,6 +27,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     except ConfigError:
         work.close()
         raise
+    raise_file_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
 
@@ -45,6 +49,15 @@ def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             raise ConfigError("uvloop is not installed", where=VARIABLE, hint=hint) from missing
         return None
     return factory
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as its user may have: each transfer needs two connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # then fewer transfers run at the same time
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def tune_collector() -> None:

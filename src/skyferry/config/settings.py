@@ -303,9 +303,12 @@ class BreakerSettings(Section):
 class LimitSettings(Section):
     """Limits of one worker."""
 
-    transfers: int = Field(64, ge=1, description="Maximum number of concurrent small transfers.")
+    transfers: int = Field(1024, ge=1, description="Maximum number of concurrent small transfers.")
+    adaptive: bool = Field(True, description="Adapt their number to each pair of stores; false = always `transfers`.")
     large_transfers: int = Field(4, ge=1, description="Maximum number of concurrent large transfers.")
-    max_in_flight_messages: int = Field(512, ge=1, description="Maximum number of messages being processed.")
+    max_in_flight_messages: int = Field(
+        3072, ge=1, description="Maximum number of messages being processed; fewer while fewer transfers can run."
+    )
     waiting_messages: int = Field(
         10_000,
         ge=0,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import field
 
+from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
 from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.engine.telemetry import Reporter
 from skyferry.frozen import dataclass
@@ -22,6 +24,7 @@ class EngineContext:
     clock: Clock
     random: random.Random
     observer: Observer
+    limits: Mapping[str, ConcurrencyLimit] = field(default_factory=dict)  # by store; one without a limit takes the most
 
     @property
     def reporter(self) -> Reporter:

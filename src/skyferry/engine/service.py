@@ -26,6 +26,7 @@ from skyferry.status import Condition, HealthCheck, Readiness, Status, Submissio
 
 SAMPLE = 1.0  # seconds between samples of the status, for the metrics
 OVERDUE = 10.0  # seconds beyond its timeout after which a request means that its store is down
+CHANGE = 0.25  # of a limit that is reported
 PRUNE = 3600.0  # seconds between prunes of the ledger
 IDLE_CHECK = 0.1  # seconds between checks for idleness
 UNKNOWN_DEPTH = 5.0  # seconds without a message after which a queue that reports no depth counts as empty
@@ -81,6 +82,7 @@ class Service:
         )
         self._check_reporter = CheckReporter(self._context.observer, components.health)
         self._working = False
+        self._reported_limits: dict[str, int] = {}
 
     async def run(self, until_idle: bool = False) -> None:
         """Work until `drain` is called or, with `until_idle`, until no work is left.
@@ -167,6 +169,7 @@ class Service:
             unrouted=facts.unrouted,
             held_deletes=facts.held,
             limiter_waiting=self._components.waiting(),
+            concurrency={store: limit.describe(now) for store, limit in self._context.limits.items()},
             receives={
                 queue.name: now - (queue.health.answered or queue.health.since) for queue in self._components.queues
             },
@@ -216,8 +219,17 @@ class Service:
     async def _sample(self) -> None:
         while True:
             self._check_reporter.report(list(self._checks()))
-            self._components.sampled(self._status())
+            status = self._status()
+            self._components.sampled(status)
+            self._report_limits(status.concurrency)
             await self._context.clock.sleep(SAMPLE)
+
+    def _report_limits(self, limits: Mapping[str, int]) -> None:
+        """Report each limit of concurrent requests that has changed by a quarter since its last report."""
+        for store, count in limits.items():
+            if abs(count - (last := self._reported_limits.get(store, 0))) > last * CHANGE:
+                self._reported_limits[store] = count
+                self._context.observer.on(Record("limit.changed", store=store, count=count))
 
     async def _prune(self) -> None:
         clock = self._context.clock

@@ -195,6 +195,11 @@ class Catalog:
         "limiter_wait_seconds_total", "Time that requests have waited for a store's rate limit.", "store"
     )
     waiting: Series = define_gauge("limiter_waiting", "Requests waiting for a store's rate limit.", "store")
+    concurrency: Series = define_gauge(
+        "store_concurrency_limit",
+        "Small requests that a store may have in flight; it adapts to latency and throttling.",
+        "store",
+    )
     in_flight: Series = define_gauge("in_flight", "Transfers in progress in this process.")
     queue: Series = define_gauge(
         "queue_messages",

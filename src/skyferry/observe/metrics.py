@@ -81,6 +81,7 @@ class MetricsObserver(Collector):
         m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
         m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
         m.waiting.set({(store,): count for store, count in now.limiter_waiting.items()})
+        m.concurrency.set({(store,): count for store, count in now.concurrency.items()})
         m.received.set({(name,): age for name, age in now.receives.items()})
         m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
         m.checks.set({(check.part, check.name): CONDITION[check.state] for check in now.checks})

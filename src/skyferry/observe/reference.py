@@ -54,6 +54,7 @@ MEANING: Mapping[str, str] = {
     "store.retry": "One request failed with `error` and is retried within the attempt. With `message`, `copy` waits for the store.",
     "store.disordered": "A store does not list keys in the order of their bytes. Nothing is missed, but it costs requests.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
+    "limit.changed": "Up to `count` small requests to a store may be in flight; it had changed by a quarter.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "deletes.held": "`count` objects are missing at a watched source, and their deletes wait for a decision. `reason`: more "
     "than `max_deletes` (limit), no object is left (empty), or the folder is a different one (replaced). Logged once.",

@@ -24,6 +24,7 @@ class StoreContext:
     credentials: Any = field(default=None, repr=False)  # a provider of the kind that the scheme's cloud has
     region: str = ""  # of Amazon's, that the environment names
     read_timeout: float = 60.0  # seconds without a byte after which a connection has failed; adapters may use less
+    connections: int = 128  # at the same time
     on_unreadable: Callable[[str], None] = lambda name: None  # called with names that cannot be keys
     on_special: Callable[[str, str], None] = lambda path, kind: None  # called with what is neither a file nor a folder
     expected_folder: Any = None  # an `ExpectedFolder` of the local adapter

@@ -274,6 +274,9 @@ class StatusView(View):
     breakers: dict[str, Literal["closed", "half_open", "open"]] = Field(description="Circuit breakers by store.")
     held_deletes: dict[str, int] = Field(description="Deletes that wait for a decision, by source store.")
     limiter_waiting: dict[str, int] = Field(description="Requests that wait for the rate limit, by store.")
+    concurrency: dict[str, int] = Field(
+        description="Small requests that each store may have in flight now, by store; empty if their number is fixed."
+    )
     routes: tuple[str, ...]
     receives: dict[str, float] = Field(description="Seconds since the last successful receive, by queue.")
     oldest: dict[str, float] | None = Field(

@@ -24,6 +24,7 @@ from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.wiring.credentials import Identities
 from skyferry.wiring.destinations import KnownDestination
+from skyferry.wiring.protection import find_connections
 
 if TYPE_CHECKING:
     from skyferry.clouds.identity.build import IdentityContext
@@ -120,6 +121,7 @@ class Opener:
             credentials=self.identities.credentials(where, partial(self._around, name)),
             region=region_of(self.env),
             read_timeout=self.settings.limits.request_timeout,
+            connections=find_connections(self.settings.limits),
             on_unreadable=partial(self.on_unreadable, name),
             on_special=partial(self.on_special, name),
             expected_folder=known.expected() if known else ExpectedFolder(self.missing),

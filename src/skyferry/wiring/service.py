@@ -41,7 +41,7 @@ from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import mark_stores
 from skyferry.wiring.opener import Opener
-from skyferry.wiring.protection import build_breaker, build_protection
+from skyferry.wiring.protection import build_breaker, build_limits, build_protection, find_most_transfers
 from skyferry.wiring.residency import guard_regions
 from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
@@ -109,6 +109,7 @@ async def build_service(
         clock=clock,
         random=random.SystemRandom(),
         observer=observer,
+        limits=build_limits(settings.limits, sorted(used), clock),
     )
     folders: Mapping[str, KnownFolder] = {}
     find_sources = find
@@ -116,7 +117,9 @@ async def build_service(
         from skyferry.wiring.folders import find_folders, watch_folders  # only the service watches
 
         folders, find_sources = find_folders(settings, routes, context.ledger), watch_folders
-    protections = {s: build_protection(settings, s, context.breakers[s], observer, clock) for s in used}
+    protections = {
+        s: build_protection(settings, s, context.breakers[s], observer, clock, context.limits.get(s)) for s in used
+    }
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
     queues = [MonitoredQueue(opener.queue(q.name), clock) for q in settings.queues]
     reader = EventReader(routes)
@@ -190,7 +193,7 @@ def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbo
 def _worker_policy(settings: Settings) -> WorkerPolicy:
     limits, retry = settings.limits, settings.retry
     executor = ExecutorPolicy(
-        transfers=limits.transfers,
+        transfers=find_most_transfers(limits),
         large_transfers=limits.large_transfers,
         lost_leases=limits.lost_leases,
         backoff=Backoff(retry.initial_delay, retry.max_delay),

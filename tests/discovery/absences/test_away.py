@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.plan import AWAY
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta, ObjectRef, Placement, Provider, Transfer
 from skyferry.ports import Done, Released, Skipped
 from skyferry.routing.routes import Route

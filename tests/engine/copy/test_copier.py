@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.strategy import PartLimits
@@ -18,7 +19,6 @@ from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.engine.resilience.retrying import RequestPolicy
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import (
     ChecksumMismatch,
     Fenced,

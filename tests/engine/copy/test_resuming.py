@@ -11,12 +11,12 @@ import pytest
 from tests.engine.processes import AT_ONCE, CARRIED, ONE, PART, ROUTE, TRANSFER, TWO, Terse, World
 
 from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import ChecksumMismatch, ConnectionLost, LedgerError, VersionChanged
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Checksums, Claim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.engine.resilience.test_transfer_slots import turns
+from tests.engine.concurrency.test_transfer_slots import turns
 
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import Unsupported

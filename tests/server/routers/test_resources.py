@@ -205,6 +205,7 @@ async def test_the_status_shows_the_current_state(client: httpx.AsyncClient) -> 
         "breakers": {"dst": "open"},
         "held_deletes": {},
         "limiter_waiting": {},
+        "concurrency": {"dst": 64},
         "routes": ["photos"],
         "receives": {"main": 1.5},
         "oldest": {"photos": 61.0},

@@ -11,12 +11,12 @@ import pytest
 
 from skyferry.clock import SystemClock
 from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.engine.consume.attempt import OpenUploads
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import ConnectionLost
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import field, replace
 
-from skyferry.engine.resilience.transfer_slots import TransferSlot
+from skyferry.engine.concurrency.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Part, Progress

@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import field, replace
 
 from skyferry import retry
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot, TransferSlots
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
@@ -15,7 +16,6 @@ from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import BreakerState
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Progress, newest_positions
@@ -48,7 +48,8 @@ class SerialExecutor:
         self._context, self._copier, self._policy = context, copier, policy
         self._in_flight, self._acks, self._trials = in_flight, acks, trials
         self._reporter = context.reporter
-        self._small, self._large = PrioritySemaphore(policy.transfers), PrioritySemaphore(policy.large_transfers)
+        self.slots = TransferSlots(policy.transfers, context.limits, context.clock)
+        self._large = PrioritySemaphore(policy.large_transfers)
         self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
@@ -60,7 +61,8 @@ class SerialExecutor:
             if task.claim and task.claim.fence <= key_queue.released_fence:
                 await self._claim_again(key_queue, task)
             if (outcome := self._superseded(key_queue, task)) is None:
-                async with TransferSlot(self._small, self._large, task.rank) as slot:
+                small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
+                async with TransferSlot(small, self._large, task.rank) as slot:
                     outcome = await self._attempt(key_queue, task, slot)
             await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
             if not key_queue.tasks:

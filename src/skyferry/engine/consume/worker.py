@@ -27,6 +27,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 
+PREFETCH = 512  # messages that may be processed however few transfers run at the same time
 FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker drains
 
 
@@ -127,6 +128,9 @@ class Worker:
     async def _receive(self, queue: EventQueue, group: asyncio.TaskGroup) -> None:
         failures = 0
         while not self._stop.is_set():
+            self._in_flight.limit = min(
+                self._policy.held_messages, max(PREFETCH, self._executor.slots.count_messages())
+            )
             if (count := min(self._policy.batch, self._in_flight.room)) <= 0 or (pause := self._pause()) > 0:
                 await self._wait(pause if count > 0 else TURN)
                 continue

@@ -1,39 +1,47 @@
-"""Observe requests to a store."""
+"""Observe requests to a store, for its limit of concurrent requests too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from skyferry.errors import SkyferryError
+from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
+from skyferry.errors import SkyferryError, Throttled
 from skyferry.ports import Clock, ObjectData, ObjectStore, Observer
 from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.records import Record
 
 T = TypeVar("T")
+SMALL = 64 * 2**10  # bytes; up to it, sizes make no difference to the latency
 
 
 class InstrumentedStore(StoreDecorator):
     """Reports each request with its duration, its bytes and its error."""
 
-    def __init__(self, inner: ObjectStore, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, inner: ObjectStore, clock: Clock, observer: Observer, limit: ConcurrencyLimit | None = None
+    ) -> None:
         super().__init__(inner)
-        self._clock, self._observer = clock, observer
+        self._clock, self._observer, self._limit = clock, observer, limit
 
     async def _request(
         self, operation: Operation, key: str, size: int, call: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> T:
         began, moved, error = self._clock.monotonic(), size if operation.sends else 0, ""
+        problem: SkyferryError | None = None
         try:
             answer = await call(*args)
             if isinstance(answer, ObjectData):
                 moved = len(answer.data)
             return answer
-        except SkyferryError as problem:
-            error = problem.kind
+        except SkyferryError as raised:
+            problem, error = raised, raised.kind
             raise
         finally:
-            duration = self._clock.monotonic() - began
+            now = self._clock.monotonic()
+            duration = now - began
+            if self._limit is not None:
+                self._adapt(self._limit, problem, (operation.name, (moved // SMALL).bit_length(), error), duration, now)
             self._observer.on(
                 Record(
                     "store.request",
@@ -44,3 +52,13 @@ class InstrumentedStore(StoreDecorator):
                     error=error,
                 )
             )
+
+    @staticmethod
+    def _adapt(
+        limit: ConcurrencyLimit, problem: SkyferryError | None, kind: tuple[object, ...], duration: float, now: float
+    ) -> None:
+        """Pass on what a request says of the store's capacity. A lost connection or a timeout says nothing."""
+        if problem is None or not problem.outage:
+            limit.record(kind, duration, now)
+        elif isinstance(problem, Throttled):
+            limit.record_throttle(now)

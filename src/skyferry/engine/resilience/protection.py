@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import field
 
+from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
 from skyferry.engine.resilience.circuit_breaker import Breaker, CircuitBreakingStore
 from skyferry.engine.resilience.instrumented import InstrumentedStore
 from skyferry.engine.resilience.rate_limit import RateLimitedStore, RateLimits
@@ -25,6 +26,7 @@ class Protection:
     random: random.Random
     policy: RequestPolicy = field(default_factory=RequestPolicy)
     limits: RateLimits | None = None  # None: no rate limit
+    limit: ConcurrencyLimit | None = None  # learns from the requests; None: their number is fixed
     pending: PendingRequests = field(default_factory=PendingRequests)
 
 
@@ -32,7 +34,7 @@ def protect_store(store: ObjectStore, p: Protection) -> RetryingStore:
     """Wrap a store, from the inside to the outside, so that each layer sees what it is about."""
     store = WholeReadsStore(store)  # a short body counts as a failed request for all other layers
     store = TimeoutStore(store, p.clock, p.policy.timeout, p.pending)
-    store = InstrumentedStore(store, p.clock, p.observer)  # measures the request alone, timeouts included
+    store = InstrumentedStore(store, p.clock, p.observer, p.limit)  # measures the request alone, timeouts included
     if p.limits is not None:  # outside of the time limit: waiting for the rate limit is not the store's delay
         store = RateLimitedStore(store, p.limits, p.observer)
     store = CircuitBreakingStore(store, p.breaker, p.observer)  # an open breaker refuses before any such wait

@@ -42,6 +42,7 @@ def _open(context: StoreContext) -> ObjectStore:
         endpoint=settings.endpoint,
         encryption_scope=settings.encryption_scope,
         hierarchical=settings.hierarchical,
+        connections=context.connections,
     )
     options = replace(options, read_timeout=min(context.read_timeout, options.read_timeout))
     return AzureStore(context.name, context.where.url.bucket, options, context.credentials)

@@ -27,6 +27,7 @@ def _open(context: StoreContext) -> ObjectStore:
         kms_key=settings.kms_key,
         billing_project=settings.billing_project,
         uploads=settings.large_upload_mode,
+        connections=context.connections,
     )
     options = replace(options, read_timeout=min(context.read_timeout, options.read_timeout))
     return GcsStore(context.name, context.where.url.bucket, context.credentials, options)

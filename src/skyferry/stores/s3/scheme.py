@@ -103,6 +103,7 @@ def _options(context: StoreContext) -> S3Options:
         encryption=settings.encryption,
         kms_key=settings.kms_key,
         requester_pays=settings.requester_pays,
+        connections=context.connections,
     )
     return replace(options, read_timeout=min(context.read_timeout, options.read_timeout))
 

@@ -158,7 +158,9 @@ class CopyOptions:
     again: Annotated[bool, Option("--again", hidden=True, callback=warn_renamed_flag)] = False
     transfers: Annotated[
         int,
-        Option("--transfers", metavar="N", min=0, help="Objects copied at the same time; 0 = limits.transfers."),
+        Option(
+            "--transfers", metavar="N", min=0, help="Objects copied at the same time at most; 0 = limits.transfers."
+        ),
     ] = 0
     bwlimit: Annotated[
         str,

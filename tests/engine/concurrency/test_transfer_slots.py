@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from skyferry.engine.resilience.transfer_slots import PrioritySemaphore, TransferSlot
+from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
 
 
 async def turns() -> None:
