@@ -92,8 +92,8 @@ class _Parts(ABC):
         self._source, self._destination = plan.copy.context.source, plan.copy.context.destination
         self._known = {part.number: part for part in progress.parts}
         self._done: dict[int, Part] = {}
-        asked = digests_to_verify(self._found.checksums, plan.copy.context.transfer.checksums)
-        self._digests = PartDigests(uploader.offload, asked if self._known else asked | {"sha256"})
+        kinds = digests_to_verify(self._found.checksums, plan.copy.context.transfer.checksums)
+        self._digests = PartDigests(uploader.offload, kinds)
         parallel = uploader.limits.concurrency if self._destination.traits.parallel_parts else 1
         self._places = asyncio.Semaphore(parallel)
 

@@ -9,6 +9,7 @@ from skyferry.model import Checksums, ObjectMeta, Traits, Transfer
 from skyferry.ports import ANY, ObjectStore, Precondition
 
 UNKEPT = "correct `service` of the store, which promises a checksum; `skyferry doctor` tries what it promises"
+NONE = Checksums()
 DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")  # the cheapest first; the first two combine from parts
 
 
@@ -17,9 +18,13 @@ def list_digests(checksums: Checksums) -> frozenset[str]:
     return frozenset(name for name in DIGESTS if getattr(checksums, name))
 
 
-def digests_to_verify(*declared: Checksums) -> frozenset[str]:
-    """Return the digests to compute: the cheapest of each declaration that has any."""
-    return frozenset(next(n for n in DIGESTS if n in list_digests(sums)) for sums in declared if list_digests(sums))
+def digests_to_verify(found: Checksums, event: Checksums = NONE) -> frozenset[str]:
+    """Return the digests of the bytes to compute: the cheapest that the source declares, and the cheapest of the event.
+
+    That of the event is not needed if it can be compared with what the source declares, as `verify_source` does.
+    """
+    declarations = (found,) if event.comparable_with(found) else (found, event)
+    return frozenset(name for sums in declarations for name in [n for n in DIGESTS if getattr(sums, n)][:1])
 
 
 def digest_returned(traits: Traits) -> frozenset[str]:
@@ -30,13 +35,17 @@ def digest_returned(traits: Traits) -> frozenset[str]:
 def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Checksums:
     """Check the bytes read against the declarations of the source and the event, and return what is declared.
 
-    Raises ChecksumMismatch.
+    The declarations are compared with each other too. Raises ChecksumMismatch.
     """
     event = transfer.checksums
-    for declared, origin in ((found.checksums, "the source store"), (event, "the event")):
-        if name := read.find_conflict(declared):
+    for known, what, declared, origin in (
+        (read, "the bytes read", found.checksums, "the source store"),
+        (read, "the bytes read", event, "the event"),
+        (found.checksums, "the source object", event, "the event"),
+    ):
+        if name := known.find_conflict(declared):
             raise ChecksumMismatch(
-                f"{name} of the bytes read is not the one that {origin} declares",
+                f"{name} of {what} is not the one that {origin} declares",
                 where=f"{transfer.source_store} {found.key}",
                 hint="" if declared is found.checksums else "the object may have been overwritten since the event",
             )
