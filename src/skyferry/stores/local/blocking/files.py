@@ -157,9 +157,11 @@ def special(root: int, names: Sequence[str]) -> bool:
 
 def write_all(file: int, data: bytes, offset: int = 0) -> None:
     """Write every byte, from the offset on."""
-    done = os.pwrite(file, data, offset)
+    if len(data) <= CHUNK and os.pwrite(file, data, offset) == len(data):
+        return
+    view, done = memoryview(data), 0
     while done < len(data):
-        done += os.pwrite(file, memoryview(data)[done:], offset + done)
+        done += os.pwrite(file, view[done : done + CHUNK], offset + done)
 
 
 def read_range(file: int, start: int, length: int) -> bytes:
