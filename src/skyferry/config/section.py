@@ -40,7 +40,7 @@ class Section(BaseModel):
 
     keys: ClassVar[frozenset[str]] = frozenset()  # settings that are parts of object keys, which may have any character
 
-    # A validator takes 2 ms to build, and most sections are only validated as a part of Settings.
+    # A validator takes 2 ms to build, and that of Settings validates all sections.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, defer_build=True)
 
     @field_validator("*")
@@ -49,3 +49,8 @@ class Section(BaseModel):
         if isinstance(value, str) and info.field_name not in cls.keys and CONTROL.search(value):
             raise ValueError("must not contain control characters")
         return value
+
+
+def default_section(kind: type[Section], description: str) -> Any:
+    """Return a field whose default is a section of defaults, which is made without a validator of that section."""
+    return Field(default_factory=kind.model_construct, description=description)

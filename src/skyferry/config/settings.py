@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.max_deletes import MaxDeletesText
 from skyferry.config.push import PushSettings
-from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts
+from skyferry.config.section import Bytes, Lease, Seconds, Section, Texts, default_section
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.events.s3_keys import KeyEncoding
 from skyferry.model import Priority
@@ -74,7 +74,7 @@ class StoreSettings(Section):
         "as they are (NooBaa, versitygw); auto = by the notification, and where it leaves both possible, by a look at both keys.",
     )
     allow_http: bool = Field(False, description="Allow an endpoint without TLS that is not on loopback.")
-    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")
+    identity: IdentitySettings = default_section(IdentitySettings, "The identity to use there.")
     encryption: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
         "", description="S3: encryption of written objects; empty = the default of the bucket."
     )
@@ -100,7 +100,7 @@ class StoreSettings(Section):
         description="Folders: skip = report symbolic links, FIFOs, sockets and devices, and skip them; fail = fail the listing; "
         "follow = copy the target of links to files inside the folder; report and skip other links, and all links to folders.",
     )
-    simulator: SimulatorSettings = Field(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
+    simulator: SimulatorSettings = default_section(SimulatorSettings, "Faults of a sim:// store.")
 
 
 class FilterSettings(Section):
@@ -157,7 +157,7 @@ class RouteSettings(Section):
         "{key}",
         description="Template of the destination key: {key} {dir} {name} {stem} {ext} {bucket} {yyyy} {mm} {dd}.",
     )
-    filter: FilterSettings = Field(default_factory=FilterSettings, description="Objects to copy.")
+    filter: FilterSettings = default_section(FilterSettings, "Objects to copy.")
     deletes: Literal["ignore", "propagate"] = Field(
         "ignore", description="Whether deletes at the source delete the copy."
     )
@@ -188,9 +188,7 @@ class RouteSettings(Section):
         description="Empty objects whose key ends with a slash, as consoles make them for folders: copy = copy them, or make the "
         "folder if the destination is one; skip = skip them.",
     )
-    unfit: UnfitSettings = Field(
-        default_factory=UnfitSettings, description="Handling of attributes that the destination cannot store."
-    )
+    unfit: UnfitSettings = default_section(UnfitSettings, "Handling of attributes that the destination cannot store.")
     directed: bool = Field(
         False,
         description="Allow events to name the destination key, for objects that match the filter and keys that begin like those of "
@@ -232,10 +230,8 @@ class QueueAddress(Section):
     region: str = Field("", description="SQS: region of the queue; empty = AWS_REGION, otherwise us-east-1.")
     topic: str = Field("", description="Pub/Sub: topic for submitted events; empty = events cannot be submitted.")
     allow_http: bool = Field(False, description="Allow a server without TLS that is not on loopback.")
-    tls: TlsSettings = Field(
-        default_factory=TlsSettings, description="Redis, NATS, PostgreSQL: certificates for the connection."
-    )
-    identity: IdentitySettings = Field(default_factory=IdentitySettings, description="The identity to use there.")
+    tls: TlsSettings = default_section(TlsSettings, "Redis, NATS, PostgreSQL: certificates for the connection.")
+    identity: IdentitySettings = default_section(IdentitySettings, "The identity to use there.")
     lease: Lease = Field(30.0, description="Lease of a received message, renewed during processing.")
 
 
@@ -390,11 +386,11 @@ class Settings(Section):
     push: tuple[PushSettings, ...] = Field(
         (), description="Endpoints of the server for notifications that providers push."
     )
-    ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The durable memory.")
-    retry: RetrySettings = Field(default_factory=RetrySettings, description="Retries.")
-    breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="Circuit breakers.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="Limits of one worker.")
-    server: ServerSettings = Field(default_factory=ServerSettings, description="The HTTP server.")
-    log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
-    tracing: TracingSettings = Field(default_factory=TracingSettings, description="Traces.")
+    ledger: LedgerSettings = default_section(LedgerSettings, "The durable memory.")
+    retry: RetrySettings = default_section(RetrySettings, "Retries.")
+    breaker: BreakerSettings = default_section(BreakerSettings, "Circuit breakers.")
+    limits: LimitSettings = default_section(LimitSettings, "Limits of one worker.")
+    server: ServerSettings = default_section(ServerSettings, "The HTTP server.")
+    log: LogSettings = default_section(LogSettings, "Logs.")
+    tracing: TracingSettings = default_section(TracingSettings, "Traces.")
     drain: Seconds = Field(25.0, description="Grace period after SIGTERM.")

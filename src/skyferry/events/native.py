@@ -50,7 +50,7 @@ _Key = Annotated[
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True, defer_build=True)
 
 
 class NativeObject(_Part):

@@ -74,7 +74,6 @@ def locate_object(text: str, settings: Settings, *, folder: bool = False) -> Obj
 
 
 def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocation:
-    from skyferry.config.settings import StoreSettings
     from skyferry.config.urls import StoreUrl, resolve_store
 
     parts = StoreUrl.schemes[scheme].parts if scheme in StoreUrl.schemes else 1
@@ -89,11 +88,18 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
             raise ValueError(
                 f"{scheme}:// works only in a configuration: use a path, or the URL of a bucket in a cloud"
             )
-        store = _use_sdk(StoreSettings(url=url, **_read_aws_settings(scheme, StoreUrl.parse(url).options)))
+        store = _use_sdk(build_store(url=url, **_read_aws_settings(scheme, StoreUrl.parse(url).options)))
         resolve_store(store)
     except ValueError as error:
         raise ConfigError(str(error), where=text.partition("?")[0]) from error
     return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
+
+
+def build_store(**values: str) -> StoreSettings:
+    """Validate the settings of a store that is not in the configuration. Raises ValueError."""
+    from skyferry.config.settings import Settings
+
+    return Settings.model_validate({"stores": {"store": values}}).stores["store"]  # has a validator, StoreSettings none
 
 
 def _use_sdk(store: StoreSettings) -> StoreSettings:
@@ -133,7 +139,6 @@ def _local(text: str, quoted: str, folder: bool, settings: Settings) -> ObjectLo
     """Return the location of a percent-encoded path."""
     from dataclasses import replace
 
-    from skyferry.config.settings import StoreSettings
     from skyferry.stores.local.names import key_of
 
     path = unquote(quoted)
@@ -145,9 +150,9 @@ def _local(text: str, quoted: str, folder: bool, settings: Settings) -> ObjectLo
     special = _special_files(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
         url, bucket = f"file://{quote(str(whole))}", whole.name or "root"
-        return ObjectLocation(text, StoreSettings(url=url, bucket=bucket, special_files=special), "", whole)
+        return ObjectLocation(text, build_store(url=url, bucket=bucket, special_files=special), "", whole)
     url, bucket = f"file://{quote(str(whole.parent))}", whole.parent.name or "root"
-    store = StoreSettings(url=url, bucket=bucket, special_files=special)
+    store = build_store(url=url, bucket=bucket, special_files=special)
     return ObjectLocation(text, store, key_of(whole.name), whole.parent)
 
 

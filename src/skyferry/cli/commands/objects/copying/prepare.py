@@ -70,13 +70,11 @@ def _mirror_error(source: ObjectLocation) -> ConfigError:
 
 def prepare_destination(destination: ObjectLocation, *, dry_run: bool) -> ObjectLocation:
     """Create a folder, or replace it in a dry run if it does not exist. Raises ConfigError."""
-    from skyferry.config.settings import StoreSettings
-
     if destination.path is None:
         return destination
     if dry_run:
         missing = not destination.path.is_dir()
-        return replace(destination, store=StoreSettings(url=NOTHING), path=None) if missing else destination
+        return replace(destination, store=object_urls.build_store(url=NOTHING), path=None) if missing else destination
     try:
         destination.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,19 +98,21 @@ def build_settings(
     source: ObjectLocation, destination: ObjectLocation, given: Settings, options: CopyOptions
 ) -> Settings:
     """Return settings with one route and a queue in memory."""
-    from skyferry.config.settings import LedgerSettings, QueueSettings, RouteSettings, UnfitSettings
+    from skyferry.config.settings import Settings
 
-    route = RouteSettings(
-        name=ROUTE,
-        source="source",
-        destination="destination",
-        allow_loopback=True,
-        directed=True,
-        storage_class=options.storage_class,
-        guess_content_type=not options.no_guess_content_type,
-        folder_markers=parse_markers(options.folder_markers),
-        unfit=UnfitSettings.model_validate(parse_unfit(options.unfit)),
-    )
+    route = {
+        "name": ROUTE,
+        "from": "source",
+        "to": "destination",
+        "allow_loopback": True,
+        "directed": True,
+        "storage_class": options.storage_class,
+        "guess_content_type": not options.no_guess_content_type,
+        "folder_markers": parse_markers(options.folder_markers),
+        "unfit": parse_unfit(options.unfit),
+    }
+    url = "memory://copy"
+    made = Settings.model_validate({"routes": [route], "queues": [{"name": ROUTE, "url": url}], "ledger": {"url": url}})
     limits = given.limits
     if options.transfers:
         large = min(options.transfers, limits.large_transfers)
@@ -120,10 +120,10 @@ def build_settings(
     return given.model_copy(
         update={
             "stores": {"source": source.store, "destination": destination.store},
-            "routes": (route,),
-            "queues": (QueueSettings(name=ROUTE, url="memory://copy"),),
+            "routes": made.routes,
+            "queues": made.queues,
             "dead_letters": None,
-            "ledger": LedgerSettings(url="memory://copy"),
+            "ledger": made.ledger,
             "limits": limits,
         }
     )
