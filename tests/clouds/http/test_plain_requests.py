@@ -13,11 +13,11 @@ import pytest
 from tests.clouds.http.raw_server import OK, RawServer, Serve, client
 from tests.clouds.http.test_response_parser import GOOD, IRREGULAR
 
-from skyferry.clouds.http.deadlines import DeadlineSweep
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin
 from skyferry.clouds.http.response_parser import ResponseParser
+from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 

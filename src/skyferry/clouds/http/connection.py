@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from typing import cast
 
-from skyferry.clouds.http.deadlines import DeadlineSweep
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.response_parser import ResponseParser
+from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 

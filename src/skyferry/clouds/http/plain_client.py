@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 from skyferry.clouds.http.connection import HttpConnection
-from skyferry.clouds.http.deadlines import DeadlineSweep
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin, PlainRequest
 from skyferry.clouds.http.response_parser import ResponseParser
+from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost
 
 

@@ -11,9 +11,9 @@ from ipaddress import ip_address
 import aiohappyeyeballs
 
 from skyferry.clouds.http.connection import HttpConnection
-from skyferry.clouds.http.deadlines import DeadlineSweep
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import HttpOrigin
+from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreTimeout
 
 IDLE = 15.0  # seconds that a connection is kept; servers close theirs later
