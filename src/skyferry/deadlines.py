@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 
 class Expiring(Protocol):
@@ -16,24 +16,27 @@ class Expiring(Protocol):
         """Fail: the deadline has passed."""
 
 
-class DeadlineSweep:
+T = TypeVar("T", bound=Expiring)
+
+
+class DeadlineSweep(Generic[T]):
     """Expires requests. A deadline that moves to a later time costs nothing; there is no timer without requests."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Expiring] = set()
+        self.watched: dict[T, None] = {}  # a set in a stable order
         self._timer: asyncio.TimerHandle | None = None
         self._next = inf  # when the timer fires
 
-    def watch(self, request: Expiring) -> None:
+    def watch(self, request: T) -> None:
         """Begin to watch a request; also to be called when its deadline moves to an earlier time."""
-        self._watched.add(request)
+        self.watched[request] = None
         if request.deadline < self._next:
             self._set_timer(request.deadline)
 
-    def forget(self, request: Expiring) -> None:
+    def forget(self, request: T) -> None:
         """Stop watching a request."""
-        self._watched.discard(request)
+        self.watched.pop(request, None)
 
     def stop(self) -> None:
         """Stop the timer."""
@@ -42,10 +45,10 @@ class DeadlineSweep:
     def _sweep(self) -> None:
         now, earliest = self._loop.time(), inf
         self._timer, self._next = None, inf
-        for request in tuple(self._watched):
+        for request in tuple(self.watched):
             if request.deadline <= now:
-                self._watched.discard(request)
                 request.expire()
+                request.deadline = inf  # it is watched until it has ended
             else:
                 earliest = min(earliest, request.deadline)
         if earliest < self._next:

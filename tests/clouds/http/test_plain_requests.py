@@ -252,7 +252,7 @@ async def test_a_cancellation_at_any_point_leaves_no_connection_in_an_unknown_st
         for pool in http._plain._pools.values():
             assert all(connection.reusable for connection in pool._idle)
             assert len(pool._open) == len(pool._idle) <= 2
-            assert not pool._sweep._watched
+            assert not pool._sweep.watched
 
 
 async def test_a_client_that_closes_ends_its_requests_and_connections(quiet: None) -> None:

@@ -15,7 +15,7 @@ from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 class HttpConnection(asyncio.Protocol):
     """The client's end of a connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sweep: DeadlineSweep, limits: Limits) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sweep: DeadlineSweep[HttpConnection], limits: Limits) -> None:
         self._loop, self._sweep, self._limits = loop, sweep, limits
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes | memoryview] = deque()  # of the request, not yet given to the transport

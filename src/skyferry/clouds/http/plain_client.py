@@ -21,7 +21,7 @@ class PlainClient:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._sweep: DeadlineSweep | None = None
+        self._sweep: DeadlineSweep[HttpConnection] | None = None
         self._pools: dict[HttpOrigin, ConnectionPool] = {}
 
     async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:

@@ -34,7 +34,7 @@ def tls_context() -> ssl.SSLContext:
 class ConnectionPool:
     """The connections to one origin. The caller limits their number."""
 
-    def __init__(self, origin: HttpOrigin, sweep: DeadlineSweep, limits: Limits) -> None:
+    def __init__(self, origin: HttpOrigin, sweep: DeadlineSweep[HttpConnection], limits: Limits) -> None:
         self._origin, self._sweep, self._limits = origin, sweep, limits
         self._loop = asyncio.get_running_loop()
         self._idle: list[HttpConnection] = []  # the last used is the first to be used again
