@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from skyferry.clouds.http import seconds
@@ -120,7 +121,7 @@ def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:
     kind = headers.get("x-amz-checksum-type", "COMPOSITE" if ranged else "FULL_OBJECT")
     found = {}
     if kind == "FULL_OBJECT":
-        found = {name: from_base64(headers.get(header, "")) for name, header in CHECKSUMS.items()}
+        found = {name: from_base64(headers[header]) for name, header in CHECKSUMS.items() if header in headers}
     keyed = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
     keyed = keyed or "x-amz-server-side-encryption-customer-algorithm" in headers
     md5 = None if keyed else _MD5.fullmatch(headers.get("etag", ""))
@@ -142,24 +143,11 @@ def to_base64(value: str) -> str:
 
 def attributes(headers: Mapping[str, str]) -> Attributes:
     """Parse the attributes from the answer to a GET or HEAD. Tags are not in it."""
-    user = {
-        name.lower()[len(META) :]: decode(value) for name, value in headers.items() if name.lower().startswith(META)
-    }
-
-    def of(field: str) -> str:
-        return text(headers.get(HEADERS[field], ""))
-
-    return Attributes(
-        content_type=of("content_type"),
-        content_encoding=_as_stored(of("content_encoding")),
-        content_language=of("content_language"),
-        content_disposition=of("content_disposition"),
-        cache_control=of("cache_control"),
-        storage_class=of("storage_class"),
-        expires=of("expires"),
-        website_redirect=of("website_redirect"),
-        metadata=user,
-    )
+    user = {name[len(META) :]: decode(value) for name, value in headers.items() if name.startswith(META)}
+    found: dict[str, Any] = {field: text(headers[header]) for field, header in HEADERS.items() if header in headers}
+    if "content_encoding" in found:
+        found["content_encoding"] = _as_stored(found["content_encoding"])
+    return Attributes(metadata=user, **found)
 
 
 def _as_stored(encoding: str) -> str:
@@ -171,14 +159,14 @@ def _as_stored(encoding: str) -> str:
 
 def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
     """Return the headers of a PUT or of the start of an upload. Raise Unsupported for values that no header can carry."""
-    found = {header: getattr(given, field) for field, header in HEADERS.items() if getattr(given, field)}
+    found = {header: value for field, header in HEADERS.items() if (value := getattr(given, field))}
     for header, value in found.items():
         if not _PLAIN.fullmatch(value):
             raise Unsupported(f"S3 cannot carry this {header}: {value!r}", hint=suggest_handling("headers"))
     for name, value in given.metadata.items():
-        if not _TOKEN.fullmatch(name.lower()):
+        if not _TOKEN.fullmatch(lower := name.lower()):
             raise Unsupported(f"S3 cannot carry user metadata named {name!r}", hint=suggest_handling("metadata"))
-        found[META + name.lower()] = encode(value)
+        found[META + lower] = encode(value)
     if given.tags and tags:
         found["x-amz-tagging"] = urlencode(given.tags, quote_via=quote)
     return found
@@ -189,7 +177,7 @@ def encode(value: str) -> str:
 
     Plain text that `decode` would take for such a word is encoded too.
     """
-    if value == "" or (_PLAIN.fullmatch(value) and decode(value) == value):
+    if value == "" or (_PLAIN.fullmatch(value) and ("=?" not in value or decode(value) == value)):
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 
@@ -206,6 +194,8 @@ def decode(value: str) -> str:
 
 def text(value: str) -> str:
     """Decode bytes that are not UTF-8 as Latin-1, HTTP's former charset. aiohttp keeps them as surrogates."""
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
