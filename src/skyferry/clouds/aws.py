@@ -9,6 +9,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256 as hash_sha256
 
 from skyferry.clouds.credentials import S3Credentials
@@ -68,13 +69,21 @@ class Signer:
 
 def write_canonically(method: str, path: str, headers: Mapping[str, str], sha256: str) -> tuple[str, str]:
     """Return the names of the signed headers, and the request in the form that is signed."""
-    lines = sorted([(name.lower(), value) for name, value in headers.items()])
-    names = ";".join([name for name, _ in lines])
-    listed = "\n".join([f"{name}:{_trim(value)}" for name, value in lines])
+    names, order = _sort_names(tuple(headers))
+    listed = "\n".join([f"{lower}:{headers[name]}" for lower, name in order])
+    if "  " in listed or ": " in listed or " \n" in listed or listed[-1:] == " ":
+        listed = "\n".join([f"{lower}:{_trim(headers[name])}" for lower, name in order])
     path, _, query = path.partition("?")
     if "&" in query:
         query = "&".join("=".join(pair) for pair in sorted(tuple(each.split("=", 1)) for each in query.split("&")))
     return names, f"{method}\n{path}\n{query}\n{listed}\n\n{names}\n{sha256}"
+
+
+@lru_cache(1024)
+def _sort_names(names: tuple[str, ...]) -> tuple[str, list[tuple[str, str]]]:
+    """Return the names as they are signed, and their order with each as it is sent. Most requests have those of one before."""
+    order = sorted((name.lower(), name) for name in names)
+    return ";".join(lower for lower, _ in order), order
 
 
 def _trim(value: str) -> str:

@@ -71,17 +71,15 @@ def encode_request(method: str, url: str, headers: Mapping[str, str], body: tupl
     origin = parse_origin(f"{scheme}//{authority}")
     if origin is None or method not in METHODS or _TARGET.fullmatch(target) is None:
         return None
+    names = _check_names(tuple(headers))
+    if names is None:
+        return None
     lines = [f"{method} {target} HTTP/1.1"]
-    seen = set[str]()
-    for name, value in headers.items():
-        lower = _check_name(name)
-        if not lower:
-            return None
-        seen.add(lower)
-        if lower != "content-length":
-            lines.append(f"{name}: {value}")
-    missing = {"host": origin.authority, "user-agent": USER_AGENT}
-    lines += [f"{name}: {value}" for name, value in missing.items() if name not in seen]
+    lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() != "content-length"]
+    if "host" not in names:
+        lines.append(f"host: {origin.authority}")
+    if "user-agent" not in names:
+        lines.append(f"user-agent: {USER_AGENT}")
     lines.append(f"content-length: {sum(map(len, body))}\r\n\r\n")
     text = "\r\n".join(lines)
     ends = len(lines) + 1
@@ -89,13 +87,16 @@ def encode_request(method: str, url: str, headers: Mapping[str, str], body: tupl
         return None
     try:
         # A range belongs to an upload that goes on behind it.
-        return PlainRequest(origin, method, text.encode(), body, method != "POST" and "content-range" not in seen)
+        return PlainRequest(origin, method, text.encode(), body, method != "POST" and "content-range" not in names)
     except UnicodeEncodeError:
         return None
 
 
 @lru_cache(1024)
-def _check_name(name: str) -> str:
-    """Return the name of a header in lower case; "" if it is malformed, or affects the connection or the body's length."""
-    lower = name.lower()
-    return "" if _NAME.fullmatch(name) is None or lower in _FRAMING else lower
+def _check_names(names: tuple[str, ...]) -> frozenset[str] | None:
+    """Return the names of headers in lower case; None if one is malformed, or affects the connection or the body's length.
+
+    Most requests have the names of one before them.
+    """
+    lower = frozenset(name.lower() for name in names)
+    return lower if all(map(_NAME.fullmatch, names)) and lower.isdisjoint(_FRAMING) else None
