@@ -183,7 +183,7 @@ async def test_a_server_that_repeats_the_request_gives_no_secret_away(method: st
             told = await http.exchange(method, url, {"x-amz-security-token": secret}, key="k")
         finally:
             await http.close()
-    assert (told.status, told.headers["X-Said"]) == (403, "[secret]")
+    assert (told.status, told.headers["x-said"]) == (403, "[secret]")
     assert secret.encode() not in told.body
 
 

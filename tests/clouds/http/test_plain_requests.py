@@ -13,6 +13,7 @@ import pytest
 from tests.clouds.http.raw_server import OK, RawServer, Serve, client
 from tests.clouds.http.test_response_parser import GOOD, IRREGULAR
 
+from skyferry.clouds.http.connection import HttpConnection
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin
@@ -329,7 +330,7 @@ async def test_a_connection_that_ended_before_its_request_is_lost_at_once() -> N
         writer.close()
 
     limits = Limits(read_timeout=30.0)
-    sweep = DeadlineSweep(asyncio.get_running_loop())
+    sweep = DeadlineSweep[HttpConnection](asyncio.get_running_loop())
     async with RawServer(close_at_once).run() as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         origin = HttpOrigin(secure=False, host="127.0.0.1", port=port, authority=f"127.0.0.1:{port}")

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from multidict import CIMultiDict
-
 from skyferry.clouds.http.limits import DOCUMENT, Limits
 from skyferry.clouds.http.plain_client import PlainClient
 from skyferry.clouds.http.request import PlainRequest, encode_request
@@ -120,7 +118,7 @@ def _redact_response(response: HttpResponse, sent: Mapping[str, str], url: str) 
     if not may_repeat_secrets(text + response.body, sent.items(), url):
         return response
     secrets = find_secrets(sent.items(), url)
-    headers = [
-        (name, redact_values(value.encode(*BYTES), secrets).decode(*BYTES)) for name, value in response.headers.items()
-    ]
-    return HttpResponse(response.status, CIMultiDict(headers), redact_values(response.body, secrets))
+    headers = {
+        name: redact_values(value.encode(*BYTES), secrets).decode(*BYTES) for name, value in response.headers.items()
+    }
+    return HttpResponse(response.status, headers, redact_values(response.body, secrets))

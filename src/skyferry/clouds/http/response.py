@@ -27,7 +27,7 @@ class HttpResponse:
     """A response, read completely."""
 
     status: int
-    headers: Mapping[str, str]  # case-insensitive
+    headers: Mapping[str, str]  # names in lower case; the first value of a repeated name
     body: bytes
 
     def xml(self) -> ElementTree.Element:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from multidict import CIMultiDict
 
 from skyferry.clouds.http.chunks import ChunkDecoder
 from skyferry.errors import ConnectionLost, StoreError
@@ -38,7 +38,7 @@ class ResponseParser:
         self._body = io.BytesIO()
         self._whole: bytes | None = None  # the body, if it arrived at once
         self.status = 0
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.headers: dict[str, str] = {}  # names in lower case; the first value of a repeated name
         self.complete = False
         self.excess = False  # bytes have followed the response
         self.keep_alive = False  # the connection may be used again, if the request was sent completely
@@ -98,27 +98,35 @@ class ResponseParser:
                 raise ConnectionLost(f"the server answers {head.status}, which was not asked for")
             self._head = _Head()
             return
-        self._head, self.status, self.headers = None, head.status, CIMultiDict(head.headers)
-        connection = ",".join(self.headers.getall("connection", ()))
-        closing = "close" in {option.strip().lower() for option in connection.split(",")} if connection else False
-        self.keep_alive = head.version == "1.1" and not closing
+        self._head, self.status = None, head.status
+        for name, value in head.fields:
+            self.headers.setdefault(_decode_name(name), value.decode(*BYTES).strip(" \t"))
+        options = ",".join(self._all_values(head, "connection")).split(",")
+        self.keep_alive = head.version == "1.1" and "close" not in {option.strip().lower() for option in options}
         self._begin_body(head)
 
     def _begin_body(self, head: _Head) -> None:
-        codings, lengths = (self.headers.getall(name, ()) for name in ("transfer-encoding", "content-length"))
-        if codings and (lengths or len(codings) > 1 or codings[0].lower() != "chunked" or head.version != "1.1"):
+        codings, length = self._all_values(head, "transfer-encoding"), self.headers.get("content-length")
+        if codings and (
+            length is not None or [each.lower() for each in codings] != ["chunked"] or head.version != "1.1"
+        ):
             raise ConnectionLost("the length of the answer is ambiguous")
         if self._method == "HEAD" or self.status in (204, 304):
             self.complete, self._whole = True, b""
         elif codings:
             self._chunks = ChunkDecoder(self._body.write, self._check_room)
-        elif lengths:
-            self._length = int(lengths[0])  # digits, and only once: httptools refuses others
+        elif length is not None:
+            self._length = int(length)  # digits, and only once: httptools refuses others
             if self._length > self._room:
                 raise StoreError(f"the server sends {self._length} bytes where {self._room} were asked for")
             self.complete = self._length == 0
         else:
             self.keep_alive = False  # it lasts until the connection ends
+
+    def _all_values(self, head: _Head, wanted: str) -> list[str]:
+        if wanted not in self.headers:
+            return []
+        return [value.decode(*BYTES).strip(" \t") for name, value in head.fields if _decode_name(name) == wanted]
 
     def _feed_body(self, data: bytes) -> None:
         if self._chunks is not None:
@@ -155,7 +163,7 @@ class _Head:
     """The status line and the headers of one response."""
 
     def __init__(self) -> None:
-        self.headers: list[tuple[str, str]] = []
+        self.fields: list[tuple[bytes, bytes]] = []
         self.complete = False
         self.status, self.version = 0, ""
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
@@ -177,7 +185,7 @@ class _Head:
             raise ConnectionLost(f"the answer is not HTTP/1.1: {irregular}") from irregular
         if self._irregular:
             raise ConnectionLost("the answer is not HTTP/1.1")
-        if len(self.headers) > HEADERS:
+        if len(self.fields) > HEADERS:
             raise ConnectionLost(f"the answer has more than {HEADERS} headers")
         if self.complete:
             self.status, self.version = parser.get_status_code(), parser.get_http_version()
@@ -189,7 +197,12 @@ class _Head:
         self._irregular = self._irregular or _REASON.fullmatch(reason) is None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.decode("ascii"), value.decode(*BYTES).strip(" \t")))
+        self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.complete = True
+
+
+@lru_cache(1024)
+def _decode_name(name: bytes) -> str:
+    return name.decode("ascii").lower()

@@ -55,7 +55,10 @@ class SessionClient:
                 line = response.connection.transport if response.connection else None
                 kept = came if is_range(response.status, response.headers, headers) else io.BytesIO()
                 content = await _read(response, limit if response.ok else self._limits.document, kept)
-                return HttpResponse(response.status, response.headers, content)
+                answered: dict[str, str] = {}
+                for name, value in response.headers.items():
+                    answered.setdefault(name.lower(), value)
+                return HttpResponse(response.status, answered, content)
         except TimeoutError as late:  # aiohttp's timeouts are also OSErrors, so they come first
             raise _broken_off(StoreTimeout(self._late(late)), came) from late
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
