@@ -55,6 +55,7 @@ READ = {
     "gcs-metadata-update-attributes-only.json": ["gcs created bar/a+b%41.txt"],
     "gcs-metadata-update.json": ["gcs created bar/a+b%41.txt"],
     "localstack-put.json": ["s3 created with space"],
+    "minio-redis-access.json": ["s3 created photos/hello world.jpg"],
     "minio-put.json": ["s3 created photos/hello world.jpg"],
     "minio-user-metadata-schema-version.json": ["s3 created photos/hello world.jpg"],
     "native-deleted.json": ["native deleted x"],

@@ -59,11 +59,16 @@ def _parse(body: bytes, attributes: Mapping[str, str], delivery: Delivery, wraps
     try:
         if gcs.is_object_event(attributes):
             return gcs.parse_object_event(Fields(attributes, "attributes"), as_fields(data, "data"))
-        return parse_records(data, "", _cloud_event) if isinstance(data, list) else _record(fields, body, delivery)
+        return parse_records(data, "", _item) if isinstance(data, list) else _record(fields, body, delivery)
     except EventError as error:
         if hint := foreign.explain(data, attributes):
             raise type(error)(error.message, where=error.where, hint=hint) from error
         raise
+
+
+def _item(fields: Fields) -> Parsed:
+    """Parse an item of an array."""
+    return s3.parse_access_entry(fields) if s3.is_access_entry(fields) else _cloud_event(fields)
 
 
 def _cloud_event(fields: Fields) -> Parsed:
@@ -74,6 +79,8 @@ def _cloud_event(fields: Fields) -> Parsed:
 def _record(fields: Fields, body: bytes, delivery: Delivery) -> Parsed:
     if "schemaVersion" in fields:
         return Parsed((native.parse_event(body),))
+    if s3.is_access_entry(fields):
+        return s3.parse_access_entry(fields)
     if s3.is_records(fields):
         return s3.parse_notification(fields, delivery)
     if s3.is_eventbridge(fields):

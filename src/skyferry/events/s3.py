@@ -89,6 +89,16 @@ def parse_notification(fields: Fields, delivery: Delivery = UNKNOWN_DELIVERY) ->
     return parse_records(fields.raw["Records"], fields.at("Records"), partial(_record, delivery), "Records")
 
 
+def is_access_entry(fields: Fields) -> bool:
+    """Return True for an item of the arrays that MinIO pushes to a list of Redis (format=access)."""
+    return isinstance(fields.raw.get("Event"), list)
+
+
+def parse_access_entry(fields: Fields) -> Parsed:
+    """Parse such an item, whose records are those of a notification."""
+    return parse_records(fields.raw["Event"], fields.at("Event"), partial(_record, UNKNOWN_DELIVERY), "Event")
+
+
 def is_eventbridge(fields: Fields) -> bool:
     """Return True for an event of EventBridge."""
     return "detail-type" in fields

@@ -11,6 +11,7 @@ from skyferry.queues.azure.scheme import STORAGE_QUEUE
 from skyferry.queues.postgres.scheme import POSTGRES_QUEUE
 from skyferry.queues.pubsub.scheme import PUBSUB
 from skyferry.queues.r2.scheme import R2_QUEUE
+from skyferry.queues.redis.scheme import REDIS_STREAM, REDIS_STREAM_TLS
 from skyferry.queues.sqs.scheme import SQS
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ QUEUES: Mapping[str, QueueScheme] = MappingProxyType(
         "pubsub": PUBSUB,
         "azq": STORAGE_QUEUE,
         "r2q": R2_QUEUE,
+        "redis": REDIS_STREAM,
+        "rediss": REDIS_STREAM_TLS,
         "postgresql": POSTGRES_QUEUE,
         "sqlite": QueueScheme("sqlite://FILE", _open_file, _maintain_file, path=True),
         "memory": QueueScheme("memory://NAME", _open_memory),

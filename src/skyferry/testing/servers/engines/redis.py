@@ -60,7 +60,7 @@ def redis(*options: str, scheme: str = "tcp") -> Iterator[RedisServer]:
     program = _find()
     if program is None:
         raise ServerMissing("redis")
-    [port] = free_ports(1, HOST)
+    port = next(port for port in free_ports(50, HOST) if port < 55536)  # a cluster adds 10,000 for its own port
     with scratch_folder("redis") as folder:
         listen = ["--port", str(port)] if scheme == "tcp" else ["--port", "0", "--tls-port", str(port)]
         fixed: list[str | Path] = [

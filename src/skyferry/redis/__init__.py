@@ -1,0 +1,1 @@
+"""Connections to Redis and Valkey, which queues and ledgers share."""

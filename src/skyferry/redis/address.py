@@ -1,0 +1,38 @@
+"""The address of a Redis. Pure: settings are checked with it, so it imports no driver."""
+
+from __future__ import annotations
+
+from skyferry.config.servers.address import ServerAddress, parse_server, require_server_tls
+from skyferry.frozen import dataclass
+
+PORT = 6379
+VARIABLE = "REDIS_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """A server or cluster, and a database of the server."""
+
+    server: ServerAddress
+    tls: bool
+    database: int
+    is_cluster: bool
+
+
+def parse_redis(url: str, form: str, *, names: int, allow_plain: bool) -> RedisAddress:
+    """Parse `redis[s]://[USER@]HOST[:PORT]/NAME…?db=NUMBER&cluster=on`, with `names` names. Raises ValueError."""
+    server, tls = parse_server(url, PORT, form), url.startswith("rediss://")
+    if len(server.path) != names:
+        raise ValueError(f"the URL has {len(server.path)} names after the host: use {form}")
+    if not tls:
+        require_server_tls(server, "rediss://", allowed=allow_plain)
+    database, cluster = server.option("db", "0"), server.option("cluster", "off")
+    if not (database.isascii() and database.isdigit()):
+        raise ValueError(f"option db: {database!r} is no number")
+    if cluster not in ("on", "off"):
+        raise ValueError(f"option cluster: {cluster!r} is neither on nor off")
+    if cluster == "on" and int(database):
+        raise ValueError("a cluster has no databases: remove db, or cluster")
+    if cluster == "off" and len(server.hosts) > 1:
+        raise ValueError("the URL lists several hosts, which only a cluster has: add cluster=on")
+    return RedisAddress(server, tls, int(database), cluster == "on")

@@ -1,0 +1,152 @@
+"""A client of one Redis or of one cluster, with the password and the certificates of the moment, and errors with hints."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
+
+from skyferry.clouds.credentials import TokenProvider
+from skyferry.config.servers.tls import TlsSettings
+from skyferry.errors import SkyferryError
+from skyferry.frozen import dataclass
+from skyferry.redis.address import RedisAddress
+
+T = TypeVar("T")
+E = TypeVar("E", bound=SkyferryError)
+Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend on the protocol
+FAILURES = (exceptions.RedisError, OSError, TimeoutError)
+# By the first word of an answer, or by one in it: scripts put words of their own in front.
+_HINTS = {
+    "WRONGPASS": "Check the user of the URL and the password: identity.secret_file, or REDIS_PASSWORD.",
+    "Authentication required": "Set the password: identity.secret_file, or REDIS_PASSWORD.",
+    "NOPERM": "Give the user the commands and the keys of the queue: ACL SETUSER.",
+    "WRONGTYPE": "The key is not a stream. Name another, or add ?list=KEY for a list that MinIO fills.",
+    "OOM": "Raise maxmemory; it waits until there is room.",
+    "MISCONF": "The server cannot write to its disk; see its log.",
+    "READONLY": "It is a replica. Name the primary.",
+    "LOADING": "The server is starting; requests are retried.",
+    "MASTERDOWN": "The replica has lost its primary; requests are retried.",
+    "MOVED": "It is a member of a cluster: add ?cluster=on.",
+    "CROSSSLOT": "The keys are in different slots of the cluster: use {braces} around a common part of both names.",
+    "CLUSTERDOWN": "Slots of the cluster are not served; requests are retried.",
+    "unknown command": "Use Redis 6.2 or newer, or Valkey.",
+}
+_KINDS = (  # of errors whose first word the driver removes
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.AuthenticationError, "WRONGPASS"),
+)
+RUNS = "Check that the server runs, and the host and the port of the URL."
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOptions:
+    """Options of one client."""
+
+    address: RedisAddress
+    tls: TlsSettings = TlsSettings()
+    connect_timeout: float = 10.0  # seconds
+    timeout: float = 30.0  # seconds without an answer; a command that blocks adds its own time
+
+
+class _Password(CredentialProvider):
+    def __init__(self, user: str, password: TokenProvider) -> None:
+        self._user, self._password, self.refused = user, password, ""
+        self.sent = ""
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        self.sent = await self._password(stale=self.refused)
+        return (self._user or "default", self.sent) if self.sent else ()  # type: ignore[return-value]  # () = no AUTH
+
+
+class RedisClient(Generic[E]):
+    """Runs commands. Each failure is raised as `kind`."""
+
+    def __init__(self, name: str, options: RedisOptions, password: TokenProvider, kind: type[E]) -> None:
+        self.address = options.address
+        self._name, self._options, self._kind = name, options, kind
+        self._password, self._provider = password, _Password(options.address.server.user, password)
+        self._client: Client = None
+        self._waiting: Client = None
+        self.closed = False
+
+    async def run(self, call: Callable[[Client], Awaitable[T]], *, waits: float = 0.0) -> T:
+        """Return the result of `call`, and try once more if the password was replaced. `waits`: seconds that it blocks."""
+        try:
+            return await self._try(call, waits)
+        except exceptions.AuthenticationError as error:
+            if not self._provider.sent or not await self._renew():
+                raise self._translate(error) from error
+        except FAILURES as error:
+            raise self._translate(error) from error
+        try:
+            return await self._try(call, waits)
+        except FAILURES as error:
+            raise self._translate(error) from error
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self.closed = True
+        for client in (self._client, self._waiting):
+            if client is not None:
+                with suppress(*FAILURES):
+                    await client.aclose()
+
+    async def _try(self, call: Callable[[Client], Awaitable[T]], waits: float) -> T:
+        if self.closed:
+            raise self._kind("it is closed", where=self._name)
+        if waits:
+            self._waiting = self._waiting or self._make(self._options.timeout + waits)
+            return await call(self._waiting)
+        self._client = self._client or self._make(self._options.timeout)
+        return await call(self._client)
+
+    async def _renew(self) -> bool:
+        sent = self._provider.sent
+        self._provider.refused = sent
+        return await self._password(stale=sent) != sent
+
+    def _make(self, timeout: float) -> Client:
+        address, options = self.address, self._options
+        files = options.tls
+        common: dict[str, Any] = {
+            "credential_provider": self._provider,
+            "socket_connect_timeout": options.connect_timeout,
+            "socket_timeout": timeout,
+            "retry": Retry(NoBackoff(), 0),  # the engine repeats: a script that was repeated here would lease twice
+            "socket_keepalive": True,
+            "protocol": 2,
+        }
+        if address.tls:
+            common |= {
+                "ssl": True,
+                "ssl_ca_certs": files.ca_file and str(files.ca_file),
+                "ssl_certfile": files.cert_file and str(files.cert_file),
+                "ssl_keyfile": (files.key_file or files.cert_file) and str(files.key_file or files.cert_file),
+            }
+        if address.is_cluster:
+            return RedisCluster(startup_nodes=[ClusterNode(*host) for host in address.server.hosts], **common)
+        host, port = address.server.hosts[0]
+        return Redis(host=host, port=port, db=address.database, max_connections=8, **common)
+
+    def _translate(self, error: Exception) -> E:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
+        hint = next((hint for word, hint in _HINTS.items() if word in said), _HINTS.get(named, ""))
+        if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
+            said, hint = f"no answer in time: {said}", RUNS
+        elif not hint and isinstance(error, OSError | exceptions.ConnectionError):
+            insecure = "CERTIFICATE" in said or "SSL" in said
+            hint = "Check rediss://, tls.ca_file, and that the certificate names the host." if insecure else RUNS
+            said = f"cannot be reached: {said}"
+        return self._kind(said, where=self._name, hint=hint)
