@@ -14,11 +14,13 @@ from skyferry.events.fields import validate_key
 from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
-from skyferry.ports.joins import OrderedListing, has_copy, map_keys, paginate
+from skyferry.ports.joins import OrderedListing, close_iterator, has_copy, map_keys, paginate
 
 ListedObject = tuple[ObjectRef, ObjectMeta, ObjectRef]  # the source as events name it, its metadata, its destination
 PAGE = 200  # objects per query of the ledger
 WAITING = 2000  # the listing waits while the queue has more ready messages
+FEW = 8  # keys that are requested one by one rather than listed
+SMALL = 1000  # objects: fewer are listed by one request
 PAUSE = 0.05  # seconds between checks of the queue's depth
 
 
@@ -79,6 +81,7 @@ class PlannedCopy:
     to: ObjectRef
     there: ObjectMeta | None  # the object to replace, if it was looked for
     known: bool = False  # the ledger has a copy of this version
+    absent: bool = False  # the destination was listed, and had no object there
 
 
 async def _differs(copy: PlannedCopy) -> bool:
@@ -220,11 +223,12 @@ class ListingSource:
         }
         everything = comparison != "ledger" or self._ports.preview is not None
         there = await holds.find(keys if everything else [key for key in keys if key in known], known)
+        absent = await self._find_absent(holds, keys)
         copies, unsure = list[PlannedCopy](), list[PlannedCopy]()
         for ref, meta, to in page:
             found.objects += 1
             found.bytes += meta.size
-            copy = PlannedCopy(ref, meta, to, there.get(to.key), to.key in known)
+            copy = PlannedCopy(ref, meta, to, there.get(to.key), to.key in known, to.key in absent)
             verdict = compare(comparison, meta, copy.there, copy.known)
             if verdict == "kept":
                 found.kept += 1
@@ -237,6 +241,16 @@ class ListingSource:
         for copy, equal in zip(pending.values(), same, strict=True):
             self._count_present(copy) if equal else copies.append(copy)
         return [copy for copy in copies if self._is_valid(copy)]
+
+    async def _find_absent(self, holds: _DestinationListing, keys: Sequence[str]) -> Collection[str]:
+        """Return the keys that are known to have no object, where this saves requests.
+
+        A store whose writes have no preconditions is asked for each key before it is written.
+        """
+        if self._ports.destination.traits.create_only or len(keys) < FEW or self._ports.preview is not None:
+            return ()
+        known = await holds.find_all()
+        return () if known is None else frozenset(keys) - known
 
     def _count_present(self, copy: PlannedCopy) -> None:
         self.found.present += 1
@@ -264,6 +278,7 @@ class ListingSource:
             destination=copy.to,
             occurred_at=self._ports.clock.time(),
             size=copy.source.size,
+            absent=copy.absent,
         )
 
     async def _room(self) -> None:
@@ -278,8 +293,10 @@ class _DestinationListing:
     """
 
     def __init__(self, store: ObjectStore, prefix: str) -> None:
-        self._store, self._listing = store, OrderedListing(store.list(prefix))
+        self._store, self._prefix, self._listing = store, prefix, OrderedListing(store.list(prefix))
         self._last = ""  # key that was looked for
+        self._listed = False  # `_all` is known
+        self._all: frozenset[str] | None = None
 
     async def find(self, keys: Sequence[str], expected: Collection[str]) -> dict[str, ObjectMeta]:
         """Return the objects at these keys. Keys in ascending order need few requests.
@@ -292,6 +309,21 @@ class _DestinationListing:
         found = {key: meta for key, meta in listed.items() if meta is not None}
         missing = [key for key in listed if key not in found and (not ascending or key in expected)]
         return found | await _find_objects(self._store, missing)
+
+    async def find_all(self) -> frozenset[str] | None:
+        """Return the keys that the destination had at the first call; None if they fill a page of the listing."""
+        if not self._listed:
+            self._listed, keys = True, set[str]()
+            listing = self._store.list(self._prefix)
+            try:
+                async for meta in listing:
+                    keys.add(meta.key)
+                    if len(keys) == SMALL:
+                        break
+            finally:
+                await close_iterator(listing)
+            self._all = frozenset(keys) if len(keys) < SMALL else None
+        return self._all
 
     async def close(self) -> None:
         """End the listing."""

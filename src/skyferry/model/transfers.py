@@ -56,6 +56,7 @@ class ObjectEvent:
     format: str = "native"  # or s3, eventbridge, r2, b2, tigris, gcs, eventarc, azure, cloudevents
     created_at: float | None = None  # creation of the object's version, seconds since 1970; None = unknown
     sent_key: str = ""  # the key as a notification of S3 has it, if decoding it gives another key
+    absent: bool = False  # a listing of the destination lacked `destination`; no message from outside says so
     key_proven: bool = True  # False: the key may be `sent_key`, for some services do not encode keys
 
 
@@ -82,6 +83,7 @@ class Transfer:
     traceparent: str = ""
     asked: bool = False  # requested by a person: look at the destination itself. Not kept in the ledger
     identities: tuple[str, ...] = ()  # of the destination store in placements; () = any. Not kept in the ledger
+    absent: bool = False  # see `ObjectEvent.absent`. Not kept in the ledger
     otherwise: tuple[
         Transfer, ...
     ] = ()  # those due if the source has no such object, see `ObjectEvent.key_proven`. Not kept

@@ -212,6 +212,7 @@ class Routes:
             event.priority or route.priority,
             event.traceparent,
             identities=route.identities,
+            absent=event.absent,
         )
 
 

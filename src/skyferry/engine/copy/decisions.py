@@ -96,6 +96,17 @@ def decide_after_look(claim: Claim, route: Route, source: ObjectMeta | None, now
     return _decide_write(claim)
 
 
+def is_known_absent(claim: Claim, route: Route) -> bool:
+    """Return True if the destination had no object when it was listed, and a look before the write would change nothing.
+
+    The source was looked at after that listing. So an object that another worker has copied from it meanwhile is no newer than
+    the version found, and may be replaced. A repeated attempt may have written the object itself. In a ring the later write
+    wins, whoever made it.
+    """
+    transfer, first = claim.transfer, claim.attempt == 1 and not claim.lost
+    return transfer.absent and first and claim.placement is None and not (transfer.asked or route.ring)
+
+
 def decide_conflict(
     claim: Claim, route: Route, source: ObjectMeta, destination: ObjectMeta | None
 ) -> Copy | Update | Adopt | Skipped:

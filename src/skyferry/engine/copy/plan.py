@@ -15,7 +15,7 @@ from skyferry.engine.resilience.memory_budget import Reservation
 from skyferry.errors import ObjectNotFound
 from skyferry.frozen import dataclass
 from skyferry.model import Change, Checksums, Claim, ObjectMeta, Transfer
-from skyferry.ports import Clock, ObjectStore, Precondition, Released, Skipped
+from skyferry.ports import ANY, Clock, ObjectStore, Precondition, Released, Skipped
 from skyferry.routing.routes import Route
 
 AWAY = 10.0  # seconds between looks at a source that is not the one known before
@@ -153,6 +153,8 @@ class Planner:
         ):
             return FolderPlan(context, found)
         if isinstance(decision, decisions.Copy) and not is_supported(decision.when, traits):
+            if decisions.is_known_absent(claim, route) and found.size <= self._limits.size:
+                return ANY  # a larger object takes long between the look at its source and its write
             decision = decisions.CheckDestination()
         if isinstance(decision, decisions.CheckDestination):
             again = decisions.decide_conflict(claim, route, found, await context.find_destination())
