@@ -130,3 +130,39 @@ async def test_a_closed_store_refuses(tmp_path: Path) -> None:
     for call in (store.head("k"), store.read("k", 0, 2**20), store.delete("k")):
         with pytest.raises(StoreUnavailable, match="closed"):
             await call
+
+
+async def test_one_flush_of_a_folder_serves_all_that_have_changed_it_before(
+    lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that change it while the flush is in progress: what they have done may have missed it."""
+    flushing, go_on, order = asyncio.Event(), threading.Event(), list[str]()
+    loop = asyncio.get_running_loop()
+
+    def slow(file: int) -> None:
+        order.append("flush begins")
+        loop.call_soon_threadsafe(flushing.set)
+        assert go_on.wait(30)
+        order.append("flush ends")
+
+    def steps(name: str) -> Steps[None]:
+        file = os.open(tmp_path, os.O_RDONLY)  # each has its own descriptor
+        try:
+            order.append(f"{name} changes")
+            yield file
+            order.append(f"{name} is done")
+        finally:
+            os.close(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr("skyferry.stores.local.io_thread.FLUSHERS", 1)
+    first = asyncio.create_task(lane.run(steps("1")))
+    await flushing.wait()
+    later = [asyncio.create_task(lane.run(steps(name))) for name in "23"]
+    await lane.run(stepless(go_on.set)())  # runs after them
+    await asyncio.gather(first, *later)
+    begins = [at for at, what in enumerate(order) if what == "flush begins"]
+    assert len(begins) == 2, "one for the first, one for the two after it"
+    for name in "23":
+        assert order.index(f"{name} changes") < begins[1] < order.index(f"{name} is done")
+    assert order.index("1 is done") > order.index("flush ends")

@@ -23,6 +23,7 @@ PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice i
 STEPS = 5  # the disk is slow, and another thread helps
 HELPERS = 3
 FLUSHERS = 4
+_Inode = tuple[int, int]  # device and number
 TOGETHER = 16  # results delivered at a time, while there is more to do
 
 
@@ -40,7 +41,9 @@ class Lane:
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._flushes: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
+        self._flushes: queue.SimpleQueue[tuple[_Inode, int] | None] = queue.SimpleQueue()
+        self._unflushed: dict[_Inode, list[_Job]] = {}  # the jobs that wait for each flush that has not begun
+        self._flushing = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
@@ -126,16 +129,37 @@ class Lane:
         except BaseException as problem:  # noqa: BLE001 - raised in the awaiting caller
             results.add(job.future, None, problem)
         else:
-            self._flushes.put((job, file))
+            self._request_flush(file, job)
+
+    def _request_flush(self, file: int, job: _Job) -> None:
+        """Flush the file before the job continues. One flush of a folder serves all jobs that have changed it by then.
+
+        Its descriptor is that of the first job, which keeps it open until it continues.
+        """
+        try:
+            stat = os.fstat(file)
+            inode = stat.st_dev, stat.st_ino
+        except OSError:  # the flush will fail too, and report it
+            inode = -1, file
+        with self._flushing:
+            waiting = self._unflushed.setdefault(inode, [])
+            waiting.append(job)
+        if waiting[0] is job:
+            self._flushes.put((inode, file))
 
     def _flush(self) -> None:
         while (asked := self._flushes.get()) is not None:
-            job, file = asked
+            inode, file = asked
+            with self._flushing:  # before the flush: a job that comes later needs another one
+                jobs = self._unflushed.pop(inode)
+            failed = None
             try:
                 os.fsync(file)
             except OSError as error:
-                job.failed = error
-            self._jobs.put(job)
+                failed = error
+            for job in jobs:
+                job.failed = failed
+                self._jobs.put(job)
 
 
 def stepless(function: Callable[..., T]) -> Callable[..., Steps[T]]:
