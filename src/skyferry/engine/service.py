@@ -78,7 +78,12 @@ class Service:
         self._started_at = self._context.clock.time()
         self._patience = 2 * components.idle_check  # seconds of idleness after which the work is finished
         self._monitor = Monitor(
-            self.ledger, self._context.clock, components.queues, components.paces, components.probes
+            self.ledger,
+            self._context.clock,
+            components.queues,
+            components.paces,
+            components.probes,
+            lambda: (self._worker.arrivals, self._worker.in_flight),
         )
         self._check_reporter = CheckReporter(self._context.observer, components.health)
         self._working = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from math import inf
 
 from skyferry.ports import Clock
 
@@ -21,12 +23,22 @@ class Notifier:
             if not future.done():
                 future.set_result(None)
 
-    async def wait(self, count: int, clock: Clock, seconds: float) -> None:
-        """Return once there were more than `count` notifications, or after `seconds`."""
-        if self.count != count:
+    async def wait(
+        self,
+        count: int,
+        clock: Clock,
+        seconds: float,
+        look: Callable[[], bool] = lambda: False,
+        pace: float = inf,
+    ) -> None:
+        """Return once there were more than `count` notifications, or after `seconds`.
+
+        Return also once `look` is True. It is called now, and every `pace` seconds.
+        """
+        if self.count != count or look():
             return
         future = asyncio.get_running_loop().create_future()
-        sleeper = asyncio.create_task(clock.sleep(seconds), name="queue-wait")
+        sleeper = asyncio.create_task(_sleep(clock, seconds, look, pace), name="queue-wait")
         self._waiting[future] = None
         try:
             await asyncio.wait((future, sleeper), return_when=asyncio.FIRST_COMPLETED)
@@ -34,3 +46,13 @@ class Notifier:
             del self._waiting[future]
             sleeper.cancel()
             await asyncio.wait((sleeper,))
+
+
+async def _sleep(clock: Clock, seconds: float, look: Callable[[], bool], pace: float) -> None:
+    """Sleep for `seconds`, or until a look is True."""
+    end = clock.monotonic() + seconds
+    while (left := end - clock.monotonic()) > pace:
+        await clock.sleep(pace)
+        if look():
+            return
+    await clock.sleep(left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import cast
 
 import uvicorn
@@ -16,6 +16,7 @@ from skyferry.errors import ConfigError
 from skyferry.server.connections.acceptor import Acceptor, connection_limit
 from skyferry.server.connections.connection import Connection
 
+TICK = 1.0  # seconds between updates of the Date header
 GRACE = 5  # seconds for active requests when the server stops
 DEFAULTS = ServerSettings()
 
@@ -23,12 +24,24 @@ DEFAULTS = ServerSettings()
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, acceptor: Acceptor, patience: float) -> None:
         super().__init__(config)
-        self.ready = asyncio.Event()
+        self.ready, self.stopping = asyncio.Event(), asyncio.Event()
         self._acceptor, self._patience = acceptor, patience
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def stop(self) -> None:
+        """Accept no more connections, and end."""
+        self.should_exit = True
+        self.stopping.set()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`. uvicorn's loop looks ten times a second if it should exit."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self.stopping.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         def create_connection() -> Connection:
@@ -69,7 +82,7 @@ async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = D
             try:
                 yield f"http://{_format_host(host)}:{listener.getsockname()[1]}"
             finally:
-                server.should_exit = True
+                server.stop()
     finally:
         listener.close()
 

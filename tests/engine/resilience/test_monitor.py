@@ -289,3 +289,27 @@ def test_one_failure_is_reported_by_one_record() -> None:
     assert sample(well) == [("health.failing", "")]
     health.record_use("", None)
     assert sample(well) == [("health.restored", ""), ("check.changed", "ok")]
+
+
+async def test_the_ledger_is_counted_less_often_while_nothing_is_worked_on(ledger: Ill, clock: ManualClock) -> None:
+    """Each count wakes a thread; an idle service counts every ten seconds, and at once again with the first transfer."""
+    arrivals, counts = 0, 0
+    count_transfers = ledger.count_transfers
+
+    async def count() -> dict[State, int]:
+        nonlocal counts
+        counts += 1
+        return await count_transfers()
+
+    ledger.count_transfers = count  # type: ignore[method-assign]
+    found = Monitor(ledger, clock, (), {}, (), lambda: arrivals)
+    task = asyncio.create_task(found.run())
+    for _ in range(40):
+        await clock.advance(1.0)
+    assert 3 <= counts <= 5
+    before, arrivals = counts, 1
+    for _ in range(3):
+        await clock.advance(1.0)
+    assert counts == before + 1
+    task.cancel()
+    await asyncio.wait([task])

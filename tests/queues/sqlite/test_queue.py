@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from skyferry.clock import SystemClock
 from skyferry.errors import QueueError
-from skyferry.ports import EventQueue, Outgoing
+from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.sqlite.queue import SQL, SqliteQueue
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
@@ -109,3 +111,26 @@ async def test_what_was_sent_outlives_the_process(sqlite: SqliteHarness) -> None
     assert await queue.send([Outgoing(b"y", dedup_id="d")]) == [first]
     await queue.ack(await queue.receive(1, 0))
     assert await queue.send([Outgoing(b"z", dedup_id="d")]) != [first]
+
+
+async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes(tmp_path: Path) -> None:
+    """An idle service would otherwise lock the file five times a second. What another process sends comes at the next look."""
+    clock = SystemClock()
+    mine, other = (SqliteQueue(tmp_path / "q.db", "q", owner, clock) for owner in ("mine", "other"))
+    taken, take = 0, mine._take
+
+    async def count(limit: int) -> tuple[list[Message], float]:
+        nonlocal taken
+        taken += 1
+        return await take(limit)
+
+    mine._take = count  # type: ignore[method-assign]
+    assert await mine.receive(1, 1.0) == []
+    assert taken <= 3, "when it begins, when it has found where the file stands, and at the end"
+    taken, waiting = 0, asyncio.create_task(mine.receive(1, 30.0))
+    await asyncio.sleep(0.3)
+    await other.send([Outgoing(b"x")])
+    assert [message.body for message in await waiting] == [b"x"]
+    assert taken <= 3
+    for queue in (mine, other):
+        await queue.close()

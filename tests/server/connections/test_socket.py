@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import uvicorn
 from prometheus_client import CollectorRegistry
 from tests.server.served import Service
 
@@ -124,3 +125,22 @@ async def test_an_error_inside_ends_it_and_comes_out(service: Service) -> None:
         async with serve(application, "127.0.0.1", 0):
             raise LookupError
     assert caught.group_contains(LookupError)
+
+
+async def test_an_idle_server_wakes_once_a_second_and_ends_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn looks ten times a second whether it should end."""
+    ticks, tick = 0, uvicorn.Server.on_tick
+
+    async def count(server: uvicorn.Server, counter: int) -> bool:
+        nonlocal ticks
+        ticks += 1
+        return await tick(server, counter)
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", count)
+    monkeypatch.setattr(http_server, "TICK", 3600.0)
+    async with asyncio.timeout(60):
+        async with serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0):
+            await asyncio.sleep(0.3)
+            assert ticks == 1

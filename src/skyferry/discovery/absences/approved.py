@@ -11,7 +11,7 @@ from skyferry.ports import Clock, HeldDelete, HeldDeletes, Observer
 from skyferry.records import Record
 
 PAGE = 500  # deletes sent at once
-EVERY = 1.0  # seconds between checks
+EVERY = 2.0  # seconds between checks
 
 
 class ApprovedDeletes:

@@ -75,6 +75,11 @@ class Worker:
         return len(self._in_flight.tasks)
 
     @property
+    def arrivals(self) -> int:
+        """The number of transfers so far."""
+        return self._in_flight.arrivals
+
+    @property
     def idle(self) -> bool:
         """True if nothing is in flight."""
         return not self._in_flight.messages

@@ -22,7 +22,7 @@ from skyferry.ports import (
     letter_attributes,
 )
 
-POLL = 0.5  # seconds between requests to the ledger
+POLL = 1.0  # seconds between requests to the ledger
 WAIT = 5.0  # seconds that the first message of a queue may take
 BATCH = 100  # messages in one receive
 MAX_SKIPPED = 10_000  # messages that one redrive may leave in the queue
@@ -42,9 +42,11 @@ class RedriveQueue:
                 redriven = await self._ledger.take_letters(Purpose.REDRIVE, limit, self.lease)
             except LedgerError as error:
                 raise QueueError(error.message, where=error.where, hint=error.hint) from error
-            if redriven or self._clock.monotonic() >= deadline:
+            if redriven or (left := deadline - self._clock.monotonic()) <= 0:
                 break
-            await self._clock.sleep(min(POLL, wait))
+            await self._clock.sleep(min(POLL, left))
+            if left <= POLL:
+                break  # the next receive looks at once
         now = self._clock.time()
         return [
             Message(

@@ -24,6 +24,7 @@ T = TypeVar("T")
 PATIENCE = 5.0  # seconds for one answer
 QUICK = 0.5  # seconds for one answer to a status request
 LOOK = 2.0  # seconds between counts in the ledger
+IDLE = 10.0  # the same while nothing is worked on; a request for the status counts in any case
 WRITE = 5.0  # seconds between write checks of the ledger
 SCAN = 60.0  # seconds for the query of the oldest unsettled events
 SHARE = 20  # that query pauses for this many times its duration
@@ -62,10 +63,15 @@ class Monitor:
         queues: Sequence[MonitoredQueue],
         paces: Mapping[str, float],
         probes: Sequence[Probe] = (),
+        activity: Callable[[], object] = object,
     ) -> None:
-        """`paces` are seconds between depth samples, by queue; the default is `NEAR`."""
+        """`paces` are seconds between depth samples, by queue; the default is `NEAR`.
+
+        `activity` returns the same value as long as nothing is worked on; by default there is always work.
+        """
         self.facts = LedgerSample()
         self._ledger, self._clock, self._queues, self._paces, self._probes = ledger, clock, queues, paces, probes
+        self._activity = activity
         self._found: dict[str, Sequence[HealthCheck]] = {}  # by probe
 
     async def run(self) -> None:
@@ -103,8 +109,9 @@ class Monitor:
 
     async def _sample(self, queue: MonitoredQueue) -> None:
         while True:
+            before = self._activity()
             await queue.sample(PATIENCE)
-            await self._clock.sleep(self._paces.get(queue.name, NEAR))
+            await self._rest(self._paces.get(queue.name, NEAR), before)
 
     def _max_age(self, queue: MonitoredQueue) -> float:
         """Return the seconds for which the last depth of this queue is used."""
@@ -127,19 +134,27 @@ class Monitor:
 
     async def _read(self) -> None:
         while True:
+            before = self._activity()
             await self.count_transfers(PATIENCE)
-            await self._clock.sleep(LOOK)
+            await self._rest(LOOK, before)
 
     async def _ages(self) -> None:
         """Run in a separate task: the query takes longer the more transfers are unsettled."""
         while True:
-            began = self._clock.monotonic()
+            began, before = self._clock.monotonic(), self._activity()
             try:
                 async with asyncio.timeout(SCAN):
                     self.facts.oldest = await self._ledger.find_oldest_unsettled()
             except (LedgerError, TimeoutError):
                 self.facts.oldest = None
-            await self._clock.sleep(max(LOOK, SHARE * (self._clock.monotonic() - began)))
+            await self._rest(max(LOOK, SHARE * (self._clock.monotonic() - began)), before)
+
+    async def _rest(self, seconds: float, before: object) -> None:
+        """Sleep for `seconds`, and on up to `IDLE` seconds while the activity is the same as before."""
+        end = self._clock.monotonic() + IDLE
+        await self._clock.sleep(seconds)
+        while self._activity() == before and (left := end - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(seconds, left))
 
     async def _probe(self, probe: Probe) -> None:
         while True:
