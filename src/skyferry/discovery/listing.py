@@ -17,7 +17,7 @@ from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 from skyferry.ports.joins import OrderedListing, close_iterator, has_copy, map_keys, paginate
 
 ListedObject = tuple[ObjectRef, ObjectMeta, ObjectRef]  # the source as events name it, its metadata, its destination
-PAGE = 200  # objects per query of the ledger
+PAGE = 500  # objects per query of the ledger
 WAITING = 2000  # the listing waits while the queue has more ready messages
 FEW = 8  # keys that are requested one by one rather than listed
 SMALL = 1000  # objects: fewer are listed by one request

@@ -38,7 +38,7 @@ def names_of(key: str) -> list[str]:
         raise InvalidKey(f"a key has 1 to {LONGEST_KEY} bytes, this one has {size}", where=repr(key[:80]))
     if "\0" in key:
         raise InvalidKey("a key on a filesystem cannot contain NUL", where=repr(key[:80]))
-    names = [key] if _is_plain(key) else _ESCAPE.sub("%", key).split("/")
+    names = [key] if _is_plain(key) else (_ESCAPE.sub("%", key) if _may_escape(key) else key).split("/")
     if size >= LONGEST_NAME and max(len(name.encode()) for name in names) > LONGEST_NAME:
         raise InvalidKey(
             f"a part between slashes is longer than {LONGEST_NAME} bytes",
@@ -50,7 +50,7 @@ def names_of(key: str) -> list[str]:
 
 def key_of(path: str) -> str:
     """Return the key of a path relative to the bucket, separated by slashes. Raises InvalidKey if there is none."""
-    key = path if _is_plain(path) else _UNESCAPE.sub("", path)
+    key = _UNESCAPE.sub("", path) if "%" in path and not _is_plain(path) else path
     if path_of(key) != path:  # also refuses paths that no store accepts as a key
         raise InvalidKey("the file or its folder has a name reserved for Skyferry", where=repr(path[:80]))
     return key
@@ -64,6 +64,12 @@ def _is_plain(text: str) -> bool:
     return len(text) < LONGEST_NAME and not text.strip("%")
 
 
+def _may_escape(key: str) -> bool:
+    """Return False for a key of which no component can be reserved: none begins with % or a dot, and none is empty."""
+    around = f"/{key}/"
+    return "/%" in around or "/." in around or "//" in around
+
+
 def is_private(name: str) -> bool:
     """Return True for the name of the private folder of this or another bucket."""
-    return _PRIVATE.fullmatch(name) is not None
+    return name[:1] == "." and _PRIVATE.fullmatch(name) is not None
