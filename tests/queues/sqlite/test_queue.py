@@ -134,3 +134,25 @@ async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes
     assert taken <= 3
     for queue in (mine, other):
         await queue.close()
+
+
+@pytest.mark.parametrize(("quiet", "patience"), [(0.0, 0.03), (5.0, 0.25)])
+async def test_what_other_processes_send_is_looked_for_more_often_while_messages_come(
+    tmp_path: Path, quiet: float, patience: float
+) -> None:
+    """Every hundredth of a second, and five times a second once it is quiet."""
+    harness = SqliteHarness(tmp_path / "q.db")
+    mine, other = await harness.open(), await harness.open()
+    await other.send([Outgoing(b"first")])
+    assert len(await mine.receive(1, 0)) == 1
+    await harness.pass_time(quiet)
+    waiting = asyncio.create_task(mine.receive(1, 100.0))
+    for _ in range(2):  # the first look finds the earlier writes
+        await asyncio.sleep(0.02)
+        await harness.pass_time(0.0)
+    await other.send([Outgoing(b"second")])
+    for _ in range(5):
+        await harness.pass_time(patience / 5)
+        await asyncio.sleep(0.01)
+    assert waiting.done() or (await asyncio.wait([waiting], timeout=10))[0], "no further time has to pass"
+    await harness.close()

@@ -27,6 +27,8 @@ from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.statements import load_statements, read_sql
 
 POLL = 0.2  # seconds between looks for changes by other processes
+SOON = 0.01  # the same while messages come, for so many seconds after the last one:
+BUSY = 2.0
 REAP = 1.0  # seconds between looks for dead processes
 CACHE = (
     8 * 2**20
@@ -64,6 +66,7 @@ class SqliteQueue:
         schema = read_sql(__package__, "schema.sql")
         self._file = SqliteFile(path, schema, owner, QueueError, self._opened, on_health, CACHE)
         self._reap_at = clock.monotonic()
+        self._busy_until = 0.0  # monotonic seconds
         self._written: tuple[int, int] | None = None  # the last write to the file that was noticed
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -72,10 +75,14 @@ class SqliteQueue:
         while True:
             count = self._notifier.count
             batch, due = await self._take(limit)
-            left = deadline - self._clock.monotonic()
+            now = self._clock.monotonic()
+            if batch:
+                self._busy_until = now + BUSY
+            left = deadline - now
             if batch or left <= 0:
                 return batch
-            await self._notifier.wait(count, self._clock, min(left, due - self._clock.time()), self._has_changed, POLL)
+            pace = SOON if now < self._busy_until else POLL
+            await self._notifier.wait(count, self._clock, min(left, due - self._clock.time()), self._has_changed, pace)
             if self._file.closed:
                 return []
 
