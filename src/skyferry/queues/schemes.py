@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import QueueScheme
 from skyferry.queues.azure.scheme import STORAGE_QUEUE
+from skyferry.queues.nats.scheme import JETSTREAM, JETSTREAM_TLS
 from skyferry.queues.postgres.scheme import POSTGRES_QUEUE
 from skyferry.queues.pubsub.scheme import PUBSUB
 from skyferry.queues.r2.scheme import R2_QUEUE
@@ -45,6 +46,8 @@ QUEUES: Mapping[str, QueueScheme] = MappingProxyType(
         "pubsub": PUBSUB,
         "azq": STORAGE_QUEUE,
         "r2q": R2_QUEUE,
+        "nats": JETSTREAM,
+        "tls": JETSTREAM_TLS,
         "redis": REDIS_STREAM,
         "rediss": REDIS_STREAM_TLS,
         "postgresql": POSTGRES_QUEUE,

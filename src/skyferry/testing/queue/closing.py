@@ -19,7 +19,8 @@ class ClosingCases(QueueCases):
     ) -> None:
         """Others get its messages at once; the leases of others continue; delayed messages stay delayed."""
         self.needs(one.traits.frees_on_close, "lets leases run out")
-        await one.send([Outgoing(b"mine"), Outgoing(b"later", delay=100)])
+        later = [Outgoing(b"later", delay=100)] if one.traits.max_send_delay >= 100 else []
+        await one.send([Outgoing(b"mine"), *later])
         held = await self.get(one, harness)
         await one.send([Outgoing(b"yours")])
         assert list_bodies(await self.get(two, harness)) == [b"yours"]

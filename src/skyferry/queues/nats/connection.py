@@ -1,0 +1,209 @@
+"""One connection to NATS, its stream and its pull consumer. A connection that ended is replaced by the next call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from nats.aio.client import Client, RawCredentials
+from nats.errors import AuthorizationError, Error, NoServersError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig
+from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.tls import make_tls_context
+from skyferry.config.servers.address import ServerAddress
+from skyferry.config.servers.tls import TlsSettings
+from skyferry.errors import CannotSend, QueueError
+from skyferry.frozen import dataclass
+
+T = TypeVar("T")
+FAILURES = (Error, OSError, TimeoutError)
+PENDING = 20_000  # messages of one consumer that are leased at once: more than all that a worker keeps
+RUNS = "Check that the server runs, and the host and the port of the URL."
+REFUSED = "Check the credentials: identity.secret_file, or NATS_CREDENTIALS."
+
+
+@dataclass(frozen=True, slots=True)
+class NatsOptions:
+    """Options of one connection."""
+
+    address: ServerAddress
+    tls: bool
+    certificates: TlsSettings
+    lease: float  # seconds: the ack wait of a consumer that is made
+    connect_timeout: float = 5.0  # seconds
+    timeout: float = 10.0  # seconds, of a request
+
+
+class NatsConnection:
+    """A client of one consumer, which is made unless it exists; so is the stream, if the URL has a subject for it."""
+
+    def __init__(self, name: str, options: NatsOptions, secret: TokenProvider) -> None:
+        self.options, self._name, self._secret = options, name, secret
+        self.stream, self.consumer = options.address.path
+        self.subject = options.address.option("subject")
+        self._client: Client | None = None
+        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._refused, self._sent = "", ""
+        self._opening = asyncio.Lock()
+        self.ack_wait = options.lease  # seconds, as the consumer has it
+        self.closed = False
+
+    async def run(self, call: Callable[[Client, JetStreamContext], Awaitable[T]]) -> T:
+        """Return the result of `call`. Raises QueueError."""
+        try:
+            client = await self._connect()
+            return await call(client, client.jetstream(timeout=self.options.timeout))
+        except FAILURES as error:
+            raise self._translate(error) from error
+
+    async def subscribe(self) -> JetStreamContext.PullSubscription:
+        """Return the subscription of the current connection. Raises QueueError."""
+        try:
+            client = await self._connect()
+            if self._subscription is None:
+                info = await self._find_consumer(client.jetstream(timeout=self.options.timeout))
+                self.ack_wait = info.config.ack_wait or self.options.lease
+                context = client.jetstream(timeout=self.options.timeout)
+                self._subscription = await context.pull_subscribe_bind(consumer=self.consumer, stream=self.stream)
+            return self._subscription
+        except FAILURES as error:
+            raise self._translate(error) from error
+
+    async def unsubscribe(self) -> None:
+        """End the subscription: the server drops a request that still waits for it."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with suppress(*FAILURES):
+                await subscription.unsubscribe()
+
+    async def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self.closed = True
+        await self._drop()
+
+    async def _connect(self) -> Client:
+        if self.closed:
+            raise QueueError("it is closed", where=self._name)
+        async with self._opening:
+            if self._client is None or not self._client.is_connected:
+                await self._drop()
+                try:
+                    self._client = await self._open()
+                except AuthorizationError:
+                    self._refused = self._sent
+                    if await self._secret(stale=self._refused) == self._sent:
+                        raise
+                    self._client = await self._open()  # the secret was replaced
+            return self._client
+
+    async def _drop(self) -> None:
+        self._subscription = None
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(*FAILURES):
+                await client.close()
+
+    async def _open(self) -> Client:
+        options, address = self.options, self.options.address
+        self._sent = await self._secret(stale=self._refused)
+        arguments = _credentials(self._sent, address.user)
+        if options.tls:
+            arguments["tls"] = await asyncio.to_thread(make_tls_context, options.certificates, self._name)
+            arguments["tls_hostname"] = address.hosts[0][0]
+        scheme, client = "tls" if options.tls else "nats", Client()
+        failures: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            failures.append(error)
+
+        try:
+            await client.connect(
+                [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in address.hosts],
+                name="skyferry",
+                error_cb=note,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=int(options.connect_timeout),
+                **arguments,
+            )
+        except FAILURES as error:
+            if (
+                transport := getattr(client, "_transport", None)
+            ) is not None:  # the driver leaves it open after a failure
+                with suppress(*FAILURES, AttributeError):
+                    transport.close()
+            raise (failures[-1] if isinstance(error, NoServersError) and failures else error) from error
+        return client
+
+    async def _find_consumer(self, context: JetStreamContext) -> ConsumerInfo:
+        """Return the consumer, made if need be. Raises QueueError if it is none to pull from."""
+        try:
+            info: ConsumerInfo = await context.consumer_info(self.stream, self.consumer)
+        except NotFoundError:
+            await self._find_stream(context)
+            config = ConsumerConfig(
+                durable_name=self.consumer,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=self.options.lease,
+                max_deliver=-1,
+                max_ack_pending=PENDING,
+            )
+            info = await context.add_consumer(self.stream, config)
+        if info.config.deliver_subject:
+            raise QueueError(f"consumer {self.consumer} pushes", where=self._name, hint="Name a pull consumer.")
+        if info.config.ack_policy != AckPolicy.EXPLICIT:
+            hint = "Name a consumer with the ack policy explicit."
+            raise QueueError(
+                f"consumer {self.consumer} does not wait for acknowledgements", where=self._name, hint=hint
+            )
+        return info
+
+    async def _find_stream(self, context: JetStreamContext) -> None:
+        try:
+            await context.stream_info(self.stream)
+        except NotFoundError as error:
+            if not self.subject:
+                raise QueueError(
+                    f"stream {self.stream} does not exist",
+                    where=self._name,
+                    hint="Create it: nats stream add; or add ?subject=SUBJECT, and it is made for that subject.",
+                ) from error
+            config = StreamConfig(name=self.stream, subjects=[self.subject], retention=RetentionPolicy.WORK_QUEUE)
+            await context.add_stream(config)
+
+    def require_subject(self) -> str:
+        """Return the subject to send to. Raises CannotSend without one."""
+        if not self.subject:
+            raise CannotSend("the URL has no subject to send to", where=self._name, hint="Add ?subject=SUBJECT.")
+        return self.subject
+
+    def _translate(self, error: Exception) -> QueueError:
+        said, hint = str(error) or type(error).__name__, ""
+        if isinstance(error, AuthorizationError) or "uthoriz" in said or "ermissions" in said:
+            hint = REFUSED
+        elif "TLS" in said or "SSL" in said or "certificate" in said:
+            hint = "Check tls://, tls.ca_file, and that the certificate names the host."
+        elif isinstance(error, ServiceUnavailableError) or "no responders" in said:
+            said, hint = f"JetStream does not answer: {said}", "Enable JetStream at the server, and for the account."
+        elif isinstance(error, TimeoutError):
+            said, hint = f"no answer in time: {said}", RUNS
+        elif isinstance(error, OSError | NoServersError) or "closed" in said or "empty response" in said:
+            said, hint = f"cannot be reached: {said}", RUNS
+        return QueueError(said, where=self._name, hint=hint)
+
+
+def _credentials(secret: str, user: str) -> dict[str, Any]:
+    """Return the arguments for a secret: a credentials file, the seed of an NKey, a password of `user`, or a token."""
+    if not secret:
+        return {"user": user} if user else {}
+    if "-----BEGIN NATS USER JWT-----" in secret:
+        return {"user_credentials": RawCredentials(secret)}
+    if len(secret) == 58 and secret.startswith("SU") and secret.isalnum() and secret.isupper():
+        return {"nkeys_seed_str": secret}
+    return {"user": user, "password": secret} if user else {"token": secret}

@@ -1,0 +1,64 @@
+"""The facts that `doctor` checks of a stream and its consumer. Permission: their INFO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nats.js.api import ConsumerInfo, RetentionPolicy, StorageType, StreamInfo
+
+from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
+from skyferry.queues.nats.connection import PENDING, NatsConnection
+from skyferry.queues.nats.scheme import TRAITS
+
+UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered again"
+
+
+async def inspect(connection: NatsConnection) -> QueueFacts:
+    """See `InspectableQueue`. Makes the consumer, as a receive does. Raises QueueError."""
+    await connection.subscribe()
+    names = connection.stream, connection.consumer
+    consumer = await connection.run(lambda client, stream: stream.consumer_info(*names))
+    found = await connection.run(lambda client, stream: stream.stream_info(names[0]))
+    most = consumer.config.max_deliver or -1
+    subjects = ", ".join(found.config.subjects or [])
+    return QueueFacts(
+        endpoint=connection.options.address.shown,
+        who=connection.options.address.user or "by its credentials",
+        address=Unknown("MinIO names its targets by itself"),
+        redrive=Redrive(most, UNDELIVERED) if most > 0 else None,
+        receives=True,
+        encryption="TLS" if connection.options.tls else "none on the way",
+        senders=Unknown("any user that may publish to its subjects"),
+        traits=TRAITS,
+        notes=(f"subjects {subjects}", f"ack wait {consumer.config.ack_wait:g} s"),
+        wrong=tuple(_find_faults(connection, consumer, found)),
+    )
+
+
+def _find_faults(connection: NatsConnection, consumer: ConsumerInfo, stream: StreamInfo) -> Iterator[Wrong]:
+    lease, wait, name = connection.options.lease, consumer.config.ack_wait or 30.0, connection.consumer
+    if wait < lease:
+        yield Wrong(
+            f"the ack wait of consumer {name} is {wait:g} s, shorter than the lease of {lease:g} s: {wait:g} s is used",
+            f"Run: nats consumer edit {connection.stream} {name} --wait={lease:g}s; or set the lease to {wait:g}s.",
+        )
+    pending = consumer.config.max_ack_pending or 0
+    if 0 < pending < 1000:
+        yield Wrong(
+            f"consumer {name} delivers at most {pending} messages that are not acknowledged",
+            f"Raise max_ack_pending, such as to {PENDING}.",
+        )
+    if stream.config.storage == StorageType.MEMORY:
+        yield Wrong("the stream is in memory: a restart loses all messages", "Use a stream with the storage file.")
+    if stream.config.retention == RetentionPolicy.INTEREST:
+        yield Wrong(
+            "the stream keeps messages only while it has consumers",
+            "Use the retention workqueue, or limits with an age.",
+        )
+    subject = connection.subject
+    if (
+        subject
+        and subject not in (stream.config.subjects or [])
+        and not any("*" in s or ">" in s for s in stream.config.subjects or [])
+    ):
+        yield Wrong(f"the stream has no subject {subject}", "Correct the option subject, or add it to the stream.")

@@ -1,0 +1,218 @@
+"""Outages, credentials and mistakes at NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import nkeys
+import pytest
+from nats.js.api import ConsumerConfig, StreamConfig
+from tests.certificates import write_certificate
+
+from skyferry.clock import SystemClock
+from skyferry.clouds.credentials import fixed_credentials
+from skyferry.clouds.identity import files
+from skyferry.clouds.identity.build import IdentityContext, server_secret
+from skyferry.config.identity import IdentitySettings
+from skyferry.config.servers.tls import TlsSettings
+from skyferry.config.settings import DeadLetterSettings, QueueSettings
+from skyferry.config.urls import resolve_queue
+from skyferry.errors import CannotSend, QueueError
+from skyferry.events.detect import parse_message
+from skyferry.ports import Outgoing
+from skyferry.ports.inspection import Redrive
+from skyferry.queues.nats.connection import NatsConnection, NatsOptions
+from skyferry.queues.nats.queue import NatsQueue
+from skyferry.queues.nats.scheme import parse_nats
+from skyferry.testing.servers import NatsServer, nats
+
+MINIO = Path(__file__).parents[2] / "events" / "corpus" / "valid" / "minio-put.json"
+OPENED: list[NatsQueue] = []
+
+
+@pytest.fixture(autouse=True)
+async def closed() -> AsyncIterator[None]:
+    yield
+    while OPENED:
+        with suppress(QueueError):
+            await OPENED.pop().close()
+
+
+def open_queue(url: str, secret: Any = None, tls: TlsSettings | None = None, lease: float = 30.0) -> NatsQueue:
+    address = parse_nats(url, allow_plain=False)
+    options = NatsOptions(address, url.startswith("tls"), tls or TlsSettings(), lease, connect_timeout=2)
+    OPENED.append(NatsQueue("nats", NatsConnection("nats", options, secret or fixed_credentials("")), SystemClock()))
+    return OPENED[-1]
+
+
+async def test_an_outage_costs_no_attempt_and_loses_no_message(nats_server: NatsServer) -> None:
+    """Calls fail while the server is down; then the same client goes on, and what it has leased is still its own."""
+    with nats() as server:
+        queue = open_queue(f"nats://{server.address}/s/c?subject=a")
+        await queue.send([Outgoing(b"x"), Outgoing(b"y")])
+        held = await queue.receive(1, 1)
+        server.daemon.stop()
+        await asyncio.sleep(0.1)
+        for call in (queue.ack(held), queue.receive(1, 0), queue.send([Outgoing(b"z")]), queue.depth()):
+            with pytest.raises(QueueError, match="cannot be reached"):
+                await call
+        server.daemon.start()
+        assert await queue.extend(held) == []
+        await queue.ack(held)
+        assert [(message.body, message.attempt) for message in await queue.receive(5, 1)] == [(b"y", 1)]
+
+
+async def test_a_waiting_receiver_ends_with_an_error_where_the_server_ends(nats_server: NatsServer) -> None:
+    with nats() as server:
+        queue = open_queue(f"nats://{server.address}/s/c?subject=a")
+        waiting = asyncio.create_task(queue.receive(1, 20))
+        await asyncio.sleep(0.3)
+        server.daemon.kill()
+        done, _ = await asyncio.wait({waiting}, timeout=25)
+        assert done, "it hangs"
+        assert isinstance(waiting.exception(), QueueError) or waiting.result() == []
+        server.daemon.start()
+        await queue.send([Outgoing(b"x")])
+        assert [message.body for message in await queue.receive(1, 1)] == [b"x"]
+
+
+async def test_rotated_secrets_are_read_again(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PAUSE", 0.0)
+    path = tmp_path / "token"
+    path.write_text("the first token\n")
+    secret = server_secret(
+        IdentitySettings(kind="static", secret_file=path),
+        IdentityContext("nats", SystemClock(), {}),
+        "NATS_CREDENTIALS",
+    )
+    with nats('authorization { token: "the first token" }') as server:
+        queue = open_queue(f"nats://{server.address}/s/c?subject=a", secret)
+        await queue.send([Outgoing(b"x")])
+        (server.daemon.log.parent / "nats.conf").write_text('authorization { token: "the second token" }')
+        server.daemon.restart()
+        path.write_text("the second token\n")
+        await asyncio.sleep(0.1)
+        assert [message.body for message in await queue.receive(1, 1)] == [b"x"]
+        with pytest.raises(QueueError) as caught:
+            await open_queue(f"nats://{server.address}/s/c", fixed_credentials("a wrong token")).depth()
+        assert "Check the credentials" in caught.value.hint
+        assert "a wrong token" not in str(caught.value)
+    await secret.close()
+
+
+async def test_passwords_and_nkeys_are_accepted(nats_server: NatsServer) -> None:
+    seed = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    users = f'authorization {{ users: [ {{ user: u, password: "p w" }}, {{ nkey: {public} }} ] }}'
+    with nats(users) as server:
+        for user, secret in (("u@", "p w"), ("", seed.decode())):
+            queue = open_queue(f"nats://{user}{server.address}/s/c?subject=a", fixed_credentials(secret))
+            await queue.send([Outgoing(b"x")])
+            await queue.ack(await queue.receive(1, 1))
+
+
+async def test_tls_verifies_the_server(nats_server: NatsServer, tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path, "localhost")
+    with nats(f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}') as server:
+        url = f"tls://localhost:{server.port}/s/c?subject=a"
+        queue = open_queue(url, tls=TlsSettings(ca_file=certificate))
+        await queue.send([Outgoing(b"x")])
+        with pytest.raises(QueueError) as caught:
+            await open_queue(url).depth()
+        assert "tls.ca_file" in caught.value.hint
+
+
+async def test_a_missing_stream_is_named_or_made(nats_server: NatsServer) -> None:
+    url = f"nats://{nats_server.address}/absent/c"
+    with pytest.raises(QueueError, match="stream absent does not exist") as caught:
+        await open_queue(url).receive(1, 0)
+    assert "?subject=SUBJECT" in caught.value.hint
+    await open_queue(f"{url}?subject=absent").receive(1, 0)
+    with pytest.raises(CannotSend):
+        await open_queue(url).send([Outgoing(b"x")])
+
+
+async def test_a_server_without_jetstream_is_named(nats_server: NatsServer) -> None:
+    with nats(jetstream=False) as server:
+        with pytest.raises(QueueError) as caught:
+            await open_queue(f"nats://{server.address}/s/c").depth()
+        assert "Enable JetStream" in caught.value.hint
+
+
+async def test_an_absent_server_is_named() -> None:
+    with pytest.raises(QueueError, match="cannot be reached") as caught:
+        await open_queue("nats://127.0.0.1:1/s/c").depth()
+    assert "Check that the server runs" in caught.value.hint
+
+
+async def test_the_inspection_finds_a_consumer_that_loses_messages(nats_server: NatsServer) -> None:
+    queue = open_queue(f"nats://{nats_server.address}/lossy/c?subject=lossy")
+
+    async def make(client: Any, stream: Any) -> None:
+        await stream.add_stream(StreamConfig(name="lossy", subjects=["other"], storage="memory"))  # type: ignore[arg-type]
+        config = ConsumerConfig(durable_name="c", ack_wait=5, max_deliver=3, max_ack_pending=10)
+        await stream.add_consumer("lossy", config)
+
+    await queue._connection.run(make)
+    facts = await queue.inspect()
+    assert facts.redrive == Redrive(3, "nowhere: the message stays in the stream, and is not delivered again")
+    said = " ".join(wrong.what for wrong in facts.wrong)
+    for part in ("ack wait of consumer c is 5 s", "at most 10 messages", "in memory", "no subject lossy"):
+        assert part in said
+    await queue.receive(1, 0)
+    assert queue.lease == 5  # the shorter one is used
+
+
+async def test_consumers_that_cannot_be_pulled_are_named(nats_server: NatsServer) -> None:
+    queue = open_queue(f"nats://{nats_server.address}/pushed/c?subject=pushed")
+
+    async def make(client: Any, stream: Any) -> None:
+        await stream.add_stream(StreamConfig(name="pushed", subjects=["pushed"]))
+        await stream.add_consumer("pushed", ConsumerConfig(durable_name="c", deliver_subject="inbox"))
+        await stream.add_consumer("pushed", ConsumerConfig(durable_name="d", ack_policy="none"))  # type: ignore[arg-type]
+
+    await queue._connection.run(make)
+    with pytest.raises(QueueError, match="consumer c pushes"):
+        await queue.receive(1, 0)
+    with pytest.raises(QueueError, match="does not wait for acknowledgements"):
+        await open_queue(f"nats://{nats_server.address}/pushed/d").receive(1, 0)
+
+
+async def test_a_notification_of_minio_arrives_as_the_event_that_it_is(nats_server: NatsServer) -> None:
+    """With headers of its sender as attributes."""
+    queue = open_queue(f"nats://{nats_server.address}/minio/c?subject=minio")
+    await queue.receive(1, 0)
+    await queue._connection.run(lambda client, stream: stream.publish("minio", MINIO.read_bytes(), headers={"a": "b"}))
+    (message,) = await queue.receive(1, 1)
+    assert json.loads(message.body)["Key"] == "mybucket/photos/hello world.jpg"
+    (event,) = parse_message(message.body, dict(message.attributes)).events
+    assert (event.source.key, message.attributes) == ("photos/hello world.jpg", (("a", "b"),))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nats://localhost/stream", "1 names after the host"),
+        ("nats://localhost/a.b/c", "no dots"),
+        ("nats://u:secret@localhost/a/b", "must not contain a password"),
+        ("nats://nats.example.org/a/b", "use tls://"),
+        ("nats://localhost/a/b?subject=a.>", "neither wildcards"),
+        ("nats://localhost/a/b?subject=", "is no subject"),
+        ("nats://localhost/a/b?subjct=a", "did you mean 'subject'"),
+    ],
+)
+def test_a_wrong_url_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        resolve_queue(QueueSettings(name="q", url=url))
+
+
+def test_dead_letters_need_a_subject() -> None:
+    with pytest.raises(ValueError, match="dead letters need a subject"):
+        resolve_queue(DeadLetterSettings(url="nats://localhost/a/b"))
