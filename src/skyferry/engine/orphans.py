@@ -8,11 +8,12 @@ still be claimed by a worker whose configuration has the route, so no order of c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Protocol
 
-from skyferry.engine.consume.attempt import OpenUploads
+from skyferry.engine.consume.attempt import Lease, OpenUploads, find_lease_end
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
@@ -91,9 +92,10 @@ class OrphanSettler:
         if not page.cursor:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
         orphans = [row.transfer for row in page.items if self._is_orphan(row.transfer)]
+        lease = Lease(find_lease_end(self._context.clock, self._context.ledger.lease), self._context.clock.monotonic)
         answers = await self._context.ledger.claim(orphans) if orphans else []
         claims = [answer for answer in answers if isinstance(answer, Claim) and self._is_orphan(answer.transfer)]
-        settlements = [await self._settlement(claim) for claim in claims]
+        settlements = [await self._settlement(claim, lease) for claim in claims]
         recorded = await self._context.ledger.settle(settlements) if settlements else []
         for claim, done in zip(claims, recorded, strict=True):
             if done:
@@ -103,11 +105,13 @@ class OrphanSettler:
     def _is_orphan(self, transfer: Transfer) -> bool:
         return not self._local.has_route(transfer) and not self._local.in_flight(transfer.id)
 
-    async def _settlement(self, claim: Claim) -> Settlement:
-        """Abort the uploads. Keep the lease of the key: this process may use it for another transfer."""
+    async def _settlement(self, claim: Claim, lease: Lease) -> Settlement:
+        """Abort the uploads while the lease is held. Keep the lease of the key: this process may use it for another transfer."""
         uploads = OpenUploads()
         uploads.merge(claim.uploads)
         if uploads.known and claim.transfer.store in self._local.stores:
-            with suppress(SkyferryError):  # `skyferry gc` finds the upload
-                await self._local.abort_uploads(claim.transfer, uploads)
+            with suppress(SkyferryError, TimeoutError):  # `skyferry gc` finds the upload
+                lease.ensure_held()
+                async with asyncio.timeout(lease.left):
+                    await self._local.abort_uploads(claim.transfer, uploads)
         return Settlement(claim, NO_ROUTE, last=False, closed=tuple(uploads.closed))

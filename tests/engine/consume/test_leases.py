@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from tests.engine.copy.test_multipart import SETTINGS, Silence
 
 from skyferry.clock import SystemClock
-from skyferry.engine.consume.in_flight import LeasedMessage
+from skyferry.engine.consume.attempt import Lease, find_lease_end
+from skyferry.engine.consume.in_flight import InFlight, LeasedMessage, TransferTask
 from skyferry.engine.consume.intake import EventReader
+from skyferry.engine.consume.leases import LeaseKeeper
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -18,9 +20,11 @@ from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.model import Claim
 from skyferry.ports import Clock, Message, Outgoing
 from skyferry.queues.memory import MemoryQueue
 from skyferry.routing.routes import Routes
+from skyferry.testing.ledger.harness import transfer as make_transfer
 
 
 class Hanging(MemoryQueue):
@@ -36,6 +40,22 @@ class Hanging(MemoryQueue):
             await asyncio.Event().wait()
         self.again.set()
         return await super().extend(messages, seconds)
+
+
+class SilentLedger(MemoryLedger):
+    """The first renewal gets no answer."""
+
+    def __init__(self, clock: Clock, lease: float) -> None:
+        super().__init__("silent", clock, lease)
+        self.renewals = 0
+        self.again = asyncio.Event()
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        self.renewals += 1
+        if self.renewals == 1:
+            await asyncio.Event().wait()
+        self.again.set()
+        return await super().renew(claims)
 
 
 async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
@@ -61,3 +81,23 @@ async def test_an_extension_that_hangs_is_tried_again_within_the_lease() -> None
         await queue.again.wait()
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_a_renewal_that_hangs_is_tried_again_within_the_lease() -> None:
+    """The end of the lease moves with the answer that comes."""
+    clock = SystemClock()
+    ledger = SilentLedger(clock, 1.0)
+    transfer = make_transfer("t")
+    (claim,) = await ledger.claim([transfer])
+    assert isinstance(claim, Claim)
+    in_flight = InFlight(1)
+    lease = Lease(find_lease_end(clock, ledger.lease), clock.monotonic)
+    in_flight.tasks["t"] = TransferTask(transfer, [], claim, lease)
+    context = EngineContext(ledger, Routes(SETTINGS).by_name, {}, clock, random.Random(1), Silence())
+    keeper, first_end = asyncio.create_task(LeaseKeeper(context, in_flight).run([])), lease.ends
+    async with asyncio.timeout(30):
+        await ledger.again.wait()
+        while lease.ends == first_end:
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+    await asyncio.wait({keeper})

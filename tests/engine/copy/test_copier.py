@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot
+from skyferry.engine.consume.attempt import Lease
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.strategy import PartLimits
@@ -269,11 +270,27 @@ async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
     asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
     copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
     async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
-        attempt = Attempt(Claim(asked, 1, 1, 0, None), slot, lease_lost=True)
+        attempt = Attempt(Claim(asked, 1, 1, 0, None), slot, lease=Lease(lost=True))
         with pytest.raises(Fenced):
             await copier.run(attempt, ROUTE)
     assert not bench.destination.bucket.objects
     assert not bench.destination.bucket.uploads
+
+
+@pytest.mark.parametrize("now", ["same", "newer", "gone"])
+@pytest.mark.parametrize("owner", ["unrecorded", "recorded", "of another transfer"])
+async def test_an_aborted_write_that_took_effect_is_undone(bench: Bench, now: str, owner: str) -> None:
+    """If the source has another version by then, or none; what the ledger has recorded, or another transfer wrote, stays."""
+    asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
+    await bench.put(b"old")
+    done = await bench.run(id="other" if owner == "of another transfer" else "t")
+    if now == "newer":
+        await bench.put(b"new")
+    elif now == "gone":
+        await bench.source.delete("k")
+    copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
+    await copier.undo_aborted(asked, done.placement if owner == "recorded" else None)
+    assert ("k" in bench.destination.bucket.objects) is (now == "same" or owner != "unrecorded")
 
 
 class Silence:

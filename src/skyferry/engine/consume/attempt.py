@@ -1,16 +1,86 @@
-"""One attempt at a transfer: its claim, its slot, and the uploads to its destination key."""
+"""One attempt at a transfer: its claim, its lease, its slot, and the uploads to its destination key."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import field, replace
+from math import inf
+from typing import Any, TypeVar
 
 from skyferry.engine.concurrency.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Part, Progress
+from skyferry.ports import Clock
 
 Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see UploadLog.save_progress
+Result = TypeVar("Result")
+# The share of a lease that is left when its work is aborted. A request that a store has received whole may still take effect
+# then. No other worker can have the key yet.
+MARGIN = 0.1
+
+
+def find_lease_end(clock: Clock, lease: float) -> float:
+    """Return the end of a lease (monotonic seconds) that the ledger is asked for now. `lease` is in seconds."""
+    return clock.monotonic() + lease * (1 - MARGIN)
+
+
+@dataclass(eq=False, slots=True)
+class Lease:
+    """Permission to change stores until `ends`. Soon after that, the ledger may give the key to another worker.
+
+    No timer of its own: `LeaseKeeper` watches the leases of all transfers in flight, for a timer each would cost more.
+    """
+
+    ends: float = inf  # monotonic seconds, see `find_lease_end`
+    monotonic: Callable[[], float] = time.monotonic
+    lost: bool = False  # the ledger says so
+    _aborted: bool = False
+    _work: asyncio.Task[Any] | None = None  # under way
+
+    @property
+    def is_held(self) -> bool:
+        """True until the lease has ended, or the work under it was aborted."""
+        return not (self.lost or self._aborted) and self.monotonic() < self.ends
+
+    @property
+    def left(self) -> float:
+        """The seconds until its end; negative after it."""
+        return self.ends - self.monotonic()
+
+    def ensure_held(self) -> None:
+        """Check before every request that changes a store. Raises Fenced."""
+        if not self.is_held:
+            raise Fenced
+
+    def renew(self, ends: float) -> None:
+        """Move the end. An answer that comes late does not move it back."""
+        self.ends = max(ends, self.ends)
+
+    def abort_if_ended(self) -> None:
+        """Abort the work under way if the lease has ended."""
+        if self._work is not None and not self._aborted and self.left <= 0:
+            self._aborted = True
+            self._work.cancel()
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Run `work`, which `abort_if_ended` may abort. Raises Fenced then."""
+        self.ensure_held()
+        task = self._work = asyncio.current_task()
+        assert task is not None  # or nothing could be awaited here
+        cancelled = task.cancelling()
+        try:
+            return await work()
+        except asyncio.CancelledError:
+            if self._aborted and task.cancelling() <= cancelled + 1:
+                raise Fenced from None
+            raise
+        finally:
+            self._work = None
+            if self._aborted:
+                task.uncancel()
 
 
 @dataclass(slots=True)
@@ -40,13 +110,13 @@ class Attempt:
     slot: TransferSlot
     uploads: OpenUploads = field(default_factory=OpenUploads)
     saver: Saver | None = None  # None: progress is not saved, and no other worker can resume it
-    lease_lost: bool = False  # another worker may have the lease
+    lease: Lease = field(default_factory=Lease)
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
+    write_aborted: bool = False  # a write was aborted, and may still take effect
 
     def ensure_lease_held(self) -> None:
-        """Check before every effect at the destination. Raises Fenced."""
-        if self.lease_lost:
-            raise Fenced
+        """Check before every request that changes a store. Raises Fenced."""
+        self.lease.ensure_held()
 
     async def remember_upload(self, progress: Progress) -> None:
         """Remember an upload before its first part is sent. Raises LedgerError, Fenced."""
@@ -69,5 +139,5 @@ class Attempt:
 
     async def _save(self, progress: Progress) -> None:
         if self.saver is not None and not await self.saver((self.claim, progress)):
-            self.lease_lost = True
+            self.lease.lost = True
         self.ensure_lease_held()

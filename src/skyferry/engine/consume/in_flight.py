@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field
 
-from skyferry.engine.consume.attempt import Attempt, OpenUploads
+from skyferry.engine.consume.attempt import Attempt, Lease, OpenUploads
 from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.engine.resilience.circuit_breaker import hash_folder
@@ -86,6 +86,7 @@ class TransferTask:
     transfer: Transfer
     messages: list[LeasedMessage]
     claim: Claim | None = None
+    lease: Lease = field(default_factory=Lease)  # of the claim
     arrival: int = 0  # the order of arrival of tasks
     checked_after: int = 0  # the last arrival before its source was read
     attempt: Attempt | None = None  # while it is worked on

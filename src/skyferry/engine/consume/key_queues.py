@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from dataclasses import field, replace
+from functools import partial
 
 from skyferry import retry
 from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot, TransferSlots
 from skyferry.engine.consume.acks import AckBatcher
+from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.consume.batch import Batcher
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, TransferTask
 from skyferry.engine.consume.source_checks import is_absent
@@ -18,8 +20,10 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.model import Claim, Failure, Progress, newest_positions
+from skyferry.model import Claim, Failure, Progress, Transfer, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
+
+LANDING = 20.0  # seconds within which an aborted write may take effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,15 @@ class SerialExecutor:
             task = key_queue.pop_newest()
             if task.claim and task.claim.fence <= key_queue.released_fence:
                 await self._claim_again(key_queue, task)
-            if (outcome := self._superseded(key_queue, task)) is None:
-                small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
-                async with TransferSlot(small, self._large, task.rank) as slot:
-                    outcome = await self._attempt(key_queue, task, slot)
-            await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
+            try:
+                if (outcome := self._superseded(key_queue, task)) is None:
+                    small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
+                    async with TransferSlot(small, self._large, task.rank) as slot:
+                        outcome = await self._attempt(key_queue, task, slot)
+            except Fenced:
+                await self._lose(task)
+            else:
+                await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
             if not key_queue.tasks:
                 return
 
@@ -81,7 +89,7 @@ class SerialExecutor:
         return key_queue.source_checks.find_outcome(task.transfer, task.arrival) or decisions.decide_before_look(claim)
 
     async def _attempt(self, key_queue: KeyQueue, task: TransferTask, slot: TransferSlot) -> Outcome:
-        """Make one attempt. Every failure becomes an outcome."""
+        """Make one attempt. Every failure becomes an outcome, but for a lost lease. Raises Fenced."""
         if task.claim is None or self.stopping:
             return Released()
         if task.forced_outcome is not None:
@@ -96,7 +104,7 @@ class SerialExecutor:
         if wait := max((circuit.time_to_trial() for circuit in circuits), default=0.0):
             return Released(wait * (1 + self._context.random.random() / 4))
         task.attempt, task.checked_after = (
-            Attempt(claim, slot, key_queue.uploads, self.saver.put),
+            Attempt(claim, slot, key_queue.uploads, self.saver.put, task.lease),
             self._in_flight.arrivals,
         )
         self._reporter.report_claim(task.transfer, claim.attempt)
@@ -106,10 +114,10 @@ class SerialExecutor:
                 if circuit.begin_transfer():
                     probes.callback(circuit.end_probe)
             try:
-                return await self._copier.run(task.attempt, route)
+                return await task.lease.run(partial(self._copier.run, task.attempt, route))
+            except Fenced:
+                raise
             except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
-                if isinstance(error, Fenced):
-                    return self._failed(task, claim, error, began)
                 self._reporter.report_ledger_failure(task.transfer, error)
                 return Released(1.0)
             except SkyferryError as error:
@@ -168,12 +176,9 @@ class SerialExecutor:
     async def _conclude(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
         """Record the outcome, then finish the messages."""
         task.concluding = True
-        if (
-            key_queue.uploads.known
-            and isinstance(outcome, Done | Skipped | Dead)
-            and not (task.attempt and task.attempt.lease_lost)
-        ):
-            await self._copier.abort_uploads(task.transfer, key_queue.uploads)
+        if key_queue.uploads.known and isinstance(outcome, Done | Skipped | Dead):
+            with suppress(Fenced):  # the next worker with the key aborts them
+                await task.lease.run(partial(self._copier.abort_uploads, task.transfer, key_queue.uploads))
         last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
         retry_at: float | None = None
         if task.claim is None:
@@ -196,6 +201,15 @@ class SerialExecutor:
             self._in_flight.read_otherwise(task, self._context.clock.time())
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
+    async def _lose(self, task: TransferTask) -> None:
+        """Record nothing for a lost lease. The ledger counts it at the next claim, by whichever worker."""
+        task.concluding = True
+        self._reporter.report_lease_lost(task.transfer)
+        if task.attempt and task.attempt.write_aborted:
+            await self._undo_aborted(task.transfer)
+        retry_at = self._context.clock.time() + self._context.random.random()
+        self._acks.finish(self._in_flight.finish_task(task, retry_at))
+
     def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:
         self._reporter.report_outcome(task.transfer, task.claim.attempt if task.claim else 0, outcome)
         key_queue.source_checks.record(task.transfer, task.checked_after, outcome)
@@ -210,9 +224,20 @@ class SerialExecutor:
         return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None
 
     async def _undo(self, task: TransferTask, outcome: Outcome) -> None:
+        """Undo a write that was made under the lease but not recorded. It needs no lease: it deletes only that version."""
         if isinstance(outcome, Done) and not outcome.placement.deleted:
             with suppress(SkyferryError):  # the store is down: its next event, or the next reconciliation, finds it
                 await self._copier.undo(task.transfer, outcome)
+
+    async def _undo_aborted(self, transfer: Transfer) -> None:
+        """Undo an aborted write that took effect nevertheless, after the time in which it could."""
+        clock = self._context.clock
+        end = clock.monotonic() + LANDING
+        while not self.stopping and (left := end - clock.monotonic()) > 0:
+            await clock.sleep(min(1.0, left))
+        with suppress(SkyferryError):  # as for `_undo`
+            (placed,) = await self._context.ledger.get_placements(transfer.store, [transfer.key])
+            await self._copier.undo_aborted(transfer, placed)
 
     async def _claim_again(self, key_queue: KeyQueue, task: TransferTask) -> None:
         """Claim again the tasks that arrived while the key was released: they need claims of its next lease."""
@@ -220,12 +245,14 @@ class SerialExecutor:
             task,
             *(each for each in key_queue.tasks if each.claim and each.claim.fence <= key_queue.released_fence),
         ]
+        ends = find_lease_end(self._context.clock, self._context.ledger.lease)
         try:
             answers = await self._context.ledger.claim([each.transfer for each in tasks])
         except LedgerError:
             answers = [Wait(each.transfer.id, 0.0, busy=True) for each in tasks]
         for each, answer in zip(tasks, answers, strict=True):
             each.claim = answer if isinstance(answer, Claim) else None
+            each.lease = Lease(ends, self._context.clock.monotonic)
             if isinstance(answer, Settled):
                 self._reporter.report_duplicate(each.transfer, answer)
 

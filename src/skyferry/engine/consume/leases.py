@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
+from skyferry.engine.consume.attempt import MARGIN, find_lease_end
 from skyferry.engine.consume.in_flight import InFlight, LeasedMessage
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import EventQueue
 
 ROUNDS = 3  # within one lease
+PRECISION = 0.001  # seconds by which the end of a lease may be noticed late
 DUE = 0.9  # of a lease: a message whose lease lasts longer than this is not renewed yet
 
 
@@ -27,6 +29,7 @@ class LeaseKeeper:
             for queue in queues:
                 group.create_task(self._renew_messages(queue), name=f"keep leases of {queue.name}")
             group.create_task(self._renew_claims(), name="keep claims")
+            group.create_task(self._abort_ended(), name="abort at the end of leases")
 
     async def _renew_messages(self, queue: EventQueue) -> None:
         async for _ in self._rounds(queue.lease):
@@ -53,13 +56,27 @@ class LeaseKeeper:
 
     async def _renew_claims(self) -> None:
         async for _ in self._rounds(self._context.ledger.lease):
-            tasks = [task for task in self._in_flight.tasks.values() if task.claim is not None]
-            with suppress(LedgerError):
-                lost = await self._context.ledger.renew([task.claim for task in tasks if task.claim]) if tasks else []
+            ends = find_lease_end(self._context.clock, self._context.ledger.lease)
+            held = [(task.claim, task.lease) for task in self._in_flight.tasks.values() if task.claim is not None]
+            with suppress(LedgerError, TimeoutError):  # the next round comes before the leases end
+                async with asyncio.timeout(self._context.ledger.lease / ROUNDS / 2):  # also if this call hangs
+                    lost = await self._context.ledger.renew([claim for claim, _ in held]) if held else []
                 ids = {claim.transfer.id for claim in lost}
-                for task in tasks:
-                    if task.attempt and task.transfer.id in ids:
-                        task.attempt.lease_lost = True
+                for claim, lease in held:
+                    if claim.transfer.id in ids:
+                        lease.lost = True
+                    else:
+                        lease.renew(ends)
+
+    async def _abort_ended(self) -> None:
+        """Abort the work of each lease that ends. A lease of a later claim ends later than the next that is known."""
+        clock, longest = self._context.clock, self._context.ledger.lease * (1 - MARGIN)
+        while True:
+            leases = [task.lease for task in self._in_flight.tasks.values() if task.claim is not None]
+            for lease in leases:
+                lease.abort_if_ended()
+            left = min((lease.left for lease in leases if lease.is_held), default=longest)
+            await clock.sleep(max(PRECISION, min(left, longest)))
 
     async def _rounds(self, lease: float) -> AsyncIterator[None]:
         """Yield three times within a lease, however long each round takes."""

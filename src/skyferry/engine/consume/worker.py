@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from skyferry.engine.consume.acks import AckBatcher
+from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage, TransferTask
 from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
@@ -272,9 +273,11 @@ class Worker:
     async def _claim(self, fresh: list[TransferTask], group: asyncio.TaskGroup) -> None:
         keys = [task.key for task in fresh]
         self._in_flight.begin_claim(keys)
+        ends = find_lease_end(self._context.clock, self._context.ledger.lease)
         try:
             answers = await self._context.ledger.claim([task.transfer for task in fresh]) if fresh else []
             for task, answer in zip(fresh, answers, strict=True):
+                task.lease = Lease(ends, self._context.clock.monotonic)
                 self._answered(task, answer, group)
         finally:
             self._in_flight.end_claim(keys)

@@ -10,12 +10,13 @@ from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy.decisions import decide_before_look
 from skyferry.engine.copy.execute import RACES, Executor, unstable
 from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, Planner, UpdatePlan
+from skyferry.engine.copy.provenance import read_provenance
 from skyferry.engine.copy.resuming import abort_upload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import delete_version, find_object
 from skyferry.engine.resilience.memory_budget import MemoryBudget, Reservation
 from skyferry.errors import PermissionDenied, PreconditionFailed, Unsupported
-from skyferry.model import Transfer
+from skyferry.model import Placement, Transfer
 from skyferry.ports import Clock, Done, ObjectStore, Offload, Released, Skipped
 from skyferry.routing.routes import Route
 
@@ -85,12 +86,23 @@ class Copier:
         Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed. A change in place
         brings nothing back.
         """
-        placed = done.placement
-        if done.receipt.in_place:
+        if not done.receipt.in_place:
+            await self._delete_outdated(transfer, done.placement.source.version, done.placement.version)
+
+    async def undo_aborted(self, transfer: Transfer, placed: Placement | None) -> None:
+        """Delete what an aborted write has left, as `undo` does. `placed` is the placement in the ledger: it stays."""
+        found = await find_object(self.stores[transfer.store], transfer.key)
+        if found is None or (placed is not None and placed.version == found.version):
             return
+        origin = read_provenance(found)
+        if origin.transfer_id == transfer.id:
+            await self._delete_outdated(transfer, origin.version, found.version)
+
+    async def _delete_outdated(self, transfer: Transfer, source_version: str, version: str) -> None:
+        """Delete a version at the destination, unless the source still has the version that it is a copy of."""
         newest = await find_object(self.stores[transfer.source_store], transfer.source.key)
         if newest is None and not await self._is_same(transfer.source_store, transfer.source.key):
             return
-        if newest is None or newest.version != placed.source.version:
+        if newest is None or newest.version != source_version:
             with suppress(PreconditionFailed):  # it has been replaced already
-                await delete_version(self.stores[placed.store], placed.key, placed.version)
+                await delete_version(self.stores[transfer.store], transfer.key, version)

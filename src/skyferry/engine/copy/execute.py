@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -201,7 +202,11 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
         context.attempt.ensure_lease_held()
         with suppress(PreconditionFailed):
             if exact or when == ANY:
-                made = await write(when)
+                try:
+                    made = await write(when)
+                except asyncio.CancelledError:
+                    context.attempt.write_aborted = True
+                    raise
                 await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
                 return made
         verdict = await settle_race(plan, sent)

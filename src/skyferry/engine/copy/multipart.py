@@ -53,7 +53,8 @@ class MultipartUploader:
             sent = await kind(self, plan, progress).run()
             yield sent
         except BaseException as error:
-            if not (destination.traits.resumable and _is_transient(error)):
+            resumable = destination.traits.resumable and _is_transient(error)
+            if attempt.lease.is_held and not resumable:
                 await asyncio.shield(abort_upload(destination, attempt.uploads, progress))
             raise
         if sent.finished:
@@ -78,7 +79,8 @@ class MultipartUploader:
         try:
             await attempt.remember_upload(progress)
         except BaseException:  # the ledger does not have it, so it could not be resumed
-            await asyncio.shield(abort_upload(destination, attempt.uploads, progress))
+            if attempt.lease.is_held:  # or `skyferry gc` finds it at the store
+                await asyncio.shield(abort_upload(destination, attempt.uploads, progress))
             raise
         return progress
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.context import EngineContext
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink, Purpose
@@ -21,6 +22,7 @@ from skyferry.retry import Backoff
 POLL = 1.0  # seconds between requests to the ledger
 BATCH = 100  # letters in one publish
 LEASE = 30.0  # seconds for which a process may publish a letter; then any process may
+UNANSWERED = "the queue for dead letters did not answer within the lease of the letters"
 
 
 class Outbox:
@@ -57,14 +59,18 @@ class Outbox:
         """
         letters: list[DeadLetter] = []
         try:
+            lease = Lease(find_lease_end(self._context.clock, LEASE), self._context.clock.monotonic)
             letters = await self._context.ledger.take_letters(Purpose.PUBLISH, self._size, LEASE)
             if not letters:
                 return False
             foreign = [letter for letter in letters if is_foreign(letter.attributes)]
             if own := [letter for letter in letters if not is_foreign(letter.attributes)]:
-                await self._sink.publish(own)
+                lease.ensure_held()
+                async with asyncio.timeout(lease.left):
+                    await self._sink.publish(own)
             await self._context.ledger.finish_letters(Purpose.PUBLISH, [letter.ref for letter in letters])
-        except (QueueError, LedgerError) as error:
+        except (QueueError, LedgerError, TimeoutError) as problem:
+            error = QueueError(UNANSWERED) if isinstance(problem, TimeoutError) else problem
             self._failures, self._size = self._failures + 1, 1
             self._reporter.report_publish_failure(error)
             if isinstance(error, QueueError):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from skyferry.errors import ConnectionLost, LedgerError, QueueError, SkyferryError, StoreTimeout, Throttled
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectData
+from skyferry.testing.simulation.loop import PROCESS
+
+CHANGES = frozenset(
+    {"write", "write_part", "finish_upload", "set_attributes", "delete", "start_upload", "abort_upload"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,8 @@ class Weather:
     stall_seconds: float = 90.0
     fail: float = 0.05  # rate of calls that fail, half of them after the effect
     corrupt: float = 0.02  # rate of reads with a flipped byte
+    land: float = 0.5  # rate of aborted changes that the server has received whole: they take effect later
+    land_within: float = 15.0  # seconds
     outages: tuple[tuple[float, float], ...] = ()  # windows (loop seconds) in which every call of the destination fails
 
 
@@ -46,7 +57,12 @@ class Chaos:
             return inner
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            await self._pass_time()
+            try:
+                await self._pass_time()
+            except asyncio.CancelledError:
+                if name in CHANGES and self._dice.random() < self._weather.land:
+                    _land(partial(inner, *args, **kwargs), self._dice.random() * self._weather.land_within)
+                raise
             fails = name not in self._calm and (self._dice.random() < self._weather.fail or self._out())
             if fails and (self._out() or self._dice.random() < 0.5):
                 raise self._dice.choice(self._errors)()
@@ -67,6 +83,19 @@ class Chaos:
     def _out(self) -> bool:
         now = self._clock.monotonic()
         return any(start <= now < end for start, end in self._weather.outages)
+
+
+def _land(change: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> None:
+    """Let a change take effect later. It is the server's now, so the death of its client does not matter."""
+    context = copy_context()
+    context.run(PROCESS.set, "")
+
+    async def take_effect() -> None:
+        with suppress(SkyferryError):  # its client has gone
+            await change()
+
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds, lambda: loop.create_task(take_effect(), context=context), context=context)
 
 
 def _flipped(data: bytes, dice: random.Random) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 PROCESS: ContextVar[str] = ContextVar("PROCESS", default="")
+TICK = 1e-6  # seconds: shorter sleeps may be lost in the rounding of times
 EPOCH = 1_700_000_000.0  # the simulated wall clock at the start
 
 
@@ -31,6 +32,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._selector = self  # the base class waits in its selector; this one advances the clock instead
         self.crashed: set[str] = set()
         self._frozen: dict[str, float] = {}
+        self._suspended: dict[str, float] = {}  # seconds that the monotonic clock of a process has missed
         self.set_exception_handler(lambda _, context: None)  # tasks of crashed processes end unfinished
 
     def time(self) -> float:
@@ -44,25 +46,47 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return []
 
     def freeze(self, process: str, seconds: float) -> None:
-        """Suspend a process, as if swapped out; it continues after `seconds`."""
+        """Stop a process, as SIGSTOP does; it continues after `seconds`. Its timers are due then."""
         self._frozen[process] = self._now + seconds
+
+    def suspend(self, process: str, seconds: float) -> None:
+        """Stop a process together with its monotonic clock, as a virtual machine is suspended. Its timers are late, too."""
+        self.freeze(process, seconds)
+        self._suspended[process] = self.missed(process) + seconds
+
+    def missed(self, process: str) -> float:
+        """Return the seconds that the monotonic clock of a process has missed."""
+        return self._suspended.get(process, 0.0)
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        return super().call_soon(self._alive, context, callback, args, context=context)
+        return super().call_soon(self._run_alive, context, callback, args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        return super().call_at(when, self._alive, context, callback, args, context=context)
+        process = PROCESS.get() if context is None else context.get(PROCESS, "")
+        missed = self.missed(process)
+        return super().call_at(when, self._run_due, context, callback, args, process, missed, context=context)
 
-    def _alive(self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _run_due(
+        self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...], process: str, missed: float
+    ) -> None:
+        """Run the callback of a timer, but not before the time is over that the process has missed since it set it."""
+        if (owed := self.missed(process) - missed) > 0:
+            super().call_at(
+                self._now + owed, self._run_due, context, callback, args, process, self.missed(process), context=context
+            )
+        else:
+            self._run_alive(context, callback, args)
+
+    def _run_alive(self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         process = PROCESS.get()  # the handle's context is the current one here
         if process in self.crashed:
             return
         if (thaw := self._frozen.get(process, 0.0)) > self._now:
-            super().call_at(thaw, self._alive, context, callback, args, context=context)
+            super().call_at(thaw, self._run_alive, context, callback, args, context=context)
             return
         callback(*args)
 
@@ -92,15 +116,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 class SimulatedClock:
     """The Clock of a simulation. Its wall time can be set."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.ahead = 0.0  # seconds
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, right: SimulatedClock | None = None, ahead: float = 0.0
+    ) -> None:
+        """Make a clock that is `ahead` of the one that is right, by some seconds."""
+        self._loop, self._right = loop, right
+        self.ahead = ahead
 
     def time(self) -> float:
-        return EPOCH + self._loop.time() + self.ahead
+        return (self._right.time() if self._right else EPOCH + self._loop.time()) + self.ahead
 
     def monotonic(self) -> float:
-        return self._loop.time()
+        missed = self._loop.missed(PROCESS.get()) if isinstance(self._loop, SimulatedLoop) else 0.0
+        return self._loop.time() - missed
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(0.0, seconds) and max(TICK, seconds))

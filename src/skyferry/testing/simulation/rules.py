@@ -27,6 +27,8 @@ from skyferry.ports import (
 )
 from skyferry.ports.decorators import FINISH_UPLOAD, SET_ATTRIBUTES, WRITE, Operation, QueueDecorator, StoreDecorator
 
+AHEAD = -2 * 3600.0  # seconds: an upload was begun or saved at a later time than now if the clock was set back since
+
 
 class Rules:
     """A checker of the six rules. `breaches` is empty as long as none is broken."""
@@ -137,7 +139,7 @@ class Rules:
     async def _no_uploads_left(self) -> None:
         """Check that garbage collection finds every abandoned upload, by the ledger or the store."""
         stores = {"destination": self._destination}
-        await gc.abort_abandoned_uploads(self._ledger, stores, 0.0, self._clock)
+        await gc.abort_abandoned_uploads(self._ledger, stores, AHEAD, self._clock)
         left = [upload.key async for upload in self._destination.uploads()]
         left += [progress.upload.key async for progress in self._ledger.list_uploads()]
         for key in left:

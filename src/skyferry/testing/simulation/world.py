@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import field, replace
 from math import inf
 from typing import Any
@@ -31,7 +32,7 @@ from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
-from skyferry.ports.decorators import START_UPLOAD, WRITE, Operation, StoreDecorator
+from skyferry.ports.decorators import FINISH_UPLOAD, START_UPLOAD, WRITE, Operation, StoreDecorator
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
@@ -39,7 +40,7 @@ from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
-from skyferry.testing.simulation.loop import SimulatedClock, SimulatedLoop
+from skyferry.testing.simulation.loop import PROCESS, SimulatedClock, SimulatedLoop
 from skyferry.testing.simulation.rules import (
     Rules,
     WatchedDestination,
@@ -65,6 +66,7 @@ class Plan:
     crashes: int = 2
     freezes: int = 1
     clock_steps: int = 0  # changes of the wall clock, by an hour at most
+    skew: float = 0.0  # seconds, at most, by which the wall clock of a worker differs from that of all servers
     declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
     large: bool = False  # objects with long copies, during which workers crash and the source changes
     weather: Weather = field(default_factory=Weather)
@@ -95,6 +97,7 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
         weather=weather,
         sabotage=sabotage,
         clock_steps=dice.choice((0, 0, 0, 2)),
+        skew=dice.choice((0.0, 300.0)),
     )
 
 
@@ -124,6 +127,7 @@ class Simulation:
         self._routes = Routes(self._settings)
         self._peak = 0
         self._workers: dict[str, Worker] = {}
+        self._began, self._writer = asyncio.Event(), ""  # set when a worker begins a write
         self._tasks: list[asyncio.Task[Any]] = []
         self._born = 0
         self._sent: list[str] = []
@@ -243,7 +247,7 @@ class Simulation:
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
-            process = dice.choice(sorted(self._workers))
+            process = await self._choose_victim()
             if kind == "crash":
                 self.loop.crashed.add(process)
                 del self._workers[process]
@@ -256,7 +260,19 @@ class Simulation:
             elif kind == "clock":
                 self.clock.ahead = dice.uniform(-3600.0, 3600.0)
             else:
-                self.loop.freeze(process, 20 + dice.random() * 100)
+                stop = dice.choice((self.loop.freeze, self.loop.suspend))
+                stop(process, 20 + dice.random() * 100)
+
+    async def _choose_victim(self) -> str:
+        """Return a worker. Often wait until one begins a write: that is the worst moment."""
+        if self._dice.random() < 0.7:
+            self._began = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10.0):
+                    await self._began.wait()
+                    if self._writer in self._workers:
+                        return self._writer
+        return self._dice.choice(sorted(self._workers))
 
     async def _move(self) -> None:
         """Move dead letters back to their queue, some of them twice, as the providers' tools do."""
@@ -291,34 +307,35 @@ class Simulation:
 
     def _worker(self, process: str) -> Worker:
         dice = random.Random(self._dice.random())
+        clock = SimulatedClock(self.loop, self.clock, dice.uniform(-self._plan.skew, self._plan.skew))
         ledger = WatchedLedger(process, self.clock, self._rules, self._ledger_state)
         queue = WatchedQueue(self._queue(), self._rules)
         stormy = self._plan.weather
         fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)
-        chaotic = Chaos(ledger, fair, dice, self.clock, LEDGER_ERRORS)
+        chaotic = Chaos(ledger, fair, dice, clock, LEDGER_ERRORS)
         context = EngineContext(
             ledger=chaotic,
             routes=self._routes.by_name,
-            breakers={name: Breaker(BreakerPolicy(), self.clock) for name in ("source", "destination")},
-            clock=self.clock,
+            breakers={name: Breaker(BreakerPolicy(), clock) for name in ("source", "destination")},
+            clock=clock,
             random=dice,
             observer=self._ears,
         )
         told = MemoryStore("source", self.clock, self._source)
-        source = Chaos(told if self._plan.declares else _Silent(told), fair, dice, self.clock, STORE_ERRORS)
+        source = Chaos(told if self._plan.declares else _Silent(told), fair, dice, clock, STORE_ERRORS)
         inner = _Refusing(WatchedDestination(MemoryStore("destination", self.clock, self._destination), self._rules))
-        destination = _Metered(Chaos(inner, stormy, dice, self.clock, STORE_ERRORS), self)
+        destination = _Metered(Chaos(inner, stormy, dice, clock, STORE_ERRORS), self)
         budget = MemoryBudget(MEMORY)
         stores = {
-            name: protect_store(store, Protection(context.breakers[name], self.clock, context.observer, context.random))
+            name: protect_store(store, Protection(context.breakers[name], clock, context.observer, context.random))
             for name, store in (("source", source), ("destination", destination))
         }
-        copier = Copier(stores, budget, InlineOffload(), self.clock, PartLimits(PART, 2, 64))
+        copier = Copier(stores, budget, InlineOffload(), clock, PartLimits(PART, 2, 64))
         executor = ExecutorPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, executor=executor)
-        events = InterceptingQueue(Chaos(queue, fair, dice, self.clock, QUEUE_ERRORS), chaotic, context.reporter)
-        queues: list[EventQueue] = [events, RedriveQueue(chaotic, self.clock)]
-        dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, self.clock, QUEUE_ERRORS)
+        events = InterceptingQueue(Chaos(queue, fair, dice, clock, QUEUE_ERRORS), chaotic, context.reporter)
+        queues: list[EventQueue] = [events, RedriveQueue(chaotic, clock)]
+        dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, clock, QUEUE_ERRORS)
         outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
         return Worker(context, EventReader(self._routes), copier, queues, policy)
@@ -326,9 +343,12 @@ class Simulation:
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
 
-    def peak(self, used: int) -> None:
-        """Record that one worker has `used` bytes in memory."""
+    def send(self, used: int, operation: Operation) -> None:
+        """Record that one worker has `used` bytes in memory, and begins a request."""
         self._peak = max(self._peak, used)
+        if operation in (WRITE, FINISH_UPLOAD):
+            self._writer = PROCESS.get()
+            self._began.set()
 
 
 @dataclass(slots=True)
@@ -372,7 +392,7 @@ class _Metered(StoreDecorator):
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
         sent = size if operation.sends else 0
         self._bytes += sent
-        self._simulation.peak(self._bytes)
+        self._simulation.send(self._bytes, operation)
         try:
             return await call(*args)
         finally:
