@@ -273,21 +273,30 @@ class Worker:
     async def _claim(self, fresh: list[TransferTask], group: asyncio.TaskGroup) -> None:
         keys = [task.key for task in fresh]
         self._in_flight.begin_claim(keys)
-        ends = find_lease_end(self._context.clock, self._context.ledger.lease)
+        ends, asking = find_lease_end(self._context.clock, self._context.ledger.lease), [len(t.messages) for t in fresh]
         try:
             answers = await self._context.ledger.claim([task.transfer for task in fresh]) if fresh else []
-            for task, answer in zip(fresh, answers, strict=True):
+            for task, answer, count in zip(fresh, answers, asking, strict=True):
                 task.lease = Lease(ends, self._context.clock.monotonic)
-                self._answered(task, answer, group)
+                self._answered(task, answer, group, task.messages[count:])
         finally:
             self._in_flight.end_claim(keys)
 
-    def _answered(self, task: TransferTask, answer: Claim | Settled | Wait, group: asyncio.TaskGroup) -> None:
+    def _answered(
+        self,
+        task: TransferTask,
+        answer: Claim | Settled | Wait,
+        group: asyncio.TaskGroup,
+        late: Sequence[LeasedMessage],
+    ) -> None:
+        """Act on an answer. The messages that are `late` came after the question: one may redrive what was settled then."""
         if isinstance(answer, Claim):
             task.claim = answer
             self._start(task, group)
         elif isinstance(answer, Settled):
             self._reporter.report_duplicate(task.transfer, answer)
+            for leased in late:
+                leased.retry_at = self._context.clock.time()
             if is_absent(task.transfer, answer):  # the worker that settled it may have died before the other reading
                 self._in_flight.read_otherwise(task, self._context.clock.time())
             self._acks.finish(self._in_flight.finish_task(task))
