@@ -14,6 +14,8 @@ Event = Literal[
     "service.started",  # message: the event loop
     "service.draining",
     "service.stopped",
+    "process.started",  # worker, message: its process id
+    "process.ended",  # worker, message: how it ended, delay: until it is started again
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
     "store.identified",  # message: the service that the server says it is; once at the start
     "store.region_unknown",
@@ -88,3 +90,4 @@ class Record:
     delay: float | None = None  # seconds
     lag: float | None = None  # seconds from the event to its settlement
     traceparent: str = ""
+    worker: str = ""  # of `--processes`: the number of the process; "" = the parent, or the only one

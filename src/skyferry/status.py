@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import field
-from typing import Literal
+from typing import Literal, get_args
 
 from skyferry.frozen import dataclass
 from skyferry.model import State
@@ -23,6 +24,8 @@ class Submission:
 
 CheckedPart = Literal["worker", "ledger", "queue", "store", "work"]
 Condition = Literal["ok", "degraded", "down"]
+CONDITIONS: tuple[str, ...] = get_args(Condition)  # the worst last
+BREAKER_STATES = ("closed", "half_open", "open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,48 @@ class Status:
     checks: tuple[HealthCheck, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """The state of a process that only copies, for the process that shows the whole."""
+
+    in_flight: int = 0  # transfers
+    arrivals: int = 0  # transfers so far
+    idle: bool = False  # no message is being processed
+    oldest: Mapping[str, float] = field(default_factory=dict)  # route -> time of its oldest unsettled event
+    breakers: Mapping[str, str] = field(default_factory=dict)  # as in `Status`
+    limiter_waiting: Mapping[str, int] = field(default_factory=dict)
+    concurrency: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[HealthCheck, ...] = ()  # of stores and queues
+
+
 def describe_unrouted(bucket: str, count: int) -> str:
     """Describe the dead letters of a bucket that matches no configured store."""
     matches = f"1 event of {bucket} matches" if count == 1 else f"{count:,} events of {bucket} match"
     return f"{matches} no configured store: kept as dead letters (unrouted_bucket)"
+
+
+def merge_checks(checks: Iterable[HealthCheck]) -> list[HealthCheck]:
+    """Return the worst check of each part, in the order of their first ones."""
+    worst: dict[tuple[str, str], HealthCheck] = {}
+    for check in checks:
+        known = worst.setdefault((check.part, check.name), check)
+        if CONDITIONS.index(check.state) > CONDITIONS.index(known.state):
+            worst[check.part, check.name] = check
+    return list(worst.values())
+
+
+def merge_breakers(states: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the most open state of each store's breakers."""
+    found: dict[str, str] = {}
+    for each in states:
+        for store, state in each.items():
+            found[store] = max(found.get(store, state), state, key=BREAKER_STATES.index)
+    return found
+
+
+def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums by name."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)

@@ -61,6 +61,16 @@ class MonitoredQueue(QueueDecorator):
         """The current condition of the queue."""
         return check_queue(self.name, self.health, self._clock.monotonic())
 
+    def note_reports(self, checks: Sequence[HealthCheck]) -> None:
+        """Take over what other processes, which receive in place of this one, know of the queue."""
+        if not checks:
+            return
+        down = [check for check in checks if check.state == "down" and check.message != NOT_YET]
+        if any(check.state != "down" for check in checks):
+            self.health.failure, self.health.answered = "", self._clock.monotonic()
+        elif down:
+            self.health.failure = down[0].message
+
     async def receive(self, limit: int, wait: float) -> list[Message]:
         health = self.health
         health.due = self._clock.monotonic() + wait

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from skyferry import __version__
 from skyferry.engine.consume.intake import EventReader
-from skyferry.engine.consume.worker import Worker
 from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.orphans import OrphanSettler
@@ -22,7 +21,18 @@ from skyferry.errors import LedgerError, QueueError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import ObjectStore, Outgoing
 from skyferry.records import Record
-from skyferry.status import Condition, HealthCheck, Readiness, Status, Submission, describe_unrouted
+from skyferry.status import (
+    Condition,
+    HealthCheck,
+    Readiness,
+    Status,
+    Submission,
+    WorkerReport,
+    describe_unrouted,
+    merge_breakers,
+    merge_checks,
+    sum_counts,
+)
 
 SAMPLE = 1.0  # seconds between samples of the status, for the metrics
 OVERDUE = 10.0  # seconds beyond its timeout after which a request means that its store is down
@@ -47,12 +57,34 @@ class EventSource(Protocol):
         """Find and send events until cancelled."""
 
 
+class WorkLoop(Protocol):
+    """Does the work of a service: a `Worker`, or several in other processes. See `Worker`."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def arrivals(self) -> int: ...
+
+    @property
+    def idle(self) -> bool: ...
+
+    @property
+    def draining(self) -> bool: ...
+
+    def oldest(self) -> dict[str, float]: ...
+
+    def drain(self, grace: float | None = None) -> None: ...
+
+    async def run(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceComponents:
     """The parts of a service, as wiring builds them."""
 
     context: EngineContext
-    worker: Worker
+    worker: WorkLoop
     reader: EventReader
     queues: Sequence[MonitoredQueue]  # the first takes submitted events
     stores: Sequence[ObjectStore]
@@ -67,6 +99,10 @@ class ServiceComponents:
     probes: Sequence[Probe] = ()  # of other conditions that /ready includes
     orphans: OrphanSettler | None = None
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
+    reports: Callable[[], Sequence[WorkerReport]] | None = (
+        None  # of the processes that do the work, if this one does none
+    )
+    helper: bool = False  # another process watches, prunes and publishes
 
 
 class Service:
@@ -99,22 +135,27 @@ class Service:
         observe(Record("service.started", message=f"event loop: {loop}"))
         self._working = True
         async with asyncio.TaskGroup() as tasks:
-            helpers = [tasks.create_task(source.run(), name="source") for source in self._components.sources]
-            helpers.append(tasks.create_task(self._monitor.run(), name="monitor"))
-            helpers.append(tasks.create_task(self._sample(), name="sample"))
-            helpers.append(tasks.create_task(self._prune(), name="prune"))
-            if self._components.orphans:
-                helpers.append(tasks.create_task(self._components.orphans.run(), name="orphans"))
-            if self._components.outbox:
-                helpers.append(tasks.create_task(self._components.outbox.run(), name="outbox"))
-            if until_idle:
-                helpers.append(tasks.create_task(self._drain_when_idle(), name="until idle"))
+            helpers = [] if self._components.helper else self._start_housekeeping(tasks, until_idle)
             await asyncio.wait([tasks.create_task(self._worker.run(), name="worker")])
             for task in helpers:
                 task.cancel()
         observe(Record("service.stopped"))
         if until_idle and (failure := next((s.failure for s in self._components.sources if s.failure), None)):
             raise failure
+
+    def _start_housekeeping(self, tasks: asyncio.TaskGroup, until_idle: bool) -> list[asyncio.Task[None]]:
+        """Start what one process does for all."""
+        helpers = [tasks.create_task(source.run(), name="source") for source in self._components.sources]
+        helpers.append(tasks.create_task(self._monitor.run(), name="monitor"))
+        helpers.append(tasks.create_task(self._sample(), name="sample"))
+        helpers.append(tasks.create_task(self._prune(), name="prune"))
+        if self._components.orphans:
+            helpers.append(tasks.create_task(self._components.orphans.run(), name="orphans"))
+        if self._components.outbox:
+            helpers.append(tasks.create_task(self._components.outbox.run(), name="outbox"))
+        if until_idle:
+            helpers.append(tasks.create_task(self._drain_when_idle(), name="until idle"))
+        return helpers
 
     def drain(self, grace: float | None = None) -> None:
         """Stop taking work, and end. Idempotent. `grace` replaces the configured seconds for transfers in flight."""
@@ -155,9 +196,26 @@ class Service:
         await self._monitor.refresh()
         return self._status()
 
+    def report(self) -> WorkerReport:
+        """Return the state of this process for the one that shows the whole."""
+        now = self._context.clock.monotonic()
+        return WorkerReport(
+            in_flight=self._worker.in_flight,
+            arrivals=self._worker.arrivals,
+            idle=self._worker.idle,
+            oldest=self._worker.oldest(),
+            breakers={name: str(breaker.state) for name, breaker in self._context.breakers.items()},
+            limiter_waiting=self._components.waiting(),
+            concurrency={store: limit.describe(now) for store, limit in self._context.limits.items()},
+            checks=(*self._store_checks(), *(queue.check for queue in self._components.queues)),
+        )
+
+    def _reports(self) -> Sequence[WorkerReport]:
+        return self._components.reports() if self._components.reports else ()
+
     def _status(self) -> Status:
         facts, clock, known = self._monitor.facts, self._context.clock, {}
-        now = clock.monotonic()
+        now, own, reports = clock.monotonic(), self.report(), self._reports()
         for queue in self._components.queues:
             if (depth := queue.health.depth) is not None:
                 known[queue.name] = depth
@@ -169,12 +227,12 @@ class Service:
             queues=known,
             transfers=facts.transfers or {},
             dead_letters=facts.letters,
-            breakers={name: str(breaker.state) for name, breaker in self._context.breakers.items()},
+            breakers=merge_breakers([own.breakers, *(report.breakers for report in reports)]),
             routes=tuple(self._context.routes),
             unrouted=facts.unrouted,
             held_deletes=facts.held,
-            limiter_waiting=self._components.waiting(),
-            concurrency={store: limit.describe(now) for store, limit in self._context.limits.items()},
+            limiter_waiting=sum_counts([own.limiter_waiting, *(report.limiter_waiting for report in reports)]),
+            concurrency=sum_counts([report.concurrency for report in reports or [own]]),
             receives={
                 queue.name: now - (queue.health.answered or queue.health.since) for queue in self._components.queues
             },
@@ -192,11 +250,25 @@ class Service:
         return ages
 
     def _checks(self) -> Iterator[HealthCheck]:
+        reports = self._reports()
+        for queue in self._components.queues:
+            queue.note_reports(
+                [c for report in reports for c in report.checks if (c.part, c.name) == ("queue", queue.name)]
+            )
         yield HealthCheck("worker", "worker", *self._worker_state())
         yield from (
             self._components.health.amend_check(check) if self._components.health else check
             for check in self._monitor.checks()
         )
+        yield from merge_checks([*self._store_checks(), *(c for r in reports for c in r.checks if c.part == "store")])
+        if buckets := self._monitor.facts.unrouted:
+            message = "; ".join(describe_unrouted(bucket, count) for bucket, count in buckets.items())
+            yield HealthCheck("work", "unrouted_bucket", "degraded", message)
+        if held := self._monitor.facts.held:
+            counts = "; ".join(f"{count:,} deletes of {store} are held" for store, count in held.items())
+            yield HealthCheck("work", "held_deletes", "degraded", f"{counts}: skyferry deletes list")
+
+    def _store_checks(self) -> Iterator[HealthCheck]:
         overdue = self._components.overdue()
         for store, breaker in self._context.breakers.items():
             late = overdue.get(store, 0.0)
@@ -209,16 +281,11 @@ class Service:
             else:
                 yield HealthCheck("store", store, "ok")
 
-        if buckets := self._monitor.facts.unrouted:
-            message = "; ".join(describe_unrouted(bucket, count) for bucket, count in buckets.items())
-            yield HealthCheck("work", "unrouted_bucket", "degraded", message)
-        if held := self._monitor.facts.held:
-            counts = "; ".join(f"{count:,} deletes of {store} are held" for store, count in held.items())
-            yield HealthCheck("work", "held_deletes", "degraded", f"{counts}: skyferry deletes list")
-
     def _worker_state(self) -> tuple[Condition, str]:
         if self._worker.draining:
             return "down", "the worker is draining"
+        if self._components.reports and not self._reports():
+            return "down", "none of its processes runs"
         return ("ok", "") if self._working else ("down", NOT_YET)
 
     async def _sample(self) -> None:

@@ -26,6 +26,8 @@ LEVELS: dict[str, Level] = {
     "service.started": "info",
     "service.draining": "info",
     "service.stopped": "info",
+    "process.started": "info",
+    "process.ended": "warning",
     "check.changed": "warning",
     "store.identified": "info",
     "store.region_unknown": "warning",

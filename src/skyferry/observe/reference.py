@@ -15,6 +15,9 @@ MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events. The message names the event loop.",
     "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
     "service.stopped": "All transfers are finished or released.",
+    "process.started": "`--processes`: the process `worker` was started; the message has its process id.",
+    "process.ended": "`--processes`: the process `worker` ended without having drained, for the reason in the message. Another one "
+    "takes its work over. It is started again after `delay`; without a delay, the service is stopping.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
     "ok, degraded or down. `GET /ready` returns the same. A failure that `health.failing` reports is not repeated.",
     "store.identified": "The server says which service it is, and the settings do not. Logged once at the start.",

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
-from skyferry.observe.logs import Level, LogObserver, mask_credentials
+from skyferry.observe.logs import Level, mask_credentials
 
 EVENT = "library.log"
 
 
+class LineWriter(Protocol):
+    """A log that takes lines, such as a `LogObserver`."""
+
+    @property
+    def level(self) -> Level:
+        """The lowest level that is written."""
+
+    def write(self, event: str, level: Level, values: Mapping[str, object]) -> None:
+        """Write one line. Thread-safe."""
+
+
 class _Handler(logging.Handler):
-    def __init__(self, lines: LogObserver) -> None:
+    def __init__(self, lines: LineWriter) -> None:
         super().__init__()
         self._lines = lines
         self._traceback = logging.Formatter()
@@ -41,7 +53,7 @@ def _level(number: int) -> Level:
 
 
 @contextmanager
-def capture_stdlib(lines: LogObserver) -> Iterator[None]:
+def capture_stdlib(lines: LineWriter) -> Iterator[None]:
     """Send the standard library's logging and warnings to `lines` as event `library.log` inside the context.
 
     Records below `warning` are dropped; if the level of `lines` is `debug`, records below `info`.

@@ -26,6 +26,8 @@ from skyferry.wiring.opener import name_owner
 FOLDER = "copies"
 SUFFIX = ".db"
 STATE = "XDG_STATE_HOME"
+VERSION = 14  # place of the version in a UUID
+DOUBTED = "d"  # a version that no UUID has: of ids of events whose destination key another process doubts
 
 
 class CopyLedger(SqliteLedger):
@@ -33,6 +35,7 @@ class CopyLedger(SqliteLedger):
 
     def __init__(self, path: Path, owner: str, clock: Clock) -> None:
         super().__init__(path, owner, clock)
+        self.path = path
         self._doubted: set[str] = set()  # destination keys
 
     def doubt(self, key: str) -> None:
@@ -41,10 +44,15 @@ class CopyLedger(SqliteLedger):
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         answers = await super().claim(transfers)
-        return [
-            replace(a, placement=None) if isinstance(a, Claim) and a.transfer.key in self._doubted else a
-            for a in answers
-        ]
+        return [replace(a, placement=None) if isinstance(a, Claim) and self._doubts(a.transfer) else a for a in answers]
+
+    def _doubts(self, transfer: Transfer) -> bool:
+        return transfer.key in self._doubted or transfer.event_id[VERSION : VERSION + 1] == DOUBTED
+
+
+def mark_doubted(event_id: str) -> str:
+    """Return the id of an event whose destination key is doubted, for the ledger of the process that copies it."""
+    return f"{event_id[:VERSION]}{DOUBTED}{event_id[VERSION + 1 :]}"
 
 
 def find_folder(settings: Settings, env: Mapping[str, str]) -> Path:

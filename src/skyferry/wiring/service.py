@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
@@ -28,15 +28,16 @@ from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
-from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents
+from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents, WorkLoop
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
+from skyferry.queues.even_shares import EvenShares
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
-from skyferry.status import Status
+from skyferry.status import Status, WorkerReport
 from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import mark_stores
@@ -67,6 +68,14 @@ class SourceContext:
     specials: SpecialReports  # hears of what is neither a file nor a folder
 
 
+class WorkerProcesses(WorkLoop, Protocol):
+    """Other processes that do the work."""
+
+    @property
+    def reports(self) -> Sequence[WorkerReport]:
+        """The last report of each."""
+
+
 @asynccontextmanager
 async def build_service(
     settings: Settings,
@@ -76,11 +85,14 @@ async def build_service(
     find: Callable[[SourceContext], Sequence[EventSource]] | None = None,
     ledger: Ledger | None = None,
     create: bool = False,
+    pool: WorkerProcesses | None = None,
+    helpers: int = 0,
 ) -> AsyncIterator[Service]:
     """Build a service, and close it at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
     `find` returns other sources of events than watched folders, for commands: provenance starts anew.
-    `ledger` replaces the configured one. `create` makes destination folders that nothing is known of.
+    `ledger` replaces the configured one. `create` makes destination folders that nothing is known of. With a `pool`, other
+    processes do the work; each of them is one of `helpers`, has no sources, and leaves pruning and publishing to this one.
     """
     clock, health = SystemClock(), Health(observer)
     specials = SpecialReports(observer)
@@ -125,11 +137,15 @@ async def build_service(
     reader = EventReader(routes)
     redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [
-        *(InterceptingQueue(queue, context.ledger, context.reporter) for queue in queues),
+        *(
+            InterceptingQueue(_share(queue, helpers, settings, clock), context.ledger, context.reporter)
+            for queue in queues
+        ),
         redrive,
     ]
     copier = _copier(settings, stores, clock, folders)
-    worker = Worker(context, reader, copier, taken, _worker_policy(settings))
+    own = Worker(context, reader, copier, taken, _worker_policy(settings))
+    worker = pool or own
     service = Service(
         ServiceComponents(
             context=context,
@@ -137,7 +153,9 @@ async def build_service(
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
-            sources=find_sources(SourceContext(settings, routes, context, stores, queues[0], folders, specials)),
+            sources=()
+            if helpers
+            else find_sources(SourceContext(settings, routes, context, stores, queues[0], folders, specials)),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
@@ -146,8 +164,10 @@ async def build_service(
             paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
             probes=probe_destinations(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
-            orphans=OrphanSettler(context, LocalTransfers(routes.leads, worker.has, stores, copier.abort_uploads)),
+            orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, stores, copier.abort_uploads)),
             idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
+            reports=(lambda: pool.reports) if pool else None,
+            helper=helpers > 0,
         )
     )
     for route in routes:
@@ -157,6 +177,12 @@ async def build_service(
         yield service
     finally:
         await asyncio.shield(_close(service, opener))
+
+
+def _share(queue: EventQueue, helpers: int, settings: Settings, clock: Clock) -> EventQueue:
+    """Let one of several processes take its share of a queue on this machine. Receives at a cloud are small anyway."""
+    url = next(QueueUrl.parse(each.url) for each in settings.queues if each.name == queue.name)
+    return EvenShares(queue, helpers, clock) if helpers and not url.at_a_cloud else queue
 
 
 def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:

@@ -31,6 +31,14 @@ Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Url = Annotated[
     str, Option("--url", metavar="URL", help="Ask the running service at this URL instead of opening its files.")
 ]
+Processes = Annotated[
+    str,
+    Option(
+        "--processes",
+        metavar="N",
+        help="Divide the work and the limits among N processes; auto = one per core. They share a queue and a ledger in files.",
+    ),
+]
 Limit = Annotated[int, Option("--limit", metavar="N", min=1, max=1000, help="The maximum number of items.")]
 Cursor = Annotated[str, Option("--cursor", metavar="TEXT", help="Continue after the previous page.")]
 
@@ -69,6 +77,19 @@ def reject_both_names(old: str, *given: bool) -> None:
     """Raise BadParameter if an option is given by its old and its new name."""
     if all(given):
         raise click.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
+
+
+def parse_processes(text: str) -> int:
+    """Return the number of processes, and warn if there are more than cores. Raises ConfigError."""
+    if text == "1":
+        return 1
+    from skyferry.processes import counts
+
+    cores = counts.count_cores()
+    count = counts.parse_processes(text, cores)
+    if warning := counts.warn_of_cores(count, cores):
+        print(f"warning: {warning}", file=sys.stderr)
+    return count
 
 
 def parse_moment(text: str) -> float | None:

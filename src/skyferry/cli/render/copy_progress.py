@@ -72,6 +72,8 @@ class CopyProgress:
                 self._fail(record)
             case "watch.unreadable" if record.store == "source":  # the listing omits it
                 self._fail(record)
+            case "process.ended" if record.delay is not None:
+                self._print(f"process {record.worker} ended ({record.message}); another one takes its work over")
             case "route.metadata_lost":
                 self.lossy = record.message
             case _:

@@ -23,7 +23,7 @@ class RunObservers:
     def __init__(self, view: LiveView | None, logs: LogObserver, traces: Sequence[Observer]) -> None:
         self.registry = CollectorRegistry()
         self._metrics = MetricsObserver(self.registry)
-        self._view = view
+        self._view, self.logs = view, logs
         seen: list[Observer] = [self._metrics, logs, *traces]
         self.observer: Observer = Fanout([*seen, view] if view else seen)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import click
 
 from skyferry.cli.arguments.list_files import STDIN
-from skyferry.cli.arguments.options import ConfigOptions, parse_span
+from skyferry.cli.arguments.options import ConfigOptions, parse_processes, parse_span
 from skyferry.cli.commands.objects.copying import prepare, request, streams
 from skyferry.cli.commands.objects.copying.request import (
     CopyJob,
@@ -88,9 +88,15 @@ def copy(
     transfers.check()
     patience, rate = parse_span(transfers.retry_for), request.parse_rate(transfers.bwlimit)
     max_deletes = deletes.parse_limit()
+    processes = parse_processes(transfers.processes)
     settings = configuration.load()
     if STDIN in (source, destination):
-        flags = {"--delete": deletes.delete, "--dry-run": deletes.dry_run, "--progress": shown.progress}
+        flags = {
+            "--delete": deletes.delete,
+            "--dry-run": deletes.dry_run,
+            "--progress": shown.progress,
+            "--processes": processes > 1,
+        }
         request.reject_with_stream(chosen.given, flags)
         raise click.exceptions.Exit(
             streams.copy_stream(source, destination, settings, rate, transfers.storage_class, shown)
@@ -104,7 +110,7 @@ def copy(
     used = prepare.build_settings(
         prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
     )
-    job = CopyJob(origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown)
+    job = CopyJob(origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes)
     raise click.exceptions.Exit(
         prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
     )

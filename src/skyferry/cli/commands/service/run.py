@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from skyferry.cli import resources, streams
-from skyferry.cli.arguments.options import ConfigFile, Workspace
+from skyferry.cli.arguments.options import ConfigFile, Processes, Workspace, parse_processes
 from skyferry.cli.config_file import find_config
 from skyferry.cli.event_loop import run_async, tune_collector
 from skyferry.cli.exit_codes import ExitCode
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from skyferry.config.settings import Settings
     from skyferry.engine.service import Service
     from skyferry.ports import DeadLetters
+    from skyferry.processes.pool import PoolJob, WorkerPool
 
 
 def run(
@@ -53,44 +55,63 @@ def run(
             show_default=False,
         ),
     ] = None,
+    processes: Processes = "1",
 ) -> None:
     """Run the service until a signal. It shows a live view on a terminal, otherwise log lines on standard error.
 
     The first SIGINT (Ctrl-C), SIGTERM or SIGHUP drains: transfers in flight may finish within `drain` seconds, other messages
     are released, and the exit code is 0. The second signal ends the process at once.
+
+    With --processes, child processes do the work. This one watches folders, serves the API, publishes dead letters, writes one
+    log (`worker` is the number of the process), and starts a child again that ends: its work is taken over. A child that does
+    not drain makes the exit code 1.
     """
     from skyferry.cli.commands.service.samples import write_samples
     from skyferry.cli.commands.service.source_folders import create_source_folders
+    from skyferry.processes import prepare_processes
 
     streams.tolerate_loss()
+    count = parse_processes(processes)
     file = find_config(config, os.environ).file
     settings = resources.load_settings(file, workspace, listen)
+    job = prepare_processes(settings, count) if count > 1 else None
     create_source_folders(settings)
     if samples:
         write_samples(settings)
-    raise click.exceptions.Exit(
-        run_async(_run(settings, file and file.resolve(), until_idle, sys.stdout.isatty() if live is None else live))
-    )
+    shows_live = sys.stdout.isatty() if live is None else live
+    raise click.exceptions.Exit(run_async(_run(settings, file and file.resolve(), until_idle, shows_live, job)))
 
 
-async def _run(settings: Settings, config: Path | None, until_idle: bool, live: bool) -> ExitCode:
+async def _run(settings: Settings, config: Path | None, until_idle: bool, live: bool, job: PoolJob | None) -> ExitCode:
     from skyferry.cli.commands.service.source_folders import find_watched_folders
     from skyferry.cli.render.observers import open_observers
+    from skyferry.processes import open_pool
     from skyferry.wiring import build_service
 
     async with AsyncExitStack() as stack:
         show = stack.enter_context(open_observers(settings, live))
-        service = await stack.enter_async_context(build_service(settings, show.observer, show.sampled, create=True))
+        pool = open_pool(job, show.observer, show.logs.write) if job else None
+        service = await stack.enter_async_context(
+            build_service(settings, show.observer, show.sampled, create=True, pool=pool)
+        )
         url = await stack.enter_async_context(_serve_api(service, settings, show))
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        received = stack.enter_context(handle_signals(numbers, service.drain, show.close))
+        received = stack.enter_context(handle_signals(numbers, service.drain, partial(_end_at_once, show, pool)))
         await stack.enter_async_context(show.running(url, find_watched_folders(settings), config))
         tune_collector()
         await service.run(until_idle)
         letters = await _count_letters(service.ledger, drained=bool(received) or not until_idle)
     if letters:
         print(f"{output.format_count(letters, 'dead letter')}: {format_command('dead-letters list')}", file=sys.stderr)
+    if pool is not None and pool.failed:
+        return ExitCode.FAILED
     return ExitCode.DEAD_LETTERS if until_idle and letters and not received else ExitCode.OK
+
+
+def _end_at_once(show: RunObservers, pool: WorkerPool | None) -> None:
+    show.close()
+    if pool is not None:
+        pool.kill()
 
 
 async def _count_letters(ledger: DeadLetters, *, drained: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,10 +157,21 @@ def run_job(job: CopyJob, given: Settings, *, ignore_ledger: bool) -> ExitCode:
     from skyferry.stores.local.blocking.removal import remove_private_folder
 
     try:
-        if ignore_ledger:
-            return run_async(run_copy(job, None))
-        with open_copy_ledger(job, given) as ledger:
-            return run_async(run_copy(job, ledger))
+        with ExitStack() as stack:
+            ledger = None if ignore_ledger else stack.enter_context(open_copy_ledger(job, given))
+            if job.processes == 1 or job.dry_run:  # a dry run copies nothing
+                return run_async(run_copy(job, ledger))
+            return _run_shared_job(job, ledger)
     finally:
         if job.destination.path is not None and not job.dry_run:
             remove_private_folder(job.destination.path)
+
+
+def _run_shared_job(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
+    from skyferry.cli.commands.objects.copying.processes import share_copy
+    from skyferry.cli.commands.objects.copying.run import run_copy
+    from skyferry.cli.event_loop import run_async
+    from skyferry.wiring import copy_ledgers
+
+    with share_copy(job, ledger.path if ledger else None) as shared:
+        return run_async(run_copy(shared.job, ledger or copy_ledgers.open_ledger(shared.ledger), shared.pool))

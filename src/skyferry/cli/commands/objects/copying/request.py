@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from skyferry.cli.arguments import list_files
 from skyferry.cli.arguments.list_files import STDIN
-from skyferry.cli.arguments.options import Json, reject_both_names, warn_renamed_flag
+from skyferry.cli.arguments.options import Json, Processes, reject_both_names, warn_renamed_flag
 from skyferry.cli.parameters import Option
 from skyferry.errors import ConfigError
 from skyferry.frozen import dataclass
@@ -162,6 +162,7 @@ class CopyOptions:
             "--transfers", metavar="N", min=0, help="Objects copied at the same time at most; 0 = limits.transfers."
         ),
     ] = 0
+    processes: Processes = "1"
     bwlimit: Annotated[
         str,
         Option("--bwlimit", metavar="RATE", help="Bytes per second, such as 10M (10 MB) or 512KiB; off = no limit."),
@@ -236,6 +237,7 @@ class CopyJob:
     dry_run: bool = False
     patience: float = 300.0  # seconds
     shown: OutputOptions = field(default_factory=OutputOptions)
+    processes: int = 1
 
 
 def reject_together(names: Sequence[str]) -> None:

@@ -22,19 +22,24 @@ if TYPE_CHECKING:
     from skyferry.discovery.listing import ListingSource
     from skyferry.engine.service import Service
     from skyferry.ports import ObjectStore
+    from skyferry.processes.pool import PoolJob, WorkerPool
     from skyferry.wiring import SourceContext
     from skyferry.wiring.copy_ledgers import CopyLedger
 
 
-async def run_copy(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
-    """Copy, delete, and print the results. None: the ledger is in memory."""
+async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: PoolJob | None = None) -> ExitCode:
+    """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: the job of other processes."""
+    from skyferry.cli.commands.objects.copying.processes import open_copy_pool
     from skyferry.cli.render.copy_progress import CopyProgress, show_progress
 
     progress = CopyProgress(job.shown.verbose, job.shown.quiet)
     stores: dict[str, ObjectStore] = {}
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores))
-        interrupted = stack.enter_context(handle_signals((signal.SIGINT, signal.SIGTERM), partial(drain, service)))
+        pool = open_copy_pool(shared, progress) if shared else None
+        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores, pool))
+        end_at_once = pool.kill if pool else lambda: None
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        interrupted = stack.enter_context(handle_signals(numbers, partial(drain, service), end_at_once))
         tune_collector()
         async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
             for record in await stalls.run_service(service, progress.stalls, progress.found, job.patience):
@@ -58,8 +63,13 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
 
 
 def _build_service(
-    job: CopyJob, ledger: CopyLedger | None, progress: CopyProgress, stores: dict[str, ObjectStore]
+    job: CopyJob,
+    ledger: CopyLedger | None,
+    progress: CopyProgress,
+    stores: dict[str, ObjectStore],
+    pool: WorkerPool | None = None,
 ) -> AbstractAsyncContextManager[Service]:
+    from skyferry.cli.commands.objects.copying.processes import SharedCopyQueue
     from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource, PlannedCopy
     from skyferry.engine.contents import have_same_content
     from skyferry.engine.copy.digests import ThreadOffload
@@ -74,20 +84,23 @@ def _build_service(
 
     def find(parts: SourceContext) -> Sequence[ListingSource]:
         stores.update({name: wait_out_outages(store, job.patience) for name, store in parts.stores.items()})
+        queue = SharedCopyQueue(parts.queue) if pool else parts.queue
+        doubt = queue.doubt if isinstance(queue, SharedCopyQueue) else ledger.doubt if ledger else lambda key: None
         ports = CopyPorts(
             source=stores["source"],
             destination=stores["destination"],
             ledger=parts.context.ledger,
-            queue=parts.queue,
+            queue=queue,
             clock=parts.context.clock,
-            doubt=ledger.doubt if ledger else lambda key: None,
+            doubt=doubt,
             refuse=progress.count_rejected,
             same=same,
             preview=preview.print_copies(stores, progress, job.shown) if job.dry_run else None,
         )
         return [ListingSource(ends, ports, progress.found, job.selection)]
 
-    return build_service(stalls.limit_request_time(job.settings, job.patience), progress, find=find, ledger=ledger)
+    limited = stalls.limit_request_time(job.settings, job.patience)
+    return build_service(limited, progress, find=find, ledger=ledger, pool=pool)
 
 
 def drain(service: Service) -> None:

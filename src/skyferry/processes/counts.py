@@ -1,0 +1,85 @@
+"""The number of processes, and the share of each in the limits of a command."""
+
+from __future__ import annotations
+
+import os
+
+from skyferry.config.settings import LimitSettings, Settings, StoreSettings
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
+from skyferry.errors import ConfigError
+
+MOST = 64  # processes; each has its own connections, files and caches
+AUTO = "auto"
+WHERE = "--processes"
+# Limits of a command that its processes share. `part_size` and the like belong to one object or one request.
+SHARED = ("transfers", "large_transfers", "max_in_flight_messages", "waiting_messages", "waiting_memory", "memory")
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_processes(text: str, cores: int) -> int:
+    """Return the number of processes for `--processes`: a number from 1 on, or `auto` = one for each core. Raises ConfigError."""
+    if text == AUTO:
+        return min(cores, MOST)
+    hint = f"give a number from 1 to {MOST}, or auto for one process per core"
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"{text!r} is not a number of processes", where=WHERE, hint=hint)
+    count = int(text[:9])
+    if not 1 <= count <= MOST:
+        raise ConfigError(f"{text} processes are {'too few' if count < 1 else 'too many'}", where=WHERE, hint=hint)
+    return count
+
+
+def warn_of_cores(count: int, cores: int) -> str:
+    """Return a warning if there are more processes than cores; "" if there are not."""
+    if count <= cores:
+        return ""
+    return f"{WHERE} {count} is more than the {cores} cores of this machine, so the processes slow each other down"
+
+
+def check_shareable(settings: Settings) -> None:
+    """Raise ConfigError for a queue, ledger or store in memory, which other processes cannot open."""
+    if LedgerUrl.parse(settings.ledger.url).scheme == "memory":
+        raise _memory_error("the ledger", "ledger.url", "sqlite://ledger.db")
+    for queue in settings.queues:
+        if QueueUrl.parse(queue.url).scheme == "memory":
+            raise _memory_error(f"the queue {queue.name}", "queues", "sqlite://queue.db")
+    for name, store in settings.stores.items():
+        if StoreUrl.parse(store.url).scheme == "memory":
+            raise _memory_error(f"the store {name}", f"stores.{name}.url", "a URL such as file://FOLDER")
+
+
+def _memory_error(what: str, where: str, instead: str) -> ConfigError:
+    hint = f"configure {instead}, or run one process without {WHERE}"
+    return ConfigError(
+        f"{what} is in the memory of one process, so several processes cannot share it", where=where, hint=hint
+    )
+
+
+def share_limits(settings: Settings, count: int) -> Settings:
+    """Return the settings of one of `count` processes: together they have the configured limits.
+
+    Raises ConfigError if the memory of a process would not suffice for two parts of an object.
+    """
+    old = settings.limits
+    parts = {name: max(1, getattr(old, name) // count) for name in SHARED}
+    if parts["memory"] < 2 * old.part_size:
+        raise ConfigError(
+            f"limits.memory is {old.memory} bytes: divided by {count}, that is less than two parts of {old.part_size}",
+            where=WHERE,
+            hint="raise limits.memory, lower limits.part_size, or run fewer processes",
+        )
+    return settings.model_copy(
+        update={
+            "limits": LimitSettings.model_validate(old.model_dump() | parts),
+            "stores": {name: _share_rates(store, count) for name, store in settings.stores.items()},
+        }
+    )
+
+
+def _share_rates(store: StoreSettings, count: int) -> StoreSettings:
+    requests, octets = store.requests_per_second / count, -(-store.bytes_per_second // count)
+    return store.model_copy(update={"requests_per_second": requests, "bytes_per_second": octets})

@@ -1,0 +1,21 @@
+"""The job of a child."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skyferry.config.settings import Settings
+from skyferry.frozen import dataclass
+from skyferry.observe.logs import Level
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJob:
+    """The work of one child: take events from the queues of the settings, and copy."""
+
+    settings: Settings  # with the child's share of the limits
+    processes: int  # that share the work
+    copy_ledger: Path | None = None  # of `skyferry copy`; None = the ledger of the settings
+    full_records: bool = False  # send all fields of all records
+    log_level: Level = "info"
+    worker: str = ""  # the number of the process

@@ -1,0 +1,133 @@
+"""The child's side: a service without sources, housekeeping and server, which reports to the parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from skyferry.engine.service import EventSource, Service
+from skyferry.errors import SkyferryError
+from skyferry.observe import capture_stdlib
+from skyferry.observe.logs import Level
+from skyferry.processes.channel import Channel
+from skyferry.processes.job import WorkerJob
+from skyferry.processes.record_frames import RecordBuffer
+from skyferry.wiring import SourceContext, build_service, copy_ledgers
+
+TICK = 0.05  # seconds between batches of records
+REPORT = 20  # ticks between reports without a change
+ORPHANED = 5.0  # seconds that a child without a parent has to give its leases back
+
+
+class ForwardedLog:
+    """Lines of libraries on their way to the parent's log. It has the methods of `LogObserver` that `capture_stdlib` uses."""
+
+    def __init__(self, level: Level, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        self.level, self._loop, self._channel = level, loop, channel
+
+    def write(self, event: str, level: Level, values: Mapping[str, object]) -> None:
+        """Send one line. Thread-safe."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._channel.send, "log", (event, level, dict(values)))
+
+
+async def run_worker(end: socket.socket, when_built: Callable[[], None]) -> bool:
+    """Do the parent's job until it asks for a drain, or ends. Return False if an error ended it, which the parent gets.
+
+    `when_built` is called once everything is open.
+    """
+    channel = await Channel.open(end)
+    try:
+        if (first := await channel.receive()) is None:
+            return True
+        job: WorkerJob = first[1]
+        with capture_stdlib(ForwardedLog(job.log_level, asyncio.get_running_loop(), channel)):
+            failure = await _run_job(job, channel, when_built)
+        if failure is not None:
+            channel.send("failed", failure)
+        return failure is None
+    finally:
+        await channel.close()
+
+
+async def _run_job(job: WorkerJob, channel: Channel, when_built: Callable[[], None]) -> SkyferryError | None:
+    """Return the error that ended the job, if any."""
+    records = RecordBuffer(full=job.full_records)
+    try:
+        ledger = copy_ledgers.open_ledger(job.copy_ledger) if job.copy_ledger else None
+        find = _find_nothing if job.copy_ledger else None  # a command: its provenance starts anew
+        async with build_service(job.settings, records, find=find, ledger=ledger, helpers=job.processes) as service:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.drain)
+            when_built()
+            await _serve(service, records, channel)
+    except (SkyferryError, ExceptionGroup) as problem:
+        if (expected := _find_expected(problem)) is None:
+            raise
+        return expected
+    finally:
+        channel.send("records", records.take())
+    return None
+
+
+def _find_nothing(parts: SourceContext) -> Sequence[EventSource]:
+    return ()
+
+
+async def _serve(service: Service, records: RecordBuffer, channel: Channel) -> None:
+    begun = asyncio.Event()
+    helpers = [
+        asyncio.create_task(_listen(service, channel, begun), name="parent"),
+        asyncio.create_task(_report(service, records, channel), name="report"),
+    ]
+    try:
+        await begun.wait()
+        await service.run()
+    finally:
+        for task in helpers:
+            task.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+
+
+async def _listen(service: Service, channel: Channel, begun: asyncio.Event) -> None:
+    """Follow the parent. Without one, give the leases back and end: another process takes the work over."""
+    while (frame := await channel.receive()) is not None:
+        name, value = frame
+        if name == "drain":
+            service.drain(value)
+        begun.set()
+    service.drain(0.0)
+    begun.set()
+    await asyncio.sleep(ORPHANED)
+    os._exit(1)
+
+
+async def _report(service: Service, records: RecordBuffer, channel: Channel) -> None:
+    """Send the records, and a report every second, and at once when the work begins or ends."""
+    ticks, idle = 0, None
+    while True:
+        if packed := records.take():
+            channel.send("records", packed)
+        report = service.report()
+        if ticks % REPORT == 0 or report.idle is not idle:
+            channel.send("report", report)
+        ticks, idle = ticks + 1, report.idle
+        with contextlib.suppress(ConnectionError):  # `_listen` notices it too
+            await channel.flush()
+        await asyncio.sleep(TICK)
+
+
+def _find_expected(problem: SkyferryError | ExceptionGroup[Exception]) -> SkyferryError | None:
+    """Return the first error that Skyferry raised on purpose; None if another one is among them."""
+    if isinstance(problem, SkyferryError):
+        return problem
+    if problem.split(SkyferryError)[1] is not None:
+        return None
+    first: Exception = problem
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, SkyferryError)
+    return first
