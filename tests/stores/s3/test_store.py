@@ -218,6 +218,8 @@ def test_where_a_bucket_is() -> None:
     assert root("b", amazon, "eusc-de-east-1") == "https://b.s3.eusc-de-east-1.amazonaws.eu/"
     assert root("b", amazon, "us-gov-west-1") == "https://b.s3.us-gov-west-1.amazonaws.com/"
     assert root("b", other, "us-east-1") == "https://minio.example:9000/s3/b/"
+    for address in ("http://127.0.0.1:9000", "http://[::1]:9000"):  # no name below an address resolves
+        assert root("b", S3Options(endpoint=address), "us-east-1") == f"{address}/b/"
 
 
 def test_a_directory_bucket_is_refused_before_it_is_asked() -> None:

@@ -21,6 +21,7 @@ from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
 ROTATED = "InvalidAccessKeyId"  # the error code for a rotated access key
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")  # IPv4 or IPv6
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # of a host name
 
 
@@ -135,7 +136,8 @@ def root(bucket: str, options: S3Options, region: str) -> str:
     endpoint = urlsplit(options.endpoint or regions.endpoint("s3", region))
     base = f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path.rstrip('/')}/"
     # No certificate covers a bucket with dots as a host name. Capitals in one are those of another bucket; an underscore is none.
-    if options.row.path_style or not _LABEL.fullmatch(bucket):
+    # An address has no names below it.
+    if options.row.path_style or not _LABEL.fullmatch(bucket) or _ADDRESS.fullmatch(endpoint.hostname or ""):
         return f"{base}{quote(bucket)}/"
     return f"{endpoint.scheme}://{bucket}.{endpoint.netloc}/"
 
