@@ -30,7 +30,7 @@ class PlainClient:
         A kept connection that the server has closed is replaced once, if the request is idempotent and no byte of the
         response has come. Raise ConnectionLost, StoreTimeout, or what the parser raises.
         """
-        pool = self._pool(request.origin)
+        pool = self._pools.get(request.origin) or self._open_pool(request.origin)
         if (kept := pool.take()) is not None:
             try:
                 return await _exchange(pool, kept, request, parser, first_byte)
@@ -48,10 +48,9 @@ class PlainClient:
             self._sweep.stop()
             self._sweep = None
 
-    def _pool(self, origin: HttpOrigin) -> ConnectionPool:
-        if (pool := self._pools.get(origin)) is None:
-            self._sweep = self._sweep or DeadlineSweep(asyncio.get_running_loop())
-            pool = self._pools[origin] = ConnectionPool(origin, self._sweep, self._limits)
+    def _open_pool(self, origin: HttpOrigin) -> ConnectionPool:
+        self._sweep = self._sweep or DeadlineSweep(asyncio.get_running_loop())
+        pool = self._pools[origin] = ConnectionPool(origin, self._sweep, self._limits)
         return pool
 
 

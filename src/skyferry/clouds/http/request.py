@@ -75,7 +75,9 @@ def encode_request(method: str, url: str, headers: Mapping[str, str], body: tupl
     if names is None:
         return None
     lines = [f"{method} {target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() != "content-length"]
+    if "content-length" in names:  # that of the body counts
+        headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     if "host" not in names:
         lines.append(f"host: {origin.authority}")
     if "user-agent" not in names:

@@ -37,8 +37,6 @@ def name_storage_class(storage_class: str, where: str) -> Iterator[None]:
     try:
         yield
     except InvalidArgument as refused:
-        if not storage_class:
-            raise
         said = f"the service refuses the object, probably for its storage class {storage_class}: {refused.message}"
         raise Unsupported(said, where=where, hint=CLASS) from refused
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -171,6 +171,8 @@ class S3Store:
             raise InvalidKey("the key contains a NUL", where=self.name)
 
     def _name_class(self, key: str, attributes: Attributes) -> AbstractContextManager[None]:
+        if not attributes.storage_class:
+            return nullcontext()
         return name_storage_class(attributes.storage_class, self._client.where(key))
 
     def _conditions(self, when: Precondition) -> dict[str, str]:
