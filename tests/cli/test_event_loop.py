@@ -65,3 +65,38 @@ def test_a_run_and_a_copy_work_on_it(loop: str, tmp_path: Path) -> None:
     assert (tmp_path / "skyferry-data" / "destination" / "large").read_bytes() == content
     skyferry("copy", str(source / "large"), str(tmp_path / "copied"))
     assert (tmp_path / "copied").read_bytes() == content
+
+
+PASS_PARTS = """
+import asyncio, re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from skyferry.cli.event_loop import run_async
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+def pass_parts(barrier):
+    for _ in range(4):
+        part = b"x" * (8 * 2**20)
+        barrier.wait()  # all of them at the same time
+        del part
+
+async def main():
+    with ThreadPoolExecutor(4) as threads:
+        barrier = Barrier(4)
+        before = resident()
+        for done in [threads.submit(pass_parts, barrier) for _ in range(4)]:
+            done.result()
+        print(resident() - before)
+
+run_async(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and concerns glibc")
+def test_the_memory_of_parts_that_have_passed_is_returned() -> None:
+    """With glibc's defaults, four threads keep 32 MiB beside the budget."""
+    done = subprocess.run([sys.executable, "-c", PASS_PARTS], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 4, "MiB"

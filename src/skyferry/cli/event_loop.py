@@ -1,8 +1,9 @@
-"""The event loop of long commands (uvloop, where it is installed), their open files and their garbage collector."""
+"""The event loop of long commands (uvloop, where it is installed), their open files, their memory and garbage collector."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import importlib
 import os
@@ -17,6 +18,7 @@ from skyferry.errors import ConfigError
 VARIABLE = "SKYFERRY_EVENT_LOOP"
 THRESHOLD = 20_000  # new objects between garbage collections; Python's default is 700
 FILES = 10_240  # open files; macOS allows no more in a process
+MMAP_THRESHOLD, LARGE = -3, 2**20  # the parameter of mallopt(3), and bytes
 T = TypeVar("T")
 
 
@@ -28,6 +30,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise
     raise_file_limit()
+    return_large_buffers()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
 
@@ -58,6 +61,17 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # then fewer transfers run at the same time
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def return_large_buffers() -> None:
+    """Let the C library return the memory of each part to the system as soon as it is freed.
+
+    glibc raises the size from which it does so when a part is freed, up to 32 MiB. Then each thread keeps the memory of parts that
+    have passed, in addition to the budget. Other C libraries have no such parameter, or ignore it.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
 
 
 def tune_collector() -> None:
