@@ -1,95 +1,232 @@
-"""One large object from folder to folder through the whole worker, compared with `cp` and `sha256sum` of the same file.
+"""Large objects and small local files: `skyferry copy` beside rclone, s5cmd, `cp` and `rsync`.
 
-    python -m bench.large [--size 4GiB] [--rounds N]
+    python -m bench.large [--size 4GiB] [--objects 64] [--files 4000] [--rounds 3]
 
-Each of the three runs in a separate process, on a file that was read once before. `cp` is followed by `sync` of the copy,
-because Skyferry's copy is durable when it is done. Skyferry reads, writes, fsyncs, reads back from the disk, and computes
-CRC32C and SHA-256. The peak memory is that of the whole process, including the interpreter.
+Each pair of folder and S3 is measured with one object of the size, with the number of objects of 64 MiB, and, where a folder is
+in it, with the number of files of 4 KiB. A size or number of 0 leaves these out. The servers are two `rclone serve s3` on folders
+of this machine. They attest MD5s alone, which is the dearest case for Skyferry. Rounds are interleaved, and the medians are
+printed. CPU and memory are those of the commands, with their start and without the servers. `cp` is followed by `sync` of what it
+made. Tools that are not installed are left out. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import resource
+import platform
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.worker import Silence, events, fill, settings, work
+from bench.copies import KEY, RCLONE, SECRET, serve
 
 from skyferry.config.units import parse_size
-from skyferry.model import Provider
 
-ROW = "{:<26} {:>9} {:>9} {:>12}"
+S5CMD = str(Path(sys.executable).parent / "s5cmd")
+OBJECT = 64 * 2**20  # bytes of each of many large objects
+SMALL = 4096  # bytes of a small file
 BLOCK = os.urandom(2**20)
+ROW = "| {} | {} | {} | {} | {} | {} |"
+Commands = Sequence[Sequence[str]]
 
 
-def copy_workspace(folder: Path) -> None:
-    """Copy the objects of a workspace. Print the seconds and the peak memory in bytes."""
-    spent = asyncio.run(work(settings(folder, "file://source"), Silence()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(spent.seconds, peak)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The objects of one copy."""
+
+    count: int
+    size: int  # bytes
+
+    @property
+    def is_small(self) -> bool:
+        """Return True if the number of objects matters, not their bytes."""
+        return self.size < 2**20
+
+    def __str__(self) -> str:
+        unit = f"{self.size / 2**30:g} GiB" if self.size >= 2**30 else f"{self.size / 2**20:g} MiB"
+        return f"{self.count:,} of {'4 KiB' if self.is_small else unit}"
+
+    def fill(self, folder: Path) -> None:
+        """Make the objects, durably, so that no later flush pays for them."""
+        folder.mkdir(parents=True)
+        for number in range(self.count):
+            with (folder / f"{number:06}.bin").open("wb") as file:
+                for _ in range(self.size // len(BLOCK)):
+                    file.write(BLOCK)
+                file.write(BLOCK[: self.size % len(BLOCK)])
+        os.sync()
+
+    def describe_rate(self, seconds: float) -> str:
+        """Return the rate of a copy that took so long."""
+        if self.is_small:
+            return f"{self.count / seconds:,.0f} files/s"
+        return f"{self.count * self.size / seconds / 2**20:,.0f} MiB/s"
+
+    def describe_cpu(self, seconds: float) -> str:
+        """Return the CPU time for each unit."""
+        if self.is_small:
+            return f"{1000 * seconds / self.count:.2f} ms/file"
+        return f"{seconds / (self.count * self.size / 2**30):.1f} s/GiB"
 
 
-def time_command(*command: str) -> float:
-    """Run a command and return its duration in seconds."""
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder, and the S3 server on it."""
+
+    folder: Path  # with the buckets
+    endpoint: str
+
+    def locate(self, kind: str, bucket: str, tool: str) -> str:
+        """Return the name that a tool has for the bucket, as a folder (`local`) or at the server (`s3`)."""
+        path = self.folder / bucket
+        if kind == "local":
+            return f"file://{path}" if tool == "skyferry" else f"{path}/"
+        if tool == "skyferry":
+            name, _, prefix = bucket.partition("/")
+            return f"s3://{name}/{prefix}?endpoint={self.endpoint}&identity=static"
+        if tool == "rclone":
+            remote = f'provider=Rclone,access_key_id={KEY},secret_access_key={SECRET},endpoint="{self.endpoint}"'
+            return f":s3,{remote}:{bucket}"
+        return f"s3://{bucket}"
 
 
-def prepare(folder: Path, length: int) -> Path:
-    """Make a workspace with one object and its event. Return the object's path."""
-    path = folder / "source" / "00" / "0.bin"
-    path.parent.mkdir(parents=True)
-    (folder / "destination").mkdir()
-    with path.open("wb") as file:
-        for _ in range(length // len(BLOCK)):
-            file.write(BLOCK)
-        os.fsync(file.fileno())
-    return path
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The cost of one copy."""
+
+    seconds: float
+    cpu: float  # seconds
+    peak: int  # bytes resident
 
 
-def measure(folder: Path, length: int) -> None:
-    """Measure the three and print a row each."""
-    path = prepare(folder, length)
-    (folder / "source.sum").write_bytes(subprocess.run(("sha256sum", path), check=True, capture_output=True).stdout)
-    rows = {"sha256sum": time_command("sha256sum", str(path))}
-    copy = str(folder / "copy")
-    rows["cp, and sync of the copy"] = time_command("sh", "-c", 'cp "$0" "$1" && sync "$1"', str(path), copy)
-    os.unlink(copy)
-    (message,) = events(Provider.FILE, 1)
-    asyncio.run(fill(settings(folder, "file://source"), [message]))
-    command = [sys.executable, "-m", "bench.large", "--copy", str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    seconds, peak = float(done[0]), int(done[1])
-    subprocess.run(("cmp", path, folder / "destination" / "00" / "0.bin"), check=True)
-    slower = max(rows.values())
-    for name, each in rows.items():
-        print(ROW.format(name, f"{each:.2f}", f"{length / each / 2**20:,.0f}", ""))
-    ratio = f"{slower / seconds:.0%} of the slower, peak {peak / 2**20:.0f} MiB"
-    print(ROW.format("skyferry", f"{seconds:.2f}", f"{length / seconds / 2**20:,.0f}", ratio), flush=True)
+def run(commands: Commands) -> Run:
+    """Run commands one after the other. Raise CalledProcessError if one fails."""
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "NO_PROXY": "*", "AWS_REGION": "us-east-1"}
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | keys
+    began, cpu, peak = time.perf_counter(), 0.0, 0
+    for command in commands:
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            peak = max(peak, _peak(process.pid))
+            time.sleep(0.02)
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+        cpu += ended[2].ru_utime + ended[2].ru_stime
+    return Run(time.perf_counter() - began, cpu, peak)
 
 
-def main(length: int, rounds: int) -> None:
+def _peak(process: int) -> int:
+    """Return the peak bytes of a process; unlike `ru_maxrss`, they exclude those of this process before the start."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def copy_by_skyferry(source: str, destination: str, workspace: Path) -> Commands:
+    """Return the command, with a ledger of its own."""
+    return [[sys.executable, "-m", "skyferry", "copy", source, destination, "--workspace", str(workspace)]]
+
+
+def copy_by_rclone(source: str, destination: str, _: Path) -> Commands:
+    """Return the command with as many transfers as Skyferry has."""
+    return [[RCLONE, "copy", source, destination, "--transfers", "16", "--config", os.devnull]]
+
+
+def copy_by_s5cmd(endpoint: str) -> Callable[[str, str, Path], Commands]:
+    """Return a function that makes the command. s5cmd knows one endpoint."""
+
+    def command(source: str, destination: str, _: Path) -> Commands:
+        source = f"{source}*" if source.startswith("s3:") else source
+        return [[S5CMD, "--endpoint-url", endpoint, "--log", "error", "cp", source, destination]]
+
+    return command
+
+
+def copy_by_cp(source: str, destination: str, _: Path) -> Commands:
+    """Return the commands. `sync` flushes the files and the folder that it is given."""
+    return [["cp", "-rT", source, destination], ["sh", "-c", f'find "{destination}" -print0 | xargs -0 sync']]
+
+
+def copy_by_rsync(source: str, destination: str, _: Path) -> Commands:
+    """Return the command."""
+    return [["rsync", "-a", "--whole-file", "--fsync", source, destination]]
+
+
+def find_tools(pair: tuple[str, str], here: Place, there: Place) -> Iterator[tuple[str, Callable[..., Commands]]]:
+    """Yield the tools that can copy between these, and are installed."""
+    yield "skyferry", copy_by_skyferry
+    yield "rclone", copy_by_rclone
+    if pair in {("local", "s3"), ("s3", "local")} and Path(S5CMD).exists():
+        yield "s5cmd", copy_by_s5cmd((here if pair[0] == "s3" else there).endpoint)
+    if pair == ("local", "local"):
+        yield "cp, sync", copy_by_cp
+        if shutil.which("rsync"):
+            yield "rsync --fsync", copy_by_rsync
+
+
+def measure(shape: Shape, pair: tuple[str, str], here: Place, there: Place, rounds: int) -> None:
+    """Copy with each tool in turn, and print the rows."""
+    runs: Mapping[str, list[Run]] = defaultdict(list)
+    for turn in range(rounds):
+        for number, (name, command) in enumerate(find_tools(pair, here, there)):
+            bucket = f"out/{'-'.join(pair)}-{turn}-{number}"  # the server remembers folders that are gone
+            arrived = there.folder / bucket
+            if pair[1] == "local":
+                arrived.mkdir()
+            ends = here.locate(pair[0], "src/", name), there.locate(pair[1], f"{bucket}/", name)
+            runs[name].append(run(command(ends[0].replace("//?", "/?"), ends[1], there.folder / "workspace")))
+            sizes = [file.stat().st_size for file in arrived.rglob("*.bin")]
+            assert sizes == [shape.size] * shape.count, (name, len(sizes))
+            shutil.rmtree(arrived)
+            shutil.rmtree(there.folder / "workspace", ignore_errors=True)
+    for name, each in runs.items():
+        seconds, cpu, peak = (
+            statistics.median(values) for values in zip(*((r.seconds, r.cpu, r.peak) for r in each), strict=True)
+        )
+        rate, spent = shape.describe_rate(seconds), shape.describe_cpu(cpu)
+        print(ROW.format(" → ".join(pair), shape, name, rate, spent, f"{peak / 2**20:.0f} MiB"), flush=True)
+
+
+def print_versions() -> None:
+    """Print what was measured, and when."""
+    commands = ((RCLONE, "version"), (S5CMD, "version"), ("cp", "--version"), ("rsync", "--version"))
+    for command in commands:
+        if shutil.which(command[0]):
+            print(Path(command[0]).name, subprocess.check_output(command, text=True).splitlines()[0])
+    print(time.strftime("%Y-%m-%d"), platform.platform(), f"{os.cpu_count()} cores", *sys.argv)
+
+
+def main(shapes: Sequence[Shape], rounds: int) -> None:
     """Print the table."""
-    print(ROW.format(f"{length / 2**30:g} GiB", "seconds", "MiB/s", ""))
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory(dir=".") as name:
-            measure(Path(name), length)
+    print_versions()
+    print(ROW.format("from → to", "objects", "", "rate", "CPU", "RSS") + "\n" + "|---" * 6 + "|")
+    for shape in shapes:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=".")))
+            shape.fill(folder / "a/src")
+            (folder / "b/out").mkdir(parents=True)
+            here, there = (Place(p.absolute(), stack.enter_context(serve(p))) for p in (folder / "a", folder / "b"))
+            for pair in (("s3", "s3"), ("local", "s3"), ("s3", "local"), ("local", "local")):
+                if not shape.is_small or "local" in pair:
+                    measure(shape, pair, here, there, rounds)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=4 * 2**30)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--objects", type=int, default=64)
+    parser.add_argument("--files", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    if given.copy:
-        copy_workspace(given.copy)
-    else:
-        main(given.size, given.rounds)
+    all_shapes = Shape(1, given.size), Shape(given.objects, OBJECT), Shape(given.files, SMALL)
+    main([shape for shape in all_shapes if shape.count and shape.size], given.rounds)
