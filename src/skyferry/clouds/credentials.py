@@ -53,6 +53,14 @@ def fixed_credentials(credential: T) -> CredentialsProvider[T]:
     return give
 
 
+async def renew_refused(provider: TokenProvider, refused: str) -> str:
+    """Return the secret that has replaced one that a server refused; "" if there is no other."""
+    try:
+        return await provider(stale=refused) if refused else ""
+    except IdentityRefused:  # the refusal of the server says more
+        return ""
+
+
 class Named(Protocol):
     """Credentials other than a bearer token, which is its own name."""
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
-from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider, renew_refused
 from skyferry.clouds.tls import make_tls_context
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
@@ -39,7 +39,6 @@ class PostgresPool(Generic[E]):
     def __init__(self, name: str, options: PoolOptions, password: TokenProvider, kind: type[E]) -> None:
         self.address = options.address
         self._name, self._options, self._password, self._kind = name, options, password, kind
-        self._refused = ""  # the last password that the server refused
         self._opening = asyncio.Lock()
         self._pool: Any = None
         self.closed = False
@@ -86,11 +85,11 @@ class PostgresPool(Generic[E]):
 
     async def _connect(self, **fixed: Any) -> Connection:
         """Connect, and once more if the password was replaced in the meantime."""
-        password = await self._password(stale=self._refused)
+        password = await self._password()
         try:
             return await self._connect_as(password, **fixed)
         except REFUSED:
-            if not password or (renewed := await self._password(stale=password)) == password:
+            if not (renewed := await renew_refused(self._password, password)):
                 raise
             return await self._connect_as(renewed, **fixed)
 

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
-from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider, renew_refused
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
@@ -61,11 +61,10 @@ class RedisOptions:
 
 class _Password(CredentialProvider):
     def __init__(self, user: str, password: TokenProvider) -> None:
-        self._user, self._password, self.refused = user, password, ""
-        self.sent = ""
+        self._user, self._password, self.sent = user, password, ""
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        self.sent = await self._password(stale=self.refused)
+        self.sent = await self._password()
         return (self._user or "default", self.sent) if self.sent else ()  # type: ignore[return-value]  # () = no AUTH
 
 
@@ -85,7 +84,7 @@ class RedisClient(Generic[E]):
         try:
             return await self._try(call, waits)
         except exceptions.AuthenticationError as error:
-            if not self._provider.sent or not await self._renew():
+            if not await renew_refused(self._password, self._provider.sent):
                 raise self._translate(error) from error
         except FAILURES as error:
             raise self._translate(error) from error
@@ -110,11 +109,6 @@ class RedisClient(Generic[E]):
             return await call(self._waiting)
         self._client = self._client or self._make(self._options.timeout)
         return await call(self._client)
-
-    async def _renew(self) -> bool:
-        sent = self._provider.sent
-        self._provider.refused = sent
-        return await self._password(stale=sent) != sent
 
     def _make(self, timeout: float) -> Client:
         address, options = self.address, self._options

@@ -117,6 +117,19 @@ async def test_a_rotated_password_is_read_again(place: Place, tmp_path: Path, mo
     await password.close()
 
 
+async def test_a_password_that_stays_wrong_is_named_each_time(place: Place, tmp_path: Path) -> None:
+    """By the server's refusal."""
+    path = tmp_path / "password"
+    path.write_text("wrong\n")
+    settings = IdentitySettings(kind="static", secret_file=path)
+    password = server_secret(settings, IdentityContext("pg", SystemClock(), {}), "PGPASSWORD")
+    queue = place.open(password)
+    for _ in range(3):
+        with pytest.raises(QueueError, match="password authentication failed"):
+            await queue.depth()
+    await password.close()
+
+
 async def test_waiting_costs_two_statements(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look, and the time of the next delayed message; then notifications wake it."""
     queue = place.open()

@@ -237,7 +237,7 @@ async def test_the_inspection_finds_what_loses_messages(redis_server: RedisServe
         queue = open_queue(f"redis://{server.address}/s")
         facts = await queue.inspect()
         assert facts.wrong == ()
-        assert "append-only file, appendfsync everysec" in facts.notes[2]
+        assert "append-only file, appendfsync everysec" in facts.notes[3]
         await run(queue, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         await run(queue, "CONFIG", "SET", "appendonly", "no")
         await queue.receive(1, 0)

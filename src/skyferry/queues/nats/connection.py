@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
-from skyferry.clouds.credentials import TokenProvider
+from skyferry.clouds.credentials import TokenProvider, renew_refused
 from skyferry.clouds.tls import make_tls_context
 from skyferry.config.servers.address import ServerAddress
 from skyferry.config.servers.tls import TlsSettings
@@ -48,7 +48,7 @@ class NatsConnection:
         self.subject = options.address.option("subject")
         self._client: Client | None = None
         self._subscription: JetStreamContext.PullSubscription | None = None
-        self._refused, self._sent = "", ""
+        self._sent = ""
         self._opening = asyncio.Lock()
         self.ack_wait = options.lease  # seconds, as the consumer has it
         self.closed = False
@@ -95,8 +95,7 @@ class NatsConnection:
                 try:
                     self._client = await self._open()
                 except AuthorizationError:
-                    self._refused = self._sent
-                    if await self._secret(stale=self._refused) == self._sent:
+                    if not await renew_refused(self._secret, self._sent):
                         raise
                     self._client = await self._open()  # the secret was replaced
             return self._client
@@ -110,7 +109,7 @@ class NatsConnection:
 
     async def _open(self) -> Client:
         options, address = self.options, self.options.address
-        self._sent = await self._secret(stale=self._refused)
+        self._sent = await self._secret()
         arguments = _credentials(self._sent, address.user)
         if options.tls:
             arguments["tls"] = await asyncio.to_thread(make_tls_context, options.certificates, self._name)

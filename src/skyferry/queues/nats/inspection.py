@@ -27,10 +27,14 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
         address=Unknown("MinIO names its targets by itself"),
         redrive=Redrive(most, UNDELIVERED) if most > 0 else None,
         receives=True,
-        encryption="TLS" if connection.options.tls else "none on the way",
+        encryption=Unknown("the disks of the server are not visible from here"),
         senders=Unknown("any user that may publish to its subjects"),
         traits=TRAITS,
-        notes=(f"subjects {subjects}", f"ack wait {consumer.config.ack_wait:g} s"),
+        notes=(
+            "TLS" if connection.options.tls else "without TLS",
+            f"subjects {subjects}",
+            f"ack wait {consumer.config.ack_wait:g} s",
+        ),
         wrong=tuple(_find_faults(connection, consumer, found)),
     )
 

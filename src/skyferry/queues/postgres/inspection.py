@@ -15,7 +15,11 @@ OLDEST = 140000  # server_version_num of the first release that is supported
 def inspect(address: PostgresAddress, facts: Mapping[str, Any], traits: QueueTraits) -> QueueFacts:
     """Return the facts from the row of the statement `facts`."""
     made = bool(facts["made"])
-    notes = [f"PostgreSQL {facts['version']}", f"schema {address.schema}" + ("" if made else ", made at the first use")]
+    notes = [
+        f"PostgreSQL {facts['version']}",
+        "TLS" if facts["ssl"] else "without TLS",
+        f"schema {address.schema}" + ("" if made else ", made at the first use"),
+    ]
     if address.pooler:
         notes.append("behind a pooler: polled, without notifications")
     return QueueFacts(
@@ -24,7 +28,7 @@ def inspect(address: PostgresAddress, facts: Mapping[str, Any], traits: QueueTra
         address=Unknown("no provider notifies a database; MinIO's own tables are not read"),
         redrive=None,
         receives=bool(facts["receives"]) if made else bool(facts["creates"]),
-        encryption="TLS" if facts["ssl"] else "none on the way",
+        encryption=Unknown("the disks of the server are not visible from here"),
         senders=Unknown("any role with INSERT"),
         traits=traits,
         notes=tuple(notes),

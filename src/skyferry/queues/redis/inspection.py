@@ -35,6 +35,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     user = client.address.server.user or "default"
     version = info.get("valkey_version") or info.get("redis_version")
     notes = (
+        "TLS" if client.address.tls else "without TLS",
         f"{info.get('server_name', 'redis')} {version}" if version else "its version is not readable",
         f"group {group}" + ("" if group in names else f", {GROUPLESS}"),
         f"durability: {_describe_durability(settings)}",
@@ -45,7 +46,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
         address=Unknown("MinIO names its targets by itself"),
         redrive=None,
         receives=Unknown("Redis does not report it"),
-        encryption="TLS" if client.address.tls else "none on the way",
+        encryption=Unknown("the disks of the server are not visible from here"),
         senders=Unknown("any user with XADD"),
         traits=TRAITS,
         notes=notes,
