@@ -66,17 +66,20 @@ class LeasedMessage:
     @property
     def origin(self) -> str:
         """The queue that first delivered it. A redriven message carries that name in an attribute."""
-        return dict(self.message.attributes).get(letter_attributes.QUEUE) or self.queue.name
+        given = self.message.attributes
+        return (given and dict(given).get(letter_attributes.QUEUE)) or self.queue.name
 
     @property
     def asked(self) -> bool:
         """True if a person requested it, by submitting an event or redriving a dead letter."""
-        return bool(self.letter) or letter_attributes.ASKED in dict(self.message.attributes)
+        given = self.message.attributes
+        return bool(given) and (bool(self.letter) or letter_attributes.ASKED in dict(given))
 
     @property
     def letter(self) -> str:
         """The id of the dead letter that it redrives; "" for any other message."""
-        return dict(self.message.attributes).get(letter_attributes.LETTER, "")
+        given = self.message.attributes
+        return dict(given).get(letter_attributes.LETTER, "") if given else ""
 
 
 @dataclass(eq=False, slots=True)

@@ -218,7 +218,8 @@ class SerialExecutor:
             merged = newest_positions(
                 old.positions if old and old.is_from(task.transfer.source) else (), outcome.placement.positions
             )
-            key_queue.placement = replace(outcome.placement, positions=merged)
+            placed = outcome.placement
+            key_queue.placement = placed if merged == placed.positions else replace(placed, positions=merged)
         elif isinstance(outcome, Skipped) and key_queue.placement:
             key_queue.placement = key_queue.placement.with_positions(outcome.positions)
         return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None

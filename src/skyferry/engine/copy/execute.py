@@ -57,7 +57,11 @@ class SingleRequest:
             return context.destination.write(transfer.key, plan.data, cargo.attributes, computed, when)
 
         made = await write_verified(plan, computed, write)
-        return made if isinstance(made, Skipped) else Written(made, computed, declared, cargo.changes)
+        return (
+            made
+            if isinstance(made, Skipped)
+            else Written(made, computed, declared, cargo.changes, carried=cargo.digest)
+        )
 
 
 class ServerSideCopy:

@@ -62,13 +62,15 @@ def _quote(text: str) -> str:
     return text if _UNRESERVED.fullmatch(text) else quote(text)
 
 
-def make_provenance(transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums) -> dict[str, str]:
-    """Return the user metadata that a copy gets as its provenance."""
+def make_provenance(
+    transfer: Transfer, route: Route, source: ObjectMeta, checksums: Checksums, carried: str
+) -> dict[str, str]:
+    """Return the user metadata that a copy gets as its provenance. `carried` is the digest of the source's attributes."""
     mine = {
         "skyferry-source": format_source(transfer.source),
         "skyferry-position": str(source.position or ""),
         "skyferry-version": quote(source.version),
-        "skyferry-attributes": digest_attributes(source.attributes),
+        "skyferry-attributes": carried,
         "skyferry-transfer": transfer.id,
         "skyferry-via": ",".join((*read_provenance(source).via, route.source_mark)[-HOPS:])
         if route.source_mark

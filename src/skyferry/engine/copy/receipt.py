@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.plan import CopyContext
 from skyferry.engine.copy.provenance import digest_attributes
 from skyferry.frozen import dataclass
-from skyferry.model import Checksums, ObjectMeta, Placement, Receipt
+from skyferry.model import Checksums, ObjectMeta, ObjectRef, Placement, Receipt
 from skyferry.ports import Done
 
 
@@ -21,6 +19,7 @@ class Written:
     declared: Checksums  # by the source and the event
     changes: tuple[str, ...] = ()  # see `Receipt`
     in_place: bool = False  # only the attributes were written
+    carried: str = ""  # digest of what the source version carries, if it is known already
 
 
 def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now: float, duration: float) -> Done:
@@ -39,7 +38,7 @@ def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now:
         changes=written.changes,
         in_place=written.in_place,
     )
-    return Done(receipt, _placement(context, source, written.meta, now))
+    return Done(receipt, _placement(context, source, written.meta, now, written.carried))
 
 
 def record_delete(context: CopyContext, now: float, duration: float) -> Done:
@@ -49,12 +48,15 @@ def record_delete(context: CopyContext, now: float, duration: float) -> Done:
     return Done(receipt, _placement(context, None, None, now))
 
 
-def _placement(context: CopyContext, source: ObjectMeta | None, made: ObjectMeta | None, now: float) -> Placement:
-    transfer = context.transfer
+def _placement(
+    context: CopyContext, source: ObjectMeta | None, made: ObjectMeta | None, now: float, carried: str = ""
+) -> Placement:
+    transfer, ref = context.transfer, context.transfer.source
+    version = source.version if source else ""
     return Placement(
         store=transfer.store,
         key=transfer.key,
-        source=replace(transfer.source, version=source.version if source else ""),
+        source=ObjectRef(ref.provider, ref.bucket, ref.key, ref.region, version, ref.account, ref.endpoint),
         deleted=made is None,
         positions=decisions.collect_positions(source),
         occurred_at=min(source.modified if source else transfer.occurred_at, now),
@@ -62,5 +64,5 @@ def _placement(context: CopyContext, source: ObjectMeta | None, made: ObjectMeta
         transfer_id=transfer.id,
         settled_at=now,
         identity=next(iter(transfer.identities), ""),
-        carried=digest_attributes(source.attributes) if source else "",
+        carried=carried or (digest_attributes(source.attributes) if source else ""),
     )
