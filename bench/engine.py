@@ -5,6 +5,7 @@
 `copy` is the work of `skyferry copy`: list, choose, claim, read, digest, write, verify, settle, with its durable ledger. `run` is
 that of `skyferry run`: the same objects from events in a queue in SQLite, with metrics and logs. `stores` is the part of the two
 stores: one read and one write of each object. Each PATH is the Python of another checkout. Rounds are interleaved.
+`--once memory` prints the RSS at each tenth of a copy whose stores keep nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry
@@ -38,7 +41,7 @@ from skyferry.discovery.selection import CopySelection
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.engine.service import Service
 from skyferry.events.native import encode_event
-from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Provider
+from skyferry.model import Attributes, Change, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import ANY, ObjectStore, Observer, Outgoing
 from skyferry.stores.memory import MemoryStore
@@ -82,18 +85,78 @@ async def spend(service: Service, objects: int, profiler: cProfile.Profile | Non
     return passed / objects
 
 
-async def copy(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
-    """Measure `skyferry copy`."""
+def plan(folder: Path) -> CopyJob:
+    """Return the copy between the two stores."""
     given = write_settings(folder)
     source, destination = (locate_object(f"memory://{name}/", given) for name in ("source", "destination"))
     settings = prepare.build_settings(source, destination, given, CopyOptions())
-    job = CopyJob(source, destination, settings, CopySelection(), shown=OutputOptions(quiet=True))
-    progress = CopyProgress(quiet=True)
+    return CopyJob(source, destination, settings, CopySelection(), shown=OutputOptions(quiet=True))
+
+
+async def copy(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Measure `skyferry copy`."""
+    job, progress = plan(folder), CopyProgress(quiet=True)
     ledger = open_ledger(folder / "copies" / "ledger.db")
     async with run._build_service(job, ledger, progress, {}) as service:
         spent = await spend(service, objects, profiler)
     assert progress.complete
     return spent
+
+
+class Unkept(dict[str, Any]):
+    """A destination that keeps no object."""
+
+    def __setitem__(self, key: str, value: object) -> None:
+        """Drop it."""
+
+
+class Endless(dict[str, Any]):
+    """A source whose objects all have the content of the first."""
+
+    def __init__(self, objects: int, first: tuple[ObjectMeta, bytes]) -> None:
+        super().__init__(dict.fromkeys((f"{n:07}" for n in range(objects)), None))
+        self.first = first
+
+    def __getitem__(self, key: str) -> tuple[ObjectMeta, bytes]:
+        return replace(self.first[0], key=key), self.first[1]
+
+    def get(self, key: str, default: object = None) -> Any:
+        """Return the object."""
+        return self[key]
+
+
+def resident() -> float:
+    """Return the RSS of this process in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+async def memory(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Print the RSS at each tenth of a `skyferry copy`. Return its growth from the first tenth to the last, in bytes per object."""
+    job, progress, sizes, before = plan(folder), CopyProgress(quiet=True), list[float](), cpu()
+    ledger = open_ledger(folder / "copies" / "ledger.db")
+    async with run._build_service(job, ledger, progress, {}) as service:
+        inner = {store.name: find_innermost(store) for store in service._components.stores}
+        await fill(inner["source"], 1)
+        inner["source"].bucket.objects = Endless(objects, next(iter(inner["source"].bucket.objects.values())))
+        inner["destination"].bucket.objects = Unkept()
+        tune_collector()
+        working = asyncio.create_task(service.run(until_idle=True))
+        while not working.done():
+            await asyncio.sleep(0.02)
+            if progress.copied * 10 >= (len(sizes) + 1) * objects:
+                sizes.append(resident())
+        await working
+    print("MiB at each tenth:", *(f"{size:.0f}" for size in sizes), file=sys.stderr)
+    print(f"CPU, us/object: {1e6 * (cpu() - before) / objects:.0f}", file=sys.stderr)
+    assert progress.complete
+    return (sizes[-1] - sizes[0]) / objects
+
+
+def find_innermost(store: Any) -> Any:
+    """Return the store inside of all decorators."""
+    while hasattr(store, "inner"):
+        store = store.inner
+    return store
 
 
 async def work(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
@@ -146,7 +209,7 @@ def once(kind: str, objects: int, profile: bool) -> float:
     """Measure one kind in this process."""
     profiler = cProfile.Profile() if profile else None
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        measures = {"copy": copy, "run": work, "stores": stores}
+        measures = {"copy": copy, "run": work, "stores": stores, "memory": memory}
         spent = asyncio.run(measures[kind](Path(folder).absolute(), objects, profiler))
     if profiler:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
@@ -173,7 +236,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--profile", action="store_true", help="with --once: the profile of the event loop")
-    parser.add_argument("--once", choices=KINDS, help="measure one kind in this process")
+    parser.add_argument("--once", choices=(*KINDS, "memory"), help="measure one kind in this process")
     given = parser.parse_args()
     if given.once:
         print(once(given.once, given.objects, given.profile))

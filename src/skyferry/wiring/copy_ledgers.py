@@ -28,13 +28,14 @@ SUFFIX = ".db"
 STATE = "XDG_STATE_HOME"
 VERSION = 14  # place of the version in a UUID
 DOUBTED = "d"  # a version that no UUID has: of ids of events whose destination key another process doubts
+CACHE = 8 * 2**20  # bytes of cached pages: more would let the memory of a copy grow with the objects, and saves no CPU
 
 
 class CopyLedger(SqliteLedger):
     """A ledger whose placements give way to what a listing of the destination shows."""
 
     def __init__(self, path: Path, owner: str, clock: Clock) -> None:
-        super().__init__(path, owner, clock)
+        super().__init__(path, owner, clock, cache=CACHE)
         self.path = path
         self._doubted: set[str] = set()  # destination keys
 

@@ -19,6 +19,8 @@ from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.statements import read_sql
 
+CACHE = 64 * 2**20  # bytes: the look-ups of a large ledger are random
+
 
 class SqliteLedger(
     SqliteClaims,
@@ -32,16 +34,22 @@ class SqliteLedger(
     """A `Ledger`. Any number of processes may have the file open. The leases of a process that dies are freed at once."""
 
     def __init__(
-        self, path: Path, owner: str, clock: Clock, lease: float = 30.0, on_health: OnHealth = lambda error: None
+        self,
+        path: Path,
+        owner: str,
+        clock: Clock,
+        lease: float = 30.0,
+        on_health: OnHealth = lambda error: None,
+        cache: int = CACHE,
     ) -> None:
         """Open or create the file. `owner` MUST be unique among the processes that have it open; `lease` is in seconds.
 
-        `on_health` is called with each LedgerError, and with None once the ledger works again.
+        `on_health` is called with each LedgerError, and with None once the ledger works again. `cache`: see `SqliteFile`.
         """
         self.owner = owner
         self.lease = lease
         self._clock = clock
-        self._file = SqliteFile(path, read_schema(), owner, LedgerError, self._opened, on_health)
+        self._file = SqliteFile(path, read_schema(), owner, LedgerError, self._opened, on_health, cache)
 
     def _opened(self, db: sqlite3.Connection, presence: OwnerLock) -> None:
         dead_letters.migrate_letters(db)
