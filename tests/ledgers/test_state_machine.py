@@ -201,7 +201,6 @@ class LedgersAgree(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for owner in OWNERS:
-            self.restart(owner)
             self.loop.run_until_complete(self.ledgers[owner][1].close())
         self.loop.close()
         shutil.rmtree(self.folder)

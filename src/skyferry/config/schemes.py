@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from skyferry.config.settings import QueueAddress, StoreSettings
+from skyferry.config.settings import LedgerSettings, QueueAddress, StoreSettings
 from skyferry.events.s3_keys import KeyEncoding
 from skyferry.frozen import dataclass
 from skyferry.model import Provider, QueueTraits
@@ -83,3 +83,10 @@ class QueueScheme(Scheme):
     complete: Callable[[QueueAddress, str], QueueAddress] = _queue_as_given  # as for stores
     sends: Callable[[QueueAddress], bool] = lambda settings: True  # messages can be sent to a queue with these settings
     unreadable: str = ""  # the instruction for a queue without account: messages can be sent to it, but not received
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerScheme(Scheme):
+    """A scheme of ledgers. `opens` is a coroutine function."""
+
+    check: Callable[[LedgerSettings], None] = lambda settings: None  # raises ValueError for a faulty address

@@ -206,12 +206,10 @@ class RouteSettings(Section):
 
     run_in: Literal["any", "source"] = Field(
         "any",
-        description="Workers that run the route: any, or only those whose `region` is that of the source. Other workers release "
-        "its events.",
+        description="Workers that run the route: any, or only those in the source's `region`. Others release its events.",
     )
     allow_regions: Texts = Field(
-        (),
-        description="Patterns of regions where the copies may be, and the workers that copy them, such as eu-*; empty = all.",
+        (), description="Patterns of the regions of copies, and of workers that copy them, such as eu-*; empty = all."
     )
 
     model_config = ConfigDict(populate_by_name=True)
@@ -265,7 +263,14 @@ class DeadLetterSettings(QueueAddress):
 class LedgerSettings(Section):
     """The durable memory."""
 
-    url: str = Field("sqlite://ledger.db", description="sqlite://FILE or memory://NAME.")
+    url: str = Field(
+        "sqlite://ledger.db", description="sqlite://FILE, postgresql://HOST/DATABASE?schema=SCHEMA or memory://NAME."
+    )
+    allow_http: bool = Field(False, description="Allow a server without TLS that is not on loopback.")
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="PostgreSQL: certificates for the connection.")
+    identity: IdentitySettings = Field(
+        default_factory=IdentitySettings, description="PostgreSQL: the identity to use there."
+    )
     lease: Lease = Field(30.0, description="Lease of a claim, renewed during processing.")
     retention: Seconds = Field(
         30 * 86400.0, description="Settled transfers are deleted after this time. Positions are kept for ever."
@@ -374,8 +379,7 @@ class Settings(Section):
 
     workspace: Path = Field(Path("skyferry-data"), description="Folder that relative paths in URLs start from.")
     region: str = Field(
-        "",
-        description="Region of this worker, as `region` of stores names it, usually by SKYFERRY_REGION; empty = none.",
+        "", description="Region of this worker, as stores have it, mostly by SKYFERRY_REGION; empty = none."
     )
     stores: dict[str, StoreSettings] = Field(default_factory=dict, description="Buckets and folders by name.")
     routes: tuple[RouteSettings, ...] = Field((), description="Rules of copying.")

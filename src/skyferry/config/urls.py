@@ -17,9 +17,16 @@ from urllib.parse import parse_qsl, unquote
 
 from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
-from skyferry.config.schemes import QueueScheme, Scheme, StoreProfile, StoreScheme
+from skyferry.config.schemes import LedgerScheme, QueueScheme, Scheme, StoreProfile, StoreScheme
 from skyferry.config.servers.address import is_loopback as is_loopback
-from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, SimulatorSettings, StoreSettings
+from skyferry.config.settings import (
+    DeadLetterSettings,
+    LedgerSettings,
+    QueueAddress,
+    QueueSettings,
+    SimulatorSettings,
+    StoreSettings,
+)
 from skyferry.frozen import dataclass
 from skyferry.ledgers.schemes import LEDGERS
 from skyferry.model import Provider
@@ -158,11 +165,11 @@ class QueueUrl(Url[QueueScheme]):
         return name if "/" in name else f"projects/{self.account or self.queue}/topics/{name}"
 
 
-class LedgerUrl(Url[Scheme]):
+class LedgerUrl(Url[LedgerScheme]):
     """The ledger."""
 
     kind = "ledger"
-    schemes: ClassVar[Mapping[str, Scheme]] = LEDGERS
+    schemes: ClassVar[Mapping[str, LedgerScheme]] = LEDGERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,13 @@ def resolve_queue(queue: QueueAddress) -> ResolvedQueue:
     url = QueueUrl.parse(queue.url)
     settings = url.known.complete(_overridden(queue, url) if url.known.cloud else queue, url.account)
     return ResolvedQueue(url, settings)
+
+
+def resolve_ledger(ledger: LedgerSettings) -> LedgerUrl:
+    """Parse and check the URL of the ledger. Raises ValueError."""
+    url = LedgerUrl.parse(ledger.url)
+    url.known.check(ledger)
+    return url
 
 
 def _overridden(settings: S, url: Url[Any]) -> S:

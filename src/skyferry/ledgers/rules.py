@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from skyferry.errors import NotFound
 from skyferry.model import Failure, Placement, State, Transfer
-from skyferry.ports import Dead, DeadLetter, Outcome, Released, Retry, Settled, Skipped, Wait
+from skyferry.ports import Dead, DeadLetter, Done, Outcome, Released, Retry, Settled, Skipped, Wait
 
 NO_ROUTE = "no_route"  # skipped because the configuration lacked the route; claimable once it has it
 UNROUTED = "unrouted_bucket"
@@ -61,6 +61,16 @@ def merge_placements(new: Placement, old: Placement | None) -> Placement:
     if old is None or not old.is_from(new.source) or old.identity not in ("", new.identity):
         return new
     return new.with_positions(old.positions)
+
+
+def move_placement(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Placement | None:
+    """Return the new placement of the destination; None if it does not change."""
+    if isinstance(outcome, Done):
+        return merge_placements(outcome.placement, old)
+    old = select_placement(old, transfer)
+    if isinstance(outcome, Skipped) and outcome.positions and old is not None and old.is_from(transfer.source):
+        return old.with_positions(outcome.positions)
+    return None
 
 
 def make_letter(transfer: Transfer, dead: Dead, failures: tuple[Failure, ...]) -> DeadLetter:

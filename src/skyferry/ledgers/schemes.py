@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from skyferry.config.schemes import Scheme
+from skyferry.config.schemes import LedgerScheme
+from skyferry.ledgers.postgres.scheme import POSTGRES_LEDGER
 
 if TYPE_CHECKING:
     from skyferry.ports import Ledger
@@ -22,25 +23,28 @@ async def _open_file(context: LedgerContext) -> Ledger:
     from skyferry.ledgers.sqlite.ledger import SqliteLedger
 
     path = context.url.path(context.workspace)
-    return await asyncio.to_thread(SqliteLedger, path, context.owner, context.clock, context.lease, context.on_health)
+    return await asyncio.to_thread(
+        SqliteLedger, path, context.owner, context.clock, context.settings.lease, context.on_health
+    )
 
 
 def _maintain_file(context: LedgerContext) -> LedgerMaintenance:
     from skyferry.ledgers.sqlite.maintenance import SqliteLedgerMaintenance
 
     path = context.url.path(context.workspace)
-    return SqliteLedgerMaintenance(path, context.owner, context.clock, context.lease)
+    return SqliteLedgerMaintenance(path, context.owner, context.clock, context.settings.lease)
 
 
 async def _open_memory(context: LedgerContext) -> Ledger:
     from skyferry.ledgers.memory.ledger import MemoryLedger
 
-    return MemoryLedger(context.owner, context.clock, context.lease)
+    return MemoryLedger(context.owner, context.clock, context.settings.lease)
 
 
-LEDGERS: Mapping[str, Scheme] = MappingProxyType(
+LEDGERS: Mapping[str, LedgerScheme] = MappingProxyType(
     {
-        "sqlite": Scheme("sqlite://FILE", _open_file, _maintain_file, path=True),
-        "memory": Scheme("memory://NAME", _open_memory),
+        "sqlite": LedgerScheme("sqlite://FILE", _open_file, _maintain_file, path=True),
+        "postgresql": POSTGRES_LEDGER,
+        "memory": LedgerScheme("memory://NAME", _open_memory),
     }
 )

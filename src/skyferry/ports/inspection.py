@@ -106,6 +106,14 @@ class InspectableQueue(Protocol):
         """Return True if the identity may send, without sending. Raises QueueError if the queue is unreachable."""
 
 
+@runtime_checkable
+class InspectableLedger(Protocol):
+    """The maintenance of a ledger whose server has settings."""
+
+    async def find_wrong_settings(self) -> list[Wrong]:
+        """Return the settings of the server that break a promise of the ledger. Raises LedgerError if it is unreachable."""
+
+
 async def await_or_unknown(result: Awaitable[T], permission: str) -> T | Unknown:
     """Return the result; Unknown if it is denied (it needs `permission`) or fails."""
     try:

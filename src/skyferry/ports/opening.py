@@ -7,6 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from skyferry.config.settings import LedgerSettings
 from skyferry.config.urls import LedgerUrl, ResolvedQueue, ResolvedStore
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
@@ -49,8 +50,9 @@ class LedgerContext:
     """The ledger."""
 
     url: LedgerUrl
-    lease: float  # seconds
+    settings: LedgerSettings
     workspace: Path
     clock: Clock
     owner: str
     on_health: Callable[[SkyferryError | None], None]
+    credentials: Any = field(default=None, repr=False)  # of the password, for a ledger on a server

@@ -12,7 +12,13 @@ import asyncpg
 from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=SkyferryError)
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)  # ssl.SSLError is an OSError
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also where the server ends during an operation
+    OSError,  # also ssl.SSLError
+    TimeoutError,
+)
 REFUSED = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
 STANDBY = (asyncpg.ReadOnlySQLTransactionError,)
 RUNS = "Check that the server runs, and the host and the port of the URL."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import IdentitySettings
-from skyferry.config.urls import ResolvedQueue, ResolvedStore
+from skyferry.config.urls import ResolvedQueue, ResolvedStore, Url
 from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class Identities:
             with require_extra(row.extra, f"{where.url.scheme}://"):
                 self._opened[key] = _make(row, settings.identity, around(), where.account)
         return self._opened[key]
+
+    def server_secret(self, url: Url[Any], identity: IdentitySettings, around: Callable[[], IdentityContext]) -> Any:
+        """Return the provider of the password of a server of one's own; None if there is no server. Raises ConfigError."""
+        if url.known.cloud != "server":
+            return None
+        with require_extra(url.known.extra, f"{url.scheme}://"):
+            return _make(url.known, identity, around(), "")
 
     async def close(self) -> None:
         """Idempotent."""

@@ -15,7 +15,7 @@ from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.regions import region_of
 from skyferry.config.schemes import StoreScheme
 from skyferry.config.settings import QueueAddress, Settings
-from skyferry.config.urls import LedgerUrl, QueueUrl, resolve_queue, resolve_store
+from skyferry.config.urls import QueueUrl, resolve_ledger, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
@@ -151,8 +151,10 @@ class Opener:
 
     def _ledger_context(self) -> LedgerContext:
         settings, on_health = self.settings, partial(self.on_health, "")
-        url = LedgerUrl.parse(settings.ledger.url)
-        return LedgerContext(url, settings.ledger.lease, settings.workspace, self.clock, self.owner, on_health)
+        url = _resolved("ledger", resolve_ledger, settings.ledger)
+        secret = self.identities.server_secret(url, settings.ledger.identity, partial(self._around, "ledger"))
+        workspace = settings.workspace
+        return LedgerContext(url, settings.ledger, workspace, self.clock, self.owner, on_health, credentials=secret)
 
 
 def _resolved(name: str, resolve: Callable[[T], R], settings: T) -> R:

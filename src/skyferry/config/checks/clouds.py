@@ -14,8 +14,9 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
 from skyferry.config.reading.renamed import URL_OPTIONS
-from skyferry.config.settings import DeadLetterSettings, QueueAddress, QueueSettings, StoreSettings
-from skyferry.config.urls import QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
+from skyferry.config.schemes import AT_A_SERVER
+from skyferry.config.settings import DeadLetterSettings, LedgerSettings, QueueAddress, QueueSettings, StoreSettings
+from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
 from skyferry.extras import install_command
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
@@ -52,6 +53,17 @@ def check_queue(settings: Q, url: QueueUrl, place: Place, document: Document) ->
         why = f"is longer than {url.scheme}:// allows: {url.known.traits.max_lease:g} s"
         document.fault((*place, "lease"), why, "Set 60s: leases are renewed during a copy.")
     return _reached(settings, _complete_queue, url, place, (*place, "url"), document)
+
+
+def check_ledger(settings: LedgerSettings, url: LedgerUrl, document: Document) -> None:
+    """Report faults and warnings of the ledger."""
+    for name in sorted(AT_A_SERVER & settings.model_fields_set - url.known.settings):
+        document.warn(("ledger", name), "is ignored", f"Remove it: it does not apply to {url.scheme}://.")
+    check_extra(url, ("ledger", "url"), document)
+    try:
+        url.known.check(settings)
+    except ValueError as error:
+        document.fault(("ledger", "url"), str(error))
 
 
 def is_same_queue(one: QueueAddress, other: QueueAddress) -> bool:

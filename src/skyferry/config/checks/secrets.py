@@ -73,6 +73,7 @@ def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
     seen = set[Path]()
     named: list[tuple[Place, Path | None]] = [(("server", "token_file"), valid.settings.server.token_file)]
     named += [(("push",), door.secret_file) for door in valid.settings.push]
+    named.append((("ledger", "identity", "secret_file"), valid.settings.ledger.identity.secret_file))
     for place, _, identity in _identities(valid):
         named += [((*place, name), getattr(identity, name)) for name in _FILES]
     named += [((*place, "key_file"), tls.key_file) for place, tls in _client_keys(valid)]
@@ -85,6 +86,7 @@ def _files(valid: ValidDocument) -> Iterator[tuple[Place, Path]]:
 def _client_keys(valid: ValidDocument) -> Iterator[tuple[Place, TlsSettings]]:
     for index, queue in zip(valid.queues, valid.settings.queues, strict=True):
         yield ("queues", index, "tls"), queue.tls
+    yield ("ledger", "tls"), valid.settings.ledger.tls
     if valid.settings.dead_letters:
         yield ("dead_letters", "tls"), valid.settings.dead_letters.tls
 

@@ -139,7 +139,10 @@ def _databases(valid: ValidDocument, document: Document) -> None:
             cloud_checks.check_queue(queue, at, place[:2], document)
     found += _dead_letters(valid, document)
     place = ("ledger", "url")
-    found.append((place, _url(LedgerUrl, settings.ledger.url, place, document)))
+    at_ledger = _url(LedgerUrl, settings.ledger.url, place, document)
+    found.append((place, at_ledger))
+    if at_ledger is not None:
+        cloud_checks.check_ledger(settings.ledger, at_ledger, document)
     files: set[Path] = set()
     for place, url in found:
         if url is None or not url.on_disk:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from skyferry.config.settings import QueueSettings
 from skyferry.doctor.check import Check, CheckSubject
+from skyferry.errors import SkyferryError
+from skyferry.ports.inspection import InspectableLedger, Wrong
 from skyferry.ports.ledger import Durable
 from skyferry.wiring import Opener
 
@@ -13,7 +15,15 @@ ASIDE = "stop the service, then move the file away with its -wal and -shm files;
 
 async def check_ledger(opener: Opener) -> list[Check]:
     """Check the ledger, if it exists."""
-    return await _check(CheckSubject("ledger", "ledger"), opener.ledger_maintenance(), REBUILD)
+    place, durable = CheckSubject("ledger", "ledger"), opener.ledger_maintenance()
+    try:
+        wrong: list[Wrong] = await durable.find_wrong_settings() if isinstance(durable, InspectableLedger) else []
+        return [
+            *(place.wrong("settings", each.what, each.hint) for each in wrong),
+            *await _check(place, durable, REBUILD),
+        ]
+    except SkyferryError as error:
+        return [place.failed("reach", error)]
 
 
 async def check_queue(opener: Opener, queue: QueueSettings) -> list[Check]:

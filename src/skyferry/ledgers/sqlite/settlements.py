@@ -12,7 +12,7 @@ from skyferry.ledgers.sqlite import dead_letters, uploads
 from skyferry.ledgers.sqlite.batch import CLAIMED, Counters, Snapshot, TransferRecord, read_snapshot
 from skyferry.ledgers.sqlite.queries import read_failures
 from skyferry.model import Placement, Transfer
-from skyferry.ports import Dead, Done, Outcome, Settlement, Skipped
+from skyferry.ports import Dead, Done, Outcome, Settlement
 from skyferry.sqlite.statements import load_statements, write_rows
 
 SQL = load_statements(__package__, "settlements.sql")
@@ -64,7 +64,7 @@ class _Settling:
             return False
         self._record(row, s.outcome)
         self._closed += [(at.id, name) for name in s.closed]
-        if placement := _move(s.outcome, at.placement, t):
+        if placement := rules.move_placement(s.outcome, at.placement, t):
             self._placements[at.id] = at.placement = placement
         if isinstance(s.outcome, Done):
             self._receipts.append((row.serial, codec.pack_receipt(s.outcome.receipt)))
@@ -82,16 +82,6 @@ class _Settling:
             self._failures.append((row.serial, codec.pack_failure(failure)))
         due = None if delay is None else self._at + rules.to_ticks(delay)
         self._rows.append((row.serial, row.state, reason, due, row.burned, self._at))
-
-
-def _move(outcome: Outcome, old: Placement | None, transfer: Transfer) -> Placement | None:
-    """Return the new placement of the destination; None if it does not change."""
-    if isinstance(outcome, Done):
-        return rules.merge_placements(outcome.placement, old)
-    old = rules.select_placement(old, transfer)
-    if isinstance(outcome, Skipped) and outcome.positions and old is not None and old.is_from(transfer.source):
-        return old.with_positions(outcome.positions)
-    return None
 
 
 def _pack_placement(destination: int, p: Placement) -> tuple[Any, ...]:

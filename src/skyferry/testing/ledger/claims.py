@@ -200,12 +200,14 @@ class ClaimCases(LedgerCases):
         owners = [one, two] * (len(batches) // 2)
         answers = await asyncio.gather(*(owner.claim(b) for owner, b in zip(owners, batches, strict=True)))
         held: dict[str, set[int]] = {}
-        for answer in (a for batch in answers for a in batch):
-            if isinstance(answer, Claim):
-                held.setdefault(answer.transfer.id, set()).add(answer.fence)
+        settlements = []
+        for owner, batch in zip(owners, answers, strict=True):
+            for answer in batch:
+                if isinstance(answer, Claim):
+                    held.setdefault(answer.transfer.id, set()).add(answer.fence)
+                    settlements.append(owner.settle([Settlement(answer, done(answer))]))
         assert {len(fences) for fences in held.values()} == {1}
-        claims = [answer for batch in answers for answer in batch if isinstance(answer, Claim)]
-        recorded = await asyncio.gather(*(one.settle([Settlement(c, done(c))]) for c in claims))
+        recorded = await asyncio.gather(*settlements)
         assert sum(answer for (answer,) in recorded) == len(held)
 
     async def test_nothing_is_asked_of_an_empty_batch(self, one: Ledger) -> None:

@@ -1,0 +1,172 @@
+"""Claims on PostgreSQL. A batch locks its destinations, is read whole, decided, and written whole, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
+
+from skyferry.frozen import dataclass
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import STATES
+from skyferry.ledgers.postgres.conditions import encode_key
+from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
+from skyferry.ledgers.postgres.settlements import SettlementBatch
+from skyferry.ledgers.postgres.snapshot import (
+    CLAIMED,
+    LockedPlace,
+    LockedRecords,
+    LockedTransfer,
+    lock_places,
+    read_transfers,
+)
+from skyferry.ledgers.postgres.uploads import read_open_uploads, record_progress
+from skyferry.model import Claim, Progress, Transfer
+from skyferry.ports import Settled, Settlement, Wait
+from skyferry.sqlite.statements import load_statements
+
+SQL = load_statements(__package__, "claims.sql")
+
+
+class PostgresClaims:
+    """The `Claims` part of a ledger, and the write of `UploadLog` that needs a claim."""
+
+    owner: str
+    lease: float
+    _db: LedgerDatabase
+    _me: int  # the number of this owner
+    _leased: set[int]  # destinations, to be freed at the end
+
+    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        if not transfers:
+            return []
+        answers, leased = await self._db.write(lambda db: _ClaimBatch(self._me, self.lease).run(db, transfers))
+        self._leased |= leased
+        return answers
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        if not claims:
+            return []
+        keys = [(encode_key(c.transfer.key), c.transfer.store, c.fence) for c in claims]
+        lease = rules.to_ticks(self.lease)
+        rows = await self._db.write(
+            lambda db: db.fetch(SQL["renew"], self._me, lease, *map(list, zip(*keys, strict=True)))
+        )
+        held = set(map(tuple, rows))
+        return [claim for claim, key in zip(claims, keys, strict=True) if key not in held]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        if not settlements:
+            return []
+        answers, freed = await self._db.write(lambda db: SettlementBatch(self._me).run(db, settlements))
+        self._leased -= freed
+        return answers
+
+    async def save_progress(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        if not saves:
+            return []
+        return await self._db.write(lambda db: self._save_progress(db, saves))
+
+    async def _save_progress(self, db: LedgerSession, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        places = await lock_places(db, [claim.transfer for claim, _ in saves])
+        found = [places.get((claim.transfer.store, claim.transfer.key)) for claim, _ in saves]
+        held = [
+            at is not None and at.owner == self._me and at.fence == c.fence
+            for at, (c, _) in zip(found, saves, strict=True)
+        ]
+        rows = [(at.id, p) for at, (_, p), good in zip(found, saves, held, strict=True) if at and good]
+        await record_progress(db, rows)
+        return held
+
+    async def _register(self) -> None:
+        """Enter this owner."""
+        self._me = await self._db.write(lambda db: db.fetchval(SQL["enter"], self.owner))
+
+    async def _unregister(self) -> None:
+        """Free this owner's leases."""
+
+        async def leave(db: LedgerSession) -> None:
+            await db.execute(SQL["free"], self._me, list(self._leased))
+            await db.execute(SQL["leave"], self._me)
+
+        await self._db.write(leave)
+
+
+@dataclass(slots=True)
+class _ClaimBatch:
+    """One batch of claims."""
+
+    me: int
+    lease: float
+    added: list[tuple[Any, ...]] = field(default_factory=list)
+    taken: dict[bytes, int] = field(default_factory=dict)  # losses by transfer
+    leased: dict[int, bool] = field(default_factory=dict)  # destinations; True = this owner is new there
+    counts: list[int] = field(default_factory=lambda: [0] * len(STATES))
+
+    async def run(
+        self, db: LedgerSession, transfers: Sequence[Transfer]
+    ) -> tuple[list[Claim | Settled | Wait], set[int]]:
+        places = await lock_places(db, transfers, add=True)
+        known = LockedRecords(await read_transfers(db, transfers), places)
+        open_uploads = await read_open_uploads(db, known.places)
+        answers = [self._answer(t, known) for t in transfers]
+        fences = await self._write(db)
+        granted = [a if isinstance(a, (Settled, Wait)) else self._grant(*a, fences, open_uploads) for a in answers]
+        return granted, set(self.leased)
+
+    def _answer(self, t: Transfer, known: LockedRecords) -> Settled | Wait | tuple[Transfer, LockedPlace, int, int]:
+        """Return the refusal, or what the claim is made of once its fence is known."""
+        row, at = known.transfers.get(t.id), known.places[t.store, t.key]
+        leased_for = codec.to_seconds(at.left) if at.owner != self.me else 0.0
+        if row is not None:
+            due_in = None if row.due_in is None else codec.to_seconds(row.due_in)
+            refusal = rules.refuse_claim(t, STATES[row.state], row.reason, due_in, leased_for, at.placement)
+        else:
+            refusal = rules.refuse_busy(t.id, leased_for)
+        if refusal:
+            return refusal
+        self.leased.setdefault(at.id, at.owner != self.me)
+        at.owner, at.left = self.me, 0
+        if row is None:
+            row = known.transfers[t.id] = self._add(t, at)
+        else:
+            self._take(t, row)
+        return t, at, row.burned + 1, row.lost
+
+    def _grant(
+        self,
+        t: Transfer,
+        at: LockedPlace,
+        attempt: int,
+        lost: int,
+        fences: dict[int, int],
+        uploads: dict[int, tuple[Progress, ...]],
+    ) -> Claim:
+        placement = rules.select_placement(at.placement, t)
+        return Claim(t, fences[at.id], attempt, lost, placement, uploads.get(at.id, ()))
+
+    def _add(self, t: Transfer, at: LockedPlace) -> LockedTransfer:
+        self.counts[CLAIMED] += 1
+        source_key = None if t.source.key == t.key else encode_key(t.source.key)
+        self.added.append((bytes.fromhex(t.id), at.id, t.route, source_key, codec.pack_transfer(t)))
+        return LockedTransfer(owner=self.me)
+
+    def _take(self, t: Transfer, row: LockedTransfer) -> None:
+        """Claim a known transfer. One that this owner has claimed stays as it is."""
+        if row.state == CLAIMED and row.owner == self.me:
+            return
+        row.lost += row.state == CLAIMED
+        self.counts[row.state] -= 1
+        self.counts[CLAIMED] += 1
+        row.state, row.owner = CLAIMED, self.me
+        self.taken[bytes.fromhex(t.id)] = row.lost
+
+    async def _write(self, db: LedgerSession) -> dict[int, int]:
+        """Return the fences of the leased destinations."""
+        if not self.leased:
+            return {}
+        added = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
+        known = list(self.taken), list(self.taken.values())
+        leases = list(self.leased), list(self.leased.values())
+        ticks = rules.to_ticks(self.lease)
+        return dict(await db.fetch(SQL["claim"], self.me, ticks, *leases, *added, *known, self.counts))

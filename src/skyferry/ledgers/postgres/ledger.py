@@ -1,0 +1,56 @@
+"""A ledger in PostgreSQL, for the workers of a fleet."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from skyferry.errors import LedgerError
+from skyferry.ledgers.postgres.claims import PostgresClaims
+from skyferry.ledgers.postgres.database import LedgerDatabase, OnHealth, make_schema
+from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
+from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
+from skyferry.ledgers.postgres.queries import PostgresQueries
+from skyferry.ledgers.postgres.uploads import PostgresUploads
+from skyferry.postgres.pool import PostgresPool
+
+
+class PostgresLedger(
+    PostgresClaims,
+    PostgresQueries,
+    PostgresUploads,
+    PostgresDeadLetters,
+    PostgresHousekeeping,
+    PostgresHeldDeletes,
+):
+    """A `Ledger`. Any number of processes on any number of machines use the schema. "now" is the server's clock."""
+
+    def __init__(
+        self, pool: PostgresPool[LedgerError], owner: str, lease: float, on_health: OnHealth = lambda error: None
+    ) -> None:
+        """Use `open_ledger`, which also makes the schema."""
+        self.owner, self.lease = owner, lease
+        self._db = LedgerDatabase(pool, on_health)
+        self._leased = set[int]()
+
+    async def _open(self) -> None:
+        await self._db.write(lambda db: make_schema(db, self._db.schema))
+        await self._register()
+
+    async def close(self) -> None:
+        if not self._db.closed:
+            with suppress(LedgerError):  # the leases end by themselves
+                await self._unregister()
+        await self._db.close()
+
+
+async def open_ledger(
+    pool: PostgresPool[LedgerError], owner: str, lease: float, on_health: OnHealth = lambda error: None
+) -> PostgresLedger:
+    """Open a ledger, and create it if it is missing. `owner` MUST be unique; `lease` is in seconds. Raises LedgerError."""
+    ledger = PostgresLedger(pool, owner, lease, on_health)
+    try:
+        await ledger._open()
+    except BaseException:
+        await pool.close()
+        raise
+    return ledger

@@ -1,0 +1,79 @@
+"""The records that a batch of claims or settlements locks and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skyferry.frozen import dataclass
+from skyferry.ledgers import codec
+from skyferry.ledgers.codec import NUMBER
+from skyferry.ledgers.postgres.conditions import decode_key, encode_key
+from skyferry.ledgers.postgres.database import LedgerSession
+from skyferry.model import Placement, State, Transfer
+from skyferry.sqlite.statements import load_statements
+
+SQL = load_statements(__package__, "claims.sql")
+CLAIMED = NUMBER[State.CLAIMED]
+Destination = tuple[str, str]  # store and key
+
+
+@dataclass(slots=True)
+class LockedTransfer:
+    """A known transfer."""
+
+    state: int = CLAIMED
+    reason: str = ""
+    due_in: int | None = None  # ticks
+    burned: int = 0
+    lost: int = 0
+    owner: int = 0
+
+
+@dataclass(slots=True)
+class LockedPlace:
+    """A destination with its lease, locked until the transaction ends."""
+
+    id: int
+    owner: int  # 0 = not leased
+    fence: int
+    left: int  # ticks of the lease
+    placement: Placement | None
+
+
+@dataclass(slots=True)
+class LockedRecords:
+    """The records of a batch."""
+
+    transfers: dict[str, LockedTransfer]  # by id
+    places: dict[Destination, LockedPlace]
+
+
+async def lock_places(
+    db: LedgerSession, transfers: Sequence[Transfer], *, add: bool = False
+) -> dict[Destination, LockedPlace]:
+    """Lock the destinations of these transfers. With `add`, create those that are missing."""
+    wanted = dict.fromkeys((t.store, t.key) for t in transfers)
+    found = await _lock(db, list(wanted))
+    while add and (missing := [at for at in wanted if at not in found]):
+        await db.execute(SQL["add_places"], *_columns(missing))
+        found |= await _lock(db, missing)
+    return found
+
+
+async def _lock(db: LedgerSession, wanted: Sequence[Destination]) -> dict[Destination, LockedPlace]:
+    found = {}
+    for packed_key, store, id_, owner, fence, left, packed in await db.fetch(SQL["lock"], *_columns(wanted)):
+        key = decode_key(packed_key)
+        placement = codec.unpack_placement(store, key, packed) if packed else None
+        found[store, key] = LockedPlace(id_, owner, fence, left if owner else 0, placement)
+    return found
+
+
+def _columns(wanted: Sequence[Destination]) -> tuple[list[bytes], list[str]]:
+    return [encode_key(key) for _, key in wanted], [store for store, _ in wanted]
+
+
+async def read_transfers(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[str, LockedTransfer]:
+    """Lock and read the known ones of these transfers."""
+    rows = await db.fetch(SQL["look"], [bytes.fromhex(t.id) for t in transfers])
+    return {id_.hex(): LockedTransfer(*columns) for id_, *columns in rows}
