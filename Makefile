@@ -13,7 +13,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock docs docs-check docs-site transcripts figures dist image lines clean
+.PHONY: help run test check bench bench-peers lock docs docs-check docs-site transcripts figures dist image lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -33,6 +33,10 @@ check: .venv/dev lines docs-check ## Lint, format, strict types, import contract
 
 bench: .venv/dev ## Measure, one after the other
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done
+
+bench-peers: .venv/dev ## Measure beside rclone, s5cmd, juicefs, obstore and rsync, and write tables and pictures into the docs (8 minutes)
+	$(BIN)/python -m bench.peers --write
+	$(BIN)/python -m bench.peers --growth 1000 10000 100000 --write
 
 docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/reference/cli.md $(DOCS)/reference/exit-codes.md

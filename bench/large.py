@@ -26,7 +26,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.copies import KEY, RCLONE, SECRET, serve
+from bench._tools import KEY, RCLONE, SECRET, serve
 
 from skyferry.config.units import parse_size
 

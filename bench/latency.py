@@ -23,7 +23,7 @@ import uuid
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.copies import KEY, SECRET, serve
+from bench._tools import KEY, SECRET, serve
 
 from skyferry.cli.event_loop import choose_loop, tune_collector
 from skyferry.clock import SystemClock

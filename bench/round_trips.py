@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.copies import KEY, SECRET, copy_by_rclone, copy_by_skyferry, run, serve
+from bench._tools import KEY, SECRET, copy_by_rclone, copy_by_skyferry, run, serve
 from bench.plot import Curve, draw_curves
 
 OBJECT = 4096  # bytes

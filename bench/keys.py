@@ -1,0 +1,135 @@
+"""CPU per key and RSS of listings of 100,000 and 1,000,000 keys at S3: `ls`, and a `copy --dry-run` that finds everything there.
+
+    python -m bench.keys [--keys 1000000]
+
+The server generates the pages of 1,000 keys when they are asked for, in a process of its own, so it needs no disk. Each command
+runs with a tenth of the keys, then with all. CPU per key is the difference of both, so the start is not in it. Flat memory shows
+as the same RSS in both columns. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from bench._tools import KEY, SECRET, run
+
+PAGE = 1000
+ENTRY = (
+    "<Contents><Key>{0}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    "<ETag>&quot;0123456789abcdef0123456789abcdef&quot;</ETag><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>"
+)
+HEAD = '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+
+
+def make_page(query: dict[str, list[str]], keys: int) -> bytes:
+    """Return a page of a listing. Keys are numbers of eight digits in folders of a thousand."""
+    prefix = query.get("prefix", [""])[0]
+    first = int(query.get("continuation-token", ["0"])[0])
+    last = min(first + int(query.get("max-keys", [str(PAGE)])[0]), keys)
+    entries = "".join(ENTRY.format(f"{prefix}{n // 1000:05}/{n:08}.bin") for n in range(first, last))
+    token = f"<NextContinuationToken>{last}</NextContinuationToken>" if last < keys else ""
+    more = "true" if last < keys else "false"
+    text = (
+        f"{HEAD}<IsTruncated>{more}</IsTruncated><KeyCount>{last - first}</KeyCount>{token}{entries}</ListBucketResult>"
+    )
+    return text.encode()
+
+
+async def answer_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the requests of a connection. A bucket's name ends in its number of keys."""
+    while True:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            break
+        method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        url = urlsplit(target)
+        query, path = parse_qs(url.query), url.path.strip("/")
+        status, body = "200 OK", b""
+        if "list-type" in query:
+            body = make_page(query, int(path.partition("-")[2]))
+        elif "location" in query:
+            body = b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">us-east-1</LocationConstraint>'
+        elif "/" in path or query:
+            status, body = "404 Not Found", b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
+        kind = "Content-Type: application/xml\r\n" if body else ""
+        writer.write(f"HTTP/1.1 {status}\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode())
+        writer.write(b"" if method == "HEAD" else body)
+        await writer.drain()
+    writer.close()
+
+
+async def serve_pages() -> None:
+    """Serve buckets of generated keys, and print the port."""
+    server = await asyncio.start_server(answer_requests, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextmanager
+def run_server() -> Iterator[str]:
+    """Run the server in a process, and yield its endpoint."""
+    command = [sys.executable, "-m", "bench.keys", "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+def main(keys: int) -> None:
+    """Print the table."""
+    print(f"| | RSS at {keys // 10:,}, MiB | RSS at {keys:,}, MiB | CPU, µs/key | keys/s |\n|---|---|---|---|---|")
+    with run_server() as endpoint, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environ = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "NO_PROXY": "*", "HOME": name}
+        environ["XDG_STATE_HOME"] = str(folder / "state")
+        program = [sys.executable, "-m", "skyferry"]
+
+        def locate(bucket: str, count: int) -> str:
+            return f"s3://{bucket}-{count}/?endpoint={endpoint}&identity=static"
+
+        def list_keys(count: int) -> list[str]:
+            return [*program, "ls", locate("src", count), "--limit", "0"]
+
+        def copy_again(count: int) -> list[str]:
+            return [
+                *program,
+                "copy",
+                "--dry-run",
+                locate("src", count),
+                locate("dst", count),
+                "--workspace",
+                str(folder / str(count)),
+            ]
+
+        for title, command in {"ls": list_keys, "copy --dry-run, nothing to do": copy_again}.items():
+            few, many = run(command(keys // 10), environ), run(command(keys), environ)
+            each, rest = (
+                1e6 * (many.cpu - few.cpu) / (keys - keys // 10),
+                (keys - keys // 10) / (many.seconds - few.seconds),
+            )
+            print(
+                f"| `{title}` | {few.peak / 2**20:.0f} | {many.peak / 2**20:.0f} | {each:.1f} | {rest:,.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        asyncio.run(serve_pages())
+    else:
+        main(given.keys)
