@@ -1,4 +1,4 @@
-"""CPU per key and RSS of listings of 100,000 and 1,000,000 keys at S3: `ls`, and a `copy --dry-run` that finds everything there.
+"""CPU per key and RSS of listings of 100,000 and 1,000,000 keys at S3: `ls`, and a `copy` that finds every key there.
 
     python -m bench.keys [--keys 1000000]
 
@@ -112,7 +112,7 @@ def main(keys: int) -> None:
                 str(folder / str(count)),
             ]
 
-        for title, command in {"ls": list_keys, "copy --dry-run, nothing to do": copy_again}.items():
+        for title, command in {"ls": list_keys, "copy --ignore-existing, all there": copy_again}.items():
             few, many = run(command(keys // 10), environ), run(command(keys), environ)
             each, rest = (
                 1e6 * (many.cpu - few.cpu) / (keys - keys // 10),
