@@ -267,10 +267,8 @@ class LedgerSettings(Section):
         "sqlite://ledger.db", description="sqlite://FILE, postgresql://HOST/DATABASE?schema=SCHEMA or memory://NAME."
     )
     allow_http: bool = Field(False, description="Allow a server without TLS that is not on loopback.")
-    tls: TlsSettings = Field(default_factory=TlsSettings, description="PostgreSQL: certificates for the connection.")
-    identity: IdentitySettings = Field(
-        default_factory=IdentitySettings, description="PostgreSQL: the identity to use there."
-    )
+    tls: TlsSettings = default_section(TlsSettings, "PostgreSQL: certificates for the connection.")
+    identity: IdentitySettings = default_section(IdentitySettings, "PostgreSQL: the identity to use there.")
     lease: Lease = Field(30.0, description="Lease of a claim, renewed during processing.")
     retention: Seconds = Field(
         30 * 86400.0, description="Settled transfers are deleted after this time. Positions are kept for ever."

@@ -6,6 +6,7 @@ the parent logs debug lines or traces.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
@@ -23,6 +24,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "transfer.claimed": ("route", "store", "key", "attempt", "transfer_id"),
     }
 )
+ENDS = frozenset({"transfer.done", "transfer.skipped", "transfer.dead"})
 _getters: Mapping[str, Callable[[Record], Packed]] = {
     event: attrgetter("event", *names) if len(names) else attrgetter("event") for event, names in SHORT.items()
 }
@@ -30,13 +32,19 @@ _get_all: Callable[[Record], Packed] = attrgetter("event", *ALL)
 
 
 class RecordBuffer:
-    """An observer that packs records until they are taken."""
+    """An observer that packs records until they are taken.
+
+    The end of a transfer is sent at the next turn of the event loop, before its message can be acknowledged: a process that is
+    killed then leaves a message that has another one report it.
+    """
 
     MOST = 100_000  # records: a parent that hangs must not fill the memory
 
-    def __init__(self, *, full: bool) -> None:
+    def __init__(self, *, full: bool, send: Callable[[list[Packed]], None] | None = None) -> None:
+        """`send` gets the records at the end of a transfer. Without it, all wait to be taken."""
         self._getters = {} if full else _getters
         self._packed: list[Packed] = []
+        self._send, self._due = send, False
         self.lost = 0  # records that found no room
 
     def on(self, record: Record) -> None:
@@ -45,6 +53,14 @@ class RecordBuffer:
             self.lost += 1
             return
         self._packed.append(self._getters.get(record.event, _get_all)(record))
+        if self._send is not None and not self._due and record.event in ENDS:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._send_now)
+
+    def _send_now(self) -> None:
+        self._due = False
+        if self._send is not None and (packed := self.take()):
+            self._send(packed)
 
     def take(self) -> list[Packed]:
         """Return the records since the last call."""

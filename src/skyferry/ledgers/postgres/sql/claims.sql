@@ -43,7 +43,7 @@ WITH fenced AS MATERIALIZED (
         WITH ORDINALITY AS i (id, place, route, source_key, transfer, n)
     ORDER BY i.n
 ), taken AS (
-    UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, updated_at = @schema.ledger_now()
+    UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, reason = '', updated_at = @schema.ledger_now()
     FROM unnest($10::bytea[], $11::integer[]) AS i (id, lost) WHERE t.id = i.id
 ), counted AS (
     UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $12::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)

@@ -75,7 +75,9 @@ def redis(*options: str, scheme: str = "tcp") -> Iterator[RedisServer]:
             "--save",
             "",
         ]
-        hello = (b"PING\r\n", b"") if scheme == "tcp" else (b"", b"")
+        password = "--requirepass" in options
+        # It accepts connections while it still loads its data
+        hello = (b"PING\r\n", b"-NOAUTH" if password else b"+PONG") if scheme == "tcp" else (b"", b"")
         daemon = Daemon([program, *listen, *fixed, *options], folder / "log", lambda: is_listening(port, *hello))
         with running(daemon):
             yield RedisServer(port, daemon)
