@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 AT_ONCE = "64"
 KEY, SECRET = "benchkey", "benchsecret"  # of the servers here
-BESIDE = Path(sys.executable)
-RCLONE, S5CMD, JUICEFS = (str(BESIDE.with_name(name)) for name in ("rclone", "s5cmd", "juicefs"))
+PYTHON = Path(sys.executable)
+RCLONE, S5CMD, JUICEFS = (str(PYTHON.with_name(name)) for name in ("rclone", "s5cmd", "juicefs"))
 Command = Callable[[str], list[str]]
 
 

@@ -1,4 +1,4 @@
-"""Large objects and small local files: `skyferry copy` beside rclone, s5cmd, `cp` and `rsync`.
+"""Large objects and small local files: `skyferry copy` compared with rclone, s5cmd, `cp` and `rsync`.
 
     python -m bench.large [--size 4GiB] [--objects 64] [--files 4000] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""Small objects, second runs and starts: `skyferry copy` beside rclone, s5cmd, `juicefs sync`, an obstore loop and rsync.
+"""Small objects, second runs and starts: `skyferry copy` compared with rclone, s5cmd, `juicefs sync`, an obstore loop and rsync.
 
     python -m bench.peers [--objects 2000] [--rounds 3] [--python PATH …] [--write]
     python -m bench.peers --growth 1000 10000 100000 [--write]

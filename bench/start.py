@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-BESIDE = Path(sys.executable)
-SKYFERRY, RCLONE = str(BESIDE.with_name("skyferry")), str(BESIDE.with_name("rclone"))
+PYTHON = Path(sys.executable)
+SKYFERRY, RCLONE = str(PYTHON.with_name("skyferry")), str(PYTHON.with_name("rclone"))
 ROW = "{:<34} {:>9} {:>9}"
 FOLDERS = 40
 

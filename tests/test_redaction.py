@@ -187,7 +187,7 @@ def test_what_is_no_secret_of_the_request_stays() -> None:
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), st.integers(SEEN, 60), st.booleans(), st.booleans()
 )
 def test_the_fast_test_misses_no_repeated_secret(secret: str, cut: int, encoded: bool, in_url: bool) -> None:
-    """Where it says that nothing is repeated, the thorough search finds nothing to remove."""
+    """The thorough search finds nothing to remove if it says that nothing is repeated."""
     headers, url = ({}, f"https://h/?sig={quote(secret, safe='')}") if in_url else ({"authorization": secret}, "")
     body = b"<" + (quote(secret, safe="") if encoded else secret).encode()[:cut] + b">"
     removed = redact_values(body, find_secrets(headers.items(), url)) != body

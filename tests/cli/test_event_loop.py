@@ -97,6 +97,6 @@ run_async(main())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and concerns glibc")
 def test_the_memory_of_parts_that_have_passed_is_returned() -> None:
-    """With glibc's defaults, four threads keep 32 MiB beside the budget."""
+    """With glibc's defaults, four threads keep 32 MiB more than the budget."""
     done = subprocess.run([sys.executable, "-c", PASS_PARTS], capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) < 4, "MiB"

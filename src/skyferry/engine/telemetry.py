@@ -68,32 +68,27 @@ class Reporter:
 
     def report_unknown_bucket(self, queue: str, event: ObjectEvent, outcome: str) -> None:
         """Report that an event of an unknown bucket was kept, released or ignored."""
-        self._on(
-            Record(
-                "event.unknown_bucket" if outcome == "kept" else "event.passed_over",
-                correlation_id=event.correlation_id,
-                event_id=event.event_id,
-                queue=queue,
-                bucket=f"{event.source.provider}://{event.source.bucket}",
-                key=event.source.key,
-                operation=event.change,
-                reason=outcome,
-                error=UnroutedBucket.kind if outcome == "kept" else "",
-            )
-        )
+        if outcome == "kept":
+            self._report_foreign("event.unknown_bucket", queue, event, outcome, UnroutedBucket.kind)
+        else:
+            self._report_foreign("event.passed_over", queue, event, outcome)
 
     def report_other_region(self, queue: str, event: ObjectEvent, region: str) -> None:
         """Report that the message of an event was released, because its routes run in another region."""
+        self._report_foreign("event.other_region", queue, event, region)
+
+    def _report_foreign(self, name: Event, queue: str, event: ObjectEvent, reason: str, error: str = "") -> None:
         self._on(
             Record(
-                "event.other_region",
+                name,
                 correlation_id=event.correlation_id,
                 event_id=event.event_id,
                 queue=queue,
                 bucket=f"{event.source.provider}://{event.source.bucket}",
                 key=event.source.key,
                 operation=event.change,
-                reason=region,
+                reason=reason,
+                error=error,
             )
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from skyferry.ledgers.rules import TICKS
+from skyferry.ledgers.rules import COUNTED, TICKS
 from skyferry.model import (
     Attributes,
     Change,
@@ -27,7 +27,7 @@ from skyferry.model import (
     Transfer,
     Upload,
 )
-from skyferry.ports import DeadLetter, Refusal
+from skyferry.ports import DeadLetter, Refusal, TransferRow
 
 STATES = (
     State.CLAIMED,
@@ -166,6 +166,32 @@ def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
     fields[7] = tuple((name, value) for name, value in fields[7])
     fields[13] = tuple(Failure(*failure) for failure in fields[13])
     return DeadLetter(*fields, *(() if redriven_at is None else (to_seconds(redriven_at),)))
+
+
+def unpack_row(
+    transfer: str,
+    number: int,
+    reason: str,
+    burned: int,
+    lost: int,
+    created: int,
+    updated: int,
+    due: int | None,
+    receipt: str | None,
+) -> TransferRow:
+    """Decode a transfer with its state; times are in ticks."""
+    state = STATES[number]
+    return TransferRow(
+        unpack_transfer(transfer),
+        state,
+        reason,
+        burned + (state in COUNTED),
+        lost,
+        to_seconds(created),
+        to_seconds(updated),
+        None if due is None else to_seconds(due),
+        unpack_receipt(receipt) if receipt else None,
+    )
 
 
 def pack_progress(p: Progress) -> str:

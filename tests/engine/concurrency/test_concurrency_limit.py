@@ -161,7 +161,7 @@ def test_it_does_not_oscillate() -> None:
 
 
 def test_a_queue_that_never_ends_does_not_raise_it() -> None:
-    """What looks like latency is measured again while the queue is drained; else each limit would justify a higher one."""
+    """The latency is measured again while the queue is drained; else each limit would justify a higher one."""
     loop = Loop([0.02, 0.02])
     loop.run(4 * STALE)
     assert max(loop.size_after(3 * STALE)) <= 1.5 * max(loop.size_after(5.0)[:1000])
@@ -214,7 +214,7 @@ def test_a_service_that_refuses_a_few_requests_at_random_is_not_starved() -> Non
 
 
 def test_it_does_not_grow_without_work() -> None:
-    """A rate that nobody limits says nothing about what the store can do."""
+    """A rate without a limit says nothing about the capacity of the store."""
     limit = ConcurrencyLimit(Lull())
     for number in range(10_000):
         limit.record("get", 0.01, number / 10)

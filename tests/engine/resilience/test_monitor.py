@@ -301,7 +301,7 @@ async def test_the_ledger_is_counted_less_often_while_nothing_is_worked_on(ledge
         counts += 1
         return await count_transfers()
 
-    ledger.count_transfers = count  # type: ignore[method-assign]
+    ledger.count_transfers = count  # type: ignore[method-assign]  # counts the calls
     found = Monitor(ledger, clock, (), {}, (), lambda: arrivals)
     task = asyncio.create_task(found.run())
     for _ in range(40):

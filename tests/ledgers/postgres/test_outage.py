@@ -1,4 +1,4 @@
-"""What the ledger in PostgreSQL has confirmed survives `kill -9` of the server, and mistakes are named."""
+"""Confirmed records of the ledger in PostgreSQL survive `kill -9` of the server, and mistakes are named."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ async def test_the_inspection_finds_a_consumer_that_loses_messages(nats_server: 
     queue = open_queue(f"nats://{nats_server.address}/lossy/c?subject=lossy")
 
     async def make(client: Any, stream: Any) -> None:
-        await stream.add_stream(StreamConfig(name="lossy", subjects=["other"], storage="memory"))  # type: ignore[arg-type]
+        await stream.add_stream(StreamConfig(name="lossy", subjects=["other"], storage="memory"))  # type: ignore[arg-type]  # a str works
         config = ConsumerConfig(durable_name="c", ack_wait=5, max_deliver=3, max_ack_pending=10)
         await stream.add_consumer("lossy", config)
 
@@ -176,7 +176,7 @@ async def test_consumers_that_cannot_be_pulled_are_named(nats_server: NatsServer
     async def make(client: Any, stream: Any) -> None:
         await stream.add_stream(StreamConfig(name="pushed", subjects=["pushed"]))
         await stream.add_consumer("pushed", ConsumerConfig(durable_name="c", deliver_subject="inbox"))
-        await stream.add_consumer("pushed", ConsumerConfig(durable_name="d", ack_policy="none"))  # type: ignore[arg-type]
+        await stream.add_consumer("pushed", ConsumerConfig(durable_name="d", ack_policy="none"))  # type: ignore[arg-type]  # a str works
 
     await queue._connection.run(make)
     with pytest.raises(QueueError, match="consumer c pushes"):

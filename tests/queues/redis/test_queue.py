@@ -119,7 +119,7 @@ async def test_a_rotated_password_is_read_again(
 
 
 async def test_tls_verifies_the_server(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Which a proxy adds here, for not every build of the server has it."""
+    """A proxy adds it here, because not every build of the server has it."""
     async with tls_proxy(tmp_path, "localhost", redis_server.port) as (port, authority):
         url = f"rediss://localhost:{port}/tls"
         queue = open_queue(url, tls=TlsSettings(ca_file=authority))

@@ -124,7 +124,7 @@ async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes
         taken += 1
         return await take(limit)
 
-    mine._take = count  # type: ignore[method-assign]
+    mine._take = count  # type: ignore[method-assign]  # counts the calls
     assert await mine.receive(1, 1.0) == []
     assert taken <= 3, "when it begins, when it has found where the file stands, and at the end"
     taken, waiting = 0, asyncio.create_task(mine.receive(1, 30.0))

@@ -44,7 +44,7 @@ class PostgresQueries:
             if (found := await db.fetchrow(SQL["get"], id_)) is None:
                 return None
             failures = await read_failures(db, [id_])
-            return replace(_row(*found), failures=tuple(failures.get(transfer_id, ())))
+            return replace(codec.unpack_row(*found), failures=tuple(failures.get(transfer_id, ())))
 
         return await self._db.read(get)
 
@@ -109,32 +109,7 @@ async def _list(db: LedgerSession, where: Filter, behind: Sequence[int], limit: 
     rows = await db.fetch(statement, *found.values)
     page = rows[:limit]
     more = rules.make_cursor(page[-1]["updated_at"], page[-1]["serial"]) if len(rows) > limit else ""
-    return Page([_row(*list(row)[1:]) for row in page], more)
-
-
-def _row(
-    transfer: str,
-    number: int,
-    reason: str,
-    burned: int,
-    lost: int,
-    created: int,
-    updated: int,
-    due: int | None,
-    receipt: str | None,
-) -> TransferRow:
-    state = STATES[number]
-    return TransferRow(
-        codec.unpack_transfer(transfer),
-        state,
-        reason,
-        burned + (state in rules.COUNTED),
-        lost,
-        codec.to_seconds(created),
-        codec.to_seconds(updated),
-        None if due is None else codec.to_seconds(due),
-        codec.unpack_receipt(receipt) if receipt else None,
-    )
+    return Page([codec.unpack_row(*list(row)[1:]) for row in page], more)
 
 
 async def read_failures(db: LedgerSession, ids: Sequence[bytes]) -> dict[str, list[Failure]]:

@@ -15,7 +15,7 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES, pack_json
-from skyferry.model import Placement, Receipt, State
+from skyferry.model import Placement, State
 from skyferry.ports import Clock, Filter, Page, TransferRow
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import load_statements, read_rows
@@ -164,33 +164,7 @@ def _get_transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | 
 
 def _read_rows(db: sqlite3.Connection, serials: Sequence[int]) -> list[TransferRow]:
     found = orjson.loads(db.execute(SQL["transfers"], {"batch": pack_json(serials)}).fetchone()[0])
-    return [_row(*fields) for fields in found]
-
-
-def _row(
-    transfer: str,
-    number: int,
-    reason: str,
-    burned: int,
-    lost: int,
-    created: int,
-    updated: int,
-    due: int | None,
-    *last: str,
-) -> TransferRow:
-    state = STATES[number]
-    receipt: Receipt | None = codec.unpack_receipt(last[0]) if last[0] else None
-    return TransferRow(
-        codec.unpack_transfer(transfer),
-        state,
-        reason,
-        burned + (state in rules.COUNTED),
-        lost,
-        codec.to_seconds(created),
-        codec.to_seconds(updated),
-        None if due is None else codec.to_seconds(due),
-        receipt,
-    )
+    return [codec.unpack_row(*fields) for fields in found]
 
 
 def read_failures(db: sqlite3.Connection, serials: Sequence[int]) -> dict[int, list[Any]]:

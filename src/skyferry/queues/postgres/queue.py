@@ -18,10 +18,10 @@ from skyferry.errors import QueueError
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
-from skyferry.postgres.listener import ChannelListener
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.queues.notifier import Notifier
 from skyferry.queues.postgres.inspection import inspect
+from skyferry.queues.postgres.listener import ChannelListener
 from skyferry.queues.postgres.scheme import TRAITS
 from skyferry.sqlite.statements import load_statements, read_sql
 
@@ -65,8 +65,15 @@ class PostgresQueue:
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
-        deadline = self._clock.monotonic() + wait
-        if wait > 0 and not self._pool.address.pooler:
+        try:
+            return await self._receive(limit, self._clock.monotonic() + wait, listens=wait > 0)
+        except QueueError:
+            if self._pool.closed:  # during one of its statements
+                return []
+            raise
+
+    async def _receive(self, limit: int, deadline: float, *, listens: bool) -> list[Message]:
+        if listens and not self._pool.address.pooler:
             self._listener.start()
         while True:
             count = self._notifier.count

@@ -4,7 +4,7 @@
     with radosgw() as server: ...         S3; checks signatures, but no checksums
     with azurite() as server: ...         Azure Blob and Queue
     with gcs_fake() as server: ...        Cloud Storage: a fake, always installed (`skyferry.testing.gcs`)
-    with redis() as server: ...           Redis or Valkey; `nats()` and `postgres()` in `engines` beside it
+    with redis() as server: ...           Redis or Valkey; `nats()` and `postgres()` in `engines` likewise
 
 `python -m skyferry.testing.servers install NAME` installs one. A server that is not installed raises `ServerMissing`, which
 names the command.
