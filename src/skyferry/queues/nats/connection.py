@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -198,11 +199,20 @@ class NatsConnection:
 
 
 def _credentials(secret: str, user: str) -> dict[str, Any]:
-    """Return the arguments for a secret: a credentials file, the seed of an NKey, a password of `user`, or a token."""
+    """Return the arguments for a secret: a credentials file, the seed of an NKey, a password of `user`, or a token.
+
+    Raises QueueError if a package is missing.
+    """
     if not secret:
         return {"user": user} if user else {}
-    if "-----BEGIN NATS USER JWT-----" in secret:
+    file = "-----BEGIN NATS USER JWT-----" in secret
+    seed = len(secret) == 58 and secret.startswith("SU") and secret.isalnum() and secret.isupper()
+    if (file or seed) and importlib.util.find_spec("nkeys") is None:
+        raise QueueError(
+            "NKeys and credentials files need the package nkeys", hint="Install it: pip install nkeys. It has no wheel."
+        )
+    if file:
         return {"user_credentials": RawCredentials(secret)}
-    if len(secret) == 58 and secret.startswith("SU") and secret.isalnum() and secret.isupper():
+    if seed:
         return {"nkeys_seed_str": secret}
     return {"user": user, "password": secret} if user else {"token": secret}

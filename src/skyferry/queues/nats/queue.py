@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -143,6 +144,10 @@ class NatsQueue:
                 return []
             return [self._note(each, began) for each in fetch.result()]
         except NoMessages:
+            return []
+        except TimeoutError:  # also where the server says just at the end of the time that there are none: ask it
+            timeout = self._connection.options.timeout
+            await self._connection.run(lambda client, stream: client.flush(math.ceil(timeout)))
             return []
         except FAILURES as error:
             raise self._connection._translate(error) from error

@@ -65,10 +65,11 @@ class PostgresQueue:
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
+        was_open = not self._pool.closed
         try:
             return await self._receive(limit, self._clock.monotonic() + wait, listens=wait > 0)
         except QueueError:
-            if self._pool.closed:  # during one of its statements
+            if was_open and self._pool.closed:  # during one of its statements
                 return []
             raise
 
