@@ -150,6 +150,8 @@ def test_a_shared_ledger_allows_replicas_and_rolling_updates(helm: Path) -> None
     manifests = render(helm, CHART / "ci" / "minimal.yaml", *options)
     spec = manifests["Deployment"]["spec"]
     assert (spec["replicas"], spec.get("strategy")) == (3, None)
+    assert "PersistentVolumeClaim" not in manifests
+    assert {"name": "workspace", "emptyDir": {}} in pod_of(manifests)["volumes"]
 
 
 def test_a_new_configuration_is_a_new_pod(helm: Path) -> None:
