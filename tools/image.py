@@ -7,6 +7,7 @@ are kept beside the servers of the tests. Needs root, and apt-get for what is mi
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -80,9 +81,12 @@ def _build_base() -> None:
 
 
 def _download(lock: Path, folder: Path) -> None:
+    """Download what a lock names, whatever its markers say of this Python: that of the base may be an older one."""
+    everything = folder.parent / lock.name
+    everything.write_text(re.sub(r" ; [^\\\n]+", " ", lock.read_text("utf-8")), "utf-8")
     command = ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
     version = ["--python-version", "3.11"]  # Debian's
-    subprocess.run([*command, *version, "--dest", folder, "--requirement", lock], check=True)
+    subprocess.run([*command, *version, "--dest", folder, "--requirement", everything], check=True)
 
 
 if __name__ == "__main__":

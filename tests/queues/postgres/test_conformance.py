@@ -46,6 +46,10 @@ class PostgresHarness(QueueHarness):
         columns = ("enqueued_at", "rank", "until")
         moved = ", ".join(f"{name} = {name} - {seconds} * interval '1 second'" for name in columns)
         pool = self.opened[0]._pool
+        async with asyncio.timeout(20):  # the connections that listen are made in real time
+            while any(queue._listener._task and not queue._listener.listening for queue in self.opened):
+                await asyncio.sleep(0.01)
+                await self.clock.advance(0.01)  # a connection that failed is tried again
         await pool.run(
             lambda connection: connection.execute(f"UPDATE skyferry.message SET {moved} WHERE queue = $1", self.queue)
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skyferry.ports.opening import QueueContext
 
 FORM = "nats://HOST/STREAM/CONSUMER"
+VARIABLE = "NATS_CREDENTIALS"
 PORT = 4222
 TRAITS = QueueTraits(max_send_delay=0.0, depth="estimate", prioritized=False, deduplicates=False)
 
@@ -59,7 +60,7 @@ JETSTREAM = QueueScheme(
     settings=AT_A_SERVER,
     parts=3,
     cloud="server",
-    secret_env="NATS_CREDENTIALS",  # noqa: S106 - the name of a variable
+    secret_env=VARIABLE,
     extra="nats",
     needs=("nats",),
     traits=TRAITS,
