@@ -3,7 +3,7 @@
     python -m bench.start [--runs N] [--objects N]
 
 CPU is user and system time of the process with its threads, the median of runs that take turns. The second copies go from
-folder to folder, by rclone as well if it is beside this Python. Bytecode is compiled before, as an installation does it.
+folder to folder, by rclone as well if it is installed with this Python. Bytecode is compiled before, as an installation does it.
 """
 
 from __future__ import annotations

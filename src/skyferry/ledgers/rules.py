@@ -7,9 +7,11 @@ from dataclasses import replace
 from skyferry.errors import NotFound
 from skyferry.model import Failure, Placement, State, Transfer
 from skyferry.ports import Dead, DeadLetter, Done, Outcome, Released, Retry, Settled, Skipped, Wait
+from skyferry.ports.ledger.held_deletes import Decision
 
 NO_ROUTE = "no_route"  # skipped because the configuration lacked the route; claimable once it has it
 UNROUTED = "unrouted_bucket"
+DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
 COUNTED = (State.CLAIMED, State.DONE, State.SKIPPED)  # states whose last attempt counts but is no failure
 
 

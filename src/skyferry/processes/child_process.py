@@ -48,14 +48,14 @@ class ChildProcess:
 
 async def start_child(job: WorkerJob) -> ChildProcess:
     """Start a child, and send it its job. Raises OSError."""
-    ours, theirs = socket.socketpair()
+    end, other_end = socket.socketpair()
     try:
-        with theirs:
-            process = _start_interpreter(theirs.fileno())
-    except BaseException:
-        ours.close()
+        with other_end:
+            process = _start_interpreter(other_end.fileno())
+    except BaseException:  # whatever it is, the socket has no other owner
+        end.close()
         raise
-    channel = await Channel.open(ours)
+    channel = await Channel.open(end)
     channel.send("job", job)
     return ChildProcess(channel, process)
 

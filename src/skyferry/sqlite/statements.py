@@ -1,32 +1,16 @@
-"""SQL in .sql files: named statements, and statements over batches of rows."""
+"""Statements over batches of rows."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 MOST = 256  # rows in one statement
-_COMMENTS = re.compile(r"(?:--.*\n)*")
-
-
-def read_sql(package: str, file: str) -> str:
-    """Return the text of a file in the folder `sql` of a package."""
-    return files(package).joinpath("sql", file).read_text("utf-8")
-
-
-def load_statements(package: str, file: str) -> Mapping[str, str]:
-    """Return the statements of a file by name. Each begins with a line `-- name: NAME`; comments may follow that line."""
-    _, *sections = read_sql(package, file).split("-- name: ")
-    named = (section.partition("\n") for section in sections)
-    return MappingProxyType({name.strip(): _COMMENTS.sub("", sql, count=1).strip() for name, _, sql in named})
 
 
 def write_rows(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.queues.outages import receive_bodies
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed_credentials
@@ -79,16 +80,7 @@ async def test_a_waiting_receiver_survives_a_restart(postgres_server: PostgresSe
         place = Place(server, "postgres")
         queue, other = place.open(), place.open()
         await other.depth()
-
-        async def receive() -> list[bytes]:
-            while True:
-                try:
-                    if found := await queue.receive(1, 20):
-                        return [message.body for message in found]
-                except QueueError:
-                    await asyncio.sleep(0.05)
-
-        waiting = asyncio.create_task(receive())
+        waiting = asyncio.create_task(receive_bodies(queue))
         await asyncio.sleep(0.3)
         await asyncio.to_thread(server.daemon.restart)
         await other.send([Outgoing(b"x")])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.certificates import tls_proxy
+from tests.queues.outages import receive_bodies
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed_credentials
@@ -76,16 +77,7 @@ async def test_an_outage_costs_no_attempt_and_loses_no_message(redis_server: Red
 async def test_a_waiting_receiver_survives_a_restart(redis_server: RedisServer) -> None:
     with redis() as server:
         queue, other = (open_queue(f"redis://{server.address}/s") for _ in range(2))
-
-        async def receive() -> list[bytes]:
-            while True:
-                try:
-                    if found := await queue.receive(1, 20):
-                        return [message.body for message in found]
-                except QueueError:
-                    await asyncio.sleep(0.05)
-
-        waiting = asyncio.create_task(receive())
+        waiting = asyncio.create_task(receive_bodies(queue))
         await asyncio.sleep(0.3)
         await asyncio.to_thread(server.daemon.restart)
         await other.send([Outgoing(b"x")])

@@ -24,7 +24,7 @@ DISMISSED = (
     600.0,
 )  # seconds, at least, for which a full room releases a message the first time, the second
 LONGEST = 600.0  # seconds, at most, of one lease: the message of a worker that died should not wait longer
-BESIDE = 1024  # bytes of memory for a message, in addition to its content
+OVERHEAD = 1024  # bytes of memory for a message, in addition to its content
 EVENT = 4096  # bytes of memory for an event, whose two keys have 1 KiB at most
 BUSY = (0.5, 5.0)  # seconds until a key that another worker has leased is claimed again, at first and at most
 
@@ -125,7 +125,7 @@ class WaitingRoom:
 def estimate_size(message: Message) -> int:
     """Return its approximate size in memory, in bytes."""
     own = sum(len(name) + len(value) for name, value in message.attributes)
-    return (len(message.body) if message.event is None else EVENT) + len(message.receipt) + own + BESIDE
+    return (len(message.body) if message.event is None else EVENT) + len(message.receipt) + own + OVERHEAD
 
 
 def busy_pause(waits: int, random: float) -> float:

@@ -101,7 +101,7 @@ def is_known_absent(claim: Claim, route: Route) -> bool:
 
     The source was looked at after that listing. So an object that another worker has copied from it meanwhile is no newer than
     the version found, and may be replaced. A repeated attempt may have written the object itself. In a ring the later write
-    wins, whoever made it.
+    wins, in whichever store it was made.
     """
     transfer, first = claim.transfer, claim.attempt == 1 and not claim.lost
     return transfer.absent and first and claim.placement is None and not (transfer.asked or route.ring)

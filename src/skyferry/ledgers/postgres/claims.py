@@ -23,7 +23,7 @@ from skyferry.ledgers.postgres.snapshot import (
 from skyferry.ledgers.postgres.uploads import read_open_uploads, record_progress
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Settled, Settlement, Wait
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "claims.sql")
 

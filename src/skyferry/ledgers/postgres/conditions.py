@@ -19,7 +19,7 @@ class SqlConditions:
         self._tests = ["true"]
 
     def add(self, sql: str, *values: Any, when: bool = True) -> None:
-        """Add a condition, in which `?` stands for each value in turn, if `when`."""
+        """Add a condition if `when` is True. Each `?` in it is the parameter of the next value."""
         if when:
             for value in values:
                 self.values.append(value)

@@ -1,4 +1,4 @@
-"""Transactions on the database of a ledger. Statements name the schema as `@schema`, for a pooler forgets a search path."""
+"""Transactions on the database of a ledger."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ import asyncpg
 
 from skyferry.errors import LedgerError
 from skyferry.postgres.pool import Connection, PostgresPool
-from skyferry.sqlite.statements import read_sql
+from skyferry.postgres.schema import complete_statement, ensure_tables
+from skyferry.sql import read_sql
 
 T = TypeVar("T")
 OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 TRIES = 10  # of a transaction that was aborted so that another could go on
 VERSION = 1  # of the schema
-EXISTS = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'transfers')"
-MAKING = 0x536B794C  # the advisory lock of the process that makes the schema
+TABLE = "transfers"  # whose comment has the version
 
 
 class LedgerSession:
     """A connection that completes statements with the name of the schema."""
 
     def __init__(self, connection: Connection, schema: str, statements: dict[str, str]) -> None:
-        """`schema` is a quoted name. `statements` are those completed before, by their text."""
+        """`statements` are those completed before, by their text."""
         self._connection, self._schema, self._statements = connection, schema, statements
 
     def _complete(self, sql: str) -> str:
         if (found := self._statements.get(sql)) is None:
-            literal = self._schema.replace("'", "''")
-            found = sql.replace("'@schema.", f"'{literal}.").replace("@schema", self._schema)
-            self._statements[sql] = found
+            found = self._statements[sql] = complete_statement(sql, self._schema)
         return found
 
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
@@ -63,7 +61,6 @@ class LedgerDatabase:
         self._pool, self._on_health = pool, on_health
         self._failing = False
         self.schema = pool.address.schema
-        self._quoted = '"' + self.schema.replace('"', '""') + '"'
         self._statements: dict[str, str] = {}
 
     @property
@@ -95,7 +92,7 @@ class LedgerDatabase:
 
     async def _run(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
         try:
-            result = await self._pool.run(lambda db: call(LedgerSession(db, self._quoted, self._statements)))
+            result = await self._pool.run(lambda db: call(LedgerSession(db, self.schema, self._statements)))
         except LedgerError as error:
             if not self._pool.closed:
                 self._failing = True
@@ -111,15 +108,9 @@ class LedgerDatabase:
         await self._pool.close()
 
 
-async def make_schema(db: LedgerSession, schema: str) -> None:
-    """Create the schema and its tables if they are missing. Runs in a transaction. Raises LedgerError if it is too new."""
-    await db.execute("SELECT pg_advisory_xact_lock($1)", MAKING)
-    if not await db.fetchval(EXISTS, schema):
-        if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema):
-            await db.execute("CREATE SCHEMA @schema")
-        await db.execute(read_sql(__package__, "schema.sql"))
-        await db.execute(f"COMMENT ON TABLE @schema.transfers IS 'skyferry ledger {VERSION}'")
-    said = str(await db.fetchval("SELECT obj_description('@schema.transfers'::regclass)") or "")
+async def ensure_ledger(db: LedgerSession, schema: str) -> None:
+    """Make the tables if they are missing. Raises LedgerError if they are of a newer release."""
+    said = await ensure_tables(db, schema, TABLE, read_sql(__package__, "schema.sql"))
     found = said.rpartition(" ")[2]
     if not found.isdecimal() or int(found) > VERSION:
         raise LedgerError(

@@ -12,7 +12,7 @@ from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
 from skyferry.model import State
 from skyferry.ports import DeadLetter, DeadLetterRef, Filter, Page, Purpose
 from skyferry.ports.ledger.dead_letters import parse_source_bucket, parse_source_key
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "dead_letters.sql")
 COUNT = load_statements(__package__, "claims.sql")["count"]

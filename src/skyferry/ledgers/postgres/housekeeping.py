@@ -13,12 +13,11 @@ from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Page, Refusal
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "housekeeping.sql")
 COUNT = load_statements(__package__, "claims.sql")["count"]
 FIRST = 2**63 - 1  # above every serial
-DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
 
 
 class PostgresHousekeeping:
@@ -105,7 +104,7 @@ class PostgresHeldDeletes:
         return len(await self._db.write(lambda db: db.fetch(SQL["forget_held"], list(ids))))
 
     async def _decide(self, state: Decision, where: HeldFilter, ids: Collection[str] | None) -> int:
-        chosen = select_held(where, ids, state, list(DECIDED_FROM[state]))
+        chosen = select_held(where, ids, state, list(rules.DECIDED_FROM[state]))
         query = SQL["decide"].replace(":chosen", str(chosen))
         return int(await self._db.write(lambda db: db.fetchval(query, *chosen.values)))
 

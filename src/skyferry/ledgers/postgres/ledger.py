@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.claims import PostgresClaims
-from skyferry.ledgers.postgres.database import LedgerDatabase, OnHealth, make_schema
+from skyferry.ledgers.postgres.database import LedgerDatabase, OnHealth, ensure_ledger
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
 from skyferry.ledgers.postgres.queries import PostgresQueries
@@ -33,7 +33,7 @@ class PostgresLedger(
         self._leased = set[int]()
 
     async def _open(self) -> None:
-        await self._db.write(lambda db: make_schema(db, self._db.schema))
+        await self._db.read(lambda db: ensure_ledger(db, self._db.schema))
         await self._register()
 
     async def close(self) -> None:
@@ -50,7 +50,7 @@ async def open_ledger(
     ledger = PostgresLedger(pool, owner, lease, on_health)
     try:
         await ledger._open()
-    except BaseException:
+    except BaseException:  # also if it is cancelled
         await pool.close()
         raise
     return ledger

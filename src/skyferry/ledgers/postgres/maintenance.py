@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers.postgres.database import EXISTS, LedgerDatabase
+from skyferry.ledgers.postgres.database import TABLE, LedgerDatabase
 from skyferry.ledgers.postgres.ledger import PostgresLedger
 from skyferry.ports.inspection import Wrong
 from skyferry.ports.ledger import Backup, Ledger
 from skyferry.postgres.pool import PostgresPool
-from skyferry.sqlite.statements import load_statements
+from skyferry.postgres.schema import find_version
+from skyferry.postgres.server_settings import find_unsafe_settings
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "maintenance.sql")
-OLDEST = 140000  # version of the server
-LOSSY = "The server may lose what it has confirmed: messages are acknowledged and their settlements are gone."
 
 
 class PostgresLedgerMaintenance:
@@ -33,7 +33,7 @@ class PostgresLedgerMaintenance:
 
     async def exists(self) -> bool:
         async with self._database() as db:
-            return bool(await db.read(lambda session: session.fetchval(EXISTS, self._schema)))
+            return await db.read(lambda session: find_version(session, self._schema, TABLE)) is not None
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """See `Durable`. The pages are the server's to check; here the records are compared with each other."""
@@ -46,18 +46,7 @@ class PostgresLedgerMaintenance:
     async def find_wrong_settings(self) -> list[Wrong]:
         """Return settings of the server that break a promise of the ledger. Raises LedgerError."""
         async with self._database() as db:
-            found = dict(await db.read(lambda session: session.fetch(SQL["settings"])))
-        wrong = []
-        if int(found["server_version_num"]) < OLDEST:
-            wrong.append(Wrong(f"the server is PostgreSQL {found['server_version']}", "Use PostgreSQL 14 or newer."))
-        if found["transaction_read_only"] == "on":
-            wrong.append(Wrong("the server is a read-only standby", "List all servers of the cluster in the URL."))
-        for name, value in (("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off")):
-            if found[name] == value:
-                wrong.append(Wrong(f"{name} is {value}. {LOSSY}", f"Set {name} = on."))
-        if found["zero_damaged_pages"] == "on":
-            wrong.append(Wrong("zero_damaged_pages is on: records may vanish", "Set zero_damaged_pages = off."))
-        return wrong
+            return await db.read(find_unsafe_settings)
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""

@@ -17,7 +17,7 @@ from skyferry.ledgers.postgres.conditions import SqlConditions, above, decode_ke
 from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
 from skyferry.model import Failure, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "queries.sql")
 FEW = 5000  # keys that may be looked up one by one

@@ -15,7 +15,7 @@ from skyferry.ledgers.postgres.queries import read_failures
 from skyferry.ledgers.postgres.snapshot import CLAIMED, LockedRecords, LockedTransfer, lock_places, read_transfers
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Settlement
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "claims.sql")
 

@@ -10,7 +10,7 @@ from skyferry.ledgers.codec import NUMBER
 from skyferry.ledgers.postgres.conditions import decode_key, encode_key
 from skyferry.ledgers.postgres.database import LedgerSession
 from skyferry.model import Placement, State, Transfer
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "claims.sql")
 CLAIMED = NUMBER[State.CLAIMED]

@@ -11,7 +11,7 @@ from skyferry.ledgers.postgres.conditions import decode_key
 from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
 from skyferry.ledgers.postgres.snapshot import Destination, LockedPlace
 from skyferry.model import Progress
-from skyferry.sqlite.statements import load_statements
+from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "uploads.sql")
 PAGE = 1000  # uploads read at once

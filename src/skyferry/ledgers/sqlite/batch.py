@@ -12,7 +12,8 @@ from skyferry.frozen import dataclass
 from skyferry.ledgers import codec
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.model import Placement, Progress, State, Transfer
-from skyferry.sqlite.statements import load_statements, read_rows, write_rows
+from skyferry.sql import load_statements
+from skyferry.sqlite.statements import read_rows, write_rows
 
 SQL = load_statements(__package__, "batch.sql")
 CLAIMED = NUMBER[State.CLAIMED]

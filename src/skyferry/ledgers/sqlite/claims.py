@@ -24,9 +24,10 @@ from skyferry.ledgers.sqlite.batch import (
 from skyferry.ledgers.sqlite.settlements import record_settlements
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Clock, Settled, Settlement, Wait
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.owners import OwnerLock
-from skyferry.sqlite.statements import load_statements, read_rows, write_rows
+from skyferry.sqlite.statements import read_rows, write_rows
 
 SQL = load_statements(__package__, "claims.sql")
 SWEEP = 2.0  # seconds between looks for dead owners

@@ -15,8 +15,9 @@ from skyferry.ledgers.sqlite.queries import name_values
 from skyferry.model import State
 from skyferry.ports import Clock, DeadLetter, DeadLetterRef, Filter, Page, Purpose
 from skyferry.ports.ledger.dead_letters import parse_source_bucket, parse_source_key
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements, write_rows
+from skyferry.sqlite.statements import write_rows
 
 SQL = load_statements(__package__, "dead_letters.sql")
 CLAIMED, RETRY, DEAD, DISCARDED = (NUMBER[s] for s in (State.CLAIMED, State.RETRY, State.DEAD, State.DISCARDED))

@@ -13,12 +13,12 @@ from skyferry.ledgers.codec import pack_json
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Clock, Page
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements, write_rows
+from skyferry.sqlite.statements import write_rows
 
 SQL = load_statements(__package__, "held_deletes.sql")
 FIRST = 2**63 - 1  # above every serial
-DECIDED_FROM: dict[Decision, tuple[Decision, ...]] = {"approved": ("held", "rejected"), "rejected": ("held",)}
 CONDITIONS = {
     "state": "state = :state",
     "store": "store = :store",
@@ -102,7 +102,7 @@ def _list(db: sqlite3.Connection, where: HeldFilter, before: int, limit: int) ->
 
 def _decide(db: sqlite3.Connection, state: Decision, where: HeldFilter, ids: Collection[str] | None, now: int) -> int:
     chosen, names = _make_condition(where, ids)
-    names |= {"from": pack_json(DECIDED_FROM[state]), "to": state, "now": now}
+    names |= {"from": pack_json(rules.DECIDED_FROM[state]), "to": state, "now": now}
     db.execute(SQL["forget_identities"].replace(":chosen", chosen), names)
     return db.execute(SQL["decide"].replace(":chosen", chosen), names).rowcount
 

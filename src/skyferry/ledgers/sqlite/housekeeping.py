@@ -11,8 +11,8 @@ from skyferry.ledgers import rules
 from skyferry.ledgers.sqlite import refusals
 from skyferry.ledgers.sqlite.batch import change_counters
 from skyferry.ports import Clock
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements
 
 SQL = load_statements(__package__, "housekeeping.sql")
 BY_SERIAL = ("transfers", "details", "receipts", "failures")  # tables

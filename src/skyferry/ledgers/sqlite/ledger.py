@@ -15,9 +15,9 @@ from skyferry.ledgers.sqlite.queries import SqliteQueries
 from skyferry.ledgers.sqlite.refusals import SqliteRefusals
 from skyferry.ledgers.sqlite.uploads import SqliteUploads
 from skyferry.ports import Clock
+from skyferry.sql import read_sql
 from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
-from skyferry.sqlite.statements import read_sql
 
 CACHE = 64 * 2**20  # bytes: the look-ups of a large ledger are random
 

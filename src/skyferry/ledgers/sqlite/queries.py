@@ -17,8 +17,9 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES, pack_json
 from skyferry.model import Placement, State
 from skyferry.ports import Clock, Filter, Page, TransferRow
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements, read_rows
+from skyferry.sqlite.statements import read_rows
 
 SQL = load_statements(__package__, "queries.sql")
 FEW = 5000  # keys that may be looked up one by one

@@ -9,8 +9,9 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ports import Refusal
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements, write_rows
+from skyferry.sqlite.statements import write_rows
 
 SQL = load_statements(__package__, "refusals.sql")
 

@@ -13,7 +13,8 @@ from skyferry.ledgers.sqlite.batch import CLAIMED, Counters, Snapshot, TransferR
 from skyferry.ledgers.sqlite.queries import read_failures
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Outcome, Settlement
-from skyferry.sqlite.statements import load_statements, write_rows
+from skyferry.sql import load_statements
+from skyferry.sqlite.statements import write_rows
 
 SQL = load_statements(__package__, "settlements.sql")
 

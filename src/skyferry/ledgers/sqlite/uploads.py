@@ -12,8 +12,9 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import pack_json
 from skyferry.model import Progress
 from skyferry.ports import Clock
+from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
-from skyferry.sqlite.statements import load_statements, write_rows
+from skyferry.sqlite.statements import write_rows
 
 SQL = load_statements(__package__, "uploads.sql")
 PAGE = 1000  # uploads read at once

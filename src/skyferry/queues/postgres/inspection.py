@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skyferry.model import QueueTraits
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.postgres.address import PostgresAddress
 
-OLDEST = 140000  # server_version_num of the first release that is supported
 
-
-def inspect(address: PostgresAddress, facts: Mapping[str, Any], traits: QueueTraits) -> QueueFacts:
-    """Return the facts from the row of the statement `facts`."""
+def inspect(
+    address: PostgresAddress, facts: Mapping[str, Any], unsafe: Sequence[Wrong], traits: QueueTraits
+) -> QueueFacts:
+    """Return the facts from the row of the statement `facts`, and the `unsafe` settings of the server."""
     made = bool(facts["made"])
     notes = [
         f"PostgreSQL {facts['version']}",
@@ -32,21 +32,10 @@ def inspect(address: PostgresAddress, facts: Mapping[str, Any], traits: QueueTra
         senders=Unknown("any role with INSERT"),
         traits=traits,
         notes=tuple(notes),
-        wrong=tuple(_find_faults(facts)),
+        wrong=(*unsafe, *_find_faults(facts)),
     )
 
 
 def _find_faults(facts: Mapping[str, Any]) -> Iterator[Wrong]:
-    if facts["number"] < OLDEST:
-        yield Wrong(f"PostgreSQL {facts['version']} is too old", "Use PostgreSQL 14 or newer.")
-    if facts["standby"]:
-        yield Wrong("the server is a read-only standby", "List all servers of the cluster in the URL.")
-    elif not facts["made"] and not facts["creates"]:
+    if not (facts["standby"] or facts["made"]) and not facts["creates"]:
         yield Wrong("the schema is missing, and the role may not create it", "Grant CREATE on the database once.")
-    if facts["fsync"] != "on":
-        yield Wrong("fsync is off: a power failure can destroy the database", "Set fsync = on.")
-    if facts["synchronous"] == "off":
-        yield Wrong(
-            "synchronous_commit is off: a crash loses the messages sent last",
-            "Set synchronous_commit = on for the role.",
-        )

@@ -19,17 +19,19 @@ from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.schema import complete_statement, ensure_tables, quote_name
+from skyferry.postgres.server_settings import find_unsafe_settings
 from skyferry.queues.notifier import Notifier
 from skyferry.queues.postgres.inspection import inspect
 from skyferry.queues.postgres.listener import ChannelListener
 from skyferry.queues.postgres.scheme import TRAITS
-from skyferry.sqlite.statements import load_statements, read_sql
+from skyferry.sql import load_statements, read_sql
 
 T = TypeVar("T")
 SQL = load_statements(__package__, "statements.sql")
 SCHEMA = read_sql(__package__, "schema.sql")
 VERSION = "skyferry queues 1"  # of the schema, in the comment of the table
-MAKING = 0x536B7966  # the advisory lock of the client that makes the schema
+TABLE = "message"  # whose comment has the version
 POLL = 1.0  # seconds between looks without notifications
 LISTENING = 30.0  # seconds between looks with them: what a notification missed
 COUNTED = 100_000  # messages of one kind that `depth` counts at most
@@ -53,10 +55,9 @@ class PostgresQueue:
         self.name, self.lease = name, lease
         self._pool, self._owner, self._clock, self._poll = pool, owner, clock, poll
         self._queue = pool.address.names[0]
-        schema = '"' + pool.address.schema.replace('"', '""') + '"'
-        self._table = f"{schema}.message"
-        self._sql = {key: sql.replace("@schema", schema) for key, sql in SQL.items()}
-        self._make = SCHEMA.replace("@schema", schema)
+        self._schema, schema = pool.address.schema, quote_name(pool.address.schema)
+        self._table = f"{schema}.{TABLE}"
+        self._sql = {key: complete_statement(sql, self._schema) for key, sql in SQL.items()}
         self._channel = "skyferry_" + hashlib.sha256(f"{schema}/{self._queue}".encode()).hexdigest()[:32]
         self._notifier = Notifier()
         self._listener = ChannelListener(pool, self._channel, self._notifier.notify, clock)
@@ -136,7 +137,8 @@ class PostgresQueue:
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
         row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
-        return inspect(self._pool.address, dict(row), self.traits)
+        unsafe = await self._pool.run(find_unsafe_settings)
+        return inspect(self._pool.address, dict(row), unsafe, self.traits)
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
@@ -179,18 +181,14 @@ class PostgresQueue:
         if not self._made:
             async with self._making:
                 if not self._made:
-                    await self._pool.run(self._make_schema)
+                    await self._pool.run(self._ensure_tables)
                     self._made = True
         return await self._pool.run(call)
 
-    async def _make_schema(self, connection: Connection) -> None:
-        """Make the schema unless it exists. Raises QueueError if a newer release has made it."""
-        found = await connection.fetchval(self._sql["version"], self._table)
-        if found is None:
-            async with connection.transaction():  # CREATE IF NOT EXISTS fails where two clients run it at once
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING)
-                await connection.execute(self._make)
-        elif found != VERSION:
+    async def _ensure_tables(self, connection: Connection) -> None:
+        """Make the tables unless they exist. Raises QueueError if another release has made them."""
+        found = await ensure_tables(connection, self._schema, TABLE, SCHEMA)
+        if found != VERSION:
             hint = "Use the release that made it, or a newer one, or another schema."
             raise QueueError(f"the table {self._table} is {found!r}, not {VERSION!r}", where=self.name, hint=hint)
 

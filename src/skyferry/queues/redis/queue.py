@@ -3,7 +3,7 @@
 A URL carries `redis[s]://[USER@]HOST[:PORT]/STREAM?group=GROUP`, and `list=KEY` for a list that MinIO fills. Other programs may
 add entries: the field `body` is the message, or the only field. Scripts keep what a consumer group has not: leases and delays in
 two sorted sets by the server's time, and the number of receives. What a consumer outside of these scripts has left pending for a
-minute is taken over. Acknowledged entries are deleted, so a stream is for one group. Keys beside the stream are in its slot of a
+minute is taken over. Acknowledged entries are deleted, so a stream is for one group. Other keys of the queue are in its slot of a
 cluster.
 """
 

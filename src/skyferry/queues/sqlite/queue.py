@@ -22,9 +22,9 @@ from skyferry.errors import QueueError
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import Notifier
+from skyferry.sql import load_statements, read_sql
 from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
-from skyferry.sqlite.statements import load_statements, read_sql
 
 POLL = 0.2  # seconds between looks for changes by other processes
 SOON = 0.01  # the same while messages come, for so many seconds after the last one:

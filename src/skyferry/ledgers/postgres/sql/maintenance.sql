@@ -1,10 +1,5 @@
 -- Checks from outside.
 
--- name: settings
-SELECT name, setting FROM pg_settings WHERE name IN (
-    'server_version', 'server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'zero_damaged_pages', 'transaction_read_only'
-)
-
 -- name: inconsistent
 SELECT 'transfers without their destination', count(*) FROM @schema.transfers AS t
 WHERE NOT EXISTS (SELECT FROM @schema.places WHERE id = t.place)

@@ -124,3 +124,5 @@ CREATE TABLE @schema.held_deletes (
 );
 CREATE INDEX held_deletes_by_state ON @schema.held_deletes (state, serial);
 CREATE TABLE @schema.identities (source text PRIMARY KEY, identity text NOT NULL);
+
+COMMENT ON TABLE @schema.transfers IS 'skyferry ledger 1';

@@ -1,7 +1,5 @@
 -- The queues of one schema, in one table. A message is ready (until is null), or leased (owner) or delayed until a time of the server.
-CREATE SCHEMA IF NOT EXISTS @schema;
-
-CREATE TABLE IF NOT EXISTS @schema.message (
+CREATE TABLE @schema.message (
     queue text NOT NULL,
     id bigint GENERATED ALWAYS AS IDENTITY,
     body bytea NOT NULL,
@@ -20,8 +18,8 @@ CREATE TABLE IF NOT EXISTS @schema.message (
     autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_cost_delay = 0
 );
-CREATE UNIQUE INDEX IF NOT EXISTS message_dedup ON @schema.message (queue, dedup_id) WHERE dedup_id IS NOT NULL;
+CREATE UNIQUE INDEX message_dedup ON @schema.message (queue, dedup_id) WHERE dedup_id IS NOT NULL;
 -- Hidden messages have a separate index, so that their number does not slow down `receive`.
-CREATE INDEX IF NOT EXISTS message_ready ON @schema.message (queue, rank, id) WHERE until IS NULL;
-CREATE INDEX IF NOT EXISTS message_hidden ON @schema.message (queue, until) WHERE until IS NOT NULL;
+CREATE INDEX message_ready ON @schema.message (queue, rank, id) WHERE until IS NULL;
+CREATE INDEX message_hidden ON @schema.message (queue, until) WHERE until IS NOT NULL;
 COMMENT ON TABLE @schema.message IS 'skyferry queues 1';

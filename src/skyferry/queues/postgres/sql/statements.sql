@@ -1,9 +1,5 @@
 -- The statements of the PostgreSQL queue. Each handles a whole batch in one round trip, and commits by itself.
 
--- name: version
--- The version of the schema, and NULL without a table
-SELECT obj_description(to_regclass($1), 'pg_class')
-
 -- name: send
 -- Add messages and wake receivers. $1 queue, $2 bodies, $3 attributes, $4 priorities, $5 head starts, $6 delays, $7 channel
 WITH added AS (
@@ -108,8 +104,8 @@ SELECT
 
 -- name: facts
 -- The user, the server, TLS, and the rights
-SELECT current_user AS who, current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-    pg_is_in_recovery() AS standby, current_setting('synchronous_commit') AS synchronous, current_setting('fsync') AS fsync,
+SELECT current_user AS who, current_setting('server_version') AS version,
+    pg_is_in_recovery() AS standby,
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS ssl,
     to_regclass($1) IS NOT NULL AS made,
     coalesce(has_table_privilege(to_regclass($1), 'SELECT, UPDATE, DELETE'), false) AS receives,

@@ -57,7 +57,7 @@ class LocalWriter:
                 write_all(file, data)
                 held = self._proven(key, file, 0, data, declared.crc32c)
                 return (yield from self._publish(_Written(file, folder, name, held), key, names, attributes, when))
-            except BaseException:
+            except BaseException:  # also if the steps are closed before the end
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
                 raise

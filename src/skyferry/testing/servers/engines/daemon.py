@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -78,6 +79,12 @@ def is_listening(port: int, say: bytes = b"", hear: bytes = b"") -> bool:
             return not hear or connection.recv(len(hear)) == hear
     except OSError:
         return False
+
+
+def find_program(names: Sequence[str], packed: Path) -> Path | str | None:
+    """Return the machine's own program of one of these names, or the one of a wheel at `packed`; None if there is neither."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or (packed if packed.exists() else None)
 
 
 def install_wheel(name: str, version: str) -> Path:

