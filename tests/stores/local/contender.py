@@ -45,7 +45,7 @@ async def count(store: LocalStore, name: str) -> None:
 
 
 async def churn(store: LocalStore, name: str) -> None:
-    """Write and delete a few objects, of one repeated byte each, until killed."""
+    """Write and delete a few objects, of one repeated byte each, until killed; print "ready" after the first of them."""
 
     async def one(key: str) -> None:
         for turn in range(10**9):
@@ -57,7 +57,8 @@ async def churn(store: LocalStore, name: str) -> None:
             if turn % 5 == 4:
                 await store.delete(f"{key}-up")
 
-    print("ready", flush=True)
+    await store.write("d0/k", b"A" * LARGE, Attributes(content_type=str(LARGE)), compute_digests(b"A" * LARGE))
+    print("ready", flush=True)  # The process is now killed: an earlier line would let it die before it wrote anything.
     await asyncio.gather(*(one(f"d{n}/k") for n in range(3)))
 
 
