@@ -27,7 +27,7 @@ from skyferry.model import (
     Transfer,
     Upload,
 )
-from skyferry.ports import DeadLetter, Refusal, TransferRow
+from skyferry.ports import DeadLetter, Heartbeat, Refusal, TransferRow, WorkerState
 
 STATES = (
     State.CLAIMED,
@@ -263,3 +263,15 @@ def _checksums(c: Checksums) -> tuple[str, ...]:
 
 def _to_checksums(fields: list[str]) -> Checksums:
     return Checksums(*fields)
+
+
+def pack_heartbeat(h: Heartbeat) -> str:
+    """Encode a heartbeat."""
+    return pack_json((h.host, h.version, h.region, h.age, h.state, h.holds, h.keys))
+
+
+def unpack_heartbeat(text: str) -> Heartbeat:
+    """Decode a heartbeat. A newer release may have added fields, and states: their workers count as running."""
+    host, version, region, age, name, holds, keys, *_ = orjson.loads(text)
+    state = WorkerState(name) if name in WorkerState._value2member_map_ else WorkerState.RUNNING
+    return Heartbeat(host, version, region, age, state, holds, tuple((store, key) for store, key in keys))

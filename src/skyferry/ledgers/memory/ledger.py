@@ -12,13 +12,14 @@ from skyferry.ledgers.memory.queries import MemoryQueries
 from skyferry.ledgers.memory.refusals import MemoryRefusals
 from skyferry.ledgers.memory.state import MemoryLease, MemoryState, MemoryTransfer, key_of
 from skyferry.ledgers.memory.uploads import MemoryUploads, of_destination
+from skyferry.ledgers.memory.workers import MemoryWorkers
 from skyferry.model import Claim, State, Transfer
 from skyferry.ports import Clock, Dead, Done, Settled, Settlement, Skipped, Wait
 
 PRUNED = (State.DONE, State.SKIPPED, State.DISCARDED)
 
 
-class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusals, MemoryHeldDeletes):
+class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusals, MemoryHeldDeletes, MemoryWorkers):
     """A `Ledger` on a `MemoryState`. Deterministic: no threads, no randomness, time only from `clock`."""
 
     def __init__(self, owner: str, clock: Clock, lease: float = 30.0, state: MemoryState | None = None) -> None:

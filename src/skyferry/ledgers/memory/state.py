@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from skyferry.frozen import dataclass
 from skyferry.ledgers import rules
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
-from skyferry.ports import Clock, DeadLetter, HeldDelete, Refusal, TransferRow
+from skyferry.ports import Clock, DeadLetter, Heartbeat, HeldDelete, Refusal, TransferRow
 
 Key = tuple[str, str]  # store and key of a destination
 
@@ -79,6 +79,24 @@ class MemoryUpload:
         return replace(self.progress, age=now - self.saved_at)
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryWorker:
+    """A worker's last heartbeat."""
+
+    last: Heartbeat
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRole:
+    """The lease on a role."""
+
+    holder: str
+    since: float
+    until: float
+
+
 @dataclass(slots=True)
 class MemoryState:
     """The part that outlives a worker: several `MemoryLedger`s with one state are workers on one durable ledger."""
@@ -91,6 +109,8 @@ class MemoryState:
     refusals: dict[tuple[str, str, str], Refusal] = field(default_factory=dict)  # by provider, bucket and key
     held_deletes: dict[str, HeldDelete] = field(default_factory=dict)  # by id, the earliest first
     identities: dict[str, str] = field(default_factory=dict)  # by source
+    workers: dict[str, MemoryWorker] = field(default_factory=dict)  # by owner
+    roles: dict[str, MemoryRole] = field(default_factory=dict)
     owners: list[str] = field(default_factory=list)
     fences: int = 0
     serials: int = 0
@@ -104,8 +124,11 @@ class MemoryState:
         return len(self.owners) - 1
 
     def unregister(self, number: int) -> None:
-        """Free the leases of a process."""
+        """Free the leases and the roles of a process."""
+        name = self.owners[number]
         self.leases = {key: lease for key, lease in self.leases.items() if lease.owner != number}
+        self.roles = {role: lease for role, lease in self.roles.items() if lease.holder != name}
+        self.workers.pop(name, None)
 
     def next_serial(self) -> int:
         """Return a number larger than any before."""

@@ -26,6 +26,7 @@ from skyferry.ports import Settled, Settlement, Wait
 from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "claims.sql")
+LEAVE = load_statements(__package__, "workers.sql")["leave"]
 
 
 class PostgresClaims:
@@ -83,11 +84,12 @@ class PostgresClaims:
         self._me = await self._db.write(lambda db: db.fetchval(SQL["enter"], self.owner))
 
     async def _unregister(self) -> None:
-        """Free this owner's leases."""
+        """Free this owner's leases and roles."""
 
         async def leave(db: LedgerSession) -> None:
             await db.execute(SQL["free"], self._me, list(self._leased))
             await db.execute(SQL["leave"], self._me)
+            await db.execute(LEAVE, self.owner)
 
         await self._db.write(leave)
 

@@ -111,6 +111,9 @@ class LedgerDatabase:
 async def ensure_ledger(db: LedgerSession, schema: str) -> None:
     """Make the tables if they are missing. Raises LedgerError if they are of a newer release."""
     said = await ensure_tables(db, schema, TABLE, read_sql(__package__, "schema.sql"))
+    await ensure_tables(
+        db, schema, "workers", read_sql(__package__, "workers_schema.sql")
+    )  # ledgers of before lack them
     found = said.rpartition(" ")[2]
     if not found.isdecimal() or int(found) > VERSION:
         raise LedgerError(

@@ -11,6 +11,7 @@ from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
 from skyferry.ledgers.postgres.queries import PostgresQueries
 from skyferry.ledgers.postgres.uploads import PostgresUploads
+from skyferry.ledgers.postgres.workers import PostgresWorkers
 from skyferry.postgres.pool import PostgresPool
 
 
@@ -21,6 +22,7 @@ class PostgresLedger(
     PostgresDeadLetters,
     PostgresHousekeeping,
     PostgresHeldDeletes,
+    PostgresWorkers,
 ):
     """A `Ledger`. Any number of processes on any number of machines use the schema. "now" is the server's clock."""
 

@@ -73,12 +73,13 @@ class SqliteClaims:
         now = self._clock.time()
         return await self._file.write(lambda db: _save_progress(db, saves, now))
 
-    async def _sweep(self) -> None:
-        """Free the leases of dead owners."""
+    async def _sweep(self) -> bool:
+        """Free the leases and roles of dead owners. Return True if there were any."""
         self._waits, self._swept = False, self._clock.monotonic()
         if dead := await asyncio.to_thread(self._file.presence.find_dead):
             await self._file.write(lambda db: _remove_owners(db, dead, self._me))
             await asyncio.to_thread(self._file.presence.forget, dead)
+        return bool(dead)
 
     async def _unregister(self) -> None:
         """Free this owner's leases."""
@@ -86,8 +87,8 @@ class SqliteClaims:
 
 
 def _remove_owners(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
-    """Remove owners and their leases, except for the one registered as `but`."""
-    for statement in ("leave", "forget"):
+    """Remove owners with their leases and roles, except for the one registered as `but`."""
+    for statement in ("leave", "forget_workers", "free_roles", "forget"):
         db.execute(SQL[statement], {"names": pack_json(names), "but": but})
 
 

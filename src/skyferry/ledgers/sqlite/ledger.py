@@ -7,13 +7,13 @@ from pathlib import Path
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite import dead_letters
-from skyferry.ledgers.sqlite.claims import SqliteClaims
 from skyferry.ledgers.sqlite.dead_letters import SqliteDeadLetters
 from skyferry.ledgers.sqlite.held_deletes import SqliteHeldDeletes
 from skyferry.ledgers.sqlite.housekeeping import SqliteHousekeeping
 from skyferry.ledgers.sqlite.queries import SqliteQueries
 from skyferry.ledgers.sqlite.refusals import SqliteRefusals
 from skyferry.ledgers.sqlite.uploads import SqliteUploads
+from skyferry.ledgers.sqlite.workers import SqliteWorkers
 from skyferry.ports import Clock
 from skyferry.sql import read_sql
 from skyferry.sqlite.file import OnHealth, SqliteFile
@@ -23,7 +23,7 @@ CACHE = 64 * 2**20  # bytes: the look-ups of a large ledger are random
 
 
 class SqliteLedger(
-    SqliteClaims,
+    SqliteWorkers,
     SqliteQueries,
     SqliteUploads,
     SqliteDeadLetters,

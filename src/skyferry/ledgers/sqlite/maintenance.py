@@ -121,7 +121,7 @@ def _back_up(path: Path, target: Path) -> Backup:
             part.chmod(0o600)
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
-            copy.executescript("DELETE FROM leases; DELETE FROM owners;")
+            copy.executescript("DELETE FROM leases; DELETE FROM owners; DELETE FROM workers; DELETE FROM roles;")
         if problems := _find_damage(part):
             raise LedgerError(f"the copy is damaged: {problems[0]}", where=str(path), hint=CHECK)
         with part.open("rb") as file:

@@ -50,6 +50,7 @@ from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.ledger.refusals import Refusal, RefusalLog
 from skyferry.ports.ledger.transfers import TransferRow, Transfers
 from skyferry.ports.ledger.uploads import UploadLog
+from skyferry.ports.ledger.workers import Heartbeat, RoleHolder, WorkerEntry, Workers, WorkerState
 
 __all__ = [
     "Backup",
@@ -61,6 +62,7 @@ __all__ = [
     "Done",
     "Durable",
     "Filter",
+    "Heartbeat",
     "HeldDelete",
     "HeldDeletes",
     "HeldFilter",
@@ -76,6 +78,7 @@ __all__ = [
     "RefusalLog",
     "Released",
     "Retry",
+    "RoleHolder",
     "Settled",
     "Settlement",
     "Skipped",
@@ -84,6 +87,9 @@ __all__ = [
     "Transfers",
     "UploadLog",
     "Wait",
+    "WorkerEntry",
+    "WorkerState",
+    "Workers",
     "held_id",
 ]
 
@@ -98,10 +104,11 @@ class Ledger(
     RefusalLog,
     HeldDeletes,
     SourceIdentities,
+    Workers,
     Housekeeping,
     Protocol,
 ):
     """Everything that the ledger remembers, as one process sees it."""
 
     async def close(self) -> None:
-        """Free this owner's leases at once, then all resources. Idempotent."""
+        """Free this owner's leases and roles at once, forget it as a worker, then free all resources. Idempotent."""

@@ -26,7 +26,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a listing, newest first."""
+    """One page of a listing; newest first, unless the listing has another order."""
 
     items: list[Item]
     cursor: str  # of the next page; "" = this is the last

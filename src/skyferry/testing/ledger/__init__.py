@@ -17,6 +17,7 @@ from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases
 from skyferry.testing.ledger.transfers import TransferCases
 from skyferry.testing.ledger.uploads import UploadLogCases
+from skyferry.testing.ledger.workers import WorkerCases
 
 __all__ = ["LedgerConformance", "LedgerHarness"]
 
@@ -30,6 +31,7 @@ class LedgerConformance(
     DeadLetterCases,
     RefusalCases,
     HeldDeleteCases,
+    WorkerCases,
     HousekeepingCases,
 ):
     """Every sentence of the `Ledger` contract, in a class for each part of the port."""

@@ -6,6 +6,12 @@ INSERT INTO owners (name) VALUES (:name)
 -- name: leave
 DELETE FROM leases WHERE owner IN (SELECT id FROM owners WHERE name IN (SELECT value FROM json_each(:names)) AND id <> :but)
 
+-- name: forget_workers
+DELETE FROM workers WHERE name IN (SELECT value FROM json_each(:names))
+
+-- name: free_roles
+DELETE FROM roles WHERE holder IN (SELECT value FROM json_each(:names))
+
 -- name: forget
 DELETE FROM owners WHERE name IN (SELECT value FROM json_each(:names)) AND id <> :but
 

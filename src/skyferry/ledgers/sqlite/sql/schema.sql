@@ -55,6 +55,21 @@ CREATE TABLE IF NOT EXISTS leases (
 -- Processes that have the ledger open, by a number that is never reused.
 CREATE TABLE IF NOT EXISTS owners (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
 
+-- Workers and roles: those whose `until` is not over.
+CREATE TABLE IF NOT EXISTS workers (
+    name TEXT PRIMARY KEY,                  -- owners.name
+    at INTEGER NOT NULL,                    -- of the last heartbeat
+    until INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    heartbeat TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS roles (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,                   -- owners.name
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS letters (
     serial INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
