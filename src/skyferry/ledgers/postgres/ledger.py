@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.errors import LedgerError
-from skyferry.ledgers.postgres.claims import PostgresClaims
+from skyferry.ledgers.postgres.claims.claims import PostgresClaims
 from skyferry.ledgers.postgres.database import LedgerDatabase, OnHealth, ensure_ledger
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping

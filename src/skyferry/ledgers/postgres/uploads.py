@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from skyferry.ledgers import codec
+from skyferry.ledgers.postgres.claims.snapshot import Destination, LockedPlace
 from skyferry.ledgers.postgres.conditions import decode_key
 from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
-from skyferry.ledgers.postgres.snapshot import Destination, LockedPlace
 from skyferry.model import Progress
 from skyferry.sql import load_statements
 

@@ -9,10 +9,8 @@ from typing import Any
 from skyferry.frozen import dataclass
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import STATES
-from skyferry.ledgers.postgres.conditions import encode_key
-from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
-from skyferry.ledgers.postgres.settlements import SettlementBatch
-from skyferry.ledgers.postgres.snapshot import (
+from skyferry.ledgers.postgres.claims.settlements import SettlementBatch
+from skyferry.ledgers.postgres.claims.snapshot import (
     CLAIMED,
     LockedPlace,
     LockedRecords,
@@ -20,13 +18,15 @@ from skyferry.ledgers.postgres.snapshot import (
     lock_places,
     read_transfers,
 )
+from skyferry.ledgers.postgres.conditions import encode_key
+from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
 from skyferry.ledgers.postgres.uploads import read_open_uploads, record_progress
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Settled, Settlement, Wait
 from skyferry.sql import load_statements
 
-SQL = load_statements(__package__, "claims.sql")
-LEAVE = load_statements(__package__, "workers.sql")["leave"]
+SQL = load_statements("skyferry.ledgers.postgres", "claims.sql")
+LEAVE = load_statements("skyferry.ledgers.postgres", "workers.sql")["leave"]
 
 
 class PostgresClaims:

@@ -12,7 +12,7 @@ from skyferry.ledgers.postgres.database import LedgerSession
 from skyferry.model import Placement, State, Transfer
 from skyferry.sql import load_statements
 
-SQL = load_statements(__package__, "claims.sql")
+SQL = load_statements("skyferry.ledgers.postgres", "claims.sql")
 CLAIMED = NUMBER[State.CLAIMED]
 Destination = tuple[str, str]  # store and key
 

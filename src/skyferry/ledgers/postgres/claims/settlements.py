@@ -9,15 +9,21 @@ from typing import Any
 from skyferry.frozen import dataclass
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
+from skyferry.ledgers.postgres.claims.snapshot import (
+    CLAIMED,
+    LockedRecords,
+    LockedTransfer,
+    lock_places,
+    read_transfers,
+)
 from skyferry.ledgers.postgres.database import LedgerSession
 from skyferry.ledgers.postgres.dead_letters import insert_letters
 from skyferry.ledgers.postgres.queries import read_failures
-from skyferry.ledgers.postgres.snapshot import CLAIMED, LockedRecords, LockedTransfer, lock_places, read_transfers
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Settlement
 from skyferry.sql import load_statements
 
-SQL = load_statements(__package__, "claims.sql")
+SQL = load_statements("skyferry.ledgers.postgres", "claims.sql")
 
 
 @dataclass(slots=True)
