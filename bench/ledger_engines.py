@@ -1,0 +1,174 @@
+"""Events per second that a ledger decides, in front of its adapter alone: no queue and no stores.
+
+    python -m bench.ledger_engines [ENGINE...] [--clients 1,2] [--events N] [--batch N] [--duplicates PERCENT]
+
+Engines: memory, sqlite, postgres, redis; without a name all that several processes can share. Each client process claims events
+in batches, several at a time, and settles each as done, with receipt and placement. Duplicates are events that it has settled
+before. All settlements are durable as the engine is by default; `--option` passes settings to the server. CPU is user and system
+time, of all clients and of the server with its children, each per decided event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from bench.ledger import make_outcome, make_transfer
+
+from skyferry.config.settings import LedgerSettings, Settings
+from skyferry.model import Claim, Transfer
+from skyferry.ports import Ledger, Settled, Settlement
+from skyferry.testing.servers import postgres, redis
+from skyferry.testing.servers.engines.daemon import Daemon
+from skyferry.wiring import open_ledger
+
+ROW = "{:>10} {:>8} {:>10} {:>10} {:>15} {:>15}"
+TICKS = os.sysconf("SC_CLK_TCK")
+SPACING = 10**9  # numbers of events for each client
+
+
+@contextmanager
+def serve(engine: str, folder: Path, options: Sequence[str]) -> Iterator[tuple[str, Daemon | None]]:
+    """Start the server of an engine. Yield the ledger's URL and the server."""
+    if engine == "postgres":
+        with postgres(*options) as server:
+            os.environ["PGPASSWORD"] = server.password
+            yield f"postgresql://{server.user}@{server.address}/postgres", server.daemon
+    elif engine == "redis":
+        with redis(*options) as redis_server:
+            yield f"redis://{redis_server.address}/bench", redis_server.daemon
+    else:
+        yield f"sqlite://{folder / 'ledger.db'}" if engine == "sqlite" else "memory://bench", None
+
+
+def cpu_of_server(daemon: Daemon | None) -> float:
+    """Return the CPU seconds of a server and all of its children, also of those that have ended."""
+    if daemon is None or daemon._children is None:
+        return 0.0
+    wanted = {process.pid for process in daemon._children.processes}
+    parents, used = {}, dict[int, int]()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        pid = int(stat.parent.name)
+        parents[pid], used[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in wanted} - wanted
+        wanted, grown = wanted | more, bool(more)
+    return sum(used.get(pid, 0) for pid in wanted) / TICKS
+
+
+class Workload:
+    """The events of one client, made before the clock starts."""
+
+    def __init__(self, client: int, options: argparse.Namespace) -> None:
+        self._repeated = options.batch * options.duplicates // 100
+        self._fresh = options.batch - self._repeated
+        first, batches = client * SPACING, options.events // options.batch + options.at_once + 2
+        transfers = [make_transfer(first + number, "random") for number in range(batches * self._fresh)]
+        self._outcomes = {t.id: make_outcome(t) for t in transfers}
+        self._left = iter(transfers)
+        self._settled: list[Transfer] = []
+
+    async def decide_batch(self, ledger: Ledger) -> int:
+        """Claim and settle a batch. Return the number of decided events."""
+        fresh = list(islice(self._left, self._fresh))
+        answers = await ledger.claim(self._settled[: self._repeated] + fresh)
+        claims = [answer for answer in answers if isinstance(answer, Claim)]
+        recorded = await ledger.settle([Settlement(c, self._outcomes[c.transfer.id]) for c in claims])
+        assert all(recorded)
+        self._settled = [*fresh, *self._settled][: self._repeated]
+        return len(claims) + sum(isinstance(answer, Settled) for answer in answers)
+
+
+async def work(url: str, client: int, options: argparse.Namespace) -> None:
+    """Decide events as one client: first a batch, then, once there is a line on stdin, all."""
+    ledger = await open_ledger(Settings(ledger=LedgerSettings(url=url, lease=600.0)))
+    load = Workload(client, options)
+    await load.decide_batch(ledger)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    decided, before = 0, _cpu()
+
+    async def repeat() -> None:
+        nonlocal decided
+        while decided < options.events:
+            decided += await load.decide_batch(ledger)
+
+    await asyncio.gather(*(repeat() for _ in range(options.at_once)))
+    print(json.dumps([decided, _cpu() - before]), flush=True)
+    await ledger.close()
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
+    """Run the clients side by side, and print a line."""
+    arguments = [
+        f"--{name.replace('_', '-')}={getattr(options, name)}" for name in ("events", "batch", "duplicates", "at_once")
+    ]
+    with tempfile.TemporaryDirectory() as folder, serve(engine, Path(folder), options.option) as (url, daemon):
+        command = [sys.executable, "-m", "bench.ledger_engines", *arguments, "--url", url, "--client"]
+        running = [
+            subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for number in range(clients)
+        ]
+        for process in running:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        before, start = cpu_of_server(daemon), time.perf_counter()
+        for process in running:
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        found = [json.loads(process.stdout.readline()) for process in running if process.stdout]
+        seconds = time.perf_counter() - start
+        server = cpu_of_server(daemon) - before
+        for process in running:
+            process.communicate(timeout=60)
+    decided, used = (sum(column) for column in zip(*found, strict=True))
+    each = (f"{1e6 * cpu / decided:.1f}" for cpu in (used, server))
+    print(ROW.format(engine, clients, decided, f"{decided / seconds:,.0f}", *each), flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="*", default=["sqlite", "postgres", "redis"])
+    parser.add_argument("--clients", default="1,2", help="numbers of client processes")
+    parser.add_argument("--events", type=int, default=50_000, help="to decide, for each client")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--at-once", type=int, default=4, help="batches of a client at the same time")
+    parser.add_argument("--duplicates", type=int, default=30, help="percent of the events")
+    parser.add_argument("--option", action="append", default=[], help="of the server, such as --option=fsync=off")
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.client is not None:
+        asyncio.run(work(options.url, options.client, options))
+        return
+    print(ROW.format("engine", "clients", "decided", "events/s", "client CPU us", "server CPU us"))
+    for engine in options.engines:
+        for clients in map(int, options.clients.split(",")):
+            measure(engine, 1 if engine == "memory" else clients, options)
+
+
+if __name__ == "__main__":
+    main()
