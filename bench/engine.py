@@ -40,7 +40,7 @@ from skyferry.config.settings import Settings
 from skyferry.discovery.selection import CopySelection
 from skyferry.engine.copy.digests import digest_bytes
 from skyferry.engine.service import Service
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import ANY, ObjectStore, Observer, Outgoing

@@ -29,7 +29,7 @@ from skyferry.cli.event_loop import choose_loop, tune_collector
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.queues.sqlite.queue import SqliteQueue

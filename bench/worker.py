@@ -35,7 +35,7 @@ from prometheus_client import CollectorRegistry
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
 from skyferry.engine.consume.intake import EventReader
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.model import (
     Change,
     Checksums,

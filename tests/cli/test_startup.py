@@ -14,8 +14,8 @@ from skyferry.cli.lazy_group import load_command
 from skyferry.cli.parameters import build_group
 
 FRAMEWORKS = {"fastapi", "uvicorn", "starlette", "aiohttp", "botocore", "rich", "prometheus_client", "watchfiles"}
-FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt"}
-LIGHT = FRAMEWORKS | {"asyncio", "pydantic", "yaml", "orjson", "awscrt", "sqlite3", "ssl", "typer"}
+FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt", "pydantic"}
+LIGHT = FRAMEWORKS | {"asyncio", "orjson", "sqlite3", "ssl", "typer"}
 
 
 def find_imports(folder: Path, *arguments: str) -> set[str]:
@@ -65,18 +65,3 @@ def test_groups_name_commands_by_their_functions() -> None:
         """List."""
 
     assert list(build_group("A group.", (list_,)).commands) == ["list"]
-
-
-def test_the_validators_of_sections_are_not_built_one_by_one(tmp_path: Path) -> None:
-    script = (
-        "import sys; from skyferry.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
-        "from skyferry.config.settings import Section\n"
-        "built = [c.__name__ for c in Section.__subclasses__() if c.__pydantic_complete__]\n"
-        "print('built', *built, file=sys.stderr)"
-    )
-    (tmp_path / "one.txt").touch()
-    command = [sys.executable, "-c", script, "copy", "--ignore-ledger", "one.txt", "out/"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == "built Settings", done.stderr

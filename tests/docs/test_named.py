@@ -7,28 +7,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import click
 import pytest
-from pydantic import BaseModel
 from tests.docs.pages import DOCS
 
 from skyferry.cli import app
 from skyferry.cli.reference import list_commands
+from skyferry.config.sections.section import Section, find_section
 from skyferry.config.settings import Settings
 from skyferry.records import EVENTS
 
 TEXT = "\n".join(page.read_text("utf-8") for page in [DOCS.parent / "README.md", *DOCS.rglob("*.md")])
 
 
-def settings(model: type[BaseModel], place: str = "") -> Iterator[str]:
+def settings(section: type[Section], place: str = "") -> Iterator[str]:
     """Yield every setting by its place, such as `routes[].filter.glob`."""
-    for field, info in model.model_fields.items():
-        name = place + (info.alias or field)
+    for field, declared in section.model_fields.items():
+        name = place + (declared.alias or field)
         yield name
-        kinds = [info.annotation, *get_args(info.annotation)]
-        for below in (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)):
+        if below := find_section(section.find_kinds()[field]):
             for step in ("", "[]", ".NAME"):
                 yield from settings(below, f"{name}{step}.")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # no stubs are published with it
 import pytest
+import yaml
 from azure.storage.queue import QueueServiceClient
 from tests.policy.amazon import Amazon, identity
 from tests.policy.granted import missing, of_aws, of_azure, of_google, spare
@@ -82,10 +83,9 @@ async def test_a_letter_that_the_ledger_does_not_know_is_sent_to_its_queue(
 ) -> None:
     """Which only who submits events may do; it is not the first queue."""
     amazon = Amazon(localstack_server, aws)
-    there = configured(tmp_path, {"url": f"sqlite://{tmp_path}/dead.db"})
+    configured(tmp_path, {"url": f"sqlite://{tmp_path}/dead.db"})
     queues = [{"name": "first", "url": f"sqlite://{tmp_path}/first.db"}, amazon.events("READER")]
-    document = there.model_dump(mode="json", by_alias=True, include={"stores", "routes", "dead_letters"})
-    there = settings(tmp_path, {**document, "queues": queues})
+    there = settings(tmp_path, yaml.safe_load((tmp_path / "skyferry.yaml").read_text()) | {"queues": queues})
     amazon.tell([b"no event"])
     await run(there)
     (tmp_path / "ledger.db").unlink()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from tests.server.problem import problem
 from tests.server.served import Service, connect
 
 from skyferry.clouds.identity import files
+from skyferry.config.sections.kinds import Secret
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError, LedgerError
 from skyferry.ports import Purpose
@@ -20,7 +20,7 @@ from skyferry.server.middleware import PUSH
 from skyferry.server.routers.events import EXAMPLE
 from skyferry.status import HealthCheck
 
-TOKEN = ServerSettings(token=SecretStr("hunter2"))
+TOKEN = ServerSettings(token=Secret("hunter2"))
 PATHS = sorted(
     {
         (m.upper(), p)
@@ -237,7 +237,7 @@ def test_loopback_needs_no_token(listen: str, expected: tuple[str, int]) -> None
 def test_any_other_address_needs_one(listen: str) -> None:
     with pytest.raises(ConfigError, match="SKYFERRY_SERVER__TOKEN"):
         check_listen(ServerSettings(listen=listen))
-    assert check_listen(ServerSettings(listen=listen, token=SecretStr("x")))[1] in (80, 8080)
+    assert check_listen(ServerSettings(listen=listen, token=Secret("x")))[1] in (80, 8080)
 
 
 @pytest.mark.parametrize(

@@ -3,71 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
-
-from skyferry.config.section import Seconds, Section
+from skyferry.config.sections.section import Seconds, Section, setting
 
 
 class IdentitySettings(Section):
     """The identity at this store or queue."""
 
-    kind: Literal["auto", "sdk", "federated", "static", "anonymous"] = Field(
-        "auto",
+    kind: Literal["auto", "sdk", "federated", "static", "anonymous"] = setting(
+        default="auto",
         description="auto = the identity of the machine (instance role, IRSA, workload identity, a user's login); "
         "sdk = the same, and long-lived keys of the environment and of profiles, with a warning: the default of `copy`, `ls` and "
         "`head`; federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
     )
-    token: Literal["file", "url", "google", "aws", "azure"] = Field(
-        "file",
+    token: Literal["file", "url", "google", "aws", "azure"] = setting(
+        default="file",
         description="federated: source of the token to exchange: a file (Kubernetes), a URL, or this machine's identity at "
         "that cloud.",
     )
-    token_file: Path | None = Field(None, description="token: file. Read for each exchange.")
-    token_url: str = Field("", description="token: url. The response to a GET is the token.")
-    audience: str = Field("", description="federated: audience of the token; empty = the provider's default.")
-    role_arn: str = Field("", description="AWS: ARN of the role to assume.")
-    session_name: str = Field(
-        "skyferry", pattern=r"^[\w+=,.@-]{2,64}$", description="AWS: session name, in CloudTrail."
+    token_file: Path | None = setting(default=None, description="token: file. Read for each exchange.")
+    token_url: str = setting(default="", description="token: url. The response to a GET is the token.")
+    audience: str = setting(default="", description="federated: audience of the token; empty = the provider's default.")
+    role_arn: str = setting(default="", description="AWS: ARN of the role to assume.")
+    session_name: str = setting(
+        default="skyferry", pattern=r"^[\w+=,.@-]{2,64}$", description="AWS: session name, in CloudTrail."
     )
-    region: str = Field("", description="AWS: region of STS; empty = AWS_REGION, otherwise us-east-1.")
-    project: str = Field("", description="Google: number of the project with the workload identity pool.")
-    pool: str = Field("", description="Google: name of the workload identity pool.")
-    provider: str = Field("", description="Google: name of the provider in the pool.")
-    service_account: str = Field("", description="Google: e-mail of a service account to impersonate.")
-    tenant_id: str = Field("", description="Azure: id of the tenant; empty = AZURE_TENANT_ID.")
-    client_id: str = Field(
-        "",
+    region: str = setting(default="", description="AWS: region of STS; empty = AWS_REGION, otherwise us-east-1.")
+    project: str = setting(default="", description="Google: number of the project with the workload identity pool.")
+    pool: str = setting(default="", description="Google: name of the workload identity pool.")
+    provider: str = setting(default="", description="Google: name of the provider in the pool.")
+    service_account: str = setting(default="", description="Google: e-mail of a service account to impersonate.")
+    tenant_id: str = setting(default="", description="Azure: id of the tenant; empty = AZURE_TENANT_ID.")
+    client_id: str = setting(
+        default="",
         description="Azure: client id of the application or managed identity; empty = AZURE_CLIENT_ID, otherwise the system's own.",
     )
-    key_env: str = Field("AWS_ACCESS_KEY_ID", description="static, AWS: variable with the access key id.")
-    key_file: Path | None = Field(
-        None, description="static, AWS: file with the access key id; reloaded when it changes."
+    key_env: str = setting(default="AWS_ACCESS_KEY_ID", description="static, AWS: variable with the access key id.")
+    key_file: Path | None = setting(
+        default=None, description="static, AWS: file with the access key id; reloaded when it changes."
     )
-    secret_env: str = Field(
-        "",
+    secret_env: str = setting(
+        default="",
         description="static: variable with the secret; empty = AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_KEY, CLOUDFLARE_API_TOKEN, "
         "REDIS_PASSWORD, NATS_CREDENTIALS or PGPASSWORD. At Redis, NATS and PostgreSQL, auto reads it as well, and does without.",
     )
-    secret_file: Path | None = Field(
-        None,
+    secret_file: Path | None = setting(
+        default=None,
         description="static: file with the secret: the secret key, the account key, Google's service account key, Cloudflare's "
         "API token, the password of Redis and PostgreSQL, or the credentials of NATS; reloaded when it changes.",
     )
-    lifetime: Seconds = Field(
-        3600.0, ge=900, le=43200, description="Requested lifetime of credentials, if the provider allows a choice."
+    lifetime: Seconds = setting(
+        default=3600.0,
+        ge=900,
+        le=43200,
+        description="Requested lifetime of credentials, if the provider allows a choice.",
     )
-    endpoint: str = Field("", description="URL for the exchange of tokens; empty = the provider's own.")
-    iam_endpoint: str = Field(
-        "", description="Google: URL for the impersonation of service accounts; empty = Google's own."
+    endpoint: str = setting(default="", description="URL for the exchange of tokens; empty = the provider's own.")
+    iam_endpoint: str = setting(
+        default="", description="Google: URL for the impersonation of service accounts; empty = Google's own."
     )
-    allow_http: bool = Field(False, description="Allow endpoints without TLS that are not on loopback.")
+    allow_http: bool = setting(default=False, description="Allow endpoints without TLS that are not on loopback.")
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def check(self) -> None:
+        """Require what the kind needs."""
         if self.kind == "federated" and self.token == "file" and self.token_file is None:  # noqa: S105 - no secret
             raise ValueError("federated by token: file needs token_file")
         if self.kind == "federated" and self.token == "url" and not self.token_url:  # noqa: S105 - no secret
             raise ValueError("federated by token: url needs token_url")
-        return self

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
-
+from skyferry.config.sections.kinds import Text
 from skyferry.frozen import dataclass
 
 NO_LIMIT = "none"
@@ -43,9 +42,4 @@ class MaxDeletes:
         return cls(absolute, share)
 
 
-def _checked(text: str) -> str:
-    MaxDeletes.parse(text)
-    return text
-
-
-MaxDeletesText = Annotated[str, AfterValidator(_checked)]
+MaxDeletesText = Annotated[str, Text(check=MaxDeletes.parse)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 
 _TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "b": 1} | {
@@ -23,11 +24,11 @@ def parse_duration(value: object) -> object:
 def parse_size(value: object) -> object:
     """Parse "64MiB" (1024), "1GB" (1000) or a number into bytes. Return anything else as it is, for the validator."""
     parsed = _parse(value, _SIZE, "a size such as 512KiB, 64MiB or 1GB")
-    return round(parsed) if isinstance(parsed, float) else parsed
+    return round(parsed) if isinstance(parsed, float) and isfinite(parsed) else parsed
 
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], want: str) -> object:
-    if isinstance(value, bool):  # pydantic would read it as 0 or 1
+    if isinstance(value, bool):  # it would be read as 0 or 1
         raise ValueError(f"{str(value).lower()} is not {want}")
     if not isinstance(value, str):
         return value

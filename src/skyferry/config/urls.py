@@ -130,12 +130,12 @@ class StoreUrl(Url[StoreScheme]):
         return "" if self.on_disk else self.location.rpartition("/")[0]
 
     def simulator(self, settings: SimulatorSettings) -> SimulatorSettings:
-        """Return the settings with the options of the URL. Raises pydantic's ValidationError, which is a ValueError."""
+        """Return the settings with the options of the URL. Raises InvalidSettings."""
         given = {
             name: value.split(",") if isinstance(getattr(settings, name), tuple) else value
             for name, value in self.options.items()
         }
-        return SimulatorSettings.model_validate(settings.model_dump() | given)
+        return settings.override(given)
 
 
 class QueueUrl(Url[QueueScheme]):
@@ -206,7 +206,7 @@ class ResolvedQueue:
 
 @lru_cache(maxsize=4096)
 def resolve_store(store: StoreSettings) -> ResolvedStore:
-    """Parse the URL of a store once, and apply it. Options of the URL override settings. Raises ValueError (pydantic's too)."""
+    """Parse the URL of a store once, and apply it. Options of the URL override settings. Raises ValueError."""
     url = StoreUrl.parse(store.url)
     settings = url.known.complete(_overridden(store, url) if url.known.cloud else store, url.account)
     return ResolvedStore(url, settings, url.known.profile(settings))
@@ -228,11 +228,11 @@ def resolve_ledger(ledger: LedgerSettings) -> LedgerUrl:
 
 
 def _overridden(settings: S, url: Url[Any]) -> S:
-    fields = type(settings).model_fields  # the adapter reads the other options
+    fields = settings.model_fields  # the adapter reads the other options
     given: dict[str, object] = {name: value for name, value in url.options.items() if name in fields}
     if kind := given.pop("identity", None):
-        given["identity"] = settings.identity.model_dump(exclude_defaults=True) | {"kind": kind}
-    return type(settings).model_validate(settings.model_dump(exclude_defaults=True) | given)
+        given["identity"] = settings.identity.list_given() | {"kind": kind}
+    return settings.override(given)
 
 
 def _shown(text: str) -> str:

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Mapping
 
 from skyferry.errors import EventError, UnknownFormat
-from skyferry.events import azure, b2, foreign, gcs, native, r2, s3, tigris
+from skyferry.events import azure, b2, foreign, gcs, r2, s3, tigris
 from skyferry.events.fields import (
     MAX_BODY,
     UNKNOWN_DELIVERY,
@@ -18,6 +18,7 @@ from skyferry.events.fields import (
     load_json,
     parse_records,
 )
+from skyferry.events.native_encoding import MARK
 
 __all__ = ["MAX_BODY", "Parsed", "parse_message"]
 
@@ -44,7 +45,7 @@ def parse_message(body: bytes, attributes: Mapping[str, str], delivery: Delivery
 def _parse(body: bytes, attributes: Mapping[str, str], delivery: Delivery, wraps: int) -> Parsed:
     if gcs.is_notification(attributes):
         return gcs.parse_notification(body, attributes)
-    if native.MARK in body and (found := _native(body)):
+    if MARK in body and (found := _native(body)):
         return found
     if wraps and (inner := _from_base64(body)):
         return _parse(inner, attributes, delivery, wraps - 1)
@@ -78,7 +79,7 @@ def _cloud_event(fields: Fields) -> Parsed:
 
 def _record(fields: Fields, body: bytes, delivery: Delivery) -> Parsed:
     if "schemaVersion" in fields:
-        return Parsed((native.parse_event(body),))
+        return _parse_native(body)
     if s3.is_access_entry(fields):
         return s3.parse_access_entry(fields)
     if s3.is_records(fields):
@@ -98,12 +99,18 @@ def _record(fields: Fields, body: bytes, delivery: Delivery) -> Parsed:
 def _native(body: bytes) -> Parsed | None:
     """Parse the most frequent format by one validation, without reading the top-level fields first."""
     try:
-        return Parsed((native.parse_event(body),))
+        return _parse_native(body)
     except EventError:
         data = load_json(body)
         if isinstance(data, dict) and "schemaVersion" in data:
             raise
         return None  # the field is in a nested object
+
+
+def _parse_native(body: bytes) -> Parsed:
+    from skyferry.events.native import parse_event  # a copy of a listing reads no events
+
+    return Parsed((parse_event(body),))
 
 
 def _from_base64(body: bytes) -> bytes:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -25,9 +23,9 @@ from skyferry.events.fields import (
     parse_timestamp,
     validate_key,
 )
+from skyferry.events.native_encoding import encode_event as encode_event
 from skyferry.model import Change, Checksums, ObjectEvent, ObjectRef, Position, Priority, Provider
 
-MARK = b'"schemaVersion"'
 MAX_EVENT = 64 * 1024  # bytes; known fields need at most half, and validating unknown ones takes 100 times their length
 _POSITION = (
     r"^(s3-sequencer:[0-9A-Fa-f]{1,64}|gcs-generation:[0-9]{1,20}\.[0-9]{1,20}"
@@ -145,33 +143,6 @@ def parse_event(body: bytes) -> ObjectEvent:
     )
 
 
-def encode_event(event: ObjectEvent) -> bytes:
-    """Invert `parse_event`, to the microsecond. Raises EventError for an event of another format."""
-    if event.format != "native":
-        raise EventError("only a native event can be written as one", where="format")
-    source, to, position = event.source, event.destination, event.position
-    metadata: dict[str, object] = {
-        "contentType": event.content_type,
-        "checksumSHA256": event.checksums.sha256,
-        "maxRetries": event.max_retries,
-        "priority": event.priority,
-        "traceparent": event.traceparent,
-    }
-    fields: dict[str, object] = {
-        "schemaVersion": "1.0.0",
-        "eventId": event.event_id,
-        "correlationId": event.correlation_id or event.event_id,
-        "timestamp": datetime.fromtimestamp(event.occurred_at, UTC).isoformat(),
-        "eventType": event.change,
-        "source": _object(source),
-        "destination": _object(to) if to else None,
-        "position": str(position) if position else None,
-        "size": event.size,
-        "metadata": _filled(metadata) or None,
-    }
-    return orjson.dumps(_filled(fields))
-
-
 _CHANGES = {"created": Change.CREATED, "deleted": Change.DELETED}
 _NO_METADATA, _NO_CHECKSUMS = NativeMetadata(), Checksums()
 
@@ -189,15 +160,6 @@ def _ref(native: NativeObject, where: str) -> ObjectRef:
     return ObjectRef(
         native.provider, native.bucket, key, native.region or "", native.version_id or "", native.account or ""
     )
-
-
-def _object(ref: ObjectRef) -> dict[str, object]:
-    fields = {"provider": ref.provider, "bucket": ref.bucket, "key": ref.key}
-    return fields | _filled({"region": ref.region, "versionId": ref.version, "account": ref.account})
-
-
-def _filled(fields: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 _KINDS = {  # scheme of each provider's positions

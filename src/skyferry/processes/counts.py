@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from skyferry.config.settings import LimitSettings, Settings, StoreSettings
+from skyferry.config.settings import Settings, StoreSettings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
 from skyferry.errors import ConfigError
 
@@ -74,7 +74,7 @@ def share_limits(settings: Settings, count: int) -> Settings:
         )
     return settings.model_copy(
         update={
-            "limits": LimitSettings.model_validate(old.model_dump() | parts),
+            "limits": old.override(parts),
             "stores": {name: _share_rates(store, count) for name, store in settings.stores.items()},
         }
     )

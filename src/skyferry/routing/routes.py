@@ -53,7 +53,7 @@ class Route:
     storage_class: str | Mapping[str, str] = ""
     guess_content_type: bool = True
     folder_markers: Literal["copy", "skip"] = "copy"
-    unfit: UnfitSettings = field(default_factory=UnfitSettings.model_construct)
+    unfit: UnfitSettings = field(default_factory=UnfitSettings)
     allow_loopback: bool = False  # an object may return to a store where it has been
     directed: bool = False  # an event may name its destination key, within the route's filter and key space
     ring: bool = False  # part of a ring that keeps stores alike: the latest write wins

@@ -13,7 +13,7 @@ def read_token(settings: ServerSettings) -> str:
     if settings.token and settings.token_file:
         raise ConfigError("`token` and `token_file` are both set", where="server", hint="remove one of them")
     if settings.token:
-        token = settings.token.get_secret_value().strip()
+        token = settings.token.reveal().strip()
     elif settings.token_file:
         try:
             token = settings.token_file.read_text("utf-8").strip()

@@ -15,7 +15,7 @@ from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
 from skyferry.engine.service import EventSource
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.model import ObjectEvent
 from skyferry.ports import Outgoing, SourceIdentities
 from skyferry.routing.routes import Routes

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from tests.clouds.identity.conftest import Federated
 
 from skyferry.clouds.azure import SharedKey
@@ -15,6 +14,7 @@ from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity.build import IdentityContext, aws_credentials, azure_key, azure_token, google_token
 from skyferry.clouds.identity.policy import LongLivedKeyWarning, require_tls
 from skyferry.config.identity import IdentitySettings
+from skyferry.config.sections.faults import InvalidSettings
 from skyferry.errors import ConfigError, IdentityRefused
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.identity import TokenServices
@@ -102,7 +102,7 @@ async def test_a_secret_that_is_missing_is_a_fault_of_the_configuration(here: Id
 
 @pytest.mark.parametrize("name", ["secret", "secret_key", "password", "key"])
 def test_the_configuration_has_no_place_for_a_secret(name: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSettings):
         IdentitySettings.model_validate({"kind": "static", name: "s3cr3t"})
 
 
@@ -162,7 +162,7 @@ def test_token_endpoints_need_tls_too(services: TokenServices, federated: Federa
 
 @pytest.mark.parametrize("token", ["file", "url"])
 def test_settings_that_are_not_whole_are_refused(token: str) -> None:
-    with pytest.raises(ValidationError, match=f"needs token_{token}"):
+    with pytest.raises(InvalidSettings, match=f"needs token_{token}"):
         IdentitySettings.model_validate({"kind": "federated", "token": token})
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
 from tests.server.served import Service
 
 from skyferry.clouds.identity import files
 from skyferry.config.push import PushSettings
+from skyferry.config.sections.faults import InvalidSettings
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server import create_app
@@ -73,7 +73,7 @@ def test_keys_come_by_tls() -> None:
     ],
 )
 def test_no_endpoint_is_open_without_authentication(settings: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="needs"):
+    with pytest.raises(InvalidSettings, match="needs"):
         PushSettings.model_validate({"name": "x", **settings})
 
 

@@ -97,9 +97,9 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
 
 def build_store(**values: str) -> StoreSettings:
     """Validate the settings of a store that is not in the configuration. Raises ValueError."""
-    from skyferry.config.settings import Settings
+    from skyferry.config.settings import StoreSettings
 
-    return Settings.model_validate({"stores": {"store": values}}).stores["store"]  # has a validator, StoreSettings none
+    return StoreSettings.model_validate(values)
 
 
 def _use_sdk(store: StoreSettings) -> StoreSettings:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import AT_A_SERVER
+from skyferry.config.sections.faults import InvalidSettings
 from skyferry.config.settings import DeadLetterSettings, LedgerSettings, QueueAddress, QueueSettings, StoreSettings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
 from skyferry.extras import install_command
@@ -92,9 +91,9 @@ def _reached(
     check_extra(url, at, document)
     try:
         settings = resolve(given)
-    except ValidationError as error:
-        detail = error.errors()[0]
-        document.fault(at, f"option {detail['loc'][0]}: {detail['msg']}")
+    except InvalidSettings as error:
+        fault = error.faults[0]
+        document.fault(at, f"option {fault.place[0]}: {fault.message}")
         return None
     except ValueError as error:
         document.fault(at, str(error))

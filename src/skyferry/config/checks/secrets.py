@@ -35,7 +35,7 @@ def check_secrets(valid: ValidDocument, document: Document, environ: Mapping[str
 def _token(server: ServerSettings, document: Document) -> None:
     """Report a short token: a fault if the network can reach the server, a warning on loopback."""
     name = "token" if server.token else "token_file"
-    found = server.token.get_secret_value() if server.token else _text(server.token_file)
+    found = server.token.reveal() if server.token else _text(server.token_file)
     if not 0 < len(found.strip()) < SECRET_MIN:  # other checks report missing and empty ones
         return
     local = is_loopback(server.listen.rpartition(":")[0])

@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from skyferry.config.checks import clouds as cloud_checks
 from skyferry.config.checks import namesakes
 from skyferry.config.checks import notifications as telling
@@ -115,7 +113,7 @@ def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Docu
     try:
         windows = url.simulator(store.simulator).outages
     except ValueError as error:
-        document.fault(place, f"the options of {store.url!r} are not valid", _first(error))
+        document.fault(place, f"the options of {store.url!r} are not valid", str(error))
         windows = ()
     for text in windows:
         try:
@@ -213,11 +211,3 @@ def _url(kind: type[U], text: str, place: Place, document: Document) -> U | None
     except ValueError as error:
         document.fault(place, str(error))
         return None
-
-
-def _first(error: ValueError) -> str:
-    """Return the first error, for pydantic's own text is a page."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    detail = error.errors()[0]
-    return f"{detail['loc'][0]}: {detail['msg']}"

@@ -1,17 +1,14 @@
-"""Validate data as settings. Translate pydantic's messages, and keep the valid rest for further checks."""
+"""Validate data as settings, and keep the valid rest for further checks."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from skyferry.config.reading.document import NUMBERED, SECRETS, Document
-from skyferry.config.reading.faults import Place, suggest
+from skyferry.config.reading.document import NUMBERED, Document
+from skyferry.config.reading.faults import Place
+from skyferry.config.sections.faults import InvalidSettings, ValueFault
 from skyferry.config.settings import Settings
 from skyferry.config.urls import SECRET
 from skyferry.frozen import dataclass
@@ -20,14 +17,6 @@ _IDENTITY = (
     "Remove it: the machine's own identity is the default. For a store that supports only long-lived keys, set "
     "identity: {kind: static, secret_file: FILE}, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 )
-_WORDS = {
-    "missing": "is missing",
-    "extra_forbidden": "is not a setting",
-    "string_pattern_mismatch": "must be lower-case letters, digits, - and _, at most 63",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a section: lines of `name: value`",
-    "model_type": "must be a section: lines of `name: value`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +40,22 @@ def validate(document: Document) -> ValidDocument:
     impaired: set[Place] = set()
     stores = data.get("stores")
     names = frozenset(stores if isinstance(stores, dict) else ())
+    settings = None
     for depth in (None, 2, 1):
         try:
-            Settings.model_validate(_lists(data))
-        except ValidationError as error:
-            found = [(_place(detail["loc"], data), detail) for detail in error.errors()]
-            for place, detail in found:
+            settings = Settings.model_validate(_lists(data))
+            break
+        except InvalidSettings as error:
+            found = [(_place(fault.place, data), fault) for fault in error.faults]
+            for place, fault in found:
                 if depth is None:
-                    document.fault(place, *_words(detail, place))
-                if detail["type"] != "extra_forbidden":
+                    document.fault(place, *_explain_fault(fault, place))
+                if fault.kind != "unknown":
                     impaired.add(place[:2])
-                _remove(data, place[: 2 if detail["type"] == "missing" and depth != 1 else depth])
-    settings = Settings.model_validate(_lists(data))
+                _remove(data, place[: 2 if fault.kind == "missing" and depth != 1 else depth])
+    settings = settings or Settings.model_validate(_lists(data))
     routes, queues = (_indices(data, name) for name in NUMBERED)
     return ValidDocument(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
-
-
-def known_settings(place: Place, model: type[BaseModel] = Settings) -> list[str]:
-    """Return the names of the settings beside the last part of `place`."""
-    if len(place) > 1:
-        for name, info in model.model_fields.items():
-            if place[0] in (name, info.alias):
-                kind: Any = info.annotation
-                rest = place[1:]
-                if get_origin(kind) is UnionType:
-                    kind = get_args(kind)[0]
-                elif get_origin(kind) in (dict, tuple):
-                    kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
-                    rest = place[2:]
-                return known_settings(rest, kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
-        return []
-    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:
@@ -112,24 +86,12 @@ def _remove(data: dict[str, Any], place: Place) -> None:
     section.pop(place[-1], None)
 
 
-def _words(detail: ErrorDetails, place: Place) -> tuple[str, str]:
+def _explain_fault(fault: ValueFault, place: Place) -> tuple[str, str]:
     """Return message and hint."""
-    kind, value = detail["type"], detail["input"]
-    if kind == "missing":
-        return _WORDS[kind], ""
     if (
-        kind == "extra_forbidden"
+        fault.kind == "unknown"
         and place[0] in ("stores", "queues", "dead_letters")
         and SECRET.fullmatch(str(place[-1]))
     ):
         return "the file must not contain a secret", _IDENTITY
-    if kind == "extra_forbidden":
-        return _WORDS[kind], suggest(str(place[-1]), known_settings(place))
-    told = "" if place in SECRETS or isinstance(value, dict | list) else f", not {value!r}"
-    if kind == "value_error":
-        return detail["msg"].removeprefix("Value error, "), ""
-    if kind == "string_type":
-        return f"must be text{told}", "Put it in quotes."
-    if kind in _WORDS:
-        return _WORDS[kind] + told, ""
-    return detail["msg"].replace("Input should be", "must be").replace("a valid ", "a ") + told, ""
+    return fault.message, fault.hint

@@ -26,7 +26,7 @@ from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.frozen import dataclass
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState

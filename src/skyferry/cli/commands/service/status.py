@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -22,6 +23,7 @@ from skyferry.status import describe_unrouted
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
+    from skyferry.ports import Depth
 
 PATIENCE = 1.0  # seconds to wait for a service that may not run
 
@@ -53,8 +55,6 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
 
 async def _read_status(settings: Settings) -> dict[str, Any]:
-    from skyferry.server.models import DepthView
-
     async with resources.open_ledger(settings) as ledger:
         counts = await ledger.count_transfers()
         letters = sum(count for _, _, count in await ledger.count_dead_letters())
@@ -66,11 +66,16 @@ async def _read_status(settings: Settings) -> dict[str, Any]:
     for each in settings.queues:
         try:
             async with resources.open_queue(settings, each.name) as queue:
-                queues[each.name] = DepthView.model_validate(await queue.depth()).model_dump()
+                queues[each.name] = _to_document(await queue.depth())
         except QueueError as error:
             unknown[each.name] = str(error)
     found = {"transfers": counts, "dead_letters": letters, "unrouted": buckets, "held_deletes": held}
     return {**found, "queues": queues, "oldest": oldest, "unknown": unknown}
+
+
+def _to_document(depth: Depth) -> dict[str, int | float | None]:
+    """Return a depth as the service shows it: null where the provider does not report a number."""
+    return {name: None if value < 0 else value for name, value in asdict(depth).items()}
 
 
 def _ask_service(settings: Settings) -> tuple[Mapping[str, Any] | None, str]:

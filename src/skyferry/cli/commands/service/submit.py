@@ -110,7 +110,7 @@ def _parse_object(text: str) -> ObjectRef:
 
 
 def _encode_events(events: Sequence[ObjectEvent]) -> Iterator[tuple[str, bytes]]:
-    from skyferry.events.native import encode_event
+    from skyferry.events.native_encoding import encode_event
 
     return (("", encode_event(event)) for event in events)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from skyferry.cli.render import output, stalls
-from skyferry.events.native import encode_event
+from skyferry.events.native_encoding import encode_event
 from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import EventQueue, Observer, Outgoing
