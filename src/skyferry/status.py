@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Literal, get_args
 
@@ -59,6 +59,21 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueBytes:
+    """The bytes that the messages of one queue ask to copy, as one process knows them."""
+
+    received: int  # of messages that it has received and that are not settled
+    mean: float | None  # of one message; None = no message with a size was received yet
+
+    def estimate_waiting(self, depth: Depth) -> float | None:
+        """Return the bytes of messages that no worker leases: their number times the mean. None if either is unknown."""
+        if depth.ready < 0:
+            return None
+        waiting = depth.ready + max(depth.delayed, 0)
+        return None if self.mean is None and waiting else waiting * (self.mean or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A snapshot of the service."""
 
@@ -85,6 +100,7 @@ class Status:
     )  # queue name -> seconds since the last successful receive
     oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = unknown
     checks: tuple[HealthCheck, ...] = ()
+    backlog: Mapping[str, QueueBytes] = field(default_factory=dict)  # by queue name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,7 @@ class WorkerReport:
     limiter_waiting: Mapping[str, int] = field(default_factory=dict)
     concurrency: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[HealthCheck, ...] = ()  # of stores and queues
+    backlog: Mapping[str, QueueBytes] = field(default_factory=dict)  # by queue name
 
 
 def describe_unrouted(bucket: str, count: int) -> str:
@@ -123,6 +140,17 @@ def merge_breakers(states: Iterable[Mapping[str, str]]) -> dict[str, str]:
     for each in states:
         for store, state in each.items():
             found[store] = max(found.get(store, state), state, key=BREAKER_STATES.index)
+    return found
+
+
+def merge_backlogs(backlogs: Sequence[Mapping[str, QueueBytes]]) -> dict[str, QueueBytes]:
+    """Return the backlog of several processes: the sum of what they have received, and the mean of their means."""
+    found: dict[str, QueueBytes] = {}
+    for queue in dict.fromkeys(name for backlog in backlogs for name in backlog):
+        parts = [backlog[queue] for backlog in backlogs if queue in backlog]
+        means = [part.mean for part in parts if part.mean is not None]
+        mean = sum(means) / len(means) if means else None
+        found[queue] = QueueBytes(sum(part.received for part in parts), mean)
     return found
 
 

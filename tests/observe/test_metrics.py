@@ -16,7 +16,7 @@ from skyferry.observe import MetricsObserver
 from skyferry.observe.catalog import Catalog
 from skyferry.ports import Depth
 from skyferry.records import EVENTS, Record
-from skyferry.status import HealthCheck, Status
+from skyferry.status import HealthCheck, QueueBytes, Status
 
 NOW = Status(
     version="1",
@@ -33,6 +33,7 @@ NOW = Status(
     receives={"main": 3.5},
     oldest={"photos": 400.0, "videos": 0.0},
     checks=(HealthCheck("queue", "main", "degraded", "…"),),
+    backlog={"main": QueueBytes(100, 20.0)},
 )
 
 
@@ -149,6 +150,8 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
         "the provider does not report it"
     )
     assert value("skyferry_queue_messages", {"queue": "old", "state": "ready"}) is None
+    assert value("skyferry_backlog_bytes", {"queue": "main", "state": "received"}) == 100
+    assert value("skyferry_backlog_bytes", {"queue": "main", "state": "waiting"}) == 5 * 20
     assert value("skyferry_queue_receive_age_seconds", {"queue": "main"}) == 3.5
     assert value("skyferry_oldest_unsettled_age_seconds", {"route": "photos"}) == 400
     assert value("skyferry_oldest_unsettled_age_seconds", {"route": "videos"}) == 0

@@ -24,6 +24,7 @@ from skyferry.records import Record
 from skyferry.status import (
     Condition,
     HealthCheck,
+    QueueBytes,
     Readiness,
     Status,
     Submission,
@@ -73,6 +74,8 @@ class WorkLoop(Protocol):
     def draining(self) -> bool: ...
 
     def oldest(self) -> dict[str, float]: ...
+
+    def backlog(self) -> dict[str, QueueBytes]: ...
 
     def drain(self, grace: float | None = None) -> None: ...
 
@@ -208,6 +211,7 @@ class Service:
             limiter_waiting=self._components.waiting(),
             concurrency={store: limit.describe(now) for store, limit in self._context.limits.items()},
             checks=(*self._store_checks(), *(queue.check for queue in self._components.queues)),
+            backlog=self._worker.backlog(),
         )
 
     def _reports(self) -> Sequence[WorkerReport]:
@@ -238,6 +242,7 @@ class Service:
             },
             oldest=self._oldest(),
             checks=tuple(self._checks()),
+            backlog=own.backlog,
         )
 
     def _oldest(self) -> Mapping[str, float] | None:

@@ -207,6 +207,15 @@ class Catalog:
         "queue",
         "state",
     )
+    backlog: Series = define_gauge(
+        "backlog_bytes",
+        "Bytes that the messages of a queue ask to copy, as their events declare. received: messages in flight in this "
+        "process. waiting: an estimate for the whole queue, the number of messages that no worker leases times the mean of "
+        "the last 1,000 that this process has received; absent before the first, and if the provider reports no depth. "
+        "Events without a size count as the mean, deletes as 0.",
+        "queue",
+        "state",
+    )
     oldest: Series = define_gauge(
         "queue_oldest_age_seconds",
         "Age of the oldest unacknowledged message; 0 = empty. SQS, Pub/Sub and Azure queues do not report it.",

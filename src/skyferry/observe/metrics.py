@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from skyferry.observe.catalog import Catalog
 from skyferry.records import Record
-from skyferry.status import Status
+from skyferry.status import QueueBytes, Status
 
 BUCKETS, OTHERS = 50, "(others)"  # limit of unknown buckets as label values: senders can name any number of them
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
@@ -86,6 +86,14 @@ class MetricsObserver(Collector):
         m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
         m.checks.set({(check.part, check.name): CONDITION[check.state] for check in now.checks})
         m.oldest.set({(name,): depth.oldest_age for name, depth in now.queues.items() if depth.oldest_age >= 0})
+        m.backlog.set(
+            {
+                (name, state): size
+                for name, bytes in now.backlog.items()
+                for state, size in (("received", bytes.received), ("waiting", _estimate_waiting(name, bytes, now)))
+                if size is not None
+            }
+        )
         m.queue.set(
             {
                 (name, state): count
@@ -153,6 +161,11 @@ class MetricsObserver(Collector):
         self._metrics.requests.add(1, r.store, r.operation, r.error)
         if r.duration is not None:
             self._metrics.request_duration.observe(r.duration, r.store, r.operation)
+
+
+def _estimate_waiting(queue: str, bytes: QueueBytes, now: Status) -> float | None:
+    depth = now.queues.get(queue)
+    return None if depth is None else bytes.estimate_waiting(depth)
 
 
 def _count(record: Record) -> int:

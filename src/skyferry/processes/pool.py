@@ -17,7 +17,7 @@ from skyferry.processes.job import WorkerJob
 from skyferry.processes.record_frames import unpack_records
 from skyferry.records import Record
 from skyferry.retry import Backoff
-from skyferry.status import WorkerReport
+from skyferry.status import QueueBytes, WorkerReport, merge_backlogs
 
 RESTART = Backoff(1.0, 30.0)  # bounds of the seconds before a child is started again
 STEADY = 60.0  # seconds after which a child counts as having run well
@@ -93,6 +93,10 @@ class WorkerPool:
             for route, at in report.oldest.items():
                 found[route] = min(at, found.get(route, at))
         return found
+
+    def backlog(self) -> dict[str, QueueBytes]:
+        """Return the bytes of each queue's messages, as last reported."""
+        return merge_backlogs([report.backlog for report in self.reports])
 
     def drain(self, grace: float | None = None) -> None:
         """Let all children take no more work, finish what has begun within `grace` seconds if given, and end. Idempotent."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
 
+from skyferry.engine.backlog import MeanSize, sum_sizes
 from skyferry.engine.consume.attempt import Attempt, Lease, OpenUploads
 from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
@@ -12,6 +14,7 @@ from skyferry.engine.resilience.circuit_breaker import hash_folder
 from skyferry.frozen import dataclass
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
+from skyferry.status import QueueBytes
 
 Key = tuple[str, str]  # destination store and key
 
@@ -39,6 +42,7 @@ class LeasedMessage:
     pending: int = 0  # its transfers that are not settled yet
     retry_at: float | None = None  # time of its redelivery, because a transfer of it could not be settled
     routes: dict[str, WaitingTransfer] = field(default_factory=dict)  # those transfers
+    size: int | None = 0  # declared bytes that its transfers copy; None = an event declares none
     waits: int = 0  # number of waits since it was received
     uncounted: int = 0  # failures in that time that did not count as attempts
     failing_since: float | None = None  # monotonic seconds of the first of these failures
@@ -142,6 +146,7 @@ class InFlight:
         self.claiming: dict[Key, int] = {}  # keys with a claim in flight
         self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was released meanwhile
         self.arrivals = 0  # number of tasks so far
+        self.mean_sizes: dict[str, MeanSize] = {}  # by queue name
         self._reserved = 0
 
     @property
@@ -209,6 +214,25 @@ class InFlight:
             if task.transfer.otherwise and not leased.both_readings:
                 leased.both_readings = True
                 leased.retry_at = now if leased.retry_at is None else min(now, leased.retry_at)
+
+    def note_size(self, leased: LeasedMessage, transfers: Iterable[Transfer]) -> None:
+        """Note how many bytes a message asks to copy. The mean counts it when it is received, and not after each wait."""
+        leased.size = sum_sizes(transfers)
+        if leased.size is not None and not leased.waits:
+            self.mean_sizes.setdefault(leased.queue.name, MeanSize()).add(leased.size)
+
+    def backlog(self) -> dict[str, QueueBytes]:
+        """Return the bytes of each queue's messages in flight. One without a declared size counts as the mean."""
+        known, unknown = Counter[str](), Counter[str]()
+        for leased in self.messages:
+            name = leased.queue.name
+            known[name] += leased.size or 0
+            unknown[name] += leased.size is None
+        means = {name: mean.value for name, mean in self.mean_sizes.items()}
+        return {
+            name: QueueBytes(known[name] + round(unknown[name] * (means.get(name) or 0.0)), means.get(name))
+            for name in {*known, *means}
+        }
 
     def finish_task(self, task: TransferTask, retry_at: float | None = None) -> list[LeasedMessage]:
         """Remove a task. Return the messages that are finished by this."""

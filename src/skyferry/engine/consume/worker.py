@@ -27,6 +27,7 @@ from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
+from skyferry.status import QueueBytes
 
 PREFETCH = 512  # messages that may be processed however few transfers run at the same time
 FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker drains
@@ -102,6 +103,10 @@ class Worker:
         for route, at in [*tasks, *((route, waits.occurred_at) for route, waits in waiting)]:
             found[route] = min(at, found.get(route, at))
         return found
+
+    def backlog(self) -> dict[str, QueueBytes]:
+        """Return the bytes of each queue's messages, as their events declare them."""
+        return self._in_flight.backlog()
 
     @property
     def draining(self) -> bool:
@@ -243,6 +248,7 @@ class Worker:
                 None if read.release is None else now + read.release,
                 read.release is not None,
             )
+            self._in_flight.note_size(leased, read.transfers)
             tasks = self._in_flight.attach_message(read.transfers, leased, now)
             for task in tasks if read.forced_outcomes else ():
                 task.forced_outcome = read.forced_outcomes.get(task.transfer.id)
