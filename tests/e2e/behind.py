@@ -49,7 +49,7 @@ def settings(folder: Path, **others: Any) -> Settings:
     )
 
 
-def event(key: str, at: float, bucket: str = "source") -> Outgoing:
+def event(key: str, at: float, bucket: str = "source", **others: object) -> Outgoing:
     return Outgoing(
         json.dumps(
             {
@@ -58,6 +58,7 @@ def event(key: str, at: float, bucket: str = "source") -> Outgoing:
                 "correlationId": str(uuid.uuid4()),
                 "timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
                 "source": {"provider": "file", "bucket": bucket, "key": key},
+                **others,
             }
         ).encode()
     )

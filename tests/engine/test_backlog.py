@@ -36,8 +36,8 @@ def test_a_message_asks_for_all_its_copies() -> None:
 
 
 def test_the_mean_follows_what_was_received_last() -> None:
+    assert MeanSize().value is None
     mean = MeanSize()
-    assert mean.value is None
     for size in (10, 20, 30):
         mean.add(size)
     assert mean.value == 20

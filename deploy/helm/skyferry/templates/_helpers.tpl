@@ -24,10 +24,36 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* The ledger is a file in the workspace unless the configuration names another one. */}}
+{{/* With a rollout, each configuration has its own object, so that the version that comes back has its own configuration. */}}
+{{- define "skyferry.configMap" -}}
+{{- include "skyferry.name" . }}{{ if .Values.rollout.enabled }}-{{ toYaml .Values.config | sha256sum | trunc 8 }}{{ end }}
+{{- end }}
+
+{{/* What scales: the reference of a ScaledObject. */}}
+{{- define "skyferry.scaleTarget" -}}
+{{- if .Values.rollout.enabled }}{apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: {{ include "skyferry.name" . }}}
+{{- else }}{name: {{ include "skyferry.name" . }}}{{ end }}
+{{- end }}
+
+{{/* The ledger is a file in the workspace unless the configuration names a server. */}}
 {{- define "skyferry.ledgerIsFile" -}}
 {{- $url := (default dict .Values.config.ledger).url | default "sqlite://ledger.db" -}}
-{{- if or (hasPrefix "sqlite:" $url) (hasPrefix "memory:" $url) }}true{{ end }}
+{{- if not (regexMatch "^(postgresql|rediss?)://" $url) }}true{{ end }}
+{{- end }}
+
+{{/* A trigger must count a queue of the configuration. */}}
+{{- define "skyferry.checkTriggers" -}}
+{{- $schemes := dict "sqs" "sqs|https?|arn" "pubsub" "pubsub" "azure-queue" "azq" "redis" "rediss?" "nats" "nats|tls" "postgresql" "postgresql|postgres" "skyferry" "[a-z0-9]+" }}
+{{- $own := true }}
+{{- range .Values.autoscaling.triggers }}
+{{- $kind := .kind }}{{ $found := false }}
+{{- range $.Values.config.queues }}{{ if regexMatch (printf "^(%s):" (get $schemes $kind)) (toString .url) }}{{ $found = true }}{{ end }}{{ end }}
+{{- if not $found }}{{ fail (printf "autoscaling.triggers: no queue under config.queues is of the kind %s" $kind) }}{{ end }}
+{{- if ne .kind "skyferry" }}{{ $own = false }}{{ end }}
+{{- end }}
+{{- if and $own (lt (int .Values.autoscaling.min) 1) }}
+{{- fail "autoscaling.min is 0 and the only triggers are metrics of Skyferry, which no pod reports then: set autoscaling.min to 1, or add a trigger of the queue's kind" }}
+{{- end }}
 {{- end }}
 
 {{/* Values that cannot work are refused with what to do. */}}
@@ -36,7 +62,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (include "skyferry.ledgerIsFile" .) (or (gt (int .Values.replicas) 1) (and .Values.autoscaling.enabled (gt (int .Values.autoscaling.max) 1))) }}
 {{- fail "several replicas need a ledger that they share, and config.ledger.url is a file: set replicas and autoscaling.max to 1" }}
 {{- end }}
+{{- if and .Values.rollout.enabled (include "skyferry.ledgerIsFile" .) }}
+{{- fail "a canary and the stable pods need a ledger that they share, and config.ledger.url is a file: name a ledger on a server, or leave rollout.enabled out" }}
+{{- end }}
+{{- if and .Values.rollout.enabled (not .Values.rollout.analysis.prometheus) }}
+{{- fail "rollout.analysis.prometheus is empty: name the Prometheus that scrapes the pods, such as http://prometheus.monitoring:9090" }}
+{{- end }}
+{{- if .Values.config.drain }}{{ fail "config.drain has no effect here: set `drain` of the chart, from which the grace period of the pod follows" }}{{ end }}
 {{- if and .Values.autoscaling.enabled (not .Values.autoscaling.triggers) }}{{ fail "autoscaling.triggers is empty: name each queue" }}{{ end }}
+{{- if .Values.autoscaling.enabled }}{{ include "skyferry.checkTriggers" . }}{{ end }}
 {{- if (default dict .Values.config.server).token }}{{ fail "config.server.token is a secret: put it into a Secret, and name that under secretEnv as SKYFERRY_SERVER__TOKEN" }}{{ end }}
 {{- $names := list }}{{ range .Values.secretEnv }}{{ $names = append $names .name }}{{ end }}
 {{- if not (or (has "SKYFERRY_SERVER__TOKEN" $names) (default dict .Values.config.server).token_file) }}
