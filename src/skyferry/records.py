@@ -16,6 +16,8 @@ Event = Literal[
     "service.stopped",
     "process.started",  # worker, message: its process id
     "process.ended",  # worker, message: how it ended, delay: until it is started again
+    "role.taken",  # operation: the role, which this worker does for all now
+    "role.lost",  # operation: the role; message: why. Not at a drain
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
     "store.identified",  # message: the service that the server says it is; once at the start
     "store.region_unknown",

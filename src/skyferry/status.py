@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from skyferry.frozen import dataclass
 from skyferry.model import State
-from skyferry.ports import Depth
+from skyferry.ports import Depth, WorkerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,10 @@ class Status:
     oldest: Mapping[str, float] | None = None  # route -> age of its oldest unsettled event in seconds; None = unknown
     checks: tuple[HealthCheck, ...] = ()
     backlog: Mapping[str, QueueBytes] = field(default_factory=dict)  # by queue name
+    workers: Mapping[WorkerState, int] = field(default_factory=dict)  # of the fleet; empty if the ledger is unreachable
+    roles: Mapping[str, bool] = field(default_factory=dict)  # role that this process asks for -> it has the role
+    exports_fleet: bool = True  # this process exports the gauges of the ledger and of shared queues
+    own_queues: frozenset[str] = frozenset()  # names of queues that the other workers need not have
 
 
 @dataclass(frozen=True, slots=True)

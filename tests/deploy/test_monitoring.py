@@ -26,7 +26,7 @@ from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import ObjectRef, Provider
 from skyferry.observe import MetricsObserver
-from skyferry.ports import Outgoing
+from skyferry.ports import Heartbeat, Outgoing
 from skyferry.ports.ledger.held_deletes import HeldDelete
 from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.testing.servers import ServerMissing
@@ -151,6 +151,8 @@ async def test_every_rule_fires_and_every_panel_has_data(tmp_path: Path, monkeyp
     missing = ObjectRef(Provider.FILE, "source", "missing")
     await ledger.hold_deletes([HeldDelete(missing, "source", ("photos",), "limit", Late().time())])
     await ledger.close()
+    other = SqliteLedger(tmp_path / "ledger.db", "other", SystemClock(), lease=10_000.0)  # which no Prometheus scrapes
+    assert await other.heartbeat(Heartbeat("host", "1", "", 0.0), ["deletes"]) == ["deletes"]
     (nothing,) = free_ports()
     async with served(configured) as target:
         with scraping(target, f"127.0.0.1:{nothing}") as server:
@@ -162,6 +164,7 @@ async def test_every_rule_fires_and_every_panel_has_data(tmp_path: Path, monkeyp
                 assert await asyncio.to_thread(empty_panels, server) == []
             finally:
                 keeping_late.cancel()
+    await other.close()
 
 
 async def keep_late(configured: Settings) -> None:

@@ -14,7 +14,7 @@ from skyferry import __version__
 from skyferry.model import State
 from skyferry.observe import MetricsObserver
 from skyferry.observe.catalog import Catalog
-from skyferry.ports import Depth
+from skyferry.ports import Depth, WorkerState
 from skyferry.records import EVENTS, Record
 from skyferry.status import HealthCheck, QueueBytes, Status
 
@@ -34,6 +34,8 @@ NOW = Status(
     oldest={"photos": 400.0, "videos": 0.0},
     checks=(HealthCheck("queue", "main", "degraded", "…"),),
     backlog={"main": QueueBytes(100, 20.0)},
+    workers={WorkerState.RUNNING: 3, WorkerState.DRAINING: 1},
+    roles={"gauges": True, "deletes": False},
 )
 
 
@@ -156,6 +158,28 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     assert value("skyferry_oldest_unsettled_age_seconds", {"route": "photos"}) == 400
     assert value("skyferry_oldest_unsettled_age_seconds", {"route": "videos"}) == 0
     assert value("skyferry_check_state", {"part": "queue", "name": "main"}) == 1
+    assert value("skyferry_workers", {"state": "running"}) == 3
+    assert value("skyferry_role_held", {"role": "gauges"}) == 1
+    assert value("skyferry_role_held", {"role": "deletes"}) == 0
+
+
+def test_one_process_exports_the_gauges_of_the_fleet(registry: CollectorRegistry, observer: MetricsObserver) -> None:
+    """One that has lost the role exports only what is its own, such as the depth of a queue that no other machine has."""
+    observer.update(NOW)
+    own = replace(NOW, queues={**NOW.queues, "own": Depth(1, 0, 0, 2.0)}, own_queues=frozenset({"own"}))
+    observer.update(replace(own, exports_fleet=False))
+    families = {metric.name: metric for metric in registry.collect()}
+    fleet = ("dead_letters_waiting", "ledger_transfers", "held_deletes", "oldest_unsettled_age_seconds", "workers")
+    for name in fleet:
+        assert not families[f"skyferry_{name}"].samples, name
+    value = registry.get_sample_value
+    assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) is None
+    assert value("skyferry_queue_oldest_age_seconds", {"queue": "main"}) is None
+    assert value("skyferry_queue_messages", {"queue": "own", "state": "ready"}) == 1
+    assert value("skyferry_in_flight") == 3
+    assert value("skyferry_check_state", {"part": "queue", "name": "main"}) == 1
+    observer.update(NOW)
+    assert value("skyferry_dead_letters_waiting") == 4
 
 
 def test_what_cannot_be_asked_has_no_value(registry: CollectorRegistry, observer: MetricsObserver) -> None:

@@ -25,7 +25,7 @@ from skyferry.model import (
     State,
     Transfer,
 )
-from skyferry.ports import Dead, Depth, Done, Outcome, Outgoing, Settlement
+from skyferry.ports import Dead, Depth, Done, Outcome, Outgoing, Settlement, WorkerState
 from skyferry.server import create_app
 from skyferry.status import HealthCheck, Readiness, Status, Submission
 
@@ -64,6 +64,8 @@ NOW = Status(
     receives={"main": 1.5},
     oldest={"photos": 61.0},
     checks=(HealthCheck("ledger", "ledger", "ok"),),
+    workers={WorkerState.RUNNING: 2, WorkerState.DRAINING: 1},
+    roles={"gauges": True, "deletes": False},
 )
 
 

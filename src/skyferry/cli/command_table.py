@@ -27,6 +27,7 @@ COMMANDS = (
     CommandEntry("head", "objects.head", "Show one object: size, version, checksums, metadata."),
     CommandEntry("submit", "service.submit", "Put events into the queue."),
     CommandEntry("status", "service.status", "Show what is done, waiting and failed."),
+    CommandEntry("workers", "ledger.workers", "List the workers of the ledger, and their roles."),
     CommandEntry("transfers", "ledger.transfers", "List transfers in the ledger."),
     CommandEntry("explain", "ledger.explain", "Show the history of one object."),
     CommandEntry(

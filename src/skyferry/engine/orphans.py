@@ -17,6 +17,7 @@ from skyferry.engine.consume.attempt import Lease, OpenUploads, find_lease_end
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
+from skyferry.engine.fleet.roles import Confirm, allow
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, State, Transfer
@@ -77,9 +78,10 @@ class OrphanSettler:
         self._context, self._local = context, local
         self._state, self._cursor = WAITING[0], ""
 
-    async def run(self) -> None:
-        """Settle one page after another until cancelled."""
+    async def run(self, confirm: Confirm = allow) -> None:
+        """Settle one page after another until cancelled. `confirm` is called before each."""
         while True:
+            await confirm()
             with suppress(LedgerError):  # the next round continues from the same page
                 await self.settle_page()
             await self._context.clock.sleep(PAUSE)

@@ -6,20 +6,25 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
+from functools import partial
 from typing import Protocol
 
 from skyferry import __version__
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import Outbox
+from skyferry.engine.fleet.membership import FleetMembership
+from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, find_held
+from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import OrphanSettler
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.submission import submit_events
-from skyferry.errors import LedgerError, QueueError, SkyferryError
+from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.ports import ObjectStore, Outgoing
+from skyferry.ports import Heartbeat, ObjectStore, Outgoing, WorkerState
+from skyferry.ports.ledger.workers import MOST_KEYS
 from skyferry.records import Record
 from skyferry.status import (
     Condition,
@@ -40,22 +45,8 @@ OVERDUE = 10.0  # seconds beyond its timeout after which a request means that it
 CHANGE = 0.25  # of a limit that is reported
 PRUNE = 3600.0  # seconds between prunes of the ledger
 IDLE_CHECK = 0.1  # seconds between checks for idleness
+LONGEST_KEY = 200  # characters of a key in a heartbeat
 UNKNOWN_DEPTH = 5.0  # seconds without a message after which a queue that reports no depth counts as empty
-
-
-class EventSource(Protocol):
-    """Finds events in this process, such as a watched folder."""
-
-    @property
-    def idle(self) -> bool:
-        """True if every event found so far has been sent, and no more can be found because of `failure`."""
-
-    @property
-    def failure(self) -> SkyferryError | None:
-        """The error because of which events are missing until a person corrects it, or None."""
-
-    async def run(self) -> None:
-        """Find and send events until cancelled."""
 
 
 class WorkLoop(Protocol):
@@ -73,6 +64,8 @@ class WorkLoop(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    def list_claimed(self) -> list[tuple[str, str]]: ...
+
     def oldest(self) -> dict[str, float]: ...
 
     def backlog(self) -> dict[str, QueueBytes]: ...
@@ -87,6 +80,7 @@ class ServiceComponents:
     """The parts of a service, as wiring builds them."""
 
     context: EngineContext
+    fleet: FleetMembership
     worker: WorkLoop
     reader: EventReader
     queues: Sequence[MonitoredQueue]  # the first takes submitted events
@@ -106,6 +100,9 @@ class ServiceComponents:
         None  # of the processes that do the work, if this one does none
     )
     helper: bool = False  # another process watches, prunes and publishes
+    own_queues: frozenset[str] = frozenset()  # see `Status.own_queues`
+    host: str = ""  # the machine, as `skyferry workers` shows it
+    region: str = ""
 
 
 class Service:
@@ -113,8 +110,12 @@ class Service:
 
     def __init__(self, components: ServiceComponents) -> None:
         self._components, self._context, self._worker = components, components.context, components.worker
-        self.ledger = self._context.ledger
-        self._started_at = self._context.clock.time()
+        self.ledger, self._fleet = self._context.ledger, components.fleet
+        self._started_at, self._began = self._context.clock.time(), self._context.clock.monotonic()
+        if not components.helper:
+            self._housekeeping = self._fleet.add_role(HOUSEKEEPING)
+            self._gauges = self._fleet.add_role(GAUGES)
+            self._publishing = self._fleet.add_role(DEAD_LETTERS) if components.outbox else None
         self._patience = 2 * components.idle_check  # seconds of idleness after which the work is finished
         self._monitor = Monitor(
             self.ledger,
@@ -137,8 +138,11 @@ class Service:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         observe(Record("service.started", message=f"event loop: {loop}"))
         self._working = True
+        if until_idle:
+            self._fleet.waive_sources()
         async with asyncio.TaskGroup() as tasks:
             helpers = [] if self._components.helper else self._start_housekeeping(tasks, until_idle)
+            helpers.append(tasks.create_task(self._fleet.run(self._describe), name="fleet"))
             await asyncio.wait([tasks.create_task(self._worker.run(), name="worker")])
             for task in helpers:
                 task.cancel()
@@ -151,11 +155,9 @@ class Service:
         helpers = [tasks.create_task(source.run(), name="source") for source in self._components.sources]
         helpers.append(tasks.create_task(self._monitor.run(), name="monitor"))
         helpers.append(tasks.create_task(self._sample(), name="sample"))
-        helpers.append(tasks.create_task(self._prune(), name="prune"))
-        if self._components.orphans:
-            helpers.append(tasks.create_task(self._components.orphans.run(), name="orphans"))
-        if self._components.outbox:
-            helpers.append(tasks.create_task(self._components.outbox.run(), name="outbox"))
+        helpers.append(tasks.create_task(self._housekeeping.run(self._keep_house), name="housekeeping"))
+        if (outbox := self._components.outbox) and (role := self._publishing):
+            helpers.append(tasks.create_task(role.run(partial(outbox.run, role.confirm)), name="outbox"))
         if until_idle:
             helpers.append(tasks.create_task(self._drain_when_idle(), name="until idle"))
         return helpers
@@ -165,6 +167,7 @@ class Service:
         if not self._worker.draining:
             self._context.observer.on(Record("service.draining"))
         self._worker.drain(grace)
+        self._fleet.drain()
 
     async def close(self) -> None:
         """Release leases, and close files and connections."""
@@ -214,6 +217,19 @@ class Service:
             backlog=self._worker.backlog(),
         )
 
+    def _describe(self) -> Heartbeat:
+        claimed = self._worker.list_claimed()
+        keys = [(store, key.encode("utf-8", "replace").decode()[:LONGEST_KEY]) for store, key in claimed[:MOST_KEYS]]
+        return Heartbeat(
+            host=self._components.host,
+            version=__version__,
+            region=self._components.region,
+            age=self._context.clock.monotonic() - self._began,
+            state=WorkerState.DRAINING if self._worker.draining else WorkerState.RUNNING,
+            holds=len(claimed),
+            keys=tuple(keys),
+        )
+
     def _reports(self) -> Sequence[WorkerReport]:
         return self._components.reports() if self._components.reports else ()
 
@@ -243,6 +259,10 @@ class Service:
             oldest=self._oldest(),
             checks=tuple(self._checks()),
             backlog=own.backlog,
+            workers=facts.workers,
+            roles=find_held(self._fleet.roles),
+            own_queues=self._components.own_queues,
+            exports_fleet=not self._components.helper and self._gauges.is_held,
         )
 
     def _oldest(self) -> Mapping[str, float] | None:
@@ -308,12 +328,21 @@ class Service:
                 self._reported_limits[store] = count
                 self._context.observer.on(Record("limit.changed", store=store, count=count))
 
+    async def _keep_house(self) -> None:
+        """Prune the ledger, and settle transfers whose route is gone. Both may be done twice."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._prune(), name="prune")
+            if self._components.orphans:
+                tasks.create_task(self._components.orphans.run(self._housekeeping.confirm), name="orphans")
+
     async def _prune(self) -> None:
         clock = self._context.clock
         while True:
+            await self._housekeeping.confirm()
             with suppress(LedgerError):  # the next round continues
                 while await self.ledger.prune(self._components.retention):
                     await clock.sleep(0.1)  # let others write
+                    await self._housekeeping.confirm()
             await clock.sleep(PRUNE)
 
     async def _drain_when_idle(self) -> None:

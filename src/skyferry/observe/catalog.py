@@ -235,6 +235,12 @@ class Catalog:
         "check_state", "Condition of each part, as /ready answers: 0 ok, 1 degraded, 2 down.", "part", "name"
     )
     held: Series = define_gauge("held_deletes", "Held deletes that await a decision, by the source's name.", "store")
+    workers: Series = define_gauge("workers", "Workers of the fleet: running, draining.", "state")
+    role_held: Series = define_gauge(
+        "role_held",
+        "1 if this process has the role, 0 if it would take it. One process of the fleet has each role.",
+        "role",
+    )
     build: Series = define_gauge(
         "build_info", "Always 1; the label is the version.", "version", initial={(__version__,): 1}
     )

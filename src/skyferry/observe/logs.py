@@ -28,6 +28,7 @@ LEVELS: dict[str, Level] = {
     "service.stopped": "info",
     "process.started": "info",
     "process.ended": "warning",
+    "role.lost": "warning",
     "check.changed": "warning",
     "store.identified": "info",
     "store.region_unknown": "warning",

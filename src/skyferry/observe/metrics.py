@@ -76,16 +76,11 @@ class MetricsObserver(Collector):
         """Set the gauges that are not counted; unknown values disappear. It is cheap enough to be called every second."""
         m = self._metrics
         m.in_flight.set({(): now.in_flight})
-        m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
-        m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
         m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
-        m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
         m.waiting.set({(store,): count for store, count in now.limiter_waiting.items()})
         m.concurrency.set({(store,): count for store, count in now.concurrency.items()})
         m.received.set({(name,): age for name, age in now.receives.items()})
-        m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
         m.checks.set({(check.part, check.name): CONDITION[check.state] for check in now.checks})
-        m.oldest.set({(name,): depth.oldest_age for name, depth in now.queues.items() if depth.oldest_age >= 0})
         m.backlog.set(
             {
                 (name, state): size
@@ -94,14 +89,31 @@ class MetricsObserver(Collector):
                 if size is not None
             }
         )
+        m.role_held.set({(role,): held for role, held in now.roles.items()})
+        if now.exports_fleet:
+            self._update_fleet(now)
+        else:
+            for series in (m.letters, m.ledger, m.held, m.unsettled, m.workers):
+                series.set({})
+        queues = {name: depth for name, depth in now.queues.items() if now.exports_fleet or name in now.own_queues}
+        m.oldest.set({(name,): depth.oldest_age for name, depth in queues.items() if depth.oldest_age >= 0})
         m.queue.set(
             {
                 (name, state): count
-                for name, depth in now.queues.items()
+                for name, depth in queues.items()
                 for state, count in (("ready", depth.ready), ("leased", depth.leased), ("delayed", depth.delayed))
                 if count >= 0  # negative: the provider does not report it
             }
         )
+
+    def _update_fleet(self, now: Status) -> None:
+        """Set the gauges that every process of a fleet would export with the same values. One of them does."""
+        m = self._metrics
+        m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
+        m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
+        m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
+        m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
+        m.workers.set({(state.value,): count for state, count in now.workers.items()})
 
     def collect(self) -> Iterable[Metric]:
         """Return all metric families for a scrape."""

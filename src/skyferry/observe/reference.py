@@ -18,6 +18,8 @@ MEANING: Mapping[str, str] = {
     "process.started": "`--processes`: the process `worker` was started; the message has its process id.",
     "process.ended": "`--processes`: the process `worker` ended without having drained, for the reason in the message. Another one "
     "takes its work over. It is started again after `delay`; without a delay, the service is stopping.",
+    "role.taken": "This worker has the role `operation` now: it does that work for the whole fleet.",
+    "role.lost": "This worker no longer has the role `operation`, because of `message`. Another one takes it over. Not at a drain.",
     "check.changed": "The condition of a part (`queue`, `store`, or `operation`: ledger, or waiting work) changed to `reason`: "
     "ok, degraded or down. `GET /ready` returns the same. A failure that `health.failing` reports is not repeated.",
     "store.identified": "The server says which service it is, and the settings do not. Logged once at the start.",

@@ -82,6 +82,10 @@ class WorkerPool:
         """True once no new work is taken."""
         return self._stop.is_set()
 
+    def list_claimed(self) -> list[tuple[str, str]]:
+        """Return nothing: each child is a worker that lists its own."""
+        return []
+
     def has(self, transfer_id: str) -> bool:
         """Return False: which transfers are in flight, the leases of the ledger show."""
         return False

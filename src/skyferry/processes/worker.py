@@ -10,7 +10,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from skyferry.engine.service import EventSource, Service
+from skyferry.engine.fleet.sources import EventSource
+from skyferry.engine.service import Service
 from skyferry.errors import SkyferryError
 from skyferry.observe import capture_stdlib
 from skyferry.observe.logs import Level

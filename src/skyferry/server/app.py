@@ -15,7 +15,7 @@ from skyferry.server.middleware import RequestMiddleware
 from skyferry.server.openapi import document as openapi
 from skyferry.server.openapi import page as pages
 from skyferry.server.push.endpoints import PushEndpoints
-from skyferry.server.routers import dead_letters, deletes, events, push, system, transfers
+from skyferry.server.routers import dead_letters, deletes, events, push, system, transfers, workers
 from skyferry.server.service_port import ServicePort
 
 NO_ENDPOINTS = PushEndpoints({}, {}, {})
@@ -60,6 +60,7 @@ def create_routes() -> FastAPI:
         transfers.router,
         dead_letters.router,
         deletes.router,
+        workers.router,
         push.router,
         pages.router,
     ):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from skyferry.model import Change, Position, Priority, Provider, State
-from skyferry.ports import DeadLetter, TransferRow
+from skyferry.ports import DeadLetter, Page, TransferRow, WorkerEntry, WorkerState
 from skyferry.status import CheckedPart, Condition, Status, Submission
 
 Time = Annotated[datetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(seconds, UTC))]
@@ -218,6 +218,57 @@ class DeadLetterPage(BaseModel):
     cursor: str = Field(description='Pass it to get the next page; "" = this is the last page.')
 
 
+class KeyView(BaseModel):
+    """A destination key."""
+
+    store: str
+    key: str
+
+
+class WorkerView(BaseModel):
+    """One worker of the ledger, by its last heartbeat."""
+
+    id: str
+    host: str
+    version: str = Field(description="Of Skyferry.")
+    region: str = Field(description='"" = not configured.')
+    state: WorkerState = Field(description="`draining`: it takes no more work, and has no roles.")
+    age: float = Field(description="Seconds since it started.")
+    heartbeat_age: float = Field(description="Seconds since its last heartbeat.")
+    holds: int = Field(description="The number of transfers that it has claimed.")
+    keys: list[KeyView] = Field(description="The destination keys of some of them; at most 10.")
+    roles: list[str] = Field(description="The work that it does for all workers.")
+
+    @classmethod
+    def from_entry(cls, entry: WorkerEntry) -> WorkerView:
+        """Convert an entry of the ledger."""
+        last = entry.last
+        return cls(
+            id=entry.id,
+            host=last.host,
+            version=last.version,
+            region=last.region,
+            state=last.state,
+            age=entry.age,
+            heartbeat_age=entry.silence,
+            holds=last.holds,
+            keys=[KeyView(store=store, key=key) for store, key in last.keys],
+            roles=list(entry.roles),
+        )
+
+
+class WorkerPage(BaseModel):
+    """One page of workers, by id."""
+
+    items: list[WorkerView]
+    cursor: str = Field(description='Pass it to get the next page; "" = this is the last page.')
+
+    @classmethod
+    def from_page(cls, page: Page[WorkerEntry]) -> WorkerPage:
+        """Convert a page of the ledger."""
+        return cls(items=[WorkerView.from_entry(entry) for entry in page.items], cursor=page.cursor)
+
+
 class Count(BaseModel):
     """The number of affected items."""
 
@@ -283,6 +334,10 @@ class StatusView(View):
         description="Age in seconds of the oldest known event that is not settled, by route; 0 = none, null = unknown."
     )
     checks: tuple[CheckView, ...] = Field(description="The checks of `GET /ready`.")
+    workers: dict[WorkerState, int] = Field(
+        description="Workers of the ledger by state; empty if it cannot be reached."
+    )
+    roles: dict[str, bool] = Field(description="Roles that this process would take; true = it has the role.")
 
     @classmethod
     def from_status(cls, status: Status, workspace: str) -> StatusView:

@@ -92,6 +92,15 @@ class DeadLetterQuery(PageQuery):
     """A query for one page of dead letters."""
 
 
+class WorkerQuery(BaseModel):
+    """A query for one page of workers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(100, ge=1, le=1000, description="The maximum number of items.")
+    cursor: str = Field("", max_length=200, description="The cursor of the previous page.")
+
+
 class Selection(TransferConditions):
     """The dead letters to redrive or discard. Selecting every dead letter needs `all`."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from skyferry.config.settings import Settings
 from skyferry.config.urls import resolve_store
@@ -14,7 +18,8 @@ from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
-from skyferry.engine.service import EventSource
+from skyferry.engine.fleet.roles import DELETES, Role
+from skyferry.engine.fleet.sources import EventSource, RoleSource
 from skyferry.events.native_encoding import encode_event
 from skyferry.model import ObjectEvent
 from skyferry.ports import Outgoing, SourceIdentities
@@ -23,15 +28,20 @@ from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
 from skyferry.wiring.service import SourceContext
 
+BOOT = "/proc/sys/kernel/random/boot_id"  # differs on each machine, and is the same in all its containers
+
 
 def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
-    """Return a watcher for each local folder that is a source, and the source of approved deletes."""
+    """Return a watcher for each local folder that is a source, and the source of approved deletes, each under its role."""
 
-    async def send(events: list[ObjectEvent]) -> None:
+    async def send(role: Role, events: list[ObjectEvent]) -> None:
+        await role.confirm()
         await parts.queue.send([Outgoing(encode_event(e)) for e in events])
 
     settings, routes, context = parts.settings, parts.routes, parts.context
-    sources: list[EventSource] = [ApprovedDeletes(context.ledger, send, context.clock, context.observer)]
+    role = parts.fleet.add_role(DELETES, finds_events=True)
+    approved = ApprovedDeletes(context.ledger, partial(send, role), context.clock, context.observer)
+    sources: list[EventSource] = [RoleSource(approved, role)]
     for name, folder in parts.folders.items():
         provider, bucket = resolve_store(settings.stores[name]).address
         watched = WatchedFolder(folder.path, name, bucket, key_of, path_of, partial(parts.specials.seen, name))
@@ -40,8 +50,31 @@ def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
         reconciler = Reconciler(parts.stores[name], provider, bucket, routes, context.ledger, context.clock.time)
         guarded = GuardedSource(name, provider, bucket, routes, context.ledger, context.clock, context.observer)
         guard = DeleteGuard(guarded, folder)
-        sources.append(FolderSource(watched, reconciler, guard, send, context.clock, context.observer))
+        role = parts.fleet.add_role(name_scan(name, folder.path, routes), finds_events=True)
+        source = FolderSource(watched, reconciler, guard, partial(send, role), context.clock, context.observer)
+        sources.append(RoleSource(source, role))
     return sources
+
+
+def name_scan(store: str, folder: Path, routes: Routes) -> str:
+    """Return the name of the role that scans a folder.
+
+    It is shared by the processes that have the same folder and the same routes from it, on one machine: a kernel announces only
+    what is written on its own machine, and folders of two machines may have one path. Others scan for themselves. A change that
+    two processes send is one transfer.
+    """
+    try:
+        machine = Path(BOOT).read_text("ascii").strip()
+    except OSError:  # not Linux
+        machine = socket.gethostname()
+    try:
+        found = folder.stat()
+        place = f"{found.st_dev} {found.st_ino}"
+    except OSError:  # it may be mounted later
+        place = f"{folder.resolve()} {os.getpid()}"
+    names = sorted(route.name for route in routes if route.source_store == store)
+    text = "\0".join((machine, place, *names))
+    return f"scan:{store}@{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
 
 
 def find_folders(settings: Settings, routes: Routes, ledger: SourceIdentities) -> dict[str, KnownFolder]:

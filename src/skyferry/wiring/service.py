@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
-from skyferry.config.urls import QueueUrl
+from skyferry.config.urls import LedgerUrl, QueueUrl
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
@@ -23,12 +24,14 @@ from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.dead_letters.intercept import InterceptingQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
+from skyferry.engine.fleet.membership import FleetMembership
+from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
-from skyferry.engine.service import IDLE_CHECK, EventSource, Service, ServiceComponents, WorkLoop
+from skyferry.engine.service import IDLE_CHECK, Service, ServiceComponents, WorkLoop
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer
@@ -64,6 +67,7 @@ class SourceContext:
     context: EngineContext
     stores: Mapping[str, ObjectStore]  # as the engine uses them
     queue: EventQueue  # takes events
+    fleet: FleetMembership  # gives roles to sources
     folders: Mapping[str, KnownFolder]  # those that are watched, by store
     specials: SpecialReports  # hears of what is neither a file nor a folder
 
@@ -123,6 +127,7 @@ async def build_service(
         observer=observer,
         limits=build_limits(settings.limits, sorted(used), clock),
     )
+    fleet = FleetMembership(memory, clock, observer, alone=find is not None)
     folders: Mapping[str, KnownFolder] = {}
     find_sources = find
     if find_sources is None:
@@ -149,13 +154,14 @@ async def build_service(
     service = Service(
         ServiceComponents(
             context=context,
+            fleet=fleet,
             worker=worker,
             reader=reader,
             queues=queues,
             stores=list(stores.values()),
             sources=()
             if helpers
-            else find_sources(SourceContext(settings, routes, context, stores, queues[0], folders, specials)),
+            else find_sources(SourceContext(settings, routes, context, stores, queues[0], fleet, folders, specials)),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
@@ -168,6 +174,9 @@ async def build_service(
             idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
             reports=(lambda: pool.reports) if pool else None,
             helper=helpers > 0,
+            own_queues=_find_own_queues(settings),
+            host=socket.gethostname(),
+            region=settings.region,
         )
     )
     for route in routes:
@@ -177,6 +186,13 @@ async def build_service(
         yield service
     finally:
         await asyncio.shield(_close(service, opener))
+
+
+def _find_own_queues(settings: Settings) -> frozenset[str]:
+    """Return the queues on this machine whose ledger other machines may use too: each machine has a queue of that name."""
+    urls = {queue.name: QueueUrl.parse(queue.url) for queue in settings.queues}
+    local = frozenset(name for name, url in urls.items() if not url.at_a_cloud)
+    return local if LedgerUrl.parse(settings.ledger.url).at_a_cloud else frozenset()
 
 
 def _share(queue: EventQueue, helpers: int, settings: Settings, clock: Clock) -> EventQueue:

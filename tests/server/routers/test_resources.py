@@ -210,6 +210,8 @@ async def test_the_status_shows_the_current_state(client: httpx.AsyncClient) -> 
         "receives": {"main": 1.5},
         "oldest": {"photos": 61.0},
         "checks": [{"part": "ledger", "name": "ledger", "state": "ok", "message": ""}],
+        "workers": {"running": 2, "draining": 1},
+        "roles": {"gauges": True, "deletes": False},
     }
 
 

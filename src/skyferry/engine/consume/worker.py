@@ -86,6 +86,10 @@ class Worker:
         """True if nothing is in flight."""
         return not self._in_flight.messages
 
+    def list_claimed(self) -> list[tuple[str, str]]:
+        """Return store and destination key of each claimed transfer, in the order of arrival."""
+        return [task.key for task in self._in_flight.tasks.values() if task.claim is not None]
+
     def has(self, transfer_id: str) -> bool:
         """Return True if a transfer is in flight."""
         return transfer_id in self._in_flight.tasks

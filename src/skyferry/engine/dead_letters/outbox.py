@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.context import EngineContext
+from skyferry.engine.fleet.roles import Confirm, allow
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ports import DeadLetter, DeadLetterSink, Purpose
 from skyferry.ports.letter_attributes import is_foreign
@@ -35,9 +36,10 @@ class Outbox:
         self._failures = 0
         self._turn = asyncio.Lock()
 
-    async def run(self) -> None:
-        """Publish until cancelled."""
+    async def run(self, confirm: Confirm = allow) -> None:
+        """Publish until cancelled. `confirm` is called before each round."""
         while True:
+            await confirm()
             await self.flush()
             pause = self._backoff.delay(self._failures, self._context.random.random()) if self._failures else 0.0
             await self._context.clock.sleep(max(POLL, pause))

@@ -15,7 +15,7 @@ from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.model import State
-from skyferry.ports import Clock, Ledger, Observer
+from skyferry.ports import Clock, Ledger, Observer, WorkerState
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.records import Record
 from skyferry.status import Condition, HealthCheck
@@ -27,7 +27,7 @@ LOOK = 2.0  # seconds between counts in the ledger
 IDLE = 10.0  # the same while nothing is worked on; a request for the status counts in any case
 WRITE = 5.0  # seconds between write checks of the ledger
 SCAN = 60.0  # seconds for the query of the oldest unsettled events
-SHARE = 20  # that query pauses for this many times its duration
+SHARE = 20  # that query pauses for this many times its duration, and the number of workers
 NEAR = 2.0  # seconds between depth samples of a queue on this machine
 NEW = 5.0  # seconds for which a status request uses the last depth of another queue
 
@@ -47,6 +47,7 @@ class LedgerSample:
 
     transfers: Mapping[State, int] | None = None
     letters: int | None = None
+    workers: Mapping[WorkerState, int] = field(default_factory=dict)
     unrouted: Mapping[str, int] = field(default_factory=dict)  # see `Ledger.count_unrouted`
     held: Mapping[str, int] = field(default_factory=dict)  # held deletes by source
     oldest: Mapping[str, float] | None = None  # see `Ledger.find_oldest_unsettled`
@@ -96,14 +97,15 @@ class Monitor:
         await asyncio.gather(self.count_transfers(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
 
     async def count_transfers(self, patience: float) -> None:
-        """Count transfers by state, dead letters and held deletes."""
+        """Count transfers by state, dead letters, held deletes and workers."""
         try:
             async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.count_transfers(), await self._ledger.count_dead_letters()
                 self.facts.unrouted = dict(await self._ledger.count_unrouted())
                 self.facts.held = sum_by_store(await self._ledger.count_held_deletes())
+                self.facts.workers = await self._ledger.count_workers()
         except (LedgerError, TimeoutError):
-            self.facts.transfers = self.facts.letters = None
+            self.facts.transfers, self.facts.letters, self.facts.workers = None, None, {}
         else:
             self.facts.transfers, self.facts.letters = transfers, sum(count for _, _, count in causes)
 
@@ -139,7 +141,7 @@ class Monitor:
             await self._rest(LOOK, before)
 
     async def _ages(self) -> None:
-        """Run in a separate task: the query takes longer the more transfers are unsettled."""
+        """Run in a separate task: the query takes longer the more transfers are unsettled. All workers take turns at it."""
         while True:
             began, before = self._clock.monotonic(), self._activity()
             try:
@@ -147,7 +149,8 @@ class Monitor:
                     self.facts.oldest = await self._ledger.find_oldest_unsettled()
             except (LedgerError, TimeoutError):
                 self.facts.oldest = None
-            await self._rest(max(LOOK, SHARE * (self._clock.monotonic() - began)), before)
+            share = SHARE * max(1, sum(self.facts.workers.values()))
+            await self._rest(max(LOOK, share * (self._clock.monotonic() - began)), before)
 
     async def _rest(self, seconds: float, before: object) -> None:
         """Sleep for `seconds`, and on up to `IDLE` seconds while the activity is the same as before."""

@@ -33,15 +33,15 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
     With --url, ask only the service; exit code 4 means that it does not respond.
 
-    JSON: `transfers` (count by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `queues` and `oldest`, as in
-    `GET /v1/status`; `unknown`, the reason for each queue that cannot be reached; and the response of the service as
-    `service`, null if it does not respond. `foreign` describes another program or the service of another workspace that answers
-    at `server.listen`; then the exit code is 1.
+    JSON: `transfers` (count by state), `dead_letters`, `unrouted`, `held_deletes` (by source), `workers` (count by state),
+    `queues` and `oldest`, as in `GET /v1/status`; `unknown`, the reason for each queue that cannot be reached; and the response
+    of the service as `service`, null if it does not respond. `foreign` describes another program or the service of another
+    workspace that answers at `server.listen`; then the exit code is 1.
     """
     settings = resources.load_settings(config, workspace)
     if url:
         service = client.get_json(url, "/v1/status", settings.server, workspace=settings.workspace)
-        names = ("transfers", "dead_letters", "unrouted", "held_deletes", "queues", "oldest")
+        names = ("transfers", "dead_letters", "unrouted", "held_deletes", "workers", "queues", "oldest")
         document = {name: service.get(name) for name in names} | {"unknown": {}, "service": service, "foreign": ""}
     else:
         service, foreign = _ask_service(settings)
@@ -59,6 +59,7 @@ async def _read_status(settings: Settings) -> dict[str, Any]:
         counts = await ledger.count_transfers()
         letters = sum(count for _, _, count in await ledger.count_dead_letters())
         buckets, held = dict(await ledger.count_unrouted()), sum_by_store(await ledger.count_held_deletes())
+        workers = await ledger.count_workers()
         now, first = SystemClock().time(), await ledger.find_oldest_unsettled()
     oldest = {route.name: max(0.0, now - first.pop(route.name, now)) for route in settings.routes}
     oldest |= {route: max(0.0, now - at) for route, at in first.items()}  # of routes that are no longer configured
@@ -69,7 +70,13 @@ async def _read_status(settings: Settings) -> dict[str, Any]:
                 queues[each.name] = _to_document(await queue.depth())
         except QueueError as error:
             unknown[each.name] = str(error)
-    found = {"transfers": counts, "dead_letters": letters, "unrouted": buckets, "held_deletes": held}
+    found = {
+        "transfers": counts,
+        "dead_letters": letters,
+        "unrouted": buckets,
+        "held_deletes": held,
+        "workers": workers,
+    }
     return {**found, "queues": queues, "oldest": oldest, "unknown": unknown}
 
 
@@ -111,6 +118,8 @@ def _print_status(document: Mapping[str, Any]) -> None:
     for check in service.get("checks", ()) if service else ():
         if check["state"] != "ok":
             output.print_lines(f"{check['state']:<11}{_describe_part(check)}: {check['message']}")
+    workers = ", ".join(f"{number:,} {state}" for state, number in (document["workers"] or {}).items() if number)
+    output.print_lines(f"workers    {workers or 'none'}")
     transfers = ", ".join(f"{number:,} {state}" for state, number in document["transfers"].items() if number)
     output.print_lines(f"transfers  {transfers or 'none yet'}")
     for route, age in (document["oldest"] or {}).items():
