@@ -22,7 +22,8 @@ from pathlib import Path
 
 from skyferry.clock import SystemClock
 from skyferry.ledgers import codec, rules
-from skyferry.ledgers.sqlite.ledger import SqliteLedger, read_schema
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Position, Provider, Receipt, State, Transfer
 from skyferry.ports import Done, Settlement
 
@@ -75,7 +76,7 @@ def fill(path: Path, count: int, keys: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-524288", "locking_mode=EXCLUSIVE"):
         db.execute(f"PRAGMA {pragma}")
-    db.executescript(read_schema())
+    db.executescript(HISTORY.sql)
     indices = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     for name, _ in indices:
         db.execute(f"DROP INDEX {name}")

@@ -28,9 +28,11 @@
     │   └── Unsupported             the store cannot do what the route needs         permanent
     ├── LedgerError
     │   ├── LedgerDamaged           its file is damaged                      outage  retry
+    │   ├── LedgerIncompatible      its schema does not fit this release; exit code 5
     │   └── Fenced                  the claim was lost to another worker             skip
     ├── QueueError                  the queue could not be reached           outage  retry
     │   ├── QueueDamaged            its file is damaged                      outage  retry
+    │   ├── QueueIncompatible       its schema does not fit this release; exit code 5
     │   └── CannotSend              the queue is receive-only                        permanent
     ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
@@ -236,6 +238,10 @@ class LedgerDamaged(LedgerError):
     """The ledger file is damaged."""
 
 
+class LedgerIncompatible(LedgerError):
+    """The schema of the ledger does not fit this release."""
+
+
 class Fenced(LedgerError):
     """The claim was lost to another worker."""
 
@@ -251,6 +257,10 @@ class QueueError(SkyferryError):
 
 class QueueDamaged(QueueError):
     """The queue file is damaged."""
+
+
+class QueueIncompatible(QueueError):
+    """The schema of the queue does not fit this release."""
 
 
 class CannotSend(QueueError):

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import LedgerError
+from skyferry.sql.schema_steps import SchemaHistory, order_steps
 from skyferry.sqlite import file as sqlite_file
 from skyferry.sqlite import owners
 from skyferry.sqlite.file import SqliteFile
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS t (a)"
+STEPS = order_steps([("0001-expand-tables.sql", "CREATE TABLE t (a)")])
+SCHEMA = SchemaHistory("ledger", "t", LedgerError, STEPS)
 HANGING = """
 import sys, time
 from pathlib import Path

@@ -34,7 +34,7 @@ COMMANDS = (
         "dead-letters", "ledger.dead_letters", "List dead letters, process them again, or discard them.", is_group=True
     ),
     CommandEntry("deletes", "ledger.deletes", "Decide about held deletes.", is_group=True),
-    CommandEntry("ledger", "ledger.ledger", "Check, back up and rebuild the file of the ledger.", is_group=True),
+    CommandEntry("ledger", "ledger.ledger", "Check, back up, rebuild and migrate the ledger.", is_group=True),
     CommandEntry("check-config", "service.check_config", "Report every fault of the configuration."),
     CommandEntry("doctor", "service.doctor", "Test from this machine whether the routes can work."),
     CommandEntry("policy", "service.policy", "Print the permissions that each identity needs."),

@@ -9,7 +9,9 @@ from skyferry.errors import (
     ConfigError,
     ConnectionLost,
     LedgerError,
+    LedgerIncompatible,
     QueueError,
+    QueueIncompatible,
     ServiceUnreachable,
     SkyferryError,
     StoreTimeout,
@@ -46,6 +48,11 @@ class ExitCode(IntEnum):
         4,
         "The service, the ledger, the queue or a store is unreachable or throttles; the same command may succeed later.",
     )
+    INCOMPATIBLE = (
+        5,
+        "The schema of the ledger or of a queue does not fit this release. Update Skyferry, or run `skyferry ledger migrate`: the "
+        "reason says which.",
+    )
     INTERRUPTED = (
         130,
         "Interrupted: `run` by a second signal, other commands by the first. The next start releases the leases.",
@@ -60,6 +67,8 @@ def exit_code_for(error: SkyferryError) -> ExitCode:
     """Return the exit code for an error that ends a command."""
     if isinstance(error, ConfigError | CannotSend):
         return ExitCode.USAGE
+    if isinstance(error, LedgerIncompatible | QueueIncompatible):
+        return ExitCode.INCOMPATIBLE
     if isinstance(error, LedgerError | QueueError | ServiceUnreachable | STORE_OUTAGE):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED

@@ -31,6 +31,7 @@ class PoolOptions:
     connections: int = 4  # at the same time
     connect_timeout: float = 10.0  # seconds
     statement_timeout: float = 30.0  # seconds, of a statement of Skyferry
+    application: str = "skyferry"  # the name of this client in the server's list of connections
 
 
 class PostgresPool(Generic[E]):
@@ -116,6 +117,6 @@ class PostgresPool(Generic[E]):
             command_timeout=options.statement_timeout,
             statement_cache_size=0 if address.pooler else 100,
             target_session_attrs="read-write" if len(hosts) > 1 else "any",
-            **({} if address.pooler else {"server_settings": {"application_name": "skyferry"}}),
+            **({} if address.pooler else {"server_settings": {"application_name": options.application}}),
             **fixed,
         )

@@ -1,13 +1,30 @@
-"""The schema that the tables of queues and ledgers are in. Statements name it as `@schema`, for a pooler forgets a search path."""
+"""The schema that the tables of queues and ledgers are in: its version, and the steps that it lacks.
+
+Statements name it as `@schema`, for a pooler forgets a search path. The version is in the comment of a table. Programs from before
+there were steps read the last number there as the version, and refuse one that they do not know.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
 from skyferry.postgres.pool import Connection
+from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
 MAKING = 0x536B7966  # the advisory lock of a process that makes tables; one for all, since they share the schema
-_VERSION = """SELECT coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class AS c
+LONG = 24 * 3600.0  # seconds that a step may take, and that another process waits for it
+LOCKED = "5s"  # how long a step waits for the lock of a table; all other statements on that table wait behind it
+TRIES = 20  # to get that lock
+PAUSE = 1.0  # seconds between two tries
+_COMMENT = re.compile(r"skyferry (\w+) (\d+)(?:, compatible from (\d+))?")
+_READ = """SELECT coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2"""
 _EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+Permit = Callable[[Connection, SchemaStep], Awaitable[None]]  # raises an error if a step must wait
 
 
 def quote_name(name: str) -> str:
@@ -22,24 +39,78 @@ def complete_statement(sql: str, schema: str) -> str:
     return sql.replace("'@schema.", f"'{literal}.").replace("@schema", quoted)
 
 
-async def find_version(connection: Connection, schema: str, table: str) -> str | None:
-    """Return the comment of a table, which names the version of its tables; None if there is no such table."""
-    found: str | None = await connection.fetchval(_VERSION, schema, table)
-    return found
+async def read_schema_version(connection: Connection, schema: str, history: SchemaHistory) -> SchemaVersion:
+    """Return the version of the tables of `history`. Raises its error if the comment does not have one."""
+    if (said := await connection.fetchval(_READ, schema, history.marker)) is None:
+        return SchemaVersion()
+    if (match := _COMMENT.fullmatch(said)) is None or match[1] != history.kind:
+        hint = f"Restore the comment from a backup, such as 'skyferry {history.kind} {history.known}'; or name another schema."
+        problem = (
+            f"the comment of the table {history.marker} is {said!r}, without the version of Skyferry's {history.kind}"
+        )
+        raise history.error(problem, where=f"schema {schema}", hint=hint)
+    return SchemaVersion(int(match[2]), int(match[3] or match[2]))
 
 
-async def ensure_tables(connection: Connection, schema: str, table: str, sql: str) -> str:
-    """Make the schema and its tables by `sql` unless `table` exists. Return the version that is there.
+async def ensure_schema(connection: Connection, schema: str, history: SchemaHistory) -> None:
+    """Apply all pending expansions. Raises the history's error if the schema is too new, or if the role may not apply them."""
+    while await apply_next_step(connection, schema, history):
+        pass
 
-    A role that may not create schemas can use one that exists.
-    """
-    if (found := await find_version(connection, schema, table)) is not None:
-        return found
+
+async def apply_next_step(
+    connection: Connection,
+    schema: str,
+    history: SchemaHistory,
+    *,
+    contract: bool = False,
+    permit: Permit | None = None,
+) -> SchemaStep | None:
+    """Apply the first pending step in one transaction, and return it; None if there is none. A process waits for another."""
+    at = await read_schema_version(connection, schema, history)
+    history.check_compatible(at, f"schema {schema}")
+    if (step := history.find_next(at, contract=contract)) is None:
+        return None  # the usual case: without a lock
+    for attempt in range(TRIES):
+        try:
+            return await _apply_next_step(connection, schema, history, contract=contract, permit=permit)
+        except asyncpg.LockNotAvailableError as error:
+            if attempt == TRIES - 1:
+                hint = "Wait for the end of long transactions, such as a backup, and try again."
+                problem = f"step {step} cannot be applied: {error}"
+                raise history.error(problem, where=f"schema {schema}", hint=hint) from error
+            await asyncio.sleep(PAUSE)
+        except asyncpg.InsufficientPrivilegeError as error:
+            role = await connection.fetchval("SELECT current_user")
+            hint = (
+                "Run `skyferry ledger migrate --create` with a role that owns the schema, "
+                f"or grant {role} CREATE on it, and on the database if it is missing."
+            )
+            problem = f"role {role} may not apply step {step}: {error}"
+            raise history.error(problem, where=f"schema {schema}", hint=hint) from error
+    return None
+
+
+async def _apply_next_step(
+    connection: Connection, schema: str, history: SchemaHistory, *, contract: bool, permit: Permit | None
+) -> SchemaStep | None:
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING)
-        if (found := await find_version(connection, schema, table)) is None:
-            if not await connection.fetchval(_EXISTS, schema):
-                await connection.execute(complete_statement("CREATE SCHEMA @schema", schema))
-            await connection.execute(complete_statement(sql, schema))
-            found = await find_version(connection, schema, table)
-    return found or ""
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING, timeout=LONG)
+        at = await read_schema_version(connection, schema, history)
+        history.check_compatible(at, f"schema {schema}")
+        if (step := history.find_next(at, contract=contract)) is None:
+            return None
+        if permit is not None:
+            await permit(connection, step)
+        if not await connection.fetchval(_EXISTS, schema):
+            await connection.execute(complete_statement("CREATE SCHEMA @schema", schema))
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCKED}'")
+        await connection.execute(complete_statement(step.sql, schema), timeout=LONG)
+        comment = f"COMMENT ON TABLE @schema.{history.marker} IS '{_format_comment(history.kind, step.advance(at))}'"
+        await connection.execute(complete_statement(comment, schema))
+    return step
+
+
+def _format_comment(kind: str, version: SchemaVersion) -> str:
+    text = f"skyferry {kind} {version.number}"
+    return text if version == SchemaVersion(1, 1) else f"{text}, compatible from {version.compatible_from}"

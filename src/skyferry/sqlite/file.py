@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
+from skyferry.sql.schema_steps import SchemaHistory
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
+from skyferry.sqlite.schema import apply_next_step
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -56,14 +58,16 @@ class SqliteFile:
     def __init__(
         self,
         path: Path,
-        schema: str,
+        history: SchemaHistory,
         owner: str,
         error: type[SkyferryError],
         opened: Opened | None = None,
         on_health: OnHealth = lambda error: None,
         cache: int = 64 * 2**20,
     ) -> None:
-        """Open or create the file. `schema` is idempotent SQL, `owner` names this process, `error` is the class of all failures.
+        """Open or create the file, with the expansions of its schema that it lacks.
+
+        `owner` names this process, and `error` is the class of all failures.
 
         Each of the two connections caches pages of up to `cache` bytes.
 
@@ -81,16 +85,18 @@ class SqliteFile:
             with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
                 path.touch(0o600)  # it contains messages, and secrets that resume uploads
                 self._writer, self._reader = self._connect(), self._connect()
-                self._writer.executescript(schema)
+                while apply_next_step(self._writer, history, str(path)):
+                    pass
                 if opened is not None:
                     self._writer.execute("BEGIN IMMEDIATE")
                     opened(self._writer, self.presence)
                     self._writer.execute("COMMIT")
             self._reader.execute("PRAGMA query_only=ON")
-        except (sqlite3.Error, OSError) as problem:
-            if hasattr(self, "presence"):
-                self.presence.close()
-            raise self._translate(problem) from problem
+        except (sqlite3.Error, OSError, SkyferryError) as problem:
+            for name in ("_reader", "_writer", "presence"):
+                if hasattr(self, name):
+                    getattr(self, name).close()
+            raise translate_error(problem, error, path) from problem
         self._flushing = True
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closed = False
@@ -171,16 +177,8 @@ class SqliteFile:
             raise self._error("database is locked", where=str(self.path), hint=_HINTS[sqlite3.SQLITE_BUSY])
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=512
-        )
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "temp_store=MEMORY",
-            f"cache_size=-{self._cache // 1024}",
-            "wal_autocheckpoint=4000",
-        ):
+        connection = connect(self.path, check_same_thread=False, cached_statements=512)
+        for pragma in ("temp_store=MEMORY", f"cache_size=-{self._cache // 1024}", "wal_autocheckpoint=4000"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -236,15 +234,27 @@ class SqliteFile:
             self._flushing = wanted
 
     def _translate(self, problem: Exception) -> SkyferryError:
-        """Return the error for an exception of SQLite, the system or the decoding of stored values, with a hint."""
-        if isinstance(problem, SkyferryError):
-            return problem
-        kind, text, hint = self._error, str(problem), ""
-        if isinstance(problem, sqlite3.Error):
-            code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
-            kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
-        elif not isinstance(problem, OSError):
-            text = f"a stored value cannot be decoded: {type(problem).__name__}: {problem}"
-        error = kind(text, where=str(self.path), hint=hint)
-        error.__cause__ = problem
-        return error
+        return translate_error(problem, self._error, self.path)
+
+
+def connect(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open a connection to a file that may be written. Each commit is durable. Raises sqlite3.Error."""
+    connection: sqlite3.Connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, **options)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -> SkyferryError:
+    """Return the error for an exception of SQLite, the system or the decoding of stored values, with a hint."""
+    if isinstance(problem, SkyferryError):
+        return problem
+    text, hint = str(problem), ""
+    if isinstance(problem, sqlite3.Error):
+        code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+        kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
+    elif not isinstance(problem, OSError):
+        text = f"a stored value cannot be decoded: {type(problem).__name__}: {problem}"
+    error = kind(text, where=str(path), hint=hint)
+    error.__cause__ = problem
+    return error

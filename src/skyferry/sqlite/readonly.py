@@ -7,6 +7,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
+
 
 def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """Open a connection that neither changes nor creates a file. Raises sqlite3.Error.

@@ -25,15 +25,18 @@ INSERT INTO {0}.passed VALUES ({1})"""
 class PostgresHarness(LedgerHarness):
     """Ledgers in one schema."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        self.server, self.schema = server, f"ledger_{os.getpid()}_{next(SCHEMAS)}"
+    def __init__(self, server: PostgresServer, database: str = "postgres", schema: str = "") -> None:
+        """By default the schema is a new one."""
+        self.server, self.database = server, database
+        self.schema = schema or f"ledger_{os.getpid()}_{next(SCHEMAS)}"
         self.opened: list[PostgresLedger] = []
         self._clock = self.pool()
 
-    def pool(self, user: str = "", password: str = "") -> PostgresPool[LedgerError]:
+    def pool(self, user: str = "", password: str = "", application: str = "skyferry") -> PostgresPool[LedgerError]:
         """Return connections to the database."""
-        url = f"postgresql://{user or self.server.user}@{self.server.address}/postgres?schema={self.schema}"
-        options = PoolOptions(parse_postgres(url, FORM, names=0, allow_plain=False), connect_timeout=5)
+        url = f"postgresql://{user or self.server.user}@{self.server.address}/{self.database}?schema={self.schema}"
+        address = parse_postgres(url, FORM, names=0, allow_plain=False)
+        options = PoolOptions(address, connect_timeout=5, application=application)
         return PostgresPool("ledger", options, fixed_credentials(password or self.server.password), LedgerError)
 
     async def open(self, owner: str, lease: float = 30.0) -> PostgresLedger:
@@ -53,6 +56,11 @@ class PostgresHarness(LedgerHarness):
     async def now(self) -> float:
         ticks: int = await self._clock.run(lambda db: db.fetchval(f"SELECT {self.schema}.ledger_now()"))
         return ticks / 2**22
+
+    async def stop_clock(self) -> None:
+        """End the connection of the clock, which counts as one of an older program. It is made again when it is needed."""
+        await self._clock.close()
+        self._clock = self.pool()
 
     async def close(self) -> None:
         """All of them, and what they have recorded."""

@@ -15,6 +15,7 @@ from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Outgoing, Settlement
 from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.sql.schema_steps import SchemaHistory, order_steps
 from skyferry.sqlite.file import SqliteFile
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger.harness import claim, done, transfer
@@ -25,7 +26,8 @@ NORMAL, FULL = 1, 2  # https://www.sqlite.org/pragma.html#pragma_synchronous
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteFile]:
-    file = SqliteFile(path, "CREATE TABLE IF NOT EXISTS t (n INTEGER)", "one", LedgerError)
+    steps = order_steps([("0001-expand-tables.sql", "CREATE TABLE t (n INTEGER)")])
+    file = SqliteFile(path, SchemaHistory("ledger", "t", LedgerError, steps), "one", LedgerError)
     try:
         yield file
     finally:

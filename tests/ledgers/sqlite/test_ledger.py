@@ -15,7 +15,8 @@ import pytest
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite import batch, claims, dead_letters, housekeeping, queries, settlements
-from skyferry.ledgers.sqlite.ledger import SqliteLedger, read_schema
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.model import State
 from skyferry.ports import Filter, Ledger, Purpose, Retry, Settlement, Skipped
 from skyferry.testing.clock import ManualClock
@@ -96,6 +97,7 @@ async def test_a_file_of_before_refusals_opens(tmp_path: Path) -> None:
     await ledger.close()
     with closing(sqlite3.connect(path)) as db:
         db.executescript("DROP INDEX letters_by_bucket; ALTER TABLE letters DROP COLUMN bucket; DROP TABLE refusals;")
+        db.execute("DROP TABLE schema_version")
     ledger = SqliteLedger(path, "one", ManualClock())
     await ledger.add_dead_letters([UNROUTED])
     assert await ledger.count_unrouted() == [("aws_s3://nc", 1)]
@@ -121,7 +123,7 @@ BATCHES = {
 def test_no_batch_scans_a_table(name: str) -> None:
     """Every step of the plan is a search by an index, so that the size of the ledger does not matter."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(read_schema())
+        db.executescript(HISTORY.sql)
         row = "(1, 2, 3, 4, 5, 6)"
         sql = BATCHES[name].replace(":rows", f"{row}, {row}")
         plan = db.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(int)).fetchall()
@@ -179,6 +181,7 @@ async def test_a_file_from_before_letters_were_published_is_brought_along(tmp_pa
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP INDEX letters_unpublished")
         db.execute("ALTER TABLE letters DROP COLUMN publish_at")
+        db.execute("DROP TABLE schema_version")
     for owner in ("one", "two"):
         ledger = SqliteLedger(path, owner, ManualClock())
         assert await ledger.take_letters(Purpose.PUBLISH, 10, 0.0) == [BURIED]

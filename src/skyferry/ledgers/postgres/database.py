@@ -7,17 +7,16 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from skyferry.errors import LedgerError
+from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.postgres.pool import Connection, PostgresPool
-from skyferry.postgres.schema import complete_statement, ensure_tables
-from skyferry.sql import read_sql
+from skyferry.postgres.schema import complete_statement
+from skyferry.sql.schema_steps import load_history
 
 T = TypeVar("T")
 OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 TRIES = 10  # of a transaction that was aborted so that another could go on
-VERSION = 1  # of the schema
-TABLE = "transfers"  # whose comment has the version
+HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
 
 
 class LedgerSession:
@@ -91,8 +90,12 @@ class LedgerDatabase:
         return await self._run(transact)
 
     async def _run(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
+        return await self.run(lambda db: call(LedgerSession(db, self.schema, self._statements)))
+
+    async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return the result of a call with a connection. Each statement commits by itself. Raises LedgerError."""
         try:
-            result = await self._pool.run(lambda db: call(LedgerSession(db, self.schema, self._statements)))
+            result = await self._pool.run(call)
         except LedgerError as error:
             if not self._pool.closed:
                 self._failing = True
@@ -106,17 +109,3 @@ class LedgerDatabase:
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._pool.close()
-
-
-async def ensure_ledger(db: LedgerSession, schema: str) -> None:
-    """Make the tables if they are missing. Raises LedgerError if they are of a newer release."""
-    said = await ensure_tables(db, schema, TABLE, read_sql(__package__, "schema.sql"))
-    await ensure_tables(
-        db, schema, "workers", read_sql(__package__, "workers_schema.sql")
-    )  # ledgers of before lack them
-    found = said.rpartition(" ")[2]
-    if not found.isdecimal() or int(found) > VERSION:
-        raise LedgerError(
-            f"the ledger in schema {schema} has version {found or 'unknown'}, and this Skyferry knows {VERSION}",
-            hint="Update Skyferry on this machine.",
-        )

@@ -6,13 +6,14 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.claims.claims import PostgresClaims
-from skyferry.ledgers.postgres.database import LedgerDatabase, OnHealth, ensure_ledger
+from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase, OnHealth
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
 from skyferry.ledgers.postgres.queries import PostgresQueries
 from skyferry.ledgers.postgres.uploads import PostgresUploads
 from skyferry.ledgers.postgres.workers import PostgresWorkers
 from skyferry.postgres.pool import PostgresPool
+from skyferry.postgres.schema import ensure_schema
 
 
 class PostgresLedger(
@@ -35,7 +36,7 @@ class PostgresLedger(
         self._leased = set[int]()
 
     async def _open(self) -> None:
-        await self._db.read(lambda db: ensure_ledger(db, self._db.schema))
+        await self._db.run(lambda db: ensure_schema(db, self._db.schema, HISTORY))
         await self._register()
 
     async def close(self) -> None:

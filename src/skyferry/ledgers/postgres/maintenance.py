@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL from outside: whether it exists, is consistent, and has safe settings."""
+"""The ledger in PostgreSQL from outside: its schema, its consistency, and the settings of its server."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers.postgres.database import TABLE, LedgerDatabase
+from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.ledger import PostgresLedger
+from skyferry.ledgers.postgres.status import check_older_programs, read_status
 from skyferry.ports.inspection import Wrong
-from skyferry.ports.ledger import Backup, Ledger
-from skyferry.postgres.pool import PostgresPool
-from skyferry.postgres.schema import find_version
+from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
+from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.schema import apply_next_step, read_schema_version
 from skyferry.postgres.server_settings import find_unsafe_settings
 from skyferry.sql import load_statements
+from skyferry.sql.schema_steps import SchemaStep
 
 SQL = load_statements(__package__, "maintenance.sql")
 
@@ -33,7 +35,20 @@ class PostgresLedgerMaintenance:
 
     async def exists(self) -> bool:
         async with self._database() as db:
-            return await db.read(lambda session: find_version(session, self._schema, TABLE)) is not None
+            found = await db.run(lambda connection: read_schema_version(connection, self._schema, HISTORY))
+            return found.number > 0
+
+    async def read_status(self) -> LedgerStatus:
+        async with self._database() as db:
+            return await db.run(lambda connection: read_status(connection, self._schema))
+
+    async def migrate(self) -> AsyncIterator[str]:
+        async with self._database() as db:
+            while (step := await db.run(self._apply_next_step)) is not None:
+                yield str(step)
+
+    async def _apply_next_step(self, connection: Connection) -> SchemaStep | None:
+        return await apply_next_step(connection, self._schema, HISTORY, contract=True, permit=check_older_programs)
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """See `Durable`. The pages are the server's to check; here the records are compared with each other."""

@@ -25,11 +25,13 @@ def _check(settings: LedgerSettings) -> None:
 
 def _connect(context: LedgerContext) -> PostgresPool[LedgerError]:
     from skyferry.errors import LedgerError
+    from skyferry.ledgers.postgres.database import HISTORY
     from skyferry.postgres.pool import PoolOptions, PostgresPool
 
     settings = context.settings
     address = parse_postgres(settings.url, FORM, names=0, allow_plain=settings.allow_http)
-    return PostgresPool("ledger", PoolOptions(address, settings.tls), context.credentials, LedgerError)
+    options = PoolOptions(address, settings.tls, application=f"skyferry ledger {HISTORY.known}")
+    return PostgresPool("ledger", options, context.credentials, LedgerError)
 
 
 async def _open(context: LedgerContext) -> PostgresLedger:

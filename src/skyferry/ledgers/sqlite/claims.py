@@ -21,6 +21,7 @@ from skyferry.ledgers.sqlite.batch import (
     TransferRecord,
     read_snapshot,
 )
+from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.ledgers.sqlite.settlements import record_settlements
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Clock, Settled, Settlement, Wait
@@ -45,7 +46,7 @@ class SqliteClaims:
     def _register(self, db: sqlite3.Connection, presence: OwnerLock) -> None:
         """Enter this owner, and free the leases of dead ones."""
         dead = presence.find_dead()
-        self._me = db.execute(SQL["enter"], {"name": self.owner}).lastrowid or 0
+        self._me = db.execute(SQL["enter"], {"name": self.owner, "program": HISTORY.known}).lastrowid or 0
         _remove_owners(db, [*dead, self.owner], self._me)
         presence.forget(dead)
         self._waits = False  # another owner had a key that this one wanted

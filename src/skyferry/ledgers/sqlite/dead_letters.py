@@ -78,16 +78,6 @@ class SqliteDeadLetters:
         await self._file.write(lambda db: write_rows(db, SQL[f"reschedule_{purpose}"], rows))
 
 
-def migrate_letters(db: sqlite3.Connection) -> None:
-    """Upgrade the table of an older file. Its letters count as unpublished."""
-    columns = {column[1] for column in db.execute("PRAGMA table_info(letters)")}
-    for name in ("publish_at", "bucket"):
-        if name not in columns:
-            db.execute(SQL[f"add_{name}"])
-    db.execute(SQL["letters_unpublished"])
-    db.execute(SQL["letters_by_bucket"])
-
-
 def insert_letters(db: sqlite3.Connection, letters: Sequence[tuple[int | None, DeadLetter]]) -> None:
     """Write letters with the serials of their transfers. A letter of a known id is kept, but a redriven one is replaced."""
     db.execute(SQL["drop_redriven"], {"ids": pack_json([letter.id for _, letter in letters])})

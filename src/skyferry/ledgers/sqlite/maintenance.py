@@ -15,13 +15,13 @@ from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers import codec
 from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes, read_status
 from skyferry.ports import Clock, DeadLetter, Ledger
-from skyferry.ports.ledger import Backup
+from skyferry.ports.ledger import Backup, LedgerStatus
 from skyferry.sqlite.owners import find_users, owners_folder
-from skyferry.sqlite.readonly import DurableFile, connect_readonly, find_damage
+from skyferry.sqlite.readonly import BESIDE, DurableFile, connect_readonly, find_damage
 
 CHECK = "run `skyferry ledger check`"
-BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
 BATCH = 100  # letters carried over at once
 _RULES = (
     ("transfers have no details", "SELECT count(*) FROM transfers WHERE serial NOT IN (SELECT serial FROM details)"),
@@ -48,6 +48,13 @@ class SqliteLedgerMaintenance(DurableFile):
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         return await (super().find_damage(quick=True) if quick else asyncio.to_thread(_find_damage, self.path))
+
+    async def read_status(self) -> LedgerStatus:
+        return await asyncio.to_thread(read_status, self.path)
+
+    async def migrate(self) -> AsyncIterator[str]:
+        while (step := await asyncio.to_thread(apply_pending_step, self.path, self._owner)) is not None:
+            yield str(step)
 
     async def back_up(self, target: Path) -> Backup:
         return await asyncio.to_thread(_back_up, self.path, target)
@@ -121,7 +128,7 @@ def _back_up(path: Path, target: Path) -> Backup:
             part.chmod(0o600)
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
-            copy.executescript("DELETE FROM leases; DELETE FROM owners; DELETE FROM workers; DELETE FROM roles;")
+            forget_processes(copy)
         if problems := _find_damage(part):
             raise LedgerError(f"the copy is damaged: {problems[0]}", where=str(path), hint=CHECK)
         with part.open("rb") as file:

@@ -45,9 +45,7 @@ class SqliteQueries:
         return await self._file.read(lambda db: list_transfers(db, where, cursor, limit, now))
 
     async def count_transfers(self) -> dict[State, int]:
-        found = await self._file.read(lambda db: db.execute(SQL["counts"]).fetchone()[0])
-        numbers = {int(number): count for number, count in orjson.loads(found)}
-        return {state: numbers.get(NUMBER[state], 0) for state in State}
+        return await self._file.read(count_states)
 
     async def find_oldest_unsettled(self) -> dict[str, float]:
         query = SQL["oldest_unsettled"]
@@ -78,6 +76,12 @@ class SqliteQueries:
             return last, count, [codec.unpack_placement(store, key, packed) for key, packed in orjson.loads(found)]
 
         return await self._file.read(operation)
+
+
+def count_states(db: sqlite3.Connection) -> dict[State, int]:
+    """Return the number of transfers in each state."""
+    numbers = {int(number): count for number, count in orjson.loads(db.execute(SQL["counts"]).fetchone()[0])}
+    return {state: numbers.get(NUMBER[state], 0) for state in State}
 
 
 def name_values(where: Filter, now: int, **more: Any) -> dict[str, Any]:

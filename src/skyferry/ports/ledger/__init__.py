@@ -44,7 +44,7 @@ from skyferry.ports.ledger.claims import (
 )
 from skyferry.ports.ledger.dead_letters import DeadLetter, DeadLetterRef, DeadLetters, LetterLeases, Purpose
 from skyferry.ports.ledger.held_deletes import HeldDelete, HeldDeletes, HeldFilter, SourceIdentities, held_id
-from skyferry.ports.ledger.housekeeping import Backup, Durable, Housekeeping, LedgerMaintenance
+from skyferry.ports.ledger.housekeeping import Backup, Durable, Housekeeping, LedgerMaintenance, LedgerStatus
 from skyferry.ports.ledger.listing import Filter, Page
 from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.ledger.refusals import Refusal, RefusalLog
@@ -69,6 +69,7 @@ __all__ = [
     "Housekeeping",
     "Ledger",
     "LedgerMaintenance",
+    "LedgerStatus",
     "LetterLeases",
     "Outcome",
     "Page",

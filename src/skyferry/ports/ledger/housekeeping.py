@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from skyferry.frozen import dataclass
+from skyferry.model import State
 
 if TYPE_CHECKING:
     from skyferry.ports.ledger import Ledger
@@ -45,8 +47,31 @@ class Backup:
     size: int  # bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """The schema and the size of a ledger."""
+
+    engine: str  # with its version
+    version: int  # of the schema; 0 = from before there were versions
+    compatible_from: int  # the oldest version that a program which uses it may know
+    known: int  # the version that this program knows
+    pending: tuple[str, ...]  # steps, in the order in which they are applied
+    transfers: Mapping[State, int] | None  # by state; None if this program cannot read them
+    size: int  # bytes
+
+
 class LedgerMaintenance(Durable, Protocol):
     """Commands on a ledger as a whole. An adapter offers it; an engine that forgets everything offers none."""
+
+    async def read_status(self) -> LedgerStatus:
+        """Return the status, also of a ledger that is too new for this program. Raises LedgerError."""
+
+    def migrate(self) -> AsyncIterator[str]:
+        """Apply all pending steps of the schema, create the ledger if it is missing, and yield each step once it is committed.
+
+        A service may be using the ledger. Of two calls at the same time, one waits for the other. Raises LedgerIncompatible if
+        the ledger is too new or a right is missing; LedgerError before a contraction while an older program uses the ledger.
+        """
 
     async def back_up(self, target: Path) -> Backup:
         """Copy the ledger as of one moment, durably, into a new file, or into a new file in a folder.

@@ -14,24 +14,24 @@ from typing import Any, TypeVar
 
 import orjson
 
-from skyferry.errors import QueueError
+from skyferry.errors import QueueError, QueueIncompatible
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.postgres.pool import Connection, PostgresPool
-from skyferry.postgres.schema import complete_statement, ensure_tables, quote_name
+from skyferry.postgres.schema import complete_statement, ensure_schema, quote_name
 from skyferry.postgres.server_settings import find_unsafe_settings
 from skyferry.queues.notifier import Notifier
 from skyferry.queues.postgres.inspection import inspect
 from skyferry.queues.postgres.listener import ChannelListener
 from skyferry.queues.postgres.scheme import TRAITS
-from skyferry.sql import load_statements, read_sql
+from skyferry.sql import load_statements
+from skyferry.sql.schema_steps import load_history
 
 T = TypeVar("T")
 SQL = load_statements(__package__, "statements.sql")
-SCHEMA = read_sql(__package__, "schema.sql")
-VERSION = "skyferry queues 1"  # of the schema, in the comment of the table
-TABLE = "message"  # whose comment has the version
+TABLE = "message"
+HISTORY = load_history(__package__, "queues", TABLE, QueueIncompatible)
 POLL = 1.0  # seconds between looks without notifications
 LISTENING = 30.0  # seconds between looks with them: what a notification missed
 COUNTED = 100_000  # messages of one kind that `depth` counts at most
@@ -181,16 +181,9 @@ class PostgresQueue:
         if not self._made:
             async with self._making:
                 if not self._made:
-                    await self._pool.run(self._ensure_tables)
+                    await self._pool.run(lambda connection: ensure_schema(connection, self._schema, HISTORY))
                     self._made = True
         return await self._pool.run(call)
-
-    async def _ensure_tables(self, connection: Connection) -> None:
-        """Make the tables unless they exist. Raises QueueError if another release has made them."""
-        found = await ensure_tables(connection, self._schema, TABLE, SCHEMA)
-        if found != VERSION:
-            hint = "Use the release that made it, or a newer one, or another schema."
-            raise QueueError(f"the table {self._table} is {found!r}, not {VERSION!r}", where=self.name, hint=hint)
 
 
 def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int]]:

@@ -25,11 +25,12 @@ def _complete(settings: QueueAddress, account: str) -> QueueAddress:
 def _open(context: QueueContext) -> EventQueue:
     from skyferry.errors import QueueError
     from skyferry.postgres.pool import PoolOptions, PostgresPool
-    from skyferry.queues.postgres.queue import PostgresQueue
+    from skyferry.queues.postgres.queue import HISTORY, PostgresQueue
 
     settings = context.where.settings
     address = parse_postgres(settings.url, FORM, names=1, allow_plain=settings.allow_http)
-    pool = PostgresPool(context.name, PoolOptions(address, settings.tls), context.credentials, QueueError)
+    options = PoolOptions(address, settings.tls, application=f"skyferry queues {HISTORY.known}")
+    pool = PostgresPool(context.name, options, context.credentials, QueueError)
     return PostgresQueue(context.name, pool, context.owner, context.clock, settings.lease)
 
 

@@ -18,11 +18,12 @@ from typing import Any
 
 import orjson
 
-from skyferry.errors import QueueError
+from skyferry.errors import QueueError, QueueIncompatible
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.queues.notifier import Notifier
-from skyferry.sql import load_statements, read_sql
+from skyferry.sql import load_statements
+from skyferry.sql.schema_steps import load_history
 from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.owners import OwnerLock
 
@@ -36,6 +37,7 @@ CACHE = (
 
 
 SQL = load_statements(__package__, "statements.sql")
+HISTORY = load_history(__package__, "queues", "message", QueueIncompatible)
 
 
 class SqliteQueue:
@@ -63,8 +65,7 @@ class SqliteQueue:
         self._owner = owner
         self._clock = clock
         self._notifier = Notifier()
-        schema = read_sql(__package__, "schema.sql")
-        self._file = SqliteFile(path, schema, owner, QueueError, self._opened, on_health, CACHE)
+        self._file = SqliteFile(path, HISTORY, owner, QueueError, self._opened, on_health, CACHE)
         self._reap_at = clock.monotonic()
         self._busy_until = 0.0  # monotonic seconds
         self._written: tuple[int, int] | None = None  # the last write to the file that was noticed

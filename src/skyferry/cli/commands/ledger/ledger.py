@@ -1,4 +1,4 @@
-"""`skyferry ledger`: check it, back it up, rebuild it."""
+"""`skyferry ledger`: check it, back it up, rebuild it, migrate it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, Json
+from skyferry.cli.commands.ledger.migration import migrate, status
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
@@ -123,4 +124,4 @@ async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCoun
     return maintenance.where, list(found.values())
 
 
-group = build_group("Check, back up and rebuild the file of the ledger.", (check, backup, rebuild))
+group = build_group("Check, back up, rebuild and migrate the ledger.", (status, check, backup, rebuild, migrate))

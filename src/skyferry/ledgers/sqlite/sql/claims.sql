@@ -1,7 +1,7 @@
 -- Claims and leases on destinations, and the owners of leases.
 
 -- name: enter
-INSERT INTO owners (name) VALUES (:name)
+INSERT INTO owners (name, program) VALUES (:name, :program)
 
 -- name: leave
 DELETE FROM leases WHERE owner IN (SELECT id FROM owners WHERE name IN (SELECT value FROM json_each(:names)) AND id <> :but)

@@ -56,18 +56,3 @@ UPDATE letters SET publish_at = NULL FROM (VALUES :rows) AS i WHERE letters.id =
 -- id, at, end of the lease
 UPDATE letters SET publish_at = i.column3 FROM (VALUES :rows) AS i
 WHERE letters.id = i.column1 AND letters.at = i.column2 AND letters.publish_at IS NOT NULL
-
--- name: add_publish_at
--- For a file older than publishing
-ALTER TABLE letters ADD COLUMN publish_at INTEGER DEFAULT 0
-
--- name: letters_unpublished
-CREATE INDEX IF NOT EXISTS letters_unpublished ON letters (publish_at)
-WHERE publish_at IS NOT NULL AND redriven_at IS NULL
-
--- name: add_bucket
--- For a file older than the column
-ALTER TABLE letters ADD COLUMN bucket TEXT
-
--- name: letters_by_bucket
-CREATE INDEX IF NOT EXISTS letters_by_bucket ON letters (bucket) WHERE bucket IS NOT NULL

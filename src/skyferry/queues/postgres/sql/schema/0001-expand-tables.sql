@@ -22,4 +22,3 @@ CREATE UNIQUE INDEX message_dedup ON @schema.message (queue, dedup_id) WHERE ded
 -- Hidden messages have a separate index, so that their number does not slow down `receive`.
 CREATE INDEX message_ready ON @schema.message (queue, rank, id) WHERE until IS NULL;
 CREATE INDEX message_hidden ON @schema.message (queue, until) WHERE until IS NOT NULL;
-COMMENT ON TABLE @schema.message IS 'skyferry queues 1';

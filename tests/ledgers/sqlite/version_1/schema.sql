@@ -139,3 +139,6 @@ CREATE TABLE IF NOT EXISTS identities (source TEXT PRIMARY KEY, identity TEXT NO
 -- "serial", "place" and "fence": the last number used. "state N": the number of transfers in that state.
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters (name, value) VALUES ('serial', 0), ('place', 0), ('fence', 0);
+-- As that release added them at each start
+CREATE INDEX IF NOT EXISTS letters_unpublished ON letters (publish_at) WHERE publish_at IS NOT NULL AND redriven_at IS NULL;
+CREATE INDEX IF NOT EXISTS letters_by_bucket ON letters (bucket) WHERE bucket IS NOT NULL;

@@ -1,0 +1,39 @@
+"""The schema, the counts and the size of a ledger in PostgreSQL, and the programs that use it."""
+
+from __future__ import annotations
+
+from skyferry.errors import LedgerError
+from skyferry.ledgers.codec import STATES
+from skyferry.ledgers.postgres.database import HISTORY
+from skyferry.ports.ledger import LedgerStatus
+from skyferry.postgres.pool import Connection
+from skyferry.postgres.schema import complete_statement, read_schema_version
+from skyferry.sql import load_statements
+from skyferry.sql.schema_steps import SchemaStep
+
+SQL = load_statements(__package__, "maintenance.sql")
+COUNTS = load_statements(__package__, "queries.sql")["counts"]
+
+
+async def read_status(connection: Connection, schema: str) -> LedgerStatus:
+    """See `LedgerMaintenance.read_status`."""
+    at = await read_schema_version(connection, schema, HISTORY)
+    transfers = None
+    if at.number > 0 and at.compatible_from <= HISTORY.known:
+        counts = dict(await connection.fetch(complete_statement(COUNTS, schema)))
+        transfers = {state: counts.get(number, 0) for number, state in enumerate(STATES)}
+    server, size = await connection.fetchrow(SQL["size"], schema)
+    pending = tuple(map(str, HISTORY.list_pending(at)))
+    return LedgerStatus(
+        f"PostgreSQL {server}", at.number, at.compatible_from, HISTORY.known, pending, transfers, int(size)
+    )
+
+
+async def check_older_programs(connection: Connection, step: SchemaStep) -> None:
+    """Raise LedgerError before a contraction if a connection to the database is of an older program, or has no name."""
+    if not step.contracts:
+        return
+    older = [row["client"] for row in await connection.fetch(SQL["older_programs"], step.number)]
+    if older:
+        hint = "Stop or update them, then run `skyferry ledger migrate` again."
+        raise LedgerError(f"step {step} waits for older programs: {', '.join(older)}", hint=hint)

@@ -1,0 +1,69 @@
+"""The schema of the ledger: its steps, its version, and the programs that use it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.ledgers.sqlite.queries import count_states
+from skyferry.ports.ledger import LedgerStatus
+from skyferry.sql.schema_steps import SchemaStep, load_history
+from skyferry.sqlite.file import connect, translate_error
+from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
+from skyferry.sqlite.readonly import BESIDE, connect_readonly
+from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
+
+HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
+PROCESSES = {"leases", "owners", "workers", "roles"}  # tables about processes, of which a copy has none
+_OLDER = "SELECT name FROM owners WHERE program < ?"
+
+
+def read_status(path: Path) -> LedgerStatus:
+    """See `LedgerMaintenance.read_status`."""
+    try:
+        with closing(connect_readonly(path)) as db:
+            at = read_schema_version(db, HISTORY, str(path))
+            readable = at.compatible_from <= HISTORY.known and "counters" in list_tables(db)
+            transfers = count_states(db) if readable else None
+        size = sum(part.stat().st_size for part in _list_files(path))
+    except (sqlite3.Error, OSError) as error:
+        raise translate_error(error, LedgerError, path) from error
+    pending = tuple(map(str, HISTORY.list_pending(at)))
+    engine = f"SQLite {sqlite3.sqlite_version}"
+    return LedgerStatus(engine, at.number, at.compatible_from, HISTORY.known, pending, transfers, size)
+
+
+def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:
+    """Apply the first pending step, and return it; None if there is none. Creates the file. Raises LedgerError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(OwnerLock(owners_folder(path), owner)) as presence, presence.take_first_turn():
+            path.touch(0o600)
+            with closing(connect(path)) as db:
+                permit = partial(_check_older_programs, path=path)
+                return apply_next_step(db, HISTORY, str(path), contract=True, permit=permit)
+    except (sqlite3.Error, OSError) as error:
+        raise translate_error(error, LedgerError, path) from error
+
+
+def forget_processes(db: sqlite3.Connection) -> None:
+    """Delete the leases, workers and roles of a copy, whatever its version."""
+    for table in PROCESSES & list_tables(db):
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants
+
+
+def _check_older_programs(db: sqlite3.Connection, step: SchemaStep, path: Path) -> None:
+    """Raise LedgerError before a contraction while an older program has the file open."""
+    if not step.contracts:
+        return
+    older = {name for (name,) in db.execute(_OLDER, (step.number,))}
+    if live := sorted(older.intersection(find_users(path))):
+        hint = "Stop or update it, then run `skyferry ledger migrate` again."
+        raise LedgerError(f"step {step} waits for an older program: {live[0]}", where=str(path), hint=hint)
+
+
+def _list_files(path: Path) -> list[Path]:
+    return [part for suffix in BESIDE if (part := path.with_name(f"{path.name}{suffix}")).exists()]

@@ -1,0 +1,96 @@
+-- Statements of the release that knew version 1. Arrays have one element for each item of a batch.
+
+-- name: enter
+INSERT INTO @schema.owners (name) VALUES ($1) RETURNING id
+
+-- name: leave
+-- Add the counts of an owner to those of the processes that have ended
+WITH left_over AS (DELETE FROM @schema.owners WHERE id = $1 RETURNING counts)
+UPDATE @schema.owners SET counts = ARRAY(
+    SELECT a + b FROM unnest(owners.counts, (SELECT counts FROM left_over)) WITH ORDINALITY AS both_ (a, b, n) ORDER BY n
+) WHERE id = 0 AND EXISTS (SELECT FROM left_over)
+
+-- name: lock
+-- keys, stores: lock the destinations in one order, so that two batches cannot block each other
+SELECT p.key, p.store, p.id, p.owner, p.fence, p.until - @schema.ledger_now(), p.placement
+FROM @schema.places AS p JOIN (SELECT DISTINCT * FROM unnest($1::bytea[], $2::text[]) AS i (key, store)) AS i USING (key, store)
+ORDER BY p.id FOR UPDATE OF p
+
+-- name: add_places
+-- keys, stores. One that another process adds at the same time is found by the next `lock`
+INSERT INTO @schema.places (key, store) SELECT DISTINCT key, store FROM unnest($1::bytea[], $2::text[]) AS i (key, store)
+ORDER BY key, store ON CONFLICT DO NOTHING
+
+-- name: look
+-- ids. Locked, because redriving and discarding change transfers without their destination
+SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.lost, t.owner
+FROM @schema.transfers AS t WHERE t.id = ANY($1::bytea[]) ORDER BY t.id FOR UPDATE
+
+-- name: claim
+-- $1 owner, $2 lease in ticks; $3 places, $4 those with a new owner;
+-- $5 ids, $6 places, $7 routes, $8 source keys, $9 transfers; $10 ids and $11 lost of known ones; $12 changes of counts
+WITH fenced AS MATERIALIZED (
+    SELECT id, CASE WHEN fresh THEN nextval('@schema.fences') END AS fence FROM (
+        SELECT * FROM unnest($3::bigint[], $4::boolean[]) WITH ORDINALITY AS i (id, fresh, n) ORDER BY n
+    ) AS in_order
+), leased AS (
+    UPDATE @schema.places AS p SET owner = $1, until = greatest(p.until, @schema.ledger_now() + $2), fence = coalesce(i.fence, p.fence)
+    FROM fenced AS i WHERE p.id = i.id RETURNING p.id, p.fence
+), added AS (
+    INSERT INTO @schema.transfers (id, place, state, owner, created_at, updated_at, route, source_key, transfer)
+    SELECT i.id, i.place, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
+    FROM unnest($5::bytea[], $6::bigint[], $7::text[], $8::bytea[], $9::text[])
+        WITH ORDINALITY AS i (id, place, route, source_key, transfer, n)
+    ORDER BY i.n
+), taken AS (
+    UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, reason = '', updated_at = @schema.ledger_now()
+    FROM unnest($10::bytea[], $11::integer[]) AS i (id, lost) WHERE t.id = i.id
+), counted AS (
+    UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $12::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+    WHERE id = $1
+)
+SELECT id, fence FROM leased
+
+-- name: renew
+-- $1 owner, $2 lease in ticks; $3 keys, $4 stores, $5 fences
+UPDATE @schema.places AS p SET until = greatest(p.until, @schema.ledger_now() + $2)
+FROM (
+    SELECT p.id FROM @schema.places AS p
+    JOIN (SELECT DISTINCT * FROM unnest($3::bytea[], $4::text[], $5::bigint[]) AS i (key, store, fence)) AS i USING (key, store)
+    WHERE p.owner = $1 AND p.fence = i.fence ORDER BY p.id FOR UPDATE OF p
+) AS held
+WHERE p.id = held.id RETURNING p.key, p.store, p.fence
+
+-- name: settle
+-- $1 owner; $2 ids, $3 states, $4 reasons, $5 delays in ticks or NULL, $6 burned, $7 receipts or NULL;
+-- $8 places, $9 freed, $10 placements or NULL, $11 their buckets; $12 ids and $13 failures; $14 places and $15 uploads closed;
+-- $16 changes of counts
+WITH settled AS (
+    UPDATE @schema.transfers AS t SET state = i.state, reason = i.reason, due_at = @schema.ledger_now() + i.delay, burned = i.burned,
+        receipt = coalesce(i.receipt, t.receipt), updated_at = @schema.ledger_now()
+    FROM unnest($2::bytea[], $3::smallint[], $4::text[], $5::bigint[], $6::integer[], $7::text[])
+        AS i (id, state, reason, delay, burned, receipt)
+    WHERE t.id = i.id
+), placed AS (
+    UPDATE @schema.places AS p SET owner = CASE WHEN i.freed THEN 0 ELSE p.owner END, until = CASE WHEN i.freed THEN 0 ELSE p.until END,
+        placement = coalesce(i.placement, p.placement),
+        bucket = CASE WHEN i.placement IS NULL THEN p.bucket ELSE i.bucket END
+    FROM unnest($8::bigint[], $9::boolean[], $10::text[], $11::text[]) AS i (id, freed, placement, bucket) WHERE p.id = i.id
+), failed AS (
+    INSERT INTO @schema.failures (transfer, failure)
+    SELECT i.transfer, i.failure FROM unnest($12::bytea[], $13::text[]) WITH ORDINALITY AS i (transfer, failure, n) ORDER BY i.n
+), closed AS (
+    DELETE FROM @schema.uploads AS u USING unnest($14::bigint[], $15::text[]) AS i (place, upload)
+    WHERE u.place = i.place AND u.upload = i.upload
+)
+UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $16::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+WHERE id = $1
+
+-- name: count
+-- $1 owner, $2 changes of counts
+UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $2::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+WHERE id = $1
+
+-- name: free
+-- $1 owner, $2 places
+UPDATE @schema.places SET owner = 0, until = 0 WHERE id = ANY($2::bigint[]) AND owner = $1
