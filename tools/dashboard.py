@@ -40,6 +40,13 @@ def _quantiles(metric: str, by: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"histogram_quantile({q}, {buckets})", f"{{{{{by}}}}} p{q * 100:g}") for q in QUANTILES)
 
 
+def _within(bound: str) -> str:
+    """Return the share of events by route that are settled within `bound` seconds, which is a bucket."""
+    lag = "skyferry_replication_lag_seconds"
+    within = f'rate({lag}_bucket{{{WHERE}, le="{bound}"}}[$__rate_interval])'
+    return f"sum by (route) ({within}) / {_rate(f'{lag}_count', 'route')}"
+
+
 def _gauge(metric: str, by: str, how: str = "max") -> tuple[tuple[str, str], ...]:
     legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return ((f"{how} by ({by}) ({metric}{{{WHERE}}})", legend),)
@@ -67,7 +74,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 limit=1,
             ),
             Panel(
-                "Held deletes", "stat", "none", ((f"sum(skyferry_held_deletes{{{WHERE}}}) or vector(0)", ""),), "", 5, 1
+                "Held deletes",
+                "stat",
+                "none",
+                ((f"sum(max by (store) (skyferry_held_deletes{{{WHERE}}})) or vector(0)", ""),),
+                "",
+                5,
+                1,
             ),
             Panel(
                 "Parts that are down",
@@ -99,6 +112,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 _quantiles("skyferry_replication_lag_seconds", "route"),
                 "Time from the event to its settlement.",
             ),
+            Panel(
+                "Copied within a minute",
+                "timeseries",
+                "percentunit",
+                ((_within("60.0"), "{{route}}"),),
+                "The objective of the alert SkyferryLagObjectiveMissed is 95 %.",
+            ),
             Panel("Oldest event by route", "timeseries", "s", _gauge("skyferry_oldest_unsettled_age_seconds", "route")),
             Panel(
                 "Duration of transfers", "timeseries", "s", _quantiles("skyferry_transfer_duration_seconds", "route")
@@ -113,7 +133,6 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "ops",
                 ((_rate("skyferry_dead_letters_total", "reason"), "{{reason}}"),),
             ),
-            Panel("Transfers in the ledger", "timeseries", "none", _gauge("skyferry_ledger_transfers", "state")),
         ),
     ),
     (
@@ -160,6 +179,38 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Circuit breakers (2 = open)", "timeseries", "none", _gauge("skyferry_breaker_state", "store")),
             Panel("Condition of parts (2 = down)", "timeseries", "none", _gauge("skyferry_check_state", "part, name")),
             Panel("Waiting for a rate limit", "timeseries", "none", _gauge("skyferry_limiter_waiting", "store", "sum")),
+            Panel(
+                "Requests that may be in flight",
+                "timeseries",
+                "none",
+                _gauge("skyferry_store_concurrency_limit", "store", "sum"),
+                "Small requests, of all processes. The number follows latency and throttling.",
+            ),
+        ),
+    ),
+    (
+        "Ledger",
+        (
+            Panel(
+                "Duration of requests to the ledger",
+                "timeseries",
+                "s",
+                _quantiles("skyferry_ledger_request_duration_seconds", "operation"),
+                "Each is for a batch of transfers.",
+            ),
+            Panel("Transfers in the ledger", "timeseries", "none", _gauge("skyferry_ledger_transfers", "state")),
+            Panel(
+                "Failures of the ledger",
+                "timeseries",
+                "none",
+                (
+                    (f"max by (instance) (skyferry_ledger_failing{{{WHERE}}})", "{{instance}} fails"),
+                    (
+                        f"sum by (error) (increase(skyferry_ledger_failures_total{{{WHERE}}}[$__rate_interval])) or vector(0)",
+                        "{{error}}",
+                    ),
+                ),
+            ),
         ),
     ),
     (

@@ -26,6 +26,7 @@ Event = Literal[
     "queue.failed",  # error
     "health.failing",  # queue ("" = the ledger), error, hint
     "health.restored",  # queue ("" = the ledger)
+    "ledger.request",  # operation: claim or settle, count: transfers of the batch, duration
     "ledger.failed",  # error: the messages are not acknowledged, so they are delivered again
     "message.acked",  # count
     "message.released",  # count, delay

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -160,7 +161,7 @@ async def test_every_rule_fires_and_every_panel_has_data(tmp_path: Path, monkeyp
             await asyncio.sleep(1.0)  # the service must have begun
             Leaping.leap = 600.0
             try:
-                await until_fired(server, rule_names() - FILES - {"SkyferryAbsent"})
+                await until_fired(server, rule_names() - FILES - {"SkyferryAbsent", "SkyferryLedgerSlow"})
                 assert await asyncio.to_thread(empty_panels, server) == []
             finally:
                 keeping_late.cancel()
@@ -195,6 +196,48 @@ async def test_files_that_fail_fire_their_rules(tmp_path: Path) -> None:
                     with closing(sqlite3.connect(tmp_path / file)) as db:
                         db.execute(f"DROP TABLE IF EXISTS {table}")
                 await until_fired(server, FILES)
+
+
+async def test_a_slow_ledger_fires_its_rule(tmp_path: Path) -> None:
+    """Another process writes to its file nearly all the time."""
+    configured = settings(tmp_path)
+    (tmp_path / "source" / "a").write_text("a")
+    async with served(configured) as target:
+        with scraping(target) as server, locked_often(tmp_path / "ledger.db"):
+            sending = asyncio.create_task(keep_sending(configured))
+            try:
+                await until_fired(server, {"SkyferryLedgerSlow"})
+            finally:
+                sending.cancel()
+
+
+@contextmanager
+def locked_often(file: Path) -> Iterator[None]:
+    """Lock a file of SQLite for 1.5 s again and again."""
+    ended = threading.Event()
+
+    def lock() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=60)) as db:
+            while not ended.is_set():
+                db.execute("BEGIN IMMEDIATE")
+                ended.wait(1.5)
+                db.execute("ROLLBACK")
+                ended.wait(0.05)
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+async def keep_sending(configured: Settings) -> None:
+    for number in range(1000):
+        (configured.workspace / "source" / str(number)).write_text("a")
+        await send(configured, event(str(number), SystemClock().time()))
+        await asyncio.sleep(0.2)
 
 
 async def test_no_rule_fires_where_all_is_well(tmp_path: Path) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
+from typing import TypeVar
 
 from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
 from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.engine.telemetry import Reporter
 from skyferry.frozen import dataclass
+from skyferry.model import Claim, Transfer
 from skyferry.ports import Clock, Ledger, Observer
+from skyferry.ports.ledger import Settled, Settlement, Wait
+from skyferry.records import Record
 from skyferry.routing.routes import Route
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +37,21 @@ class EngineContext:
     def reporter(self) -> Reporter:
         """Return a reporter for the observer."""
         return Reporter(self.observer, self.clock)
+
+    async def claim(self, transfers: Sequence[Transfer]) -> Sequence[Claim | Settled | Wait]:
+        """Claim transfers in the ledger, and report how long it took."""
+        return await self._request("claim", self.ledger.claim, transfers)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Settle transfers in the ledger, and report how long it took."""
+        return await self._request("settle", self.ledger.settle, settlements)
+
+    async def _request(
+        self, operation: str, call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], batch: Sequence[Item]
+    ) -> Sequence[Answer]:
+        began = self.clock.monotonic()
+        try:
+            return await call(batch)
+        finally:
+            duration = self.clock.monotonic() - began
+            self.observer.on(Record("ledger.request", operation=operation, count=len(batch), duration=duration))

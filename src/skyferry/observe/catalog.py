@@ -155,6 +155,12 @@ class Catalog:
         "Claims that the ledger failed to grant, and outcomes that it failed to record.",
         "error",
     )
+    ledger_duration: Series = define_histogram(
+        "ledger_request_duration_seconds",
+        "Duration of requests to the ledger, each for a batch of transfers: claim, settle.",
+        SHORT,
+        "operation",
+    )
     ledger_failing: Series = define_gauge(
         "ledger_failing", "1 while the ledger does not work or its file is damaged.", initial={(): 0}
     )

@@ -42,6 +42,7 @@ class MetricsObserver(Collector):
             "health.failing": lambda r: self._health(r, 1),
             "health.restored": lambda r: self._health(r, 0),
             "watch.failed": lambda r: m.watch_failures.add(1, r.store, r.error),
+            "ledger.request": lambda r: m.ledger_duration.observe(r.duration or 0.0, r.operation),
             "ledger.failed": lambda r: m.ledger_failures.add(1, r.error),
             "event.received": lambda r: m.events.add(1, r.reason),
             "event.unrouted": self._unrouted,

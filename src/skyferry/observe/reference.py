@@ -31,6 +31,7 @@ MEANING: Mapping[str, str] = {
     "health.failing": "The ledger, or the queue named by `queue`, does not work. `/ready` answers 503 until it does; if the "
     "file is damaged, until the service is restarted.",
     "health.restored": "The ledger, or the queue named by `queue`, works again.",
+    "ledger.request": "The ledger claimed or settled (`operation`) a batch of `count` transfers.",
     "ledger.failed": "The ledger could not be written. The message is not acknowledged, so it is delivered again.",
     "message.acked": "All transfers of `count` messages are settled in the ledger; the messages are removed from their queue.",
     "message.released": "`count` messages were returned to their queue and are delivered again after `delay`.",

@@ -20,6 +20,7 @@ ALL = tuple(field.name for field in fields(Record))[1:]  # `event` is the first
 SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "store.request": ("store", "operation", "error", "bytes", "duration"),
+        "ledger.request": ("operation", "duration"),
         "event.received": ("reason",),
         "transfer.claimed": ("route", "store", "key", "attempt", "transfer_id"),
     }

@@ -54,7 +54,7 @@ class SerialExecutor:
         self._reporter = context.reporter
         self.slots = TransferSlots(policy.transfers, context.limits, context.clock)
         self._large = PrioritySemaphore(policy.large_transfers)
-        self.settler: Batcher[Settlement, bool] = Batcher(context.ledger.settle, policy.batch, "settle")
+        self.settler: Batcher[Settlement, bool] = Batcher(context.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
 
@@ -248,7 +248,7 @@ class SerialExecutor:
         ]
         ends = find_lease_end(self._context.clock, self._context.ledger.lease)
         try:
-            answers = await self._context.ledger.claim([each.transfer for each in tasks])
+            answers = await self._context.claim([each.transfer for each in tasks])
         except LedgerError:
             answers = [Wait(each.transfer.id, 0.0, busy=True) for each in tasks]
         for each, answer in zip(tasks, answers, strict=True):

@@ -285,7 +285,7 @@ class Worker:
         self._in_flight.begin_claim(keys)
         ends, asking = find_lease_end(self._context.clock, self._context.ledger.lease), [len(t.messages) for t in fresh]
         try:
-            answers = await self._context.ledger.claim([task.transfer for task in fresh]) if fresh else []
+            answers = await self._context.claim([task.transfer for task in fresh]) if fresh else []
             for task, answer, count in zip(fresh, answers, asking, strict=True):
                 task.lease = Lease(ends, self._context.clock.monotonic)
                 self._answered(task, answer, group, task.messages[count:])
