@@ -87,7 +87,7 @@ lines:
 	@find src tests bench tools -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'
 
 lock: .venv/dev ## Resolve the dependencies again, to the newest versions that pyproject.toml allows
-	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt requirements/build.txt requirements/image.txt requirements/scan.txt requirements/release.txt
+	@rm -f requirements/run.txt requirements/dev.txt requirements/docs.txt requirements/uv.txt requirements/build.txt requirements/image.txt requirements/scan.txt requirements/release.txt requirements/checkov.txt
 	$(LOCK) --group build -o requirements/run.txt pyproject.toml
 	$(LOCK) --group build --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
 	$(LOCK) --group docs -o requirements/docs.txt
@@ -96,6 +96,7 @@ lock: .venv/dev ## Resolve the dependencies again, to the newest versions that p
 	$(LOCK) $(addprefix --extra ,s3 gcs azure pubsub redis nats postgres push otel) -c requirements/dev.txt -o requirements/image.txt pyproject.toml
 	sed -E 's/ \\$$//; /^ +--hash/d' requirements/image.txt >requirements/constraints.txt
 	printf 'cyclonedx-bom\ndetect-secrets\npip-audit\n' | $(LOCK) -o requirements/scan.txt -
+	echo checkov | $(LOCK) -o requirements/checkov.txt -
 	echo uv | $(LOCK) -o requirements/uv.txt -
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 

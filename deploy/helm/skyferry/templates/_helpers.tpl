@@ -35,10 +35,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else }}{name: {{ include "skyferry.name" . }}}{{ end }}
 {{- end }}
 
+{{/* The database of CloudNativePG, which also names its Service and its Secrets. */}}
+{{- define "skyferry.database" -}}
+{{- include "skyferry.name" . }}-db
+{{- end }}
+
 {{/* The ledger is a file in the workspace unless the configuration names a server. */}}
 {{- define "skyferry.ledgerIsFile" -}}
 {{- $url := (default dict .Values.config.ledger).url | default "sqlite://ledger.db" -}}
-{{- if not (regexMatch "^(postgresql|rediss?)://" $url) }}true{{ end }}
+{{- if not (or .Values.postgresql.enabled (regexMatch "^(postgresql|rediss?)://" $url)) }}true{{ end }}
 {{- end }}
 
 {{/* A trigger must count a queue of the configuration. */}}
@@ -68,6 +73,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.rollout.enabled (not .Values.rollout.analysis.prometheus) }}
 {{- fail "rollout.analysis.prometheus is empty: name the Prometheus that scrapes the pods, such as http://prometheus.monitoring:9090" }}
 {{- end }}
+{{- if and .Values.postgresql.enabled (default dict .Values.config.ledger).url }}{{ fail "config.ledger.url has no effect with postgresql.enabled: leave out one of them" }}{{ end }}
 {{- if .Values.config.drain }}{{ fail "config.drain has no effect here: set `drain` of the chart, from which the grace period of the pod follows" }}{{ end }}
 {{- if and .Values.autoscaling.enabled (not .Values.autoscaling.triggers) }}{{ fail "autoscaling.triggers is empty: name each queue" }}{{ end }}
 {{- if .Values.autoscaling.enabled }}{{ include "skyferry.checkTriggers" . }}{{ end }}

@@ -35,6 +35,13 @@ spec:
         - {name: SKYFERRY_SERVER__LISTEN, value: "0.0.0.0:{{ .Values.service.port }}"}
         - {name: SKYFERRY_LOG__FORMAT, value: json}
         - {name: SKYFERRY_DRAIN, value: "{{ .Values.drain }}s"}
+        {{- if .Values.postgresql.enabled }}
+        - {name: SKYFERRY_LEDGER__URL, value: "postgresql://skyferry@{{ include "skyferry.database" . }}-rw/skyferry"}
+        - {name: SKYFERRY_LEDGER__TLS__CA_FILE, value: /etc/skyferry/postgresql/ca.crt}
+        - name: PGPASSWORD
+          valueFrom:
+            secretKeyRef: {name: {{ include "skyferry.database" . }}-app, key: password}
+        {{- end }}
         {{- range .Values.secretEnv }}
         - name: {{ .name }}
           valueFrom:
@@ -63,6 +70,9 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/skyferry/skyferry.yaml, subPath: skyferry.yaml, readOnly: true}
         - {name: workspace, mountPath: /var/lib/skyferry}
+        {{- if .Values.postgresql.enabled }}
+        - {name: postgresql, mountPath: /etc/skyferry/postgresql, readOnly: true}
+        {{- end }}
         {{- range .Values.secretFiles }}
         - {name: {{ printf "secret-%s" .name }}, mountPath: /etc/skyferry/secrets/{{ .name }}, readOnly: true}
         {{- end }}
@@ -78,6 +88,12 @@ spec:
       {{- else }}
       emptyDir: {}
       {{- end }}
+    {{- if .Values.postgresql.enabled }}
+    - name: postgresql
+      secret:
+        secretName: {{ include "skyferry.database" . }}-ca
+        items: [{key: ca.crt, path: ca.crt}]  # and not the key beside it
+    {{- end }}
     {{- range .Values.secretFiles }}
     - name: {{ printf "secret-%s" .name }}
       secret: {secretName: {{ .secret | quote }}, defaultMode: 0440}
