@@ -13,7 +13,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers lock docs docs-check docs-site transcripts figures dist image lines clean
+.PHONY: help run test check bench bench-peers lock docs docs-check docs-site transcripts figures dist image base lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -82,6 +82,16 @@ image: ## Build the container image with docker, podman or buildah (BASE=IMAGE T
 		exec $$tool --file deploy/container/Containerfile --tag $(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) .; \
 	done; echo "docker, podman or buildah is needed (docker with its daemon)"; exit 1
 TAG ?= skyferry
+
+base: ## Pin the newest base image in the Containerfile (asks the registry with docker buildx, or with skopeo, which comes with podman and buildah)
+	@image=$$(sed -n 's/^# \(docker.io[^ ]*\) .*/\1/p' $(CONTAINERFILE)); \
+	digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' $$image 2>/dev/null \
+		|| skopeo inspect --no-tags --format '{{.Digest}}' docker://$$image) \
+		|| { echo "docker buildx or skopeo is needed, and $$image must be reachable"; exit 1; }; \
+	echo "$$digest" | grep -qE '^sha256:[0-9a-f]{64}$$' || { echo "$$image has no digest: $$digest"; exit 1; }; \
+	sed -E "s|^(ARG BASE=)[^@]*@.*|\1$${image%:*}@$$digest|" $(CONTAINERFILE) >$(CONTAINERFILE).new && mv $(CONTAINERFILE).new $(CONTAINERFILE); \
+	echo "$$image is $$digest"
+CONTAINERFILE ?= deploy/container/Containerfile
 
 lines:
 	@find src tests bench tools -name '*.py' | xargs awk 'FNR == 401 { print FILENAME ": more than 400 lines"; bad = 1 } END { exit bad }'

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from tests.docs.pages import DOCS
 
+from skyferry.config.load import check, load
+
 ROOT = DOCS.parent
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".servers", ".*_cache", ".hypothesis", "__pycache__", "dist", "skyferry-data"
@@ -117,4 +119,81 @@ def test_compose_mounts_files_that_exist() -> None:
     assert len(named) == 2
     for name in named:
         assert (file.parent / name).exists(), name
+    assert compose["services"]["skyferry"]["deploy"]["replicas"] == 2
     assert all(port.startswith("127.0.0.1:") for each in compose["services"].values() for port in each.get("ports", ()))
+
+
+def test_compose_configures_the_workers(tmp_path: Path) -> None:
+    """With the configuration of an example, they share a ledger, and start without a fault."""
+    service = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text("utf-8"))["services"]["skyferry"]
+    secret = tmp_path / "database"
+    secret.write_text("0123456789abcdef0123456789abcdef")
+    secret.chmod(0o400)
+    environment = {
+        name: re.sub(r"\$\{.*\}", secret.read_text(), value) for name, value in service["environment"].items()
+    }
+    assert environment["SKYFERRY_LEDGER__IDENTITY__SECRET_FILE"] == f"/run/secrets/{service['secrets'][0]['source']}"
+    environment["SKYFERRY_LEDGER__IDENTITY__SECRET_FILE"] = str(secret)
+    file = ROOT / "examples" / "s3-to-cloud-storage.yaml"
+    assert check(file, environment).faults == ()
+    assert load(file, environment).ledger.url.startswith("postgresql://")
+
+
+def test_prometheus_in_compose_accepts_its_configuration(tmp_path: Path) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed")
+    configs = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text("utf-8"))["configs"]
+    (tmp_path / "prometheus.yaml").write_text(
+        configs["prometheus"]["content"].replace("/etc/prometheus/token", str(tmp_path / "token"))
+    )
+    (tmp_path / "token").write_text("0123456789abcdef")
+    shutil.copy(ROOT / "deploy" / "prometheus" / "alerts.yaml", tmp_path)
+    done = subprocess.run(
+        [program, "check", "config", tmp_path / "prometheus.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("present", ["docker", "skopeo"])
+def test_make_base_pins_the_digest_of_the_registry(tmp_path: Path, present: str) -> None:
+    containerfile = tmp_path / "Containerfile"
+    shutil.copy(ROOT / "deploy" / "container" / "Containerfile", containerfile)
+    for program in ("docker", "skopeo"):
+        stub = tmp_path / program
+        stub.write_text(
+            f'#!/bin/sh\necho {program} "$@" >>{tmp_path}/asked\necho {DIGEST}\n'
+            if program == present
+            else "#!/bin/sh\nexit 1\n"
+        )
+        stub.chmod(0o755)
+    done = make_base(tmp_path, containerfile)
+    assert done.returncode == 0, done.stderr
+    (base,) = re.findall(r"^ARG BASE=(.*)$", containerfile.read_text("utf-8"), re.MULTILINE)
+    assert base == f"docker.io/library/python@{DIGEST}"
+    assert "docker.io/library/python:3.13-slim-bookworm" in (tmp_path / "asked").read_text("utf-8")
+
+
+def test_make_base_changes_nothing_without_an_answer(tmp_path: Path) -> None:
+    containerfile = tmp_path / "Containerfile"
+    shutil.copy(ROOT / "deploy" / "container" / "Containerfile", containerfile)
+    for program in ("docker", "skopeo"):
+        (tmp_path / program).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / program).chmod(0o755)
+    assert make_base(tmp_path, containerfile).returncode != 0
+    assert containerfile.read_text("utf-8") == (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
+
+
+def make_base(programs: Path, containerfile: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    command = ["make", "--no-print-directory", "base", f"CONTAINERFILE={containerfile}"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_base_is_pinned() -> None:
+    text = (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
+    assert re.search(r"^ARG BASE=docker\.io/\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 3
