@@ -24,7 +24,7 @@ class Installed:
 
 
 def test_from_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(None))
     assert extras.install_command("s3").endswith("pip install 'skyferry[s3]'")
 
 
@@ -34,7 +34,7 @@ def test_from_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, editab
     folder.mkdir()
     (folder / "pyproject.toml").touch()
     origin = {"url": folder.as_uri(), "dir_info": {"editable": editable}}
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(origin))
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(origin))
     assert extras.install_command("s3").endswith(f"install {option}'{folder}[s3]'")
 
 
@@ -42,12 +42,12 @@ def test_a_package_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise metadata.PackageNotFoundError
 
-    monkeypatch.setattr(extras, "distribution", missing)
+    monkeypatch.setattr(metadata, "distribution", missing)
     assert "'skyferry[s3]'" in extras.install_command("s3")
 
 
 def test_the_tool_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(None))
     monkeypatch.setattr(sys, "prefix", "/home/ada/.local/pipx/venvs/skyferry")
     assert extras.install_command("gcs") == "pipx install --force 'skyferry[gcs]'"
     monkeypatch.setattr(sys, "prefix", "/home/ada/.local/share/uv/tools/skyferry")

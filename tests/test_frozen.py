@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
+from typing import ClassVar
 
 import pytest
 
@@ -38,6 +41,23 @@ class Folded:
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    kind: ClassVar[str] = "named"
+
+    name: str
+    tags: list[str] = field(default_factory=list)
+    made: str = field(init=False, default="here")
+
+
+@dataclass(frozen=True, slots=True)
+class Large(Place):
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.size >= 0, "negative"
 
 
 def test_records_equal_and_hash_by_the_fields_that_compare() -> None:
@@ -76,3 +96,44 @@ def test_records_are_dataclasses_with_slots() -> None:
     assert dataclasses.replace(Place("a", "n"), key="b").note == "n"
     assert dataclasses.asdict(Place("a")) == {"key": "a", "note": ""}
     assert not hasattr(Place("a"), "__dict__")
+
+
+def test_records_are_made_like_dataclasses() -> None:
+    assert (Named(name="a").tags, Named(name="a").made, Named.kind) == ([], "here", "named")
+    assert Named(name="a").tags is not Named(name="a").tags
+    assert [f.name for f in dataclasses.fields(Named)] == ["name", "tags", "made"]
+    with pytest.raises(TypeError, match=r"Named.__init__\(\) missing 1 required keyword-only argument: 'name'"):
+        Named()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        Named("a")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sise'"):
+        Large("a", sise=3)  # type: ignore[call-arg]
+
+
+def test_a_record_may_extend_another() -> None:
+    large = Large("a", "n", 3)
+    assert (large.key, large.note, large.size, large != Place("a", "n")) == ("a", "n", 3, True)
+    assert pickle.loads(pickle.dumps(large)) == large
+    assert not hasattr(large, "__dict__")
+    with pytest.raises(AssertionError, match="negative"):
+        Large("a", size=-1)
+    match large:
+        case Large(key, note, size):
+            assert (key, note, size) == ("a", "n", 3)
+
+
+def test_a_mutable_default_is_refused() -> None:
+    with pytest.raises(ValueError, match="default_factory"):
+
+        @dataclass(frozen=True)
+        class Shared:
+            names: list[str] = []  # noqa: RUF012 - what the test is about
+
+
+def test_the_first_records_may_be_made_by_several_threads() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Fresh:
+        number: int
+
+    with ThreadPoolExecutor(8) as threads:
+        assert [fresh.number for fresh in threads.map(Fresh, range(100))] == list(range(100))

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -31,6 +30,8 @@ def install_command(extra: str) -> str:
 
 def _find_checkout() -> tuple[str, bool]:
     """Return the folder that Skyferry was installed from, "" = the index; and whether it is used in place (PEP 610)."""
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and only errors need it
+
     try:
         origin = json.loads(distribution("skyferry").read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

@@ -11,7 +11,7 @@ import inspect
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -93,9 +93,10 @@ def build_command(function: CommandFunction, name: str) -> click.Command:
     parts: dict[str, Any] = {part: hint for part, hint in _hints(function).items() if is_dataclass(hint)}
     parameters: list[click.Parameter] = []
     for each in inspect.signature(function).parameters.values():
-        parameters += (
-            _build_parameters(parts[each.name]) if each.name in parts else [_build_parameter(each, _hints(function))]
-        )
+        if each.name in parts:
+            parameters += _build_parameters(parts[each.name])
+        else:
+            parameters.append(_build_parameter(each.name, each.default, _hints(function)))
 
     def call(**values: Any) -> None:
         made = {part: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for part, kind in parts.items()}
@@ -115,13 +116,16 @@ def format_command(command: str) -> str:
 
 def _build_parameters(record: type[Any]) -> list[click.Parameter]:
     hints = _hints(record)
-    return [_build_parameter(each, hints) for each in inspect.signature(record).parameters.values()]
+    return [
+        _build_parameter(each.name, inspect.Parameter.empty if each.default is MISSING else each.default, hints)
+        for each in fields(record)
+    ]
 
 
-def _build_parameter(parameter: inspect.Parameter, hints: dict[str, Any]) -> click.Parameter:
-    annotation, *declared = get_args(hints[parameter.name])
+def _build_parameter(name: str, default: Any, hints: dict[str, Any]) -> click.Parameter:
+    annotation, *declared = get_args(hints[name])
     [declaration] = [each for each in declared if isinstance(each, Declaration)]
-    return declaration.build(parameter.name, annotation, parameter.default)
+    return declaration.build(name, annotation, default)
 
 
 def _hints(annotated: Any) -> dict[str, Any]:

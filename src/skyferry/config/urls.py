@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -243,5 +242,7 @@ def _shown(text: str) -> str:
 def _near(name: str, known: frozenset[str]) -> str:
     if SECRET.fullmatch(name):
         return "; remove the secret from the URL"
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.resources import files
+from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 
 _COMMENTS = re.compile(r"(?:--.*\n)*")
@@ -12,7 +13,7 @@ _COMMENTS = re.compile(r"(?:--.*\n)*")
 
 def read_sql(package: str, file: str) -> str:
     """Return the text of a file in the folder `sql` of a package."""
-    return files(package).joinpath("sql", file).read_text("utf-8")
+    return Path(*import_module(package).__path__, "sql", file).read_text("utf-8")
 
 
 def load_statements(package: str, file: str) -> Mapping[str, str]:

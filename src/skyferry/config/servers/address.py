@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import parse_qsl, unquote
 
 from skyferry.frozen import dataclass
@@ -75,6 +74,8 @@ def require_server_tls(address: ServerAddress, tls: str, *, allowed: bool) -> No
 
 def is_loopback(host: str) -> bool:
     """Return whether the name of a host is that of this machine."""
+    import ipaddress
+
     try:
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

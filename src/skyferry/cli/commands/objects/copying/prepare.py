@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from skyferry.cli.arguments import object_urls
@@ -137,6 +136,8 @@ def open_copy_ledger(job: CopyJob, given: Settings) -> Iterator[CopyLedger | Non
     folder = copy_ledgers.find_folder(given, os.environ)
     file = copy_ledgers.choose_file(folder, job.source.identity, job.destination.identity)
     if job.dry_run:
+        from tempfile import TemporaryDirectory
+
         with TemporaryDirectory(prefix="skyferry-") as scratch:
             yield copy_ledgers.open_snapshot(file, Path(scratch))
         return

@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
 async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: PoolJob | None = None) -> ExitCode:
     """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: the job of other processes."""
-    from skyferry.cli.commands.objects.copying.processes import open_copy_pool
     from skyferry.cli.render.copy_progress import CopyProgress, show_progress
 
     progress = CopyProgress(job.shown.verbose, job.shown.quiet)
     stores: dict[str, ObjectStore] = {}
     async with AsyncExitStack() as stack:
-        pool = open_copy_pool(shared, progress) if shared else None
+        pool = _open_pool(shared, progress) if shared else None
         service = await stack.enter_async_context(_build_service(job, ledger, progress, stores, pool))
         end_at_once = pool.kill if pool else lambda: None
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -62,6 +61,12 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: PoolJob | No
     return ExitCode.OK if progress.complete else ExitCode.DEAD_LETTERS
 
 
+def _open_pool(shared: PoolJob, progress: CopyProgress) -> WorkerPool:
+    from skyferry.cli.commands.objects.copying.processes import open_copy_pool
+
+    return open_copy_pool(shared, progress)
+
+
 def _build_service(
     job: CopyJob,
     ledger: CopyLedger | None,
@@ -69,7 +74,6 @@ def _build_service(
     stores: dict[str, ObjectStore],
     pool: WorkerPool | None = None,
 ) -> AbstractAsyncContextManager[Service]:
-    from skyferry.cli.commands.objects.copying.processes import SharedCopyQueue
     from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource, PlannedCopy
     from skyferry.engine.contents import have_same_content
     from skyferry.engine.copy.digests import ThreadOffload
@@ -84,8 +88,12 @@ def _build_service(
 
     def find(parts: SourceContext) -> Sequence[ListingSource]:
         stores.update({name: wait_out_outages(store, job.patience) for name, store in parts.stores.items()})
-        queue = SharedCopyQueue(parts.queue) if pool else parts.queue
-        doubt = queue.doubt if isinstance(queue, SharedCopyQueue) else ledger.doubt if ledger else lambda key: None
+        queue, doubt = parts.queue, ledger.doubt if ledger else lambda key: None
+        if pool:
+            from skyferry.cli.commands.objects.copying.processes import SharedCopyQueue
+
+            queue = shared_queue = SharedCopyQueue(parts.queue)
+            doubt = shared_queue.doubt
         ports = CopyPorts(
             source=stores["source"],
             destination=stores["destination"],
