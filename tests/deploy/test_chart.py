@@ -216,6 +216,15 @@ def test_a_wrong_field_of_a_custom_resource_is_found(
         (("--set", "service.port=80"), "port"),
         (("--set", "rollout.enabled=true,rollout.analysis.prometheus=http://p"), "a ledger that they share"),
         (("--set", "rollout.enabled=true,config.ledger.url=postgresql://d/s"), "rollout.analysis.prometheus is empty"),
+        (("--set-json", 'rollout.steps=[{"setWeigth": 20}]'), "setWeigth"),
+        (
+            ("--set", "replicas=2,config.ledger.url=postgresql://d/s", "--set-json", "config.queues=[]"),
+            "are files: events",
+        ),
+        (
+            ("--set", "replicas=2,config.ledger.url=postgresql://d/s,config.dead_letters.url=sqlite://dead.db"),
+            "are files: dead_letters",
+        ),
         (("--set", "rollout.analysis.window=soon"), "window"),
         (("--set", "replicas=2,config.ledger.url=/var/lib/skyferry/l.db"), "a ledger that they share"),
         (("--set", "postgresql.enabled=true,config.ledger.url=postgresql://d/s"), "leave out one of them"),
@@ -300,6 +309,18 @@ def test_a_queue_may_have_quotes_in_its_name(helm: Path) -> None:
     options = ("--set", "autoscaling.triggers[6].queue=it's,autoscaling.triggers[6].schema=a\"b")
     triggers = render(helm, CHART / "ci" / "queues.yaml", *options)["ScaledObject"]["spec"]["triggers"]
     assert """FROM "a""b".message WHERE queue = 'it''s'""" in triggers[6]["metadata"]["query"]
+
+
+@pytest.mark.parametrize(
+    "files", ["config.queues[0].url=sqlite://queue.db", "config.dead_letters.url=sqlite://dead.db"]
+)
+def test_a_queue_in_a_file_survives_the_pod(helm: Path, files: str) -> None:
+    """Also if the ledger is on a server: it has events that no provider has any more."""
+    manifests = render(helm, CHART / "ci" / "minimal.yaml", "--set", f"config.ledger.url=postgresql://db/s,{files}")
+    [workspace] = [volume for volume in pod_of(manifests)["volumes"] if volume["name"] == "workspace"]
+    claim = manifests["PersistentVolumeClaim"]["metadata"]["name"]
+    assert workspace["persistentVolumeClaim"]["claimName"] == claim
+    assert manifests["Deployment"]["spec"]["strategy"]["type"] == "Recreate"
 
 
 def test_a_rollout_has_a_configuration_for_each_version(helm: Path) -> None:

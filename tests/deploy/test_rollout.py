@@ -65,7 +65,7 @@ class Drill:
         """Start a release, and wait until it is ready, as a pod gets ready."""
         command = [sys.executable, *program, "run", "--no-live", "--config", self.rehearsal.config]
         command += ["--listen", f"127.0.0.1:{self.ports[name]}"]
-        log = (self.rehearsal.folder / f"{name}.log").open("wb")
+        log = (self.rehearsal.folder / f"{name}.log").open("ab")
         folder = self.rehearsal.folder
         self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=self.environ)
         log.close()
@@ -91,8 +91,8 @@ class Drill:
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The log of a release."""
-        lines = (self.rehearsal.folder / f"{name}.log").read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        lines = (self.rehearsal.folder / f"{name}.log").read_text("utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def count(self, name: str) -> Counter[str]:
         """How often each event is in the log of a release."""
@@ -203,6 +203,37 @@ async def test_a_good_release_passes(postgres_server: PostgresServer, tmp_path: 
         await drill.settle()
         assert drill.count("canary")["transfer.done"] > 0
         assert done_twice(drill) == []
+
+
+async def test_a_hand_over_with_a_pause_loses_nothing(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """Blue drains, then green starts, and later the same the other way round. Events arrive all the time."""
+    async with drilling(postgres_server, tmp_path) as drill:
+        await drill.start("stable", "-m", "skyferry")
+        load = asyncio.create_task(drill.load())
+        for before, after, program in (
+            ("stable", "canary", [RELEASE, "none"]),
+            ("canary", "stable", ["-m", "skyferry"]),
+        ):
+            await until_done(drill, before)
+            began = time.monotonic()
+            await drill.stop(before)
+            drained = time.monotonic() - began
+            done = drill.count(before)["transfer.done"]
+            await drill.start(after, *program)
+            print(
+                f"{before} to {after}: drained in {drained:.1f} s, pause {time.monotonic() - began:.1f} s, {done} done"
+            )
+        load.cancel()
+        await drill.settle()
+        assert done_twice(drill) == []
+        assert json.loads(drill.skyferry("dead-letters", "list", "--json"))["items"] == []
+
+
+async def until_done(drill: Drill, name: str) -> None:
+    """Wait until a release has copied some objects."""
+    async with asyncio.timeout(60):
+        while drill.count(name)["transfer.done"] < 20:
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "slow"])

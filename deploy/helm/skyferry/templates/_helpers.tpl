@@ -46,6 +46,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not (or .Values.postgresql.enabled (regexMatch "^(postgresql|rediss?)://" $url)) }}true{{ end }}
 {{- end }}
 
+{{/* The queues that are files in the workspace; without any, Skyferry makes one. */}}
+{{- define "skyferry.queueFiles" -}}
+{{- $files := list }}
+{{- range .Values.config.queues }}{{ if regexMatch "^(sqlite|memory):" (toString .url) }}{{ $files = append $files .name }}{{ end }}{{ end }}
+{{- if not .Values.config.queues }}{{ $files = list "events" }}{{ end }}
+{{- if regexMatch "^(sqlite|memory):" (toString (default dict .Values.config.dead_letters).url) }}{{ $files = append $files "dead_letters" }}{{ end }}
+{{- join ", " $files }}
+{{- end }}
+
+{{/* The workspace has what must survive the pod, and belongs to one pod at a time. */}}
+{{- define "skyferry.hasFiles" -}}
+{{- if or (include "skyferry.ledgerIsFile" .) (include "skyferry.queueFiles" .) }}true{{ end }}
+{{- end }}
+
+{{/* Several pods at the same time, at least while a version replaces another. */}}
+{{- define "skyferry.isFleet" -}}
+{{- if or .Values.rollout.enabled (gt (int .Values.replicas) 1) (and .Values.autoscaling.enabled (gt (int .Values.autoscaling.max) 1)) }}true{{ end }}
+{{- end }}
+
 {{/* A trigger must count a queue of the configuration. */}}
 {{- define "skyferry.checkTriggers" -}}
 {{- $schemes := dict "sqs" "sqs|https?|arn" "pubsub" "pubsub" "azure-queue" "azq" "redis" "rediss?" "nats" "nats|tls" "postgresql" "postgresql|postgres" "skyferry" "[a-z0-9]+" }}
@@ -69,6 +88,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- if and .Values.rollout.enabled (include "skyferry.ledgerIsFile" .) }}
 {{- fail "a canary and the stable pods need a ledger that they share, and config.ledger.url is a file: name a ledger on a server, or leave rollout.enabled out" }}
+{{- end }}
+{{- if and (include "skyferry.isFleet" .) (include "skyferry.queueFiles" .) }}
+{{- fail (printf "several pods need queues that they share, and these are files: %s. Name queues on a server, or set replicas and autoscaling.max to 1 and leave rollout.enabled out" (include "skyferry.queueFiles" .)) }}
 {{- end }}
 {{- if and .Values.rollout.enabled (not .Values.rollout.analysis.prometheus) }}
 {{- fail "rollout.analysis.prometheus is empty: name the Prometheus that scrapes the pods, such as http://prometheus.monitoring:9090" }}

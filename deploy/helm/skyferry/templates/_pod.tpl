@@ -83,7 +83,7 @@ spec:
     - name: config
       configMap: {name: {{ include "skyferry.configMap" . }}}
     - name: workspace
-      {{- if and .Values.persistence.enabled (or .Values.persistence.existingClaim (include "skyferry.ledgerIsFile" .)) }}
+      {{- if and .Values.persistence.enabled (or .Values.persistence.existingClaim (include "skyferry.hasFiles" .)) }}
       persistentVolumeClaim: {claimName: {{ .Values.persistence.existingClaim | default (include "skyferry.name" .) }}}
       {{- else }}
       emptyDir: {}
