@@ -103,8 +103,9 @@ class Status:
     backlog: Mapping[str, QueueBytes] = field(default_factory=dict)  # by queue name
     workers: Mapping[WorkerState, int] = field(default_factory=dict)  # of the fleet; empty if the ledger is unreachable
     roles: Mapping[str, bool] = field(default_factory=dict)  # role that this process asks for -> it has the role
-    exports_fleet: bool = True  # this process exports the gauges of the ledger and of shared queues
-    own_queues: frozenset[str] = frozenset()  # names of queues that the other workers need not have
+    exports_ledger: bool = True  # this process exports the gauges of the ledger
+    exports_queues: bool = True  # this process exports the depths of its queues
+    own_oldest: Mapping[str, float] = field(default_factory=dict)  # as `oldest`, of the events in this process only
 
 
 @dataclass(frozen=True, slots=True)

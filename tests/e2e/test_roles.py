@@ -18,7 +18,7 @@ from tests.processes.running import Command, run_command, wait_until
 from skyferry.testing.servers import PostgresServer
 
 SHORT, LONG = "5s", "10m"  # leases: one to wait for, and one that ends after the test
-SHARED = {"housekeeping", "gauges", "deletes", "dead-letters"}
+SHARED = {"housekeeping", "gauges", "queues", "deletes", "dead-letters"}
 FLEET = "skyferry_dead_letters_waiting"  # a gauge of the whole fleet
 
 

@@ -164,22 +164,22 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
 
 
 def test_one_process_exports_the_gauges_of_the_fleet(registry: CollectorRegistry, observer: MetricsObserver) -> None:
-    """One that has lost the role exports only what is its own, such as the depth of a queue that no other machine has."""
+    """One that has lost the role exports only what is its own."""
     observer.update(NOW)
-    own = replace(NOW, queues={**NOW.queues, "own": Depth(1, 0, 0, 2.0)}, own_queues=frozenset({"own"}))
-    observer.update(replace(own, exports_fleet=False))
+    observer.update(replace(NOW, exports_ledger=False, own_oldest={"videos": 3.0}))
     families = {metric.name: metric for metric in registry.collect()}
-    fleet = ("dead_letters_waiting", "ledger_transfers", "held_deletes", "oldest_unsettled_age_seconds", "workers")
-    for name in fleet:
+    for name in ("dead_letters_waiting", "ledger_transfers", "held_deletes", "workers"):
         assert not families[f"skyferry_{name}"].samples, name
     value = registry.get_sample_value
-    assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) is None
-    assert value("skyferry_queue_oldest_age_seconds", {"queue": "main"}) is None
-    assert value("skyferry_queue_messages", {"queue": "own", "state": "ready"}) == 1
+    assert value("skyferry_oldest_unsettled_age_seconds", {"route": "videos"}) == 3, "no other process knows its event"
+    assert value("skyferry_oldest_unsettled_age_seconds", {"route": "photos"}) is None
+    assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) == 5, "another role"
     assert value("skyferry_in_flight") == 3
     assert value("skyferry_check_state", {"part": "queue", "name": "main"}) == 1
-    observer.update(NOW)
+    observer.update(replace(NOW, exports_queues=False))
     assert value("skyferry_dead_letters_waiting") == 4
+    assert value("skyferry_queue_messages", {"queue": "main", "state": "ready"}) is None
+    assert value("skyferry_queue_oldest_age_seconds", {"queue": "main"}) is None
 
 
 def test_what_cannot_be_asked_has_no_value(registry: CollectorRegistry, observer: MetricsObserver) -> None:

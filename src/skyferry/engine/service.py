@@ -14,7 +14,7 @@ from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.context import EngineContext
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, find_held
+from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, find_held
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import OrphanSettler
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
@@ -100,7 +100,7 @@ class ServiceComponents:
         None  # of the processes that do the work, if this one does none
     )
     helper: bool = False  # another process watches, prunes and publishes
-    own_queues: frozenset[str] = frozenset()  # see `Status.own_queues`
+    queue_role: str = QUEUES  # shared by the processes that have the same queues
     host: str = ""  # the machine, as `skyferry workers` shows it
     region: str = ""
 
@@ -114,7 +114,7 @@ class Service:
         self._started_at, self._began = self._context.clock.time(), self._context.clock.monotonic()
         if not components.helper:
             self._housekeeping = self._fleet.add_role(HOUSEKEEPING)
-            self._gauges = self._fleet.add_role(GAUGES)
+            self._gauges, self._depths = self._fleet.add_role(GAUGES), self._fleet.add_role(components.queue_role)
             self._publishing = self._fleet.add_role(DEAD_LETTERS) if components.outbox else None
         self._patience = 2 * components.idle_check  # seconds of idleness after which the work is finished
         self._monitor = Monitor(
@@ -261,18 +261,23 @@ class Service:
             backlog=own.backlog,
             workers=facts.workers,
             roles=find_held(self._fleet.roles),
-            own_queues=self._components.own_queues,
-            exports_fleet=not self._components.helper and self._gauges.is_held,
+            exports_ledger=not self._components.helper and self._gauges.is_held,
+            exports_queues=not self._components.helper and self._depths.is_held,
+            own_oldest=self._find_ages(self._worker.oldest()),
         )
 
     def _oldest(self) -> Mapping[str, float] | None:
         """Return the seconds since each route's oldest unsettled event, in flight or in the ledger; None if unknown."""
         if (recorded := self._monitor.facts.oldest) is None:
             return None
-        now, ages = self._context.clock.time(), dict.fromkeys(self._context.routes, 0.0)
+        ages = dict.fromkeys(self._context.routes, 0.0)
         for known in (recorded, self._worker.oldest()):
-            ages.update({route: max(ages.get(route, 0.0), now - at) for route, at in known.items()})
+            ages.update({route: max(ages.get(route, 0.0), age) for route, age in self._find_ages(known).items()})
         return ages
+
+    def _find_ages(self, times: Mapping[str, float]) -> dict[str, float]:
+        now = self._context.clock.time()
+        return {route: now - at for route, at in times.items()}
 
     def _checks(self) -> Iterator[HealthCheck]:
         reports = self._reports()

@@ -6,13 +6,14 @@ Labels come from the configuration and from closed sets (errors, operations, out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from skyferry.observe.catalog import Catalog
+from skyferry.ports import Depth
 from skyferry.records import Record
 from skyferry.status import QueueBytes, Status
 
@@ -91,12 +92,25 @@ class MetricsObserver(Collector):
             }
         )
         m.role_held.set({(role,): held for role, held in now.roles.items()})
-        if now.exports_fleet:
-            self._update_fleet(now)
-        else:
-            for series in (m.letters, m.ledger, m.held, m.unsettled, m.workers):
+        self._update_ledger(now if now.exports_ledger else None)
+        self._update_queues(now.queues if now.exports_queues else {})
+        oldest = now.oldest if now.exports_ledger else now.own_oldest
+        m.unsettled.set({(route,): age for route, age in (oldest or {}).items()})
+
+    def _update_ledger(self, now: Status | None) -> None:
+        """Set the gauges that every worker of a ledger would export with the same values; None = another one does."""
+        m = self._metrics
+        if now is None:
+            for series in (m.letters, m.ledger, m.held, m.workers):
                 series.set({})
-        queues = {name: depth for name, depth in now.queues.items() if now.exports_fleet or name in now.own_queues}
+            return
+        m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
+        m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
+        m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
+        m.workers.set({(state.value,): count for state, count in now.workers.items()})
+
+    def _update_queues(self, queues: Mapping[str, Depth]) -> None:
+        m = self._metrics
         m.oldest.set({(name,): depth.oldest_age for name, depth in queues.items() if depth.oldest_age >= 0})
         m.queue.set(
             {
@@ -106,15 +120,6 @@ class MetricsObserver(Collector):
                 if count >= 0  # negative: the provider does not report it
             }
         )
-
-    def _update_fleet(self, now: Status) -> None:
-        """Set the gauges that every process of a fleet would export with the same values. One of them does."""
-        m = self._metrics
-        m.letters.set({} if now.dead_letters is None else {(): now.dead_letters})
-        m.ledger.set({(state.value,): count for state, count in now.transfers.items()})
-        m.held.set(dict.fromkeys(m.held.values, 0) | {(s,): n for s, n in now.held_deletes.items()})
-        m.unsettled.set({(route,): age for route, age in (now.oldest or {}).items()})
-        m.workers.set({(state.value,): count for state, count in now.workers.items()})
 
     def collect(self) -> Iterable[Metric]:
         """Return all metric families for a scrape."""

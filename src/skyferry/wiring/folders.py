@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +16,7 @@ from skyferry.discovery.folder.inspector import WatchedFolder
 from skyferry.discovery.known_folder import KnownFolder
 from skyferry.discovery.reconcile import Reconciler
 from skyferry.discovery.source import FolderSource
-from skyferry.engine.fleet.roles import DELETES, Role
+from skyferry.engine.fleet.roles import DELETES, SCAN, Role, name_role
 from skyferry.engine.fleet.sources import EventSource, RoleSource
 from skyferry.events.native_encoding import encode_event
 from skyferry.model import ObjectEvent
@@ -26,9 +24,8 @@ from skyferry.ports import Outgoing, SourceIdentities
 from skyferry.routing.routes import Routes
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
+from skyferry.wiring.marks import identify_kernel
 from skyferry.wiring.service import SourceContext
-
-BOOT = "/proc/sys/kernel/random/boot_id"  # differs on each machine, and is the same in all its containers
 
 
 def watch_folders(parts: SourceContext) -> Sequence[EventSource]:
@@ -64,17 +61,12 @@ def name_scan(store: str, folder: Path, routes: Routes) -> str:
     two processes send is one transfer.
     """
     try:
-        machine = Path(BOOT).read_text("ascii").strip()
-    except OSError:  # not Linux
-        machine = socket.gethostname()
-    try:
         found = folder.stat()
         place = f"{found.st_dev} {found.st_ino}"
     except OSError:  # it may be mounted later
         place = f"{folder.resolve()} {os.getpid()}"
     names = sorted(route.name for route in routes if route.source_store == store)
-    text = "\0".join((machine, place, *names))
-    return f"scan:{store}@{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
+    return name_role(SCAN, store, identify_kernel(), place, *names)
 
 
 def find_folders(settings: Settings, routes: Routes, ledger: SourceIdentities) -> dict[str, KnownFolder]:

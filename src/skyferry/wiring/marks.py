@@ -9,10 +9,8 @@ from pathlib import Path
 from skyferry.config.settings import Settings
 from skyferry.routing.locations import StoreLocation
 
-IDS = (
-    Path("/etc/machine-id"),
-    Path("/proc/sys/kernel/random/boot_id"),
-)  # the second if the first does not exist, as in containers
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # differs on each machine, and is the same in all its containers
+IDS = (Path("/etc/machine-id"), BOOT)  # the second if the first does not exist, as in containers
 
 
 def mark_stores(settings: Settings) -> dict[str, str]:
@@ -28,3 +26,11 @@ def identify_machine() -> str:
             if ident := file.read_text().strip():
                 return f"{socket.gethostname()} {ident}"
     return socket.gethostname()
+
+
+def identify_kernel() -> str:
+    """Return an identifier of the running kernel, for device numbers and notifications. It changes with each boot."""
+    try:
+        return BOOT.read_text("ascii").strip()
+    except OSError:  # not Linux
+        return socket.gethostname()

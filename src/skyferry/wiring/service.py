@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
-from skyferry.config.urls import LedgerUrl, QueueUrl
+from skyferry.config.urls import QueueUrl
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
@@ -25,6 +26,7 @@ from skyferry.engine.dead_letters.intercept import InterceptingQueue
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
+from skyferry.engine.fleet.roles import QUEUES, name_role
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
@@ -43,7 +45,7 @@ from skyferry.routing.routes import Routes
 from skyferry.status import Status, WorkerReport
 from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
-from skyferry.wiring.marks import mark_stores
+from skyferry.wiring.marks import identify_kernel, mark_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import build_breaker, build_limits, build_protection, find_most_transfers
 from skyferry.wiring.residency import guard_regions
@@ -174,7 +176,7 @@ async def build_service(
             idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
             reports=(lambda: pool.reports) if pool else None,
             helper=helpers > 0,
-            own_queues=_find_own_queues(settings),
+            queue_role=_name_queue_role(settings),
             host=socket.gethostname(),
             region=settings.region,
         )
@@ -188,11 +190,19 @@ async def build_service(
         await asyncio.shield(_close(service, opener))
 
 
-def _find_own_queues(settings: Settings) -> frozenset[str]:
-    """Return the queues on this machine whose ledger other machines may use too: each machine has a queue of that name."""
+def _name_queue_role(settings: Settings) -> str:
+    """Return the name of the role that exports the depths of the queues, for the workers with the same queues.
+
+    The workers of a ledger may have different ones, such as one in each region. A queue in a file belongs to one machine, a
+    queue in memory to one process.
+    """
     urls = {queue.name: QueueUrl.parse(queue.url) for queue in settings.queues}
-    local = frozenset(name for name, url in urls.items() if not url.at_a_cloud)
-    return local if LedgerUrl.parse(settings.ledger.url).at_a_cloud else frozenset()
+    facts = [f"{queue.name} {queue.url}" for queue in settings.queues]
+    if any(url.on_disk for url in urls.values()):
+        facts += [identify_kernel(), str(settings.workspace.resolve())]
+    if any(url.scheme == "memory" for url in urls.values()):
+        facts += [identify_kernel(), str(os.getpid())]
+    return name_role(QUEUES, "", *facts)
 
 
 def _share(queue: EventQueue, helpers: int, settings: Settings, clock: Clock) -> EventQueue:

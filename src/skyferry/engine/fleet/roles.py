@@ -9,6 +9,7 @@ workers export has the same value.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -19,13 +20,21 @@ from skyferry.ports import Clock
 HOUSEKEEPING = "housekeeping"  # prune the ledger, settle transfers whose route is gone
 DEAD_LETTERS = "dead-letters"  # publish dead letters
 DELETES = "deletes"  # send approved deletes
-GAUGES = "gauges"  # export the gauges of the ledger and the queues
+GAUGES = "gauges"  # export the gauges of the ledger
+QUEUES = "queues"  # export the depths of the same queues
+SCAN = "scan"  # watch and list a folder
 NOT_RENEWED = "the ledger did not renew its lease in time"
 Confirm = Callable[[], Awaitable[None]]  # see `Role.confirm`
 
 
 async def allow() -> None:
     """Confirm work that needs no role."""
+
+
+def name_role(kind: str, subject: str, *facts: str) -> str:
+    """Return the name of a role that only workers with the same facts share, such as their machine."""
+    digest = hashlib.blake2b("\0".join(facts).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{kind}:{subject}@{digest}" if subject else f"{kind}@{digest}"
 
 
 class Role:
