@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.docs.pages import DOCS
+from tools.release_notes import find_notes
 
 from skyferry.config.load import check, load
 
@@ -59,6 +60,19 @@ def test_the_metadata_is_complete(built: list[Path]) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) >= {"s3", "gcs", "azure", "pubsub", "push", "otel", "testing"}
     assert len(metadata.get_all("Classifier", [])) > 8
     assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_the_readme_has_no_relative_links(built: list[Path]) -> None:
+    """The package index has none of the files that they lead to."""
+    (wheel,) = (file for file in built if file.suffix == ".whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        text = archive.read(name).decode("utf-8")
+    links = re.findall(r"\]\(([^)\s]+)", text)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith("https://")] == []
+    shown = {link.removeprefix("https://github.com/skyferry/skyferry/blob/main/").partition("#")[0] for link in links}
+    assert [path for path in shown if "://" not in path and not (ROOT / path).exists()] == []
 
 
 def test_the_sdist_has_what_a_packager_needs(built: list[Path]) -> None:
@@ -197,3 +211,12 @@ def test_the_base_is_pinned() -> None:
     text = (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
     assert re.search(r"^ARG BASE=docker\.io/\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 3
+
+
+def test_a_release_has_its_entries_of_the_changelog() -> None:
+    changelog = "# Changelog\n\n## Unreleased\n\n## 0.2.0 (2026-12-01)\n\n### Added\n\n- Two.\n\n## 0.1.0\n\n- One.\n"
+    assert find_notes(changelog, "0.2.0") == "### Added\n\n- Two.\n"
+    assert find_notes(changelog, "0.1.0") == "- One.\n"
+    for missing in ("0.2", "0.3.0", "Unreleased"):
+        with pytest.raises(LookupError, match=re.escape(missing)):
+            find_notes(changelog, missing)
