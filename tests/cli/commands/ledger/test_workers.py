@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.ledgers.sqlite.old_program import make_file
 
 from skyferry.clock import SystemClock
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
@@ -68,11 +67,10 @@ def test_a_ledger_without_workers_says_how_to_start_one(filled: Cli) -> None:
     assert "workers    none" in filled("status").out.splitlines()
 
 
-def test_a_ledger_of_an_earlier_release_has_none(filled: Cli) -> None:
+def test_a_ledger_of_an_earlier_release_has_none(cli: Cli) -> None:
     """Its file lacks the tables."""
-    with closing(sqlite3.connect(FILE)) as db:
-        db.executescript("DROP TABLE workers; DROP TABLE roles")
-    assert filled("workers").out.startswith("no worker runs")
+    make_file(FILE)
+    assert cli("workers").out.startswith("no worker runs")
 
 
 def test_a_missing_ledger_is_named(cli: Cli) -> None:
