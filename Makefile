@@ -13,7 +13,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers lock docs docs-check docs-site transcripts figures dist image base lines clean
+.PHONY: help run test check drill bench bench-peers lock docs docs-check docs-site transcripts figures dist image base lines clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +30,9 @@ check: .venv/dev lines docs-check ## Lint, format, strict types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(PYTHON) -m tools.figures --check >.venv/figures || { cat .venv/figures; exit 1; }
+
+drill: .venv/dev ## Break what can break in a fleet of four workers (as root: ARGS="--events 20000 --seed 2" …)
+	$(BIN)/python -m tests.fleet.drill $(ARGS)
 
 bench: .venv/dev ## Measure, one after the other
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done

@@ -118,7 +118,8 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
             redirects=False,
             region="auto",
         ),
-        # Version 16 misreads If-Match, and drops the tags given at the start of an upload.
+        # Version 16 misreads If-Match, ignores If-None-Match in versioned buckets, and drops the tags given at the
+        # start of an upload.
         "ceph": replace(
             KNOWN, create_only=True, redirects=True, encodes_uploads=False, lossy=("tags of large objects",)
         ),

@@ -1,0 +1,91 @@
+"""The servers that the workers of a drill share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from tests.fleet.network import Network
+
+from skyferry.config.load import load
+from skyferry.config.settings import Settings
+from skyferry.stores.s3.client import S3Options
+from skyferry.testing.servers import PostgresServer, postgres, radosgw, redis
+from skyferry.testing.servers.engines.daemon import Daemon
+from skyferry.testing.servers.s3 import S3Place
+
+Engine = Literal["postgresql", "redis"]
+LEASE = 5.0  # seconds
+TRUST = "host all all {} scram-sha-256\n"  # a line of pg_hba.conf: the hosts of the drill give the password
+
+
+@dataclass(slots=True)
+class Servers:
+    """What the workers share."""
+
+    ledger: Daemon
+    settings: Settings
+    config: Path
+    env: dict[str, str]
+    place: S3Place
+    buckets: tuple[str, str]  # source, destination
+
+
+@asynccontextmanager
+async def servers(net: Network, folder: Path, engine: Engine) -> AsyncIterator[Servers]:
+    """One database, one S3 with a versioned destination, and a configuration of the workers that names them."""
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(_database(net))
+        gateway = stack.enter_context(radosgw(net.source, net.destination))
+        options = S3Options(service="ceph", endpoint=gateway.url)
+        place = S3Place(options, gateway.access_key, gateway.secret_key)
+        buckets = await place.bucket(), await place.bucket(versioned=True)
+        where = f"postgresql://{database.user}@{{}}:{database.port}/postgres"
+        ledger, daemon = f"{where.format(net.ledger)}?sslmode=disable", database.daemon
+        if engine == "redis":
+            server = stack.enter_context(redis("--bind", f"127.0.0.1 {net.ledger}", "--protected-mode", "no"))
+            ledger, daemon = f"redis://{net.ledger}:{server.port}/ledger", server.daemon
+        port = gateway.url.rpartition(":")[2]
+        stores = {
+            name: {
+                "url": f"s3://{bucket}",
+                "endpoint": f"http://{address}:{port}",
+                "service": "ceph",
+                "identity": {"kind": "static"},
+                "allow_http": True,
+            }
+            for name, bucket, address in zip(
+                ("source", "destination"), buckets, (net.source, net.destination), strict=True
+            )
+        }
+        queue = f"{where.format(net.queue)}/events?sslmode=disable"
+        config = {
+            "workspace": str(folder),
+            "stores": stores,
+            "routes": [{"name": "all", "from": "source", "to": "destination", "deletes": "propagate"}],
+            "queues": [{"name": "events", "url": queue, "lease": f"{LEASE}s", "allow_http": True}],
+            "ledger": {"url": ledger, "lease": f"{LEASE}s", "allow_http": True},
+            "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "20ms", "max_retries": 5},
+            "breaker": {"cooldown": "200ms", "max_cooldown": "2s"},
+            "server": {"listen": "127.0.0.1:0"},
+            "log": {"format": "json", "level": "info"},
+        }
+        path = folder / "skyferry.yaml"
+        path.write_text(yaml.safe_dump(config))
+        keys = {"AWS_ACCESS_KEY_ID": gateway.access_key, "AWS_SECRET_ACCESS_KEY": gateway.secret_key}
+        env = {"PGPASSWORD": database.password, **keys}
+        yield Servers(daemon, load(path, environ=env), path, env, place, buckets)
+
+
+@contextmanager
+def _database(net: Network) -> Iterator[PostgresServer]:
+    with postgres(f"listen_addresses=127.0.0.1,{net.ledger},{net.queue}") as server:
+        rules = Path(server.run("SHOW hba_file"))
+        with rules.open("a") as file:
+            file.write(TRUST.format(net.subnet))
+        server.run("SELECT pg_reload_conf()")
+        yield server
