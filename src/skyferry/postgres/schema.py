@@ -83,8 +83,8 @@ async def apply_next_step(
         except asyncpg.InsufficientPrivilegeError as error:
             role = await connection.fetchval("SELECT current_user")
             hint = (
-                "Run `skyferry ledger migrate --create` with a role that owns the schema, "
-                f"or grant {role} CREATE on it, and on the database if it is missing."
+                f"Grant {role} CREATE on the schema, and on the database if the schema is missing; "
+                f"or run {history.remedy} with a role that owns it."
             )
             problem = f"role {role} may not apply step {step}: {error}"
             raise history.error(problem, where=f"schema {schema}", hint=hint) from error

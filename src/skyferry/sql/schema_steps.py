@@ -57,6 +57,7 @@ class SchemaHistory:
     marker: str  # a table that the first step makes
     error: type[SkyferryError]  # raised if a schema and this program do not fit
     steps: tuple[SchemaStep, ...]  # expansions in their order, then contractions
+    remedy: str = ""  # what applies the steps, for hints
 
     @property
     def known(self) -> int:
@@ -86,10 +87,12 @@ class SchemaHistory:
             )
 
 
-def load_history(package: str, kind: str, marker: str, error: type[SkyferryError]) -> SchemaHistory:
+def load_history(
+    package: str, kind: str, marker: str, error: type[SkyferryError], remedy: str = "any Skyferry that uses it"
+) -> SchemaHistory:
     """Load the steps of a package. Raises ValueError if the numbers have a gap or a number is used twice."""
     named = {file.name: file.read_text("utf-8") for file in files(package).joinpath("sql", "schema").iterdir()}
-    return SchemaHistory(kind, marker, error, order_steps(named.items()))
+    return SchemaHistory(kind, marker, error, order_steps(named.items()), remedy)
 
 
 def order_steps(named: Iterable[tuple[str, str]], first: int = 1) -> tuple[SchemaStep, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import queue
 import sqlite3
@@ -49,6 +50,14 @@ _HINTS: Mapping[int, str] = {
     sqlite3.SQLITE_IOERR: "check the disk and the system log",
     sqlite3.SQLITE_BUSY: "another process keeps it locked; end that process",
     sqlite3.SQLITE_LOCKED: "another process keeps it locked; end that process",
+}
+_SAME: Mapping[int, int] = {  # errors of the system that SQLite reports by these codes
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EFBIG: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EACCES: sqlite3.SQLITE_READONLY,
+    errno.EIO: sqlite3.SQLITE_IOERR,
 }
 
 
@@ -98,6 +107,7 @@ class SqliteFile:
                     getattr(self, name).close()
             raise translate_error(problem, error, path) from problem
         self._flushing = True
+        self.rollbacks = 0  # transactions that failed
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
@@ -123,6 +133,15 @@ class SqliteFile:
             while not (await asyncio.wait({answer}, timeout=PATIENCE))[0]:
                 self._check_turn()
             return answer.result()
+
+    async def check_writable(self) -> None:
+        """Raise the error of this file if it cannot be written. Nothing is written to it, nor to the disk."""
+        await self.write(lambda db: self._probe(), flush=False)
+
+    def _probe(self) -> None:
+        """Write beside the file as far from the start as the log's next page would be, within an empty transaction."""
+        log = self.find_last_write()
+        self.presence.probe_disk(log[1] if log else 0)
 
     def find_last_write(self) -> tuple[int, int] | None:
         """Return a mark of the last write of any process, without SQL; None if there is none yet. It does not block."""
@@ -221,6 +240,7 @@ class SqliteFile:
                 results = [operation(self._writer) for operation, _, _ in group]
                 self._writer.execute("COMMIT")
             except BaseException:
+                self.rollbacks += 1
                 if self._writer.in_transaction:
                     with contextlib.suppress(sqlite3.Error):
                         self._writer.execute("ROLLBACK")
@@ -253,7 +273,9 @@ def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -
     if isinstance(problem, sqlite3.Error):
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
         kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
-    elif not isinstance(problem, OSError):
+    elif isinstance(problem, OSError):
+        hint = _HINTS.get(_SAME.get(problem.errno or 0, 0), "")
+    else:
         text = f"a stored value cannot be decoded: {type(problem).__name__}: {problem}"
     error = kind(text, where=str(path), hint=hint)
     error.__cause__ = problem

@@ -12,6 +12,7 @@ from typing import IO
 
 TRIES = 20  # to lock a name that another process is only probing
 PATIENCE = 30.0  # seconds after which a turn counts as lost to a process that is stopped or hangs
+PAGE = bytes(4096)
 POLL = 0.005  # seconds between tries to open a file that others write to
 
 
@@ -80,6 +81,15 @@ class OwnerLock:
             yield
         finally:
             fcntl.flock(self._turns, fcntl.LOCK_UN)
+
+    def probe_disk(self, offset: int) -> None:
+        """Write a page to the file of this process and take it back. Raises OSError if the disk has no room, or is read-only."""
+        file = os.open(self._mine, os.O_WRONLY)
+        try:
+            os.pwrite(file, PAGE, offset)
+        finally:
+            os.ftruncate(file, 0)
+            os.close(file)
 
     def find_dead(self) -> list[str]:
         """Return owners whose process is gone. Call `forget` once their leases are freed.

@@ -259,7 +259,7 @@ async def test_a_role_without_rights_is_named_with_the_way_out(
     role, secret = f"worker_{os.getpid()}", "of the worker"
     where = harness.database
     postgres_server.run(f"CREATE ROLE {role} LOGIN PASSWORD '{secret}'", where)
-    says = rf"role {role} may not apply step 0001 expand: tables: permission denied for database.*ledger migrate --create.*CREATE"
+    says = rf"role {role} may not apply step 0001 expand: tables: permission denied for database.*CREATE.*ledger migrate --create"
     with pytest.raises(LedgerIncompatible, match=says):
         await open_ledger(harness.pool(role, secret), "worker", 30.0)
     await migrate(harness)

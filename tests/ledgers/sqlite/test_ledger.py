@@ -135,11 +135,13 @@ def test_no_batch_scans_a_table(name: str) -> None:
 
 async def test_a_transfer_is_found_by_its_id_however_many_there_are(tmp_path: Path) -> None:
     """Ids are indexed in parts; serials are made to leap over several of them."""
-    ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
     for number in range(4):
+        ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
         await claim(ledger, transfer(f"{number}"))
+        await ledger.close()
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
             db.execute("UPDATE counters SET value = value + 100000 WHERE name = 'serial'")
+    ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())
     for number in range(4):
         row = await ledger.get_transfer(transfer(f"{number}").id)
         assert row is not None

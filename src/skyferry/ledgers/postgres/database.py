@@ -16,7 +16,7 @@ T = TypeVar("T")
 OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 TRIES = 10  # of a transaction that was aborted so that another could go on
-HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
+HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible, "`skyferry ledger migrate --create`")
 
 
 class LedgerSession:

@@ -1,23 +1,26 @@
-"""The records that a batch of claims or settlements reads, and the counters that it changes."""
+"""The records that a batch of claims or settlements reads, the counts that it changes, and numbers of new records.
+
+A process reserves numbers of fences, destinations and transfers in blocks, so that few claims write a counter.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-
-import orjson
+from typing import Literal
 
 from skyferry.frozen import dataclass
 from skyferry.ledgers import codec
-from skyferry.ledgers.codec import NUMBER, STATES
+from skyferry.ledgers.codec import NUMBER
 from skyferry.model import Placement, Progress, State, Transfer
 from skyferry.sql import load_statements
 from skyferry.sqlite.statements import read_rows, write_rows
 
 SQL = load_statements(__package__, "batch.sql")
 CLAIMED = NUMBER[State.CLAIMED]
-NUMBERS = ("fence", "place", "serial")  # names of the last numbers used, as the statement sorts them
+BLOCK = 1024  # numbers reserved at once
+Kind = Literal["fence", "place", "serial"]
 
 
 @dataclass(slots=True)
@@ -67,21 +70,53 @@ def read_snapshot(db: sqlite3.Connection, transfers: Sequence[Transfer]) -> Snap
     return known
 
 
-class Counters:
-    """The counters during one batch: numbers to use next, and changes of the states' counts."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._before = orjson.loads(db.execute(SQL["last"]).fetchone()[0])
-        self.fence, self.destination, self.serial = self._before
-        self.states = [0] * len(STATES)
-
-    def save(self, db: sqlite3.Connection) -> None:
-        """Write the changes."""
-        after = (self.fence, self.destination, self.serial)
-        used = {name: now - self._before[i] for i, (name, now) in enumerate(zip(NUMBERS, after, strict=True))}
-        change_counters(db, used | {f"state {i}": change for i, change in enumerate(self.states)})
+def change_counts(db: sqlite3.Connection, changes: Mapping[int, int]) -> None:
+    """Add to the counts of transfers by state. Those that are claimed are counted when they are read."""
+    changed = [(f"state {state}", change) for state, change in changes.items() if change and state != CLAIMED]
+    write_rows(db, SQL["count"], changed)
 
 
-def change_counters(db: sqlite3.Connection, changes: Mapping[str, int]) -> None:
-    """Add to counters, by name."""
-    write_rows(db, SQL["count"], [item for item in changes.items() if item[1]])
+@dataclass(slots=True)
+class _Block:
+    """Reserved numbers, of which some are used."""
+
+    last: int = 0  # the last one used
+    end: int = 0  # the last one reserved
+
+
+class Numbers:
+    """The numbers of one process. None is given out twice.
+
+    Fences only grow, whatever the process: a block is dropped once another process has reserved one. Other numbers follow the
+    order of creation within a process only.
+    """
+
+    def __init__(self) -> None:
+        self._rollbacks = 0
+        self._blocks: dict[Kind, _Block] = {}
+        self._checked = False  # in this batch: no other process has reserved fences
+
+    def begin(self, rollbacks: int) -> None:
+        """Begin a batch in a write transaction. `rollbacks` counts those that failed: one may have lost a reservation."""
+        if rollbacks != self._rollbacks:
+            self._rollbacks = rollbacks
+            self._blocks.clear()
+        self._checked = False
+
+    def take_fence(self, db: sqlite3.Connection) -> int:
+        """Return a fence that is above all others."""
+        if not self._checked:
+            self._checked = True
+            (newest,) = db.execute(SQL["newest_fence"]).fetchone()
+            if (block := self._blocks.get("fence")) and block.end != newest:
+                del self._blocks["fence"]
+        return self.take(db, "fence")
+
+    def take(self, db: sqlite3.Connection, kind: Kind) -> int:
+        """Return a new number."""
+        block = self._blocks.get(kind)
+        if block is None or block.last == block.end:
+            (end,) = db.execute(SQL["reserve"], {"name": kind, "block": BLOCK}).fetchone()
+            block = self._blocks[kind] = _Block(end - BLOCK, end)
+        block.last += 1
+        return block.last

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +16,11 @@ from skyferry.ledgers.codec import STATES, pack_json
 from skyferry.ledgers.sqlite import uploads
 from skyferry.ledgers.sqlite.batch import (
     CLAIMED,
-    Counters,
     DestinationRecord,
+    Numbers,
     Snapshot,
     TransferRecord,
+    change_counts,
     read_snapshot,
 )
 from skyferry.ledgers.sqlite.schema import HISTORY
@@ -49,6 +51,7 @@ class SqliteClaims:
         self._me = db.execute(SQL["enter"], {"name": self.owner, "program": HISTORY.known}).lastrowid or 0
         _remove_owners(db, [*dead, self.owner], self._me)
         presence.forget(dead)
+        self._numbers = Numbers()
         self._waits = False  # another owner had a key that this one wanted
         self._swept = self._clock.monotonic()
 
@@ -56,11 +59,13 @@ class SqliteClaims:
         if self._waits and self._clock.monotonic() >= self._swept + SWEEP:
             await self._sweep()
         now = self._clock.time()
-        answers = await self._file.write(
-            lambda db: _Claiming(db, self._me, now, self.lease).run(transfers), flush=False
-        )
+        answers = await self._file.write(lambda db: self._claim(db, transfers, now), flush=False)
         self._waits = self._waits or any(isinstance(answer, Wait) and answer.busy for answer in answers)
         return answers
+
+    def _claim(self, db: sqlite3.Connection, transfers: Sequence[Transfer], now: float) -> list[Claim | Settled | Wait]:
+        self._numbers.begin(self._file.rollbacks)
+        return _Claiming(db, self._me, now, self.lease, self._numbers).run(transfers)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         until = rules.to_ticks(self._clock.time() + self.lease)
@@ -83,8 +88,13 @@ class SqliteClaims:
         return bool(dead)
 
     async def _unregister(self) -> None:
-        """Free this owner's leases."""
-        await self._file.write(lambda db: _remove_owners(db, [self.owner], 0))
+        """Free this owner's leases. Programs of version 1 read the count of claimed transfers, which this one did not keep."""
+
+        def operation(db: sqlite3.Connection) -> None:
+            _remove_owners(db, [self.owner], 0)
+            db.execute(SQL["count_claimed"])
+
+        await self._file.write(operation)
 
 
 def _remove_owners(db: sqlite3.Connection, names: Sequence[str], but: int) -> None:
@@ -96,10 +106,11 @@ def _remove_owners(db: sqlite3.Connection, names: Sequence[str], but: int) -> No
 class _Claiming:
     """One batch of claims."""
 
-    def __init__(self, db: sqlite3.Connection, me: int, now: float, lease: float) -> None:
+    def __init__(self, db: sqlite3.Connection, me: int, now: float, lease: float, numbers: Numbers) -> None:
         self._db, self._me = db, me
         self._at, self._until = rules.to_ticks(now), rules.to_ticks(now + lease)
-        self._counters = Counters(db)
+        self._numbers = numbers
+        self._counts = Counter[int]()  # changes by state
         self._destinations: Rows = []
         self._rows: Rows = []
         self._details: Rows = []
@@ -117,7 +128,7 @@ class _Claiming:
         write_rows(self._db, SQL["add_details"], self._details)
         write_rows(self._db, SQL["take_transfers"], self._taken)
         write_rows(self._db, SQL["lease"], [(at, fence, self._me, self._until) for at, fence in self._leases.items()])
-        self._counters.save(self._db)
+        change_counts(self._db, self._counts)
         return answers
 
     def _answer(self, t: Transfer, known: Snapshot) -> Claim | Settled | Wait:
@@ -142,22 +153,19 @@ class _Claiming:
         return Claim(t, at.fence, row.burned + 1, row.lost, placement, at.uploads)
 
     def _add_destination(self, t: Transfer) -> DestinationRecord:
-        self._counters.destination += 1
-        self._destinations.append((self._counters.destination, t.key, t.store))
-        return DestinationRecord(self._counters.destination)
+        number = self._numbers.take(self._db, "place")
+        self._destinations.append((number, t.key, t.store))
+        return DestinationRecord(number)
 
     def _lease(self, at: DestinationRecord) -> None:
         if at.owner != self._me:
-            self._counters.fence += 1
-            at.owner, at.fence, at.until = self._me, self._counters.fence, 0
+            at.owner, at.fence, at.until = self._me, self._numbers.take_fence(self._db), 0
         if at.until < self._until:
             at.until = self._until
             self._leases[at.id] = at.fence
 
     def _add_row(self, t: Transfer, at: DestinationRecord) -> TransferRecord:
-        self._counters.serial += 1
-        self._counters.states[CLAIMED] += 1
-        row = TransferRecord(self._counters.serial, owner=self._me)
+        row = TransferRecord(self._numbers.take(self._db, "serial"), owner=self._me)
         source_key = None if t.source.key == t.key else t.source.key
         ids = codec.split_id(t.id)
         self._rows.append((row.serial, *ids, at.id, t.route, source_key, CLAIMED, self._me, self._at, self._at))
@@ -169,8 +177,7 @@ class _Claiming:
         if row.state == CLAIMED and row.owner == self._me:
             return
         row.lost += row.state == CLAIMED
-        self._counters.states[row.state] -= 1
-        self._counters.states[CLAIMED] += 1
+        self._counts[row.state] -= 1
         row.state, row.owner = CLAIMED, self._me
         self._taken.append((row.serial, row.lost, self._me, self._at))
 

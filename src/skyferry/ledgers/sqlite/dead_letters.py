@@ -10,7 +10,7 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, pack_json
-from skyferry.ledgers.sqlite.batch import change_counters
+from skyferry.ledgers.sqlite.batch import change_counts
 from skyferry.ledgers.sqlite.queries import name_values
 from skyferry.model import State
 from skyferry.ports import Clock, DeadLetter, DeadLetterRef, Filter, Page, Purpose
@@ -128,7 +128,7 @@ def _redrive(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, n
         f"WHERE state = 4 AND serial IN (SELECT transfer FROM letters WHERE {chosen})",
         values,
     ).rowcount
-    change_counters(db, {f"state {DEAD}": -moved, f"state {RETRY}": moved})
+    change_counts(db, {DEAD: -moved, RETRY: moved})
     marked = f"UPDATE letters SET redriven_at = :now, hidden_until = :now WHERE {chosen}"  # noqa: S608 - constants
     return db.execute(marked, values).rowcount
 
@@ -143,7 +143,7 @@ def _discard(db: sqlite3.Connection, where: Filter, ids: Sequence[str] | None, n
             f"WHERE state = {state} AND serial IN (SELECT transfer FROM letters WHERE {chosen})",
             values,
         ).rowcount
-        change_counters(db, {f"state {state}": -moved, f"state {DISCARDED}": moved})
+        change_counts(db, {state: -moved, DISCARDED: moved})
     return db.execute(f"DELETE FROM letters WHERE {chosen}", values).rowcount  # noqa: S608 - constants
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import orjson
 
 from skyferry.ledgers import codec, rules
-from skyferry.ledgers.sqlite.batch import change_counters
+from skyferry.ledgers.sqlite.batch import change_counts
 from skyferry.ports import Clock, Refusal
 from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
@@ -27,7 +27,7 @@ class SqliteHousekeeping:
     _clock: Clock
 
     async def check_writable(self) -> None:
-        await self._file.write(lambda db: db.execute(SQL["touch"]).close())
+        await self._file.check_writable()
 
     async def prune(self, older_than: float, limit: int = 1000) -> int:
         ticks = rules.to_ticks(self._clock.time() - older_than)
@@ -43,7 +43,7 @@ def _prune(db: sqlite3.Connection, before: int, limit: int) -> int:
         db.execute(SQL[f"prune_{table}"], {"batch": serials})
     db.execute(SQL["prune_destinations"], {"places": destinations})
     pruned = Counter(orjson.loads(states))
-    change_counters(db, {f"state {number}": -count for number, count in pruned.items()})
+    change_counts(db, {number: -count for number, count in pruned.items()})
     return pruned.total()
 
 

@@ -34,8 +34,10 @@ _RULES = (
     ("uploads have no destination key", "SELECT count(*) FROM uploads WHERE place NOT IN (SELECT id FROM places)"),
 )
 _FILLED = "SELECT EXISTS (SELECT 1 FROM placements) OR EXISTS (SELECT 1 FROM transfers)"
-_COUNTED = "SELECT state, count(*) FROM transfers GROUP BY state"
-_COUNTERS = "SELECT CAST(substr(name, 7) AS INTEGER), value FROM counters WHERE name LIKE 'state %'"
+_COUNTED = "SELECT state, count(*) FROM transfers WHERE state <> 0 GROUP BY state"
+_COUNTERS = (
+    "SELECT CAST(substr(name, 7) AS INTEGER), value FROM counters WHERE name LIKE 'state %' AND name <> 'state 0'"
+)
 
 
 class SqliteLedgerMaintenance(DurableFile):

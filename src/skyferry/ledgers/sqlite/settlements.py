@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, pack_json
 from skyferry.ledgers.sqlite import dead_letters, uploads
-from skyferry.ledgers.sqlite.batch import CLAIMED, Counters, Snapshot, TransferRecord, read_snapshot
+from skyferry.ledgers.sqlite.batch import CLAIMED, Snapshot, TransferRecord, change_counts, read_snapshot
 from skyferry.ledgers.sqlite.queries import read_failures
 from skyferry.model import Placement, Transfer
 from skyferry.ports import Dead, Done, Outcome, Settlement
@@ -29,7 +30,7 @@ class _Settling:
 
     def __init__(self, db: sqlite3.Connection, now: float) -> None:
         self._db, self._at = db, rules.to_ticks(now)
-        self._counters = Counters(db)
+        self._counts = Counter[int]()  # changes by state
         self._rows: list[tuple[Any, ...]] = []
         self._receipts: list[tuple[Any, ...]] = []
         self._failures: list[tuple[Any, ...]] = []
@@ -51,7 +52,7 @@ class _Settling:
             failures = read_failures(db, [serial for serial, _, _ in self._dead])
             letters = [(n, rules.make_letter(t, dead, tuple(failures[n]))) for n, t, dead in self._dead]
             dead_letters.insert_letters(db, letters)
-        self._counters.save(db)
+        change_counts(db, self._counts)
         return answers
 
     def _settle(self, s: Settlement, known: Snapshot) -> bool:
@@ -76,8 +77,7 @@ class _Settling:
     def _record(self, row: TransferRecord, outcome: Outcome) -> None:
         state, reason, delay, failure = rules.apply_outcome(outcome)
         row.state = NUMBER[state]
-        self._counters.states[CLAIMED] -= 1
-        self._counters.states[row.state] += 1
+        self._counts[row.state] += 1
         if failure:
             row.burned += failure.counts_as_attempt
             self._failures.append((row.serial, codec.pack_failure(failure)))

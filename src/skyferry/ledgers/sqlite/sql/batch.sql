@@ -1,4 +1,4 @@
--- The records of a batch, and the counters.
+-- The records of a batch, numbers, and counts.
 -- `VALUES :rows` expands to the rows of a batch, so that a batch takes a handful of statements. Results come back as one JSON
 -- array: stepping through rows would pass the interpreter lock back and forth for each.
 -- The table `places` has the destinations.
@@ -14,8 +14,12 @@ LEFT JOIN transfers AS t ON t.place = p.id AND t.id_high = i.column1 AND t.id_lo
 LEFT JOIN leases AS l ON l.place = p.id
 LEFT JOIN placements AS q ON q.place = p.id
 
--- name: last
-SELECT json_group_array(value) FROM (SELECT value FROM counters WHERE name IN ('serial', 'place', 'fence') ORDER BY name)
+-- name: newest_fence
+-- The last one that any process has reserved
+SELECT value FROM counters WHERE name = 'fence'
+
+-- name: reserve
+UPDATE counters SET value = value + :block WHERE name = :name RETURNING value
 
 -- name: count
 INSERT INTO counters (name, value) VALUES :rows ON CONFLICT (name) DO UPDATE SET value = value + excluded.value

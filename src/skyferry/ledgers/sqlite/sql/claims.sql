@@ -15,6 +15,9 @@ DELETE FROM roles WHERE holder IN (SELECT value FROM json_each(:names))
 -- name: forget
 DELETE FROM owners WHERE name IN (SELECT value FROM json_each(:names)) AND id <> :but
 
+-- name: count_claimed
+INSERT OR REPLACE INTO counters (name, value) SELECT 'state 0', count(*) FROM transfers WHERE state = 0
+
 -- name: add_destinations
 INSERT INTO places (id, key, store) VALUES :rows
 

@@ -1,8 +1,4 @@
--- Pruning, and the test that the file can be written.
-
--- name: touch
--- A row that keeps its value would not be written
-INSERT INTO counters (name, value) VALUES ('touched', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1
+-- Pruning.
 
 -- name: settled_before
 SELECT json_group_array(serial), json_group_array(state) FROM (

@@ -33,7 +33,11 @@ WHERE t.serial >> 15 = n AND t.id_high = :high AND t.id_low = :low LIMIT 1
 SELECT count(*) FROM (SELECT 1 FROM places WHERE key >= :low AND key < :high LIMIT :limit)
 
 -- name: counts
-SELECT json_group_array(json_array(substr(name, 7), value)) FROM counters WHERE name LIKE 'state %'
+-- Claimed transfers (state 0) are few
+SELECT json_group_array(json_array(state, count)) FROM (
+    SELECT substr(name, 7) AS state, value AS count FROM counters WHERE name LIKE 'state %' AND name <> 'state 0'
+    UNION ALL SELECT '0', count(*) FROM transfers WHERE state = 0
+)
 
 -- name: oldest_unsettled
 -- By route, the transfer that has been known the longest
