@@ -55,6 +55,7 @@ async def run_drill(drill: Drill, folder: Path) -> Verdict:
                 prepared = time.monotonic()
                 fleet.start()
                 await _distress(drill, fleet, objects)
+                fleet.start()
                 idle = await wait_until(objects.is_queue_empty, SETTLED_WITHIN)
                 settled = time.monotonic()
                 await fleet.stop()

@@ -16,6 +16,7 @@ from tests.fleet.network import Host, Network, send
 from tests.fleet.servers import LEASE, Servers
 
 RUN = [sys.executable, "-m", "skyferry", "run", "--no-live"]
+AWAY = 4  # exit code of a worker that was started while a server was away; an orchestrator starts it again
 LONGER = LEASE * 1.4  # seconds: as long as another worker needs to take over
 
 
@@ -59,15 +60,18 @@ class Fleet:
         }
 
     def start(self) -> None:
-        """Start a worker on each host that has none."""
+        """Start a worker on each host that has none, as an orchestrator does."""
         for host in self._net.hosts:
-            if host.name not in self._workers:
+            worker = self._workers.get(host.name)
+            if worker is None or worker.poll() == AWAY:
+                self.counts["started again, as a server was away"] += worker is not None
                 log = self._folder / f"{host.name}.log"
                 command = [*self._program, "--config", str(self._servers.config)]
                 self._workers[host.name] = host.spawn(command, log, self._folder, self._servers.env)
 
     async def suffer(self) -> None:
         """Let one fault happen to a host at random; a fault comes again once each has happened."""
+        self.start()
         if not self._deck:
             self._deck = list(self.faults)
             self._dice.shuffle(self._deck)
@@ -85,7 +89,9 @@ class Fleet:
 
     def find_unexpected_ends(self) -> list[str]:
         """Return workers that ended although no fault ended them."""
-        ended = [f"{name} ended with {code}" for name, w in self._workers.items() if (code := w.poll()) is not None]
+        ended = [
+            f"{name} ended with {code}" for name, w in self._workers.items() if (code := w.poll()) not in (None, AWAY)
+        ]
         return self._ended + ended
 
     async def stop(self) -> None:
@@ -127,7 +133,7 @@ class Fleet:
             except TimeoutExpired:
                 send(worker, signal.SIGKILL)
                 code = worker.wait()
-        if code not in (0, 3, -signal.SIGTERM, 128 + signal.SIGTERM):  # 3: there are dead letters
+        if code not in (0, 3, AWAY, -signal.SIGTERM, 128 + signal.SIGTERM):  # 3: there are dead letters
             self._ended.append(f"{host.name} ended with {code} after SIGTERM")
 
     async def _cut_off(self, host: Host, address: str) -> None:
