@@ -55,7 +55,18 @@ def test_an_example_works(file: Path, validator: Draft202012Validator) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 8
+    """One for each common job: each kind of queue and ledger has one, and so have regions."""
+    texts = " ".join(file.read_text("utf-8") for file in EXAMPLES)
+    schemes = ("sqs", "pubsub", "azq", "postgresql", "nats|tls", "rediss?", "s3", "gs", "az", "file")
+    assert [scheme for scheme in schemes if not re.search(rf"\b(?:{scheme})://", texts)] == []
+    assert "allow_regions:" in texts
+    assert len(EXAMPLES) >= 13
+
+
+def test_the_example_of_regions_works_in_each() -> None:
+    """Its comment names the environment of the other region."""
+    file = ROOT / "examples" / "regions.yaml"
+    assert check(file, dict(re.findall(r"(SKYFERRY_\w+)=(\S+)", file.read_text("utf-8")))).faults == ()
 
 
 @pytest.mark.parametrize("value", [30, 1.5, "30s", "1.5h", " 200 MS ", "2d", "0"])
