@@ -4,10 +4,12 @@
     python -m bench.peers --growth 1000 10000 100000 [--write]
 
 The servers are two `rclone serve s3` on folders of this machine. Rounds are interleaved: in each, every tool copies the same
-objects to another prefix. The medians are printed; CPU is user and system time of the whole command with its start, without the
-servers. Skyferry has its ledger and verification, and gets URLs that name no service. Each PATH is the Python of another
-checkout to compare with. Tools that are not installed are named. `--growth` measures Skyferry and rclone from S3 to S3 once
-with each number of objects. `--write` writes table and pictures into docs/operations/performance.md and docs/assets.
+objects to another prefix. Nothing is deleted before the end: for minutes, ext4 does not reuse freed inodes, and its search for
+others would cost each tool more than the copy itself. The medians are printed; CPU is user and system time of the whole
+command with its start, without the servers. Skyferry has its ledger and verification, and gets URLs that name no service. Each
+PATH is the Python of another checkout to compare with. Tools that are not installed are named. `--growth` measures Skyferry and
+rclone from S3 to S3 once with each number of objects. `--write` writes table and pictures into docs/operations/performance.md
+and docs/assets.
 """
 
 from __future__ import annotations
@@ -196,7 +198,7 @@ class Bench:
         done = f"{' → '.join(kind.replace('s3', 'S3') for kind in kinds)}{', TLS' if secure else ''}"
         for number, (name, use) in enumerate(find_tools(self._pythons, kinds)):
             prefix = f"{done.replace(' → ', '-').replace(', ', '-')}-{turn}-{number}".lower()
-            workspace, arrived = self._there.folder / "workspace", self._there.folder / "dst" / prefix
+            workspace, arrived = self._there.folder / f"workspace-{prefix}", self._there.folder / "dst" / prefix
             copy = Copy(self._here, self._there, kinds, "src", prefix, workspace)
             if kinds[1] == "local":
                 arrived.mkdir()
@@ -205,8 +207,6 @@ class Bench:
             assert count == objects, f"{name}: {count} of {objects} objects arrived"
             if again and name != "obstore loop":
                 self.note(f"again: {done}", name, run(use(copy), self._environ))
-            shutil.rmtree(arrived)
-            shutil.rmtree(workspace, ignore_errors=True)
 
     def start_all(self, turn: int) -> None:
         """Run what has little to do."""
@@ -312,7 +312,6 @@ def measure_growth(counts: Sequence[int], write: bool) -> str:
                 spent = run(use(copy), prepare_environ(folder))
                 print(f"{count}, {name}: {spent}", file=sys.stderr, flush=True)
                 found[name].append(spent)
-                shutil.rmtree(folder / "b/dst" / prefix)
     labels = [f"{count:,}" for count in counts]
     figures: dict[str, tuple[str, Callable[[Spent, int], float]]] = {
         "growth-cpu": ("CPU, µs per object, by number of objects", lambda spent, count: 1e6 * spent.cpu / count),
