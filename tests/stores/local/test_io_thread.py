@@ -155,11 +155,13 @@ async def test_one_flush_of_a_folder_serves_all_that_have_changed_it_before(
             os.close(file)
 
     monkeypatch.setattr(os, "fsync", slow)
-    monkeypatch.setattr("skyferry.stores.local.io_thread.FLUSHERS", 1)
+    monkeypatch.setattr("skyferry.stores.local.flushing.FLUSHERS", 1)
     first = asyncio.create_task(lane.run(steps("1")))
     await flushing.wait()
     later = [asyncio.create_task(lane.run(steps(name))) for name in "23"]
-    await lane.run(stepless(go_on.set)())  # runs after them
+    while sum(len(waiting) for _, waiting in lane._flushes._requested.values()) < 2:
+        await asyncio.sleep(0.001)
+    go_on.set()
     await asyncio.gather(first, *later)
     begins = [at for at, what in enumerate(order) if what == "flush begins"]
     assert len(begins) == 2, "one for the first, one for the two after it"

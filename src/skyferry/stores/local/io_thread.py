@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from skyferry.frozen import dataclass
+from skyferry.stores.local.flushing import Flushes
 from skyferry.stores.local.threads import Results, joined, started
 
 T = TypeVar("T")
@@ -22,8 +23,6 @@ Steps = Generator[int, None, T]  # yields file descriptors; each is flushed befo
 PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice in a row while others wait,
 STEPS = 5  # the disk is slow, and another thread helps
 HELPERS = 3
-FLUSHERS = 4
-_Inode = tuple[int, int]  # device and number
 TOGETHER = 16  # results delivered at a time, while there is more to do
 
 
@@ -38,12 +37,11 @@ class _Job:
 class Lane:
     """The small work of one event loop. Its threads start with the first call."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, anchor: Callable[[], int] = lambda: -1) -> None:
+        """Take the name of its threads, and `anchor` of `Flushes`."""
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._flushes: queue.SimpleQueue[tuple[_Inode, int] | None] = queue.SimpleQueue()
-        self._unflushed: dict[_Inode, list[_Job]] = {}  # the jobs that wait for each flush that has not begun
-        self._flushing = threading.Lock()
+        self._flushes = Flushes(name, self._resume, anchor)
         self._threads: list[threading.Thread] = []
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
@@ -54,8 +52,8 @@ class Lane:
         """Run the steps and return their result. If cancelled before they have started, they do not run."""
         if self._results is None:
             self._results = results = Results()
-            flushers = [started(f"{self._name}-flush-{n}", self._flush) for n in range(FLUSHERS)]
-            self._threads = [started(self._name, self._work, results), *flushers]
+            self._flushes.start()
+            self._threads = [started(self._name, self._work, results)]
         future: asyncio.Future[T] = self._results.expected()
         self._jobs.put(_Job(future, steps))
         if self._watch is None:
@@ -69,8 +67,7 @@ class Lane:
             await self._results.drained()
         if threads:
             self._jobs.put(None)
-            for _ in range(FLUSHERS):
-                self._flushes.put(None)
+            threads += self._flushes.stop()
         await joined(threads)
 
     def _look(self, before: int, slow: int) -> None:
@@ -129,37 +126,11 @@ class Lane:
         except BaseException as problem:  # noqa: BLE001 - raised in the awaiting caller
             results.add(job.future, None, problem)
         else:
-            self._request_flush(file, job)
+            self._flushes.request(file, job)
 
-    def _request_flush(self, file: int, job: _Job) -> None:
-        """Flush the file before the job continues. One flush of a folder serves all jobs that have changed it by then.
-
-        Its descriptor is that of the first job, which keeps it open until it continues.
-        """
-        try:
-            stat = os.fstat(file)
-            inode = stat.st_dev, stat.st_ino
-        except OSError:  # the flush will fail too, and report it
-            inode = -1, file
-        with self._flushing:
-            waiting = self._unflushed.setdefault(inode, [])
-            waiting.append(job)
-        if waiting[0] is job:
-            self._flushes.put((inode, file))
-
-    def _flush(self) -> None:
-        while (asked := self._flushes.get()) is not None:
-            inode, file = asked
-            with self._flushing:  # before the flush: a job that comes later needs another one
-                jobs = self._unflushed.pop(inode)
-            failed = None
-            try:
-                os.fsync(file)
-            except OSError as error:
-                failed = error
-            for job in jobs:
-                job.failed = failed
-                self._jobs.put(job)
+    def _resume(self, job: _Job, failed: OSError | None) -> None:
+        job.failed = failed
+        self._jobs.put(job)
 
 
 def stepless(function: Callable[..., T]) -> Callable[..., Steps[T]]:

@@ -99,7 +99,7 @@ class LocalStore:
         self.name, self._follow = name, follow
         self._bucket, self._on_unreadable, self._on_special = BucketFolder(folder, expected), on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
-        self._lane, self._threads = Lane(f"store-{name}"), Threads(f"store-{name}", threads)
+        self._lane, self._threads = Lane(f"store-{name}", self._bucket.first_root), Threads(f"store-{name}", threads)
         self._closed = False
 
     async def head(self, key: str) -> ObjectMeta:

@@ -59,6 +59,10 @@ class BucketFolder:
         """Return the bucket's directory. Raises BucketNotFound."""
         return self._now().root
 
+    def first_root(self) -> int:
+        """Return the directory that was opened first, before all writes. It stays open, even if another folder replaces it."""
+        return self._held[0].root if self._held else self._now().root
+
     def own(self, name: str) -> int:
         """Return a private folder of the bucket that `root` last returned. Create it if necessary. Raises BucketNotFound."""
         held = self._held[-1] if self._held else self._now()
