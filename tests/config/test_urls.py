@@ -76,7 +76,7 @@ def test_queue_and_ledger_urls_name_a_file() -> None:
     with pytest.raises(ValueError, match="not a known queue URL"):
         QueueUrl.parse("file://queue.db")
     with pytest.raises(ValueError, match="not a known ledger URL"):
-        LedgerUrl.parse("redis://x")
+        LedgerUrl.parse("mysql://x")
 
 
 def stored(url: str, **given: Any) -> StoreSettings:

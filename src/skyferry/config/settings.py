@@ -237,12 +237,14 @@ class LedgerSettings(Section):
 
     url: str = setting(
         default="sqlite://ledger.db",
-        description="sqlite://FILE, postgresql://HOST/DATABASE?schema=SCHEMA or memory://NAME.",
+        description="sqlite://FILE, postgresql://HOST/DATABASE?schema=SCHEMA, redis[s]://HOST/NAME or memory://NAME.",
     )
     allow_http: bool = setting(default=False, description="Allow a server without TLS that is not on loopback.")
-    tls: TlsSettings = setting(default_factory=TlsSettings, description="PostgreSQL: certificates for the connection.")
+    tls: TlsSettings = setting(
+        default_factory=TlsSettings, description="PostgreSQL and Redis: certificates for the connection."
+    )
     identity: IdentitySettings = setting(
-        default_factory=IdentitySettings, description="PostgreSQL: the identity to use there."
+        default_factory=IdentitySettings, description="PostgreSQL and Redis: the identity to use there."
     )
     lease: Lease = setting(default=30.0, description="Lease of a claim, renewed during processing.")
     retention: Seconds = setting(

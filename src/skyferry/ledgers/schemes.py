@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import LedgerScheme
 from skyferry.ledgers.postgres.scheme import POSTGRES_LEDGER
+from skyferry.ledgers.redis.scheme import REDIS_LEDGER, REDIS_LEDGER_TLS
 
 if TYPE_CHECKING:
     from skyferry.ports import Ledger
@@ -45,6 +46,8 @@ LEDGERS: Mapping[str, LedgerScheme] = MappingProxyType(
     {
         "sqlite": LedgerScheme("sqlite://FILE", _open_file, _maintain_file, path=True),
         "postgresql": POSTGRES_LEDGER,
+        "redis": REDIS_LEDGER,
+        "rediss": REDIS_LEDGER_TLS,
         "memory": LedgerScheme("memory://NAME", _open_memory),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -27,8 +28,10 @@ FAILURES = (exceptions.RedisError, OSError, TimeoutError)
 _HINTS = {
     "WRONGPASS": "Check the user of the URL and the password: identity.secret_file, or REDIS_PASSWORD.",
     "Authentication required": "Set the password: identity.secret_file, or REDIS_PASSWORD.",
-    "NOPERM": "Give the user the commands and the keys of the queue: ACL SETUSER.",
+    "NOPERM": "Give the user the commands and the keys of the queue or ledger: ACL SETUSER.",
     "WRONGTYPE": "The key is not a stream. Name another, or add ?list=KEY for a list that MinIO fills.",
+    "BUSY": "Another script keeps the server busy: SCRIPT KILL ends it.",
+    "NOREPLICAS": "Too few replicas follow: see min-replicas-to-write; it waits for them.",
     "OOM": "Raise maxmemory; it waits until there is room.",
     "MISCONF": "The server cannot write to its disk; see its log.",
     "READONLY": "It is a replica. Name the primary.",
@@ -46,6 +49,7 @@ _KINDS = (  # of errors whose first word the driver removes
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.AuthenticationError, "WRONGPASS"),
 )
+CONNECTIONS = 8  # of one client, without those that wait for messages
 RUNS = "Check that the server runs, and the host and the port of the URL."
 
 
@@ -77,6 +81,7 @@ class RedisClient(Generic[E]):
         self._password, self._provider = password, _Password(options.address.server.user, password)
         self._client: Client = None
         self._waiting: Client = None
+        self._slots = asyncio.Semaphore(CONNECTIONS)  # the driver fails where it should wait
         self.closed = False
 
     async def run(self, call: Callable[[Client], Awaitable[T]], *, waits: float = 0.0) -> T:
@@ -107,8 +112,9 @@ class RedisClient(Generic[E]):
         if waits:
             self._waiting = self._waiting or self._make(self._options.timeout + waits)
             return await call(self._waiting)
-        self._client = self._client or self._make(self._options.timeout)
-        return await call(self._client)
+        async with self._slots:
+            self._client = self._client or self._make(self._options.timeout)
+            return await call(self._client)
 
     def _make(self, timeout: float) -> Client:
         address, options = self.address, self._options
@@ -131,7 +137,7 @@ class RedisClient(Generic[E]):
         if address.is_cluster:
             return RedisCluster(startup_nodes=[ClusterNode(*host) for host in address.server.hosts], **common)
         host, port = address.server.hosts[0]
-        return Redis(host=host, port=port, db=address.database, max_connections=8, **common)
+        return Redis(host=host, port=port, db=address.database, max_connections=CONNECTIONS, **common)
 
     def _translate(self, error: Exception) -> E:
         said = (str(error) or type(error).__name__).splitlines()[0]

@@ -65,7 +65,7 @@ def minio(**given: Any) -> dict[str, Any]:
         (route(name="No Name"), "routes[0].name", "lower-case"),
         ({"ledger": {"url": "sqlite://queue.db"}}, "ledger.url", "used twice"),
         ({"ledger": {"url": "sqlite://source/l.db"}}, "ledger.url", "inside the folder of store source"),
-        ({"ledger": {"url": "redis://x"}}, "ledger.url", "not a known ledger URL"),
+        ({"ledger": {"url": "mysql://x"}}, "ledger.url", "not a known ledger URL"),
         ({"queues": [{"name": "q", "url": "memory://a"}] * 2}, "queues[1].name", "two queues q"),
         ({"limits": {"memory": "10MiB"}}, "limits.memory", "less than two parts"),
         ({"server": {"listen": "8080"}}, "server.listen", "not HOST:PORT"),

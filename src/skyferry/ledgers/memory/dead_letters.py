@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import inf
 
 from skyferry.ledgers import rules
-from skyferry.ledgers.memory.queries import matches_letter
+from skyferry.ledgers.filters import matches_letter
 from skyferry.ledgers.memory.state import LedgerPart, MemoryLetter, take_page
 from skyferry.model import State
 from skyferry.ports import DeadLetter, DeadLetterRef, Filter, Page, Purpose

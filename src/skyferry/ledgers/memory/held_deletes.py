@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from skyferry.ledgers.filters import matches_held
 from skyferry.ledgers.memory.state import LedgerPart
 from skyferry.ports import Page
 from skyferry.ports.ledger.held_deletes import Decision, HeldDelete, HeldFilter
@@ -71,15 +72,4 @@ class MemoryHeldDeletes(LedgerPart):
         return len(found)
 
     def _find_held(self, where: HeldFilter, ids: Collection[str] | None = None) -> list[HeldDelete]:
-        return [h for h in self._state.held_deletes.values() if (ids is None or h.id in ids) and _matches(h, where)]
-
-
-def _matches(held: HeldDelete, where: HeldFilter) -> bool:
-    return (
-        where.state in (None, held.state)
-        and where.store in ("", held.store)
-        and (not where.route or where.route in held.routes)
-        and where.reason in ("", held.reason)
-        and held.source.key.startswith(where.prefix)
-        and (where.at is None or held.at == where.at)
-    )
+        return [h for h in self._state.held_deletes.values() if (ids is None or h.id in ids) and matches_held(h, where)]

@@ -1,4 +1,4 @@
-"""Queries of transfers and placements in memory, and the filters of listings."""
+"""Queries of transfers and placements in memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from skyferry.ledgers.filters import matches_transfer
 from skyferry.ledgers.memory.state import LedgerPart, take_page
 from skyferry.model import Placement, State
-from skyferry.ports import DeadLetter, Filter, Page, TransferRow
-from skyferry.ports.ledger.dead_letters import parse_source_key
+from skyferry.ports import Filter, Page, TransferRow
 
 
 class MemoryQueries(LedgerPart):
@@ -47,33 +47,3 @@ class MemoryQueries(LedgerPart):
             placement = self._state.placements[store, key]
             if not placement.deleted and placement.source.bucket == source:
                 yield placement
-
-
-def matches_transfer(row: TransferRow, where: Filter, now: float) -> bool:
-    """Return True if the transfer matches everything that the filter gives."""
-    return (
-        (where.state is None or row.state is where.state)
-        and (not where.route or row.transfer.route == where.route)
-        and row.transfer.key.startswith(where.key_prefix)
-        and (not where.source_key or row.transfer.source.key == where.source_key)
-        and (not where.reason or row.reason == where.reason)
-        and _within(row.updated_at, where)
-        and not (where.idle and max(row.updated_at, row.due_at or 0.0) > now - where.idle)
-    )
-
-
-def matches_letter(letter: DeadLetter, where: Filter, now: float) -> bool:
-    """Return True if the letter matches everything that the filter gives."""
-    return (
-        where.state in (None, State.DEAD)
-        and (not where.route or letter.route == where.route)
-        and letter.key.startswith(where.key_prefix)
-        and (not where.source_key or parse_source_key(letter.source) == where.source_key)
-        and (not where.reason or letter.reason == where.reason)
-        and _within(letter.at, where)
-        and not (where.idle and letter.at > now - where.idle)
-    )
-
-
-def _within(at: float, where: Filter) -> bool:
-    return (where.since is None or at >= where.since) and (where.until is None or at < where.until)

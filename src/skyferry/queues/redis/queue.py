@@ -9,14 +9,11 @@ cluster.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import chain
-from typing import Any
 
 import orjson
-from redis.exceptions import NoScriptError
 
 from skyferry.errors import QueueError
 from skyferry.model import QueueTraits
@@ -26,7 +23,8 @@ from skyferry.queues.notifier import Notifier
 from skyferry.queues.redis.inspection import inspect, may_send
 from skyferry.queues.redis.listener import StreamListener
 from skyferry.queues.redis.scheme import GROUP, TRAITS
-from skyferry.redis.client import Client, RedisClient
+from skyferry.redis.client import RedisClient
+from skyferry.redis.scripts import LuaScript
 
 POLL = 1.0  # seconds between looks without a listener
 LISTENING = 10.0  # seconds between looks with it: what other clients release
@@ -34,22 +32,11 @@ CONSUMER = "skyferry"  # in the group: one for all workers, so that those that d
 BATCH = 1000  # messages in one script, which blocks the server meanwhile
 
 
-class StreamScript:
-    """A script of this package, run by its digest."""
-
-    def __init__(self, name: str) -> None:
-        self._text = files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
-        self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
-
-    async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[object]) -> Any:
-        """Return its result."""
-        try:
-            return await client.evalsha(self._digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await client.eval(self._text, len(keys), *keys, *arguments)
+def _load(name: str) -> LuaScript:
+    return LuaScript(files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8"))
 
 
-TAKE, SETTLE, SEND, DEPTH = map(StreamScript, ("take", "settle", "send", "depth"))
+TAKE, SETTLE, SEND, DEPTH = map(_load, ("take", "settle", "send", "depth"))
 
 
 class RedisQueue:

@@ -1,0 +1,85 @@
+"""Claims on Redis. A batch is one script: one round trip, and one atomic step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import STATES
+from skyferry.ledgers.redis.claims.settlements import KnownPlacements, MergingBatch
+from skyferry.ledgers.redis.database import RedisDatabase
+from skyferry.ledgers.redis.records import name_place, pack_texts, parse_placement, source_of, split_place
+from skyferry.model import Claim, Progress, Transfer
+from skyferry.ports import Settled, Settlement, Wait
+
+GRANTED, SETTLED = 0, 1  # kinds of answers
+
+
+class RedisClaims:
+    """The `Claims` part of a ledger, and the write of `UploadLog` that needs a claim."""
+
+    owner: str
+    lease: float
+    _db: RedisDatabase
+    _me: int  # this owner in leases: random, so that a server that forgets gives it to no other
+    _known: KnownPlacements  # of the leased destinations
+
+    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        if not transfers:
+            return []
+        arguments: list[object] = [self._me, rules.to_ticks(self.lease)]
+        names = [name_place(t.store, t.key) for t in transfers]
+        for t, name in zip(transfers, names, strict=True):
+            identities = pack_texts(t.identities) if t.identities else b""
+            last = (t.route, source_of(t), codec.pack_transfer(t))
+            arguments += (bytes.fromhex(t.id), name, "1" if t.asked else "", identities, *last)
+        found = await self._db.send("claims.claim", arguments)
+        return [self._answer(*one) for one in zip(transfers, names, found, strict=True)]
+
+    def _answer(self, t: Transfer, name: bytes, found: list[object]) -> Claim | Settled | Wait:
+        match found:
+            case [0, int(fence), int(attempt), int(lost), int(version), bytes(packed), list(uploads)]:
+                placement = parse_placement(name, packed)
+                self._known[name] = version, placement
+                open_uploads = tuple(_unpack_upload(name, *one) for one in uploads)
+                return Claim(t, fence, attempt, lost, rules.select_placement(placement, t), open_uploads)
+            case [1, int(state), bytes(reason)]:
+                return Settled(t.id, STATES[state], reason.decode())
+            case [2, int(ticks), int(busy)]:
+                return Wait(t.id, codec.to_seconds(ticks), bool(busy))
+        raise AssertionError(found)
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        if not claims:
+            return []
+        arguments: list[object] = [self._me, rules.to_ticks(self.lease)]
+        for c in claims:
+            arguments += (name_place(c.transfer.store, c.transfer.key), c.fence)
+        return [claims[number - 1] for number in await self._db.send("claims.renew", arguments)]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        if not settlements:
+            return []
+        return await MergingBatch(self._me, settlements, self._known).run(self._db)
+
+    async def save_progress(self, saves: Sequence[tuple[Claim, Progress]]) -> list[bool]:
+        if not saves:
+            return []
+        arguments: list[object] = [self._me]
+        for c, p in saves:
+            name = name_place(c.transfer.store, c.transfer.key)
+            arguments += (name, c.fence, p.upload.id, codec.pack_progress(p), len(p.parts))
+            for part in p.parts:
+                arguments += (part.number, codec.pack_part(part))
+        return [bool(saved) for saved in await self._db.send("uploads.save", arguments)]
+
+    async def _free_all(self) -> None:
+        """Free this owner's leases."""
+        names = list(self._known)
+        for start in range(0, len(names), 1000):
+            await self._db.run("claims.free", self._me, *names[start : start + 1000])
+        await self._db.run("workers.leave", self.owner)
+
+
+def _unpack_upload(name: bytes, age: int, text: bytes, *parts: bytes) -> Progress:
+    return codec.unpack_progress(*split_place(name), age, text.decode(), [part.decode() for part in parts])

@@ -1,0 +1,97 @@
+"""Settlements on Redis.
+
+Placements are merged here, by the rules that all ledgers share, from what the claim returned. The script compares the version of
+the placement, and records nothing if another settlement of this owner has changed it: then the batch is built again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+
+from skyferry.errors import LedgerError
+from skyferry.frozen import dataclass
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import NUMBER
+from skyferry.ledgers.redis.database import RedisDatabase
+from skyferry.ledgers.redis.records import (
+    NONE,
+    encode_key,
+    name_place,
+    pack_letter,
+    pack_texts,
+    parse_placement,
+)
+from skyferry.model import Placement
+from skyferry.ports import Dead, Done, Settlement, Skipped
+
+KnownPlacements = dict[bytes, tuple[int, Placement | None]]  # by destination, with their versions
+TRIES = 20
+NOTHING = (NONE, b"", b"", b"")  # of a placement that stays
+
+
+@dataclass(slots=True)
+class MergingBatch:
+    """One batch of settlements."""
+
+    me: int
+    settlements: Sequence[Settlement]
+    known: KnownPlacements  # of the owner
+    names: list[bytes] = field(default_factory=list)
+
+    async def run(self, db: RedisDatabase) -> list[bool]:
+        """Record them. Return the answers."""
+        claims = [s.claim.transfer for s in self.settlements]
+        self.names = [name_place(t.store, t.key) for t in claims]
+        fixed = [self._pack(s) for s in self.settlements]
+        counts, view = [True] * len(fixed), {name: self.known.get(name, (0, None)) for name in self.names}
+        for _ in range(TRIES):
+            moved = dict(view)
+            arguments: list[object] = [self.me]
+            for number, (first, last) in enumerate(fixed):
+                placed = self._move(number, moved) if counts[number] else NOTHING
+                arguments += (*first, *placed, *last)
+            conflict, *found = await db.send("claims.settle", arguments)
+            answers = [bool(answer) for answer in found[: len(fixed)]]
+            if not conflict:
+                self._remember(moved, answers)
+                return answers
+            counts = answers
+            for name, (version, packed) in zip(self.names, found[len(fixed) :], strict=True):
+                view[name] = version, parse_placement(name, packed)
+        raise LedgerError("placements changed again and again while they were settled")
+
+    def _pack(self, s: Settlement) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """Return the arguments before the placement, and behind it."""
+        t = s.claim.transfer
+        state, reason, delay, failure = rules.apply_outcome(s.outcome)
+        name, dead, receipt = name_place(t.store, t.key), b"", ""
+        if isinstance(s.outcome, Done):
+            receipt = codec.pack_receipt(s.outcome.receipt)
+        elif isinstance(s.outcome, Dead):
+            dead = pack_letter(rules.make_letter(t, s.outcome, ()))
+        ticks = NONE if delay is None else max(0, rules.to_ticks(delay))
+        burned = int(failure.counts_as_attempt) if failure else 0
+        ended = (NUMBER[state], reason, ticks, burned, codec.pack_failure(failure) if failure else "", receipt)
+        first = (bytes.fromhex(t.id), name, s.claim.fence, "1" if s.last else "", *ended)
+        return first, (pack_texts(s.closed) if s.closed else b"", dead)
+
+    def _move(self, number: int, moved: KnownPlacements) -> tuple[object, ...]:
+        """Return the change of the placement, and apply it to `moved`."""
+        s, name = self.settlements[number], self.names[number]
+        if not isinstance(s.outcome, Done | Skipped) or (isinstance(s.outcome, Skipped) and not s.outcome.positions):
+            return NOTHING
+        version, old = moved[name]
+        placement = rules.move_placement(s.outcome, old, s.claim.transfer)
+        if placement is None:
+            return version, b"", b"", b""  # only compared
+        moved[name] = version + 1, placement
+        bucket = b"" if placement.deleted else encode_key(placement.source.bucket)
+        return version, codec.pack_placement(placement), encode_key(placement.identity), bucket
+
+    def _remember(self, moved: KnownPlacements, answers: Sequence[bool]) -> None:
+        for s, name, recorded in zip(self.settlements, self.names, answers, strict=True):
+            if s.last:
+                self.known.pop(name, None)
+            elif recorded:
+                self.known[name] = moved[name]

@@ -1,0 +1,103 @@
+"""The keys and the scripts of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.redis.client import RedisClient
+from skyferry.redis.scripts import LuaScript
+
+OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
+VERSION = 1  # of the layout of the keys
+KEYS = (
+    *("transfers", "details", "receipts", "failures"),  # hashes by transfer
+    *("claimed", "retry", "done", "skipped", "dead", "discarded"),  # transfers by state and time
+    *("keys", "places", "placed"),  # transfers by key; destinations; those with an object, by source bucket and key
+    *("letters", "letters_at", "letters_redriven", "letters_unpublished", "letters_causes", "letters_buckets"),
+    *("uploads", "uploads_at", "uploads_places", "uploads_names", "parts"),
+    *("refusals", "refusals_at", "refusals_keys"),
+    *("held_deletes", "held", "approved", "rejected", "held_counts", "identities"),
+    *("workers", "workers_until", "roles", "counters"),
+)
+CLOCK = "redis.call('TIME')"
+FILES = ("claims", "letters", "queries", "uploads", "housekeeping", "workers")
+
+
+def load_scripts(clock: str = CLOCK) -> Mapping[str, LuaScript]:
+    """Return the scripts by `FILE.NAME`. `clock` is the expression of the time, which tests replace."""
+    folder = files(__package__).joinpath("lua")
+    head = (
+        f"local {', '.join(KEYS)} = unpack(KEYS)\n"
+        f"local time = {clock}\n"
+        "local now = time[1] * 4194304 + math.floor(time[2] * 4194304 / 1000000)\n"
+    )
+    head += folder.joinpath("records.lua").read_text("utf-8")
+    found = {}
+    for file in FILES:
+        _, *sections = folder.joinpath(f"{file}.lua").read_text("utf-8").split("-- name: ")
+        for name, _, body in (section.partition("\n") for section in sections):
+            found[f"{file}.{name.strip()}"] = LuaScript(head + body)
+    return found
+
+
+class RedisDatabase:
+    """Runs scripts on the keys of one ledger, all of which are in one slot of a cluster."""
+
+    def __init__(self, client: RedisClient[LedgerError], on_health: OnHealth, scripts: Mapping[str, LuaScript]) -> None:
+        self._client, self._on_health, self._scripts = client, on_health, scripts
+        self._failing = False
+        name = client.address.server.path[0]
+        self.name = f"ledger {name}"
+        tag = name if "{" in name else f"{{{name}}}"
+        self.keys = tuple(f"{tag}:ledger:{key}" for key in KEYS)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._client.closed
+
+    async def run(self, name: str, *arguments: object) -> Any:
+        """Run a script as one atomic step. Raises LedgerError."""
+        return await self.send(name, arguments)
+
+    async def send(self, name: str, arguments: Sequence[object]) -> Any:
+        """Run a script with many arguments."""
+        script = self._scripts[name]
+        try:
+            result = await self._client.run(lambda client: script.run(client, self.keys, arguments))
+        except LedgerError as error:
+            if not self._client.closed:
+                self._failing = True
+                self._on_health(error)
+            raise
+        if self._failing:
+            self._failing = False
+            self._on_health(None)
+        return result
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._client.close()
+
+
+async def ensure_ledger(db: RedisDatabase) -> None:
+    """Make the ledger if it is missing. Raises LedgerIncompatible if it is too new for this program."""
+    _, compatible_from = parse_version(db, await db.run("housekeeping.open", VERSION))
+    if compatible_from > VERSION:
+        raise LedgerIncompatible(
+            f"its layout is for programs from version {compatible_from}, and this Skyferry knows {VERSION}",
+            where=db.name,
+            hint="Update Skyferry on this machine.",
+        )
+
+
+def parse_version(db: RedisDatabase, found: Sequence[bytes | None]) -> tuple[int, int]:
+    """Return the version of the layout, and the oldest that a program may know; 0 if there is no ledger."""
+    said = [number or b"0" for number in found]
+    if not all(number.isdigit() for number in said):
+        problem = f"its version is {said[0]!r}, compatible from {said[1]!r}: no ledger of Skyferry's"
+        raise LedgerIncompatible(problem, where=db.name, hint="Use another name in the URL.")
+    return int(said[0]), int(said[1])

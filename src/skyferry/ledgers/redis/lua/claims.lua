@@ -1,0 +1,228 @@
+-- Claims, renewals and settlements: each reads a whole batch, decides, and writes it. A script fails only before its first write.
+
+-- name: claim
+-- owner, lease; for each transfer: id, place, "1" if a person asks, identities of its store, route, source key if it differs,
+-- transfer. Returns {settled 1, state, reason}, {wait 2, ticks, busy} or {claim 0, fence, attempt, lost, version of the placement,
+-- placement, uploads}.
+local me, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
+local ids, wanted = {}, {}
+for n = 3, #ARGV, 7 do
+    ids[#ids + 1], wanted[#wanted + 1] = ARGV[n], ARGV[n + 1]
+end
+local packed, at_place, rows = send('HMGET', transfers, ids), read_places(wanted), {}
+for n = 1, #ids do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
+local counted = redis.call('HMGET', counters, 'serial', 'fence')
+local serial, fence = tonumber(counted[1] or 0), tonumber(counted[2] or 0)
+local answers, leased, changed, left_states = {}, {}, {}, {}
+local row_writes, texts, indexed, key_writes = {}, {}, {}, {}
+
+local function is_moved(at, identities)
+    if at.placement == '' or identities == '' then return false end
+    return not has(identities, at.identity)
+end
+
+-- The rule `refuse_claim` that all ledgers share. The tests compare the two.
+local function refuse(row, at, asked, identities)
+    if row then
+        local again = row.state == DONE or row.state == SKIPPED
+        if row.state >= DONE and not (again and (asked or row.reason == 'no_route' or is_moved(at, identities))) then
+            return {1, row.state, row.reason}
+        end
+        if row.state == RETRY and row.due > now then return {2, row.due - now, 0} end
+    end
+    if at.owner ~= 0 and at.owner ~= me and at.till > now then return {2, at.till - now, 1} end
+end
+
+for n = 1, #ids do
+    local first, id = 7 * n - 4, ids[n]
+    local row, at = rows[id], at_place[wanted[n]]
+    answers[n] = refuse(row, at, ARGV[first + 2] == '1', ARGV[first + 3])
+    if not answers[n] then
+        if at.owner ~= me then
+            fence = next_fence(fence)
+            at.owner, at.fence = me, fence
+        end
+        at.till = math.max(at.till, now + lease)
+        leased[wanted[n]] = at
+        if not row then
+            serial = serial + 1
+            row = {state = CLAIMED, owner = me, serial = serial, due = NONE, burned = 0, lost = 0, created = now, updated = now,
+                route = ARGV[first + 4], reason = '', place = wanted[n], source = ARGV[first + 5]}
+            rows[id], changed[id] = row, true
+            push(texts, id, ARGV[first + 6])
+            for _, name in ipairs(key_names(id, row)) do push(key_writes, 0, name) end
+        elseif row.state ~= CLAIMED or row.owner ~= me then
+            if row.state == CLAIMED then row.lost = row.lost + 1 end
+            left_states[row.state] = left_states[row.state] or {}
+            push(left_states[row.state], index(row.serial, id))
+            row.state, row.owner, row.reason, row.due, row.updated, changed[id] = CLAIMED, me, '', NONE, now, true
+        end
+        answers[n] = {0, at.fence, row.burned + 1, row.lost, at.version, at.placement, {}}
+        if at.uploads > 0 then
+            for _, upload in ipairs(uploads_to(wanted[n])) do
+                local saved, _, _, progress = struct.unpack(UPLOAD, redis.call('HGET', uploads, upload))
+                local found = {now - saved, progress}
+                for _, part in ipairs(redis.call('ZRANGEBYLEX', parts, '[' .. upload, '[' .. upload .. '\255')) do
+                    push(found, part:sub(13))
+                end
+                push(answers[n][7], found)
+            end
+        end
+    end
+end
+for id in pairs(changed) do
+    push(row_writes, id, pack_row(rows[id]))
+    push(indexed, now, index(rows[id].serial, id))
+end
+local place_writes = {}
+for name, at in pairs(leased) do push(place_writes, name, pack_place(at)) end
+if #place_writes > 0 then
+    for state, members in pairs(left_states) do send('ZREM', states[state], members) end
+    redis.call('HSET', counters, 'serial', serial, 'fence', fence)
+    send('HSET', places, place_writes)
+    send('HSET', transfers, row_writes)
+    send('ZADD', claimed, indexed)
+    send('HSET', details, texts)
+    send('ZADD', keys, key_writes)
+end
+return answers
+
+-- name: renew
+-- owner, lease; for each claim: place, fence. Returns the numbers of the claims that were lost.
+local me, lease, names, lost, writes = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, {}, {}
+for n = 3, #ARGV, 2 do names[#names + 1] = ARGV[n] end
+local at_place = read_places(names)
+for n = 1, #names do
+    local at = at_place[names[n]]
+    if at.owner == me and at.fence == tonumber(ARGV[2 * n + 2]) then
+        at.till = math.max(at.till, now + lease)
+        push(writes, names[n], pack_place(at))
+    else
+        push(lost, n)
+    end
+end
+send('HSET', places, writes)
+return lost
+
+-- name: settle
+-- owner; for each settlement: id, place, fence, "1" if last, state, reason, delay or -1, counted failures, failure, receipt,
+-- expected version of the placement or -1, new placement or nothing, its identity, its bucket while it is live, closed uploads,
+-- letter. Returns {0, 1 if recorded, ...}; {1, 1 if it would be recorded, ..., {version, placement}, ...} if a version is not the
+-- expected one, and then nothing is recorded.
+local me, ids, names = tonumber(ARGV[1]), {}, {}
+for n = 2, #ARGV, 16 do
+    ids[#ids + 1], names[#names + 1] = ARGV[n], ARGV[n + 1]
+end
+local packed, at_place, rows = send('HMGET', transfers, ids), read_places(names), {}
+for n = 1, #ids do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
+local answers, before, conflict = {0}, {}, false
+local changed, touched, left_index, freed, placed_old, placed_new = {}, {}, {}, {}, {}, {}
+local proofs, failed, buried, closed = {}, {}, {}, {}
+for name, at in pairs(at_place) do before[name] = {at.version, at.placement} end
+
+local function placed_name(name, at)
+    local store = store_of(name)
+    return struct.pack('>I4c0I4c0', #store, store, #at.bucket, at.bucket) .. key_of(name)
+end
+
+local function place(name, at, first)
+    if at.version ~= tonumber(ARGV[first + 10]) then
+        conflict = true
+    elseif ARGV[first + 11] ~= '' then
+        local bucket = ARGV[first + 13]
+        if at.bucket ~= bucket and at.bucket ~= '' then push(placed_old, placed_name(name, at)) end
+        at.version, at.placement, at.identity = at.version + 1, ARGV[first + 11], ARGV[first + 12]
+        if at.bucket ~= bucket then
+            at.bucket = bucket
+            if bucket ~= '' then push(placed_new, name) end
+        end
+    end
+end
+
+for n = 1, #ids do
+    local first, id = 16 * n - 14, ids[n]
+    local row, at = rows[id], at_place[names[n]]
+    answers[n + 1] = 0
+    if at.owner == me and at.fence == tonumber(ARGV[first + 2]) then
+        if ARGV[first + 3] == '1' then freed[names[n]] = true end
+        touched[names[n]] = true
+        if row and row.state == CLAIMED then
+            answers[n + 1] = 1
+            push(left_index, index(row.serial, id))
+            local delay = tonumber(ARGV[first + 6])
+            row.state, row.reason, row.updated, changed[id] = tonumber(ARGV[first + 4]), ARGV[first + 5], now, true
+            row.due = delay == NONE and NONE or now + delay
+            row.burned = row.burned + tonumber(ARGV[first + 7])
+            if ARGV[first + 8] ~= '' then
+                local earlier = failed[id] or redis.call('HGET', failures, id)
+                failed[id] = (earlier and earlier .. ',' or '') .. ARGV[first + 8]
+            end
+            if ARGV[first + 9] ~= '' then push(proofs, id, ARGV[first + 9]) end
+            if ARGV[first + 10] ~= '-1' then place(names[n], at, first) end
+            if ARGV[first + 14] ~= '' and at.uploads > 0 then push(closed, {names[n], ARGV[first + 14]}) end
+            if ARGV[first + 15] ~= '' then push(buried, {ARGV[first + 15], failed[id] or ''}) end
+        end
+    end
+end
+if conflict then
+    answers[1] = 1
+    for n = 1, #names do push(answers, before[names[n]]) end
+    return answers
+end
+
+send('ZREM', claimed, left_index)
+local row_writes, by_state = {}, {}
+for id in pairs(changed) do
+    local row = rows[id]
+    push(row_writes, id, pack_row(row))
+    by_state[row.state] = by_state[row.state] or {}
+    push(by_state[row.state], now, index(row.serial, id))
+end
+for state, members in pairs(by_state) do send('ZADD', states[state], members) end
+send('HSET', transfers, row_writes)
+send('HSET', receipts, proofs)
+for id, text in pairs(failed) do redis.call('HSET', failures, id, text) end
+for _, one in ipairs(buried) do
+    local letter_id, at, route, reason, bucket, head = struct.unpack('<I4c0dI2c0I2c0I4c0I4c0', one[1])
+    add_letter(letter_id, at, route, reason, bucket, head:sub(1, -3) .. one[2] .. ']]')
+end
+for _, one in ipairs(closed) do
+    local next_one, id = 1, nil
+    while next_one <= #one[2] do
+        id, next_one = struct.unpack('>I4c0', one[2], next_one)
+        local serial = find_upload(one[1], id)
+        if serial then
+            drop_upload(serial)
+            at_place[one[1]].uploads = at_place[one[1]].uploads - 1
+        end
+    end
+end
+local place_writes, gone, live = {}, {}, {}
+for name in pairs(touched) do
+    local at = at_place[name]
+    if freed[name] then at.owner, at.till = 0, 0 end
+    if at.owner == 0 and at.uploads == 0 and at.placement == '' then
+        push(gone, name)
+    else
+        push(place_writes, name, pack_place(at))
+    end
+end
+send('HSET', places, place_writes)
+send('HDEL', places, gone)
+send('ZREM', placed, placed_old)
+for _, name in ipairs(placed_new) do
+    if at_place[name].bucket ~= '' then push(live, 0, placed_name(name, at_place[name])) end
+end
+send('ZADD', placed, live)
+return answers
+
+-- name: free
+-- owner; places. Ends the leases of the owner.
+local me, names = tonumber(ARGV[1]), {}
+for n = 2, #ARGV do names[#names + 1] = ARGV[n] end
+for name, at in pairs(read_places(names)) do
+    if at.owner == me then
+        at.owner, at.till = 0, 0
+        write_place(name, at)
+    end
+end

@@ -1,0 +1,120 @@
+"""The ledger in Redis from outside: whether it exists, is consistent, and has a server with safe settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from skyferry.errors import LedgerError, SkyferryError
+from skyferry.ledgers.codec import NUMBER, STATES
+from skyferry.ledgers.redis.database import VERSION, RedisDatabase, ensure_ledger, load_scripts, parse_version
+from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.ports.inspection import Wrong
+from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
+from skyferry.redis.client import Client, RedisClient
+from skyferry.redis.server_settings import check_server_settings, read_server_settings
+
+PAGE = 1000  # records compared at once
+STEP = "0001 expand: keys"  # see `skyferry.sql.schema_steps`
+PROBLEMS = (
+    "transfers without their record",
+    "transfers without their contents",
+    "dead transfers without their letter",
+)
+
+
+class RedisLedgerMaintenance:
+    """A `LedgerMaintenance`, and an `InspectableLedger`. Backups are the server's."""
+
+    def __init__(
+        self, client: Callable[[], RedisClient[LedgerError]], open_: Callable[[], Coroutine[Any, Any, RedisLedger]]
+    ) -> None:
+        """`client` makes a client, and `open_` opens the ledger."""
+        server = client().address.server
+        self._client, self._open = client, open_
+        self.where = f"redis://{server.shown}/{'/'.join(server.path)}"
+
+    async def exists(self) -> bool:
+        async with self._database() as db:
+            return parse_version(db, await db.run("housekeeping.version"))[0] > 0
+
+    async def read_status(self) -> LedgerStatus:
+        client = self._client()
+        try:
+            db = RedisDatabase(client, lambda error: None, load_scripts())
+            version, compatible_from = parse_version(db, await db.run("housekeeping.version"))
+            counts = await db.run("queries.count") if version and compatible_from <= VERSION else None
+            size = await client.run(lambda redis: _measure(redis, db.keys))
+            info = await read_server_settings(client)
+        finally:
+            await client.close()
+        server = f"Redis {info.get('redis_version', 'of an unknown version')}"
+        if "valkey_version" in info:
+            server = f"Valkey {info['valkey_version']}"
+        transfers = None if counts is None else {state: counts[NUMBER[state]] for state in STATES}
+        pending = () if version >= VERSION else (STEP,)
+        return LedgerStatus(server, version, compatible_from, VERSION, pending, transfers, size)
+
+    async def migrate(self) -> AsyncIterator[str]:
+        async with self._database() as db:
+            missing = parse_version(db, await db.run("housekeeping.version"))[0] == 0
+            await ensure_ledger(db)
+        if missing:
+            yield STEP
+
+    async def find_damage(self, *, quick: bool = False) -> list[str]:
+        """See `Durable`. The files are the server's to check; here the records are compared with each other."""
+        async with self._database() as db:
+            counts = [0] * len(PROBLEMS)
+            for state in () if quick else STATES:
+                at, serial, ended = -1, 0, 0
+                while not ended:
+                    ended, at, serial, *found = await db.run("queries.compare", NUMBER[state], at, serial, PAGE)
+                    counts = [a + b for a, b in zip(counts, found, strict=True)]
+            rows, listed, contents, letters, dated = await db.run("queries.sizes")
+        problems = [f"{count:,} {what}" for what, count in zip(PROBLEMS, counts, strict=True) if count]
+        if not rows == listed == contents:
+            problems.append(f"{rows:,} transfers, {listed:,} in listings, {contents:,} with contents")
+        if letters != dated:
+            problems.append(f"{letters:,} dead letters, {dated:,} in listings")
+        return problems
+
+    async def find_wrong_settings(self) -> list[Wrong]:
+        """Return settings of the server that break a promise of the ledger. Raises LedgerError."""
+        client = self._client()
+        try:
+            return list(check_server_settings(await read_server_settings(client)))
+        finally:
+            await client.close()
+
+    async def back_up(self, target: Path) -> Backup:
+        """Raise SkyferryError: the server does it, as of one moment and while the service runs."""
+        hint = "Use the backups of the server, or BGSAVE, and copy its dump.rdb."
+        raise SkyferryError("a ledger in Redis is backed up by its server", where=self.where, hint=hint)
+
+    @asynccontextmanager
+    async def rebuild(self, *, add: bool = False) -> AsyncIterator[Ledger]:
+        """See `LedgerMaintenance`. A ledger with records is only added to; services may be using it."""
+        ledger = await self._open()
+        try:
+            if not add and any((await ledger.count_transfers()).values()):
+                hint = "Add --add to complete it, or use another name in the URL."
+                raise SkyferryError("the ledger is not empty", where=self.where, hint=hint)
+            yield ledger
+        finally:
+            await ledger.close()
+
+    @asynccontextmanager
+    async def _database(self) -> AsyncIterator[RedisDatabase]:
+        db = RedisDatabase(self._client(), lambda error: None, load_scripts())
+        try:
+            yield db
+        finally:
+            await db.close()
+
+
+async def _measure(redis: Client, keys: Sequence[str]) -> int:
+    """Return the bytes of all keys, as the server estimates them."""
+    return sum([await redis.memory_usage(key) or 0 for key in keys])

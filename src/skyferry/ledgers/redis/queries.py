@@ -1,0 +1,99 @@
+"""Queries of transfers and placements on Redis. A script looks at a bounded number of records; a listing goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import orjson
+
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.codec import NUMBER, STATES
+from skyferry.ledgers.redis.database import RedisDatabase
+from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, name_place, parse_placement
+from skyferry.model import Failure, Placement, State
+from skyferry.ports import Filter, Page, TransferRow
+
+LOOK = 1000  # records of a state that a script looks at; 200 of each of all states
+FEW = 2000  # keys that may be looked up one by one
+PAGE = 1000  # keys, or unsettled transfers, read at once
+
+
+class RedisQueries:
+    """The `Transfers` and `Placements` parts of a ledger."""
+
+    _db: RedisDatabase
+
+    async def get_transfer(self, transfer_id: str) -> TransferRow | None:
+        try:
+            id_ = bytes.fromhex(transfer_id)
+        except ValueError:
+            return None
+        found = await self._db.run("queries.get", id_)
+        if not found:
+            return None
+        *columns, failures = found
+        history = tuple(Failure(*each) for each in orjson.loads(b"[%b]" % (failures or b"")))
+        return replace(_unpack_row(*columns), failures=history)
+
+    async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
+        at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST
+        if where.until is not None and rules.to_ticks(where.until) <= at:
+            at, serial = rules.to_ticks(where.until) - 1, rules.NEWEST[1]
+        states = "".join(str(NUMBER[state]) for state in STATES if where.state in (None, state))
+        since = 0 if where.since is None else rules.to_ticks(where.since)
+        texts = (where.route, where.reason, encode_key(where.key_prefix), encode_key(where.source_key))
+        chosen = (states, since, rules.to_ticks(where.idle), *texts)
+        rows: list[tuple[TransferRow, str]] = []
+        ended = False
+        while not ended and len(rows) <= limit:
+            look = LOOK if len(states) == 1 else LOOK // 5
+            wanted = limit + 1 - len(rows)
+            ended, at, serial, *found = await self._db.run("queries.list", at, serial, wanted, look, FEW, *chosen)
+            rows += [(_unpack_row(*row[1:]), rules.make_cursor(row[6], row[0])) for row in found]
+        return Page([row for row, _ in rows[:limit]], rows[limit - 1][1] if len(rows) > limit else "")
+
+    async def count_transfers(self) -> dict[State, int]:
+        counts = await self._db.run("queries.count")
+        return {state: counts[NUMBER[state]] for state in State}
+
+    async def find_oldest_unsettled(self) -> dict[str, float]:
+        oldest: dict[str, tuple[int, bytes]] = {}
+        for state in (State.RETRY, State.CLAIMED):
+            at, serial, ended = NONE, 0, 0
+            while not ended:
+                ended, at, serial, *found = await self._db.run("queries.oldest", NUMBER[state], at, serial, PAGE)
+                for route, first, text in zip(found[::3], found[1::3], found[2::3], strict=True):
+                    name = route.decode()
+                    oldest[name] = min(oldest.get(name, (first, text)), (first, text))
+        return {route: codec.unpack_transfer(text.decode()).occurred_at for route, (_, text) in oldest.items()}
+
+    async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
+        if not keys:
+            return []
+        names = [name_place(store, key) for key in keys]
+        found = await self._db.send("queries.placements", names)
+        return [parse_placement(name, packed) for name, packed in zip(names, found, strict=True)]
+
+    async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
+        key, ended = encode_key(after), 0
+        while not ended:
+            ended, *found = await self._db.run("queries.placed", store, encode_key(source), key, PAGE)
+            for key, packed in zip(found[::2], found[1::2], strict=True):
+                if packed:
+                    yield codec.unpack_placement(store, decode_key(key), packed.decode())
+
+
+def _unpack_row(
+    state: int,
+    reason: bytes,
+    burned: int,
+    lost: int,
+    created: int,
+    updated: int,
+    due: int,
+    text: bytes,
+    receipt: bytes | None,
+) -> TransferRow:
+    due_at, proof = None if due == NONE else due, receipt.decode() if receipt else None
+    return codec.unpack_row(text.decode(), state, reason.decode(), burned, lost, created, updated, due_at, proof)

@@ -1,0 +1,49 @@
+"""Workers and roles in Redis. A heartbeat is one script."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from skyferry.ledgers import codec, rules
+from skyferry.ledgers.redis.database import RedisDatabase
+from skyferry.ledgers.redis.records import decode_key, encode_key
+from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
+
+
+class RedisWorkers:
+    """The `Workers` part of a ledger."""
+
+    owner: str
+    lease: float
+    _db: RedisDatabase
+
+    async def heartbeat(self, last: Heartbeat, wanted: Sequence[str]) -> list[str]:
+        values = (encode_key(self.owner), rules.to_ticks(self.lease), last.state, codec.pack_heartbeat(last))
+        found = await self._db.run("workers.heartbeat", *values, *map(encode_key, wanted))
+        return sorted(map(decode_key, found))
+
+    async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
+        present, held = await self._db.run("workers.list")
+        roles: dict[bytes, list[str]] = {}
+        for name, holder, _ in held:
+            roles.setdefault(holder, []).append(decode_key(name))
+        by_name: dict[str, Any] = {decode_key(row[0]): row for row in present}
+        left = sorted(name for name in by_name if name > cursor)
+        page = []
+        for name in left[:limit]:
+            packed, silence, _, text = by_name[name]
+            last = codec.unpack_heartbeat(text.decode())
+            page.append(WorkerEntry(name, last, codec.to_seconds(silence), tuple(sorted(roles.get(packed, ())))))
+        return Page(page, left[limit - 1] if len(left) > limit else "")
+
+    async def count_workers(self) -> dict[WorkerState, int]:
+        present, _ = await self._db.run("workers.list")
+        counts = Counter(codec.unpack_heartbeat(text.decode()).state for _, _, _, text in present)
+        return {state: counts[state] for state in WorkerState}
+
+    async def list_roles(self) -> list[RoleHolder]:
+        _, held = await self._db.run("workers.list")
+        found = (RoleHolder(decode_key(n), decode_key(holder), codec.to_seconds(age)) for n, holder, age in held)
+        return sorted(found, key=lambda role: role.name)

@@ -1,0 +1,75 @@
+"""Settings of a server that break the promises of a ledger. Permissions: INFO, CONFIG GET."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from skyferry.errors import SkyferryError
+from skyferry.ports.inspection import Wrong
+from skyferry.redis.client import Client, RedisClient
+
+OLDEST = (6, 2)
+NAMES = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-replicas-to-write")
+UNREADABLE = "unreadable"
+
+
+async def read_server_settings(client: RedisClient[Any]) -> dict[str, str]:
+    """Return what the server reports. Where CONFIG is denied, as managed services do, `unreadable` is set.
+
+    Raises the client's error if the server is unreachable.
+    """
+    await client.run(lambda redis: redis.ping())
+    found: dict[str, str] = {}
+    try:
+        info = await client.run(lambda redis: redis.info("everything"))
+        if client.address.is_cluster:  # one answer for each member
+            info = next((each for each in info.values() if isinstance(each, dict)), info)
+        found |= {name: str(value) for name, value in info.items() if not isinstance(value, dict)}
+    except SkyferryError as error:
+        found[UNREADABLE] = error.message
+    try:
+        for name in NAMES:
+            answer = await client.run(partial(_get_setting, name=name))
+            found[name] = str(answer.get(name, ""))
+    except SkyferryError as error:
+        found[UNREADABLE] = error.message
+    return found
+
+
+async def _get_setting(redis: Client, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = await redis.config_get(name)
+    return found
+
+
+def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
+    """Yield what is wrong with a server that has a ledger. Pure."""
+    version = found.get("redis_version", "")
+    if version and tuple(map(int, version.split(".")[:2])) < OLDEST:
+        yield Wrong(f"Redis {version} is too old", "Use Redis 6.2 or newer, or Valkey.")
+    if found.get("role") == "slave":
+        yield Wrong("the server is a replica, which accepts no writes", "Name the primary in the URL.")
+    if UNREADABLE in found:
+        hint = "Check at the provider that nothing is evicted (noeviction), and that an append-only file is kept."
+        yield Wrong(f"the settings of the server cannot be read: {found[UNREADABLE]}", hint)
+        return
+    if (policy := found.get("maxmemory-policy", "")) != "noeviction":
+        what = f"maxmemory-policy is {policy}: records may be deleted when memory is short"
+        yield Wrong(what, "Set maxmemory-policy noeviction.")
+    yield from _check_persistence(found)
+    if int(found.get("connected_slaves", "0")) and found["min-replicas-to-write"] == "0":
+        what = "min-replicas-to-write is 0: a primary that is cut off confirms what its replicas never get"
+        yield Wrong(what, "Set min-replicas-to-write 1.")
+
+
+def _check_persistence(found: Mapping[str, str]) -> Iterator[Wrong]:
+    if found["appendonly"] == "no" and not found["save"]:
+        yield Wrong("nothing is written to disk: a restart loses the ledger", "Set appendonly yes.")
+    elif found["appendonly"] == "no":
+        yield Wrong("only snapshots are written: a crash loses the records since the last one", "Set appendonly yes.")
+    elif found["appendfsync"] != "always":
+        lost = "the records of the last second" if found["appendfsync"] == "everysec" else "records"
+        yield Wrong(
+            f"appendfsync is {found['appendfsync']}: a crash of the machine loses {lost}", "Set appendfsync always."
+        )
