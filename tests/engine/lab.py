@@ -60,6 +60,7 @@ class Lab:
         self.heard: list[Record] = []
         self.received: dict[str, int] = {}  # how often, by message id
         self.born = 0
+        self.streamed = 0  # bytes of the largest object that is streamed
 
     def on(self, record: Record) -> None:
         """Keep a record."""
@@ -97,7 +98,9 @@ class Lab:
         guarded = {
             name: protect_store(store, Protection(breakers[name], clock, self, dice)) for name, store in stores.items()
         }
-        copier = Copier(guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100))
+        copier = Copier(
+            guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100, streamed=self.streamed)
+        )
         queue = Counted(clock, self.lease, self.queue_state, self.received)
         return Worker(
             context,

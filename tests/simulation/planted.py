@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from types import MethodType
 from typing import Any
 
+from skyferry.engine.copy.large.resuming import MultipartPlan
 from skyferry.engine.copy.receipt import record_delete
-from skyferry.engine.copy.resuming import MultipartPlan
 from skyferry.engine.copy.strategy import CopyStrategy
 from skyferry.engine.resilience.whole_reads import WholeReadsStore
 from skyferry.errors import PreconditionFailed
@@ -50,10 +50,13 @@ def unconditional_writes(worker: Any) -> None:
     async def write(key: str, data: bytes, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.write(key, data, attributes, checksums, ANY)
 
+    async def stream(key: str, body: Any, attributes: Any, checksums: Any, when: Any = ANY) -> Any:
+        return await store.write_stream(key, body, attributes, checksums, ANY)
+
     async def finish(upload: Any, parts: Any, checksums: Any, when: Any = ANY) -> Any:
         return await store.finish_upload(upload, parts, checksums, ANY)
 
-    protected.inner = _Override(store, write=write, finish_upload=finish)
+    protected.inner = _Override(store, write=write, write_stream=stream, finish_upload=finish)
 
 
 def unverified_reads(worker: Any) -> None:

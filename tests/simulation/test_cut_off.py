@@ -69,14 +69,20 @@ def loop() -> Iterator[SimulatedLoop]:
     loop.close()
 
 
-@pytest.mark.parametrize(("size", "seconds"), [(10, 40.0), (6000, 8.0)], ids=["single request", "parts"])
-def test_a_worker_cut_off_from_its_ledger_stops_at_its_deadline(loop: SimulatedLoop, size: int, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("size", "seconds", "streamed"),
+    [(10, 40.0, 0), (6000, 40.0, 10_000), (6000, 8.0, 0)],
+    ids=["single request", "stream", "parts"],
+)
+def test_a_worker_cut_off_from_its_ledger_stops_at_its_deadline(
+    loop: SimulatedLoop, size: int, seconds: float, streamed: int
+) -> None:
     """It begins no change after its lease, and what is under way takes no effect; the other worker copies the object."""
 
     async def scene() -> None:
         lab = Lab(lease=600.0)
         clock: Any = SimulatedClock(loop)
-        lab.clock = clock
+        lab.clock, lab.streamed = clock, streamed
         lab.source = MemoryStore("source", clock, MemoryBucket("source"))
         inner = MemoryStore("destination", clock, MemoryBucket("destination"))
         slow = lab.destination = Slow(inner, clock, seconds)

@@ -308,6 +308,11 @@ class LimitSettings(Section):
     part_size: Bytes = setting(
         default=8 * 2**20, ge=64 * 2**10, description="Size of a part. Larger objects are copied in parts."
     )
+    multipart_threshold: Bytes = setting(
+        default=64 * 2**20,
+        description="Size up to which the first attempt at a larger object is one request, not parts, if the destination checks a "
+        "digest that the source declares. Later attempts go in parts, which can be resumed.",
+    )
     part_concurrency: int = setting(default=4, ge=1, description="Maximum number of concurrent parts of one object.")
     request_timeout: Seconds = setting(
         default=60.0,

@@ -190,6 +190,7 @@ class Traits:
     metadata_limit: int = 2048  # bytes of user metadata, keys and values together
     attributes: AttributeLimits = NO_LIMITS
     single_put_limit: int = 5 * 2**30  # bytes that one write may carry
+    streamed_digests: frozenset[str] = frozenset()  # digests it checks of a `write_stream`; empty = not supported
     min_part: int = 1  # bytes; the last part may be smaller
     max_part: int = 5 * 2**30
     max_parts: int = 10_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal, TypeVar
 
+from skyferry.bodies import StreamedBody
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports.queue import Depth, EventQueue, Message, Outgoing
@@ -25,6 +26,7 @@ class Operation:
 HEAD = Operation("head", "look")
 READ = Operation("read", "read")
 WRITE = Operation("write", "write", sends=True)
+WRITE_STREAM = Operation("write_stream", "write", sends=True)
 START_UPLOAD = Operation("start_upload", "write")
 WRITE_PART = Operation("write_part", "write", sends=True)
 FINISH_UPLOAD = Operation("finish_upload", "write")
@@ -66,6 +68,12 @@ class StoreDecorator:
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> Coroutine[Any, Any, ObjectMeta]:
         return self._request(WRITE, key, len(data), self.inner.write, key, data, attributes, checksums, when)
+
+    def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> Coroutine[Any, Any, ObjectMeta]:
+        write = self.inner.write_stream
+        return self._request(WRITE_STREAM, key, body.size, write, key, body, attributes, checksums, when)
 
     def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Coroutine[Any, Any, Upload]:
         return self._request(START_UPLOAD, key, 0, self.inner.start_upload, key, size, part_size, attributes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Protocol
 
+from skyferry.bodies import StreamedBody
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Traits, Upload
 
@@ -68,6 +69,15 @@ class ObjectStore(Protocol):
         A store that can check the body MUST refuse one that does not match `checksums` (ChecksumMismatch) and keep the
         old object. A write raises PreconditionFailed if `when` does not hold. `traits` says which preconditions the store
         supports; any other MUST raise Unsupported rather than be ignored.
+        """
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Write a whole object in one request whose body is not whole in memory; otherwise like `write`.
+
+        Called only with digests of `traits.streamed_digests`, which the store MUST check. BodyFailed of the body passes
+        unchanged, and the old object stays. The body MAY be read again for a request that is sent again.
         """
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:

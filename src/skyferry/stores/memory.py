@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import field, replace
 
 from skyferry import crcs
+from skyferry.bodies import StreamedBody, collect
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -48,7 +49,7 @@ class MemoryProvider:
 class MemoryStore:
     """An ObjectStore with generation numbers as versions, as in Cloud Storage. It returns CRC32C."""
 
-    traits = Traits(resumable=True, listed_uploads="own", in_place=True, lossy=(FILE_MODES,))
+    traits = Traits(streamed_digests=COPYABLE, resumable=True, listed_uploads="own", in_place=True, lossy=(FILE_MODES,))
 
     def __init__(
         self, name: str, clock: Clock, bucket: MemoryBucket | None = None, provider: MemoryProvider | None = None
@@ -81,6 +82,11 @@ class MemoryStore:
         self._check(key)
         self._demand(key, when)
         return self._put(key, data, attributes, checksums)
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self.write(key, await collect(body), attributes, checksums, when)
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
+from skyferry.bodies import StreamedBody
 from skyferry.config.settings import SimulatorSettings
 from skyferry.config.units import parse_window
 from skyferry.errors import (
@@ -223,6 +224,12 @@ class QuotaStore(StoreDecorator):
     ) -> ObjectMeta:
         async with self._room(key, len(data)):
             return self._take(await self.inner.write(key, data, attributes, checksums, when))
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        async with self._room(key, body.size):
+            return self._take(await self.inner.write_stream(key, body, attributes, checksums, when))
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         async with self._room(key, size):

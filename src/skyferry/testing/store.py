@@ -28,6 +28,7 @@ from skyferry.testing.store_cases import (
     ObjectCases,
     Place,
     ResumeCases,
+    StreamCases,
     UploadCases,
 )
 
@@ -35,7 +36,15 @@ __all__ = ["Place", "StoreConformance"]
 
 
 class StoreConformance(
-    ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, AttributeCases, ListingCases
+    ObjectCases,
+    KeyCases,
+    ConditionCases,
+    StreamCases,
+    UploadCases,
+    ResumeCases,
+    CopyCases,
+    AttributeCases,
+    ListingCases,
 ):
     """Every sentence of the `ObjectStore` contract."""
 

@@ -233,7 +233,7 @@ def _copier(
             return False
 
     limits = settings.limits
-    parts = PartLimits(limits.part_size, limits.part_concurrency)
+    parts = PartLimits(limits.part_size, limits.part_concurrency, streamed=limits.multipart_threshold)
     return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts, same)
 
 

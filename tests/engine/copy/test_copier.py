@@ -44,20 +44,23 @@ ATTRIBUTES = Attributes(content_type="text/plain", cache_control="no-cache", met
 class Bench:
     """A source, a destination, and a copier between them."""
 
-    def __init__(self, memory: int = 16 * PART) -> None:
+    def __init__(self, memory: int = 16 * PART, streamed: int = 0) -> None:
+        self.limits = PartLimits(PART, 4, 1024, streamed=streamed)
         self.clock = ManualClock()
         self.source, self.destination = MemoryStore("s", self.clock), MemoryStore("d", self.clock)
         self.stores: dict[str, ObjectStore] = {"s": self.source, "d": self.destination}
         self.budget = MemoryBudget(memory)
 
-    async def run(self, route: Route = ROUTE, placement: Placement | None = None, **changes: Any) -> Any:
+    async def run(
+        self, route: Route = ROUTE, placement: Placement | None = None, attempt: int = 1, **changes: Any
+    ) -> Any:
         asked = replace(
             Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0),
             **changes,
         )
-        copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, PartLimits(PART, 4, 1024))
+        copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, self.limits)
         async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
-            return await copier.run(Attempt(Claim(asked, 1, 1, 0, placement), slot), route)
+            return await copier.run(Attempt(Claim(asked, 1, attempt, 0, placement), slot), route)
 
     async def put(self, data: bytes) -> None:
         await self.source.write("k", data, ATTRIBUTES, Checksums())

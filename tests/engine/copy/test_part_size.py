@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.engine.copy.resuming import choose_part_size, part_lengths
+from skyferry.engine.copy.large.resuming import choose_part_size, part_lengths
 from skyferry.errors import Unsupported
 from skyferry.model import Traits, Upload
 from skyferry.stores.azure.client import AzureOptions

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds.http.limits import DOCUMENT, Limits
 from skyferry.clouds.http.plain_client import PlainClient
 from skyferry.clouds.http.request import PlainRequest, encode_request
@@ -46,7 +47,7 @@ class Http:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | tuple[bytes, ...] = b"",
+        body: bytes | tuple[bytes, ...] | StreamedBody = b"",
         *,
         limit: int = DOCUMENT,
         key: str = "",
@@ -59,8 +60,9 @@ class Http:
         Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), or StoreError for more than `limit` bytes.
         """
         parts = (body,) if isinstance(body, bytes) else body
-        plain = self._proxy is None and sum(map(len, parts)) <= PLAIN
-        request = encode_request(method, url, headers, parts) if plain else None
+        request = None
+        if self._proxy is None and isinstance(parts, tuple) and sum(map(len, parts)) <= PLAIN:
+            request = encode_request(method, url, headers, parts)
         try:
             async with self._slots:
                 if request is not None:

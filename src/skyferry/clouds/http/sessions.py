@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 from yarl import URL
 
+from skyferry.bodies import BodyFailed, StreamedBody
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import USER_AGENT
 from skyferry.clouds.http.response import HttpResponse
@@ -32,12 +33,13 @@ class SessionClient:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        parts: tuple[bytes, ...],
+        body: tuple[bytes, ...] | StreamedBody,
         limit: int,
         working: bool,
     ) -> HttpResponse:
-        """Return the response. Raise ConnectionLost, StoreTimeout, or StoreError for more than `limit` bytes."""
-        size = sum(map(len, parts))
+        """Return the response. Raise ConnectionLost, StoreTimeout, BodyFailed, or StoreError for more than `limit` bytes."""
+        size = body.size if isinstance(body, StreamedBody) else sum(map(len, body))
+        failed: list[BodyFailed] = []
         came = io.BytesIO()
         line: asyncio.Transport | None = None
         try:
@@ -47,7 +49,9 @@ class SessionClient:
                     method,
                     URL(url, encoded=True),
                     headers={**headers, "content-length": str(size)},
-                    data=b"".join(parts) if size <= TINY else self._pieces(parts, sending),
+                    data=self._pieces(body, sending, failed)
+                    if isinstance(body, StreamedBody) or size > TINY
+                    else b"".join(body),
                     allow_redirects=False,
                     timeout=self._timeouts(working),
                 ) as response,
@@ -64,6 +68,8 @@ class SessionClient:
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as untrusted:
             raise ConnectionLost(str(untrusted), hint=HINT) from untrusted
         except (aiohttp.ClientError, OSError) as broken:
+            if failed:
+                raise failed[0] from failed[0].__cause__
             said = broken.message if isinstance(broken, aiohttp.ClientResponseError) else str(broken)  # not the URL
             raise _broken_off(ConnectionLost(said or type(broken).__name__), came) from broken
         finally:
@@ -76,14 +82,24 @@ class SessionClient:
             await self._session.close()
             self._session = None
 
-    async def _pieces(self, parts: tuple[bytes, ...], sending: asyncio.Timeout) -> AsyncIterator[memoryview]:
-        """Yield pieces, each with a deadline for a server that stalls. aiohttp's timeout starts only after the whole body."""
-        for part in parts:
-            view = memoryview(part)
-            for start in range(0, len(part), PIECE):
-                sending.reschedule(asyncio.get_running_loop().time() + self._limits.read_timeout)
-                yield view[start : start + PIECE]
-        sending.reschedule(None)
+    async def _pieces(
+        self, body: tuple[bytes, ...] | StreamedBody, sending: asyncio.Timeout, failed: list[BodyFailed]
+    ) -> AsyncIterator[memoryview]:
+        """Yield pieces, each with a deadline for a server that stalls. aiohttp's timeout starts only after the whole body.
+
+        The time that a streamed body takes to be read does not count. If it fails, that is added to `failed`.
+        """
+        parts = body.pieces() if isinstance(body, StreamedBody) else _iterate(body)
+        try:
+            async for part in parts:
+                view = memoryview(part)
+                for start in range(0, len(part), PIECE):
+                    sending.reschedule(asyncio.get_running_loop().time() + self._limits.read_timeout)
+                    yield view[start : start + PIECE]
+                sending.reschedule(None)
+        except BodyFailed as error:
+            failed.append(error)
+            raise
 
     def _timeouts(self, working: bool) -> aiohttp.ClientTimeout:
         quiet = self._limits.first_byte(working)
@@ -102,6 +118,11 @@ class SessionClient:
                 proxy=self._proxy,
             )
         return self._session
+
+
+async def _iterate(parts: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
 
 
 def is_range(status: int, headers: Mapping[str, str], asked: Mapping[str, str]) -> bool:

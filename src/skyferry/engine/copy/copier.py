@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from skyferry.engine.consume.attempt import Attempt, OpenUploads
 from skyferry.engine.copy.decisions import decide_before_look
-from skyferry.engine.copy.execute import RACES, Executor, unstable
+from skyferry.engine.copy.execute import Executor
+from skyferry.engine.copy.large.resuming import abort_upload
 from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, Planner, UpdatePlan
 from skyferry.engine.copy.provenance import read_provenance
-from skyferry.engine.copy.resuming import abort_upload
+from skyferry.engine.copy.race import RACES, unstable
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import delete_version, find_object
 from skyferry.engine.resilience.memory_budget import MemoryBudget, Reservation

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.digests import compute_digests
-from skyferry.engine.copy.multipart import MultipartUploader
+from skyferry.engine.copy.large.multipart import MultipartUploader
+from skyferry.engine.copy.large.resuming import MultipartPlan, combine_known_parts, plan_multipart
+from skyferry.engine.copy.large.streamed import StreamedRequest
 from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, UpdatePlan, check_before_delete
+from skyferry.engine.copy.race import RACES, settle_race, unstable, write_verified
 from skyferry.engine.copy.receipt import Written, record_copy, record_delete
-from skyferry.engine.copy.resuming import MultipartPlan, combine_known_parts, plan_multipart
 from skyferry.engine.copy.strategy import CopyStrategy, PartLimits
 from skyferry.engine.copy.verify import (
     delete_version,
     digest_returned,
     digests_to_verify,
-    drop_unsupported,
-    verify_destination,
     verify_source,
 )
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ChecksumMismatch, PreconditionFailed
 from skyferry.model import Checksums, ObjectMeta
-from skyferry.ports import ANY, Clock, Done, Offload, Precondition, Skipped
-
-RACES = 8  # decisions about lost races within one attempt
-Write = Callable[[Precondition], Awaitable[ObjectMeta]]
+from skyferry.ports import Clock, Done, Offload, Precondition, Skipped
 
 
 class Strategy(Protocol):
@@ -133,6 +129,7 @@ class Executor:
         self._clock = clock
         self.strategies: Mapping[CopyStrategy, Strategy] = {
             CopyStrategy.SINGLE_REQUEST: SingleRequest(offload),
+            CopyStrategy.STREAMED: StreamedRequest(budget, limits),
             CopyStrategy.MULTIPART: multipart,
             CopyStrategy.SERVER_SIDE: ServerSideCopy(),
             CopyStrategy.SERVER_SIDE_MULTIPART: multipart,
@@ -194,57 +191,3 @@ class Executor:
     def _times(self, started: float) -> tuple[float, float]:
         """Return the time and the seconds since `started`."""
         return self._clock.time(), self._clock.monotonic() - started
-
-
-async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact: bool = True) -> ObjectMeta | Skipped:
-    """Write and verify; decide again while the precondition fails. Skipped: a write has become needless.
-
-    If this kind of write supports no precondition (`exact` False), look at the destination just before it instead.
-    """
-    context, when = plan.context, plan.when
-    for _ in range(RACES):
-        context.attempt.ensure_lease_held()
-        with suppress(PreconditionFailed):
-            if exact or when == ANY:
-                try:
-                    made = await write(when)
-                except asyncio.CancelledError:
-                    context.attempt.write_aborted = True
-                    raise
-                await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
-                return made
-        verdict = await settle_race(plan, sent)
-        if not isinstance(verdict, Precondition):
-            return verdict
-        when = verdict if exact else ANY
-    raise unstable(context)
-
-
-async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta | Precondition:
-    """Look at a destination that was not as expected.
-
-    Return its metadata if it has this very version, proven by `sent`; Skipped if it is newer; else the next precondition.
-    """
-    context, source = plan.context, plan.found
-    found = await context.find_destination()
-    verdict = decisions.decide_conflict(context.claim, context.route, source, found)
-    if isinstance(verdict, Skipped):
-        return verdict
-    if isinstance(verdict, decisions.Update):
-        return drop_unsupported(Precondition(replace=verdict.destination.version), context.destination.traits)
-    if isinstance(verdict, decisions.Adopt) and found is not None:
-        proven = found.size == source.size and found.checksums.comparable_with(sent)
-        if proven and not found.checksums.find_conflict(sent):
-            return found
-        verdict = decisions.Copy(Precondition(replace=found.version))
-    assert isinstance(verdict, decisions.Copy)
-    return drop_unsupported(verdict.when, context.destination.traits)
-
-
-def unstable(context: CopyContext) -> PreconditionFailed:
-    """Return the error of an attempt whose destination object changes again and again."""
-    return PreconditionFailed(
-        f"the destination object changed during each of {RACES} tries",
-        where=f"{context.transfer.store} {context.transfer.key}",
-        hint="check what else writes this key",
-    )

@@ -9,7 +9,13 @@ from typing import TypeAlias
 from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.attributes.carry import Cargo, carry_attributes
-from skyferry.engine.copy.strategy import CopyStrategy, PartLimits, can_copy_server_side, choose_server_side
+from skyferry.engine.copy.strategy import (
+    CopyStrategy,
+    PartLimits,
+    can_copy_server_side,
+    choose_sent,
+    choose_server_side,
+)
 from skyferry.engine.copy.verify import drop_unsupported, find_object, is_supported
 from skyferry.engine.resilience.memory_budget import Reservation
 from skyferry.errors import ObjectNotFound
@@ -136,9 +142,15 @@ class Planner:
                 return CopyPlan(context, got.meta, when, CopyStrategy.SINGLE_REQUEST, got.data)
             if got.meta.size > self._limits.size:
                 memory.free()
-                return CopyPlan(context, got.meta, when, CopyStrategy.MULTIPART)
+                return CopyPlan(context, got.meta, when, self._choose_sent(context, got.meta))
             first = got.meta.size
             del got  # its memory is free for the next read
+
+    def _choose_sent(self, context: CopyContext, found: ObjectMeta) -> CopyStrategy:
+        if context.attempt.uploads.known:  # its parts are used, or aborted
+            return CopyStrategy.MULTIPART
+        event, attempt = context.transfer.checksums, context.claim.attempt
+        return choose_sent(context.destination.traits, found, event, attempt, self._limits)
 
     async def _decide(
         self, context: CopyContext, found: ObjectMeta

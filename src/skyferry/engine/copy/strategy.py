@@ -6,14 +6,15 @@ from enum import Enum, auto
 
 from skyferry.engine.copy.verify import list_digests
 from skyferry.frozen import dataclass
-from skyferry.model import Checksums, ObjectMeta
+from skyferry.model import Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, ObjectStore, Precondition
 
 
 class CopyStrategy(Enum):
-    """The four ways in which the bytes of an object can get to the destination."""
+    """The five ways in which the bytes of an object can get to the destination."""
 
     SINGLE_REQUEST = auto()  # read and written in one request each
+    STREAMED = auto()  # read in pieces and written in one request
     MULTIPART = auto()  # read and written in parts
     SERVER_SIDE = auto()  # copied by the provider in one request
     SERVER_SIDE_MULTIPART = auto()  # copied by the provider in parts
@@ -28,10 +29,28 @@ class CopyStrategy(Enum):
 class PartLimits:
     """The sizes at which strategies change, from LimitSettings."""
 
-    size: int = 8 * 2**20  # bytes of one part; objects up to this size are written in a single request
+    size: int = 8 * 2**20  # bytes of one part; objects up to this size are read and written in a single request
     concurrency: int = 4  # parts of one object at the same time
     first_read: int = 256 * 2**10  # bytes read before the size is known
     copied: int = 256 * 2**20  # bytes of a part that the provider copies: none of them is in memory
+    streamed: int = 0  # bytes of the largest object that is streamed
+
+
+def digests_of_stream(destination: Traits, declared: Checksums) -> Checksums:
+    """Return the declared digests that the destination checks of a streamed body."""
+    kinds = list_digests(declared) & destination.streamed_digests
+    return Checksums(**{kind: getattr(declared, kind) for kind in kinds})
+
+
+def choose_sent(
+    destination: Traits, found: ObjectMeta, event: Checksums, attempt: int, limits: PartLimits
+) -> CopyStrategy:
+    """Return the strategy for an object that is larger than a part. `attempt` counts from 1."""
+    if attempt > 1 or found.size > min(limits.streamed, destination.single_put_limit):
+        return CopyStrategy.MULTIPART
+    proven = list_digests(digests_of_stream(destination, found.checksums))
+    compared = not list_digests(event) or event.comparable_with(found.checksums)
+    return CopyStrategy.STREAMED if proven and compared else CopyStrategy.MULTIPART
 
 
 def can_copy_server_side(source: ObjectStore, destination: ObjectStore) -> bool:

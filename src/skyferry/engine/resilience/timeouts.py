@@ -18,6 +18,7 @@ from skyferry.ports.decorators import (
     SET_ATTRIBUTES,
     WRITE,
     WRITE_PART,
+    WRITE_STREAM,
     Operation,
     StoreDecorator,
 )
@@ -26,7 +27,7 @@ T = TypeVar("T")
 LINE = 256 * 2**10  # bytes a second of a slow line, which is no failure
 PROVIDER = 16 * 2**20  # bytes a second at which a provider copies, or assembles parts, by itself
 PACES = {  # by the name of the operation
-    **{operation.name: LINE for operation in (READ, WRITE, WRITE_PART)},
+    **{operation.name: LINE for operation in (READ, WRITE, WRITE_PART, WRITE_STREAM)},
     **{operation.name: PROVIDER for operation in (FINISH_UPLOAD, COPY_FROM, COPY_PART, SET_ATTRIBUTES)},
 }
 

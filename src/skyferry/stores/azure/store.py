@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
@@ -82,6 +83,12 @@ class AzureStore:
             known.crc32c, md5=from_base64(answer.headers.get("content-md5", "")), crc64nvme=known.crc64nvme
         )
         return parse_write(key, answer.headers, len(data), attributes, attested)
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Raise Unsupported: no digest of a stream is checked."""
+        raise Unsupported(where=f"{self.name} {key}")
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)

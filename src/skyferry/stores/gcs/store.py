@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds.credentials import TokenProvider
 from skyferry.clouds.http import HttpResponse
 from skyferry.errors import (
@@ -117,6 +118,12 @@ class GcsStore:
     ) -> ObjectMeta:
         self._check(key, ours=False)
         return meta(await self._client.insert(resource(key, attributes, checksums), data, self._conditions(key, when)))
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Raise Unsupported: no digest of a stream is checked."""
+        raise Unsupported(where=f"{self.name} {key}")
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key, ours=False)

@@ -26,6 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from skyferry.bodies import StreamedBody
 from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
@@ -112,6 +113,12 @@ class LocalStore:
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         return await self._do(len(data), self._steps(key, self._writer.write, key, data, attributes, checksums, when))
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        """Raise Unsupported: no digest of a stream is checked."""
+        raise Unsupported(where=f"{self.name} {key}")
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         names_of(key)

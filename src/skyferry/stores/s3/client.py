@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import quote, urlsplit
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds import regions
 from skyferry.clouds.aws import EXPIRED, Signer
 from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_authorized
@@ -89,7 +90,7 @@ class S3Client:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: bytes | StreamedBody = b"",
         sha256: str = "",
         limit: int = DOCUMENT,
         accept: Collection[int] = (),

@@ -62,6 +62,7 @@ class S3Service:
             delete_exact=self.delete_exact,
             finish_exact=self.finish_exact,
             checksums_returned=frozenset({"crc32c"} if self.checksums else {"md5"}),
+            streamed_digests=frozenset({"crc32c", "crc64nvme"} if self.checksums else {"md5"}),
             metadata_limit=METADATA_MAX,
             attributes=STRICT if self.strict_tags else replace(STRICT, tag_text=""),
             min_part=PART_MIN,

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds.credentials import S3Provider
 from skyferry.clouds.http import HttpResponse
 from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
@@ -74,16 +75,12 @@ class S3Store:
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        self._check(key)
-        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
-        headers |= self._conditions(when)
-        if self._service.checksums:
-            headers |= _strongest(checksums)
-        if checksums.md5:
-            headers["content-md5"] = to_base64(checksums.md5)
-        with translate_absence(when), self._name_class(key, attributes):
-            answer = await self._client.send("PUT", key, headers=headers, body=data, sha256=checksums.sha256)
-        return parse_write(key, answer.headers, len(data), attributes)
+        return await self._put(key, data, len(data), attributes, checksums, when)
+
+    async def write_stream(
+        self, key: str, body: StreamedBody, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
+    ) -> ObjectMeta:
+        return await self._put(key, body, body.size, attributes, checksums, when)
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
         self._check(key)
@@ -169,6 +166,26 @@ class S3Store:
         check_key(key, self.name)
         if "\0" in key:
             raise InvalidKey("the key contains a NUL", where=self.name)
+
+    async def _put(
+        self,
+        key: str,
+        body: bytes | StreamedBody,
+        size: int,
+        attributes: Attributes,
+        checksums: Checksums,
+        when: Precondition,
+    ) -> ObjectMeta:
+        self._check(key)
+        headers = {**write_headers(attributes, tags=self._service.tags), **self._encryption}
+        headers |= self._conditions(when)
+        if self._service.checksums:
+            headers |= _strongest(checksums)
+        if checksums.md5:
+            headers["content-md5"] = to_base64(checksums.md5)
+        with translate_absence(when), self._name_class(key, attributes):
+            answer = await self._client.send("PUT", key, headers=headers, body=body, sha256=checksums.sha256)
+        return parse_write(key, answer.headers, size, attributes)
 
     def _name_class(self, key: str, attributes: Attributes) -> AbstractContextManager[None]:
         if not attributes.storage_class:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from skyferry.bodies import StreamedBody, collect
 from skyferry.errors import ConnectionLost, LedgerError, QueueError, SkyferryError, StoreTimeout, Throttled
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectData
 from skyferry.testing.simulation.loop import PROCESS
 
 CHANGES = frozenset(
-    {"write", "write_part", "finish_upload", "set_attributes", "delete", "start_upload", "abort_upload"}
+    {"write", "write_stream", "write_part", "finish_upload", "set_attributes", "delete", "start_upload", "abort_upload"}
 )
 
 
@@ -57,6 +58,8 @@ class Chaos:
             return inner
 
         async def call(*args: Any, **kwargs: Any) -> Any:
+            if name == "write_stream":  # until the server has received the whole body, an aborted write changes nothing
+                args = (args[0], await _receive(args[1]), *args[2:])
             try:
                 await self._pass_time()
             except asyncio.CancelledError:
@@ -96,6 +99,15 @@ def _land(change: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> 
 
     loop = asyncio.get_running_loop()
     loop.call_later(seconds, lambda: loop.create_task(take_effect(), context=context), context=context)
+
+
+async def _receive(body: StreamedBody) -> StreamedBody:
+    data = await collect(body)
+
+    async def repeat() -> AsyncIterator[bytes]:
+        yield data
+
+    return StreamedBody(body.size, repeat)
 
 
 def _flipped(data: bytes, dice: random.Random) -> bytes:

@@ -25,7 +25,15 @@ from skyferry.ports import (
     ObjectStore,
     Settlement,
 )
-from skyferry.ports.decorators import FINISH_UPLOAD, SET_ATTRIBUTES, WRITE, Operation, QueueDecorator, StoreDecorator
+from skyferry.ports.decorators import (
+    FINISH_UPLOAD,
+    SET_ATTRIBUTES,
+    WRITE,
+    WRITE_STREAM,
+    Operation,
+    QueueDecorator,
+    StoreDecorator,
+)
 
 AHEAD = -2 * 3600.0  # seconds: an upload was begun or saved at a later time than now if the clock was set back since
 
@@ -232,6 +240,6 @@ class WatchedDestination(StoreDecorator):
 
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
         answer = await call(*args)
-        if operation in (WRITE, FINISH_UPLOAD, SET_ATTRIBUTES):
+        if operation in (WRITE, WRITE_STREAM, FINISH_UPLOAD, SET_ATTRIBUTES):
             await self._rules.written(await self.inner.head(key))
         return answer

@@ -32,7 +32,7 @@ from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
-from skyferry.ports.decorators import FINISH_UPLOAD, START_UPLOAD, WRITE, Operation, StoreDecorator
+from skyferry.ports.decorators import FINISH_UPLOAD, START_UPLOAD, WRITE, WRITE_STREAM, Operation, StoreDecorator
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
@@ -327,7 +327,7 @@ class Simulation:
             name: protect_store(store, Protection(context.breakers[name], clock, context.observer, context.random))
             for name, store in (("source", source), ("destination", destination))
         }
-        copier = Copier(stores, budget, InlineOffload(), clock, PartLimits(PART, 2, 64))
+        copier = Copier(stores, budget, InlineOffload(), clock, PartLimits(PART, 2, 64, streamed=3 * PART))
         executor = ExecutorPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
         policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, executor=executor)
         events = InterceptingQueue(Chaos(queue, fair, dice, clock, QUEUE_ERRORS), chaotic, context.reporter)
@@ -343,7 +343,7 @@ class Simulation:
     def send(self, used: int, operation: Operation) -> None:
         """Record that one worker has `used` bytes in memory, and begins a request."""
         self._peak = max(self._peak, used)
-        if operation in (WRITE, FINISH_UPLOAD):
+        if operation in (WRITE, WRITE_STREAM, FINISH_UPLOAD):
             self._writer = PROCESS.get()
             self._began.set()
 
@@ -374,7 +374,7 @@ class _Refusing(StoreDecorator):
     """A destination that always refuses one key."""
 
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
-        if key == IMPOSSIBLE and operation in (WRITE, START_UPLOAD):
+        if key == IMPOSSIBLE and operation in (WRITE, WRITE_STREAM, START_UPLOAD):
             raise PermissionDenied("simulated")
         return await call(*args)
 
@@ -387,7 +387,7 @@ class _Metered(StoreDecorator):
         self._simulation, self._bytes = simulation, 0
 
     async def _request(self, operation: Operation, key: str, size: int, call: Any, *args: Any) -> Any:
-        sent = size if operation.sends else 0
+        sent = min(size, PART) if operation.sends else 0  # of a stream, no more is in memory
         self._bytes += sent
         self._simulation.send(self._bytes, operation)
         try:

@@ -18,6 +18,7 @@ from skyferry.testing.store_cases.listing import ListingCases
 from skyferry.testing.store_cases.objects import ObjectCases
 from skyferry.testing.store_cases.place import Place
 from skyferry.testing.store_cases.resuming import ResumeCases
+from skyferry.testing.store_cases.streams import StreamCases
 from skyferry.testing.store_cases.uploads import UploadCases
 
 __all__ = [
@@ -31,11 +32,22 @@ __all__ = [
     "Place",
     "Result",
     "ResumeCases",
+    "StreamCases",
     "UploadCases",
     "run",
 ]
 
-CASES = (ObjectCases, KeyCases, ConditionCases, UploadCases, ResumeCases, CopyCases, AttributeCases, ListingCases)
+CASES = (
+    ObjectCases,
+    KeyCases,
+    ConditionCases,
+    StreamCases,
+    UploadCases,
+    ResumeCases,
+    CopyCases,
+    AttributeCases,
+    ListingCases,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from functools import partial
 
 from skyferry.engine.copy.digests import PartDigests
-from skyferry.engine.copy.resuming import MultipartPlan, abort_upload, merge_parts, part_lengths
+from skyferry.engine.copy.large.resuming import MultipartPlan, abort_upload, merge_parts, part_lengths
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import digests_to_verify
 from skyferry.engine.resilience.memory_budget import MemoryBudget

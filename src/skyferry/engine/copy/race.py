@@ -1,0 +1,71 @@
+"""Write under a precondition, and decide again when it fails: another writer was faster, or this one was, unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from skyferry.engine.copy import decisions
+from skyferry.engine.copy.plan import CopyContext, CopyPlan
+from skyferry.engine.copy.verify import drop_unsupported, verify_destination
+from skyferry.errors import PreconditionFailed
+from skyferry.model import Checksums, ObjectMeta
+from skyferry.ports import ANY, Precondition, Skipped
+
+RACES = 8  # decisions about lost races within one attempt
+Write = Callable[[Precondition], Awaitable[ObjectMeta]]
+
+
+async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact: bool = True) -> ObjectMeta | Skipped:
+    """Write and verify; decide again while the precondition fails. Skipped: a write has become needless.
+
+    If this kind of write supports no precondition (`exact` False), look at the destination just before it instead.
+    """
+    context, when = plan.context, plan.when
+    for _ in range(RACES):
+        context.attempt.ensure_lease_held()
+        with suppress(PreconditionFailed):
+            if exact or when == ANY:
+                try:
+                    made = await write(when)
+                except asyncio.CancelledError:
+                    context.attempt.write_aborted = True
+                    raise
+                await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
+                return made
+        verdict = await settle_race(plan, sent)
+        if not isinstance(verdict, Precondition):
+            return verdict
+        when = verdict if exact else ANY
+    raise unstable(context)
+
+
+async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta | Precondition:
+    """Look at a destination that was not as expected.
+
+    Return its metadata if it has this very version, proven by `sent`; Skipped if it is newer; else the next precondition.
+    """
+    context, source = plan.context, plan.found
+    found = await context.find_destination()
+    verdict = decisions.decide_conflict(context.claim, context.route, source, found)
+    if isinstance(verdict, Skipped):
+        return verdict
+    if isinstance(verdict, decisions.Update):
+        return drop_unsupported(Precondition(replace=verdict.destination.version), context.destination.traits)
+    if isinstance(verdict, decisions.Adopt) and found is not None:
+        proven = found.size == source.size and found.checksums.comparable_with(sent)
+        if proven and not found.checksums.find_conflict(sent):
+            return found
+        verdict = decisions.Copy(Precondition(replace=found.version))
+    assert isinstance(verdict, decisions.Copy)
+    return drop_unsupported(verdict.when, context.destination.traits)
+
+
+def unstable(context: CopyContext) -> PreconditionFailed:
+    """Return the error of an attempt whose destination object changes again and again."""
+    return PreconditionFailed(
+        f"the destination object changed during each of {RACES} tries",
+        where=f"{context.transfer.store} {context.transfer.key}",
+        hint="check what else writes this key",
+    )
