@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.redis.claims.settlements import KnownPlacements, MergingBatch
 from skyferry.ledgers.redis.database import RedisDatabase
-from skyferry.ledgers.redis.records import name_place, pack_texts, parse_placement, source_of, split_place
+from skyferry.ledgers.redis.records import join_texts, name_place, pack_texts, parse_placement, source_of, split_place
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Settled, Settlement, Wait
 
-GRANTED, SETTLED = 0, 1  # kinds of answers
+_HEAD = struct.Struct("<16sB").pack  # id, asked
 
 
 class RedisClaims:
@@ -27,13 +28,9 @@ class RedisClaims:
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         if not transfers:
             return []
-        arguments: list[object] = [self._me, rules.to_ticks(self.lease)]
         names = [name_place(t.store, t.key) for t in transfers]
-        for t, name in zip(transfers, names, strict=True):
-            identities = pack_texts(t.identities) if t.identities else b""
-            last = (t.route, source_of(t), codec.pack_transfer(t))
-            arguments += (bytes.fromhex(t.id), name, "1" if t.asked else "", identities, *last)
-        found = await self._db.send("claims.claim", arguments)
+        text = b"".join([_pack_claim(t, name) for t, name in zip(transfers, names, strict=True)])
+        found = await self._db.run("claims.claim", self._me, rules.to_ticks(self.lease), len(names), text)
         return [self._answer(*one) for one in zip(transfers, names, found, strict=True)]
 
     def _answer(self, t: Transfer, name: bytes, found: list[object]) -> Claim | Settled | Wait:
@@ -79,6 +76,12 @@ class RedisClaims:
         for start in range(0, len(names), 1000):
             await self._db.run("claims.free", self._me, *names[start : start + 1000])
         await self._db.run("workers.leave", self.owner)
+
+
+def _pack_claim(t: Transfer, name: bytes) -> bytes:
+    identities = pack_texts(t.identities) if t.identities else b""
+    texts = (name, identities, t.route.encode(), source_of(t), codec.pack_transfer(t).encode())
+    return _HEAD(bytes.fromhex(t.id), t.asked) + join_texts(texts)
 
 
 def _unpack_upload(name: bytes, age: int, text: bytes, *parts: bytes) -> Progress:

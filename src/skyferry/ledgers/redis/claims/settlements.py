@@ -6,8 +6,10 @@ the placement, and records nothing if another settlement of this owner has chang
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import field
+from typing import Any
 
 from skyferry.errors import LedgerError
 from skyferry.frozen import dataclass
@@ -17,6 +19,7 @@ from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import (
     NONE,
     encode_key,
+    join_texts,
     name_place,
     pack_letter,
     pack_texts,
@@ -27,6 +30,7 @@ from skyferry.ports import Dead, Done, Settlement, Skipped
 
 KnownPlacements = dict[bytes, tuple[int, Placement | None]]  # by destination, with their versions
 TRIES = 20
+_HEAD = struct.Struct("<16sdBBdBd").pack  # id, fence, last, state, delay, counted failures, version of the placement
 NOTHING = (NONE, b"", b"", b"")  # of a placement that stays
 
 
@@ -43,15 +47,15 @@ class MergingBatch:
         """Record them. Return the answers."""
         claims = [s.claim.transfer for s in self.settlements]
         self.names = [name_place(t.store, t.key) for t in claims]
-        fixed = [self._pack(s) for s in self.settlements]
+        fixed = [self._pack(s, name) for s, name in zip(self.settlements, self.names, strict=True)]
         counts, view = [True] * len(fixed), {name: self.known.get(name, (0, None)) for name in self.names}
         for _ in range(TRIES):
             moved = dict(view)
-            arguments: list[object] = [self.me]
-            for number, (first, last) in enumerate(fixed):
-                placed = self._move(number, moved) if counts[number] else NOTHING
-                arguments += (*first, *placed, *last)
-            conflict, *found = await db.send("claims.settle", arguments)
+            parts = []
+            for number, (numbers, texts) in enumerate(fixed):
+                version, *placed = self._move(number, moved) if counts[number] else NOTHING
+                parts += (_HEAD(*numbers, version), texts, join_texts(placed))
+            conflict, *found = await db.run("claims.settle", self.me, len(fixed), b"".join(parts))
             answers = [bool(answer) for answer in found[: len(fixed)]]
             if not conflict:
                 self._remember(moved, answers)
@@ -61,22 +65,22 @@ class MergingBatch:
                 view[name] = version, parse_placement(name, packed)
         raise LedgerError("placements changed again and again while they were settled")
 
-    def _pack(self, s: Settlement) -> tuple[tuple[object, ...], tuple[object, ...]]:
-        """Return the arguments before the placement, and behind it."""
+    def _pack(self, s: Settlement, name: bytes) -> tuple[tuple[Any, ...], bytes]:
+        """Return the numbers without the version of the placement, and the texts before the placement."""
         t = s.claim.transfer
         state, reason, delay, failure = rules.apply_outcome(s.outcome)
-        name, dead, receipt = name_place(t.store, t.key), b"", ""
+        dead, receipt = b"", ""
         if isinstance(s.outcome, Done):
             receipt = codec.pack_receipt(s.outcome.receipt)
         elif isinstance(s.outcome, Dead):
             dead = pack_letter(rules.make_letter(t, s.outcome, ()))
         ticks = NONE if delay is None else max(0, rules.to_ticks(delay))
-        burned = int(failure.counts_as_attempt) if failure else 0
-        ended = (NUMBER[state], reason, ticks, burned, codec.pack_failure(failure) if failure else "", receipt)
-        first = (bytes.fromhex(t.id), name, s.claim.fence, "1" if s.last else "", *ended)
-        return first, (pack_texts(s.closed) if s.closed else b"", dead)
+        burned, failed = (failure.counts_as_attempt, codec.pack_failure(failure)) if failure else (0, "")
+        closed = pack_texts(s.closed) if s.closed else b""
+        texts = (name, reason.encode(), failed.encode(), receipt.encode(), closed, dead)
+        return (bytes.fromhex(t.id), s.claim.fence, s.last, NUMBER[state], ticks, burned), join_texts(texts)
 
-    def _move(self, number: int, moved: KnownPlacements) -> tuple[object, ...]:
+    def _move(self, number: int, moved: KnownPlacements) -> tuple[int, bytes, bytes, bytes]:
         """Return the change of the placement, and apply it to `moved`."""
         s, name = self.settlements[number], self.names[number]
         if not isinstance(s.outcome, Done | Skipped) or (isinstance(s.outcome, Skipped) and not s.outcome.positions):
@@ -87,7 +91,7 @@ class MergingBatch:
             return version, b"", b"", b""  # only compared
         moved[name] = version + 1, placement
         bucket = b"" if placement.deleted else encode_key(placement.source.bucket)
-        return version, codec.pack_placement(placement), encode_key(placement.identity), bucket
+        return version, codec.pack_placement(placement).encode(), encode_key(placement.identity), bucket
 
     def _remember(self, moved: KnownPlacements, answers: Sequence[bool]) -> None:
         for s, name, recorded in zip(self.settlements, self.names, answers, strict=True):

@@ -1,24 +1,24 @@
 -- Claims, renewals and settlements: each reads a whole batch, decides, and writes it. A script fails only before its first write.
 
 -- name: claim
--- owner, lease; for each transfer: id, place, "1" if a person asks, identities of its store, route, source key if it differs,
--- transfer. Returns {settled 1, state, reason}, {wait 2, ticks, busy} or {claim 0, fence, attempt, lost, version of the placement,
--- placement, uploads}.
-local me, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-local ids, wanted = {}, {}
-for n = 3, #ARGV, 7 do
-    ids[#ids + 1], wanted[#wanted + 1] = ARGV[n], ARGV[n + 1]
+-- owner, lease, number of transfers; one text with these of each transfer: id, place, identities of its store, route, source key if
+-- it differs, transfer, 1 if a person asks. Returns {settled 1, state, reason}, {wait 2, ticks, busy} or {claim 0, fence, attempt,
+-- lost, version of the placement, placement, uploads}.
+local me, lease, count, text = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local items, ids, wanted, position = {}, {}, {}, 1
+for n = 1, count do
+    local item = {struct.unpack('<c16BI4c0I4c0I4c0I4c0I4c0', text, position)}
+    items[n], ids[n], wanted[n], position = item, item[1], item[3], item[8]
 end
 local packed, at_place, rows = send('HMGET', transfers, ids), read_places(wanted), {}
-for n = 1, #ids do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
+for n = 1, count do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
 local counted = redis.call('HMGET', counters, 'serial', 'fence')
 local serial, fence = tonumber(counted[1] or 0), tonumber(counted[2] or 0)
 local answers, leased, changed, left_states = {}, {}, {}, {}
 local row_writes, texts, indexed, key_writes = {}, {}, {}, {}
 
 local function is_moved(at, identities)
-    if at.placement == '' or identities == '' then return false end
-    return not has(identities, at.identity)
+    return at.placement ~= '' and identities ~= '' and not has(identities, at.identity)
 end
 
 -- The rule `refuse_claim` that all ledgers share. The tests compare the two.
@@ -33,49 +33,52 @@ local function refuse(row, at, asked, identities)
     if at.owner ~= 0 and at.owner ~= me and at.till > now then return {2, at.till - now, 1} end
 end
 
-for n = 1, #ids do
-    local first, id = 7 * n - 4, ids[n]
-    local row, at = rows[id], at_place[wanted[n]]
-    answers[n] = refuse(row, at, ARGV[first + 2] == '1', ARGV[first + 3])
-    if not answers[n] then
+for n = 1, count do
+    local item, id, name = items[n], ids[n], wanted[n]
+    local row, at = rows[id], at_place[name]
+    local answer = refuse(row, at, item[2] == 1, item[4])
+    if not answer then
         if at.owner ~= me then
             fence = next_fence(fence)
             at.owner, at.fence = me, fence
         end
         at.till = math.max(at.till, now + lease)
-        leased[wanted[n]] = at
+        leased[name] = at
         if not row then
             serial = serial + 1
             row = {state = CLAIMED, owner = me, serial = serial, due = NONE, burned = 0, lost = 0, created = now, updated = now,
-                route = ARGV[first + 4], reason = '', place = wanted[n], source = ARGV[first + 5]}
+                route = item[5], reason = '', place = name, source = item[6]}
             rows[id], changed[id] = row, true
-            push(texts, id, ARGV[first + 6])
-            for _, name in ipairs(key_names(id, row)) do push(key_writes, 0, name) end
+            push_pair(texts, id, item[7])
+            push_pair(key_writes, 0, own_name(id, row))
+            local other = source_name(id, row)
+            if other then push_pair(key_writes, 0, other) end
         elseif row.state ~= CLAIMED or row.owner ~= me then
             if row.state == CLAIMED then row.lost = row.lost + 1 end
             left_states[row.state] = left_states[row.state] or {}
             push(left_states[row.state], index(row.serial, id))
             row.state, row.owner, row.reason, row.due, row.updated, changed[id] = CLAIMED, me, '', NONE, now, true
         end
-        answers[n] = {0, at.fence, row.burned + 1, row.lost, at.version, at.placement, {}}
+        answer = {0, at.fence, row.burned + 1, row.lost, at.version, at.placement, {}}
         if at.uploads > 0 then
-            for _, upload in ipairs(uploads_to(wanted[n])) do
+            for _, upload in ipairs(uploads_to(name)) do
                 local saved, _, _, progress = struct.unpack(UPLOAD, redis.call('HGET', uploads, upload))
                 local found = {now - saved, progress}
                 for _, part in ipairs(redis.call('ZRANGEBYLEX', parts, '[' .. upload, '[' .. upload .. '\255')) do
-                    push(found, part:sub(13))
+                    found[#found + 1] = part:sub(13)
                 end
-                push(answers[n][7], found)
+                push(answer[7], found)
             end
         end
     end
+    answers[n] = answer
 end
 for id in pairs(changed) do
-    push(row_writes, id, pack_row(rows[id]))
-    push(indexed, now, index(rows[id].serial, id))
+    push_pair(row_writes, id, pack_row(rows[id]))
+    push_pair(indexed, now, index(rows[id].serial, id))
 end
 local place_writes = {}
-for name, at in pairs(leased) do push(place_writes, name, pack_place(at)) end
+for name, at in pairs(leased) do push_pair(place_writes, name, pack_place(at)) end
 if #place_writes > 0 then
     for state, members in pairs(left_states) do send('ZREM', states[state], members) end
     redis.call('HSET', counters, 'serial', serial, 'fence', fence)
@@ -96,7 +99,7 @@ for n = 1, #names do
     local at = at_place[names[n]]
     if at.owner == me and at.fence == tonumber(ARGV[2 * n + 2]) then
         at.till = math.max(at.till, now + lease)
-        push(writes, names[n], pack_place(at))
+        push_pair(writes, names[n], pack_place(at))
     else
         push(lost, n)
     end
@@ -105,16 +108,18 @@ send('HSET', places, writes)
 return lost
 
 -- name: settle
--- owner; for each settlement: id, place, fence, "1" if last, state, reason, delay or -1, counted failures, failure, receipt,
--- expected version of the placement or -1, new placement or nothing, its identity, its bucket while it is live, closed uploads,
--- letter. Returns {0, 1 if recorded, ...}; {1, 1 if it would be recorded, ..., {version, placement}, ...} if a version is not the
--- expected one, and then nothing is recorded.
-local me, ids, names = tonumber(ARGV[1]), {}, {}
-for n = 2, #ARGV, 16 do
-    ids[#ids + 1], names[#names + 1] = ARGV[n], ARGV[n + 1]
+-- owner, number of settlements; one text with these of each: id, fence, 1 if last, state, delay or -1, counted failures, expected
+-- version of the placement or -1, place, reason, failure, receipt, closed uploads, letter, new placement or nothing, its identity,
+-- its bucket while it is live. Returns {0, 1 if recorded, ...}; {1, 1 if it would be recorded, ..., {version, placement}, ...} if a
+-- version is not the expected one, and then nothing is recorded.
+local me, count, text = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local items, ids, names, position = {}, {}, {}, 1
+for n = 1, count do
+    local item = {struct.unpack('<c16dBBdBdI4c0I4c0I4c0I4c0I4c0I4c0I4c0I4c0I4c0', text, position)}
+    items[n], ids[n], names[n], position = item, item[1], item[8], item[17]
 end
 local packed, at_place, rows = send('HMGET', transfers, ids), read_places(names), {}
-for n = 1, #ids do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
+for n = 1, count do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
 local answers, before, conflict = {0}, {}, false
 local changed, touched, left_index, freed, placed_old, placed_new = {}, {}, {}, {}, {}, {}
 local proofs, failed, buried, closed = {}, {}, {}, {}
@@ -125,48 +130,46 @@ local function placed_name(name, at)
     return struct.pack('>I4c0I4c0', #store, store, #at.bucket, at.bucket) .. key_of(name)
 end
 
-local function place(name, at, first)
-    if at.version ~= tonumber(ARGV[first + 10]) then
+local function place(name, at, item)
+    if at.version ~= item[7] then
         conflict = true
-    elseif ARGV[first + 11] ~= '' then
-        local bucket = ARGV[first + 13]
-        if at.bucket ~= bucket and at.bucket ~= '' then push(placed_old, placed_name(name, at)) end
-        at.version, at.placement, at.identity = at.version + 1, ARGV[first + 11], ARGV[first + 12]
+    elseif item[14] ~= '' then
+        local bucket = item[16]
         if at.bucket ~= bucket then
-            at.bucket = bucket
+            if at.bucket ~= '' then push(placed_old, placed_name(name, at)) end
             if bucket ~= '' then push(placed_new, name) end
         end
+        at.version, at.placement, at.identity, at.bucket = at.version + 1, item[14], item[15], bucket
     end
 end
 
-for n = 1, #ids do
-    local first, id = 16 * n - 14, ids[n]
-    local row, at = rows[id], at_place[names[n]]
+for n = 1, count do
+    local item, id, name = items[n], ids[n], names[n]
+    local row, at = rows[id], at_place[name]
     answers[n + 1] = 0
-    if at.owner == me and at.fence == tonumber(ARGV[first + 2]) then
-        if ARGV[first + 3] == '1' then freed[names[n]] = true end
-        touched[names[n]] = true
+    if at.owner == me and at.fence == item[2] then
+        if item[3] == 1 then freed[name] = true end
+        touched[name] = true
         if row and row.state == CLAIMED then
             answers[n + 1] = 1
-            push(left_index, index(row.serial, id))
-            local delay = tonumber(ARGV[first + 6])
-            row.state, row.reason, row.updated, changed[id] = tonumber(ARGV[first + 4]), ARGV[first + 5], now, true
-            row.due = delay == NONE and NONE or now + delay
-            row.burned = row.burned + tonumber(ARGV[first + 7])
-            if ARGV[first + 8] ~= '' then
+            left_index[#left_index + 1] = index(row.serial, id)
+            row.state, row.reason, row.updated, changed[id] = item[4], item[9], now, true
+            row.due = item[5] == NONE and NONE or now + item[5]
+            row.burned = row.burned + item[6]
+            if item[10] ~= '' then
                 local earlier = failed[id] or redis.call('HGET', failures, id)
-                failed[id] = (earlier and earlier .. ',' or '') .. ARGV[first + 8]
+                failed[id] = (earlier and earlier .. ',' or '') .. item[10]
             end
-            if ARGV[first + 9] ~= '' then push(proofs, id, ARGV[first + 9]) end
-            if ARGV[first + 10] ~= '-1' then place(names[n], at, first) end
-            if ARGV[first + 14] ~= '' and at.uploads > 0 then push(closed, {names[n], ARGV[first + 14]}) end
-            if ARGV[first + 15] ~= '' then push(buried, {ARGV[first + 15], failed[id] or ''}) end
+            if item[11] ~= '' then push_pair(proofs, id, item[11]) end
+            if item[7] ~= NONE then place(name, at, item) end
+            if item[12] ~= '' and at.uploads > 0 then push(closed, {name, item[12]}) end
+            if item[13] ~= '' then push(buried, {item[13], failed[id] or ''}) end
         end
     end
 end
 if conflict then
     answers[1] = 1
-    for n = 1, #names do push(answers, before[names[n]]) end
+    for n = 1, count do push(answers, before[names[n]]) end
     return answers
 end
 
@@ -174,9 +177,9 @@ send('ZREM', claimed, left_index)
 local row_writes, by_state = {}, {}
 for id in pairs(changed) do
     local row = rows[id]
-    push(row_writes, id, pack_row(row))
+    push_pair(row_writes, id, pack_row(row))
     by_state[row.state] = by_state[row.state] or {}
-    push(by_state[row.state], now, index(row.serial, id))
+    push_pair(by_state[row.state], now, index(row.serial, id))
 end
 for state, members in pairs(by_state) do send('ZADD', states[state], members) end
 send('HSET', transfers, row_writes)
@@ -204,7 +207,7 @@ for name in pairs(touched) do
     if at.owner == 0 and at.uploads == 0 and at.placement == '' then
         push(gone, name)
     else
-        push(place_writes, name, pack_place(at))
+        push_pair(place_writes, name, pack_place(at))
     end
 end
 send('HSET', places, place_writes)

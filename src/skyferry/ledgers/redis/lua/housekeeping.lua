@@ -20,7 +20,8 @@ table.sort(old, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2
 for n = 1, math.min(limit, #old) do
     local member, key = old[n][2], old[n][3]
     local id = member:sub(9)
-    redis.call('ZREM', keys, unpack(key_names(id, read_row(redis.call('HGET', transfers, id)))))
+    local row = read_row(redis.call('HGET', transfers, id))
+    redis.call('ZREM', keys, own_name(id, row), source_name(id, row) or own_name(id, row))
     redis.call('ZREM', key, member)
     for _, hash in ipairs({transfers, details, receipts, failures}) do redis.call('HDEL', hash, id) end
 end

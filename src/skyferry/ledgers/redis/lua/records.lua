@@ -20,7 +20,13 @@ local function send(command, key, list)
 end
 
 local function push(list, ...)
-    for n = 1, select('#', ...) do list[#list + 1] = (select(n, ...)) end
+    local size = #list
+    for n, item in ipairs({...}) do list[size + n] = item end
+end
+
+local function push_pair(list, first, second)
+    local size = #list
+    list[size + 1], list[size + 2] = first, second
 end
 
 -- Whether a list of texts with their lengths has a text.
@@ -40,10 +46,9 @@ local function next_fence(last) return math.max(last + 1, now) end
 
 local function read_row(packed)
     if not packed then return nil end
-    local row = {}
-    row.state, row.owner, row.serial, row.due, row.burned, row.lost, row.created, row.updated, row.route, row.reason,
-        row.place, row.source = struct.unpack(ROW, packed)
-    return row
+    local state, owner, serial, due, burned, lost, created, updated, route, reason, place, source = struct.unpack(ROW, packed)
+    return {state = state, owner = owner, serial = serial, due = due, burned = burned, lost = lost, created = created, updated = updated,
+        route = route, reason = reason, place = place, source = source}
 end
 
 local function pack_row(row)
@@ -60,11 +65,10 @@ local function move_row(id, row, state)
 end
 
 local function read_place(packed)
-    local at = {owner = 0, fence = 0, till = 0, uploads = 0, version = 0, identity = '', bucket = '', placement = ''}
-    if packed then
-        at.owner, at.fence, at.till, at.uploads, at.version, at.identity, at.bucket, at.placement = struct.unpack(PLACE, packed)
-    end
-    return at
+    local owner, fence, till, uploads_here, version, identity, bucket, placement = 0, 0, 0, 0, 0, '', '', ''
+    if packed then owner, fence, till, uploads_here, version, identity, bucket, placement = struct.unpack(PLACE, packed) end
+    return {owner = owner, fence = fence, till = till, uploads = uploads_here, version = version, identity = identity, bucket = bucket,
+        placement = placement}
 end
 
 local function pack_place(at)
@@ -87,15 +91,17 @@ local function read_places(names)
 end
 
 -- Keys in an index: without a NUL, so that the end of the key comes before all longer keys.
-local function escape(key) return (key:gsub('%z', '\0\1')) end
+local function escape(key)
+    if key:find('%z') then return (key:gsub('%z', '\0\1')) end
+    return key
+end
 local function above(prefix) return '(' .. prefix:sub(1, -2) .. string.char(prefix:byte(-1) + 1) end
 local function key_of(place) return place:sub(5 + struct.unpack('>I4', place)) end
 
 -- The names of a transfer in the index of keys.
-local function key_names(id, row)
-    local own = escape(key_of(row.place)) .. '\0\0' .. id
-    if row.source == '' then return {'d' .. own} end
-    return {'d' .. own, 's' .. escape(row.source) .. '\0\0' .. id}
+local function own_name(id, row) return 'd' .. escape(key_of(row.place)) .. '\0\0' .. id end
+local function source_name(id, row)
+    return row.source ~= '' and 's' .. escape(row.source) .. '\0\0' .. id
 end
 
 -- Members and scores behind (score, serial) in their order, `limit` at most. Members begin with a serial.
