@@ -51,7 +51,7 @@ class MergingBatch:
         counts, view = [True] * len(fixed), {name: self.known.get(name, (0, None)) for name in self.names}
         for _ in range(TRIES):
             moved = dict(view)
-            parts = []
+            parts: list[bytes] = []
             for number, (numbers, texts) in enumerate(fixed):
                 version, *placed = self._move(number, moved) if counts[number] else NOTHING
                 parts += (_HEAD(*numbers, version), texts, join_texts(placed))
