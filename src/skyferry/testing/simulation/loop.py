@@ -10,6 +10,8 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
+from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
@@ -84,6 +86,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _run_alive(self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         process = PROCESS.get()  # the handle's context is the current one here
         if process in self.crashed:
+            _discard(callback)
             return
         if (thaw := self._frozen.get(process, 0.0)) > self._now:
             super().call_at(thaw, self._run_alive, context, callback, args, context=context)
@@ -111,6 +114,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context = copy_context()
         context.run(PROCESS.set, process)
         return self.create_task(coroutine, name=name, context=context)
+
+
+def _discard(callback: Callable[..., Any]) -> None:
+    """Close the coroutine of a task that has not begun: Python warns of one that never runs. Others stop where they are."""
+    task = getattr(callback, "__self__", None)
+    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+    if isinstance(coroutine, CoroutineType) and getcoroutinestate(coroutine) == CORO_CREATED:
+        coroutine.close()
 
 
 class SimulatedClock:
