@@ -44,7 +44,7 @@ class Cut:
     @property
     def environment(self) -> dict[str, str]:
         """The settings as environment variables."""
-        parts = {"PART_SIZE": self.part_size, "PART_CONCURRENCY": self.at_once}
+        parts = {"PART_SIZE": self.part_size, "PART_CONCURRENCY": self.at_once, "MULTIPART_THRESHOLD": 1}
         return {f"SKYFERRY_LIMITS__{name}": str(value) for name, value in parts.items()}
 
 

@@ -26,7 +26,7 @@ def test_every_command_that_prints_json_states_its_contract() -> None:
     top = [command for _, command in list_commands(app)]
     below = [c for group in top if isinstance(group, click.Group) for _, c in list_commands(group)]
     with_json = [c for c in [*top, *below] if any("--json" in p.opts for p in c.params)]
-    assert len(with_json) == 24
+    assert len(with_json) == 26
     assert [c.name for c in with_json if "JSON: " not in (c.help or "")] == []
 
 

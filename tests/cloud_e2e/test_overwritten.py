@@ -92,7 +92,7 @@ def configure(source: Bucket, destination: Bucket, server: str, proxy: str) -> N
         "stores": {name: {"url": url.replace("/?", "?", 1)} for name, url in stores.items()},
         "routes": [{"name": "r", "from": "a", "to": "b"}],
         "retry": {"initial_delay": "10ms"},
-        "limits": {"part_size": PART, "part_concurrency": 1},
+        "limits": {"part_size": PART, "part_concurrency": 1, "multipart_threshold": 1},
     }
     Path("skyferry.yaml").write_text(yaml.safe_dump(settings))
 

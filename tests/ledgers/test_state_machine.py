@@ -10,6 +10,7 @@ from dataclasses import replace
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
+from skyferry.ledgers.sqlite import batch
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Position, Progress, State
 from skyferry.ports import DeadLetter, Filter, Ledger, Outcome, Purpose, Released, Retry, Settlement, Skipped
@@ -57,6 +59,8 @@ class LedgersAgree(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.one_by_one = patch.object(batch, "BLOCK", 1)  # or the fences of two processes are from two blocks
+        self.one_by_one.start()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp())
         self.clock = ManualClock()
@@ -200,6 +204,7 @@ class LedgersAgree(RuleBasedStateMachine):
             self.both("two", methodcaller("get_transfer", t.id))
 
     def teardown(self) -> None:
+        self.one_by_one.stop()
         for owner in OWNERS:
             self.loop.run_until_complete(self.ledgers[owner][1].close())
         self.loop.close()

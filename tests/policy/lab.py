@@ -22,7 +22,7 @@ from skyferry.wiring import Opener, build_service
 MIB = 2**20
 QUICK = {
     "retry": {"initial_delay": "50ms", "request_tries": 1, "max_retries": 2},
-    "limits": {"part_size": "5MiB", "part_concurrency": 1},
+    "limits": {"part_size": "5MiB", "part_concurrency": 1, "multipart_threshold": "1B"},
     "breaker": {"failures": 100},
 }
 
