@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -50,11 +51,15 @@ class PostgresHarness(QueueHarness):
             while any(queue._listener._task and not queue._listener.listening for queue in self.opened):
                 await asyncio.sleep(0.01)
                 await self.clock.advance(0.01)  # a connection that failed is tried again
-        await pool.run(
-            lambda connection: connection.execute(f"UPDATE skyferry.message SET {moved} WHERE queue = $1", self.queue)
-        )
+        await pool.run(lambda connection: self._move(connection, moved))
         await self.clock.advance(seconds)
         await asyncio.sleep(0.02)
+
+    async def _move(self, connection: Any, moved: str) -> None:
+        """Lock the table first: a receiver would skip rows that only this update has locked."""
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE skyferry.message IN EXCLUSIVE MODE")
+            await connection.execute(f"UPDATE skyferry.message SET {moved} WHERE queue = $1", self.queue)
 
 
 class PooledHarness(PostgresHarness):

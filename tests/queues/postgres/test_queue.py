@@ -140,6 +140,24 @@ async def test_waiting_costs_two_statements(place: Place, monkeypatch: pytest.Mo
     assert calls <= 3
 
 
+async def test_a_message_that_another_receiver_locked_and_left_is_found_soon(place: Place) -> None:
+    """It locks up to twice as many as it takes. A receiver that waits meanwhile looks again."""
+    queue, other = place.open(), place.open()
+    await other.send([Outgoing(b"x")])
+    connection = await other._pool.connect()
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM skyferry.message WHERE queue = 'events' FOR UPDATE")
+            waiting = asyncio.create_task(receive_bodies(queue))
+            while not queue._listener.listening:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)  # it has looked again, and waits
+            assert not waiting.done()
+        assert await asyncio.wait_for(waiting, 15) == [b"x"]
+    finally:
+        connection.terminate()
+
+
 async def test_clients_make_the_schema_at_once(place: Place) -> None:
     """And messages with one dedup id, which they send at once, are one."""
     queues = [place.open() for _ in range(8)]

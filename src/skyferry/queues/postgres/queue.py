@@ -83,7 +83,7 @@ class PostgresQueue:
             left = deadline - self._clock.monotonic()
             if batch or left <= 0:
                 return batch
-            due = await self._run(lambda connection: connection.fetchval(self._sql["due"], self._queue))
+            due = await self._run(lambda connection: connection.fetchval(self._sql["due"], self._queue, POLL))
             pause = LISTENING if self._listener.listening else self._poll
             await self._notifier.wait(count, self._clock, max(0.0, min(left, pause, pause if due is None else due)))
             if self._pool.closed:

@@ -59,8 +59,12 @@ WITH due AS (
 SELECT id, body, attributes, priority, sent, attempt FROM leased ORDER BY rank, id
 
 -- name: due
--- Seconds until the next hidden message is due
-SELECT extract(epoch FROM min(until) - clock_timestamp())::float8 FROM @schema.message WHERE queue = $1 AND until IS NOT NULL
+-- Seconds until the next hidden message is due. At most $2 while a message is ready: a receiver locks more rows than it leases, and
+-- this one has skipped those
+SELECT least(
+    (SELECT extract(epoch FROM min(until) - clock_timestamp())::float8 FROM @schema.message WHERE queue = $1 AND until IS NOT NULL),
+    (SELECT $2::float8 FROM @schema.message WHERE queue = $1 AND until IS NULL LIMIT 1)
+)
 
 -- name: extend
 -- Extend the valid ones of the leases $2 (ids), $3 (attempts) to $4 seconds from now
