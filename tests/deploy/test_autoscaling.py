@@ -1,4 +1,4 @@
-"""What KEDA measures: the queries and settings of the rendered triggers, against real servers and a real service."""
+"""The measurements of KEDA: the queries and settings of the rendered triggers, against real servers and a real service."""
 
 from __future__ import annotations
 

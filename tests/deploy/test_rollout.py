@@ -95,7 +95,7 @@ class Drill:
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def count(self, name: str) -> Counter[str]:
-        """How often each event is in the log of a release."""
+        """Count the events in the log of a release."""
         return Counter(record["event"] for record in self.records(name))
 
     async def settle(self) -> None:

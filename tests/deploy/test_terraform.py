@@ -47,7 +47,7 @@ Values = dict[str, Any]
 
 @dataclass
 class State:
-    """What Terraform would have made."""
+    """The resources that Terraform would make."""
 
     resources: Sequence[Values]
     configuration: str

@@ -42,7 +42,7 @@ class Fleet:
 
     @property
     def faults(self) -> dict[str, Callable[[Host], Awaitable[None]]]:
-        """What can happen to a host, by name."""
+        """The faults of a host, by name."""
         alone: dict[str, Callable[[Host], Awaitable[None]]] = {
             "killed": self._kill,
             "stopped longer than the lease": self._pause,

@@ -25,7 +25,7 @@ TRUST = "host all all {} scram-sha-256\n"  # a line of pg_hba.conf: the hosts of
 
 @dataclass(slots=True)
 class Servers:
-    """What the workers share."""
+    """The servers that the workers share."""
 
     ledger: Daemon
     settings: Settings

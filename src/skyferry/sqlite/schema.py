@@ -64,7 +64,7 @@ def apply_next_step(
             db.execute(_CREATE)
             db.execute(_WRITE, (after.number, after.compatible_from))
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # also what `permit` raises
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

@@ -1,4 +1,4 @@
-"""What each kind of setting accepts, and what it says of anything else."""
+"""Each kind of setting accepts its values, and names the fault of any other."""
 
 from __future__ import annotations
 

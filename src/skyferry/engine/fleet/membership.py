@@ -84,7 +84,7 @@ class FleetMembership:
             role.withdraw("" if self._draining.is_set() else "another worker has it")
 
     async def _end_work(self) -> None:
-        """Abort the work under all roles. If it does not end soon, the ledger still gets them back: others are safe beside it."""
+        """Abort the work under all roles. The roles are freed even if it does not end soon: two holders do no harm."""
         for role in self.roles:
             role.answered = False
             role.withdraw()

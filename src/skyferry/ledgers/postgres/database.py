@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import asyncpg
 
 from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.ledgers.server_health import OnHealth, ServerHealth
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.schema import complete_statement
 from skyferry.sql.schema_steps import load_history
 
 T = TypeVar("T")
-OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 TRIES = 10  # of a transaction that was aborted so that another could go on
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible, "`skyferry ledger migrate --create`")
@@ -57,8 +57,8 @@ class LedgerDatabase:
     """Runs calls on a pool, each as one transaction."""
 
     def __init__(self, pool: PostgresPool[LedgerError], on_health: OnHealth) -> None:
-        self._pool, self._on_health = pool, on_health
-        self._failing = False
+        self._pool = pool
+        self._health = ServerHealth(on_health, lambda: pool.closed)
         self.schema = pool.address.schema
         self._statements: dict[str, str] = {}
 
@@ -94,17 +94,7 @@ class LedgerDatabase:
 
     async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return the result of a call with a connection. Each statement commits by itself. Raises LedgerError."""
-        try:
-            result = await self._pool.run(call)
-        except LedgerError as error:
-            if not self._pool.closed:
-                self._failing = True
-                self._on_health(error)
-            raise
-        if self._failing:
-            self._failing = False
-            self._on_health(None)
-        return result
+        return await self._health.observe(self._pool.run(call))
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

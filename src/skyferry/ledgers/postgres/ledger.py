@@ -6,12 +6,13 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.claims.claims import PostgresClaims
-from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase, OnHealth
+from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
 from skyferry.ledgers.postgres.queries import PostgresQueries
 from skyferry.ledgers.postgres.uploads import PostgresUploads
 from skyferry.ledgers.postgres.workers import PostgresWorkers
+from skyferry.ledgers.server_health import OnHealth
 from skyferry.postgres.pool import PostgresPool
 from skyferry.postgres.schema import ensure_schema
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.ledgers.server_health import OnHealth, ServerHealth
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
 
-OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
 VERSION = 1  # of the layout of the keys
 KEYS = (
     *("transfers", "details", "receipts", "failures"),  # hashes by transfer
@@ -47,8 +47,8 @@ class RedisDatabase:
     """Runs scripts on the keys of one ledger, all of which are in one slot of a cluster."""
 
     def __init__(self, client: RedisClient[LedgerError], on_health: OnHealth, scripts: Mapping[str, LuaScript]) -> None:
-        self._client, self._on_health, self._scripts = client, on_health, scripts
-        self._failing = False
+        self._client, self._scripts = client, scripts
+        self._health = ServerHealth(on_health, lambda: client.closed)
         name = client.address.server.path[0]
         self.name = f"ledger {name}"
         tag = name if "{" in name else f"{{{name}}}"
@@ -66,17 +66,7 @@ class RedisDatabase:
     async def send(self, name: str, arguments: Sequence[object]) -> Any:
         """Run a script with many arguments."""
         script = self._scripts[name]
-        try:
-            result = await self._client.run(lambda client: script.run(client, self.keys, arguments))
-        except LedgerError as error:
-            if not self._client.closed:
-                self._failing = True
-                self._on_health(error)
-            raise
-        if self._failing:
-            self._failing = False
-            self._on_health(None)
-        return result
+        return await self._health.observe(self._client.run(lambda client: script.run(client, self.keys, arguments)))
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from skyferry.frozen import dataclass
 from skyferry.ledgers import codec, rules
@@ -105,8 +106,8 @@ class RedisDeadLetters:
                 _, at, serial, *_ = rows[-1]
 
 
-def _match(rows: Sequence[Sequence[object]], where: Filter, now: int) -> list[_Found]:
-    found = (_Found(_unpack(text, redriven), at, serial) for _, at, serial, text, redriven in rows)  # type: ignore[arg-type]
+def _match(rows: Sequence[Sequence[Any]], where: Filter, now: int) -> list[_Found]:
+    found = (_Found(_unpack(text, redriven), at, serial) for _, at, serial, text, redriven in rows)
     return [one for one in found if matches_letter(one.letter, where, codec.to_seconds(now))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -126,9 +127,9 @@ def _pack_held(held: HeldDelete) -> str:
     return codec.pack_json((s.provider, s.bucket, s.key, held.store, held.routes, held.reason, held.at))
 
 
-def _unpack_held(row: Sequence[bytes]) -> tuple[int, HeldDelete]:
+def _unpack_held(row: Sequence[Any]) -> tuple[int, HeldDelete]:
     state, _, serial, decided, text = row
     provider, bucket, key, store, routes, reason, at = orjson.loads(text)
     held = HeldDelete(ObjectRef(Provider(provider), bucket, key), store, tuple(routes), reason, at)
     decided_at = None if int(decided) == NONE else codec.to_seconds(int(decided))
-    return int(serial), replace(held, state=state.decode(), decided_at=decided_at)  # type: ignore[arg-type]
+    return int(serial), replace(held, state=state.decode(), decided_at=decided_at)

@@ -8,12 +8,13 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.redis.claims.claims import RedisClaims
-from skyferry.ledgers.redis.database import OnHealth, RedisDatabase, ensure_ledger, load_scripts
+from skyferry.ledgers.redis.database import RedisDatabase, ensure_ledger, load_scripts
 from skyferry.ledgers.redis.dead_letters import RedisDeadLetters
 from skyferry.ledgers.redis.housekeeping import RedisHeldDeletes, RedisHousekeeping
 from skyferry.ledgers.redis.queries import RedisQueries
 from skyferry.ledgers.redis.uploads import RedisUploads
 from skyferry.ledgers.redis.workers import RedisWorkers
+from skyferry.ledgers.server_health import OnHealth
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
 

@@ -1,0 +1,34 @@
+"""Report when a ledger at a server begins to fail, and when it works again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from skyferry.errors import LedgerError
+
+T = TypeVar("T")
+OnHealth = Callable[[LedgerError | None], None]  # called with each failure, and with None once the ledger works again
+
+
+class ServerHealth:
+    """Passes each error of a request on, and None for the first success after errors."""
+
+    def __init__(self, on_health: OnHealth, is_closed: Callable[[], bool]) -> None:
+        """Errors are not reported once `is_closed` returns True."""
+        self._on_health, self._is_closed = on_health, is_closed
+        self._failing = False
+
+    async def observe(self, request: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a request. Raises its LedgerError."""
+        try:
+            result = await request
+        except LedgerError as error:
+            if not self._is_closed():
+                self._failing = True
+                self._on_health(error)
+            raise
+        if self._failing:
+            self._failing = False
+            self._on_health(None)
+        return result
