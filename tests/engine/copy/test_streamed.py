@@ -183,3 +183,28 @@ async def test_a_destination_without_preconditions_is_looked_at_before_the_last_
     assert isinstance(await bench.run(id="older"), Skipped)
     assert sizes == [len(DATA)]
     assert await bench.held() == b"newer"
+
+
+async def test_a_dropped_precondition_is_replaced_by_a_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that knows how to create, but not how to replace, refuses the first request; the second is unconditional."""
+    monkeypatch.setattr(bench.destination, "traits", replace(BLIND, create_only=True))
+    sizes = watch(bench, monkeypatch)
+    bench.source.bucket.versioned = True
+    await bench.put(b"first")
+    assert isinstance(await bench.run(id="first"), Done)
+    read = bench.source.read
+    ends: list[int] = []
+
+    async def overtake(key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+        if start >= 3 * PART:
+            ends.append(start)
+            if len(ends) == 2:
+                await bench.put(b"newer")
+                assert isinstance(await bench.run(id="newer"), Done)
+        return await read(key, start, length, version=version)
+
+    monkeypatch.setattr(bench.source, "read", overtake)
+    await bench.put(DATA)
+    assert isinstance(await bench.run(id="older"), Skipped)
+    assert sizes == [len(DATA)] * 2
+    assert await bench.held() == b"newer"

@@ -44,7 +44,7 @@ class StreamedRequest:
 
         async def write(when: Precondition) -> ObjectMeta:
             nonlocal computed
-            pieces = _Pieces(plan, sent, -(-self._limits.size // AHEAD))
+            pieces = _Pieces(plan, sent, -(-self._limits.size // AHEAD), blind=when == ANY)
             try:
                 body = StreamedBody(found.size, pieces.read)
                 made = await context.destination.write_stream(context.transfer.key, body, cargo.attributes, sent, when)
@@ -79,6 +79,7 @@ class _Pieces:
     plan: CopyPlan
     sent: Checksums
     step: int  # bytes of a piece
+    blind: bool  # the write has no precondition
     crc: int = 0  # CRC32C of what was read
     _reads: deque[asyncio.Task[ObjectData]] = field(default_factory=deque)
 
@@ -113,10 +114,10 @@ class _Pieces:
         self._reads.clear()
 
     async def _look_again(self) -> None:
-        """Before the last piece makes the object visible, look at a destination that cannot be asked for a precondition."""
+        """Before the last piece makes the object visible, look at a destination that does not know the precondition."""
         context = self.plan.context
         context.attempt.ensure_lease_held()
-        if self.plan.when == ANY:
+        if self.blind:
             verdict = await settle_race(self.plan, self.sent)
             if not isinstance(verdict, Precondition):
                 raise _Needless(verdict)
