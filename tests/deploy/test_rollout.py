@@ -178,6 +178,11 @@ async def analyse(server: Prometheus, template: dict[str, Any], enough: int) -> 
     """Measure as often as the template says, until a metric fails or `enough` measurements were good."""
     run = AnalysisRun(template, {"canary": CANARY, "stable": STABLE})
     metric = template["spec"]["metrics"][0]
+    async with asyncio.timeout(
+        60
+    ):  # the initial delay below begins when both have been scraped, however busy the machine is
+        while len(await asyncio.to_thread(server.query, "skyferry_build_info")) < 2:
+            await asyncio.sleep(0.1)
     await asyncio.sleep(float(metric["initialDelay"].removesuffix("s")))
     for _ in range(enough):
         await asyncio.to_thread(run.measure, server.query)
