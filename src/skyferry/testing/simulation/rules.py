@@ -34,6 +34,7 @@ from skyferry.ports.decorators import (
     QueueDecorator,
     StoreDecorator,
 )
+from skyferry.testing.simulation.rollback import Forgotten
 
 AHEAD = -2 * 3600.0  # seconds: an upload was begun or saved at a later time than now if the clock was set back since
 
@@ -54,6 +55,7 @@ class Rules:
         self.poison: dict[str, bytes] = {}  # message id -> a body that is not an event
         self.expected: dict[str, list[str]] = {}  # message id -> ids of its transfers
         self.acked: set[str] = set()
+        self.forgotten = Forgotten()  # by the ledger
         self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink received: letter id and time
 
     def breach(self, rule: int, what: str) -> None:
@@ -72,7 +74,8 @@ class Rules:
             for transfer_id in self.expected.get(message.id, []):
                 row = await self._ledger.get_transfer(transfer_id)
                 redriven = await self._ledger.get_dead_letter(transfer_id)  # the ledger itself delivers it again
-                if row is None or not (row.state.settled or redriven):
+                settled = row is not None and (row.state.settled or redriven)
+                if not settled and transfer_id not in self.forgotten.transfers:
                     self.breach(
                         1, f"message {message.id} acked while {transfer_id} is {row.state if row else 'unknown'}"
                     )
@@ -82,16 +85,19 @@ class Rules:
 
     async def _check_letter(self, message: Message) -> None:
         letters = (await self._ledger.list_dead_letters(Filter(), limit=1000)).items
-        if not any(letter.body == message.body for letter in letters):
+        if not any(letter.body == message.body for letter in letters) and message.body not in self.forgotten.bodies:
             self.breach(1, f"message {message.id} was not an event and vanished")
 
-    def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
-        """Check rule 2: one transfer id is done once."""
+    def settled(self, owner: int, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
+        """Check rule 2: one transfer id is done once. A claim that the ledger has forgotten settles nothing."""
         for settlement, recorded in zip(settlements, answers, strict=True):
+            claim = settlement.claim
+            if recorded and (claim.transfer.store, claim.transfer.key, owner, claim.fence) in self.forgotten.claims:
+                self.breach(2, f"a forgotten claim of {claim.transfer.key} was settled")
             if recorded and isinstance(settlement.outcome, Done):
                 transfer = settlement.claim.transfer.id
                 self._done[transfer] += 1
-                if self._done[transfer] > 1:
+                if self._done[transfer] > 1 and transfer not in self.forgotten.transfers:
                     self.breach(2, f"transfer {transfer} was settled done {self._done[transfer]} times")
 
     async def written(self, meta: ObjectMeta) -> None:
@@ -133,9 +139,10 @@ class Rules:
         for letter in letters:
             if letter.route and letter.key not in allowed_dead:
                 self.breach(6, f"{letter.key} is a dead letter: {letter.reason} {letter.message}")
-            if letter.redriven_at is None and (letter.id, letter.at) not in self.sent_on:
+            published = (letter.id, letter.at) in self.sent_on or letter.id in self.forgotten.letters
+            if letter.redriven_at is None and not published:
                 self.breach(1, f"dead letter {letter.id} was never sent on")
-        bodies = {letter.body for letter in letters}
+        bodies = {letter.body for letter in letters} | self.forgotten.bodies
         for body in self.poison.values():
             if body not in bodies:
                 self.breach(1, f"no dead letter has the body {body!r}")
@@ -227,7 +234,7 @@ class WatchedLedger(MemoryLedger):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         answers = await super().settle(settlements)
-        self._rules.settled(settlements, answers)
+        self._rules.settled(self._me, settlements, answers)
         return answers
 
 

@@ -41,6 +41,7 @@ from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
 from skyferry.testing.simulation.loop import PROCESS, Deadlock, SimulatedClock, SimulatedLoop
+from skyferry.testing.simulation.rollback import roll_back
 from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue, WatchedSink
 
 MEMORY = 512  # bytes of object data allowed in memory
@@ -60,6 +61,7 @@ class Plan:
     crashes: int = 2
     freezes: int = 1
     clock_steps: int = 0  # changes of the wall clock, by an hour at most
+    rollbacks: int = 0  # failures of the ledger in which it loses its last second
     skew: float = 0.0  # seconds, at most, by which the wall clock of a worker differs from that of all servers
     declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
     large: bool = False  # objects with long copies, during which workers crash and the source changes
@@ -238,9 +240,8 @@ class Simulation:
     async def _trouble(self) -> None:
         """Cause crashes, freezes and clock changes at random times; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
-        kinds = (
-            ["crash"] * plan.crashes + ["freeze"] * plan.freezes + ["clock"] * plan.clock_steps + ["redrive", "move"]
-        )
+        faults = {"crash": plan.crashes, "freeze": plan.freezes, "clock": plan.clock_steps, "rollback": plan.rollbacks}
+        kinds = [*(kind for kind, count in faults.items() for _ in range(count)), "redrive", "move"]
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
@@ -256,9 +257,10 @@ class Simulation:
                 await self._move()
             elif kind == "clock":
                 self.clock.ahead = dice.uniform(-3600.0, 3600.0)
+            elif kind == "rollback":
+                await roll_back(self._ledger_state, self._rules.forgotten, self.clock)
             else:
-                stop = dice.choice((self.loop.freeze, self.loop.suspend))
-                stop(process, 20 + dice.random() * 100)
+                dice.choice((self.loop.freeze, self.loop.suspend))(process, 20 + dice.random() * 100)
 
     async def _choose_victim(self) -> str:
         """Return a worker. Often wait until one begins a write: that is the worst moment."""
