@@ -79,7 +79,7 @@ async def open_queue(settings: Settings, name: str | None = None) -> AsyncIterat
     from skyferry.config.urls import QueueUrl
 
     for wanted in settings.queues:
-        if name in (None, wanted.name) and QueueUrl.parse(wanted.url).scheme == "memory":
+        if name in (None, wanted.name) and QueueUrl.parse(wanted.url).known.shared_by == "process":
             raise _in_memory_error("queue", wanted.url)
     opener = wiring.Opener(settings)
     queue = opener.queue(name)

@@ -11,6 +11,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Provider, QueueTraits
 
 Cloud = Literal["", "aws", "google", "azure", "cloudflare", "server"]  # server = one of your own, with a password
+Sharing = Literal["process", "machine", "network"]  # those that can open the same queue or ledger
 AT_A_CLOUD = frozenset({"endpoint", "identity", "allow_http"})  # settings of everything at a cloud
 AT_A_SERVER = frozenset({"identity", "allow_http", "tls"})  # settings of everything at a server of one's own
 
@@ -32,6 +33,11 @@ class Scheme:
     secret_env: str = ""  # of a server: the variable with the password
     extra: str = ""  # the extra that installs the modules that it needs
     needs: tuple[str, ...] = ()
+
+    @property
+    def shared_by(self) -> Sharing:
+        """The widest place whose processes can open the same one."""
+        return "network" if self.cloud else "machine" if self.path else "process"
 
 
 @dataclass(frozen=True, slots=True)

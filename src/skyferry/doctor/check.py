@@ -28,7 +28,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
     {
         "held": "no deletes wait for approval",
         "reach": "reachable",
-        "whole": "the file is intact",
+        "whole": "the records are intact",
         "identity": "identity",
         "settings": "the settings match the provider",
         "region": "region",

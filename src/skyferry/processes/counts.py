@@ -42,10 +42,10 @@ def warn_of_cores(count: int, cores: int) -> str:
 
 def check_shareable(settings: Settings) -> None:
     """Raise ConfigError for a queue, ledger or store in memory, which other processes cannot open."""
-    if LedgerUrl.parse(settings.ledger.url).scheme == "memory":
+    if LedgerUrl.parse(settings.ledger.url).known.shared_by == "process":
         raise _memory_error("the ledger", "ledger.url", "sqlite://ledger.db")
     for queue in settings.queues:
-        if QueueUrl.parse(queue.url).scheme == "memory":
+        if QueueUrl.parse(queue.url).known.shared_by == "process":
             raise _memory_error(f"the queue {queue.name}", "queues", "sqlite://queue.db")
     for name, store in settings.stores.items():
         if StoreUrl.parse(store.url).scheme == "memory":

@@ -32,6 +32,8 @@ def find_damage(path: Path, *, quick: bool = False) -> list[str]:
 class DurableFile:
     """A file as a `Durable`: it is checked without being created."""
 
+    remedy = "stop the service, then move the file away with its -wal and -shm files; a new one is created"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.where = str(path)

@@ -196,11 +196,11 @@ def _name_queue_role(settings: Settings) -> str:
     The workers of a ledger may have different ones, such as one in each region. A queue in a file belongs to one machine, a
     queue in memory to one process.
     """
-    urls = {queue.name: QueueUrl.parse(queue.url) for queue in settings.queues}
+    sharing = {QueueUrl.parse(queue.url).known.shared_by for queue in settings.queues}
     facts = [f"{queue.name} {queue.url}" for queue in settings.queues]
-    if any(url.on_disk for url in urls.values()):
+    if "machine" in sharing:
         facts += [identify_kernel(), str(settings.workspace.resolve())]
-    if any(url.scheme == "memory" for url in urls.values()):
+    if "process" in sharing:
         facts += [identify_kernel(), str(os.getpid())]
     return name_role(QUEUES, "", *facts)
 
@@ -252,7 +252,7 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         batch=limits.batch,
     )
     unknown = {queue.name: queue.unknown_buckets for queue in settings.queues}
-    own = all(QueueUrl.parse(queue.url).scheme == "memory" for queue in settings.queues)  # a receive costs nothing
+    own = all(QueueUrl.parse(queue.url).known.shared_by == "process" for queue in settings.queues)  # a receive is free
     return WorkerPolicy(
         held_messages=limits.max_in_flight_messages,
         waiting_messages=limits.waiting_messages,

@@ -165,7 +165,7 @@ def _dead_letters(valid: ValidDocument, document: Document) -> Iterator[tuple[Pl
     yield place, url
     if url is None:
         return
-    if url.scheme == "memory":
+    if url.known.shared_by == "process":
         document.fault(place, "is lost when the process ends", "Remove dead_letters: the ledger keeps them.")
     resolved = cloud_checks.check_queue(letters, url, place[:1], document)
     if resolved is None or not url.at_a_cloud:

@@ -1,4 +1,4 @@
-"""Damage of the ledger and of queues that Skyferry stores."""
+"""Damage of the ledger, the settings of its server, and damage of queues that Skyferry stores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from skyferry.ports.inspection import InspectableLedger, Wrong
 from skyferry.ports.ledger import Durable
 from skyferry.wiring import Opener
 
-REBUILD = "stop the service, then run `skyferry ledger rebuild` or restore a backup"
-ASIDE = "stop the service, then move the file away with its -wal and -shm files; a new one is created"
-
 
 async def check_ledger(opener: Opener) -> list[Check]:
     """Check the ledger, if it exists."""
@@ -20,7 +17,7 @@ async def check_ledger(opener: Opener) -> list[Check]:
         wrong: list[Wrong] = await durable.find_wrong_settings() if isinstance(durable, InspectableLedger) else []
         return [
             *(place.wrong("settings", each.what, each.hint) for each in wrong),
-            *await _check(place, durable, REBUILD),
+            *await _check(place, durable),
         ]
     except SkyferryError as error:
         return [place.failed("reach", error)]
@@ -28,11 +25,12 @@ async def check_ledger(opener: Opener) -> list[Check]:
 
 async def check_queue(opener: Opener, queue: QueueSettings) -> list[Check]:
     """Check a queue, if Skyferry stores it and it exists."""
-    return await _check(CheckSubject("queue", queue.name), opener.durable_queue(queue), ASIDE)
+    return await _check(CheckSubject("queue", queue.name), opener.durable_queue(queue))
 
 
-async def _check(place: CheckSubject, durable: Durable | None, hint: str) -> list[Check]:
+async def _check(place: CheckSubject, durable: Durable | None) -> list[Check]:
     if durable is None or not await durable.exists():
         return []
     problems = await durable.find_damage(quick=True)
-    return [place.wrong("whole", "; ".join(problems[:3]), hint) if problems else place.ok("whole", durable.where)]
+    said = "; ".join(problems[:3])
+    return [place.wrong("whole", said, durable.remedy) if problems else place.ok("whole", durable.where)]

@@ -25,13 +25,18 @@ SQL = load_statements(__package__, "maintenance.sql")
 class PostgresLedgerMaintenance:
     """A `LedgerMaintenance`, and an `InspectableLedger`. Backups are the server's."""
 
+    remedy = (
+        "restore the schema from a backup of the server, or name a new one in the URL and run `skyferry ledger rebuild`"
+    )
+
     def __init__(
         self, pool: Callable[[], PostgresPool[LedgerError]], open_: Callable[[], Coroutine[Any, Any, PostgresLedger]]
     ) -> None:
         """`pool` makes connections, and `open_` opens the ledger."""
         address = pool().address
         self._pool, self._open, self._schema = pool, open_, address.schema
-        self.where = f"postgresql://{address.server.shown}/{address.database}, schema {address.schema}"
+        self._shown = f"postgresql://{address.server.shown}/{address.database}"
+        self.where = f"{self._shown}, schema {address.schema}"
 
     async def exists(self) -> bool:
         async with self._database() as db:
@@ -65,7 +70,7 @@ class PostgresLedgerMaintenance:
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""
-        hint = f"Use the backups of the server, or pg_dump --schema={self._schema}."
+        hint = f"Use the backups of the server, or `pg_dump --schema={self._schema} --dbname={self._shown}`."
         raise SkyferryError("a ledger in PostgreSQL is backed up by its server", where=self.where, hint=hint)
 
     @asynccontextmanager

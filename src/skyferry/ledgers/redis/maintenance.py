@@ -28,13 +28,16 @@ PROBLEMS = (
 class RedisLedgerMaintenance:
     """A `LedgerMaintenance`, and an `InspectableLedger`. Backups are the server's."""
 
+    remedy = "restore a backup of the server, or use a new name in the URL and run `skyferry ledger rebuild`"
+
     def __init__(
         self, client: Callable[[], RedisClient[LedgerError]], open_: Callable[[], Coroutine[Any, Any, RedisLedger]]
     ) -> None:
         """`client` makes a client, and `open_` opens the ledger."""
-        server = client().address.server
+        address = client().address
+        server = address.server
         self._client, self._open = client, open_
-        self.where = f"redis://{server.shown}/{'/'.join(server.path)}"
+        self.where = f"redis{'s' * address.tls}://{server.shown}/{'/'.join(server.path)}"
 
     async def exists(self) -> bool:
         async with self._database() as db:
@@ -91,7 +94,7 @@ class RedisLedgerMaintenance:
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the server does it, as of one moment and while the service runs."""
-        hint = "Use the backups of the server, or BGSAVE, and copy its dump.rdb."
+        hint = "Use the backups of the server, or run BGSAVE there and copy its dump.rdb."
         raise SkyferryError("a ledger in Redis is backed up by its server", where=self.where, hint=hint)
 
     @asynccontextmanager

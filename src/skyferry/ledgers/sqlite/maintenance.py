@@ -43,6 +43,8 @@ _COUNTERS = (
 class SqliteLedgerMaintenance(DurableFile):
     """A `LedgerMaintenance` of one file."""
 
+    remedy = "stop the service, then run `skyferry ledger rebuild` or restore a backup"
+
     def __init__(self, path: Path, owner: str, clock: Clock, lease: float) -> None:
         """`owner`, `clock` and `lease` are those of the ledger that `rebuild` opens."""
         super().__init__(path)

@@ -31,6 +31,7 @@ class Durable(Protocol):
     """A ledger or a queue that outlives its processes, seen from outside: it is examined without being opened or created."""
 
     where: str  # for people: the file, or the address without credentials
+    remedy: str  # the instruction for people when it is damaged
 
     async def exists(self) -> bool:
         """Return True if it has been created."""
@@ -77,13 +78,13 @@ class LedgerMaintenance(Durable, Protocol):
         """Copy the ledger as of one moment, durably, into a new file, or into a new file in a folder.
 
         A service may be using the ledger. Leases are not copied. Raises LedgerError if the copy fails; SkyferryError if the
-        file exists.
+        file exists, or if the backups are made by the server of the ledger: the hint then has its commands.
         """
 
     def rebuild(self, *, add: bool = False) -> AbstractAsyncContextManager[Ledger]:
         """Open a ledger to fill, which replaces a lost or damaged one when the context ends. The damaged one is kept aside.
 
         An interrupted rebuild is continued by the next. Readable dead letters are carried over. With `add`, an intact
-        ledger is opened to add to it. Raises LedgerError while a process has the ledger open; SkyferryError if it is
-        intact and not empty, without `add`.
+        ledger is opened to add to it. Raises LedgerError while a process has the ledger open, unless it is on a server;
+        SkyferryError if it is intact and not empty, without `add`.
         """

@@ -85,7 +85,7 @@ def test_doctor_marks_damage_with_a_cross(filled: Cli) -> None:
     scratch(DATA / "queue.db", "message_ready")
     result = filled("doctor")
     assert result.code == 1
-    assert result.out.count("✗ the file is intact:") == 2
+    assert result.out.count("✗ the records are intact:") == 2
 
 
 def test_no_ledger_is_no_whole_one(cli: Cli) -> None:

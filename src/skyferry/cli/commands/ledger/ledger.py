@@ -25,18 +25,22 @@ if TYPE_CHECKING:
 
 
 def check(at: ConfigOptions, json: Json = False) -> None:
-    """Check the whole file of the ledger for damage, and whether its tables agree. A service may be running.
+    """Check the ledger for damage, and whether its records agree. A service may be running.
 
-    JSON: `file`, `ok`, and `problems`, one line each. Exit code 1 means that there are problems.
+    Reads the whole file with SQLite; on a server, it only compares the records with each other.
+
+    JSON: `file` (or the address), `ok`, and `problems`, one line each. Exit code 1 means that there are problems.
     """
-    where, problems = asyncio.run(_check(at.load()))
+    ledger, problems = asyncio.run(_check(at.load()))
     if json:
-        output.print_json({"file": where, "ok": not problems, "problems": problems})
+        output.print_json({"file": ledger.where, "ok": not problems, "problems": problems})
     else:
-        output.print_lines(f"{where}: {'intact' if not problems else output.format_count(len(problems), 'problem')}")
+        output.print_lines(
+            f"{ledger.where}: {'intact' if not problems else output.format_count(len(problems), 'problem')}"
+        )
         output.print_lines(*(f"  {problem}" for problem in problems))
     if problems:
-        print(f"stop the service, then run `{format_command('ledger rebuild')}` or restore a backup", file=sys.stderr)
+        print(ledger.remedy, file=sys.stderr)
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
@@ -47,6 +51,8 @@ def backup(
     json: Json = False,
 ) -> None:
     """Copy the ledger as of one moment into one file. A service may be running, and is not delayed.
+
+    A ledger on a server is backed up by that server: the command fails, and says how.
 
     JSON: `file` and `size` in bytes.
     """
@@ -70,10 +76,10 @@ def rebuild(
     Lists every destination of a route and reads the provenance of each object. Restores for each destination key which version
     of which object it has, and which transfer copied it, so that deletes and duplicates are handled as before. Keeps the
     readable dead letters of a damaged ledger, and its file beside the new one. If interrupted, run it again. No service
-    may have the ledger open.
+    may have the file open; a ledger on a server may be in use.
 
-    JSON: `file` and `stores`, each with `store`, `objects`, `remembered`, `known` (before), `strangers` (not copied there by a
-    route) and `untold` (their origin is too long for the metadata).
+    JSON: `file` (or the address) and `stores`, each with `store`, `objects`, `remembered`, `known` (before), `strangers` (not
+    copied there by a route) and `untold` (their origin is too long for the metadata).
     """
     where, found = asyncio.run(_rebuild(at.load(), add))
     if json:
@@ -84,9 +90,9 @@ def rebuild(
     output.print_table(columns, rows)
 
 
-async def _check(settings: Settings) -> tuple[str, list[str]]:
+async def _check(settings: Settings) -> tuple[LedgerMaintenance, list[str]]:
     ledger = await _existing(settings)
-    return ledger.where, await ledger.find_damage()
+    return ledger, await ledger.find_damage()
 
 
 async def _back_up(settings: Settings, target: Path) -> Backup:
