@@ -11,7 +11,7 @@ from skyferry.ledgers.sqlite.housekeeping import SqliteHousekeeping, SqliteRefus
 from skyferry.ledgers.sqlite.queries import SqliteQueries
 from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.ledgers.sqlite.uploads import SqliteUploads
-from skyferry.ledgers.sqlite.workers import SqliteWorkers
+from skyferry.ledgers.sqlite.fleet.workers import SqliteWorkers
 from skyferry.ports import Clock
 from skyferry.sqlite.file import OnHealth, SqliteFile
 

@@ -14,7 +14,7 @@ from skyferry.ledgers.sqlite.claims import SqliteClaims
 from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
 from skyferry.sql import load_statements
 
-SQL = load_statements(__package__, "workers.sql")
+SQL = load_statements("skyferry.ledgers.sqlite", "workers.sql")
 STEPS = ("record", "forget_workers", "free_roles", "take_roles")
 
 
