@@ -8,6 +8,7 @@ from skyferry.errors import LedgerError
 from skyferry.ledgers import rules
 from skyferry.ledgers.memory.dead_letters import MemoryDeadLetters
 from skyferry.ledgers.memory.held_deletes import MemoryHeldDeletes
+from skyferry.ledgers.memory.limits import MemoryLimits
 from skyferry.ledgers.memory.queries import MemoryQueries
 from skyferry.ledgers.memory.refusals import MemoryRefusals
 from skyferry.ledgers.memory.state import MemoryLease, MemoryState, MemoryTransfer, key_of
@@ -19,7 +20,9 @@ from skyferry.ports import Clock, Dead, Done, Settled, Settlement, Skipped, Wait
 PRUNED = (State.DONE, State.SKIPPED, State.DISCARDED)
 
 
-class MemoryLedger(MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusals, MemoryHeldDeletes, MemoryWorkers):
+class MemoryLedger(
+    MemoryQueries, MemoryUploads, MemoryDeadLetters, MemoryRefusals, MemoryHeldDeletes, MemoryWorkers, MemoryLimits
+):
     """A `Ledger` on a `MemoryState`. Deterministic: no threads, no randomness, time only from `clock`."""
 
     def __init__(self, owner: str, clock: Clock, lease: float = 30.0, state: MemoryState | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from skyferry.frozen import dataclass
 from skyferry.ledgers import rules
+from skyferry.ledgers.rates import SharedRate
 from skyferry.model import Claim, Failure, Placement, Progress, Receipt, State, Transfer
 from skyferry.ports import Clock, DeadLetter, Heartbeat, HeldDelete, Refusal, TransferRow
 
@@ -98,6 +99,19 @@ class MemoryRole:
 
 
 @dataclass(slots=True)
+class MemoryBreaker:
+    """An open breaker, and the lease on its trial."""
+
+    opening: int
+    side: str
+    at: float
+    until: float
+    cooldown: float
+    holder: str = ""  # of the trial
+    trial_until: float = 0.0
+
+
+@dataclass(slots=True)
 class MemoryState:
     """The part that outlives a worker: several `MemoryLedger`s with one state are workers on one durable ledger."""
 
@@ -111,6 +125,8 @@ class MemoryState:
     identities: dict[str, str] = field(default_factory=dict)  # by source
     workers: dict[str, MemoryWorker] = field(default_factory=dict)  # by owner
     roles: dict[str, MemoryRole] = field(default_factory=dict)
+    rates: dict[str, SharedRate] = field(default_factory=dict)
+    breakers: dict[str, MemoryBreaker] = field(default_factory=dict)
     owners: list[str] = field(default_factory=list)
     fences: int = 0
     serials: int = 0

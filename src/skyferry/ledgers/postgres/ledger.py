@@ -9,6 +9,7 @@ from skyferry.ledgers.postgres.claims.claims import PostgresClaims
 from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
+from skyferry.ledgers.postgres.limits import PostgresLimits
 from skyferry.ledgers.postgres.queries import PostgresQueries
 from skyferry.ledgers.postgres.uploads import PostgresUploads
 from skyferry.ledgers.postgres.workers import PostgresWorkers
@@ -25,6 +26,7 @@ class PostgresLedger(
     PostgresHousekeeping,
     PostgresHeldDeletes,
     PostgresWorkers,
+    PostgresLimits,
 ):
     """A `Ledger`. Any number of processes on any number of machines use the schema. "now" is the server's clock."""
 

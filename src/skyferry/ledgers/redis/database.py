@@ -20,10 +20,10 @@ KEYS = (
     *("uploads", "uploads_at", "uploads_places", "uploads_names", "parts"),
     *("refusals", "refusals_at", "refusals_keys"),
     *("held_deletes", "held", "approved", "rejected", "held_counts", "identities"),
-    *("workers", "workers_until", "roles", "counters"),
+    *("workers", "workers_until", "roles", "counters", "rates", "breakers"),
 )
 CLOCK = "redis.call('TIME')"
-FILES = ("claims", "letters", "queries", "uploads", "housekeeping", "workers")
+FILES = ("claims", "letters", "queries", "uploads", "housekeeping", "workers", "limits")
 
 
 def load_scripts(clock: str = CLOCK) -> Mapping[str, LuaScript]:

@@ -11,6 +11,7 @@ from skyferry.ledgers.redis.claims.claims import RedisClaims
 from skyferry.ledgers.redis.database import RedisDatabase, ensure_ledger, load_scripts
 from skyferry.ledgers.redis.dead_letters import RedisDeadLetters
 from skyferry.ledgers.redis.housekeeping import RedisHeldDeletes, RedisHousekeeping
+from skyferry.ledgers.redis.limits import RedisLimits
 from skyferry.ledgers.redis.queries import RedisQueries
 from skyferry.ledgers.redis.uploads import RedisUploads
 from skyferry.ledgers.redis.workers import RedisWorkers
@@ -27,6 +28,7 @@ class RedisLedger(
     RedisHousekeeping,
     RedisHeldDeletes,
     RedisWorkers,
+    RedisLimits,
 ):
     """A `Ledger`. Any number of processes on any number of machines use the keys. "now" is the server's clock."""
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite.dead_letters import SqliteDeadLetters
+from skyferry.ledgers.sqlite.fleet.limits import SqliteLimits
+from skyferry.ledgers.sqlite.fleet.workers import SqliteWorkers
 from skyferry.ledgers.sqlite.held_deletes import SqliteHeldDeletes
 from skyferry.ledgers.sqlite.housekeeping import SqliteHousekeeping, SqliteRefusals
 from skyferry.ledgers.sqlite.queries import SqliteQueries
 from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.ledgers.sqlite.uploads import SqliteUploads
-from skyferry.ledgers.sqlite.fleet.workers import SqliteWorkers
 from skyferry.ports import Clock
 from skyferry.sqlite.file import OnHealth, SqliteFile
 
@@ -26,6 +27,7 @@ class SqliteLedger(
     SqliteRefusals,
     SqliteHeldDeletes,
     SqliteHousekeeping,
+    SqliteLimits,
 ):
     """A `Ledger`. Any number of processes may have the file open. The leases of a process that dies are freed at once."""
 

@@ -17,7 +17,14 @@ from skyferry.sqlite.readonly import BESIDE, connect_readonly
 from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
 
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
-PROCESSES = {"leases", "owners", "workers", "roles"}  # tables about processes, of which a copy has none
+PROCESSES = {
+    "leases",
+    "owners",
+    "workers",
+    "roles",
+    "rates",
+    "breakers",
+}  # tables about processes, of which a copy has none
 _OLDER = "SELECT name FROM owners WHERE program < ?"
 
 
@@ -50,7 +57,7 @@ def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:
 
 
 def forget_processes(db: sqlite3.Connection) -> None:
-    """Delete the leases, workers and roles of a copy, whatever its version."""
+    """Delete the leases, workers, roles and shared limits of a copy, whatever its version."""
     for table in PROCESSES & list_tables(db):
         db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants
 

@@ -45,6 +45,7 @@ from skyferry.ports.ledger.claims import (
 from skyferry.ports.ledger.dead_letters import DeadLetter, DeadLetterRef, DeadLetters, LetterLeases, Purpose
 from skyferry.ports.ledger.held_deletes import HeldDelete, HeldDeletes, HeldFilter, SourceIdentities, held_id
 from skyferry.ports.ledger.housekeeping import Backup, Durable, Housekeeping, LedgerMaintenance, LedgerStatus
+from skyferry.ports.ledger.limits import OpenBreaker, SharedBreakers, SharedRates
 from skyferry.ports.ledger.listing import Filter, Page
 from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.ledger.refusals import Refusal, RefusalLog
@@ -71,6 +72,7 @@ __all__ = [
     "LedgerMaintenance",
     "LedgerStatus",
     "LetterLeases",
+    "OpenBreaker",
     "Outcome",
     "Page",
     "Placements",
@@ -82,6 +84,8 @@ __all__ = [
     "RoleHolder",
     "Settled",
     "Settlement",
+    "SharedBreakers",
+    "SharedRates",
     "Skipped",
     "SourceIdentities",
     "TransferRow",
@@ -106,6 +110,8 @@ class Ledger(
     HeldDeletes,
     SourceIdentities,
     Workers,
+    SharedRates,
+    SharedBreakers,
     Housekeeping,
     Protocol,
 ):

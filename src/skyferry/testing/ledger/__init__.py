@@ -12,6 +12,7 @@ from skyferry.testing.ledger.dead_letters import DeadLetterCases
 from skyferry.testing.ledger.harness import LedgerHarness
 from skyferry.testing.ledger.held_deletes import HeldDeleteCases
 from skyferry.testing.ledger.housekeeping import HousekeepingCases
+from skyferry.testing.ledger.limits import BreakerCases, RateCases
 from skyferry.testing.ledger.placements import PlacementCases
 from skyferry.testing.ledger.refusals import RefusalCases
 from skyferry.testing.ledger.settlements import SettlementCases
@@ -32,6 +33,8 @@ class LedgerConformance(
     RefusalCases,
     HeldDeleteCases,
     WorkerCases,
+    RateCases,
+    BreakerCases,
     HousekeepingCases,
 ):
     """Every sentence of the `Ledger` contract, in a class for each part of the port."""
