@@ -53,6 +53,7 @@ class StoreProfile:
     exact_deletes: bool = True  # a delete can require that the key has one certain version
     event_keys: KeyEncoding = "auto"  # the form of keys in its notifications
     unidentified: bool = False  # neither settings nor host say which service it is
+    versioned_service: str = ""  # the service to assume if the bucket keeps versions, where it is another
     queues: frozenset[str] | None = None  # schemes of the queues that it can notify; None = of any
     push: frozenset[str] | None = None  # kinds of push endpoints that it can notify; None = any
 
@@ -74,7 +75,8 @@ class StoreScheme(Scheme):
     complete: Callable[[StoreSettings, str], StoreSettings] = (
         _store_as_given  # with what the URL's account implies; ValueError
     )
-    # Asks the server which service it is, given a `StoreContext`; "" if it does not say. SkyferryError
+    # Asks the server which service it is, and the bucket if it keeps versions where that makes a difference, given a
+    # `StoreContext`; "" if it does not say. SkyferryError
     identify: Callable[[Any], Awaitable[str]] | None = None
 
 

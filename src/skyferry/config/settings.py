@@ -8,7 +8,7 @@ from typing import Literal
 from skyferry.config.identity import IdentitySettings
 from skyferry.config.max_deletes import MaxDeletesText
 from skyferry.config.push import PushSettings
-from skyferry.config.sections.kinds import NAME, Secret
+from skyferry.config.sections.kinds import NAME, Secret, ServiceName
 from skyferry.config.sections.section import Bytes, Lease, Seconds, Section, Texts, setting
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.config.simulator import SimulatorSettings as SimulatorSettings
@@ -29,7 +29,7 @@ class StoreSettings(Section):
         description="Region of the bucket or folder, such as eu-west-1, for `run_in` and `allow_regions`. S3 also signs requests "
         "for it; empty there = AWS_REGION at Amazon, otherwise the default of the service.",
     )
-    service: Literal["", "aws", "minio", "r2", "ceph", "b2", "gcs-interop", "localstack", "other"] = setting(
+    service: ServiceName = setting(
         default="",
         description="S3: the service; empty = by the host of the endpoint (aws, r2, b2, gcs-interop), or by what the server says "
         "of itself (ceph, localstack), otherwise other, of which nothing is assumed.",

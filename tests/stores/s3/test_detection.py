@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from skyferry.config.settings import Settings
 from skyferry.config.urls import resolve_store
+from skyferry.errors import PreconditionFailed
+from skyferry.model import Attributes, Checksums
+from skyferry.ports import Precondition
 from skyferry.ports.inspection import Unknown
 from skyferry.records import Record
 from skyferry.stores.s3.client import S3Options
@@ -86,15 +91,39 @@ async def test_a_setting_is_never_overruled(localstack_place: Place) -> None:
 
 
 async def test_ceph_needs_no_setting(radosgw_server: RadosGateway) -> None:
-    """Not even with a bucket that is missing, or keys that are wrong."""
+    """Not even with keys that are wrong. Then its bucket may keep versions."""
     keys = radosgw_server.access_key, radosgw_server.secret_key
     place = S3Place(S3Options("ceph", radosgw_server.url), *keys)
     assert await Place(radosgw_server.url, await place.bucket(), *keys).identify() == "ceph"
-    assert await Place(radosgw_server.url, "missing-bucket", "wrong", "wrong").identify() == "ceph"
+    assert await Place(radosgw_server.url, "missing-bucket", "wrong", "wrong").identify() == "ceph-versioned"
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+async def test_ceph_is_relied_on_for_less_in_a_bucket_that_keeps_versions(versioned: bool, radosgw_s3: S3Place) -> None:
+    """Also if the settings name the service. A write that must not replace an object would replace it there."""
+    bucket = await radosgw_s3.bucket(versioned=versioned)
+    at = radosgw_s3.options.endpoint
+    place = Place(at, bucket, radosgw_s3.access_key, radosgw_s3.secret_key)
+    service = "ceph-versioned" if versioned else "ceph"
+    assert await place.identify() == service
+    place.heard.clear()
+    assert await place.identify(service="ceph") == service
+    assert await place.identify(url=f"s3://{bucket}?service=ceph&endpoint={at}") == service
+    assert [record.message for record in place.heard] == [service, service] * versioned
+    assert S3Options(service).row.traits().create_only is not versioned
+    store = replace(radosgw_s3, options=replace(radosgw_s3.options, service="ceph")).store(bucket)
+    await store.write("k", b"1", Attributes(), Checksums())
+    with nullcontext() if versioned else pytest.raises(PreconditionFailed):
+        await store.write("k", b"2", Attributes(), Checksums(), Precondition(create_only=True))
+    assert (await store.inspect()).wrong == ()
+    await store.close()
 
 
 async def test_an_endpoint_that_is_down_is_relied_on_for_nothing() -> None:
-    assert await Place("http://127.0.0.1:9", "bucket", "any", "any").identify() == "other"
+    """Nor for what it does in a bucket that keeps no versions."""
+    place = Place("http://127.0.0.1:9", "bucket", "any", "any")
+    assert await place.identify() == "other"
+    assert await place.identify(service="ceph") == "ceph-versioned"
 
 
 async def test_the_inspection_compares_it_with_the_settings(localstack_place: Place) -> None:

@@ -20,8 +20,9 @@ from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ConnectionLost
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, Claim, ObjectRef, Provider, Transfer
-from skyferry.ports import Done, ObjectStore, Released, Settlement
+from skyferry.ports import Done, ObjectStore, Released, Settlement, Skipped
 from skyferry.routing.routes import Route
+from skyferry.stores.s3.services import VERSIONED
 from skyferry.testing.servers.s3 import S3Place
 from skyferry.testing.store_cases.place import EVERYTHING, compute_digests
 
@@ -158,5 +159,21 @@ async def test_s3_copies_small_objects_by_itself(localstack_s3: S3Place) -> None
     assert isinstance(done, Done)
     assert done.receipt.attested.crc32c == meta.checksums.crc32c != ""
     assert (await destination.head(TRANSFER.key)).attributes.tags == tags
+    for store in (source, destination):
+        await store.close()
+
+
+async def test_a_copy_that_was_not_recorded_is_found_in_a_bucket_that_keeps_versions(s3: S3Place) -> None:
+    """Its worker died before that; the next one writes no second version. Ceph ignores `If-None-Match` there."""
+    bucket = await s3.bucket(versioned=True)
+    service = VERSIONED.get(s3.options.service, s3.options.service)
+    source = s3.store(await s3.bucket())
+    destination = replace(s3, options=replace(s3.options, service=service)).store(bucket)
+    await source.write("k", b"small", Attributes(), Checksums())
+    written = await Bench(source, destination).run(destination)
+    assert isinstance(written, Done)
+    again = await Bench(source, destination).run(destination)
+    assert isinstance(again, Skipped if service in VERSIONED.values() else Done)
+    assert (await destination.head(TRANSFER.key)).version == written.placement.version
     for store in (source, destination):
         await store.close()

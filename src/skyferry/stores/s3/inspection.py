@@ -15,7 +15,7 @@ from skyferry.ports.inspection import BucketFacts, Notice, Unknown, Wrong, await
 from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.detection import claims_minio, detect_service
 from skyferry.stores.s3.errors import parse_error
-from skyferry.stores.s3.services import AMAZON, UNKNOWN
+from skyferry.stores.s3.services import AMAZON, UNKNOWN, is_same_service
 
 CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")  # "Event notification types", Amazon S3 User Guide
 DELETED = ("Delete", "DeleteMarkerCreated")
@@ -31,14 +31,14 @@ async def inspect(client: S3Client, credentials: S3Provider, options: S3Options)
         raise BucketNotFound(where=client.name, hint="create the bucket, or correct its name, endpoint or region")
     wrong = (_elsewhere(region, asked),) if region and asked not in (region, "auto") else ()
     found = detect_service(answer.headers)
-    if found and options.service not in (found, AMAZON, UNKNOWN):
+    if found and options.service not in (AMAZON, UNKNOWN) and not is_same_service(found, options.service):
         wrong = (*wrong, _another(found, options.service))
     return BucketFacts(
         endpoint=client.root,
         who=await aws_caller(credentials, asked, options.endpoint),
         region=region or Unknown("not reported by the service"),
         service=_service(answer, options.service, found),
-        versioning=await await_or_unknown(_versioning(client), "s3:GetBucketVersioning"),
+        versioning=await await_or_unknown(find_versioning(client), "s3:GetBucketVersioning"),
         encryption=await await_or_unknown(_encryption(client), "s3:GetEncryptionConfiguration"),
         notices=await await_or_unknown(_notices(client), "s3:GetBucketNotification"),
         skew=skew(answer.headers),
@@ -73,7 +73,8 @@ def _elsewhere(region: str, asked: str) -> Wrong:
     )
 
 
-async def _versioning(client: S3Client) -> str:
+async def find_versioning(client: S3Client) -> str:
+    """Return "on", "suspended" or "off"."""
     document = (await client.send("GET", query={"versioning": ""})).xml()
     return {"Enabled": "on", "Suspended": "suspended"}.get(document.findtext("{*}Status", ""), "off")
 

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from skyferry.clouds.regions import partition
 from skyferry.config.schemes import AT_A_CLOUD, StoreProfile, StoreScheme
 from skyferry.config.settings import StoreSettings
+from skyferry.errors import SkyferryError
 from skyferry.model import Provider
-from skyferry.stores.s3.services import AMAZON, SERVICES, UNKNOWN
+from skyferry.stores.s3.services import AMAZON, SERVICES, UNKNOWN, VERSIONED
 
 if TYPE_CHECKING:
     from skyferry.ports import ObjectStore
     from skyferry.ports.opening import StoreContext
-    from skyferry.stores.s3.client import S3Options
+    from skyferry.stores.s3.client import S3Client, S3Options
 
 HOSTS = {  # the service, by the end of the endpoint's host
     "amazonaws.com": AMAZON,
@@ -47,6 +48,7 @@ def _profile(settings: StoreSettings) -> StoreProfile:
         tags=service.tags,
         exact_deletes=service.delete_exact,
         unidentified=settings.service == UNKNOWN,
+        versioned_service=VERSIONED.get(settings.service, ""),
         event_keys="encoded"
         if settings.event_keys == "auto" and _service_at(settings.endpoint) == AMAZON
         else settings.event_keys,
@@ -85,11 +87,27 @@ async def _identify(context: StoreContext) -> str:
     from skyferry.stores.s3.client import S3Client
     from skyferry.stores.s3.detection import detect_service
 
-    client = S3Client(context.name, context.where.url.bucket, context.credentials, _options(context))
+    client, service = S3Client(context.name, context.where.url.bucket, context.credentials, _options(context)), ""
     try:
-        return detect_service((await client.send("HEAD", accept=range(300, 600))).headers)
+        if context.where.profile.unidentified:
+            service = detect_service((await client.send("HEAD", accept=range(300, 600))).headers)
+        else:
+            service = context.where.settings.service
+        if service in VERSIONED and await _may_keep_versions(client):
+            service = VERSIONED[service]
+        return service
     finally:
         await client.close()
+
+
+async def _may_keep_versions(client: S3Client) -> bool:
+    """Return False if the bucket keeps no versions; True also if it must not be asked."""
+    from skyferry.stores.s3.inspection import find_versioning
+
+    try:
+        return await find_versioning(client) != "off"
+    except SkyferryError:
+        return True
 
 
 def _options(context: StoreContext) -> S3Options:
