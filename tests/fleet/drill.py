@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fleet.fleet import Fleet, wait_until
+from tests.fleet.fleet import Fleet, LedgerFault, wait_until
 from tests.fleet.network import find_faketime, network, why_no_namespaces
 from tests.fleet.objects import Objects
 from tests.fleet.servers import Engine, servers
@@ -26,6 +26,10 @@ from tests.fleet.verdict import Verdict, judge
 
 HOSTS = 4
 SKEW = 300  # seconds
+LEDGER_FAULTS: dict[Engine, tuple[LedgerFault, LedgerFault]] = {
+    "postgresql": ("restarted", "killed"),
+    "redis": ("killed", "lost its last second"),
+}
 SETTLED_WITHIN = 600.0  # seconds after the last fault
 
 
@@ -59,7 +63,7 @@ async def run_drill(drill: Drill, folder: Path) -> Verdict:
                 idle = await wait_until(objects.is_queue_empty, SETTLED_WITHIN)
                 settled = time.monotonic()
                 await fleet.stop()
-                verdict = await judge(objects, shared, fleet.logs, forgets=drill.engine == "redis")
+                verdict = await judge(objects, shared, fleet.logs, fleet.losses)
             finally:
                 fleet.kill()
                 await objects.close()
@@ -77,13 +81,14 @@ async def run_drill(drill: Drill, folder: Path) -> Verdict:
 
 
 async def _distress(drill: Drill, fleet: Fleet, objects: Objects) -> None:
-    """Send the events in as many slices as there are faults. The ledger is restarted after a third, and killed after two."""
+    """Send the events in as many slices as there are faults. The ledger suffers after a third of them, and after two."""
+    breaks = dict(zip((drill.faults // 3, 2 * drill.faults // 3), LEDGER_FAULTS[drill.engine], strict=True))
     for number in range(drill.faults):
-        await objects.send(drill.faults - number)
-        if number in (drill.faults // 3, 2 * drill.faults // 3):
-            restart = fleet.restart_ledger(kill=number > drill.faults // 3)
-            await asyncio.gather(restart, fleet.suffer())
+        sent = objects.send(drill.faults - number)
+        if fault := breaks.get(number):
+            await asyncio.gather(sent, fleet.break_ledger(fault), fleet.suffer())
         else:
+            await sent
             await fleet.suffer()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -11,13 +12,19 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
+from typing import Literal
 
 from tests.fleet.network import Host, Network, send
 from tests.fleet.servers import LEASE, Servers
+from tests.fleet.settlements import Loss
 
 RUN = [sys.executable, "-m", "skyferry", "run", "--no-live"]
 AWAY = 4  # exit code of a worker that was started while a server was away; an orchestrator starts it again
+UNWRITTEN = 2.0  # seconds that Redis may keep from its file with `appendfsync everysec`, while the disk is slow
 LONGER = LEASE * 1.4  # seconds: as long as another worker needs to take over
+
+# "lost its last second": a machine died, and its disk with the journal has all but the last second
+LedgerFault = Literal["restarted", "killed", "lost its last second"]
 
 
 class Fleet:
@@ -28,6 +35,7 @@ class Fleet:
     ) -> None:
         """Run `program` with `--config FILE`, by default `skyferry run`."""
         self.counts: Counter[str] = Counter()
+        self.losses: list[Loss] = []
         self._net, self._servers, self._folder = net, servers, folder
         self._program = program or RUN
         self._dice = random.Random(f"fleet {seed}")
@@ -36,9 +44,9 @@ class Fleet:
         self._deck: list[str] = []
 
     @property
-    def logs(self) -> list[Path]:
-        """The logs of all workers."""
-        return sorted(self._folder.glob("host-*.log"))
+    def logs(self) -> dict[Path, int]:
+        """The logs of all workers, and by how many seconds their clocks are ahead."""
+        return {self._log(host): host.ahead for host in self._net.hosts}
 
     @property
     def faults(self) -> dict[str, Callable[[Host], Awaitable[None]]]:
@@ -65,9 +73,8 @@ class Fleet:
             worker = self._workers.get(host.name)
             if worker is None or worker.poll() == AWAY:
                 self.counts["started again, as a server was away"] += worker is not None
-                log = self._folder / f"{host.name}.log"
                 command = [*self._program, "--config", str(self._servers.config)]
-                self._workers[host.name] = host.spawn(command, log, self._folder, self._servers.env)
+                self._workers[host.name] = host.spawn(command, self._log(host), self._folder, self._servers.env)
 
     async def suffer(self) -> None:
         """Let one fault happen to a host at random; a fault comes again once each has happened."""
@@ -79,11 +86,19 @@ class Fleet:
         self.counts[name] += 1
         await self.faults[name](host)
 
-    async def restart_ledger(self, *, kill: bool) -> None:
-        """Restart the server of the ledger while the workers run."""
-        self.counts["ledger killed" if kill else "ledger restarted"] += 1
-        ledger = self._servers.ledger
-        await asyncio.to_thread(ledger.kill if kill else ledger.stop)
+    async def break_ledger(self, fault: LedgerFault) -> None:
+        """End the server of the ledger while the workers run, and start it again."""
+        self.counts[f"ledger {fault}"] += 1
+        ledger, journal = self._servers.ledger, self._servers.journal
+        size, began = journal.stat().st_size if journal else 0, time.time()
+        if fault == "lost its last second":
+            await asyncio.sleep(1.0)
+        await asyncio.to_thread(ledger.stop if fault == "restarted" else ledger.kill)
+        if journal and fault == "lost its last second":
+            os.truncate(journal, size)
+            self.losses.append(Loss(began, time.time()))
+        elif journal and fault == "killed":
+            self.losses.append(Loss(time.time() - UNWRITTEN, time.time()))
         await asyncio.sleep(self._dice.random() * 2)
         await asyncio.to_thread(ledger.start)
 
@@ -106,6 +121,9 @@ class Fleet:
             send(worker, signal.SIGKILL)
             worker.wait()
         self._workers.clear()
+
+    def _log(self, host: Host) -> Path:
+        return self._folder / f"{host.name}.log"
 
     async def _kill(self, host: Host) -> None:
         worker = self._workers.pop(host.name)

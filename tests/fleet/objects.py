@@ -32,7 +32,7 @@ class Objects:
         self.poison = [f"no event {n}".encode() for n in range(POISON)]
         self.sent = 0
         self._dice = random.Random(seed)
-        self._store = servers.place.store(servers.buckets[0])
+        self._store = servers.source.store(servers.buckets[0])
         self._bucket = servers.buckets[0]
         self._opener = Opener(servers.settings, env=servers.env)
         self._queue: EventQueue = self._opener.queue("events")

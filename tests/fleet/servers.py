@@ -14,7 +14,7 @@ from tests.fleet.network import Network
 from skyferry.config.load import load
 from skyferry.config.settings import Settings
 from skyferry.stores.s3.client import S3Options
-from skyferry.testing.servers import PostgresServer, postgres, radosgw, redis
+from skyferry.testing.servers import PostgresServer, localstack, postgres, radosgw, redis
 from skyferry.testing.servers.engines.daemon import Daemon
 from skyferry.testing.servers.s3 import S3Place
 
@@ -31,35 +31,45 @@ class Servers:
     settings: Settings
     config: Path
     env: dict[str, str]
-    place: S3Place
+    source: S3Place
+    destination: S3Place
     buckets: tuple[str, str]  # source, destination
+    journal: Path | None  # the file that has what a Redis has written
 
 
 @asynccontextmanager
 async def servers(net: Network, folder: Path, engine: Engine) -> AsyncIterator[Servers]:
-    """One database, one S3 with a versioned destination, and a configuration of the workers that names them."""
+    """One database, two S3, and a configuration of the workers that names them.
+
+    The destination is LocalStack: it keeps versions and honours preconditions on writes, so its list of versions has each write.
+    """
     async with AsyncExitStack() as stack:
         database = stack.enter_context(_database(net))
-        gateway = stack.enter_context(radosgw(net.source, net.destination))
-        options = S3Options(service="ceph", endpoint=gateway.url)
-        place = S3Place(options, gateway.access_key, gateway.secret_key)
-        buckets = await place.bucket(), await place.bucket(versioned=True)
+        gateway = stack.enter_context(radosgw(net.source))
+        source = S3Place(S3Options(service="ceph", endpoint=gateway.url), gateway.access_key, gateway.secret_key)
+        stack_url = stack.enter_context(localstack(("s3",), net.destination)).url
+        destination = S3Place(
+            S3Options(service="localstack", endpoint=stack_url), gateway.access_key, gateway.secret_key
+        )
+        buckets = await source.bucket(), await destination.bucket(versioned=True)
         where = f"postgresql://{database.user}@{{}}:{database.port}/postgres"
         ledger, daemon = f"{where.format(net.ledger)}?sslmode=disable", database.daemon
+        journal = None
         if engine == "redis":
-            server = stack.enter_context(redis("--bind", f"127.0.0.1 {net.ledger}", "--protected-mode", "no"))
+            listen = ("--bind", "127.0.0.1", net.ledger, "--protected-mode", "no", "--auto-aof-rewrite-percentage", "0")
+            server = stack.enter_context(redis(*listen))
             ledger, daemon = f"redis://{net.ledger}:{server.port}/ledger", server.daemon
-        port = gateway.url.rpartition(":")[2]
+            journal = max(daemon.log.parent.rglob("appendonly.aof*"), key=lambda file: file.name.endswith("aof"))
         stores = {
             name: {
                 "url": f"s3://{bucket}",
-                "endpoint": f"http://{address}:{port}",
-                "service": "ceph",
+                "endpoint": f"http://{address}:{place.options.endpoint.rpartition(':')[2]}",
+                "service": place.options.service,
                 "identity": {"kind": "static"},
                 "allow_http": True,
             }
-            for name, bucket, address in zip(
-                ("source", "destination"), buckets, (net.source, net.destination), strict=True
+            for name, place, bucket, address in zip(
+                ("source", "destination"), (source, destination), buckets, (net.source, net.destination), strict=True
             )
         }
         queue = f"{where.format(net.queue)}/events?sslmode=disable"
@@ -78,7 +88,7 @@ async def servers(net: Network, folder: Path, engine: Engine) -> AsyncIterator[S
         path.write_text(yaml.safe_dump(config))
         keys = {"AWS_ACCESS_KEY_ID": gateway.access_key, "AWS_SECRET_ACCESS_KEY": gateway.secret_key}
         env = {"PGPASSWORD": database.password, **keys}
-        yield Servers(daemon, load(path, environ=env), path, env, place, buckets)
+        yield Servers(daemon, load(path, environ=env), path, env, source, destination, buckets, journal)
 
 
 @contextmanager

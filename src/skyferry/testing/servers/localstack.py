@@ -52,21 +52,22 @@ def install() -> None:
 
 
 @contextmanager
-def localstack(services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
-    """LocalStack for as long as the block. Takes about 2 s to start and 110 MiB."""
+def localstack(services: Sequence[str] = SERVICES, *addresses: str) -> Iterator[LocalStack]:
+    """LocalStack on loopback and `addresses` for as long as the block. Takes about 2 s to start and 110 MiB."""
     if not _python().exists():
         raise ServerMissing("localstack")
     [port] = free_ports(host="127.0.0.1")
     url = f"http://127.0.0.1:{port}"
     with scratch_folder("localstack") as folder, Children(folder / "log") as children:
-        children.spawn([_python(), "-m", "localstack.runtime.main"], _environment(port, folder, services))
+        children.spawn([_python(), "-m", "localstack.runtime.main"], _environment(port, folder, services, addresses))
         children.wait(lambda: is_answering(f"{url}/_localstack/health"))
         yield LocalStack(url)
 
 
-def _environment(port: int, folder: Path, services: Sequence[str]) -> dict[str, str]:
+def _environment(port: int, folder: Path, services: Sequence[str], addresses: Sequence[str]) -> dict[str, str]:
     return {
-        "GATEWAY_LISTEN": f"127.0.0.1:{port}",  # its services reach each other as localhost, which may be this one only
+        # Its services reach each other as localhost, which may be 127.0.0.1 only
+        "GATEWAY_LISTEN": ",".join(f"{address}:{port}" for address in ("127.0.0.1", *addresses)),
         "GATEWAY_SERVER": "hypercorn",  # the default listens on every address instead
         "LOCALSTACK_HOST": f"localhost:{port}",
         "SERVICES": ",".join(services),
