@@ -19,7 +19,8 @@ from skyferry.testing.servers.engines.daemon import Daemon
 from skyferry.testing.servers.s3 import S3Place
 
 Engine = Literal["postgresql", "redis"]
-LEASE = 5.0  # seconds
+LEASE = 8.0  # seconds
+TRANSFERS = 32  # of a worker at the same time: LocalStack takes some hundred requests a second
 TRUST = "host all all {} scram-sha-256\n"  # a line of pg_hba.conf: the hosts of the drill give the password
 
 
@@ -81,6 +82,7 @@ async def servers(net: Network, folder: Path, engine: Engine) -> AsyncIterator[S
             "ledger": {"url": ledger, "lease": f"{LEASE}s", "allow_http": True},
             "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "20ms", "max_retries": 5},
             "breaker": {"cooldown": "200ms", "max_cooldown": "2s"},
+            "limits": {"transfers": TRANSFERS},
             "server": {"listen": "127.0.0.1:0"},
             "log": {"format": "json", "level": "info"},
         }
