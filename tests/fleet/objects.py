@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tests.fleet.servers import Servers
 
+from skyferry.errors import QueueError
 from skyferry.events.native import encode_event
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import EventQueue, Outgoing
@@ -78,8 +79,17 @@ class Objects:
 
     async def _publish(self, bodies: Sequence[bytes]) -> None:
         for start in range(0, len(bodies), 500):
-            await self._queue.send([Outgoing(body) for body in bodies[start : start + 500]])
+            await self._send([Outgoing(body) for body in bodies[start : start + 500]])
         self.sent += len(bodies)
+
+    async def _send(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages, again if the server is away, as a cloud does; some may arrive twice."""
+        while True:
+            try:
+                await self._queue.send(messages)
+                return
+            except QueueError:
+                await asyncio.sleep(0.2)
 
     async def _put(self, keys: Sequence[str]) -> None:
         waiting = list(keys)

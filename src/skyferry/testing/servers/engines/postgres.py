@@ -69,11 +69,11 @@ class PostgresServer:
 
 def install() -> None:
     """Install it from the wheel of pgserver, unless the machine has the programs."""
-    if _find() is None:
+    if find_programs() is None:
         install_wheel(*WHEEL)
 
 
-def _find() -> Path | None:
+def find_programs() -> Path | None:
     """Return the folder of the programs. Debian does not put them into the PATH."""
     debian = sorted(Path(DEBIAN).glob("*/bin"), key=lambda folder: int(folder.parent.name))
     own = shutil.which("postgres")
@@ -87,7 +87,7 @@ def _find() -> Path | None:
 @contextmanager
 def postgres(*options: str) -> Iterator[PostgresServer]:
     """PostgreSQL for as long as the block, with settings such as `max_connections=50`. Takes about 1 s to start."""
-    programs = _find()
+    programs = find_programs()
     if programs is None:
         raise ServerMissing("postgres")
     [port] = free_ports(1, HOST)

