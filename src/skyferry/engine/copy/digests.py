@@ -13,6 +13,8 @@ from skyferry.ports import Offload
 
 T = TypeVar("T")
 INLINE = 64 * 1024  # bytes; digesting less is faster than waking a thread
+UNINTERRUPTED = 16 * 1024  # bytes; hashing so few keeps the interpreter's lock
+STEP = 2047  # bytes; hashlib releases the lock for more
 
 
 class ThreadOffload:
@@ -34,12 +36,26 @@ def crc32c(data: bytes) -> str:
     return f"{crcs.crc32c(data):08x}"
 
 
+def hash_bytes(kind: str, data: bytes) -> str:
+    """Return the SHA-256 or MD5 in hexadecimal.
+
+    Small data are hashed in steps, for which hashlib keeps the interpreter's lock. Otherwise another thread takes the lock, and
+    returns it after far more time than the hash takes.
+    """
+    if len(data) > UNINTERRUPTED:
+        return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
+    digest = hashlib.new(kind, data[:STEP], usedforsecurity=False)
+    for start in range(STEP, len(data), STEP):
+        digest.update(data[start : start + STEP])
+    return digest.hexdigest()
+
+
 def digest_bytes(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
     """Return CRC32C and SHA-256 of a whole object, and the digests that `also` names."""
     return Checksums(
         crc32c=crc32c(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        md5=hashlib.md5(data, usedforsecurity=False).hexdigest() if "md5" in also else "",
+        sha256=hash_bytes("sha256", data),
+        md5=hash_bytes("md5", data) if "md5" in also else "",
         crc64nvme=f"{crcs.crc64nvme(data):016x}" if "crc64nvme" in also else "",
     )
 
