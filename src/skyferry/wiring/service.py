@@ -55,7 +55,7 @@ from skyferry.wiring.special import SpecialReports
 if TYPE_CHECKING:
     from skyferry.discovery.known_folder import KnownFolder
 
-QUICK_CHECK = 0.02  # seconds between checks for idleness by a command, whose queue is in memory
+QUICK_CHECK = 0.005  # seconds between checks for idleness by a command, whose queue is in memory
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
 BESIDE = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
 
@@ -260,6 +260,7 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         batch=limits.batch,
         drain=settings.drain,
         poll=0.05 if own else 1.0,
+        in_memory=own,
         executor=executor,
         unknown_buckets=unknown,
     )

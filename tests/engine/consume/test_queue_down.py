@@ -19,8 +19,8 @@ from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import LedgerError, QueueError
 from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.ports import Message
-from skyferry.queues.memory import MemoryQueue
+from skyferry.ports import Message, Outgoing
+from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
 from skyferry.testing.clock import ManualClock
@@ -68,12 +68,14 @@ class Longest:
         return 1.0
 
 
-def idle(clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = None) -> Worker:
+def idle(
+    clock: ManualClock, *queues: MemoryQueue, heard: list[Record] | None = None, policy: WorkerPolicy | None = None
+) -> Worker:
     """A worker that has nothing to copy. Its records are in `heard`."""
     routes, observer = Routes(SETTINGS), SimpleNamespace(on=[].append if heard is None else heard.append)
     context = EngineContext(MemoryLedger("one", clock), routes.by_name, {}, clock, Longest(), observer)  # type: ignore[arg-type]  # all that is asked of it
     copier = Copier({}, MemoryBudget(1), InlineOffload(), clock, PartLimits())
-    return Worker(context, EventReader(routes), copier, queues, WorkerPolicy())
+    return Worker(context, EventReader(routes), copier, queues, policy or WorkerPolicy())
 
 
 async def test_it_is_asked_ever_more_seldom() -> None:
@@ -148,3 +150,20 @@ async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
     worker.drain()
     await clock.advance(40)
     assert running.done()
+
+
+async def test_a_drain_ends_receives_of_a_queue_in_memory_at_once() -> None:
+    """No time passes, and a message that was sent meanwhile stays in the queue."""
+    clock, state = ManualClock(), QueueState()
+    queue = MemoryQueue("events", clock, state=state)
+    worker = idle(clock, queue, policy=WorkerPolicy(in_memory=True, poll=60.0))
+    running = asyncio.create_task(worker.run())
+    await clock.advance(1)
+
+    worker.drain()
+    await queue.send([Outgoing(b"late")])
+    await clock.advance(0)
+
+    assert running.done()
+    depth = await MemoryQueue("events", clock, state=state).depth()
+    assert depth.ready + depth.delayed + depth.leased == 1

@@ -75,7 +75,6 @@ class Place:
             stack.callback(os.close, self.files[-1])
         self.resumed: queue.SimpleQueue[tuple[int, OSError | None]] = queue.SimpleQueue()
         self.flushes = Flushes[int]("test", lambda file, failed: self.resumed.put((file, failed)), self.anchor)
-        self.flushes.start()
 
     def anchor(self) -> int:
         """Return a file that was opened first."""

@@ -14,6 +14,7 @@ import pytest
 from skyferry.errors import StoreUnavailable
 from skyferry.stores.local.io_thread import HELPERS, Lane, Steps, stepless, through
 from skyferry.stores.local.store import LocalStore
+from skyferry.stores.local.threads import Threads
 
 
 @pytest.fixture
@@ -168,3 +169,27 @@ async def test_one_flush_of_a_folder_serves_all_that_have_changed_it_before(
     for name in "23":
         assert order.index(f"{name} changes") < begins[1] < order.index(f"{name} is done")
     assert order.index("1 is done") > order.index("flush ends")
+
+
+async def test_a_store_has_only_the_threads_that_it_needs(tmp_path: Path) -> None:
+    """A source that is listed and read flushes nothing, and one listing needs one thread."""
+    (tmp_path / "a").write_bytes(b"data")
+    store = LocalStore("sparse", tmp_path)
+
+    assert [meta.key async for meta in store.list()] == ["a"]
+    assert (await store.read("a", 0, 4)).data == b"data"
+
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("store-sparse")}
+    await store.close()
+    assert names == {"store-sparse", "store-sparse-0"}
+
+
+async def test_concurrent_calls_have_a_thread_each() -> None:
+    """Up to the number of threads; each waits for all of them."""
+    threads, together = Threads("many", 4), threading.Barrier(4)
+
+    await asyncio.wait_for(asyncio.gather(*(threads.run(together.wait) for _ in range(4))), 30)
+
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("many-")}
+    await threads.close()
+    assert names == {f"many-{n}" for n in range(4)}

@@ -41,6 +41,7 @@ class WorkerPolicy:
     batch: int = 256
     drain: float = 25.0  # seconds
     poll: float = 1.0  # seconds that a receive waits, and so the delay until a drain is noticed
+    in_memory: bool = False  # a receive leases nothing while it waits: a drain ends it at once
     executor: ExecutorPolicy = field(default_factory=ExecutorPolicy)
     unknown_buckets: Mapping[str, str] = field(default_factory=dict)  # by queue: keep, release, ignore
     waiting_messages: int = 10_000
@@ -177,7 +178,8 @@ class Worker:
 
     async def _hurry(self) -> None:
         await self._stop.wait()
-        await self._context.clock.sleep(self._policy.poll + FAREWELL)
+        if not self._policy.in_memory:
+            await self._context.clock.sleep(self._policy.poll + FAREWELL)
         self._late.set()
 
     def _pause(self) -> float:

@@ -33,7 +33,7 @@ _Inode = tuple[int, int]  # device and number
 
 
 class Flushes(Generic[T]):
-    """Flushes files and resumes what waits for them, in threads that start with `start`."""
+    """Flushes files and resumes what waits for them, in threads that start with the first file."""
 
     def __init__(self, name: str, resume: Callable[[T, OSError | None], None], anchor: Callable[[], int]) -> None:
         """Call `resume` in a thread after each flush, with its error.
@@ -48,10 +48,6 @@ class Flushes(Generic[T]):
         self._lock = threading.Lock()  # for the last two
         self._filesystem: Filesystem | None = None
         self._threads: list[threading.Thread] = []
-
-    def start(self) -> None:
-        """Start the threads."""
-        self._threads = [started(f"{self._name}-flush-{n}", self._work) for n in range(FLUSHERS)]
 
     def stop(self) -> list[threading.Thread]:
         """Tell the threads to end, and return them. No flush may be in progress."""
@@ -76,6 +72,8 @@ class Flushes(Generic[T]):
 
     def _begin(self) -> None:
         """Begin the next group; files that are changed later need another flush. The lock MUST be held."""
+        if not self._threads:
+            self._threads = [started(f"{self._name}-flush-{n}", self._work) for n in range(FLUSHERS)]
         group, self._requested = self._requested, {}
         files = list(group.values())
         calls = [files] if self._serves(group) else [[file] for file in files]

@@ -52,7 +52,6 @@ class Lane:
         """Run the steps and return their result. If cancelled before they have started, they do not run."""
         if self._results is None:
             self._results = results = Results()
-            self._flushes.start()
             self._threads = [started(self._name, self._work, results)]
         future: asyncio.Future[T] = self._results.expected()
         self._jobs.put(_Job(future, steps))

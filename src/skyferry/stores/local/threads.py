@@ -69,7 +69,7 @@ class Results:
 
 
 class Threads:
-    """A fixed number of threads, started with the first call, all for one event loop."""
+    """Up to `count` threads for one event loop. Each starts with the first call that finds no other idle."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name, self._count = name, count
@@ -81,8 +81,9 @@ class Threads:
         """Run `function(*args)` in a thread. If cancelled before it has started, it does not run."""
         if self._results is None:
             self._results = Results()
-            self._threads = [started(f"{self._name}-{n}", self._work, self._results) for n in range(self._count)]
         future: asyncio.Future[T] = self._results.expected()
+        if self._results.pending > (begun := len(self._threads)) < self._count:
+            self._threads.append(started(f"{self._name}-{begun}", self._work, self._results))
         self._jobs.put((future, function, args))
         return await future
 
@@ -112,5 +113,5 @@ def started(name: str, work: Callable[..., None], *args: object) -> threading.Th
 
 async def joined(threads: list[threading.Thread]) -> None:
     """Wait until all of them have ended."""
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
+    if threads:
+        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
