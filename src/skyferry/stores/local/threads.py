@@ -113,5 +113,10 @@ def started(name: str, work: Callable[..., None], *args: object) -> threading.Th
 
 async def joined(threads: list[threading.Thread]) -> None:
     """Wait until all of them have ended."""
+
+    def join() -> None:
+        for thread in threads:
+            thread.join()
+
     if threads:
-        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+        await asyncio.to_thread(join)
