@@ -28,7 +28,6 @@ from skyferry.model import Change, Checksums, Claim, ObjectRef, Placement, Posit
 from skyferry.ports import Done, Settlement
 
 BATCH = 256
-SUMS = Checksums(crc32c="00000000", sha256="0" * 64)
 ROW = "{:>14} {:>12} {:>12} {:>12} {:>12} {:>10} {:>12}"
 NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count) "
 FILL = (
@@ -63,11 +62,12 @@ def make_transfer(number: int, keys: str) -> Transfer:
 
 
 def make_outcome(t: Transfer) -> Done:
-    """Make the outcome of a transfer."""
-    positions = (t.position,) if t.position else ()
-    receipt = Receipt("v1", "v2", 4096, SUMS, SUMS, SUMS, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
-    source = replace(t.source, version="v1")
-    placed = Placement(t.store, t.key, source, False, positions, t.occurred_at, "v2", t.id, 1_700_000_001.0)
+    """Make the outcome of a transfer, with versions and checksums that no other has."""
+    positions, version = (t.position,) if t.position else (), t.id[::-1]
+    sums = Checksums(crc32c=t.id[:8], sha256=2 * t.id)
+    receipt = Receipt(version, t.id, 4096, sums, sums, sums, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
+    source = replace(t.source, version=version)
+    placed = Placement(t.store, t.key, source, False, positions, t.occurred_at, t.id, t.id, 1_700_000_001.0)
     return Done(receipt, placed)
 
 

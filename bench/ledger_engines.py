@@ -107,7 +107,8 @@ async def work(url: str, client: int, options: argparse.Namespace) -> None:
     async def repeat() -> None:
         nonlocal decided
         while decided < options.events:
-            decided += await load.decide_batch(ledger)
+            count = await load.decide_batch(ledger)  # first: `decided` changes meanwhile
+            decided += count
 
     await asyncio.gather(*(repeat() for _ in range(options.at_once)))
     print(json.dumps([decided, _cpu() - before]), flush=True)

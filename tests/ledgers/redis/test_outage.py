@@ -254,7 +254,7 @@ async def test_inconsistent_records_are_found(harness: RedisHarness) -> None:
     damage = await harness.maintenance().find_damage()
     assert damage == ["1 dead transfers without their letter", "0 dead letters, 1 in listings"]
     await client.run(lambda redis: redis.delete(f"{{{harness.name}}}:ledger:transfers"))
-    assert "0 transfers, 1 in listings, 1 with contents" in await harness.maintenance().find_damage(quick=True)
+    assert "0 transfers, 1 in listings" in await harness.maintenance().find_damage(quick=True)
     await client.close()
 
 

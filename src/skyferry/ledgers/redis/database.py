@@ -13,7 +13,7 @@ from skyferry.redis.scripts import LuaScript
 
 VERSION = 1  # of the layout of the keys
 KEYS = (
-    *("transfers", "details", "receipts", "failures"),  # hashes by transfer
+    *("transfers", "failures"),  # hashes by transfer
     *("claimed", "retry", "done", "skipped", "dead", "discarded"),  # transfers by state and time
     *("keys", "places", "placed"),  # transfers by key; destinations; those with an object, by source bucket and key
     *("letters", "letters_at", "letters_redriven", "letters_unpublished", "letters_causes", "letters_buckets"),

@@ -13,7 +13,7 @@ from skyferry.ports.ledger.dead_letters import parse_source_bucket
 NONE = -1  # no time, no version
 _LENGTH = struct.Struct(">I")
 _pack_length = _LENGTH.pack
-_pack_size = struct.Struct("<I").pack
+pack_size = struct.Struct("<I").pack  # of a text in a record with numbers
 
 
 def encode_key(key: str) -> bytes:
@@ -45,7 +45,7 @@ def pack_texts(texts: Iterable[str]) -> bytes:
 
 def join_texts(texts: Iterable[bytes]) -> bytes:
     """Return texts, each behind its length, as `I4c0` of the scripts reads them in records with numbers."""
-    return b"".join([part for text in texts for part in (_pack_size(len(text)), text)])
+    return b"".join([part for text in texts for part in (pack_size(len(text)), text)])
 
 
 def pack_text(text: str) -> bytes:

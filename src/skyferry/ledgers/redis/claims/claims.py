@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import STATES
@@ -14,6 +15,8 @@ from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Settled, Settlement, Wait
 
 _HEAD = struct.Struct("<16sB").pack  # id, asked
+_ANSWER_HEAD = struct.Struct("<BdIIdI")  # as `claim` returns them; a text follows, whose size is the last number
+_ANSWER, _ANSWER_SIZE = _ANSWER_HEAD.unpack_from, _ANSWER_HEAD.size
 
 
 class RedisClaims:
@@ -31,20 +34,30 @@ class RedisClaims:
         names = [name_place(t.store, t.key) for t in transfers]
         text = b"".join([_pack_claim(t, name) for t, name in zip(transfers, names, strict=True)])
         found = await self._db.run("claims.claim", self._me, rules.to_ticks(self.lease), len(names), text)
-        return [self._answer(*one) for one in zip(transfers, names, found, strict=True)]
+        return self._read_answers(transfers, names, *found)
 
-    def _answer(self, t: Transfer, name: bytes, found: list[object]) -> Claim | Settled | Wait:
-        match found:
-            case [0, int(fence), int(attempt), int(lost), int(version), bytes(packed), list(uploads)]:
+    def _read_answers(
+        self, transfers: Sequence[Transfer], names: Sequence[bytes], text: bytes, uploads: Sequence[Sequence[Any]]
+    ) -> list[Claim | Settled | Wait]:
+        open_uploads = {number: found for number, *found in uploads}
+        answers: list[Claim | Settled | Wait] = []
+        end = 0
+        for number, (t, name) in enumerate(zip(transfers, names, strict=True), 1):
+            kind, first, second, lost, version, size = _ANSWER(text, end)
+            start = end + _ANSWER_SIZE
+            end = start + size
+            packed = text[start:end]
+            if kind == 1:
+                answers.append(Settled(t.id, STATES[int(first)], packed.decode()))
+            elif kind == 2:
+                answers.append(Wait(t.id, codec.to_seconds(first), bool(second)))
+            else:
                 placement = parse_placement(name, packed)
-                self._known[name] = version, placement
-                open_uploads = tuple(_unpack_upload(name, *one) for one in uploads)
-                return Claim(t, fence, attempt, lost, rules.select_placement(placement, t), open_uploads)
-            case [1, int(state), bytes(reason)]:
-                return Settled(t.id, STATES[state], reason.decode())
-            case [2, int(ticks), int(busy)]:
-                return Wait(t.id, codec.to_seconds(ticks), bool(busy))
-        raise AssertionError(found)
+                self._known[name] = int(version), placement
+                found = tuple(_unpack_upload(name, *one) for one in open_uploads.get(number, ()))
+                chosen = rules.select_placement(placement, t)
+                answers.append(Claim(t, int(first), second, lost, chosen, found))
+        return answers
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         if not claims:
@@ -80,8 +93,9 @@ class RedisClaims:
 
 def _pack_claim(t: Transfer, name: bytes) -> bytes:
     identities = pack_texts(t.identities) if t.identities else b""
-    texts = (name, identities, t.route.encode(), source_of(t), codec.pack_transfer(t).encode())
-    return _HEAD(bytes.fromhex(t.id), t.asked) + join_texts(texts)
+    source = source_of(t)
+    contents = join_texts((name, source, t.route.encode(), codec.pack_transfer(t).encode()))
+    return _HEAD(bytes.fromhex(t.id), t.asked) + join_texts((name, identities, source, contents))
 
 
 def _unpack_upload(name: bytes, age: int, text: bytes, *parts: bytes) -> Progress:

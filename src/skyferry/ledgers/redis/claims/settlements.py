@@ -22,6 +22,7 @@ from skyferry.ledgers.redis.records import (
     join_texts,
     name_place,
     pack_letter,
+    pack_size,
     pack_texts,
     parse_placement,
 )
@@ -31,7 +32,7 @@ from skyferry.ports import Dead, Done, Settlement, Skipped
 KnownPlacements = dict[bytes, tuple[int, Placement | None]]  # by destination, with their versions
 TRIES = 20
 _HEAD = struct.Struct("<16sdBBdBd").pack  # id, fence, last, state, delay, counted failures, version of the placement
-NOTHING = (NONE, b"", b"", b"")  # of a placement that stays
+NOTHING = (NONE, b"")  # of a placement that stays
 
 
 @dataclass(slots=True)
@@ -53,8 +54,8 @@ class MergingBatch:
             moved = dict(view)
             parts: list[bytes] = []
             for number, (numbers, texts) in enumerate(fixed):
-                version, *placed = self._move(number, moved) if counts[number] else NOTHING
-                parts += (_HEAD(*numbers, version), texts, join_texts(placed))
+                version, placed = self._move(number, moved) if counts[number] else NOTHING
+                parts += (_HEAD(*numbers, version), texts[0], pack_size(len(placed)), placed, texts[1])
             conflict, *found = await db.run("claims.settle", self.me, len(fixed), b"".join(parts))
             answers = [bool(answer) for answer in found[: len(fixed)]]
             if not conflict:
@@ -65,8 +66,8 @@ class MergingBatch:
                 view[name] = version, parse_placement(name, packed)
         raise LedgerError("placements changed again and again while they were settled")
 
-    def _pack(self, s: Settlement, name: bytes) -> tuple[tuple[Any, ...], bytes]:
-        """Return the numbers without the version of the placement, and the texts before the placement."""
+    def _pack(self, s: Settlement, name: bytes) -> tuple[tuple[Any, ...], tuple[bytes, bytes]]:
+        """Return the numbers without the version of the placement, and the texts before and behind the placement."""
         t = s.claim.transfer
         state, reason, delay, failure = rules.apply_outcome(s.outcome)
         dead, receipt = b"", ""
@@ -77,10 +78,11 @@ class MergingBatch:
         ticks = NONE if delay is None else max(0, rules.to_ticks(delay))
         burned, failed = (failure.counts_as_attempt, codec.pack_failure(failure)) if failure else (0, "")
         closed = pack_texts(s.closed) if s.closed else b""
-        texts = (name, reason.encode(), failed.encode(), receipt.encode(), closed, dead)
-        return (bytes.fromhex(t.id), s.claim.fence, s.last, NUMBER[state], ticks, burned), join_texts(texts)
+        rare = join_texts((failed.encode(), closed, dead)) if failed or closed or dead else b""
+        numbers = (bytes.fromhex(t.id), s.claim.fence, s.last, NUMBER[state], ticks, burned)
+        return numbers, (join_texts((name, reason.encode(), receipt.encode())), join_texts((rare,)))
 
-    def _move(self, number: int, moved: KnownPlacements) -> tuple[int, bytes, bytes, bytes]:
+    def _move(self, number: int, moved: KnownPlacements) -> tuple[int, bytes]:
         """Return the change of the placement, and apply it to `moved`."""
         s, name = self.settlements[number], self.names[number]
         if not isinstance(s.outcome, Done | Skipped) or (isinstance(s.outcome, Skipped) and not s.outcome.positions):
@@ -88,10 +90,10 @@ class MergingBatch:
         version, old = moved[name]
         placement = rules.move_placement(s.outcome, old, s.claim.transfer)
         if placement is None:
-            return version, b"", b"", b""  # only compared
+            return version, b""  # only compared
         moved[name] = version + 1, placement
         bucket = b"" if placement.deleted else encode_key(placement.source.bucket)
-        return version, codec.pack_placement(placement).encode(), encode_key(placement.identity), bucket
+        return version, join_texts((encode_key(placement.identity), bucket, codec.pack_placement(placement).encode()))
 
     def _remember(self, moved: KnownPlacements, answers: Sequence[bool]) -> None:
         for s, name, recorded in zip(self.settlements, self.names, answers, strict=True):

@@ -21,9 +21,11 @@ for n = 1, math.min(limit, #old) do
     local member, key = old[n][2], old[n][3]
     local id = member:sub(9)
     local row = read_row(redis.call('HGET', transfers, id))
-    redis.call('ZREM', keys, own_name(id, row), source_name(id, row) or own_name(id, row))
+    local place, source = read_contents(row)
+    redis.call('ZREM', keys, own_name(id, place), source_name(id, source) or own_name(id, place))
     redis.call('ZREM', key, member)
-    for _, hash in ipairs({transfers, details, receipts, failures}) do redis.call('HDEL', hash, id) end
+    redis.call('HDEL', transfers, id)
+    redis.call('HDEL', failures, id)
 end
 if #old > 0 then return math.min(limit, #old) end
 old = redis.call('ZRANGEBYSCORE', refusals_at, '-inf', string.format('(%.0f', before), 'LIMIT', 0, limit)

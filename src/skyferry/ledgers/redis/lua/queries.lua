@@ -3,8 +3,9 @@
 -- name: get
 local row = read_row(redis.call('HGET', transfers, ARGV[1]))
 if not row then return nil end
-return {row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, redis.call('HGET', details, ARGV[1]),
-    redis.call('HGET', receipts, ARGV[1]), redis.call('HGET', failures, ARGV[1])}
+local _, _, _, text = read_contents(row)
+return {row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text, row.receipt,
+    redis.call('HGET', failures, ARGV[1])}
 
 -- name: list
 -- time, serial: the place in the listing; limit; records to look at in each state, and keys to look up; states; since; idle or 0;
@@ -54,13 +55,13 @@ else
 end
 table.sort(items, is_newer)
 
-local function is_wanted(row)
-    if route ~= '' and row.route ~= route then return false end
+local function is_wanted(row, place, other, route_of_row)
+    if route ~= '' and route_of_row ~= route then return false end
     if reason ~= '' and row.reason ~= reason then return false end
     if row.updated < since then return false end
     if idle > 0 and math.max(row.updated, row.due) > now - idle then return false end
-    if prefix ~= '' and key_of(row.place):sub(1, #prefix) ~= prefix then return false end
-    return source == '' or row.source == source or row.source == '' and key_of(row.place) == source
+    if prefix ~= '' and key_of(place):sub(1, #prefix) ~= prefix then return false end
+    return source == '' or other == source or other == '' and key_of(place) == source
 end
 
 local answer, count = {horizon and 0 or 1, score, serial}, 0
@@ -72,10 +73,11 @@ for _, item in ipairs(items) do
     end
     local row = item.row or read_row(redis.call('HGET', transfers, item.id))
     answer[2], answer[3] = item.at, item.serial
-    if is_wanted(row) then
+    local place, other, route_of_row, text = read_contents(row)
+    if is_wanted(row, place, other, route_of_row) then
         count = count + 1
-        push(answer, {row.serial, row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due,
-            redis.call('HGET', details, item.id), redis.call('HGET', receipts, item.id)})
+        push(answer, {row.serial, row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text,
+            row.receipt})
     end
 end
 if answer[3] == math.huge then answer[3] = NONE end
@@ -93,15 +95,18 @@ local items = walk(states[state], false, tonumber(ARGV[2]), tonumber(ARGV[3]), l
 local first, last = {}, items[#items]
 for _, item in ipairs(items) do
     local row = read_row(redis.call('HGET', transfers, item.member:sub(9)))
-    if not first[row.route] or item.serial < first[row.route].serial then first[row.route] = item end
+    local _, _, route, text = read_contents(row)
+    if not first[route] or item.serial < first[route].serial then
+        item.text, first[route] = text, item
+    end
 end
 local answer = {#items < limit and 1 or 0, last and last.at or 0, last and last.serial or 0}
-for route, item in pairs(first) do push(answer, route, item.serial, redis.call('HGET', details, item.member:sub(9))) end
+for route, item in pairs(first) do push(answer, route, item.serial, item.text) end
 return answer
 
 -- name: placements
 local answer = {}
-for n, packed in ipairs(send('HMGET', places, ARGV)) do answer[n] = read_place(packed).placement end
+for n, packed in ipairs(send('HMGET', places, ARGV)) do answer[n] = placement_of(read_place(packed)) end
 return answer
 
 -- name: placed
@@ -112,28 +117,27 @@ local found = redis.call('ZRANGEBYLEX', placed, (key == '' and '[' or '(') .. pr
 local answer, names = {#found < limit and 1 or 0}, {}
 for n, member in ipairs(found) do names[n] = at_store .. member:sub(#prefix + 1) end
 for n, packed in ipairs(send('HMGET', places, names)) do
-    push(answer, names[n]:sub(#at_store + 1), read_place(packed).placement)
+    push(answer, names[n]:sub(#at_store + 1), placement_of(read_place(packed)))
 end
 return answer
 
 -- name: compare
--- state, time, serial, limit. Returns {1 at the end, time, serial, number without record, without its contents, without letter}
+-- state, time, serial, limit. Returns {1 at the end, time, serial, number without record, without letter}
 local state, limit = tonumber(ARGV[1]), tonumber(ARGV[4])
 local items = walk(states[state], false, tonumber(ARGV[2]), tonumber(ARGV[3]), limit, '+inf')
-local last, lost, empty, unburied = items[#items], 0, 0, 0
+local last, lost, unburied = items[#items], 0, 0
 for _, item in ipairs(items) do
     local id = item.member:sub(9)
     local row = read_row(redis.call('HGET', transfers, id))
     if not row or row.state ~= state or row.serial ~= item.serial or row.updated ~= item.at then lost = lost + 1 end
-    if redis.call('HEXISTS', details, id) == 0 then empty = empty + 1 end
     if state == DEAD then
         local name = id:gsub('.', function(c) return string.format('%02x', c:byte()) end)
         if redis.call('HEXISTS', letters, name) == 0 then unburied = unburied + 1 end
     end
 end
-return {#items < limit and 1 or 0, last and last.at or 0, last and last.serial or 0, lost, empty, unburied}
+return {#items < limit and 1 or 0, last and last.at or 0, last and last.serial or 0, lost, unburied}
 
 -- name: sizes
 local listed = 0
 for state = CLAIMED, DISCARDED do listed = listed + redis.call('ZCARD', states[state]) end
-return {redis.call('HLEN', transfers), listed, redis.call('HLEN', details), redis.call('HLEN', letters), redis.call('ZCARD', letters_at)}
+return {redis.call('HLEN', transfers), listed, redis.call('HLEN', letters), redis.call('ZCARD', letters_at)}

@@ -1,17 +1,29 @@
 -- In front of every script: `now`, and the records. Numbers are doubles, which are exact up to 2^53; times are in ticks of 2^-22 s.
--- ids are the 16 bytes of a transfer. A place is a destination: the length of the store, store, key.
+-- ids are the 16 bytes of a transfer. A place is a destination: the length of the store, store, key. A record ends with texts that
+-- no settlement looks into: of a transfer its contents (place, source key if it differs, route, transfer), then the receipt; of a place
+-- the placement.
+--
+-- What is fast in Lua 5.1: `..` copies a text at once, but `struct.pack` byte by byte. A text of up to 31 bytes is hashed whole, of a
+-- longer one only some bytes, and texts that are equal in these are compared one by one: so a place without a placement has 30.
+-- A number as an argument of a command is formatted each time.
 local NONE = -1
 local CLAIMED, RETRY, DONE, SKIPPED, DEAD, DISCARDED = 0, 1, 2, 3, 4, 5
 local states = {[0] = claimed, retry, done, skipped, dead, discarded}
-local ROW, PLACE = '<BdddI4I4ddI2c0I2c0I4c0I4c0', '<dddI4dI2c0I4c0I4c0'
+local ROW, ROW_HEAD, CONTENTS = '<BdddI4I4ddI2c0I4c0', '<BdddI4I4ddI2c0I4', '<I4c0I4c0I4c0I4c0'
+local PLACE, PLACED, PLACEMENT = '<dddI2I4', '<I4c0I4c0', '<I4c0I4c0I4c0'
 local LETTER, UPLOAD = '<dddBI2c0I2c0I4c0I4c0', '<dI4c0I4c0I4c0'
 local MANY = 4000 -- arguments of a command
+local now_text = string.format('%.0f', now)
+local pack, unpack_from = struct.pack, struct.unpack
 
 -- The results of a command on many fields, or nothing.
 local function send(command, key, list)
+    local size = #list
+    if size == 0 then return {} end
+    if size <= MANY then return redis.call(command, key, unpack(list)) end
     local found = {}
-    for first = 1, #list, MANY do
-        local part = redis.call(command, key, unpack(list, first, math.min(first + MANY - 1, #list)))
+    for first = 1, size, MANY do
+        local part = redis.call(command, key, unpack(list, first, math.min(first + MANY - 1, size)))
         if type(part) == 'table' then
             for n = 1, #part do found[#found + 1] = part[n] end
         end
@@ -21,7 +33,7 @@ end
 
 local function push(list, ...)
     local size = #list
-    for n, item in ipairs({...}) do list[size + n] = item end
+    for n = 1, select('#', ...) do list[size + n] = select(n, ...) end
 end
 
 local function push_pair(list, first, second)
@@ -39,22 +51,25 @@ local function has(list, text)
     return false
 end
 
-local function index(serial, id) return struct.pack('>I8', serial) .. id end
+local function index(serial, id) return pack('>I8', serial) .. id end
 
 -- Numbers that grow, also if the server has forgotten the last ones: they are not below the time.
 local function next_fence(last) return math.max(last + 1, now) end
 
 local function read_row(packed)
     if not packed then return nil end
-    local state, owner, serial, due, burned, lost, created, updated, route, reason, place, source = struct.unpack(ROW, packed)
+    local state, owner, serial, due, burned, lost, created, updated, reason, contents, next = unpack_from(ROW, packed)
     return {state = state, owner = owner, serial = serial, due = due, burned = burned, lost = lost, created = created, updated = updated,
-        route = route, reason = reason, place = place, source = source}
+        reason = reason, contents = contents, receipt = packed:sub(next)}
 end
 
 local function pack_row(row)
-    return struct.pack(ROW, row.state, row.owner, row.serial, row.due, row.burned, row.lost, row.created, row.updated, #row.route,
-        row.route, #row.reason, row.reason, #row.place, row.place, #row.source, row.source)
+    return pack(ROW_HEAD, row.state, row.owner, row.serial, row.due, row.burned, row.lost, row.created, row.updated, #row.reason,
+        row.reason, #row.contents) .. row.contents .. row.receipt
 end
+
+-- The contents of a transfer: place, source key, route, transfer.
+local function read_contents(row) return unpack_from(CONTENTS, row.contents) end
 
 -- Change the state of a known transfer, and write it.
 local function move_row(id, row, state)
@@ -65,19 +80,30 @@ local function move_row(id, row, state)
 end
 
 local function read_place(packed)
-    local owner, fence, till, uploads_here, version, identity, bucket, placement = 0, 0, 0, 0, 0, '', '', ''
-    if packed then owner, fence, till, uploads_here, version, identity, bucket, placement = struct.unpack(PLACE, packed) end
-    return {owner = owner, fence = fence, till = till, uploads = uploads_here, version = version, identity = identity, bucket = bucket,
-        placement = placement}
+    if not packed then return {owner = 0, fence = 0, till = 0, uploads = 0, version = 0, placed = ''} end
+    local owner, fence, till, uploads_here, version, next = unpack_from(PLACE, packed)
+    return {owner = owner, fence = fence, till = till, uploads = uploads_here, version = version, placed = packed:sub(next)}
 end
 
 local function pack_place(at)
-    return struct.pack(PLACE, at.owner, at.fence, at.till, at.uploads, at.version, #at.identity, at.identity, #at.bucket, at.bucket,
-        #at.placement, at.placement)
+    return pack(PLACE, at.owner, at.fence, at.till, at.uploads, at.version) .. at.placed
+end
+
+-- The identity of a placement, and the bucket of its source while it is live; nothing if there is none.
+local function read_placed(placed)
+    if placed == '' then return '', '' end
+    local identity, bucket = unpack_from(PLACED, placed)
+    return identity, bucket
+end
+
+local function placement_of(at)
+    if at.placed == '' then return '' end
+    local _, _, text = unpack_from(PLACEMENT, at.placed)
+    return text
 end
 
 local function write_place(name, at)
-    if at.owner == 0 and at.uploads == 0 and at.placement == '' then
+    if at.owner == 0 and at.uploads == 0 and at.placed == '' then
         redis.call('HDEL', places, name)
     else
         redis.call('HSET', places, name, pack_place(at))
@@ -92,16 +118,16 @@ end
 
 -- Keys in an index: without a NUL, so that the end of the key comes before all longer keys.
 local function escape(key)
-    if key:find('%z') then return (key:gsub('%z', '\0\1')) end
+    if key:find('\0', 1, true) then return (key:gsub('%z', '\0\1')) end
     return key
 end
 local function above(prefix) return '(' .. prefix:sub(1, -2) .. string.char(prefix:byte(-1) + 1) end
-local function key_of(place) return place:sub(5 + struct.unpack('>I4', place)) end
+local function key_of(place) return place:sub(5 + unpack_from('>I4', place)) end
 
 -- The names of a transfer in the index of keys.
-local function own_name(id, row) return 'd' .. escape(key_of(row.place)) .. '\0\0' .. id end
-local function source_name(id, row)
-    return row.source ~= '' and 's' .. escape(row.source) .. '\0\0' .. id
+local function own_name(id, place) return 'd' .. escape(key_of(place)) .. '\0\0' .. id end
+local function source_name(id, source)
+    return source ~= '' and 's' .. escape(source) .. '\0\0' .. id
 end
 
 -- Members and scores behind (score, serial) in their order, `limit` at most. Members begin with a serial.
