@@ -8,6 +8,7 @@ UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
 DOCS ?= docs
 MAN ?= src/skyferry/cli/skyferry.1
+VALUES ?= deploy/helm/skyferry/values.schema.json
 ARGS ?=
 
 export UV_LINK_MODE ?= copy
@@ -48,11 +49,12 @@ docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.observe.reference $(DOCS)/reference/observability.md
 	$(BIN)/python -m skyferry.server.reference $(DOCS)/reference/openapi.json
 	$(BIN)/skyferry schema config > $(DOCS)/reference/config.schema.json
+	$(BIN)/python -m tools.values_schema $(VALUES)
 
 docs-check: .venv/dev
 	@rm -rf .venv/docs && cp -R docs .venv/docs
-	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs MAN=.venv/skyferry.1
-	@diff -ru docs .venv/docs && diff -u src/skyferry/cli/skyferry.1 .venv/skyferry.1 || { echo "generated pages are stale: make docs"; exit 1; }
+	@$(MAKE) --silent --no-print-directory docs DOCS=.venv/docs MAN=.venv/skyferry.1 VALUES=.venv/values.schema.json
+	@diff -ru docs .venv/docs && diff -u src/skyferry/cli/skyferry.1 .venv/skyferry.1 && diff -u deploy/helm/skyferry/values.schema.json .venv/values.schema.json || { echo "generated pages are stale: make docs"; exit 1; }
 	@$(BIN)/pytest --quiet --no-header tests/docs/test_links.py tests/docs/test_named.py
 
 transcripts: .venv/dev ## Run the commands that the pages show, and write their output into the pages

