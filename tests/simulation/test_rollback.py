@@ -17,7 +17,8 @@ import pytest
 from tests.simulation.planted import deletes_without_a_look
 
 from skyferry.engine.consume.worker import Worker
-from skyferry.testing.simulation.world import Plan, Simulation, plan_for
+from skyferry.testing.simulation.plan import Plan, plan_for
+from skyferry.testing.simulation.world import Simulation
 
 SEEDS = 100
 ENOUGH = 400  # worlds in which a planted bug must show itself

@@ -11,7 +11,8 @@ from tests.simulation.planted import BUGS
 
 from skyferry.engine.consume.worker import Worker
 from skyferry.records import Record
-from skyferry.testing.simulation.world import Simulation, plan_for
+from skyferry.testing.simulation.plan import plan_for
+from skyferry.testing.simulation.world import Simulation
 
 SEEDS = 1000
 ENOUGH = 400  # worlds in which a planted bug must show itself

@@ -29,8 +29,9 @@ UNANSWERED = "the queue for dead letters did not answer within the lease of the 
 class Outbox:
     """Publishes the ledger's letters in batches. Several processes never lease the same letter at once."""
 
-    def __init__(self, context: EngineContext, sink: DeadLetterSink, backoff: Backoff) -> None:
-        self._context, self._sink, self._backoff = context, sink, backoff
+    def __init__(self, context: EngineContext, sink: DeadLetterSink, backoff: Backoff, poll: float = POLL) -> None:
+        """`poll` is the time between requests to the ledger, in seconds."""
+        self._context, self._sink, self._backoff, self._poll = context, sink, backoff, poll
         self._reporter = context.reporter
         self._size = BATCH
         self._failures = 0
@@ -42,7 +43,7 @@ class Outbox:
             await confirm()
             await self.flush()
             pause = self._backoff.delay(self._failures, self._context.random.random()) if self._failures else 0.0
-            await self._context.clock.sleep(max(POLL, pause))
+            await self._context.clock.sleep(max(self._poll, pause))
 
     async def flush(self) -> None:
         """Publish what is ready now, up to the first failure. Failed letters go to the end and wait for the next flush."""

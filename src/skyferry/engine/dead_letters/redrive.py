@@ -31,9 +31,10 @@ MAX_SKIPPED = 10_000  # messages that one redrive may leave in the queue
 class RedriveQueue:
     """An EventQueue over `LetterLeases`. It cannot send: `DeadLetters.redrive` adds to it."""
 
-    def __init__(self, ledger: LetterLeases, clock: Clock, lease: float = 30.0) -> None:
+    def __init__(self, ledger: LetterLeases, clock: Clock, lease: float = 30.0, poll: float = POLL) -> None:
+        """`poll` is the time between requests to the ledger, in seconds."""
         self.name, self.lease, self.traits = "redrive", lease, QueueTraits()
-        self._ledger, self._clock = ledger, clock
+        self._ledger, self._clock, self._poll = ledger, clock, poll
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         deadline = self._clock.monotonic() + wait
@@ -44,8 +45,8 @@ class RedriveQueue:
                 raise QueueError(error.message, where=error.where, hint=error.hint) from error
             if redriven or (left := deadline - self._clock.monotonic()) <= 0:
                 break
-            await self._clock.sleep(min(POLL, left))
-            if left <= POLL:
+            await self._clock.sleep(min(self._poll, left))
+            if left <= self._poll:
                 break  # the next receive looks at once
         now = self._clock.time()
         return [

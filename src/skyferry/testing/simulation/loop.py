@@ -10,7 +10,9 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
+from heapq import heapify, heappop, heappush
 from inspect import CORO_CREATED, getcoroutinestate
+from itertools import count
 from types import CoroutineType
 from typing import Any, TypeVarTuple
 
@@ -25,13 +27,18 @@ class Deadlock(Exception):
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """A loop that runs simultaneously ready callbacks in an order drawn from `random`."""
+    """A loop that runs simultaneously ready callbacks in an order drawn from `random`.
+
+    It replaces the queues of the base class: tests spend most of their time here.
+    """
 
     def __init__(self, random: random.Random) -> None:
         super().__init__()
         self._random = random
         self._now = 0.0
-        self._selector = self  # the base class waits in its selector; this one advances the clock instead
+        self._soon: list[tuple[str, Any]] = []  # the ready callbacks: process and handle
+        self._timers: list[tuple[float, int, str, Any]] = []  # a heap of time, serial, process and handle
+        self._serials = count()
         self.crashed: set[str] = set()
         self._frozen: dict[str, float] = {}
         self._suspended: dict[str, float] = {}  # seconds that the monotonic clock of a process has missed
@@ -39,13 +46,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Wait, in virtual time."""
-        if timeout is None:
-            raise Deadlock
-        self._now += timeout
-        return []
 
     def freeze(self, process: str, seconds: float) -> None:
         """Stop a process, as SIGSTOP does; it continues after `seconds`. Its timers are due then."""
@@ -55,6 +55,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Stop a process together with its monotonic clock, as a virtual machine is suspended. Its timers are late, too."""
         self.freeze(process, seconds)
         self._suspended[process] = self.missed(process) + seconds
+        self._timers = [
+            (when + seconds if owner == process else when, serial, owner, handle)
+            for when, serial, owner, handle in self._timers
+        ]
+        heapify(self._timers)
 
     def missed(self, process: str) -> float:
         """Return the seconds that the monotonic clock of a process has missed."""
@@ -63,57 +68,54 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        return super().call_soon(self._run_alive, context, callback, args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
+        self._soon.append((_process_of(context), handle))
+        return handle
+
+    call_soon_threadsafe = call_soon  # there is one thread; the finalizers of generators use this
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        process = PROCESS.get() if context is None else context.get(PROCESS, "")
-        missed = self.missed(process)
-        return super().call_at(when, self._run_due, context, callback, args, process, missed, context=context)
-
-    def _run_due(
-        self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...], process: str, missed: float
-    ) -> None:
-        """Run the callback of a timer, but not before the time is over that the process has missed since it set it."""
-        if (owed := self.missed(process) - missed) > 0:
-            super().call_at(
-                self._now + owed, self._run_due, context, callback, args, process, self.missed(process), context=context
-            )
-        else:
-            self._run_alive(context, callback, args)
-
-    def _run_alive(self, context: Context | None, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        process = PROCESS.get()  # the handle's context is the current one here
-        if process in self.crashed:
-            _discard(callback)
-            return
-        if (thaw := self._frozen.get(process, 0.0)) > self._now:
-            super().call_at(thaw, self._run_alive, context, callback, args, context=context)
-            return
-        callback(*args)
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._serials), _process_of(context), handle))
+        return handle
 
     def _run_once(self) -> None:
-        """Run one iteration of the base class with the ready callbacks shuffled."""
-        ready = self._ready  # type: ignore[attr-defined]  # no public way to reorder them
+        """Run the callbacks that are ready now, in any order. If there are none, let time pass until there are."""
+        timers = self._timers
+        while timers and timers[0][3].cancelled():
+            heappop(timers)
+        if not self._soon:
+            if not timers:
+                raise Deadlock
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            self._soon.append(heappop(timers)[2:])
+        ready, self._soon = self._soon, []
         if len(ready) > 1:
-            shuffled = list(ready)
-            self._random.shuffle(shuffled)
-            ready.clear()
-            ready.extend(shuffled)
-        super()._run_once()  # type: ignore[misc]  # ditto
+            self._random.shuffle(ready)
+        for process, handle in ready:
+            if not handle.cancelled():
+                self._run(process, handle)
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """Do nothing: there is no I/O."""
-
-    def _write_to_self(self) -> None:
-        """Do nothing: no other thread wakes a simulation."""
+    def _run(self, process: str, handle: Any) -> None:
+        if process in self.crashed:
+            _discard(handle._callback)
+        elif (thaw := self._frozen.get(process, 0.0)) > self._now:
+            heappush(self._timers, (thaw, next(self._serials), process, handle))
+        else:
+            handle._run()
 
     def spawn(self, process: str, coroutine: Any, name: str) -> asyncio.Task[Any]:
         """Start a task of a process."""
         context = copy_context()
         context.run(PROCESS.set, process)
         return self.create_task(coroutine, name=name, context=context)
+
+
+def _process_of(context: Context | None) -> str:
+    return PROCESS.get() if context is None else context.get(PROCESS, "")
 
 
 def _discard(callback: Callable[..., Any]) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
-from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import ObjectMeta
 from skyferry.ports import (
     Clock,
@@ -34,7 +32,7 @@ from skyferry.ports.decorators import (
     QueueDecorator,
     StoreDecorator,
 )
-from skyferry.testing.simulation.rollback import Forgotten
+from skyferry.testing.simulation.ledgers import Forgotten
 
 AHEAD = -2 * 3600.0  # seconds: an upload was begun or saved at a later time than now if the clock was set back since
 
@@ -73,12 +71,13 @@ class Rules:
         for message in messages:
             for transfer_id in self.expected.get(message.id, []):
                 row = await self._ledger.get_transfer(transfer_id)
-                redriven = await self._ledger.get_dead_letter(transfer_id)  # the ledger itself delivers it again
-                settled = row is not None and (row.state.settled or redriven)
-                if not settled and transfer_id not in self.forgotten.transfers:
-                    self.breach(
-                        1, f"message {message.id} acked while {transfer_id} is {row.state if row else 'unknown'}"
-                    )
+                if (row is not None and row.state.settled) or transfer_id in self.forgotten.transfers:
+                    continue
+                if (
+                    row is None or await self._ledger.get_dead_letter(transfer_id) is None
+                ):  # which would deliver it again
+                    state = row.state if row else "unknown"
+                    self.breach(1, f"message {message.id} acked while {transfer_id} is {state}")
             if message.id in self.poison:
                 await self._check_letter(message)
             self.acked.add(message.id)
@@ -88,11 +87,11 @@ class Rules:
         if not any(letter.body == message.body for letter in letters) and message.body not in self.forgotten.bodies:
             self.breach(1, f"message {message.id} was not an event and vanished")
 
-    def settled(self, owner: int, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
+    def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
         """Check rule 2: one transfer id is done once. A claim that the ledger has forgotten settles nothing."""
         for settlement, recorded in zip(settlements, answers, strict=True):
             claim = settlement.claim
-            if recorded and (claim.transfer.store, claim.transfer.key, owner, claim.fence) in self.forgotten.claims:
+            if recorded and (claim.transfer.store, claim.transfer.key, claim.fence) in self.forgotten.claims:
                 self.breach(2, f"a forgotten claim of {claim.transfer.key} was settled")
             if recorded and isinstance(settlement.outcome, Done):
                 transfer = settlement.claim.transfer.id
@@ -139,8 +138,7 @@ class Rules:
         for letter in letters:
             if letter.route and letter.key not in allowed_dead:
                 self.breach(6, f"{letter.key} is a dead letter: {letter.reason} {letter.message}")
-            published = (letter.id, letter.at) in self.sent_on or letter.id in self.forgotten.letters
-            if letter.redriven_at is None and not published:
+            if self._is_unpublished(letter):
                 self.breach(1, f"dead letter {letter.id} was never sent on")
         bodies = {letter.body for letter in letters} | self.forgotten.bodies
         for body in self.poison.values():
@@ -150,6 +148,14 @@ class Rules:
         if peak > self._memory:
             self.breach(5, f"{peak} bytes of object data in memory, {self._memory} allowed")
         return self.breaches
+
+    async def has_unpublished_letters(self) -> bool:
+        """Return True if the sink has not received a letter yet."""
+        return any(map(self._is_unpublished, (await self._ledger.list_dead_letters(Filter(), limit=1000)).items))
+
+    def _is_unpublished(self, letter: DeadLetter) -> bool:
+        published = (letter.id, letter.at) in self.sent_on or letter.id in self.forgotten.letters
+        return letter.redriven_at is None and not published
 
     async def _no_uploads_left(self) -> None:
         """Check that garbage collection finds every abandoned upload, by the ledger or the store."""
@@ -225,16 +231,18 @@ class WatchedSink:
         await self._inner.close()
 
 
-class WatchedLedger(MemoryLedger):
-    """A MemoryLedger that reports its settlements to the rules."""
+class WatchedLedger:
+    """A ledger that reports its settlements to the rules."""
 
-    def __init__(self, owner: str, clock: Clock, rules: Rules, state: MemoryState) -> None:
-        super().__init__(owner, clock, state=state)
-        self._rules = rules
+    def __init__(self, inner: Ledger, rules: Rules) -> None:
+        self._inner, self._rules = inner, rules
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        answers = await super().settle(settlements)
-        self._rules.settled(self._me, settlements, answers)
+        answers = await self._inner.settle(settlements)
+        self._rules.settled(settlements, answers)
         return answers
 
 

@@ -7,8 +7,7 @@ import random
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field, replace
-from math import inf
+from dataclasses import replace
 from typing import Any
 
 from skyferry.config.settings import QueueSettings, RouteSettings, Settings, StoreSettings
@@ -28,10 +27,8 @@ from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
 from skyferry.events.native_encoding import encode_event
 from skyferry.frozen import dataclass
-from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.ledgers.memory.state import MemoryState
 from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectMeta, ObjectRef, Provider
-from skyferry.ports import EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
+from skyferry.ports import Clock, EventQueue, Filter, ObjectData, ObjectStore, Observer, Outgoing, letter_attributes
 from skyferry.ports.decorators import FINISH_UPLOAD, START_UPLOAD, WRITE, WRITE_STREAM, Operation, StoreDecorator
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.memory import MemoryQueue, QueueState
@@ -40,8 +37,9 @@ from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
+from skyferry.testing.simulation.ledgers import LedgerEngine, MemoryEngine
 from skyferry.testing.simulation.loop import PROCESS, Deadlock, SimulatedClock, SimulatedLoop
-from skyferry.testing.simulation.rollback import roll_back
+from skyferry.testing.simulation.plan import Plan
 from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue, WatchedSink
 
 MEMORY = 512  # bytes of object data allowed in memory
@@ -49,65 +47,25 @@ PART = 256  # bytes; some objects are several times as long and are copied in pa
 IMPOSSIBLE = "impossible"  # a key that the destination always refuses
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The parameters of a simulation."""
-
-    workers: int = 2
-    keys: int = 4
-    changes: int = 14
-    period: float = 20.0  # seconds over which the changes happen
-    limit: float = 4 * 3600.0  # seconds after which it must be idle
-    crashes: int = 2
-    freezes: int = 1
-    clock_steps: int = 0  # changes of the wall clock, by an hour at most
-    rollbacks: int = 0  # failures of the ledger in which it loses its last second
-    skew: float = 0.0  # seconds, at most, by which the wall clock of a worker differs from that of all servers
-    declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
-    large: bool = False  # objects with long copies, during which workers crash and the source changes
-    weather: Weather = field(default_factory=Weather)
-    sabotage: Callable[[Worker], None] | None = None  # plants a bug in each worker
-
-
-def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Plan:
-    """Draw a plan: one to three workers, few or many faults, and in a quarter an outage longer than all retries."""
-    dice = random.Random(f"plan {seed}")
-    start = dice.random() * 20
-    large = dice.random() < 0.3
-    declares = dice.random() < (0.5 if large else 0.85)
-    weather = Weather(
-        latency=1.0 if large else dice.choice((0.001, 0.02, 0.5)),
-        stall=dice.choice((0.0, 0.002, 0.02)),
-        fail=dice.choice((0.0, 0.05, 0.15)),
-        corrupt=dice.choice((0.0, 0.02)) if declares else 0.0,
-        outages=((start, start + 900.0),) if dice.random() < 0.25 else (),
-    )
-    return Plan(
-        workers=dice.choice((1, 2, 2, 3)),
-        keys=1 if large else dice.choice((1, 2, 5)),
-        changes=6 if large else 14,
-        crashes=5 if large else dice.choice((0, 1, 3)),
-        freezes=dice.choice((0, 1, 2)),
-        declares=declares,
-        large=large,
-        weather=weather,
-        sabotage=sabotage,
-        clock_steps=dice.choice((0, 0, 0, 2)),
-        skew=dice.choice((0.0, 300.0)),
-    )
-
-
 class Simulation:
     """A simulated run of the engine. The same seed and plan always give the same run."""
 
-    def __init__(self, seed: int, plan: Plan, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        plan: Plan,
+        observer: Observer | None = None,
+        engine: Callable[[Clock], LedgerEngine] = MemoryEngine,
+    ) -> None:
+        """Give the ledger the clock of the world."""
         self._ears = _Ears(observer)
         self._dice = random.Random(seed)
         self._plan = plan
         self.loop = SimulatedLoop(random.Random(self._dice.random()))
         self.clock = SimulatedClock(self.loop)
         self._source, self._destination = MemoryBucket("source"), MemoryBucket("destination")
-        self._ledger_state, self._queue_state, self._dead_state = MemoryState(), QueueState(), QueueState()
+        self._engine = engine(self.clock)
+        self._queue_state, self._dead_state = QueueState(), QueueState()
         self._settings = Settings(
             stores={
                 "source": StoreSettings(url="memory://source"),
@@ -129,7 +87,7 @@ class Simulation:
         self._sent: list[str] = []
         outside = self._outside = MemoryStore("source", self.clock, self._source)
         self._rules = Rules(
-            MemoryLedger("rules", self.clock, state=self._ledger_state),
+            self._engine.open("rules"),
             outside,
             MemoryStore("destination", self.clock, self._destination),
             MEMORY,
@@ -169,10 +127,10 @@ class Simulation:
 
     async def _at_rest(self) -> bool:
         depth = await self._queue().depth()
-        kept = self._ledger_state.letters.values()
-        unsent = any(k.publish_at < inf and k.letter.redriven_at is None for k in kept)
         busy = any(not worker.idle for worker in self._workers.values())  # a frozen worker may have to undo a write
-        return not (depth.ready or depth.leased or depth.delayed or unsent or busy)
+        if depth.ready or depth.leased or depth.delayed or busy:
+            return False
+        return not await self._rules.has_unpublished_letters()
 
     # --- what happens outside -------------------------------------------------------------------------------------
 
@@ -252,13 +210,13 @@ class Simulation:
                 await self.clock.sleep(dice.random() * 10)
                 self._start_worker()
             elif kind == "redrive":
-                await MemoryLedger("operator", self.clock, state=self._ledger_state).redrive(Filter())
+                await self._engine.open("operator").redrive(Filter())
             elif kind == "move":
                 await self._move()
             elif kind == "clock":
                 self.clock.ahead = dice.uniform(-3600.0, 3600.0)
             elif kind == "rollback":
-                await roll_back(self._ledger_state, self._rules.forgotten, self.clock)
+                await self._engine.lose_second(self._rules.forgotten)
             else:
                 dice.choice((self.loop.freeze, self.loop.suspend))(process, 20 + dice.random() * 100)
 
@@ -307,7 +265,7 @@ class Simulation:
     def _worker(self, process: str) -> Worker:
         dice = random.Random(self._dice.random())
         clock = SimulatedClock(self.loop, self.clock, dice.uniform(-self._plan.skew, self._plan.skew))
-        ledger = WatchedLedger(process, self.clock, self._rules, self._ledger_state)
+        ledger = WatchedLedger(self._engine.open(process), self._rules)
         queue = WatchedQueue(self._queue(), self._rules)
         stormy = self._plan.weather
         fair = Weather(stormy.latency, stormy.stall, stormy.stall_seconds, stormy.fail, 0.02 * self._plan.declares)
@@ -331,11 +289,11 @@ class Simulation:
         }
         copier = Copier(stores, budget, InlineOffload(), clock, PartLimits(PART, 2, 64, streamed=3 * PART))
         executor = ExecutorPolicy(transfers=4, large_transfers=2, backoff=Backoff(1.0, 60.0), batch=8)
-        policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, executor=executor)
+        policy = WorkerPolicy(held_messages=16, batch=8, drain=5.0, poll=self._plan.poll, executor=executor)
         events = InterceptingQueue(Chaos(queue, fair, dice, clock, QUEUE_ERRORS), chaotic, context.reporter)
-        queues: list[EventQueue] = [events, RedriveQueue(chaotic, clock)]
+        queues: list[EventQueue] = [events, RedriveQueue(chaotic, clock, poll=self._plan.poll)]
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, clock, QUEUE_ERRORS)
-        outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0))
+        outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0), self._plan.poll)
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
         return Worker(context, EventReader(self._routes), copier, queues, policy)
 
