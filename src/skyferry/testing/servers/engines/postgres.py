@@ -91,7 +91,7 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
     if programs is None:
         raise ServerMissing("postgres")
     [port] = free_ports(1, HOST)
-    owner = _find_owner()
+    owner = find_owner()
     with scratch_folder("postgres") as folder:
         data = folder / "data"
         server = PostgresServer(port, Daemon([], folder / "log", lambda: False), programs)
@@ -105,7 +105,7 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
             yield server
 
 
-def _find_owner() -> str:
+def find_owner() -> str:
     if getpass.getuser() != "root" and os.geteuid() != 0:
         return ""
     import pwd
