@@ -32,7 +32,7 @@ class StoreSettings(Section):
     service: ServiceName = setting(
         default="",
         description="S3: the service; empty = by the host of the endpoint (aws, r2, b2, gcs-interop), or by what the server says "
-        "of itself (ceph, localstack), otherwise other, of which nothing is assumed.",
+        "of itself (ceph, localstack, rclone), otherwise other, of which nothing is assumed.",
     )
     event_keys: KeyEncoding = setting(
         default="auto",

@@ -106,6 +106,24 @@ def test_what_is_not_proven_goes_in_parts(
     assert good is CopyStrategy.STREAMED
 
 
+@pytest.mark.parametrize(
+    ("attempt", "size", "md5", "strategy"),
+    [
+        (1, 5000, "1", CopyStrategy.STREAMED),
+        (1, 5001, "1", CopyStrategy.MULTIPART),  # no single request is that large
+        (2, 5000, "1", CopyStrategy.MULTIPART),  # it can be resumed
+        (1, 5000, "", CopyStrategy.MULTIPART),  # nothing could be checked
+    ],
+)
+def test_a_server_that_keeps_parts_in_memory_gets_one_request(
+    attempt: int, size: int, md5: str, strategy: CopyStrategy
+) -> None:
+    """The destination checks that request, whatever its size."""
+    traits = Traits(streamed_digests=frozenset({"md5"}), single_put_limit=5000, parts_in_memory=True)
+    meta = ObjectMeta("k", size, "1", 0.0, None, Checksums(md5=md5))
+    assert choose_sent(traits, meta, Checksums(), attempt, PartLimits(10, streamed=1000)) is strategy
+
+
 async def test_a_flipped_bit_is_refused_by_the_destination(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old object stays."""
     sizes = watch(bench, monkeypatch)

@@ -15,7 +15,9 @@ from skyferry.config.sections.faults import Collector, expect
 from skyferry.config.units import DURATION, SIZE, parse_duration, parse_size
 
 # The rows of `skyferry.stores.s3.services`.
-ServiceName = Literal["", "aws", "minio", "r2", "ceph", "ceph-versioned", "b2", "gcs-interop", "localstack", "other"]
+ServiceName = Literal[
+    "", "aws", "minio", "r2", "ceph", "ceph-versioned", "b2", "gcs-interop", "localstack", "rclone", "other"
+]
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Schema = dict[str, Any]
 _BOOLS = dict.fromkeys(("1", "on", "t", "true", "y", "yes"), True) | dict.fromkeys(

@@ -33,7 +33,7 @@ class PartLimits:
     concurrency: int = 4  # parts of one object at the same time
     first_read: int = 256 * 2**10  # bytes read before the size is known
     copied: int = 256 * 2**20  # bytes of a part that the provider copies: none of them is in memory
-    streamed: int = 0  # bytes of the largest object that is streamed
+    streamed: int = 0  # bytes of the largest object that is streamed, unless the destination keeps parts in memory
 
 
 def digests_of_stream(destination: Traits, declared: Checksums) -> Checksums:
@@ -45,8 +45,12 @@ def digests_of_stream(destination: Traits, declared: Checksums) -> Checksums:
 def choose_sent(
     destination: Traits, found: ObjectMeta, event: Checksums, attempt: int, limits: PartLimits
 ) -> CopyStrategy:
-    """Return the strategy for an object that is larger than a part. `attempt` counts from 1."""
-    if attempt > 1 or found.size > min(limits.streamed, destination.single_put_limit):
+    """Return the strategy for an object that is larger than a part. `attempt` counts from 1.
+
+    Parts can be resumed, but a server that keeps them in its memory can do with an object no larger than that.
+    """
+    most = destination.single_put_limit
+    if attempt > 1 or found.size > (most if destination.parts_in_memory else min(limits.streamed, most)):
         return CopyStrategy.MULTIPART
     proven = list_digests(digests_of_stream(destination, found.checksums))
     compared = not list_digests(event) or event.comparable_with(found.checksums)

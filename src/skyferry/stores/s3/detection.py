@@ -5,6 +5,7 @@ Only a mark that no other service sends counts: many servers say `Server: Amazon
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 
@@ -18,6 +19,9 @@ def detect_service(headers: Mapping[str, str]) -> str:
         return "localstack"
     if any(name.startswith("x-rgw-") for name in names) or _CEPH.fullmatch(headers.get("x-amz-request-id", "")):
         return "ceph"
+    request = headers.get("x-amz-request-id", "")
+    if request and headers.get("x-amz-id-2") == base64.b64encode(request.encode() * 4).decode():
+        return "rclone"  # its library repeats the request's id where Amazon's has bytes without a meaning
     return ""
 
 

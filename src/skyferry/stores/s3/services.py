@@ -47,6 +47,7 @@ class S3Service:
     strict_tags: bool = True  # tags have the characters that Amazon lists
     path_style: bool = True  # https://host/bucket/key; Amazon uses https://bucket.host/key
     region: str = "us-east-1"  # for signatures, unless the settings name one
+    parts_in_memory: bool = False  # of an upload, until its end
     lossy: tuple[str, ...] = ()
 
     @property
@@ -67,6 +68,7 @@ class S3Service:
             attributes=STRICT if self.strict_tags else replace(STRICT, tag_text=""),
             min_part=PART_MIN,
             resumable=True,
+            parts_in_memory=self.parts_in_memory,
             listed_uploads="all",
             copy_checksums=self.copies,
             copy_exact=self.copy_exact,
@@ -102,7 +104,7 @@ KNOWN = replace(OTHER, ordered=True)
 # Version 16 misreads If-Match, and drops the tags given at the start of an upload.
 CEPH = replace(KNOWN, create_only=True, redirects=True, encodes_uploads=False, lossy=("tags of large objects",))
 
-# The tests run on LocalStack and Ceph. The other rows follow the documentation of their providers.
+# The tests run on LocalStack, Ceph and `rclone serve s3`. The other rows follow the documentation of their providers.
 SERVICES: Mapping[str, S3Service] = MappingProxyType(
     {
         AMAZON: S3Service(path_style=False),
@@ -126,6 +128,7 @@ SERVICES: Mapping[str, S3Service] = MappingProxyType(
         "b2": replace(KNOWN, tags=False),
         "gcs-interop": replace(KNOWN, tags=False, region="auto"),
         "localstack": S3Service(delete_exact=False, copy_exact=False, encodes_uploads=False),
+        "rclone": replace(OTHER, parts_in_memory=True),
         UNKNOWN: OTHER,
     }
 )
