@@ -56,6 +56,8 @@ Event = Literal[
     "breaker.changed",  # store, reason: closed, open, half_open
     "limit.changed",  # store, count: requests that it may have in flight; only changes by a quarter
     "limiter.waited",  # store, duration
+    "shared_limits.fallback",  # error, message, count: of workers; the ledger does not answer
+    "shared_limits.restored",  # the ledger answers again
     "identity.failed",  # store, error: credentials were not renewed; the old ones are used until they expire
     "deletes.held",  # store, count, reason: limit, empty, replaced
     "deletes.back",  # store, count: the objects are at the source again

@@ -52,6 +52,13 @@ def test_the_shares_are_together_the_configured_limits() -> None:
     assert share_limits(settings, 8).limits.large_transfers == 1, "none has nothing"
 
 
+def test_rates_that_workers_share_are_not_divided() -> None:
+    """The ledger divides them."""
+    store = StoreSettings(url="file://x", requests_per_second=10, bytes_per_second=1001, shared_limits=True)
+    settings = load(None, {}).model_copy(update={"stores": {"x": store}})
+    assert share_limits(settings, 4).stores["x"] == store
+
+
 def test_records_arrive_with_the_id_of_their_worker() -> None:
     buffer = RecordBuffer(full=True)
     for record in RECORDS:

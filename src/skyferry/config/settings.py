@@ -63,6 +63,7 @@ class StoreSettings(Section):
     )
     requests_per_second: float = setting(default=0.0, ge=0, description="Maximum rate of requests; 0 = no limit.")
     bytes_per_second: Bytes = setting(default=0, description="Maximum rate of bytes, read and written; 0 = no limit.")
+    shared_limits: bool = setting(default=False, description="Share rates and breaker with the ledger's other workers.")
     watch: bool = setting(default=True, description="Watch a local folder that is the source of a route.")
     special_files: Literal["skip", "follow", "fail"] = setting(
         default="skip",

@@ -20,6 +20,7 @@ from skyferry.engine.orphans import OrphanSettler
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
+from skyferry.engine.resilience.shared.limits import FleetLimits
 from skyferry.engine.submission import submit_events
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
@@ -103,6 +104,7 @@ class ServiceComponents:
     queue_role: str = QUEUES  # shared by the processes that have the same queues
     host: str = ""  # the machine, as `skyferry workers` shows it
     region: str = ""
+    shared: FleetLimits | None = None  # limits that the workers of the ledger share
 
 
 class Service:
@@ -143,6 +145,8 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             helpers = [] if self._components.helper else self._start_housekeeping(tasks, until_idle)
             helpers.append(tasks.create_task(self._fleet.run(self._describe), name="fleet"))
+            if shared := self._components.shared:
+                helpers.append(tasks.create_task(shared.run(), name="shared limits"))
             await asyncio.wait([tasks.create_task(self._worker.run(), name="worker")])
             for task in helpers:
                 task.cancel()

@@ -201,6 +201,11 @@ class Catalog:
         "limiter_wait_seconds_total", "Time that requests have waited for a store's rate limit.", "store"
     )
     waiting: Series = define_gauge("limiter_waiting", "Requests waiting for a store's rate limit.", "store")
+    limits_alone: Series = define_gauge(
+        "shared_limits_fallback",
+        "1 while the ledger does not answer, so that this worker keeps the limits of `shared_limits` by itself.",
+        initial={(): 0},
+    )
     concurrency: Series = define_gauge(
         "store_concurrency_limit",
         "Small requests that a store may have in flight; it adapts to latency and throttling.",

@@ -53,6 +53,8 @@ LEVELS: dict[str, Level] = {
     "dead_letter.foreign": "warning",
     "store.disordered": "info",
     "breaker.changed": "warning",
+    "shared_limits.fallback": "warning",
+    "shared_limits.restored": "info",
     "identity.failed": "warning",
     "watch.failed": "warning",
     "deletes.held": "warning",

@@ -65,6 +65,8 @@ class MetricsObserver(Collector):
             "store.request": self._request,
             "store.retry": lambda r: m.request_retries.add(1, r.store, r.operation, r.error),
             "breaker.changed": lambda r: m.breaker.values.update({(r.store,): BREAKER[r.reason]}),
+            "shared_limits.fallback": lambda r: m.limits_alone.set({(): 1}),
+            "shared_limits.restored": lambda r: m.limits_alone.set({(): 0}),
             "limiter.waited": lambda r: m.waits.add(r.duration or 0.0, r.store),
         }
 

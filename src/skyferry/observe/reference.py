@@ -61,6 +61,9 @@ MEANING: Mapping[str, str] = {
     "store.disordered": "A store does not list keys in the order of their bytes. Nothing is missed, but it costs requests.",
     "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
     "limit.changed": "Up to `count` small requests to a store may be in flight; it had changed by a quarter.",
+    "shared_limits.fallback": "The ledger does not answer, as `message` says. Until it does, this worker keeps the limits of "
+    "`shared_limits` by itself: its share of each rate, with `count` workers, and its own circuit breakers.",
+    "shared_limits.restored": "The ledger answers again, so the workers share their limits as before.",
     "limiter.waited": "A request waited `duration` for the rate limit of its store.",
     "deletes.held": "`count` objects are missing at a watched source, and their deletes wait for a decision. `reason`: more "
     "than `max_deletes` (limit), no object is left (empty), or the folder is a different one (replaced). Logged once.",

@@ -81,5 +81,8 @@ def share_limits(settings: Settings, count: int) -> Settings:
 
 
 def _share_rates(store: StoreSettings, count: int) -> StoreSettings:
+    """Divide the rates, except those that the processes share through the ledger."""
+    if store.shared_limits:
+        return store
     requests, octets = store.requests_per_second / count, -(-store.bytes_per_second // count)
     return store.model_copy(update={"requests_per_second": requests, "bytes_per_second": octets})

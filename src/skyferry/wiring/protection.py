@@ -13,9 +13,13 @@ from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.engine.resilience.rate_limit import RateLimiter, RateLimits
 from skyferry.engine.resilience.retrying import RequestPolicy, RetryingStore
+from skyferry.engine.resilience.shared.breaker import FleetBreaker
+from skyferry.engine.resilience.shared.limits import FleetLimits
+from skyferry.engine.resilience.shared.rates import FleetRateLimiter
 from skyferry.observe import Fanout
-from skyferry.ports import Clock, ObjectStore, Observer
+from skyferry.ports import Clock, Ledger, ObjectStore, Observer
 from skyferry.retry import Backoff
+from skyferry.wiring.identities import identify_stores
 
 if TYPE_CHECKING:
     from skyferry.wiring.opener import Opener
@@ -27,8 +31,51 @@ SPARE = 16  # connections for listings and housekeeping
 
 def build_breaker(settings: Settings, clock: Clock) -> Breaker:
     """Build the circuit breaker of one store."""
+    return Breaker(_breaker_policy(settings), clock)
+
+
+def build_breakers(
+    settings: Settings, stores: Iterable[str], clock: Clock, shared: FleetLimits | None
+) -> dict[str, Breaker]:
+    """Build the circuit breakers, by store. With `shared`, those of stores with `shared_limits` are the fleet's."""
+    if shared is None:
+        return {store: build_breaker(settings, clock) for store in stores}
+    names, policy = name_shared(settings), _breaker_policy(settings)
+    of_fleet = {s: FleetBreaker(names[s], policy, clock, shared.ask) for s in stores if s in names}
+    shared.share_breakers(of_fleet)
+    return {store: of_fleet.get(store) or build_breaker(settings, clock) for store in stores}
+
+
+def build_shared(settings: Settings, ledger: Ledger, clock: Clock, observer: Observer) -> FleetLimits | None:
+    """Build the limits that the workers of the ledger share; None if no store has `shared_limits`."""
+    return FleetLimits(ledger, clock, observer) if name_shared(settings) else None
+
+
+def name_shared(settings: Settings) -> dict[str, str]:
+    """Return the name in the ledger of each store with `shared_limits`: what it is, whatever the configuration calls it."""
+    identities = identify_stores(settings)
+    return {
+        name: identities[name].encode("utf-8", "backslashreplace").decode()
+        for name, store in settings.stores.items()
+        if store.shared_limits
+    }
+
+
+def _breaker_policy(settings: Settings) -> BreakerPolicy:
     b = settings.breaker
-    return Breaker(BreakerPolicy(b.failures, b.cooldown, b.max_cooldown, b.probes), clock)
+    return BreakerPolicy(b.failures, b.cooldown, b.max_cooldown, b.probes)
+
+
+def _build_rates(settings: Settings, store: str, clock: Clock, shared: FleetLimits | None) -> RateLimits | None:
+    """Build the rate limits of a store; None if it has none."""
+    own = settings.stores[store]
+    rates = {"requests": own.requests_per_second, "bytes": float(own.bytes_per_second)}
+    if not any(rates.values()):
+        return None
+    name = name_shared(settings).get(store) if shared else None
+    if shared is None or name is None:
+        return RateLimits(*(RateLimiter(rate, clock) for rate in rates.values()))
+    return RateLimits(*(FleetRateLimiter(f"{kind} {name}", rate, shared, clock) for kind, rate in rates.items()))
 
 
 def build_protection(
@@ -38,10 +85,10 @@ def build_protection(
     observer: Observer,
     clock: Clock,
     limit: ConcurrencyLimit | None = None,
+    shared: FleetLimits | None = None,
 ) -> Protection:
     """Build the protection of the store with this name."""
-    own, retry = settings.stores[store], settings.retry
-    requests, data = own.requests_per_second, own.bytes_per_second
+    retry = settings.retry
     backoff = Backoff(retry.request_initial_delay, min(retry.max_delay, 5.0))
     return Protection(
         breaker=breaker,
@@ -50,7 +97,7 @@ def build_protection(
         observer=observer,
         random=random.SystemRandom(),
         policy=RequestPolicy(settings.limits.request_timeout, retry.request_tries, backoff),
-        limits=RateLimits(RateLimiter(requests, clock), RateLimiter(data, clock)) if requests or data else None,
+        limits=_build_rates(settings, store, clock, shared),
     )
 
 

@@ -47,7 +47,13 @@ from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import identify_kernel, mark_stores
 from skyferry.wiring.opener import Opener
-from skyferry.wiring.protection import build_breaker, build_limits, build_protection, find_most_transfers
+from skyferry.wiring.protection import (
+    build_breakers,
+    build_limits,
+    build_protection,
+    build_shared,
+    find_most_transfers,
+)
 from skyferry.wiring.residency import guard_regions
 from skyferry.wiring.services import identify_services
 from skyferry.wiring.special import SpecialReports
@@ -120,10 +126,11 @@ async def build_service(
     opener = replace(opener, destinations=filled)
     used = {s for route in routes for s in (route.source_store, route.store)}
     inner = await guard_regions({s: opener.store(s) for s in used}, settings, clock, observer)
+    shared = build_shared(settings, memory, clock, observer) if find is None else None  # a command works for itself
     context = EngineContext(
         ledger=memory,
         routes={route.name: route for route in routes},
-        breakers={s: build_breaker(settings, clock) for s in used},
+        breakers=build_breakers(settings, used, clock, shared),
         clock=clock,
         random=random.SystemRandom(),
         observer=observer,
@@ -137,7 +144,8 @@ async def build_service(
 
         folders, find_sources = find_folders(settings, routes, context.ledger), watch_folders
     protections = {
-        s: build_protection(settings, s, context.breakers[s], observer, clock, context.limits.get(s)) for s in used
+        s: build_protection(settings, s, context.breakers[s], observer, clock, context.limits.get(s), shared)
+        for s in used
     }
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
     queues = [MonitoredQueue(opener.queue(q.name), clock) for q in settings.queues]
@@ -179,6 +187,7 @@ async def build_service(
             queue_role=_name_queue_role(settings),
             host=socket.gethostname(),
             region=settings.region,
+            shared=shared,
         )
     )
     for route in routes:

@@ -68,6 +68,16 @@ def minio(**given: Any) -> dict[str, Any]:
         ({"ledger": {"url": "mysql://x"}}, "ledger.url", "not a known ledger URL"),
         ({"queues": [{"name": "q", "url": "memory://a"}] * 2}, "queues[1].name", "two queues q"),
         ({"limits": {"memory": "10MiB"}}, "limits.memory", "less than two parts"),
+        (
+            {**stores(b={"url": "file://b", "shared_limits": True}), "ledger": {"url": "memory://l"}},
+            "stores.b.shared_limits",
+            "the ledger is in the memory of one process",
+        ),
+        (
+            stores(b={"url": "memory://b", "shared_limits": True}),
+            "stores.b.shared_limits",
+            "the store is in the memory",
+        ),
         ({"server": {"listen": "8080"}}, "server.listen", "not HOST:PORT"),
         ({"server": {"listen": "127.0.0.1:99999"}}, "server.listen", "not HOST:PORT"),
         ({"server": {"listen": "0.0.0.0:80"}}, "server.listen", "there is no token"),
@@ -86,6 +96,7 @@ def test_what_cannot_work_is_a_fault(tmp_path: Path, data: dict[str, Any], where
     "data",
     [
         stores(c="file://x/c"),
+        stores(b={"url": "file://b", "shared_limits": True, "requests_per_second": 0.1}),
         route(to="a", key="copy/{key}", filter={"exclude": "copy/**"}),
         route(to="a", key="{key}.bak", filter={"suffix": ".csv"}),
         route(to="file://ab"),

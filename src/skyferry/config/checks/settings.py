@@ -16,7 +16,7 @@ from skyferry.config.checks import routes as route_checks
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
-from skyferry.config.settings import ServerSettings, SimulatorSettings, StoreSettings
+from skyferry.config.settings import ServerSettings, Settings, SimulatorSettings, StoreSettings
 from skyferry.config.units import parse_window
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
 from skyferry.routing.locations import StoreLocation
@@ -63,6 +63,7 @@ def _stores(valid: ValidDocument, document: Document) -> None:
         if not (url := _url(StoreUrl, store.url, at, document)):
             continue
         _simulated(store, url, place, document)
+        _shared(store, url, valid.settings, place, document)
         if not cloud_checks.check_store(store, url, place, document):
             continue
         if not resolve_store(store).address[1]:
@@ -103,6 +104,18 @@ def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterato
     yield (*resolve_store(store).address, *there), "provider and bucket"
     if url.on_disk:
         yield os.path.realpath(url.path(workspace)), "folder"
+
+
+def _shared(store: StoreSettings, url: StoreUrl, settings: Settings, place: Place, document: Document) -> None:
+    """Check that other workers can have the store and the ledger whose limits they are to share."""
+    if not store.shared_limits:
+        return
+    with suppress(ValueError):  # reported for the ledger itself
+        if LedgerUrl.parse(settings.ledger.url).scheme == "memory":
+            hint = "Set ledger.url to a ledger of several workers, or remove shared_limits."
+            document.fault((*place, "shared_limits"), "the ledger is in the memory of one process", hint)
+    if url.scheme == "memory":
+        document.fault((*place, "shared_limits"), "the store is in the memory of one process", "Remove shared_limits.")
 
 
 def _simulated(store: StoreSettings, url: StoreUrl, place: Place, document: Document) -> None:

@@ -53,7 +53,7 @@ class Trials:
     def _pause_route(self, name: str) -> float:
         route = self._context.routes[name]
         breakers = [b for s in {route.source_store, route.store} if (b := self._context.breakers.get(s))]
-        wait = _time_to_trial(breakers)
+        wait = max((breaker.time_to_trial(asks=False) for breaker in breakers), default=0.0)
         if all(breaker.state is BreakerState.CLOSED for breaker in breakers):
             return wait
         if wait <= TURN and self._fewest_failures(name) > 0:

@@ -55,8 +55,11 @@ class Circuit:
         self._until = 0.0
         self._probing = 0
 
-    def time_to_trial(self) -> float:
-        """Return the seconds until a transfer may be tried; 0 = now. After the cool-down, become half-open."""
+    def time_to_trial(self, *, asks: bool = True) -> float:
+        """Return the seconds until a transfer may be tried; 0 = now. After the cool-down, become half-open.
+
+        `asks`: a transfer waits for it.
+        """
         if self.state is BreakerState.CLOSED:
             return 0.0
         left = self._until - self._clock.monotonic()
@@ -90,7 +93,7 @@ class Circuit:
         if self._suspects:
             self._suspects.pop(hash((side, key)), None)
         if self.state is not BreakerState.CLOSED and self._broken in PROVEN[side]:
-            self.state, self._cooldown = BreakerState.CLOSED, self._policy.cooldown
+            self._close()
 
     def record_outage(self, side: str, key: str, retry_after: float | None) -> None:
         """Record an outage error of a request for this object."""
@@ -122,6 +125,9 @@ class Circuit:
     def has_failed(self, key: str, before: float) -> bool:
         """Return True if this object failed before then (monotonic seconds), and has not succeeded since."""
         return any(self._suspects.get(hash((side, key)), before) < before for side in PROVEN)
+
+    def _close(self) -> None:
+        self.state, self._cooldown = BreakerState.CLOSED, self._policy.cooldown
 
     def _open(self, side: str, key: str, retry_after: float | None) -> None:
         self.state, self._broken, self._opened_by = BreakerState.OPEN, side, key

@@ -116,9 +116,10 @@ def build_settings(
     if options.transfers:
         large = min(options.transfers, limits.large_transfers)
         limits = limits.model_copy(update={"transfers": options.transfers, "large_transfers": large})
+    stores = {"source": source.store, "destination": destination.store}
     return given.model_copy(
         update={
-            "stores": {"source": source.store, "destination": destination.store},
+            "stores": {name: store.model_copy(update={"shared_limits": False}) for name, store in stores.items()},
             "routes": made.routes,
             "queues": made.queues,
             "dead_letters": None,
