@@ -148,6 +148,17 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "ops",
                 ((_rate("skyferry_messages_total", "outcome"), "{{outcome}}"),),
             ),
+            Panel(
+                "Bytes to copy",
+                "timeseries",
+                "bytes",
+                (
+                    (f'sum by (queue) (skyferry_backlog_bytes{{{WHERE}, state="received"}})', "{{queue}} received"),
+                    (f'avg by (queue) (skyferry_backlog_bytes{{{WHERE}, state="waiting"}})', "{{queue}} waiting"),
+                ),
+                "Received: messages in flight, of all processes. Waiting: an estimate of the rest of the queue.",
+                24,
+            ),
         ),
     ),
     (

@@ -19,8 +19,8 @@ from skyferry.testing.servers.process import find_servers
 ROOT = Path(__file__).parents[1]
 CONTAINERFILE = ROOT / "deploy" / "container" / "Containerfile"
 NAME = "localhost/skyferry"
-BASE = "localhost/skyferry-base"
-PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
+PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates", "libstdc++6")
+BASE = f"localhost/skyferry-base:{'-'.join(PACKAGES).replace('+', '')}"  # other packages are another base
 LOCKS = ("build", "image", "scan")
 
 

@@ -56,19 +56,28 @@ def main(packages: Path, root: Path) -> None:
 
 
 def _unused(folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if name in UNUSED or name.startswith("config-") or name.endswith(".a")}
+    return {name for name in names if name in UNUSED or name.startswith(("config-", "_tkinter")) or name.endswith(".a")}
 
 
 def _libraries(root: Path) -> Iterator[Path]:
     """Yield the shared libraries that the ELF files in `root` need, and those that the C library loads by name."""
     for file in root.rglob("*"):
-        if file.is_file() and not file.is_symlink() and file.open("rb").read(4) == b"\x7fELF":
+        if file.is_file() and not file.is_symlink() and _is_program(file):
             listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False).stdout
+            if file.is_relative_to(root / PROGRAM.relative_to("/")) and (
+                missing := re.findall(r"(\S+) => not found", listed)
+            ):
+                sys.exit(f"{file.relative_to(root)} needs {missing[0]}: install the package that has it into BASE")
             for path in re.findall(r"(?:=> |^\s+)(/\S+)", listed, re.MULTILINE):
                 if not Path(path).is_relative_to(root):
                     yield Path(path)
     for name in ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"):
         yield from Path("/").glob(f"lib/*-linux-gnu/{name}")
+
+
+def _is_program(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"\x7fELF"
 
 
 def _copy(file: Path, root: Path) -> None:

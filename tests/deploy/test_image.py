@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import signal
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from tests.absent import absent
-from tools.image import NAME, buildah, built
+from tools.image import built
+from tools.image_figures import USER, WORKSPACE, measure_size, mounted, serve, start
 
 from skyferry.testing.servers import ServerMissing
 from skyferry.testing.servers.process import free_ports
 
-USER = 65532
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -37,30 +35,8 @@ def config() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def root(config: dict[str, Any]) -> Iterator[Path]:
     """The root file system of a container."""
-    container = buildah("from", NAME).stdout.strip()
-    try:
-        yield Path(buildah("mount", container).stdout.strip())
-    finally:
-        buildah("rm", container)
-
-
-def start(root: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the program in `root`, as PID 1 of its own namespace, with a read-only root but for the workspace."""
-    entry = (
-        f"mount --bind {root} {root} && mount --bind {root}/var/lib/skyferry {root}/var/lib/skyferry && "
-        f"mount -t proc proc {root}/proc && mount -o remount,ro,bind {root} && "
-        f'exec chroot --userspec={USER}:{USER} {root} /usr/bin/skyferry "$@"'
-    )
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", entry, "sh", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mountable(root: Path) -> None:
-    (root / "proc").mkdir(exist_ok=True)
-
-
-WORKSPACE = {"SKYFERRY_WORKSPACE": "/var/lib/skyferry", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    with mounted() as folder:
+        yield folder
 
 
 def test_it_is_configured_for_an_orchestrator(config: dict[str, Any]) -> None:
@@ -90,8 +66,7 @@ def test_only_the_workspace_and_tmp_can_be_written(root: Path) -> None:
 
 def test_it_is_small(root: Path) -> None:
     """Room for a tenth more than it had when this was written: 205 MiB, of which the SDKs of three clouds are two thirds."""
-    size = sum(file.lstat().st_size for file in root.rglob("*") if not file.is_dir())
-    assert size < 225 * 2**20
+    assert measure_size(root) < 225 * 2**20
 
 
 def test_the_bill_of_materials_is_complete(root: Path) -> None:
@@ -110,6 +85,7 @@ def test_every_command_of_a_service_runs(root: Path) -> None:
         process = start(root, *command, SKYFERRY_SERVER__LISTEN=f"127.0.0.1:{free_ports()[0]}", **WORKSPACE)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, (command, out, err)
+        assert "extension" not in err, "a library of an extension in C is missing"
 
 
 @pytest.mark.parametrize("extra", ["aiohttp", "awscrt", "google.auth", "azure.identity", "google.cloud.pubsub", "jwt"])
@@ -117,13 +93,30 @@ def test_the_clouds_are_there(root: Path, extra: str) -> None:
     assert (root / "opt" / "skyferry" / Path(*extra.split("."))).exists()
 
 
+def test_a_base_without_a_library_is_refused(tmp_path: Path) -> None:
+    """The program would run without that extension, or not at all."""
+    spec = importlib.util.spec_from_file_location("rootfs", ROOT / "deploy" / "container" / "rootfs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    rootfs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rootfs)
+    for place in ("usr/lib/python3/_optional.so", "opt/skyferry/fast.so"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"\x7fELF")
+    (tmp_path / "ldd").write_text("#!/bin/sh\necho '  libstdc++.so.6 => not found'\n")
+    (tmp_path / "ldd").chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        with pytest.raises(SystemExit, match=r"opt/skyferry/fast\.so needs libstdc\+\+\.so\.6: install"):
+            list(rootfs._libraries(tmp_path))
+        (tmp_path / "opt/skyferry/fast.so").unlink()
+        list(rootfs._libraries(tmp_path))
+
+
 def test_it_drains_as_pid_1(root: Path) -> None:
     """`docker stop`: SIGTERM to PID 1 drains, the exit code is 0."""
-    (port,) = free_ports()
-    process = start(root, "run", SKYFERRY_SERVER__LISTEN=f"127.0.0.1:{port}", **WORKSPACE)
+    process, program = serve(root)
     try:
-        _wait_until_healthy(port, process)
-        program = _child_of(process.pid)
         assert Path(f"/proc/{program}/status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
         os.kill(program, signal.SIGTERM)
         began = time.monotonic()
@@ -134,17 +127,15 @@ def test_it_drains_as_pid_1(root: Path) -> None:
         process.kill()
 
 
-def _wait_until_healthy(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(URLError, OSError):
-            urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-            return
-        time.sleep(0.1)
-    raise AssertionError(
-        f"not healthy: {process.communicate(timeout=5) if process.poll() is not None else 'no answer'}"
-    )
-
-
-def _child_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def test_a_workspace_of_another_user_is_named(root: Path) -> None:
+    """As a volume that was made by root is: the error says which folder, and the exit code is that of a wrong configuration."""
+    workspace = root / "var/lib/skyferry"
+    os.chown(workspace, 0, 0)
+    try:
+        process = start(root, "run", SKYFERRY_SERVER__LISTEN=f"127.0.0.1:{free_ports()[0]}", **WORKSPACE)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode not in (0, None)
+        assert "/var/lib/skyferry" in err
+        assert "Traceback" not in err
+    finally:
+        os.chown(workspace, USER, USER)

@@ -18,6 +18,7 @@ import yaml
 from tests.docs.pages import DOCS
 from tools.release_notes import find_notes
 
+from skyferry import __version__
 from skyferry.config.load import check, load
 
 ROOT = DOCS.parent
@@ -124,6 +125,20 @@ def test_the_unit_is_what_systemd_accepts(tmp_path: Path) -> None:
     assert int(patience[1]) >= int(drain[1]) + 10
 
 
+def test_the_page_about_deployment_names_what_exists() -> None:
+    page = (DOCS / "deploy.md").read_text("utf-8")
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    sources = set(re.findall(r"(?<=[ =])(?:deploy|examples)/[\w./-]+", blocks)) - {"deploy/compose/skyferry.yaml"}
+    assert len(sources) == 3
+    assert [path for path in sources if not (ROOT / path).exists()] == []
+    assert set(re.findall(r"dist/skyferry-([\d.]+\d)", blocks)) == {__version__}
+    unit = (ROOT / "deploy" / "systemd" / "skyferry.service").read_text("utf-8")
+    assert {"/opt/skyferry/bin/", "/etc/skyferry/skyferry.yaml"} <= set(
+        re.findall(r"/opt/\w+/bin/|/etc/\S+\.yaml", unit)
+    )
+    assert "./skyferry.yaml:/etc/skyferry/skyferry.yaml:ro" in (ROOT / "deploy/compose/compose.yaml").read_text("utf-8")
+
+
 def test_compose_mounts_files_that_exist() -> None:
     file = ROOT / "deploy" / "compose" / "compose.yaml"
     compose = yaml.safe_load(file.read_text("utf-8"))
@@ -211,6 +226,16 @@ def test_the_base_is_pinned() -> None:
     text = (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
     assert re.search(r"^ARG BASE=docker\.io/\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 3
+
+
+def test_each_action_is_named_by_its_commit() -> None:
+    """A tag can be moved to other code, which would run with the right to publish. The version stands beside it."""
+    used = [
+        line for file in (ROOT / ".github" / "workflows").iterdir() for line in file.read_text("utf-8").splitlines()
+    ]
+    actions = [line.partition("uses: ")[2] for line in used if "uses: " in line]
+    assert len(actions) > 5
+    assert [name for name in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", name)] == []
 
 
 def test_a_release_has_its_entries_of_the_changelog() -> None:
