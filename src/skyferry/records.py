@@ -21,6 +21,7 @@ Event = Literal[
     "check.changed",  # queue, store or operation (the part), reason: ok, degraded, down
     "store.identified",  # message: the service that the server says it is; once at the start
     "store.region_unknown",
+    "server.unsafe",  # queue ("" = the ledger), message: settings that may lose what was confirmed, hint; once at the start
     "route.metadata_lost",  # message: the metadata that the destination cannot keep; once at the start
     "queue.received",  # count
     "queue.failed",  # error

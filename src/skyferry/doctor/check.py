@@ -29,6 +29,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "held": "no deletes wait for approval",
         "reach": "reachable",
         "whole": "the records are intact",
+        "usable": "the ledger can be used",
         "identity": "identity",
         "settings": "the settings match the provider",
         "region": "region",
@@ -53,6 +54,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "sender": "the queue accepts messages of the bucket",
         "event": "the event of a canary arrives",
         "delete-event": "the event of its delete arrives",
+        "stores": "the names of stores mean the same as before",
         "unrouted": "all events are of configured buckets",
     }
 )

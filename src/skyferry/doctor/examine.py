@@ -76,11 +76,13 @@ class _Doctor:
         reached = {queue.name: await self._reached(queue) for queue in settings.queues}
         for each in require_stores(settings):
             of_stores += await self._events(each)
-        records = await check_records(self.opener)
+        of_ledger = await files.check_ledger(self.opener)
+        is_reached = all(check.name != "reach" or check.state is CheckState.OK for check in of_ledger)
+        records = await check_records(self.opener) if is_reached else []
         of_stores += [check for check in records if check.kind == "store"]
         for queue in settings.queues:
             of_queues += await self._queue(queue, reached[queue.name])
-        of_queues += [*await self._letters(), *await files.check_ledger(self.opener)]
+        of_queues += [*await self._letters(), *of_ledger]
         of_queues += [check for check in records if check.kind == "ledger"]
         for route in routes_here(settings):
             of_routes += self._route(route)

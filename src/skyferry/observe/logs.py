@@ -32,6 +32,7 @@ LEVELS: dict[str, Level] = {
     "check.changed": "warning",
     "store.identified": "info",
     "store.region_unknown": "warning",
+    "server.unsafe": "warning",
     "route.metadata_lost": "info",
     "queue.failed": "warning",
     "health.failing": "error",

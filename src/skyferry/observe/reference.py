@@ -25,6 +25,8 @@ MEANING: Mapping[str, str] = {
     "store.identified": "The server says which service it is, and the settings do not. Logged once at the start.",
     "store.region_unknown": "The provider does not report the region of a store under `allow_regions`, so the configured one is "
     "relied on. Logged once.",
+    "server.unsafe": "The server of the ledger, or of the queue named by `queue`, has settings with which it may lose what it has "
+    "confirmed: the message names them, `hint` has the correction. Logged once at the start; `skyferry doctor` shows all.",
     "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",

@@ -30,6 +30,7 @@ class Wrong:
 
     what: str
     hint: str
+    loses: bool = False  # the server may lose what it has confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,18 @@ class QueueFacts:
     wrong: tuple[Wrong, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """The settings of the server of a ledger, or of the file of a ledger or queue."""
+
+    endpoint: str = ""  # without credentials; "" = there is no server
+    who: str | Unknown = ""
+    skew: float | Unknown = 0.0  # seconds by which its clock is ahead
+    notes: tuple[str, ...] = ()  # for people
+    wrong: tuple[Wrong, ...] = ()
+    doubtful: tuple[Wrong, ...] = ()  # settings that are wrong in some environments
+
+
 @runtime_checkable
 class InspectableStore(Protocol):
     """An ObjectStore that can be inspected."""
@@ -110,8 +123,8 @@ class InspectableQueue(Protocol):
 class InspectableLedger(Protocol):
     """The maintenance of a ledger whose server has settings."""
 
-    async def find_wrong_settings(self) -> list[Wrong]:
-        """Return the settings of the server that break a promise of the ledger. Raises LedgerError if it is unreachable."""
+    async def inspect(self) -> LedgerFacts:
+        """Return the settings of the server, without creating the ledger. Raises LedgerError if it is unreachable."""
 
 
 async def await_or_unknown(result: Awaitable[T], permission: str) -> T | Unknown:

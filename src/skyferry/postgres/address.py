@@ -45,6 +45,10 @@ def parse_postgres(url: str, form: str, *, names: int, allow_plain: bool) -> Pos
     for name in (address.schema, *server.path):
         if not 0 < len(name.encode()) <= NAME or "\0" in name:
             raise ValueError(f"{name!r} is no name in PostgreSQL, which has 1 to {NAME} bytes")
+    if address.schema.startswith("pg_"):
+        raise ValueError(
+            f"option schema: {address.schema!r} begins with pg_, which PostgreSQL reserves; use another name"
+        )
     if address.sslmode not in SSL_MODES:
         raise ValueError(f"option sslmode: {address.sslmode!r} is none of {', '.join(SSL_MODES)}")
     if address.pooler not in POOLERS:

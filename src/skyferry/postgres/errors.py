@@ -22,6 +22,8 @@ FAILURES = (
 REFUSED = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
 STANDBY = (asyncpg.ReadOnlySQLTransactionError,)
 RUNS = "Check that the server runs, and the host and the port of the URL."
+POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
+OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -36,8 +38,13 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "53100": "Free space on the disk of the server.",
         "57P03": "The server is starting or stopping; requests are retried.",
         "57P01": "The server is stopping; requests are retried.",
-        "08P01": "Behind a pooler in transaction mode, add pooler=transaction to the URL.",
-        "26000": "Behind a pooler in transaction mode, add pooler=transaction to the URL.",
+        "57P02": "The server crashed and restarts; requests are retried.",
+        "57014": "Raise statement_timeout of the role to 30s: ALTER ROLE … SET statement_timeout = '30s'.",
+        "08P01": POOLED,
+        "26000": POOLED,
+        "42P05": POOLED,
+        "08003": OTHER,
+        "08006": OTHER,
     }
 )
 

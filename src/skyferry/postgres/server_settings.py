@@ -1,39 +1,79 @@
-"""Settings of a server that break the promises of queues and ledgers."""
+"""The settings of a server that queues and ledgers rely on, and the rights of the role."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
+from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Wrong
 from skyferry.postgres.pool import Connection
 
 OLDEST = 140000  # server_version_num of the first release that is supported
-NAMES = (
-    "server_version",
-    "server_version_num",
-    "transaction_read_only",
-    "fsync",
-    "full_page_writes",
-    "synchronous_commit",
-    "zero_damaged_pages",
-)
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+TIMEOUTS = ("statement_timeout", "transaction_timeout")  # of the server, in milliseconds; 0 = none
+NAMES = (
+    *("server_version", "server_version_num", "transaction_read_only", "zero_damaged_pages", "max_connections"),
+    *("superuser_reserved_connections", *DURABLE, *TIMEOUTS),
+)
+SHORT = 30_000  # milliseconds that a statement of Skyferry may take
+SPARE = 5  # connections of one worker: to the ledger, and one that listens
+CONNECTIONS = "connections"  # in use, among the values of NAMES
+_CONNECTIONS = "SELECT sum(numbackends)::text FROM pg_stat_database"
+_FACTS = """SELECT current_user, current_setting('server_version'),
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+    pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'), pg_backend_pid(),
+    extract(epoch FROM clock_timestamp())::float8"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server reports of itself and of this connection."""
+
+    who: str
+    version: str
+    tls: bool
+    is_standby: bool
+    may_create: bool  # a schema
+    is_pooled: bool  # there is a pooler between
+    skew: float  # seconds by which its clock is ahead
+
+
+async def read_server_facts(connection: Connection) -> ServerFacts:
+    """Return the facts of this connection. A pooler is noticed by the process: it names another than the server."""
+    before = time.time()
+    who, version, tls, standby, creates, process, now = await connection.fetchrow(_FACTS)
+    here = (before + time.time()) / 2
+    return ServerFacts(who, version, tls, standby, creates, process != connection.get_server_pid(), now - here)
 
 
 async def find_unsafe_settings(connection: Connection) -> list[Wrong]:
     """Return the settings that need a correction."""
     rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", NAMES)
-    return list(check_server_settings(dict(map(tuple, rows))))
+    used = await connection.fetchval(_CONNECTIONS)
+    return list(check_server_settings({**dict(map(tuple, rows)), CONNECTIONS: used or "0"}))
 
 
 def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
-    """Yield what is wrong with the values of NAMES. Pure."""
+    """Yield what is wrong with the values of NAMES and CONNECTIONS. Pure."""
     if int(found["server_version_num"]) < OLDEST:
         yield Wrong(f"PostgreSQL {found['server_version']} is too old", "Use PostgreSQL 14 or newer.")
     if found["transaction_read_only"] == "on":
         yield Wrong("the server is a read-only standby", "List all servers of the cluster in the URL.")
     for name in DURABLE:
         if found[name] == "off":
-            yield Wrong(f"{name} is off: a crash loses what the server has confirmed", f"Set {name} = on.")
+            yield Wrong(f"{name} is off: a crash loses what the server has confirmed", f"Set {name} = on.", loses=True)
     if found["zero_damaged_pages"] == "on":
-        yield Wrong("zero_damaged_pages is on: records may vanish", "Set zero_damaged_pages = off.")
+        yield Wrong("zero_damaged_pages is on: records may vanish", "Set zero_damaged_pages = off.", loses=True)
+    for name in TIMEOUTS:
+        if 0 < int(found.get(name, "0")) < SHORT:
+            yield Wrong(
+                f"{name} is {found[name]} ms: the server ends statements of Skyferry",
+                f"Run: ALTER ROLE … SET {name} = '{SHORT // 1000}s', or 0.",
+            )
+    most = int(found["max_connections"]) - int(found["superuser_reserved_connections"])
+    if most - (used := int(found[CONNECTIONS])) < SPARE:
+        yield Wrong(
+            f"{used} of {most} connections are in use, and a worker needs up to {SPARE}",
+            "Raise max_connections, or put a pooler in front.",
+        )

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
+from skyferry.clouds.tls import make_tls_context
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
@@ -23,13 +24,20 @@ from skyferry.redis.address import RedisAddress
 T = TypeVar("T")
 E = TypeVar("E", bound=SkyferryError)
 Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend on the protocol
-FAILURES = (exceptions.RedisError, OSError, TimeoutError)
+FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
+UNAUTHENTICATED = "Set the password: identity.secret_file, or REDIS_PASSWORD."
+UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
     "WRONGPASS": "Check the user of the URL and the password: identity.secret_file, or REDIS_PASSWORD.",
-    "Authentication required": "Set the password: identity.secret_file, or REDIS_PASSWORD.",
+    "Authentication required": UNAUTHENTICATED,
+    "unauthenticated": UNAUTHENTICATED,
+    "DENIED": "Set a password at the server, which is in protected mode, or connect from its own machine.",
+    "DB index": "Correct the option db: the server has as many databases as its setting `databases`, 16 by default.",
+    "Cluster mode is not enabled": "Remove cluster=on from the URL.",
+    "SELECT is not allowed": "It is a member of a cluster: add ?cluster=on instead of db.",
+    "slots are not covered": UNSERVED,
     "NOPERM": "Give the user the commands and the keys of the queue or ledger: ACL SETUSER.",
-    "WRONGTYPE": "The key is not a stream. Name another, or add ?list=KEY for a list that MinIO fills.",
     "BUSY": "Another script keeps the server busy: SCRIPT KILL ends it.",
     "NOREPLICAS": "Too few replicas follow: see min-replicas-to-write; it waits for them.",
     "OOM": "Raise maxmemory; it waits until there is room.",
@@ -39,7 +47,7 @@ _HINTS = {
     "MASTERDOWN": "The replica has lost its primary; requests are retried.",
     "MOVED": "It is a member of a cluster: add ?cluster=on.",
     "CROSSSLOT": "The keys are in different slots of the cluster: use {braces} around a common part of both names.",
-    "CLUSTERDOWN": "Slots of the cluster are not served; requests are retried.",
+    "CLUSTERDOWN": UNSERVED,
     "unknown command": "Use Redis 6.2 or newer, or Valkey.",
 }
 _KINDS = (  # of errors whose first word the driver removes
@@ -48,6 +56,10 @@ _KINDS = (  # of errors whose first word the driver removes
     (exceptions.BusyLoadingError, "LOADING"),
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.AuthenticationError, "WRONGPASS"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.ClusterCrossSlotError, "CROSSSLOT"),
+    (exceptions.MovedError, "MOVED"),
 )
 CONNECTIONS = 8  # of one client, without those that wait for messages
 RUNS = "Check that the server runs, and the host and the port of the URL."
@@ -61,6 +73,7 @@ class RedisOptions:
     tls: TlsSettings = TlsSettings()
     connect_timeout: float = 10.0  # seconds
     timeout: float = 30.0  # seconds without an answer; a command that blocks adds its own time
+    wrong_type: str = ""  # the hint for keys that another program uses
 
 
 class _Password(CredentialProvider):
@@ -128,6 +141,7 @@ class RedisClient(Generic[E]):
             "protocol": 2,
         }
         if address.tls:
+            make_tls_context(files, self._name)  # names an unreadable file; the driver makes its own
             common |= {
                 "ssl": True,
                 "ssl_ca_certs": files.ca_file and str(files.ca_file),
@@ -139,14 +153,21 @@ class RedisClient(Generic[E]):
         host, port = address.server.hosts[0]
         return Redis(host=host, port=port, db=address.database, max_connections=CONNECTIONS, **common)
 
+    @property
+    def _encryption(self) -> str:
+        return "It must expect TLS there." if self.address.tls else "If it expects TLS there, use rediss://."
+
     def _translate(self, error: Exception) -> E:
         said = (str(error) or type(error).__name__).splitlines()[0]
+        if "WRONGTYPE" in said:
+            return self._kind(said, where=self._name, hint=self._options.wrong_type)
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
         hint = next((hint for word, hint in _HINTS.items() if word in said), _HINTS.get(named, ""))
         if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
-            said, hint = f"no answer in time: {said}", RUNS
+            said, hint = f"no answer in time: {said}", f"{RUNS} {self._encryption}"
         elif not hint and isinstance(error, OSError | exceptions.ConnectionError):
-            insecure = "CERTIFICATE" in said or "SSL" in said
-            hint = "Check rediss://, tls.ca_file, and that the certificate names the host." if insecure else RUNS
+            hint = f"{RUNS} {self._encryption}"
+            if "CERTIFICATE" in said or "SSL" in said:
+                hint = "Check rediss://, tls.ca_file, and that the certificate names the host."
             said = f"cannot be reached: {said}"
         return self._kind(said, where=self._name, hint=hint)

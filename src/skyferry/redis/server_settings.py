@@ -1,7 +1,8 @@
-"""Settings of a server that break the promises of a ledger. Permissions: INFO, CONFIG GET."""
+"""Settings of a server that break the promises of a ledger. Permissions: INFO, CONFIG GET, TIME."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from skyferry.redis.client import Client, RedisClient
 OLDEST = (6, 2)
 NAMES = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-replicas-to-write")
 UNREADABLE = "unreadable"
+FULL = 0.9  # of maxmemory, from which on a warning is due
 
 
 async def read_server_settings(client: RedisClient[Any]) -> dict[str, str]:
@@ -56,8 +58,12 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
         return
     if (policy := found.get("maxmemory-policy", "")) != "noeviction":
         what = f"maxmemory-policy is {policy}: records may be deleted when memory is short"
-        yield Wrong(what, "Set maxmemory-policy noeviction.")
+        yield Wrong(what, "Set maxmemory-policy noeviction.", loses=True)
     yield from _check_persistence(found)
+    used, most = int(found.get("used_memory", "0")), int(found.get("maxmemory", "0"))
+    if most and used > FULL * most:
+        what = f"{used / most:.0%} of maxmemory is in use: the ledger cannot be written once it is full"
+        yield Wrong(what, "Raise maxmemory, or shorten ledger.retention.")
     if int(found.get("connected_slaves", "0")) and found["min-replicas-to-write"] == "0":
         what = "min-replicas-to-write is 0: a primary that is cut off confirms what its replicas never get"
         yield Wrong(what, "Set min-replicas-to-write 1.")
@@ -65,11 +71,39 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
 
 def _check_persistence(found: Mapping[str, str]) -> Iterator[Wrong]:
     if found["appendonly"] == "no" and not found["save"]:
-        yield Wrong("nothing is written to disk: a restart loses the ledger", "Set appendonly yes.")
+        yield Wrong("nothing is written to disk: a restart loses the ledger", "Set appendonly yes.", loses=True)
     elif found["appendonly"] == "no":
-        yield Wrong("only snapshots are written: a crash loses the records since the last one", "Set appendonly yes.")
+        what = "only snapshots are written: a crash loses the records since the last one"
+        yield Wrong(what, "Set appendonly yes.", loses=True)
+    elif found.get("aof_last_write_status", "ok") != "ok":
+        yield Wrong(
+            "the server could not write its append-only file", "Free space on its disk; see its log.", loses=True
+        )
     elif found["appendfsync"] != "always":
         lost = "the records of the last second" if found["appendfsync"] == "everysec" else "records"
         yield Wrong(
             f"appendfsync is {found['appendfsync']}: a crash of the machine loses {lost}", "Set appendfsync always."
         )
+
+
+def describe_version(found: Mapping[str, str]) -> str:
+    """Return the name and the version of the server, for people."""
+    if "valkey_version" in found:
+        return f"Valkey {found['valkey_version']}"
+    return f"Redis {found.get('redis_version', 'of an unknown version')}"
+
+
+def describe_durability(found: Mapping[str, str]) -> str:
+    """Return what survives a crash of the server, for people."""
+    if not (kept := found.get("appendonly")):
+        return "not readable here"
+    if kept == "no":
+        return "snapshots" if found.get("save") else "none"
+    return f"append-only file, appendfsync {found.get('appendfsync', 'unknown')}"
+
+
+async def measure_skew(client: RedisClient[Any]) -> float:
+    """Return the seconds by which the clock of the server is ahead. Raises the client's error."""
+    before = time.time()
+    seconds, microseconds = await client.run(lambda redis: redis.time())
+    return float(seconds) + float(microseconds) / 1e6 - (before + time.time()) / 2

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+
+from skyferry.ports.inspection import LedgerFacts, Wrong
+from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
 
 BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
 
@@ -30,7 +34,7 @@ def find_damage(path: Path, *, quick: bool = False) -> list[str]:
 
 
 class DurableFile:
-    """A file as a `Durable`: it is checked without being created."""
+    """A file as a `Durable` and an `InspectableLedger`: it is checked without being created."""
 
     remedy = "stop the service, then move the file away with its -wal and -shm files; a new one is created"
 
@@ -41,5 +45,18 @@ class DurableFile:
     async def exists(self) -> bool:
         return self.path.exists()
 
+    async def inspect(self) -> LedgerFacts:
+        """Return where the file cannot work. Processes of one machine share its locks."""
+        return LedgerFacts(wrong=await asyncio.to_thread(lambda: tuple(_find_faults(self.path))))
+
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         return await asyncio.to_thread(find_damage, self.path, quick=quick)
+
+
+def _find_faults(path: Path) -> Iterator[Wrong]:
+    if kind := find_network_filesystem(path):
+        what = f"{path} is on the network filesystem {kind}, whose locks SQLite cannot rely on"
+        yield Wrong(what, "Keep the file on a local disk, or use a server.", loses=True)
+    if not is_writable(path):
+        hint = "Give the user that runs Skyferry write access to the file and its folder, on a disk that is mounted writable."
+        yield Wrong(f"{path} cannot be written by this user", hint)

@@ -55,7 +55,7 @@ from skyferry.wiring.protection import (
     find_most_transfers,
 )
 from skyferry.wiring.residency import guard_regions
-from skyferry.wiring.services import identify_services
+from skyferry.wiring.services import identify_services, report_unsafe_servers
 from skyferry.wiring.special import SpecialReports
 
 if TYPE_CHECKING:
@@ -148,7 +148,10 @@ async def build_service(
         for s in used
     }
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
-    queues = [MonitoredQueue(opener.queue(q.name), clock) for q in settings.queues]
+    received = [opener.queue(q.name) for q in settings.queues]
+    if not (find or helpers or ledger):
+        await report_unsafe_servers(opener, received, observer)
+    queues = [MonitoredQueue(queue, clock) for queue in received]
     reader = EventReader(routes)
     redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [

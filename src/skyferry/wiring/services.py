@@ -1,21 +1,22 @@
-"""Find out the service at endpoints whose settings do not name it, and what it does in a bucket that keeps versions.
+"""Ask services at the start which one an unnamed endpoint is, and whether a server may lose what it has confirmed.
 
-This takes one or two requests for each such bucket, at the start.
+A bucket whose service is not named takes one or two requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from skyferry.config.regions import routes_here
 from skyferry.config.settings import StoreSettings
-from skyferry.config.urls import resolve_store
+from skyferry.config.urls import resolve_queue, resolve_store
 from skyferry.errors import SkyferryError
-from skyferry.ports import Observer
+from skyferry.ports import EventQueue, Observer
+from skyferry.ports.inspection import InspectableLedger, InspectableQueue
 from skyferry.records import Record
 from skyferry.wiring.opener import Opener
 
@@ -68,3 +69,24 @@ def _named(stores: Mapping[str, StoreSettings], services: Mapping[str, str]) -> 
 def _name(store: StoreSettings, service: str) -> StoreSettings:
     url = _OPTION.sub(lambda option: option[1] + service, store.url)  # it overrides the setting
     return store.model_copy(update={"service": service, "url": url}) if service else store
+
+
+async def report_unsafe_servers(opener: Opener, queues: Iterable[EventQueue], observer: Observer) -> None:
+    """Report the settings of one's own servers with which they may lose what they have confirmed. `doctor` shows the others.
+
+    A server that does not report its settings is no error here.
+    """
+    ledger: object = opener.ledger_maintenance()
+    places = {queue.name: queue for queue in opener.settings.queues}
+    own = [q for q in queues if resolve_queue(places[q.name]).url.known.cloud == "server"]
+    inspectable: list[tuple[str, InspectableLedger | InspectableQueue]] = [
+        *([("", ledger)] if isinstance(ledger, InspectableLedger) else []),
+        *((queue.name, queue) for queue in own if isinstance(queue, InspectableQueue)),
+    ]
+    for name, server in inspectable:
+        with suppress(SkyferryError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                unsafe = [wrong for wrong in (await server.inspect()).wrong if wrong.loses]
+            if unsafe:
+                message, hint = "; ".join(wrong.what for wrong in unsafe), " ".join(wrong.hint for wrong in unsafe)
+                observer.on(Record("server.unsafe", queue=name, message=message, hint=hint))

@@ -117,7 +117,7 @@ async def test_settings_that_lose_confirmed_records_are_reported() -> None:
     """By `doctor`, with what to set."""
     with postgres("synchronous_commit=off", "full_page_writes=off") as server:
         harness = PostgresHarness(server)
-        wrong = await maintenance(harness).find_wrong_settings()
+        wrong = (await maintenance(harness).inspect()).wrong
         assert [each.hint for each in wrong] == ["Set full_page_writes = on.", "Set synchronous_commit = on."]
         await harness.close()
 

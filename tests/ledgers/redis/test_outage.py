@@ -214,7 +214,7 @@ async def test_settings_that_lose_confirmed_records_are_reported() -> None:
     """By `doctor`, with what to set; also that they cannot be read."""
     with redis("--maxmemory-policy", "allkeys-lru") as server:
         harness = RedisHarness(server)
-        wrong = await harness.maintenance().find_wrong_settings()
+        wrong = (await harness.maintenance().inspect()).wrong
         assert [each.hint for each in wrong] == ["Set maxmemory-policy noeviction.", "Set appendfsync always."]
         client = harness.client()
         await client.run(
@@ -222,7 +222,7 @@ async def test_settings_that_lose_confirmed_records_are_reported() -> None:
         )
         await client.close()
         maintenance = type(harness.maintenance())(lambda: harness.client("worker", "x"), lambda: harness.open("w"))
-        (unreadable,) = await maintenance.find_wrong_settings()
+        (unreadable,) = (await maintenance.inspect()).wrong
         assert "cannot be read" in unreadable.what
         await harness.close()
 

@@ -118,6 +118,25 @@ async def test_passwords_and_nkeys_are_accepted(nats_server: NatsServer) -> None
             await queue.ack(await queue.receive(1, 1))
 
 
+async def test_a_server_without_tls_gets_no_credentials(nats_server: NatsServer) -> None:
+    """The driver would go on in plain text, as an attacker on the path could make it do."""
+    sent = bytearray()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576,"auth_required":true}\r\n')
+        sent.extend(await reader.read(1000))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        queue = open_queue(f"tls://ferry@localhost:{port}/s/c?subject=a", fixed_credentials("a secret"))
+        with pytest.raises(QueueError, match="TLS is not required by the server"):
+            await queue.depth()
+    assert sent == b""
+    with pytest.raises(QueueError, match="TLS is not required"):
+        await open_queue(f"tls://localhost:{nats_server.port}/s/c?subject=a").depth()
+
+
 async def test_tls_verifies_the_server(nats_server: NatsServer, tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path, "localhost")
     with nats(f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}') as server:

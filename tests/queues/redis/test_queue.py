@@ -24,7 +24,7 @@ from skyferry.errors import ConfigError, QueueError
 from skyferry.events.detect import parse_message
 from skyferry.ports import Outgoing
 from skyferry.queues.redis.queue import RedisQueue
-from skyferry.queues.redis.scheme import FORM
+from skyferry.queues.redis.scheme import FORM, WRONG_TYPE
 from skyferry.redis.address import parse_redis
 from skyferry.redis.client import RedisClient, RedisOptions
 from skyferry.testing.servers import RedisServer, redis
@@ -43,7 +43,8 @@ async def closed() -> AsyncIterator[None]:
 
 
 def open_queue(url: str, password: Any = None, tls: TlsSettings | None = None) -> RedisQueue:
-    options = RedisOptions(parse_redis(url, FORM, names=1, allow_plain=False), tls or TlsSettings(), connect_timeout=5)
+    address = parse_redis(url, FORM, names=1, allow_plain=False)
+    options = RedisOptions(address, tls or TlsSettings(), connect_timeout=5, wrong_type=WRONG_TYPE)
     client = RedisClient("redis", options, password or fixed_credentials(""), QueueError)
     OPENED.append(RedisQueue("redis", client, SystemClock()))
     return OPENED[-1]

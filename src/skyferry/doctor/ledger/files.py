@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from skyferry.config.settings import QueueSettings
 from skyferry.doctor.check import Check, CheckSubject
+from skyferry.doctor.facts import NTP, SKEW
 from skyferry.errors import SkyferryError
-from skyferry.ports.inspection import InspectableLedger, Wrong
+from skyferry.ports.inspection import InspectableLedger, LedgerFacts, Unknown
 from skyferry.ports.ledger import Durable
 from skyferry.wiring import Opener
 
 
 async def check_ledger(opener: Opener) -> list[Check]:
-    """Check the ledger, if it exists."""
-    place, durable = CheckSubject("ledger", "ledger"), opener.ledger_maintenance()
+    """Check the server of the ledger, and the ledger itself if it exists."""
+    return await _check_all(CheckSubject("ledger", "ledger"), opener.ledger_maintenance())
+
+
+async def _check_all(place: CheckSubject, durable: Durable | None) -> list[Check]:
+    server: object = durable
+    checks = list[Check]()
     try:
-        wrong: list[Wrong] = await durable.find_wrong_settings() if isinstance(durable, InspectableLedger) else []
-        return [
-            *(place.wrong("settings", each.what, each.hint) for each in wrong),
-            *await _check(place, durable),
-        ]
+        if isinstance(server, InspectableLedger):
+            checks += check_server(place, await server.inspect())
+        return [*checks, *await _check(place, durable)]
     except SkyferryError as error:
-        return [place.failed("reach", error)]
+        return [*checks, place.failed("reach", error)]
+
+
+def check_server(place: CheckSubject, facts: LedgerFacts) -> Iterator[Check]:
+    """Yield the checks of the server, or of the place of the file. Pure."""
+    if facts.endpoint:
+        yield place.ok("reach", facts.endpoint)
+        yield place.report("identity", facts.who)
+    yield from (place.wrong("settings", each.what, each.hint) for each in facts.wrong)
+    yield from (place.unknown("settings", each.what, each.hint) for each in facts.doubtful)
+    if facts.endpoint:
+        yield _check_clock(place, facts.skew)
+        yield place.ok("setup", "; ".join(facts.notes))
+
+
+def _check_clock(place: CheckSubject, skew: float | Unknown) -> Check:
+    """Check a clock that leases follow. It may differ from that of the workers, whose times are in receipts and failures."""
+    if isinstance(skew, Unknown):
+        return place.unknown("clock", skew)
+    if abs(skew) <= SKEW:
+        return place.ok("clock", f"within {max(2, round(abs(skew)))} s")
+    detail = (
+        f"it is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}, so times in listings disagree; leases do not"
+    )
+    return place.unknown("clock", detail, NTP)
 
 
 async def check_queue(opener: Opener, queue: QueueSettings) -> list[Check]:
     """Check a queue, if Skyferry stores it and it exists."""
-    return await _check(CheckSubject("queue", queue.name), opener.durable_queue(queue))
+    return await _check_all(CheckSubject("queue", queue.name), opener.durable_queue(queue))
 
 
 async def _check(place: CheckSubject, durable: Durable | None) -> list[Check]:

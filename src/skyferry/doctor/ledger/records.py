@@ -1,4 +1,4 @@
-"""Check the ledger for what waits for a decision: held deletes, and events of unknown buckets."""
+"""Check the ledger for what waits for a decision: held deletes, events of unknown buckets, and names of other stores."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
+from skyferry.wiring.identities import find_moved_stores
 
 PLACE = CheckSubject("ledger", "ledger")
+SHARED = "If another deployment uses this ledger, give each a ledger of its own. If the store has moved, this is right."
 HELD = "Mount or restore the source; or decide with `skyferry deletes list`, then `approve` or `reject`."
 
 
 async def check_records(opener: Opener) -> list[Check]:
-    """Report held deletes by source, and unknown buckets. Without a ledger, there is nothing to report."""
+    """Report held deletes by source, unknown buckets, and stores that have moved. Without a ledger, there is nothing to report."""
     try:
         if (ledger := await opener.existing_ledger()) is None:
             return []
         try:
             held, unknown = sum_by_store(await ledger.count_held_deletes()), await ledger.count_unrouted()
+            moved = {
+                name: await ledger.get_identity(f"store {name}")
+                for name in sorted(await find_moved_stores(ledger, opener.settings))
+            }
         finally:
             await ledger.close()
     except SkyferryError as error:
-        return [PLACE.failed("reach", error)]
-    return [*_held_deletes(held), *check_unknown_buckets(unknown, opener.settings)]
+        return [PLACE.failed("usable", error)]
+    shared = [PLACE.unknown("stores", f"{name} was {first}", SHARED) for name, first in moved.items()]
+    return [*_held_deletes(held), *shared, *check_unknown_buckets(unknown, opener.settings)]
 
 
 def _held_deletes(counts: Mapping[str, int]) -> Iterator[Check]:

@@ -10,12 +10,12 @@ from typing import Any
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.ledger import PostgresLedger
-from skyferry.ledgers.postgres.status import check_older_programs, read_status
-from skyferry.ports.inspection import Wrong
+from skyferry.ledgers.postgres.status import check_older_programs, describe_server, read_status
+from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.schema import apply_next_step, read_schema_version
-from skyferry.postgres.server_settings import find_unsafe_settings
+from skyferry.postgres.server_settings import find_unsafe_settings, read_server_facts
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaStep
 
@@ -34,7 +34,7 @@ class PostgresLedgerMaintenance:
     ) -> None:
         """`pool` makes connections, and `open_` opens the ledger."""
         address = pool().address
-        self._pool, self._open, self._schema = pool, open_, address.schema
+        self._pool, self._open, self._address, self._schema = pool, open_, address, address.schema
         self._shown = f"postgresql://{address.server.shown}/{address.database}"
         self.where = f"{self._shown}, schema {address.schema}"
 
@@ -63,10 +63,13 @@ class PostgresLedgerMaintenance:
             rows = await db.read(lambda session: session.fetch(SQL["inconsistent"]))
         return [f"{count:,} {what}" for what, count in rows if count]
 
-    async def find_wrong_settings(self) -> list[Wrong]:
-        """Return settings of the server that break a promise of the ledger. Raises LedgerError."""
+    async def inspect(self) -> LedgerFacts:
+        """See `InspectableLedger`."""
         async with self._database() as db:
-            return await db.read(find_unsafe_settings)
+            facts = await db.run(read_server_facts)
+            unsafe = await db.run(find_unsafe_settings)
+            made = await db.run(lambda connection: read_schema_version(connection, self._schema, HISTORY))
+        return describe_server(self._address, facts, unsafe, is_made=made.number > 0)
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""

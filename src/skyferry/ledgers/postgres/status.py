@@ -1,13 +1,18 @@
-"""The schema, the counts and the size of a ledger in PostgreSQL, and the programs that use it."""
+"""The schema, the counts and the size of a ledger in PostgreSQL, its server, and the programs that use it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.postgres.database import HISTORY
+from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.ports.ledger import LedgerStatus
+from skyferry.postgres.address import PostgresAddress
 from skyferry.postgres.pool import Connection
 from skyferry.postgres.schema import complete_statement, read_schema_version
+from skyferry.postgres.server_settings import ServerFacts
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaStep
 
@@ -37,3 +42,23 @@ async def check_older_programs(connection: Connection, step: SchemaStep) -> None
     if older:
         hint = "Stop or update them, then run `skyferry ledger migrate` again."
         raise LedgerError(f"step {step} waits for older programs: {', '.join(older)}", hint=hint)
+
+
+def describe_server(
+    address: PostgresAddress, facts: ServerFacts, unsafe: Sequence[Wrong], *, is_made: bool
+) -> LedgerFacts:
+    """Return what `doctor` checks. `is_made`: the ledger exists. Pure."""
+    wrong, doubtful = list(unsafe), []
+    if not (is_made or facts.may_create or facts.is_standby):
+        hint = f"Grant {facts.who} CREATE on the database, or run `skyferry ledger migrate --create` with a role that owns it."
+        wrong.append(Wrong("the ledger does not exist, and the role may not create its schema", hint))
+    if facts.is_pooled and not address.pooler:
+        hint = "If it gives each transaction another connection, add pooler=transaction to the URL."
+        doubtful.append(Wrong("there is a pooler between", hint))
+    notes = (
+        f"PostgreSQL {facts.version}",
+        "TLS" if facts.tls else "without TLS",
+        f"schema {address.schema}" + ("" if is_made else ", made at the first use"),
+    )
+    endpoint = f"{address.server.shown}/{address.database}"
+    return LedgerFacts(endpoint, facts.who, facts.skew, notes, tuple(wrong), tuple(doubtful))

@@ -11,10 +11,16 @@ from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import VERSION, RedisDatabase, ensure_ledger, load_scripts, parse_version
 from skyferry.ledgers.redis.ledger import RedisLedger
-from skyferry.ports.inspection import Wrong
+from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
 from skyferry.redis.client import Client, RedisClient
-from skyferry.redis.server_settings import check_server_settings, read_server_settings
+from skyferry.redis.server_settings import (
+    check_server_settings,
+    describe_durability,
+    describe_version,
+    measure_skew,
+    read_server_settings,
+)
 
 PAGE = 1000  # records compared at once
 STEP = "0001 expand: keys"  # see `skyferry.sql.schema_steps`
@@ -52,12 +58,9 @@ class RedisLedgerMaintenance:
             info = await read_server_settings(client)
         finally:
             await client.close()
-        server = f"Redis {info.get('redis_version', 'of an unknown version')}"
-        if "valkey_version" in info:
-            server = f"Valkey {info['valkey_version']}"
         transfers = None if counts is None else {state: counts[NUMBER[state]] for state in STATES}
         pending = () if version >= VERSION else (STEP,)
-        return LedgerStatus(server, version, compatible_from, VERSION, pending, transfers, size)
+        return LedgerStatus(describe_version(info), version, compatible_from, VERSION, pending, transfers, size)
 
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:
@@ -83,13 +86,23 @@ class RedisLedgerMaintenance:
             problems.append(f"{letters:,} dead letters, {dated:,} in listings")
         return problems
 
-    async def find_wrong_settings(self) -> list[Wrong]:
-        """Return settings of the server that break a promise of the ledger. Raises LedgerError."""
+    async def inspect(self) -> LedgerFacts:
+        """See `InspectableLedger`."""
         client = self._client()
         try:
-            return list(check_server_settings(await read_server_settings(client)))
+            found, skew = await read_server_settings(client), await measure_skew(client)
         finally:
             await client.close()
+        address = client.address
+        notes = (
+            describe_version(found),
+            "TLS" if address.tls else "without TLS",
+            *([f"database {address.database}"] if address.database else ()),
+            *(["cluster"] if address.is_cluster else ()),
+            f"durability: {describe_durability(found)}",
+        )
+        who = address.server.user or "default"
+        return LedgerFacts(address.server.shown, who, skew, notes, tuple(check_server_settings(found)))
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the server does it, as of one moment and while the service runs."""

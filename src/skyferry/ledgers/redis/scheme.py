@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skyferry.redis.client import RedisClient
 
 FORM = "redis://HOST/NAME"
+WRONG_TYPE = "Another program uses keys of that name. Use another name in the URL."
 
 
 def _address(settings: LedgerSettings) -> RedisAddress:
@@ -32,7 +33,7 @@ def _connect(context: LedgerContext) -> RedisClient[LedgerError]:
     from skyferry.errors import LedgerError
     from skyferry.redis.client import RedisClient, RedisOptions
 
-    options = RedisOptions(_address(context.settings), context.settings.tls)
+    options = RedisOptions(_address(context.settings), context.settings.tls, wrong_type=WRONG_TYPE)
     return RedisClient("ledger", options, context.credentials, LedgerError)
 
 

@@ -28,6 +28,16 @@ RUNS = "Check that the server runs, and the host and the port of the URL."
 REFUSED = "Check the credentials: identity.secret_file, or NATS_CREDENTIALS."
 
 
+class _EncryptedClient(Client):
+    """A client that sends credentials over TLS only. The driver goes on without TLS if the server does not require it."""
+
+    def _connect_command(self) -> bytes:
+        if not self._server_info.get("tls_required"):
+            raise Error("TLS is not required by the server, so nothing was sent to it")
+        command: bytes = super()._connect_command()
+        return command
+
+
 @dataclass(frozen=True, slots=True)
 class NatsOptions:
     """Options of one connection."""
@@ -115,7 +125,7 @@ class NatsConnection:
         if options.tls:
             arguments["tls"] = await asyncio.to_thread(make_tls_context, options.certificates, self._name)
             arguments["tls_hostname"] = address.hosts[0][0]
-        scheme, client = "tls" if options.tls else "nats", Client()
+        scheme, client = ("tls", _EncryptedClient()) if options.tls else ("nats", Client())
         failures: list[Exception] = []
 
         async def note(error: Exception) -> None:
@@ -188,7 +198,7 @@ class NatsConnection:
         if isinstance(error, AuthorizationError) or "uthoriz" in said or "ermissions" in said:
             hint = REFUSED
         elif "TLS" in said or "SSL" in said or "certificate" in said:
-            hint = "Check tls://, tls.ca_file, and that the certificate names the host."
+            hint = "Check tls://, tls.ca_file, that the certificate names the host, and `tls` of the server."
         elif isinstance(error, ServiceUnavailableError) or "no responders" in said:
             said, hint = f"JetStream does not answer: {said}", "Enable JetStream at the server, and for the account."
         elif isinstance(error, TimeoutError):

@@ -53,7 +53,8 @@ def _find_faults(connection: NatsConnection, consumer: ConsumerInfo, stream: Str
             f"Raise max_ack_pending, such as to {PENDING}.",
         )
     if stream.config.storage == StorageType.MEMORY:
-        yield Wrong("the stream is in memory: a restart loses all messages", "Use a stream with the storage file.")
+        what = "the stream is in memory: a restart loses all messages"
+        yield Wrong(what, "Use a stream with the storage file.", loses=True)
     if stream.config.retention == RetentionPolicy.INTEREST:
         yield Wrong(
             "the stream keeps messages only while it has consumers",

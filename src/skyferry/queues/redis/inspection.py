@@ -9,6 +9,7 @@ from skyferry.errors import QueueError
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.queues.redis.scheme import TRAITS
 from skyferry.redis.client import RedisClient
+from skyferry.redis.server_settings import describe_durability
 
 OLDEST = (6, 2)
 GROUPLESS = "made at the first receive"
@@ -38,7 +39,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
         "TLS" if client.address.tls else "without TLS",
         f"{info.get('server_name', 'redis')} {version}" if version else "its version is not readable",
         f"group {group}" + ("" if group in names else f", {GROUPLESS}"),
-        f"durability: {_describe_durability(settings)}",
+        f"durability: {describe_durability(settings)}",
     )
     return QueueFacts(
         endpoint=client.address.server.shown,
@@ -87,11 +88,13 @@ def _find_server_faults(
         yield Wrong(
             f"maxmemory-policy is {policy}: messages are deleted when memory is short",
             "Set maxmemory-policy noeviction.",
+            loses=True,
         )
     if settings["appendonly"] == "no" and not settings["save"]:
-        yield Wrong("nothing is written to disk: a restart loses all messages", "Set appendonly yes.")
+        yield Wrong("nothing is written to disk: a restart loses all messages", "Set appendonly yes.", loses=True)
     elif settings["appendonly"] == "no":
-        yield Wrong("only snapshots are written: a crash loses the messages since the last one", "Set appendonly yes.")
+        what = "only snapshots are written: a crash loses the messages since the last one"
+        yield Wrong(what, "Set appendonly yes.", loses=True)
     elif settings["appendfsync"] == "no":
         yield Wrong("appendfsync is no: a power failure loses messages", "Set appendfsync everysec or always.")
 
@@ -109,11 +112,3 @@ def _find_key_faults(kind: bytes, groups: Sequence[str], group: str, filled: byt
         )
     if filled not in (b"none", b"list"):
         yield Wrong(f"{list_key} is a {filled.decode()}, not a list", "Set format=access at MinIO, or name its list.")
-
-
-def _describe_durability(settings: Mapping[str, str]) -> str:
-    if not settings["appendonly"]:
-        return "not readable here"
-    if settings["appendonly"] == "no":
-        return "snapshots" if settings["save"] else "none"
-    return f"append-only file, appendfsync {settings['appendfsync']}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FORM = "redis://HOST/STREAM"
 GROUP = "skyferry"  # the consumer group without the option
 TRAITS = QueueTraits(prioritized=False)
+WRONG_TYPE = "The key is not a stream. Name another, or add ?list=KEY for a list that MinIO fills."
 
 
 def _address(settings: QueueAddress) -> RedisAddress:
@@ -38,7 +39,7 @@ def _open(context: QueueContext) -> EventQueue:
     from skyferry.redis.client import RedisClient, RedisOptions
 
     settings = context.where.settings
-    options = RedisOptions(_address(settings), settings.tls)
+    options = RedisOptions(_address(settings), settings.tls, wrong_type=WRONG_TYPE)
     client = RedisClient(context.name, options, context.credentials, QueueError)
     return RedisQueue(context.name, client, context.clock, settings.lease)
 

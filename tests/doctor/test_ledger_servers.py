@@ -1,0 +1,237 @@
+"""Mistakes at the server of a ledger, or at the place of its file, are named with what to do; never a traceback."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from skyferry.config.settings import LedgerSettings, QueueSettings, Settings
+from skyferry.doctor.check import Check, CheckState, CheckSubject
+from skyferry.doctor.ledger.files import check_ledger, check_server
+from skyferry.doctor.ledger.records import check_records
+from skyferry.ledgers.postgres.status import describe_server
+from skyferry.ports.inspection import LedgerFacts, Unknown
+from skyferry.postgres.address import parse_postgres
+from skyferry.postgres.server_settings import ServerFacts, check_server_settings
+from skyferry.records import Record
+from skyferry.redis.server_settings import check_server_settings as check_redis_settings
+from skyferry.sqlite.filesystem import find_network_filesystem
+from skyferry.testing.servers import PostgresServer, RedisServer, postgres, redis
+from skyferry.wiring import Opener, build_service
+
+NAMES = count(1)
+GOOD = {
+    "server_version": "15.18",
+    "server_version_num": "150018",
+    "transaction_read_only": "off",
+    "zero_damaged_pages": "off",
+    "max_connections": "100",
+    "superuser_reserved_connections": "3",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "statement_timeout": "0",
+    "connections": "7",
+}
+MOUNTS = (
+    "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:50 / /mnt/team\\040disk rw shared:7 - nfs4 nas:/x rw\n"
+    "31 30 8:2 / /mnt/team\\040disk/local rw - xfs /dev/sdb rw\n"
+)
+
+
+def settings(url: str, folder: Path) -> Settings:
+    stores = {name: {"url": f"file://{folder / name}"} for name in ("a", "b")}
+    for name in stores:
+        (folder / name).mkdir(exist_ok=True)
+    document = {
+        "workspace": folder,
+        "stores": stores,
+        "routes": [{"name": "r", "from": "a", "to": "b"}],
+        "queues": [{"name": "q", "url": "sqlite://q.db"}],
+        "ledger": {"url": url},
+        "server": {"listen": "127.0.0.1:0"},
+    }
+    return Settings.model_validate(document)
+
+
+class Heard:
+    """An observer that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def on(self, record: Record) -> None:
+        self.records.append(record)
+
+    def unsafe(self) -> dict[str, str]:
+        return {record.queue: record.message for record in self.records if record.event == "server.unsafe"}
+
+
+async def find_faults(wanted: Settings) -> list[Check]:
+    opener = Opener(wanted)
+    checks = await check_ledger(opener)
+    if all(check.name != "reach" or check.state is CheckState.OK for check in checks):
+        checks += await check_records(opener)
+    return [check for check in checks if check.state is CheckState.WRONG]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"server_version_num": "130010", "server_version": "13.10"}, "PostgreSQL 13.10 is too old"),
+        ({"fsync": "off"}, "fsync is off"),
+        ({"statement_timeout": "900"}, "statement_timeout is 900 ms"),
+        ({"transaction_timeout": "900"}, "transaction_timeout is 900 ms"),
+        ({"connections": "93"}, "93 of 97 connections are in use"),
+        ({"connections": "92"}, ""),
+    ],
+)
+def test_settings_of_postgresql(changed: dict[str, str], said: str) -> None:
+    assert [each.what.startswith(said) for each in check_server_settings(GOOD | changed)] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"redis_version": "6.0.16"}, "Redis 6.0.16 is too old"),
+        ({"maxmemory": "100", "used_memory": "91"}, "91% of maxmemory is in use"),
+        ({"aof_last_write_status": "err"}, "the server could not write its append-only file"),
+    ],
+)
+def test_settings_of_redis(changed: dict[str, str], said: str) -> None:
+    good = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always", "save": ""}
+    assert [each.what.startswith(said) for each in check_redis_settings(good | changed)] == [True] * bool(said)
+
+
+def test_a_pooler_and_missing_rights_are_noticed() -> None:
+    address = parse_postgres("postgresql://localhost/d", "", names=0, allow_plain=False)
+    facts = ServerFacts("ferry", "15", tls=True, is_standby=False, may_create=False, is_pooled=True, skew=0.0)
+    found = describe_server(address, facts, [], is_made=False)
+    assert [each.hint for each in found.wrong] == [
+        "Grant ferry CREATE on the database, or run `skyferry ledger migrate --create` with a role that owns it."
+    ]
+    assert "pooler=transaction" in found.doubtful[0].hint
+    expected = describe_server(replace(address, pooler="transaction"), facts, [], is_made=True)
+    assert (expected.wrong, expected.doubtful) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("skew", "state"), [(-2.0, CheckState.OK), (90.0, CheckState.UNKNOWN), (Unknown("denied"), CheckState.UNKNOWN)]
+)
+def test_a_clock_that_differs_is_no_fault(skew: float | Unknown, state: CheckState) -> None:
+    """Leases follow the clock of the server alone."""
+    checks = check_server(CheckSubject("ledger", "ledger"), LedgerFacts("h:1", "ferry", skew, ("x",)))
+    assert {check.name: check.state for check in checks}["clock"] is state
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/ledger.db", ""),
+        ("/mnt/team disk/ledger.db", "nfs4"),
+        ("/mnt/team disk/local/ledger.db", ""),
+        ("/mnt/team disks/ledger.db", ""),
+    ],
+)
+def test_a_network_filesystem_is_found(path: str, kind: str, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    assert find_network_filesystem(Path(path), mounts) == kind
+    assert find_network_filesystem(Path(path), tmp_path / "missing") == ""
+
+
+async def test_a_file_that_cannot_be_written_is_named_before_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (fault,) = await find_faults(settings("sqlite://file/ledger.db", tmp_path))
+    assert "cannot be written by this user" in fault.detail
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("postgresql://ferry@127.0.0.1:9/d", "Check that the server runs"),
+        ("redis://127.0.0.1:9/l", "If it expects TLS there, use rediss://."),
+        ("postgresql://{postgres}/missing", "Create the database"),
+        ("postgresql://{postgres}/postgres?sslmode=require", "`ssl = on`"),
+        ("redis://{redis}/l?db=99", "Correct the option db"),
+        ("redis://{redis}/l?cluster=on", "Remove cluster=on"),
+    ],
+)
+async def test_a_wrong_address_is_named(
+    address: str,
+    hint: str,
+    tmp_path: Path,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once, although several checks need the ledger."""
+    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
+    place = {"postgres": f"{postgres_server.user}@{postgres_server.address}", "redis": redis_server.address}
+    (fault,) = await find_faults(settings(address.format_map(place), tmp_path))
+    assert (fault.name, hint in fault.hint) == ("reach", True)
+
+
+async def test_keys_of_another_program_are_not_touched(tmp_path: Path, redis_server: RedisServer) -> None:
+    name = f"doctor-{next(NAMES)}"
+    url = f"redis://{redis_server.address}/{name}"
+    client = Opener(settings(url, tmp_path)).ledger_maintenance()._client()  # type: ignore[union-attr] # Redis has one
+    await client.run(lambda redis: redis.set(f"{{{name}}}:ledger:counters", "theirs"))
+    faults = await find_faults(settings(url, tmp_path))
+    assert faults[-1].hint == "Another program uses keys of that name. Use another name in the URL."
+    assert await client.run(lambda redis: redis.get(f"{{{name}}}:ledger:counters")) == b"theirs"
+    await client.close()
+
+
+async def test_a_cluster_without_its_slots_is_no_crash(tmp_path: Path) -> None:
+    with redis("--cluster-enabled", "yes") as server:
+        for options in ("", "?cluster=on"):
+            faults = await find_faults(settings(f"redis://{server.address}/l{options}", tmp_path))
+            assert "CLUSTER INFO" in faults[-1].hint
+
+
+async def test_two_deployments_on_one_ledger_are_noticed(tmp_path: Path, redis_server: RedisServer) -> None:
+    """The name of a store means two places."""
+    url = f"redis://{redis_server.address}/doctor-{next(NAMES)}"
+    one = settings(url, tmp_path)
+    async with build_service(one, Heard()):
+        pass
+    other = one.stores["b"].model_copy(update={"url": f"file://{tmp_path}/c"})
+    two = one.model_copy(update={"stores": {**one.stores, "b": other}})
+    (check,) = await check_records(Opener(two))
+    assert (check.name, check.state) == ("stores", CheckState.UNKNOWN)
+    assert "a ledger of its own" in check.hint
+    assert await check_records(Opener(one)) == []
+
+
+async def test_the_service_says_at_its_start_what_may_be_lost(
+    tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for each server; nothing about a safe one."""
+    heard = Heard()
+    with redis("--maxmemory-policy", "allkeys-lru", "--appendonly", "no") as server:
+        unsafe = settings(f"redis://{server.address}/l", tmp_path)
+        queue = QueueSettings(name="q", url=f"redis://{server.address}/q")
+        async with build_service(unsafe.model_copy(update={"queues": (queue,)}), heard):
+            pass
+    assert {"", "q"} == set(heard.unsafe())
+    assert heard.unsafe()[""] == (
+        "maxmemory-policy is allkeys-lru: records may be deleted when memory is short; "
+        "nothing is written to disk: a restart loses the ledger"
+    )
+    heard = Heard()
+    async with build_service(settings(f"redis://{redis_server.address}/doctor-{next(NAMES)}", tmp_path), heard):
+        pass
+    assert heard.unsafe() == {}
+    with postgres("fsync=off") as slow:
+        monkeypatch.setenv("PGPASSWORD", slow.password)
+        wanted = settings("sqlite://l.db", tmp_path)
+        ledger = LedgerSettings(url=f"postgresql://{slow.user}@{slow.address}/postgres")
+        async with build_service(wanted.model_copy(update={"ledger": ledger}), heard):
+            pass
+    assert heard.unsafe()[""].startswith("fsync is off")
