@@ -28,7 +28,7 @@ _FACTS = """SELECT current_user, current_setting('server_version'),
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a server reports of itself and of this connection."""
+    """The report of a server about itself and this connection."""
 
     who: str
     version: str
