@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from skyferry import frozen
 from skyferry.frozen import dataclass
 
 
@@ -137,3 +138,33 @@ def test_the_first_records_may_be_made_by_several_threads() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert [fresh.number for fresh in threads.map(Fresh, range(100))] == list(range(100))
+
+
+class Labelled(Place):
+    """A subclass that is no record of its own."""
+
+
+@pytest.mark.parametrize(
+    ("record", "changes"),
+    [
+        (Place("a", "b"), {}),
+        (Place("a", "b"), {"key": "c"}),
+        (Named(name="a", tags=["x"]), {"name": "b"}),
+        (Named(name="a"), {"tags": ["y"]}),
+        (Large("a", "b", 3), {"size": 4, "note": "c"}),
+        (Labelled("a", "b"), {"key": "c"}),
+    ],
+)
+def test_replace_makes_what_dataclasses_make(record: Place, changes: dict[str, object]) -> None:
+    before = dataclasses.asdict(record)
+
+    made = frozen.replace(record, **changes)  # type: ignore[arg-type]  # any field of any record
+
+    assert type(made) is type(record)
+    assert dataclasses.asdict(made) == before | changes
+    assert dataclasses.asdict(record) == before
+
+
+def test_replace_refuses_what_is_no_field() -> None:
+    with pytest.raises(AttributeError):
+        frozen.replace(Place("a"), size=1)  # type: ignore[call-arg]  # that is the point

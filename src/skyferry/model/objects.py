@@ -98,15 +98,24 @@ class Checksums:
 
     def find_conflict(self, other: Checksums) -> str:
         """Return the name of the first digest that both sides know and that differs, or ""."""
-        for name in ("crc32c", "sha256", "md5", "crc64nvme"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine and theirs and mine != theirs:
-                return name
+        if self.crc32c and other.crc32c and self.crc32c != other.crc32c:
+            return "crc32c"
+        if self.sha256 and other.sha256 and self.sha256 != other.sha256:
+            return "sha256"
+        if self.md5 and other.md5 and self.md5 != other.md5:
+            return "md5"
+        if self.crc64nvme and other.crc64nvme and self.crc64nvme != other.crc64nvme:
+            return "crc64nvme"
         return ""
 
     def comparable_with(self, other: Checksums) -> bool:
         """Return True if both sides know a digest of the same kind, so that equality is a proof."""
-        return any(getattr(self, n) and getattr(other, n) for n in ("crc32c", "sha256", "md5", "crc64nvme"))
+        return bool(
+            (self.crc32c and other.crc32c)
+            or (self.sha256 and other.sha256)
+            or (self.md5 and other.md5)
+            or (self.crc64nvme and other.crc64nvme)
+        )
 
 
 # In `Traits.lossy` of stores that keep none.

@@ -16,6 +16,8 @@ from skyferry.queues.notifier import Notifier
 
 
 class _MessageState(Enum):
+    __hash__ = object.__hash__  # that of Enum is written in Python, and counts are looked up ten times per message
+
     READY = auto()
     LEASED = auto()
     DELAYED = auto()

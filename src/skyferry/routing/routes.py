@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
 
@@ -18,7 +18,7 @@ from skyferry.config.settings import FilterSettings, RouteSettings, Settings, Un
 from skyferry.config.urls import resolve_store
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.events.s3_keys import read_otherwise
-from skyferry.frozen import dataclass
+from skyferry.frozen import dataclass, replace
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectRef, Priority, Provider, Transfer, transfer_id
 from skyferry.routing.content_types import guess_content_type
 from skyferry.routing.locations import StoreLocation
@@ -79,7 +79,10 @@ class Route:
     def carried(self, found: Attributes) -> Attributes:
         """Return the attributes for the copy, with tags and storage class of the route."""
         tags = {**found.tags, **self.tags} if self.tags else found.tags
-        return replace(found, tags=tags, storage_class=self._class(found.storage_class))
+        storage_class = self._class(found.storage_class)
+        if tags is found.tags and storage_class == found.storage_class:
+            return found
+        return replace(found, tags=tags, storage_class=storage_class)
 
     def guess_type(self, key: str) -> str:
         """Return the content type that the name of a source object suggests; "" if none, or if it is not wanted."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from skyferry.frozen import replace
 from skyferry.model import EMPTY, Attributes, Checksums, ObjectMeta, Position
 from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import opened, write_all

@@ -247,12 +247,12 @@ class LocalStore:
 
     def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
         with self._existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):
-            found = version_of(stat)
-            if version and version != found:
+            if version and version != version_of(stat):
                 raise VersionChanged(where=f"{self.name} {key}")
             wanted = max(0, min(length, stat.st_size - start))
             data = read_range(file, start, wanted)
-            if len(data) != wanted or version_of(os.fstat(file)) != found:
+            after = os.fstat(file)
+            if len(data) != wanted or (after.st_size, after.st_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
                 raise VersionChanged("it changed while it was read", where=f"{self.name} {key}")
             return ObjectData(describe(self._bucket, file, key, stat, modes), data)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from skyferry.engine.copy.attributes.fitting import FAIL, fit_attributes
 from skyferry.engine.copy.provenance import NAMES, digest_attributes, make_provenance
-from skyferry.frozen import dataclass
+from skyferry.frozen import dataclass, replace
 from skyferry.model import REDIRECTS, Attributes, Checksums, ObjectMeta, Traits, Transfer
 from skyferry.model.mtime import NAME, format_mtime
 from skyferry.routing.routes import Route

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from skyferry.errors import BucketNotFound
 from skyferry.frozen import dataclass
-from skyferry.stores.local.blocking.files import DIRECTORY, close_to_others, descend, opened
+from skyferry.stores.local.blocking.files import DIRECTORY, close_to_others, descend
 from skyferry.stores.local.names import PRIVATE
 
 TMP = "tmp"  # the private folder of unfinished writes
@@ -42,6 +43,7 @@ class _Held:
     ident: tuple[int, int]
     root: int
     own: dict[str, int] = field(default_factory=dict)
+    locks: dict[int, int] = field(default_factory=dict)  # open files of `locks/`, by stripe
     private: int | None = None  # `.skyferry`, with a shared lock, so that it is not removed meanwhile
 
 
@@ -81,19 +83,27 @@ class BucketFolder:
         """Reopen the private folders, and create them again where they were removed."""
         with self._opening:
             for held in self._held:
-                self._stale += [*held.own.values(), *([held.private] if held.private is not None else [])]
-                held.own, held.private = {}, None
+                self._stale += [*held.own.values(), *held.locks.values()]
+                self._stale += [held.private] if held.private is not None else []
+                held.own, held.locks, held.private = {}, {}, None
 
     @contextmanager
     def locked(self, names: Sequence[str]) -> Iterator[None]:
         """Lock a key against changes by Skyferry, in this process and others.
 
-        A lock in memory excludes the threads of one process, because over NFS the file's lock belongs to the process.
+        A lock in memory excludes the threads of one process, because over NFS the file's lock belongs to the process. The files
+        stay open. Raises FileNotFoundError if the file was removed: then others use another one, until `renew` is called.
         """
         stripe = zlib.crc32("/".join(names).encode()) % STRIPES
-        with self._stripes[stripe], opened(f"{stripe:02}", os.O_RDWR | os.O_CREAT, self.own(LOCKS)) as file:
+        with self._stripes[stripe]:
+            file = self._open_lock(stripe)
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                if not os.fstat(file).st_nlink:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def sweep(self, older: float) -> None:
         """Remove unfinished writes and uploads that have not changed for `older` seconds: their writers have ended."""
@@ -137,6 +147,15 @@ class BucketFolder:
         with self._opening:
             self._held.append(_Held((stat.st_dev, stat.st_ino), root))
             return self._held[-1]
+
+    def _open_lock(self, stripe: int) -> int:
+        """Return the open file of a stripe, which the caller has locked in memory."""
+        folder = self.own(LOCKS)
+        locks = self._held[-1].locks
+        if stripe not in locks:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            locks[stripe] = os.open(f"{stripe:02}", flags, 0o600, dir_fd=folder)
+        return locks[stripe]
 
     def _absent(self, message: str) -> BucketNotFound:
         return self._expected.missing(message, where=str(self.folder), hint=self._expected.hint)

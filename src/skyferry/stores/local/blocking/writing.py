@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import uuid
@@ -27,7 +28,7 @@ from skyferry.stores.local.names import names_of
 ABANDONED = 7 * 86400.0  # seconds without a change after which a temporary file is removed
 PRUNED = 50  # times that deletes may remove a folder just before a write renames its file
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -46,21 +47,24 @@ class LocalWriter:
 
     def __init__(self, bucket: BucketFolder, store: str) -> None:
         self._bucket, self._store, self._swept = bucket, store, False
+        self._unique, self._numbers = uuid.uuid4().hex, itertools.count()  # for the names of temporary files
 
     def write(
         self, key: str, data: bytes, attributes: Attributes, declared: Checksums, when: Precondition
     ) -> Steps[ObjectMeta]:
         """See `ObjectStore.write`."""
-        names, folder, name = names_of(key), self._tmp(), f"w-{uuid.uuid4().hex}"
-        with opened(name, _NEW, folder) as file:
-            try:
-                write_all(file, data)
-                held = self._proven(key, file, 0, data, declared.crc32c)
-                return (yield from self._publish(_Written(file, folder, name, held), key, names, attributes, when))
-            except BaseException:  # also if the steps are closed before the end
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
-                raise
+        names, folder, name = names_of(key), self._tmp(), f"w-{self._unique}-{next(self._numbers):x}"
+        file = os.open(name, _NEW, 0o600, dir_fd=folder)
+        try:
+            write_all(file, data)
+            held = self._proven(key, file, 0, data, declared.crc32c)
+            return (yield from self._publish(_Written(file, folder, name, held), key, names, attributes, when))
+        except BaseException:  # also if the steps are closed before the end
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            raise
+        finally:
+            os.close(file)
 
     def start(self, upload: Upload) -> None:
         """See `ObjectStore.start_upload`. Refuses an upload larger than the free space before its first byte is read."""
@@ -207,6 +211,8 @@ class LocalWriter:
         return None
 
     def _swap(self, written: _Written, folder: int, key: str, name: str, when: Precondition) -> os.stat_result | None:
+        if when.create_only and self._link(written, folder, name):
+            return None
         found = _look(folder, name)
         if found is not None and os.path.samestat(found, os.fstat(written.file)):
             os.unlink(written.name, dir_fd=written.folder)  # a finish that was interrupted here continues
@@ -218,24 +224,27 @@ class LocalWriter:
             os.rmdir(name, dir_fd=folder)  # an empty folder is not an object; others stay
             found = None
         self._demand(key, found, when)
-        if when.create_only:
-            self._link(written, folder, key, name)
-        else:
+        if not when.create_only:
             os.rename(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
+        elif not self._link(written, folder, name):
+            raise PreconditionFailed(where=self._where(key))
         return found
 
-    def _link(self, written: _Written, folder: int, key: str, name: str) -> None:
-        """Link the file, which fails if the name is taken, even by programs that ignore the lock. A rename would not."""
+    def _link(self, written: _Written, folder: int, name: str) -> bool:
+        """Link the file. Return False if the name is taken, even by programs that ignore the lock. A rename would replace it."""
         try:
             os.link(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
-        except FileExistsError as error:
-            raise PreconditionFailed(where=self._where(key)) from error
+        except FileExistsError:
+            return False
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
+            if _look(folder, name) is not None:
+                return False
             os.rename(written.name, name, src_dir_fd=written.folder, dst_dir_fd=folder)
         else:
             os.unlink(written.name, dir_fd=written.folder)
+        return True
 
     def _demand(self, key: str, found: os.stat_result | None, when: Precondition) -> None:
         if (when.create_only and found is not None) or (
