@@ -43,6 +43,7 @@ servers, for all tools alike.
 | | durable on a local disk | compared after writing | record |
 |---|---|---|---|
 | Skyferry | each file and its folder | checksum of what the destination has | durable ledger |
+| `skyferry --no-fsync` | no | the same | the same |
 | `rsync --fsync` | each file, not its folder | no | none |
 | rclone | no | size and MD5 | none |
 | `juicefs sync` | no | no (`--check-new` does) | none |
@@ -95,10 +96,10 @@ class Copy:
 Tool = Callable[[Copy], list[str]]
 
 
-def use_skyferry(python: str) -> Tool:
+def use_skyferry(python: str, *options: str) -> Tool:
     """Return the tool of a checkout."""
     return lambda copy: [
-        python, "-m", "skyferry", "copy", *copy.name_ends("skyferry"), "--workspace", str(copy.workspace)
+        python, "-m", "skyferry", "copy", *copy.name_ends("skyferry"), "--workspace", str(copy.workspace), *options
     ]  # fmt: skip
 
 
@@ -134,6 +135,8 @@ def find_tools(pythons: Sequence[str], kinds: tuple[str, str]) -> Iterator[tuple
     yield "Skyferry", use_skyferry(sys.executable)
     for python in pythons:
         yield f"Skyferry of {python}", use_skyferry(python)
+    if kinds[1] == "local":
+        yield "Skyferry --no-fsync", use_skyferry(sys.executable, "--no-fsync")
     yield "rclone", use_rclone
     if is_installed(S5CMD) and kinds in (("s3", "local"), ("local", "s3")):
         yield "s5cmd", use_s5cmd

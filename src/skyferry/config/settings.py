@@ -49,9 +49,7 @@ class StoreSettings(Section):
         description="S3, Cloud Storage: the key that encrypts written objects; empty = the default of the bucket.",
     )
     encryption_scope: str = setting(default="", description="Azure: encryption scope of written objects.")
-    hierarchical: bool = setting(
-        default=False, description="Azure: the account has a hierarchical namespace (Data Lake)."
-    )
+    hierarchical: bool = setting(default=False, description="Azure: the namespace is hierarchical (Data Lake).")
     requester_pays: bool = setting(default=False, description="S3: pay for requests if the bucket requires it.")
     billing_project: str = setting(
         default="", description="Cloud Storage: project to bill if the bucket requires the requester to pay."
@@ -70,6 +68,7 @@ class StoreSettings(Section):
         description="Folders: skip = report symbolic links, FIFOs, sockets and devices, and skip them; fail = fail the listing; "
         "follow = copy the target of links to files inside the folder; report and skip other links, and all links to folders.",
     )
+    fsync: bool = setting(default=True, description="Folders: flush each copy to the disk before it counts as done.")
     simulator: SimulatorSettings = setting(default_factory=SimulatorSettings, description="Faults of a sim:// store.")
 
 

@@ -78,3 +78,17 @@ class TestLocalStoreBelowAPrefix(TestLocalStore):
     @pytest.fixture
     def place(self, local_place: Place) -> Place:
         return replace(local_place, prefix=BELOW)
+
+
+class TestLocalStoreWithoutFlushes(TestLocalStore):
+    """The same, where nothing waits for the disk."""
+
+    @pytest.fixture
+    async def place(self, tmp_path: Path) -> AsyncIterator[Place]:
+        folder = tmp_path / "unflushed"
+        folder.mkdir()
+        one, two = LocalStore("one", folder, durable=False), LocalStore("two", folder, durable=False)
+        nowhere = LocalStore("nowhere", tmp_path / "absent", durable=False)
+        yield Place(one, "", two, nowhere, cannot_hold=TOO_LONG)
+        for store in (one, two, nowhere):
+            await store.close()

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from skyferry.errors import ConfigError
@@ -95,7 +95,7 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
     return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
 
 
-def build_store(**values: str) -> StoreSettings:
+def build_store(**values: Any) -> StoreSettings:
     """Validate the settings of a store that is not in the configuration. Raises ValueError."""
     from skyferry.config.settings import StoreSettings
 
@@ -147,24 +147,24 @@ def _local(text: str, quoted: str, folder: bool, settings: Settings) -> ObjectLo
         prefix, slash, _ = quoted.partition("*")[0].rpartition("/")
         wildcard = _parse_wildcard(quoted[len(prefix + slash) :], text)
         return replace(_local(text, prefix + slash or "./", True, settings), wildcard=wildcard)
-    special = _special_files(whole, settings)
+    own = _find_configured(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
         url, bucket = f"file://{quote(str(whole))}", whole.name or "root"
-        return ObjectLocation(text, build_store(url=url, bucket=bucket, special_files=special), "", whole)
+        return ObjectLocation(text, build_store(url=url, bucket=bucket, **own), "", whole)
     url, bucket = f"file://{quote(str(whole.parent))}", whole.parent.name or "root"
-    store = build_store(url=url, bucket=bucket, special_files=special)
+    store = build_store(url=url, bucket=bucket, **own)
     return ObjectLocation(text, store, key_of(whole.name), whole.parent)
 
 
-def _special_files(path: Path, settings: Settings) -> Literal["skip", "follow", "fail"]:
-    """Return the policy of the configured store whose folder contains `path`."""
+def _find_configured(path: Path, settings: Settings) -> dict[str, Any]:
+    """Return what the configured store whose folder contains `path` says of all its files."""
     from skyferry.config.urls import StoreUrl
 
     for store in settings.stores.values():
         url = StoreUrl.parse(store.url)
         if url.on_disk and path.resolve().is_relative_to(url.path(settings.workspace).resolve()):
-            return store.special_files
-    return "skip"
+            return {"special_files": store.special_files, "fsync": store.fsync}
+    return {}
 
 
 def open_location(wanted: ObjectLocation, opener: Opener) -> ObjectStore:

@@ -34,7 +34,7 @@ def version_of(stat: os.stat_result) -> str:
 
 
 def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: Checksums) -> None:
-    """Give the open, completely written file its metadata. A separate metadata file is durable on return."""
+    """Give the open, completely written file its metadata. A separate metadata file of a durable bucket is durable on return."""
     stat = os.fstat(file)
     carried = {name: _plain(value) for name in _FIELDS if (value := getattr(attributes, name))}
     found = {"of": [stat.st_size, stat.st_mtime_ns], "attributes": carried, "crc32c": checksums.crc32c}
@@ -51,8 +51,10 @@ def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: C
     folder = bucket.own(META)
     with opened(version_of(stat), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, folder) as beside:
         write_all(beside, data)
-        os.fsync(beside)
-    os.fsync(folder)
+        if bucket.durable:
+            os.fsync(beside)
+    if bucket.durable:
+        os.fsync(folder)
 
 
 def detach(bucket: BucketFolder, version: str) -> None:

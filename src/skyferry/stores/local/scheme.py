@@ -25,6 +25,7 @@ def open_folder(context: StoreContext) -> LocalStore:
         on_special=SpecialFiles(context.name, special_files, context.on_special).found,
         expected=context.expected_folder,
         follow=special_files == "follow",
+        durable=context.where.settings.fsync,
     )
 
 
@@ -32,7 +33,7 @@ FOLDER = StoreScheme(
     "file://FOLDER",
     open_folder,
     path=True,
-    settings=frozenset({"region", "special_files"}),
+    settings=frozenset({"region", "special_files", "fsync"}),
     providers=(Provider.FILE,),
     profile=lambda settings: StoreProfile(Provider.FILE),
 )

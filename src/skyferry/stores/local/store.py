@@ -90,15 +90,18 @@ class LocalStore:
         on_special: Callable[[str, str], None] = lambda path, kind: None,
         expected: ExpectedFolder = ANY_FOLDER,
         follow: bool = False,
+        durable: bool = True,
     ) -> None:
         """Take callbacks for paths that a listing leaves out; both run on the event loop.
 
         `on_unreadable` gets files whose name cannot be a key, and folders without read permission. `on_special` gets links,
         pipes, sockets and devices with their kind; an exception from it ends the listing. `expected` identifies the folder
-        that is the bucket. With `follow`, a link to a file of this folder is read and listed as that object.
+        that is the bucket. With `follow`, a link to a file of this folder is read and listed as that object. Unless `durable`,
+        nothing is flushed: a crash of the system may lose what was written in the last minute.
         """
         self.name, self._follow = name, follow
-        self._bucket, self._on_unreadable, self._on_special = BucketFolder(folder, expected), on_unreadable, on_special
+        self._bucket = BucketFolder(folder, expected, durable)
+        self._on_unreadable, self._on_special = on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}", self._bucket.first_root), Threads(f"store-{name}", threads)
         self._closed = False
@@ -158,7 +161,7 @@ class LocalStore:
         return await self._run(found.key, self._set_attributes, found, attributes)
 
     async def make_folder(self, key: str) -> None:
-        await self._run(key, lambda: make_folder(self._bucket.root(), names_of(key)))
+        await self._run(key, lambda: make_folder(self._bucket.root(), names_of(key), self._bucket.durable))
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._do(0, self._steps(key, self._writer.delete, key, when))
@@ -212,7 +215,7 @@ class LocalStore:
 
     def _inspect(self) -> BucketFacts:
         self._bucket.root()
-        return inspect(self._bucket.folder)
+        return inspect(self._bucket.folder, self._bucket.durable)
 
     def _head(self, key: str) -> ObjectMeta:
         """Raise InvalidKey, as a write does, where a link or device may hide the object: it is not known to be deleted."""

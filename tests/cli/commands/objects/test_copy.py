@@ -17,6 +17,7 @@ from skyferry.cli.arguments.object_urls import locate_object
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.errors import ConfigError
+from skyferry.stores.local import flushing
 
 
 @pytest.fixture
@@ -90,6 +91,51 @@ def test_a_link_ends_the_copy_where_the_store_says_so(cli: Cli, tree: dict[str, 
     told = cli("copy", "in", "out", "--config", "skyferry.yaml", "--workspace", ".")
     assert told.code == ExitCode.FAILED
     assert "link is a symlink, and special_files is fail" in told.err
+
+
+def test_copies_that_a_power_cut_took_are_made_again(
+    cli: Cli, tree: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without flushes, the ledger may have a copy that the disk has not: the next run compares names and sizes."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr(flushing, "flush", flushed.append)
+    monkeypatch.setattr(flushing.Filesystem, "flush", flushed.append)
+    assert cli("copy", "in", "out", "--no-fsync", "--json").json()["objects"]["copied"] == 5
+    assert not flushed
+
+    Path("out/a.txt").write_bytes(b"")  # its size was not written
+    Path("out/z/z").unlink()  # nor this name
+    again = cli("copy", "in", "out", "--json").json()
+    assert (again["objects"]["copied"], again["objects"]["present"]) == (2, 3)
+    assert held("out") == tree
+    assert flushed
+
+
+def test_a_configured_folder_has_its_own_fsync(
+    cli: Cli, tree: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    Path("skyferry.yaml").write_text("stores: {out: {url: 'file://out', fsync: false}}")
+    assert cli("copy", "in", "out/below", "--config", "skyferry.yaml", "--workspace", ".").code == 0
+    assert held("out/below") == tree
+    assert not flushed
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (["in", "s3://bucket/"], "--no-fsync is for folders"),
+        (["-", "out/a"], "--no-fsync has no effect with -"),
+    ],
+)
+def test_no_fsync_is_refused_where_it_means_nothing(
+    cli: Cli, tree: dict[str, bytes], ends: list[str], told: str
+) -> None:
+    result = cli("copy", *ends, "--no-fsync")
+    assert result.code != 0
+    assert told in result.err
 
 
 def test_it_goes_back_where_it_came_from(cli: Cli, tree: dict[str, bytes]) -> None:

@@ -96,6 +96,7 @@ def copy(
             "--dry-run": deletes.dry_run,
             "--progress": shown.progress,
             "--processes": processes > 1,
+            "--no-fsync": transfers.no_fsync,
         }
         request.reject_with_stream(chosen.given, flags)
         raise click.exceptions.Exit(
@@ -106,6 +107,7 @@ def copy(
     origin, target = prepare.locate_ends(source, destination, settings, several=bool(chosen.files_from))
     prepare.check_ends(origin, target, delete=deletes.delete)
     selection = chosen.build(origin.wildcard, prefix_only=deletes.delete)
+    target = prepare.skip_flushes(target, wanted=transfers.no_fsync)
     target = prepare.prepare_destination(target, dry_run=deletes.dry_run)
     used = prepare.build_settings(
         prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers

@@ -50,8 +50,9 @@ class _Held:
 class BucketFolder:
     """The bucket's folder, reopened when another folder replaces it. It owns the file descriptors that it returns."""
 
-    def __init__(self, folder: Path, expected: ExpectedFolder) -> None:
-        self.folder, self._expected = folder, expected
+    def __init__(self, folder: Path, expected: ExpectedFolder, durable: bool = True) -> None:
+        """Unless `durable`, nothing is flushed to the disk."""
+        self.folder, self._expected, self.durable = folder, expected, durable
         self._held: list[_Held] = []  # the last is the bucket; file descriptors of the others may still be in use
         self._stale: list[int] = []
         self._opening = threading.Lock()
@@ -164,13 +165,13 @@ class BucketFolder:
         with self._opening:
             if name not in held.own:
                 mode = OWN if create else None
-                private = descend(held.root, PRIVATE, mode)
+                private = descend(held.root, PRIVATE, mode, self.durable)
                 try:
                     close_to_others(private)  # an earlier version left it open to other users
                     if held.private is None:
                         with suppress(OSError):  # the filesystem may have no locks; then it is not removed either
                             fcntl.flock(private, fcntl.LOCK_SH)
-                    held.own[name] = descend(private, name, mode)
+                    held.own[name] = descend(private, name, mode, self.durable)
                 except BaseException:
                     os.close(private)
                     raise

@@ -34,8 +34,11 @@ def opened(name: str, flags: int, folder: int) -> Iterator[int]:
         os.close(file)
 
 
-def descend(folder: int, name: str, create: int | None = None) -> int:
-    """Open a folder in another. Raises FileNotFoundError, unless it is to be created with the permissions `create`."""
+def descend(folder: int, name: str, create: int | None = None, durable: bool = True) -> int:
+    """Open a folder in another. Raises FileNotFoundError, unless it is to be created with the permissions `create`.
+
+    Its name is on the disk then, if it is to be `durable`.
+    """
     try:
         return os.open(name, DIRECTORY, dir_fd=folder)
     except FileNotFoundError:
@@ -43,7 +46,8 @@ def descend(folder: int, name: str, create: int | None = None) -> int:
             raise
     with suppress(FileExistsError):
         os.mkdir(name, 0o777 if create == BY_UMASK else create, dir_fd=folder)
-        os.fsync(folder)
+        if durable:
+            os.fsync(folder)
         made = os.open(name, DIRECTORY, dir_fd=folder)
         if create != BY_UMASK:  # the umask may have taken some
             os.fchmod(made, create)
@@ -83,17 +87,21 @@ def close_to_others(folder: int) -> None:
 
 @contextmanager
 def parent(
-    root: int, names: Sequence[str], create: Sequence[int] | None = None, passed: list[int] | None = None
+    root: int,
+    names: Sequence[str],
+    create: Sequence[int] | None = None,
+    passed: list[int] | None = None,
+    durable: bool = True,
 ) -> Iterator[int]:
     """Open the folder that contains the last of `names`.
 
     Raises FileNotFoundError, unless folders are to be created: with the permissions `create`, outermost first. Those of the
-    folders on the way are added to `passed`.
+    folders on the way are added to `passed`. `durable`: see `descend`.
     """
     here = root
     try:
         for depth, name in enumerate(names[:-1]):
-            below = descend(here, name, None if create is None else create[depth])
+            below = descend(here, name, None if create is None else create[depth], durable)
             if here != root:
                 os.close(here)
             here = below
@@ -105,12 +113,13 @@ def parent(
             os.close(here)
 
 
-def make_folder(root: int, names: Sequence[str]) -> None:
+def make_folder(root: int, names: Sequence[str], durable: bool) -> None:
     """Make the folder that contains the last of `names`. It stays when it is empty, like those of other programs."""
-    with parent(root, names, create=[BY_UMASK] * (len(names) - 1)) as folder:
+    with parent(root, names, create=[BY_UMASK] * (len(names) - 1), durable=durable) as folder:
         with suppress(OSError, AttributeError):  # it had no mark
             os.removexattr(folder, MADE)
-        os.fsync(folder)
+        if durable:
+            os.fsync(folder)
 
 
 @contextmanager

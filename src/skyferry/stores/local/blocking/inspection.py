@@ -11,12 +11,14 @@ from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Un
 from skyferry.stores.local.names import PRIVATE
 
 FOLDER = Unknown("it is a folder")
+UNFLUSHED = ", and fsync is off: a power cut may lose copies that the ledger has as done"
 CASELESS = ", and it ignores case: keys that differ in case alone replace each other"
 
 
-def inspect(folder: Path) -> BucketFacts:
+def inspect(folder: Path, durable: bool = True) -> BucketFacts:
     """See `InspectableStore`. Raises OSError."""
     free = shutil.disk_usage(folder).free
+    notes = f"{CASELESS if _ignores_case(folder) else ''}{'' if durable else UNFLUSHED}"
     rights = {
         READ: os.access(folder, os.R_OK | os.X_OK),
         LIST: os.access(folder, os.R_OK | os.X_OK),
@@ -24,7 +26,7 @@ def inspect(folder: Path) -> BucketFacts:
         DELETE: os.access(folder, os.W_OK | os.X_OK),
     }
     return BucketFacts(
-        endpoint=f"{folder.absolute()}, {free / 2**30:.1f} GiB free{CASELESS if _ignores_case(folder) else ''}",
+        endpoint=f"{folder.absolute()}, {free / 2**30:.1f} GiB free{notes}",
         who=_who(),
         region=FOLDER,
         versioning="off",

@@ -136,7 +136,8 @@ class LocalWriter:
                         self._unlink_exactly(folder, names[-1], key, when.replace)
                     else:
                         os.unlink(names[-1], dir_fd=folder)
-                yield folder
+                if self._bucket.durable:
+                    yield folder
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -181,7 +182,8 @@ class LocalWriter:
         if (mtime := read_mtime(attributes)) is not None:
             os.utime(written.file, ns=(mtime, mtime))
         attach(self._bucket, written.file, attributes, checksums)
-        yield written.file
+        if self._bucket.durable:
+            yield written.file
         replaced = yield from self._take_name(
             written, key, names, when, folder_modes(attributes.modes[:-1], len(names) - 1)
         )
@@ -197,10 +199,11 @@ class LocalWriter:
         root = self._bucket.root()
         for attempt in range(PRUNED):
             try:
-                with parent(root, names, create=modes) as folder:
+                with parent(root, names, create=modes, durable=self._bucket.durable) as folder:
                     with self._bucket.locked(names):
                         found = self._swap(written, folder, key, names[-1], when)
-                    yield folder
+                    if self._bucket.durable:
+                        yield folder
                     return found
             except FileNotFoundError:  # a delete has removed the folder, which it left empty
                 if attempt == PRUNED - 1:

@@ -93,6 +93,18 @@ def limit_rate(location: ObjectLocation, rate: int) -> ObjectLocation:
     return replace(location, store=location.store.model_copy(update={"bytes_per_second": rate}))
 
 
+def skip_flushes(location: ObjectLocation, *, wanted: bool) -> ObjectLocation:
+    """Let copies in a folder count as done before they are on the disk, if `wanted`. Raises ConfigError."""
+    if not wanted:
+        return location
+    if location.path is None:
+        hint = "remove --no-fsync"
+        raise ConfigError(
+            "--no-fsync is for folders: other stores decide it themselves", where=location.text, hint=hint
+        )
+    return replace(location, store=location.store.model_copy(update={"fsync": False}))
+
+
 def build_settings(
     source: ObjectLocation, destination: ObjectLocation, given: Settings, options: CopyOptions
 ) -> Settings:

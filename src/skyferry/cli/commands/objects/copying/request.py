@@ -186,6 +186,13 @@ class CopyOptions:
     no_guess_content_type: Annotated[
         bool, Option("--no-guess-content-type", help="Give files no content type by their names.")
     ] = False
+    no_fsync: Annotated[
+        bool,
+        Option(
+            "--no-fsync",
+            help="Do not wait until copies in a folder are on the disk: a power cut may lose them, although the ledger has them.",
+        ),
+    ] = False
     retry_for: Annotated[
         str,
         Option(
