@@ -1,15 +1,15 @@
 """Small objects, second runs and starts: `skyferry copy` compared with rclone, s5cmd, `juicefs sync`, an obstore loop and rsync.
 
-    python -m bench.peers [--objects 2000] [--rounds 3] [--python PATH …] [--write]
+    python -m bench.peers [--objects 2000] [--rounds 3] [--pairs local-local …] [--python PATH …] [--write]
     python -m bench.peers --growth 1000 10000 100000 [--write]
 
 The servers are two `rclone serve s3` on folders of this machine. Rounds are interleaved: in each, every tool copies the same
 objects to another prefix. Nothing is deleted before the end: for minutes, ext4 does not reuse freed inodes, and its search for
-others would cost each tool more than the copy itself. The medians are printed; CPU is user and system time of the whole
-command with its start, without the servers. Skyferry has its ledger and verification, and gets URLs that name no service. Each
-PATH is the Python of another checkout to compare with. Tools that are not installed are named. `--growth` measures Skyferry and
-rclone from S3 to S3 once with each number of objects. `--write` writes table and pictures into docs/operations/performance.md
-and docs/assets.
+others would cost each tool more than the copy itself. `--pairs` measures only these ends. The medians are printed; CPU is user
+and system time of the whole command with its start, without the servers. Skyferry has its ledger and verification, and gets URLs
+that name no service. Each PATH is the Python of another checkout to compare with. Tools that are not installed are named.
+`--growth` measures Skyferry and rclone from S3 to S3 once with each number of objects. `--write` writes table and pictures into
+docs/operations/performance.md and docs/assets.
 """
 
 from __future__ import annotations
@@ -268,8 +268,9 @@ def prepare_environ(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def measure_peers(objects: int, rounds: int, pythons: Sequence[str]) -> str:
-    """Return the table."""
+def measure_peers(objects: int, rounds: int, pythons: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the table. With fewer than all `pairs`, neither TLS nor starts are measured."""
+    whole = set(pairs) == set(PAIRS)
     heading = describe_versions()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="."))).absolute()
@@ -285,14 +286,16 @@ def measure_peers(objects: int, rounds: int, pythons: Sequence[str]) -> str:
         for python in (sys.executable, *pythons):
             run([python, "-m", "skyferry", "version"], {})  # compile
         for turn in range(rounds):
-            for kinds in PAIRS:
+            for kinds in pairs:
                 plain.copy_all(kinds, turn, objects, again=kinds[0] == kinds[1])
-            secured.copy_all(("s3", "s3"), turn, objects, again=False)
-            plain.start_all(turn)
+            if whole:
+                secured.copy_all(("s3", "s3"), turn, objects, again=False)
+                plain.start_all(turn)
     order = sorted(
         {**plain.spent, **secured.spent}.items(), key=lambda item: (item[0][0][0] in "`o", "again" in item[0][0])
     )
-    command = f"`python -m bench.peers --objects {objects} --rounds {rounds}`"
+    chosen = "" if whole else " --pairs " + " ".join("-".join(kinds) for kinds in pairs)
+    command = f"`python -m bench.peers --objects {objects} --rounds {rounds}{chosen}`"
     intro = f"{command}: {objects:,} objects of 4 KiB, medians of {rounds} interleaved rounds. {heading}.\n"
     return "\n".join([intro, *format_rows(dict(order), objects), NOTES.rstrip()])
 
@@ -348,9 +351,10 @@ def write_between_markers(name: str, text: str) -> None:
 def main(given: argparse.Namespace) -> None:
     """Print what was measured, and write it."""
     name = "growth" if given.growth else "peers"
-    grown = bool(given.growth)
     text = (
-        measure_growth(given.growth, given.write) if grown else measure_peers(given.objects, given.rounds, given.python)
+        measure_growth(given.growth, given.write)
+        if given.growth
+        else measure_peers(given.objects, given.rounds, given.python, given.pairs)
     )
     print(text)
     if given.write:
@@ -361,7 +365,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    names = {"-".join(kinds): kinds for kinds in PAIRS}
+    parser.add_argument("--pairs", nargs="+", choices=names, default=list(names), metavar="FROM-TO")
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--growth", type=int, nargs="+", metavar="N")
     parser.add_argument("--write", action="store_true")
-    main(parser.parse_args())
+    options = parser.parse_args()
+    options.pairs = [names[name] for name in options.pairs]
+    if options.write and len(options.pairs) < len(PAIRS):
+        parser.error("--write needs all pairs")
+    main(options)
