@@ -182,3 +182,16 @@ def test_a_special_file_that_fails_a_listing_ends_a_run_until_idle(start: Start,
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert err.splitlines()[-1].startswith("error: s: link is a symlink, and special_files is fail (Remove it, ")
+
+
+def test_only_folders_of_the_region_are_watched(start: Start, tmp_path: Path) -> None:
+    """A folder that is the destination of another region's route is made here as a source."""
+    stores = "\n".join(f"  {name}: {{url: 'file://{name}', region: {name}}}" for name in ("east", "west"))
+    routes = "\n".join(
+        f"  - {{name: from-{a}, from: {a}, to: {b}, run_in: source, ring: allow}}"
+        for a, b in (("east", "west"), ("west", "east"))
+    )
+    (tmp_path / "skyferry.yaml").write_text(f"region: east\nstores:\n{stores}\nroutes:\n{routes}\n")
+    code, out, _ = ended(start("--until-idle", "--no-live"))
+    folders = re.findall(r"drop files into (.*)", out)
+    assert (code, [Path(folder).name for folder in folders]) == (0, ["east"])
