@@ -31,6 +31,8 @@ BOTH: Series = {(pod, TIMES): "0+1x20" for pod in PODS}
 CASES: list[tuple[str, Series, float]] = [  # the metric, the series, its value after five minutes
     ("presence", {}, 0),
     ("presence", UP, 1),
+    ("presence", dict.fromkeys(UP, "1x19 stale"), 1),  # a scrape that failed
+    ("presence", dict.fromkeys(UP, "1x8 stale"), 0),
     ("failures", {}, 0),
     ("failures", {("canary", FAILED): "0x8 2x12", ("canary", DONE): "0+1x20"}, 0),  # two are too few
     ("failures", {("canary", FAILED): "0+1x20", ("canary", DONE): "0+3x20"}, 0.25),
