@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from skyferry.frozen import dataclass
 
+BEHIND = 5.0  # seconds by which a clock may be behind the last reservation; by more, it was set back
+
 
 @dataclass(frozen=True, slots=True)
 class SharedRate:
@@ -18,6 +20,8 @@ def reserve(before: SharedRate | None, units: float, rate: float, burst: float, 
     """Return the record after a reservation, and the seconds until its units may be used. See `SharedRates`."""
     ahead = -burst
     if before is not None:
+        if before.at - BEHIND <= now < before.at:  # the caller waited for its turn: no time may count twice
+            now = before.at
         ahead = before.ahead - max(0.0, now - before.at)
         if ahead > 0:
             ahead *= before.rate / rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skyferry.ledgers import rates
 from skyferry.ledgers.memory.state import LedgerPart, MemoryBreaker
+from skyferry.ledgers.rates import BEHIND
 from skyferry.ports import OpenBreaker
 
 
@@ -37,9 +38,9 @@ class MemoryLimits(LedgerPart):
     async def take_trial(self, name: str, opening: int, lease: float) -> bool:
         await self._step()
         now, found = self._clock.time(), self._state.breakers.get(name)
-        if found is None or found.opening != opening or not (found.until <= now or now < found.at):
+        if found is None or found.opening != opening or not (found.until <= now or now < found.at - BEHIND):
             return False
-        if found.holder != self.owner and now < found.trial_until <= now + lease:
+        if found.holder != self.owner and now < found.trial_until <= now + lease + BEHIND:
             return False
         found.holder, found.trial_until = self.owner, now + lease
         return True

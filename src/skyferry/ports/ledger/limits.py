@@ -22,7 +22,7 @@ class SharedRates(Protocol):
         burst; those that follow wait the longer. Reserved units cannot be given back.
 
         Workers MAY ask at different rates. What is reserved counts in units: it is worked off at the rate of the last call.
-        Time that passed while the clock was set back does not count. Cheap: one step on one record.
+        Time that passed while the clock was set back does not count, and none counts twice. Cheap: one step on one record.
         """
 
 
@@ -58,8 +58,8 @@ class SharedBreakers(Protocol):
         """Return True if this worker may try the store for `lease` seconds; it calls again to continue.
 
         One worker at a time may. False: the breaker is closed, has been opened anew, is not due, or another worker tries.
-        The worker counts the lease by its own monotonic clock from before it called. If the clock was set back behind the
-        opening, the trial is due at once.
+        The worker counts the lease by its own monotonic clock from before it called. If the clock was set back to long before
+        the opening, the trial is due at once.
         """
 
     async def close_breaker(self, name: str, opening: int) -> None:

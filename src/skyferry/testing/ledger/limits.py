@@ -55,6 +55,16 @@ class RateCases(LedgerCases):
         delays = sorted(await asyncio.gather(*calls))
         assert delays == pytest.approx([600.0 * n for n in range(15)], abs=5 * SPENT)
 
+    async def test_time_counts_once(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """Also if a step that began before another ends after it, or if a clock jumps to and fro."""
+        await one.reserve_units(NAME, 100.0, 1.0, 0.0)
+        for _ in range(5):
+            await harness.pass_time(-4.0)
+            await two.reserve_units(NAME, 1.0, 1.0, 0.0)
+            await harness.pass_time(4.0)
+            await one.reserve_units(NAME, 1.0, 1.0, 0.0)
+        assert await one.reserve_units(NAME, 1.0, 1.0, 0.0) == pytest.approx(110.0, abs=SPENT)
+
     async def test_a_clock_that_is_set_back_delays_for_no_longer(self, one: Ledger, harness: LedgerHarness) -> None:
         """The units reserved are worked off from now on."""
         await one.reserve_units(NAME, 10.0, 1.0, 0.0)
@@ -110,6 +120,18 @@ class BreakerCases(LedgerCases):
         opening = await ledgers[0].open_breaker(NAME, "read", 0.0, 5.0)
         granted = await asyncio.gather(*(ledger.take_trial(NAME, opening, LEASE) for ledger in ledgers))
         assert sorted(granted) == [False, False, False, False, True]
+
+    async def test_a_call_that_is_late_gets_no_second_trial(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """It may have begun before the one that was granted, but waited for it."""
+        opening = await one.open_breaker(NAME, "read", 20.0, 20.0)
+        await harness.pass_time(-3.0)
+        assert not await two.take_trial(NAME, opening, LEASE), "not due"
+        await harness.pass_time(33.0)
+        assert await one.take_trial(NAME, opening, LEASE)
+        await harness.pass_time(-3.0)
+        assert not await two.take_trial(NAME, opening, LEASE)
 
     async def test_a_trial_that_failed_ends(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
         """By the next opening, for which there is another trial."""

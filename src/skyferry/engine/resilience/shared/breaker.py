@@ -66,7 +66,7 @@ class FleetBreaker(Breaker):
         if asks and not self._wanted and now >= self._asks_after:
             self._wanted = True
             self._wake()
-        return AGAIN
+        return max(AGAIN, self._asks_after - now)
 
     def time_open(self) -> float:
         left = super().time_open()

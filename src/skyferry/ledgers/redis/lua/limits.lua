@@ -7,6 +7,7 @@ local name, units, rate, ahead = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 
 local known = redis.call('HGET', rates, name)
 if known then
     local at, before, counted = struct.unpack('<ddd', known)
+    if now < at and at - now <= 5 * 4194304 then now = at end
     before = before - math.max(0, now - at) / 4194304
     if before > 0 then before = before * counted / rate end
     ahead = math.max(ahead, before)
@@ -34,12 +35,12 @@ redis.call('HSET', breakers, ARGV[1], struct.pack('<dddddI2c0I2c0', opening, now
 return string.format('%.0f', opening)
 
 -- name: take_trial
--- owner, name, opening, lease. Returns 1 if it is granted.
-local known = redis.call('HGET', breakers, ARGV[2])
+-- owner, name, opening, lease. Returns 1 if it is granted. A time that is 5 s ahead was recorded before the clock was set back.
+local ahead, known = now + 5 * 4194304, redis.call('HGET', breakers, ARGV[2])
 if not known then return 0 end
 local opening, at, till, cooldown, trial, side, holder = struct.unpack('<dddddI2c0I2c0', known)
-if opening ~= tonumber(ARGV[3]) or not (till <= now or at > now) then return 0 end
-if holder ~= ARGV[1] and now < trial and trial <= now + ARGV[4] then return 0 end
+if opening ~= tonumber(ARGV[3]) or not (till <= now or at > ahead) then return 0 end
+if holder ~= ARGV[1] and now < trial and trial <= ahead + ARGV[4] then return 0 end
 local record = struct.pack('<dddddI2c0I2c0', opening, at, till, cooldown, now + ARGV[4], #side, side, #ARGV[1], ARGV[1])
 redis.call('HSET', breakers, ARGV[2], record)
 return 1

@@ -24,9 +24,8 @@ class SqliteLimits:
     _clock: Clock
 
     async def reserve_units(self, name: str, units: float, rate: float, burst: float) -> float:
-        now = self._clock.time()
-
         def operation(db: sqlite3.Connection) -> float:
+            now = self._clock.time()  # in turn: reservations of two processes do not pass each other
             row = db.execute(SQL["read_rate"], {"name": name}).fetchone()
             after, delay = reserve(SharedRate(*row) if row else None, units, rate, burst, now)
             values = {"name": name, "at": after.at, "ahead": after.ahead, "rate": after.rate}

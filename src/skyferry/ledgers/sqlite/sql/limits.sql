@@ -17,9 +17,10 @@ ON CONFLICT (name) DO UPDATE SET opening = max(opening + 1, excluded.opening), s
 RETURNING opening
 
 -- name: take_trial
+-- A time that is 5 s ahead was recorded before the clock was set back; by less, this process waited for its turn.
 UPDATE breakers SET holder = :owner, trial_until = :now + :lease
-WHERE name = :name AND opening = :opening AND (until <= :now OR at > :now)
-    AND (holder = :owner OR trial_until <= :now OR trial_until > :now + :lease)
+WHERE name = :name AND opening = :opening AND (until <= :now OR at > :now + 5)
+    AND (holder = :owner OR trial_until <= :now OR trial_until > :now + :lease + 5)
 RETURNING 1
 
 -- name: close
