@@ -7,6 +7,8 @@ from typing import Literal
 
 from skyferry.config.sections.section import Seconds, Section, setting
 
+PASSWORD = "password"  # noqa: S105 - the name of a login, no secret
+
 
 class IdentitySettings(Section):
     """The identity at this store or queue."""
@@ -16,6 +18,11 @@ class IdentitySettings(Section):
         description="auto = the identity of the machine (instance role, IRSA, workload identity, a user's login); "
         "sdk = the same, and long-lived keys of the environment and of profiles, with a warning: the default of `copy`, `ls` and "
         "`head`; federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
+    )
+    login: Literal["password", "aws", "google", "azure"] = setting(
+        default="password",
+        description="PostgreSQL: password = the secret; aws, google, azure = a token of the identity that `kind` chooses at that "
+        "cloud, for the IAM login of RDS and Aurora, Cloud SQL, or Azure Database. Each new connection gets a new token.",
     )
     token: Literal["file", "url", "google", "aws", "azure"] = setting(
         default="file",
@@ -29,7 +36,11 @@ class IdentitySettings(Section):
     session_name: str = setting(
         default="skyferry", pattern=r"^[\w+=,.@-]{2,64}$", description="AWS: session name, in CloudTrail."
     )
-    region: str = setting(default="", description="AWS: region of STS; empty = AWS_REGION, otherwise us-east-1.")
+    region: str = setting(
+        default="",
+        description="AWS: region of STS; empty = AWS_REGION, otherwise us-east-1. With login: aws, the region of the database, "
+        "unless its host names it.",
+    )
     project: str = setting(default="", description="Google: number of the project with the workload identity pool.")
     pool: str = setting(default="", description="Google: name of the workload identity pool.")
     provider: str = setting(default="", description="Google: name of the provider in the pool.")
@@ -67,6 +78,8 @@ class IdentitySettings(Section):
 
     def check(self) -> None:
         """Require what the kind needs."""
+        if self.login != PASSWORD and self.kind == "anonymous":
+            raise ValueError("anonymous is no identity for an IAM login")
         if self.kind == "federated" and self.token == "file" and self.token_file is None:  # noqa: S105 - no secret
             raise ValueError("federated by token: file needs token_file")
         if self.kind == "federated" and self.token == "url" and not self.token_url:  # noqa: S105 - no secret

@@ -24,10 +24,11 @@ STANDBY = (asyncpg.ReadOnlySQLTransactionError,)
 RUNS = "Check that the server runs, and the host and the port of the URL."
 POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
 OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
+FAILOVER = "A failover may be under way; requests are retried. List all servers of the cluster in the URL."
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "28P01": "Check the user of the URL and the password: identity.secret_file, or PGPASSWORD.",
+        "28P01": "Check the user of the URL and the password: identity.secret_file, PGPASSWORD, or identity.login.",
         "28000": "Check the user of the URL, and the lines of pg_hba.conf for this machine.",
         "3D000": "Create the database, or correct its name in the URL.",
         "42501": "Grant the role the permission, or let its owner create the schema.",
@@ -59,6 +60,8 @@ def translate_error(error: Exception, kind: type[E], where: str) -> E:
         return kind(f"the certificate is not accepted: {error.verify_message}", where=where, hint=hint)
     if isinstance(error, ssl.SSLError) or "SSL" in str(error):
         return kind(f"TLS failed: {error}", where=where, hint="Check that the server has `ssl = on`, and sslmode.")
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return kind("none of the servers accepts writes", where=where, hint=FAILOVER)
     if isinstance(error, TimeoutError):
         return kind("no answer in time", where=where, hint=RUNS)
     if isinstance(error, OSError):

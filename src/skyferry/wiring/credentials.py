@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
-from skyferry.config.identity import IdentitySettings
+from skyferry.config.identity import PASSWORD, IdentitySettings
+from skyferry.config.settings import LedgerSettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore, Url
 from skyferry.frozen import dataclass
 
@@ -39,18 +40,20 @@ class Identities:
         if settings.endpoint:
             require_tls(settings.endpoint, allow_http=settings.allow_http)
         place = f"azure {where.account}" if row.cloud == "azure" else f"{row.cloud} {row.secret_env}"
+        if settings.identity.login != PASSWORD:  # a token is for one server and user
+            place += f" {settings.url}"
         key = place, settings.identity
         if key not in self._opened:
             with require_extra(row.extra, f"{where.url.scheme}://"):
-                self._opened[key] = _make(row, settings.identity, around(), where.account)
+                self._opened[key] = _make(row, settings.identity, around(), where.account, settings.url)
         return self._opened[key]
 
-    def server_secret(self, url: Url[Any], identity: IdentitySettings, around: Callable[[], IdentityContext]) -> Any:
-        """Return the provider of the password of a server of one's own; None if there is no server. Raises ConfigError."""
+    def ledger_secret(self, url: Url[Any], ledger: LedgerSettings, around: Callable[[], IdentityContext]) -> Any:
+        """Return the provider of the password of the ledger's server; None if there is no server. Raises ConfigError."""
         if url.known.cloud != "server":
             return None
         with require_extra(url.known.extra, f"{url.scheme}://"):
-            return _make(url.known, identity, around(), "")
+            return _make(url.known, ledger.identity, around(), "", ledger.url)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -60,7 +63,7 @@ class Identities:
                 await identity.close()
 
 
-def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, account: str) -> Any:
+def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, account: str, url: str) -> Any:
     from skyferry.clouds.credentials import fixed_credentials
     from skyferry.clouds.identity import build  # commands on folders need none of it
 
@@ -75,6 +78,8 @@ def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, acco
             return build.azure_key(identity, around, account)
         case "azure":
             return fixed_credentials("") if identity.kind == "anonymous" else build.azure_token(identity, around)
+        case "server" if identity.login != PASSWORD and row.login:
+            return row.login(url, identity, around)
         case "server":
             return build.server_secret(identity, around, row.secret_env)
     raise AssertionError(row.cloud)

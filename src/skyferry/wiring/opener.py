@@ -152,7 +152,7 @@ class Opener:
     def _ledger_context(self) -> LedgerContext:
         settings, on_health = self.settings, partial(self.on_health, "")
         url = _resolved("ledger", resolve_ledger, settings.ledger)
-        secret = self.identities.server_secret(url, settings.ledger.identity, partial(self._around, "ledger"))
+        secret = self.identities.ledger_secret(url, settings.ledger, partial(self._around, "ledger"))
         workspace = settings.workspace
         return LedgerContext(url, settings.ledger, workspace, self.clock, self.owner, on_health, credentials=secret)
 

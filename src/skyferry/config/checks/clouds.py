@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from skyferry.config.identity import IdentitySettings
+from skyferry.config.identity import PASSWORD, IdentitySettings
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
 from skyferry.config.reading.renamed import URL_OPTIONS
@@ -59,6 +59,7 @@ def check_ledger(settings: LedgerSettings, url: LedgerUrl, document: Document) -
     for name in sorted(AT_A_SERVER & settings.model_fields_set - url.known.settings):
         document.warn(("ledger", name), "is ignored", f"Remove it: it does not apply to {url.scheme}://.")
     check_extra(url, ("ledger", "url"), document)
+    _check_login(settings.identity, url, ("ledger", "identity"), document)
     try:
         url.known.check(settings)
     except ValueError as error:
@@ -105,7 +106,15 @@ def _reached(
             getattr(settings.identity, name), settings.identity.allow_http, (*place, "identity", name), document
         )
     _names(settings.identity, (*place, "identity"), document)
+    _check_login(settings.identity, url, (*place, "identity"), document)
     return settings
+
+
+def _check_login(identity: IdentitySettings, url: Url[Any], place: Place, document: Document) -> None:
+    """Report a login by a token where only PostgreSQL has one."""
+    if identity.login != PASSWORD and url.known.login is None:
+        what = f"{identity.login} does not apply to {url.scheme}://"
+        document.fault((*place, "login"), what, "Remove it: kind chooses the identity.")
 
 
 def _names(identity: IdentitySettings, place: Place, document: Document) -> None:

@@ -85,24 +85,65 @@ def find_programs() -> Path | None:
 
 
 @contextmanager
+def standby(primary: PostgresServer, *options: str) -> Iterator[PostgresServer]:
+    """A hot standby of `primary` for as long as the block, which confirms each of its commits. Takes about 3 s to start.
+
+    `SELECT pg_promote()` makes it the primary.
+    """
+    with _placed(primary.programs, *options) as (server, data, owner):
+        command: list[str | Path] = [
+            primary.programs / "pg_basebackup",
+            "-h",
+            HOST,
+            "-p",
+            str(primary.port),
+            "-U",
+            primary.user,
+        ]
+        subprocess.run(
+            [*command, "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+            check=True,
+            capture_output=True,
+            user=owner or None,
+            cwd=data,
+            env={**os.environ, "PGPASSWORD": primary.password},
+        )
+        with running(server.daemon):
+            primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.run("SELECT pg_reload_conf()")
+            yield server
+
+
+@contextmanager
 def postgres(*options: str) -> Iterator[PostgresServer]:
     """PostgreSQL for as long as the block, with settings such as `max_connections=50`. Takes about 1 s to start."""
     programs = find_programs()
     if programs is None:
         raise ServerMissing("postgres")
+    with _placed(programs, *options) as (server, data, owner):
+        _initialise(server, data, owner)
+        with running(server.daemon):
+            yield server
+
+
+@contextmanager
+def _placed(programs: Path, *options: str) -> Iterator[tuple[PostgresServer, Path, str]]:
+    """A server that does not run yet, with an empty folder for its data, and the user that has the folder."""
     [port] = free_ports(1, HOST)
     owner = find_owner()
     with scratch_folder("postgres") as folder:
         data = folder / "data"
+        data.mkdir(mode=0o700)
+        if owner:
+            folder.chmod(0o755)  # the owner passes through it; the data below are closed
+            shutil.chown(data, owner)
         server = PostgresServer(port, Daemon([], folder / "log", lambda: False), programs)
-        _initialise(server, data, owner)
         fixed = ["listen_addresses=" + HOST, f"unix_socket_directories={data}", "max_connections=200", "fsync=on"]
         settings = [part for option in (*fixed, *options) for part in ("-c", option)]
         server.daemon.command = [programs / "postgres", "-D", data, "-p", str(port), *settings]
         server.daemon.ready, server.daemon.user = lambda: _is_ready(server), owner
         server.daemon.graceful = signal.SIGINT  # fast shutdown: ends the sessions
-        with running(server.daemon):
-            yield server
+        yield server, data, owner
 
 
 def find_owner() -> str:
@@ -117,11 +158,8 @@ def find_owner() -> str:
 def _initialise(server: PostgresServer, data: Path, owner: str) -> None:
     password = data.parent / "password"
     password.write_text(server.password)
-    data.mkdir()
     if owner:
-        data.parent.chmod(0o755)  # the owner passes through it; the data below are closed
-        for path in (data, password):
-            shutil.chown(path, owner)
+        shutil.chown(password, owner)
     command: list[str | Path] = [
         server.programs / "initdb",
         "-D",
