@@ -90,6 +90,8 @@ def standby(primary: PostgresServer, *options: str) -> Iterator[PostgresServer]:
 
     `SELECT pg_promote()` makes it the primary.
     """
+    if not (primary.programs / "pg_basebackup").exists():
+        raise ServerMissing("postgres", "apt-get install postgresql")
     with _placed(primary.programs, *options) as (server, data, owner):
         command: list[str | Path] = [
             primary.programs / "pg_basebackup",
