@@ -31,8 +31,7 @@ class Scheme:
     parts: int = 1  # of a name at a cloud, separated by slashes, at most
     cloud: Cloud = ""  # the provider of identities; "" = it is on this machine
     secret_env: str = ""  # of a server: the variable with the password
-    # Opens the tokens of `identity.login`, given the URL, the identity and its context; None = passwords only
-    login: Callable[[str, Any, Any], Any] | None = None
+    token_login: bool = False  # of a server: `identity.login` may choose tokens of a cloud instead of the password
     extra: str = ""  # the extra that installs the modules that it needs
     needs: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
 from skyferry.config.identity import PASSWORD, IdentitySettings
+from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import LedgerSettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore, Url
 from skyferry.frozen import dataclass
@@ -78,8 +79,11 @@ def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, acco
             return build.azure_key(identity, around, account)
         case "azure":
             return fixed_credentials("") if identity.kind == "anonymous" else build.azure_token(identity, around)
-        case "server" if identity.login != PASSWORD and row.login:
-            return row.login(url, identity, around)
+        case "server" if identity.login != PASSWORD and row.token_login:
+            from skyferry.clouds.identity.database import database_token
+            from skyferry.postgres.address import PORT
+
+            return database_token(identity, around, parse_server(url, PORT, row.form))
         case "server":
             return build.server_secret(identity, around, row.secret_env)
     raise AssertionError(row.cloud)

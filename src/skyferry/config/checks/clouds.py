@@ -112,7 +112,7 @@ def _reached(
 
 def _check_login(identity: IdentitySettings, url: Url[Any], place: Place, document: Document) -> None:
     """Report a login by a token where only PostgreSQL has one."""
-    if identity.login != PASSWORD and url.known.login is None:
+    if identity.login != PASSWORD and not url.known.token_login:
         what = f"{identity.login} does not apply to {url.scheme}://"
         document.fault((*place, "login"), what, "Remove it: kind chooses the identity.")
 

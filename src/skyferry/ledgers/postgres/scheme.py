@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from skyferry.config.schemes import AT_A_SERVER, LedgerScheme
 from skyferry.config.settings import LedgerSettings
 from skyferry.postgres.address import OPTIONS, VARIABLE, parse_postgres
-from skyferry.postgres.login import open_login
 
 if TYPE_CHECKING:
     from skyferry.errors import LedgerError
@@ -56,7 +55,7 @@ POSTGRES_LEDGER = LedgerScheme(
     parts=2,
     cloud="server",
     secret_env=VARIABLE,
-    login=open_login,
+    token_login=True,
     extra="postgres",
     needs=("asyncpg",),
     check=_check,

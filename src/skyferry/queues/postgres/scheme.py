@@ -8,7 +8,6 @@ from skyferry.config.schemes import AT_A_SERVER, QueueScheme
 from skyferry.config.settings import QueueAddress
 from skyferry.model import QueueTraits
 from skyferry.postgres.address import OPTIONS, VARIABLE, parse_postgres
-from skyferry.postgres.login import open_login
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
@@ -43,7 +42,7 @@ POSTGRES_QUEUE = QueueScheme(
     parts=3,
     cloud="server",
     secret_env=VARIABLE,
-    login=open_login,
+    token_login=True,
     extra="postgres",
     needs=("asyncpg",),
     traits=TRAITS,
