@@ -43,9 +43,6 @@ class LedgerEngine(Protocol):
     def open(self, owner: str) -> Ledger:
         """Return the ledger of a process. It is not closed: a process that crashes closes nothing."""
 
-    async def lose_second(self, forgotten: Forgotten) -> None:
-        """Let a second pass, then lose what was recorded meanwhile, as a server without its last writes does."""
-
 
 class MemoryEngine:
     """A ledger in memory."""
@@ -57,6 +54,7 @@ class MemoryEngine:
         return MemoryLedger(owner, self._clock, state=self._state)
 
     async def lose_second(self, forgotten: Forgotten) -> None:
+        """Let a second pass, then lose what was recorded meanwhile, as a server that writes to its disk once a second does."""
         state = self._state
         before: dict[str, dict[Any, Any]] = {
             name: {key: copy(record) for key, record in getattr(state, name).items()} for name in RECORDS

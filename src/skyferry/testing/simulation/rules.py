@@ -10,7 +10,7 @@ from typing import Any
 from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance
 from skyferry.errors import ObjectNotFound
-from skyferry.model import ObjectMeta
+from skyferry.model import Claim, ObjectMeta, Transfer
 from skyferry.ports import (
     Clock,
     DeadLetter,
@@ -21,7 +21,9 @@ from skyferry.ports import (
     Ledger,
     Message,
     ObjectStore,
+    Settled,
     Settlement,
+    Wait,
 )
 from skyferry.ports.decorators import (
     FINISH_UPLOAD,
@@ -47,6 +49,7 @@ class Rules:
         self._ledger, self._source, self._destination = ledger, source, destination
         self._memory, self._clock = memory, clock
         self._done: Counter[str] = Counter()
+        self._fences: dict[tuple[str, str], int] = {}  # the newest of each destination
         self._received: Counter[str] = Counter()  # by message id
         self._newest: dict[str, str] = {}  # destination key -> newest source position ever applied
         self._history: set[tuple[str, str]] = set()  # (source key, digest) of every version that ever existed
@@ -87,10 +90,19 @@ class Rules:
         if not any(letter.body == message.body for letter in letters) and message.body not in self.forgotten.bodies:
             self.breach(1, f"message {message.id} was not an event and vanished")
 
+    def claimed(self, answers: Sequence[Claim | Settled | Wait]) -> None:
+        """Record the newest fence of each destination."""
+        for answer in answers:
+            if isinstance(answer, Claim):
+                key = answer.transfer.store, answer.transfer.key
+                self._fences[key] = max(answer.fence, self._fences.get(key, 0))
+
     def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
-        """Check rule 2: one transfer id is done once. A claim that the ledger has forgotten settles nothing."""
+        """Check rule 2: one transfer id is done once. A claim that was lost, or that the ledger has forgotten, settles nothing."""
         for settlement, recorded in zip(settlements, answers, strict=True):
             claim = settlement.claim
+            if recorded and claim.fence < self._fences.get((claim.transfer.store, claim.transfer.key), 0):
+                self.breach(2, f"a claim of {claim.transfer.key} was settled after another worker had claimed it")
             if recorded and (claim.transfer.store, claim.transfer.key, claim.fence) in self.forgotten.claims:
                 self.breach(2, f"a forgotten claim of {claim.transfer.key} was settled")
             if recorded and isinstance(settlement.outcome, Done):
@@ -232,13 +244,18 @@ class WatchedSink:
 
 
 class WatchedLedger:
-    """A ledger that reports its settlements to the rules."""
+    """A ledger that reports claims and settlements to the rules."""
 
     def __init__(self, inner: Ledger, rules: Rules) -> None:
         self._inner, self._rules = inner, rules
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
+        answers = await self._inner.claim(transfers)
+        self._rules.claimed(answers)
+        return answers
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         answers = await self._inner.settle(settlements)
