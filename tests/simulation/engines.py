@@ -139,7 +139,7 @@ class PostgresEngine:
     def open(self, owner: str) -> Ledger:
         ledger = PostgresLedger(self._pool, owner, LEASE)
         self._real.run(ledger._register())
-        return AtomicLedger(ledger, self._real)  # type: ignore[return-value]  # by __getattr__
+        return AtomicLedger(ledger, self._real)
 
 
 class _TimedDatabase(RedisDatabase):
@@ -190,4 +190,4 @@ class RedisEngine:
         self._db, self._real = db, real
 
     def open(self, owner: str) -> Ledger:
-        return AtomicLedger(RedisLedger(self._db, owner, LEASE), self._real)  # type: ignore[return-value]  # by __getattr__
+        return AtomicLedger(RedisLedger(self._db, owner, LEASE), self._real)
