@@ -14,7 +14,13 @@ from skyferry.postgres.schema import complete_statement
 from skyferry.sql.schema_steps import load_history
 
 T = TypeVar("T")
-AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+class WriteConflict(LedgerError):
+    """Another worker has written first. The transaction is repeated."""
+
+
+AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, WriteConflict)
 TRIES = 10  # of a transaction that was aborted so that another could go on
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible, "`skyferry ledger migrate --create`")
 

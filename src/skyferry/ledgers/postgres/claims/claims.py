@@ -12,6 +12,7 @@ from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.postgres.claims.settlements import SettlementBatch
 from skyferry.ledgers.postgres.claims.snapshot import (
     CLAIMED,
+    Destination,
     LockedPlace,
     LockedRecords,
     LockedTransfer,
@@ -19,7 +20,7 @@ from skyferry.ledgers.postgres.claims.snapshot import (
     read_transfers,
 )
 from skyferry.ledgers.postgres.conditions import encode_key
-from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
+from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession, WriteConflict
 from skyferry.ledgers.postgres.uploads import read_open_uploads, record_progress
 from skyferry.model import Claim, Progress, Transfer
 from skyferry.ports import Settled, Settlement, Wait
@@ -102,19 +103,22 @@ class _ClaimBatch:
     lease: float
     added: list[tuple[Any, ...]] = field(default_factory=list)
     taken: dict[bytes, int] = field(default_factory=dict)  # losses by transfer
-    leased: dict[int, bool] = field(default_factory=dict)  # destinations; True = this owner is new there
+    leased: dict[Destination, tuple[LockedPlace, bool]] = field(default_factory=dict)  # True = this owner is new there
+    positions: dict[Destination, int] = field(default_factory=dict)  # among the leased ones, from 1 on
     counts: list[int] = field(default_factory=lambda: [0] * len(STATES))
 
     async def run(
         self, db: LedgerSession, transfers: Sequence[Transfer]
     ) -> tuple[list[Claim | Settled | Wait], set[int]]:
-        places = await lock_places(db, transfers, add=True)
+        places = await lock_places(db, transfers)
+        open_uploads = await read_open_uploads(db, places)
+        for t in transfers:
+            places.setdefault((t.store, t.key), LockedPlace())
         known = LockedRecords(await read_transfers(db, transfers), places)
-        open_uploads = await read_open_uploads(db, known.places)
         answers = [self._answer(t, known) for t in transfers]
-        fences = await self._write(db)
-        granted = [a if isinstance(a, (Settled, Wait)) else self._grant(*a, fences, open_uploads) for a in answers]
-        return granted, set(self.leased)
+        leased = await self._write(db)
+        granted = [a if isinstance(a, (Settled, Wait)) else self._grant(*a, open_uploads) for a in answers]
+        return granted, leased
 
     def _answer(self, t: Transfer, known: LockedRecords) -> Settled | Wait | tuple[Transfer, LockedPlace, int, int]:
         """Return the refusal, or what the claim is made of once its fence is known."""
@@ -127,10 +131,11 @@ class _ClaimBatch:
             refusal = rules.refuse_busy(t.id, leased_for)
         if refusal:
             return refusal
-        self.leased.setdefault(at.id, at.owner != self.me)
+        self.leased.setdefault((t.store, t.key), (at, at.owner != self.me))
+        self.positions.setdefault((t.store, t.key), len(self.leased))
         at.owner, at.left = self.me, 0
         if row is None:
-            row = known.transfers[t.id] = self._add(t, at)
+            row = known.transfers[t.id] = self._add(t)
         else:
             self._take(t, row)
         return t, at, row.burned + 1, row.lost
@@ -141,16 +146,15 @@ class _ClaimBatch:
         at: LockedPlace,
         attempt: int,
         lost: int,
-        fences: dict[int, int],
         uploads: dict[int, tuple[Progress, ...]],
     ) -> Claim:
-        placement = rules.select_placement(at.placement, t)
-        return Claim(t, fences[at.id], attempt, lost, placement, uploads.get(at.id, ()))
+        return Claim(t, at.fence, attempt, lost, rules.select_placement(at.placement, t), uploads.get(at.id, ()))
 
-    def _add(self, t: Transfer, at: LockedPlace) -> LockedTransfer:
+    def _add(self, t: Transfer) -> LockedTransfer:
         self.counts[CLAIMED] += 1
         source_key = None if t.source.key == t.key else encode_key(t.source.key)
-        self.added.append((bytes.fromhex(t.id), at.id, t.route, source_key, codec.pack_transfer(t)))
+        position = self.positions[t.store, t.key]
+        self.added.append((bytes.fromhex(t.id), position, t.route, source_key, codec.pack_transfer(t)))
         return LockedTransfer(owner=self.me)
 
     def _take(self, t: Transfer, row: LockedTransfer) -> None:
@@ -163,12 +167,23 @@ class _ClaimBatch:
         row.state, row.owner = CLAIMED, self.me
         self.taken[bytes.fromhex(t.id)] = row.lost
 
-    async def _write(self, db: LedgerSession) -> dict[int, int]:
-        """Return the fences of the leased destinations."""
+    async def _write(self, db: LedgerSession) -> set[int]:
+        """Return the leased destinations. Raises WriteConflict if another process has added one of them."""
         if not self.leased:
-            return {}
+            return set()
+        places = [at for at, _ in self.leased.values()]
+        leases = (
+            [at.id or None for at in places],
+            [is_new for _, is_new in self.leased.values()],
+            [encode_key(key) for _, key in self.leased],
+            [store for store, _ in self.leased],
+        )
         added = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
         known = list(self.taken), list(self.taken.values())
-        leases = list(self.leased), list(self.leased.values())
         ticks = rules.to_ticks(self.lease)
-        return dict(await db.fetch(SQL["claim"], self.me, ticks, *leases, *added, *known, self.counts))
+        rows = await db.fetch(SQL["claim"], self.me, ticks, *leases, *added, *known, self.counts)
+        if len(rows) < len(places):
+            raise WriteConflict("other workers add the same destinations again and again")
+        for number, id_, fence in rows:
+            places[number - 1].id, places[number - 1].fence = id_, fence
+        return {id_ for _, id_, _ in rows}

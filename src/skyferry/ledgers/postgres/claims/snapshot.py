@@ -33,11 +33,11 @@ class LockedTransfer:
 class LockedPlace:
     """A destination with its lease, locked until the transaction ends."""
 
-    id: int
-    owner: int  # 0 = not leased
-    fence: int
-    left: int  # ticks of the lease
-    placement: Placement | None
+    id: int = 0  # 0 = the destination is not known yet
+    owner: int = 0  # 0 = not leased
+    fence: int = 0
+    left: int = 0  # ticks of the lease
+    placement: Placement | None = None
 
 
 @dataclass(slots=True)
@@ -48,29 +48,16 @@ class LockedRecords:
     places: dict[Destination, LockedPlace]
 
 
-async def lock_places(
-    db: LedgerSession, transfers: Sequence[Transfer], *, add: bool = False
-) -> dict[Destination, LockedPlace]:
-    """Lock the destinations of these transfers. With `add`, create those that are missing."""
+async def lock_places(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[Destination, LockedPlace]:
+    """Lock the destinations of these transfers that are known."""
     wanted = dict.fromkeys((t.store, t.key) for t in transfers)
-    found = await _lock(db, list(wanted))
-    while add and (missing := [at for at in wanted if at not in found]):
-        await db.execute(SQL["add_places"], *_columns(missing))
-        found |= await _lock(db, missing)
-    return found
-
-
-async def _lock(db: LedgerSession, wanted: Sequence[Destination]) -> dict[Destination, LockedPlace]:
+    columns = [encode_key(key) for _, key in wanted], [store for store, _ in wanted]
     found = {}
-    for packed_key, store, id_, owner, fence, left, packed in await db.fetch(SQL["lock"], *_columns(wanted)):
+    for packed_key, store, id_, owner, fence, left, packed in await db.fetch(SQL["lock"], *columns):
         key = decode_key(packed_key)
         placement = codec.unpack_placement(store, key, packed) if packed else None
         found[store, key] = LockedPlace(id_, owner, fence, left if owner else 0, placement)
     return found
-
-
-def _columns(wanted: Sequence[Destination]) -> tuple[list[bytes], list[str]]:
-    return [encode_key(key) for _, key in wanted], [store for store, _ in wanted]
 
 
 async def read_transfers(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[str, LockedTransfer]:

@@ -11,15 +11,10 @@ UPDATE @schema.owners SET counts = ARRAY(
 ) WHERE id = 0 AND EXISTS (SELECT FROM left_over)
 
 -- name: lock
--- keys, stores: lock the destinations in one order, so that two batches cannot block each other
+-- keys, stores, each once: lock the destinations in one order, so that two batches cannot block each other
 SELECT p.key, p.store, p.id, p.owner, p.fence, p.until - @schema.ledger_now(), p.placement
-FROM @schema.places AS p JOIN (SELECT DISTINCT * FROM unnest($1::bytea[], $2::text[]) AS i (key, store)) AS i USING (key, store)
+FROM @schema.places AS p JOIN unnest($1::bytea[], $2::text[]) AS i (key, store) USING (key, store)
 ORDER BY p.id FOR UPDATE OF p
-
--- name: add_places
--- keys, stores. One that another process adds at the same time is found by the next `lock`
-INSERT INTO @schema.places (key, store) SELECT DISTINCT key, store FROM unnest($1::bytea[], $2::text[]) AS i (key, store)
-ORDER BY key, store ON CONFLICT DO NOTHING
 
 -- name: look
 -- ids. Locked, because redriving and discarding change transfers without their destination
@@ -27,29 +22,39 @@ SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.los
 FROM @schema.transfers AS t WHERE t.id = ANY($1::bytea[]) ORDER BY t.id FOR UPDATE
 
 -- name: claim
--- $1 owner, $2 lease in ticks; $3 places, $4 those with a new owner;
--- $5 ids, $6 places, $7 routes, $8 source keys, $9 transfers; $10 ids and $11 lost of known ones; $12 changes of counts
+-- $1 owner, $2 lease in ticks; of each destination $3 number, NULL = it is missing, $4 whether its owner is new, $5 key, $6 store;
+-- $7 ids, $8 positions of their destinations, $9 routes, $10 source keys, $11 transfers; $12 ids and $13 lost of known ones; $14 changes of
+-- counts. A missing destination is added with its lease. Returns nothing for one that another process has added in the meantime.
 WITH fenced AS MATERIALIZED (
-    SELECT id, CASE WHEN fresh THEN nextval('@schema.fences') END AS fence FROM (
-        SELECT * FROM unnest($3::bigint[], $4::boolean[]) WITH ORDINALITY AS i (id, fresh, n) ORDER BY n
+    SELECT n, id, key, store, CASE WHEN fresh THEN nextval('@schema.fences') END AS fence FROM (
+        SELECT * FROM unnest($3::bigint[], $4::boolean[], $5::bytea[], $6::text[]) WITH ORDINALITY AS i (id, fresh, key, store, n)
+        ORDER BY n
     ) AS in_order
-), leased AS (
+), renewed AS (
     UPDATE @schema.places AS p SET owner = $1, until = greatest(p.until, @schema.ledger_now() + $2), fence = coalesce(i.fence, p.fence)
-    FROM fenced AS i WHERE p.id = i.id RETURNING p.id, p.fence
+    FROM fenced AS i WHERE p.id = i.id RETURNING i.n, p.id, p.fence
+), founded AS (
+    INSERT INTO @schema.places (key, store, owner, fence, until)
+    SELECT key, store, $1, fence, @schema.ledger_now() + $2 FROM fenced WHERE id IS NULL ORDER BY key, store
+    ON CONFLICT DO NOTHING RETURNING id, fence
+), leased AS MATERIALIZED (
+    SELECT n, id, fence FROM renewed
+    UNION ALL SELECT i.n, p.id, p.fence FROM fenced AS i JOIN founded AS p USING (fence) WHERE i.id IS NULL
 ), added AS (
     INSERT INTO @schema.transfers (id, place, state, owner, created_at, updated_at, route, source_key, transfer)
-    SELECT i.id, i.place, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
-    FROM unnest($5::bytea[], $6::bigint[], $7::text[], $8::bytea[], $9::text[])
+    SELECT i.id, p.id, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
+    FROM unnest($7::bytea[], $8::bigint[], $9::text[], $10::bytea[], $11::text[])
         WITH ORDINALITY AS i (id, place, route, source_key, transfer, n)
+    JOIN leased AS p ON p.n = i.place
     ORDER BY i.n
 ), taken AS (
     UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, reason = '', updated_at = @schema.ledger_now()
-    FROM unnest($10::bytea[], $11::integer[]) AS i (id, lost) WHERE t.id = i.id
+    FROM unnest($12::bytea[], $13::integer[]) AS i (id, lost) WHERE t.id = i.id
 ), counted AS (
-    UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $12::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+    UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $14::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
     WHERE id = $1
 )
-SELECT id, fence FROM leased
+SELECT n, id, fence FROM leased
 
 -- name: renew
 -- $1 owner, $2 lease in ticks; $3 keys, $4 stores, $5 fences
