@@ -1,11 +1,11 @@
 """Events per second that a ledger decides, in front of its adapter alone: no queue and no stores.
 
-    python -m bench.ledger_engines [ENGINE...] [--clients 1,2] [--events N] [--batch N] [--duplicates PERCENT]
+    python -m bench.ledger_engines [ENGINE...] [--clients 1,2] [--events N] [--batch N] [--duplicates PERCENT] [--transfers N]
 
 Engines: memory, sqlite, postgres, redis; without a name all that several processes can share. Each client process claims events
 in batches, several at a time, and settles each as done, with receipt and placement. Duplicates are events that it has settled
 before. All settlements are durable as the engine is by default; `--option` passes settings to the server. CPU is user and system
-time, of all clients and of the server with its children, each per decided event.
+time, of all clients and of the server with its children, each per decided event. `--transfers` fills the ledger before.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from bench._ledger_fill import fill
 from bench.ledger import make_outcome, make_transfer
 
 from skyferry.config.settings import LedgerSettings, Settings
@@ -33,7 +34,7 @@ from skyferry.testing.servers import postgres, redis
 from skyferry.testing.servers.engines.daemon import Daemon
 from skyferry.wiring import open_ledger
 
-ROW = "{:>10} {:>8} {:>10} {:>10} {:>15} {:>15}"
+ROW = "{:>10} {:>11} {:>8} {:>10} {:>10} {:>15} {:>15}"
 TICKS = os.sysconf("SC_CLK_TCK")
 SPACING = 10**9  # numbers of events for each client
 
@@ -56,7 +57,12 @@ def cpu_of_server(daemon: Daemon | None) -> float:
     """Return the CPU seconds of a server and all of its children, also of those that have ended."""
     if daemon is None or daemon._children is None:
         return 0.0
-    wanted = {process.pid for process in daemon._children.processes}
+    return cpu_of_trees([process.pid for process in daemon._children.processes])
+
+
+def cpu_of_trees(pids: Iterable[int]) -> float:
+    """Return the CPU seconds of these processes and all of their children, also of those that have ended."""
+    wanted = set(pids)
     parents, used = {}, dict[int, int]()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -126,6 +132,8 @@ def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
         f"--{name.replace('_', '-')}={getattr(options, name)}" for name in ("events", "batch", "duplicates", "at_once")
     ]
     with tempfile.TemporaryDirectory() as folder, serve(engine, Path(folder), options.option) as (url, daemon):
+        if options.transfers:
+            fill(url, options.transfers)
         command = [sys.executable, "-m", "bench.ledger_engines", *arguments, "--url", url, "--client"]
         running = [
             subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -146,7 +154,9 @@ def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
             process.communicate(timeout=60)
     decided, used = (sum(column) for column in zip(*found, strict=True))
     each = (f"{1e6 * cpu / decided:.1f}" for cpu in (used, server))
-    print(ROW.format(engine, clients, decided, f"{decided / seconds:,.0f}", *each), flush=True)
+    print(
+        ROW.format(engine, f"{options.transfers:,}", clients, decided, f"{decided / seconds:,.0f}", *each), flush=True
+    )
 
 
 def main() -> None:
@@ -158,6 +168,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--at-once", type=int, default=4, help="batches of a client at the same time")
     parser.add_argument("--duplicates", type=int, default=30, help="percent of the events")
+    parser.add_argument("--transfers", type=int, default=0, help="done before, in the ledger")
     parser.add_argument("--option", action="append", default=[], help="of the server, such as --option=fsync=off")
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
@@ -165,7 +176,7 @@ def main() -> None:
     if options.client is not None:
         asyncio.run(work(options.url, options.client, options))
         return
-    print(ROW.format("engine", "clients", "decided", "events/s", "client CPU us", "server CPU us"))
+    print(ROW.format("engine", "transfers", "clients", "decided", "events/s", "client CPU us", "server CPU us"))
     for engine in options.engines:
         for clients in map(int, options.clients.split(",")):
             measure(engine, 1 if engine == "memory" else clients, options)

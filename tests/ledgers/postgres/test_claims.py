@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.ledgers.postgres.places import PostgresHarness
 
-from skyferry.ledgers.postgres.claims import claims
+from skyferry.ledgers.postgres.claims.snapshot import lock_places
 from skyferry.ledgers.postgres.database import LedgerSession
 from skyferry.model import Claim, State, Transfer
 from skyferry.ports import Wait
@@ -22,15 +22,15 @@ async def test_a_destination_that_another_worker_adds_meanwhile_is_busy(
     """A claim that found no destination is repeated if one is there when it writes."""
     harness = PostgresHarness(postgres_server)
     first, second = await harness.open("first"), await harness.open("second")
-    lock, rivals = claims.lock_places, [transfer("1", key="shared")]
+    rivals = [transfer("1", key="shared")]
 
     async def lock_and_lose(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[Any, Any]:
-        found = await lock(db, transfers)
+        found = await lock_places(db, transfers)
         while rivals:
             assert isinstance((await second.claim([rivals.pop()]))[0], Claim)
         return found
 
-    monkeypatch.setattr(claims, "lock_places", lock_and_lose)
+    monkeypatch.setattr("skyferry.ledgers.postgres.claims.claims.lock_places", lock_and_lose)
     [busy, free] = await first.claim([transfer("2", key="shared"), transfer("3", key="other")])
     assert isinstance(busy, Wait)
     assert busy.busy
