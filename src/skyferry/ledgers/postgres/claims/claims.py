@@ -104,7 +104,6 @@ class _ClaimBatch:
     added: list[tuple[Any, ...]] = field(default_factory=list)
     taken: dict[bytes, int] = field(default_factory=dict)  # losses by transfer
     leased: dict[Destination, tuple[LockedPlace, bool]] = field(default_factory=dict)  # True = this owner is new there
-    positions: dict[Destination, int] = field(default_factory=dict)  # among the leased ones, from 1 on
     counts: list[int] = field(default_factory=lambda: [0] * len(STATES))
 
     async def run(
@@ -132,10 +131,9 @@ class _ClaimBatch:
         if refusal:
             return refusal
         self.leased.setdefault((t.store, t.key), (at, at.owner != self.me))
-        self.positions.setdefault((t.store, t.key), len(self.leased))
         at.owner, at.left = self.me, 0
         if row is None:
-            row = known.transfers[t.id] = self._add(t)
+            row = known.transfers[t.id] = self._add(t, at)
         else:
             self._take(t, row)
         return t, at, row.burned + 1, row.lost
@@ -150,11 +148,10 @@ class _ClaimBatch:
     ) -> Claim:
         return Claim(t, at.fence, attempt, lost, rules.select_placement(at.placement, t), uploads.get(at.id, ()))
 
-    def _add(self, t: Transfer) -> LockedTransfer:
+    def _add(self, t: Transfer, at: LockedPlace) -> LockedTransfer:
         self.counts[CLAIMED] += 1
         source_key = None if t.source.key == t.key else encode_key(t.source.key)
-        position = self.positions[t.store, t.key]
-        self.added.append((bytes.fromhex(t.id), position, t.route, source_key, codec.pack_transfer(t)))
+        self.added.append((bytes.fromhex(t.id), at, t.route, source_key, codec.pack_transfer(t)))
         return LockedTransfer(owner=self.me)
 
     def _take(self, t: Transfer, row: LockedTransfer) -> None:
@@ -171,19 +168,27 @@ class _ClaimBatch:
         """Return the leased destinations. Raises WriteConflict if another process has added one of them."""
         if not self.leased:
             return set()
+        await self._lease(db)
+        columns = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
+        columns[1] = [at.id for at in columns[1]]
+        await db.execute(SQL["claim"], self.me, *columns, list(self.taken), list(self.taken.values()), self.counts)
+        return {at.id for at, _ in self.leased.values()}
+
+    async def _lease(self, db: LedgerSession) -> None:
         places = [at for at, _ in self.leased.values()]
+        missing = [at for at in places if not at.id]
         leases = (
             [at.id or None for at in places],
             [is_new for _, is_new in self.leased.values()],
             [encode_key(key) for _, key in self.leased],
             [store for store, _ in self.leased],
         )
-        added = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
-        known = list(self.taken), list(self.taken.values())
-        ticks = rules.to_ticks(self.lease)
-        rows = await db.fetch(SQL["claim"], self.me, ticks, *leases, *added, *known, self.counts)
+        rows = await db.fetch(SQL["lease"], self.me, rules.to_ticks(self.lease), *leases)
         if len(rows) < len(places):
             raise WriteConflict("other workers add the same destinations again and again")
-        for number, id_, fence in rows:
-            places[number - 1].id, places[number - 1].fence = id_, fence
-        return {id_ for _, id_, _ in rows}
+        for number, _, fence in rows:
+            if number is not None:
+                places[number - 1].fence = fence
+        added = sorted((fence, id_) for number, id_, fence in rows if number is None)
+        for at, (fence, id_) in zip(missing, added, strict=True):
+            at.id, at.fence = id_, fence

@@ -21,10 +21,10 @@ ORDER BY p.id FOR UPDATE OF p
 SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.lost, t.owner
 FROM @schema.transfers AS t WHERE t.id = ANY($1::bytea[]) ORDER BY t.id FOR UPDATE
 
--- name: claim
--- $1 owner, $2 lease in ticks; of each destination $3 number, NULL = it is missing, $4 whether its owner is new, $5 key, $6 store;
--- $7 ids, $8 positions of their destinations, $9 routes, $10 source keys, $11 transfers; $12 ids and $13 lost of known ones; $14 changes of
--- counts. A missing destination is added with its lease. Returns nothing for one that another process has added in the meantime.
+-- name: lease
+-- $1 owner, $2 lease in ticks; of each destination $3 number, NULL = it is missing, $4 whether its owner is new, $5 key, $6 store.
+-- Returns position, number and fence of each. A missing destination is added; it has no position, but the order of its fence. Nothing
+-- is returned for one that another process has added in the meantime.
 WITH fenced AS MATERIALIZED (
     SELECT n, id, key, store, CASE WHEN fresh THEN nextval('@schema.fences') END AS fence FROM (
         SELECT * FROM unnest($3::bigint[], $4::boolean[], $5::bytea[], $6::text[]) WITH ORDINALITY AS i (id, fresh, key, store, n)
@@ -37,24 +37,23 @@ WITH fenced AS MATERIALIZED (
     INSERT INTO @schema.places (key, store, owner, fence, until)
     SELECT key, store, $1, fence, @schema.ledger_now() + $2 FROM fenced WHERE id IS NULL ORDER BY key, store
     ON CONFLICT DO NOTHING RETURNING id, fence
-), leased AS MATERIALIZED (
-    SELECT n, id, fence FROM renewed
-    UNION ALL SELECT i.n, p.id, p.fence FROM fenced AS i JOIN founded AS p USING (fence) WHERE i.id IS NULL
-), added AS (
+)
+SELECT n, id, fence FROM renewed UNION ALL SELECT NULL, id, fence FROM founded
+
+-- name: claim
+-- $1 owner; $2 ids, $3 destinations, $4 routes, $5 source keys, $6 transfers; $7 ids and $8 lost of known ones; $9 changes of counts
+WITH added AS (
     INSERT INTO @schema.transfers (id, place, state, owner, created_at, updated_at, route, source_key, transfer)
-    SELECT i.id, p.id, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
-    FROM unnest($7::bytea[], $8::bigint[], $9::text[], $10::bytea[], $11::text[])
+    SELECT i.id, i.place, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
+    FROM unnest($2::bytea[], $3::bigint[], $4::text[], $5::bytea[], $6::text[])
         WITH ORDINALITY AS i (id, place, route, source_key, transfer, n)
-    JOIN leased AS p ON p.n = i.place
     ORDER BY i.n
 ), taken AS (
     UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, reason = '', updated_at = @schema.ledger_now()
-    FROM unnest($12::bytea[], $13::integer[]) AS i (id, lost) WHERE t.id = i.id
-), counted AS (
-    UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $14::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
-    WHERE id = $1
+    FROM unnest($7::bytea[], $8::integer[]) AS i (id, lost) WHERE t.id = i.id
 )
-SELECT n, id, fence FROM leased
+UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $9::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+WHERE id = $1
 
 -- name: renew
 -- $1 owner, $2 lease in ticks; $3 keys, $4 stores, $5 fences
