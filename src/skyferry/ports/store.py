@@ -26,7 +26,7 @@ class ObjectData:
     """The result of one ranged read."""
 
     meta: ObjectMeta  # of the whole object
-    data: bytes  # the range
+    data: bytes  # the range; a large one may be bytes of a `BufferPool`, see there
 
 
 @dataclass(frozen=True, slots=True)

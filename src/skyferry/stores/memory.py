@@ -218,7 +218,7 @@ class MemoryStore:
         position = Position("gcs-generation", f"{generation:020d}.{1:020d}")
         meta = ObjectMeta(key, len(data), str(generation), self._clock.time(), position, own, attributes)
         self._keep(key)
-        self.bucket.objects[key] = (meta, data)
+        self.bucket.objects[key] = (meta, bytes(data))
         return meta
 
     def _verify(self, key: str, data: bytes, declared: Checksums) -> Checksums:

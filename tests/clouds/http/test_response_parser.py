@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from skyferry.bodies import LARGE, BufferPool
 from skyferry.clouds.http.response_parser import HEAD, INTERIM, ResponseParser
 from skyferry.errors import ConnectionLost, StoreError
 
@@ -204,3 +207,30 @@ def test_nothing_passes_that_h11_refuses(data: bytes, cuts: set[int]) -> None:
     except StoreError:
         return
     assert h11_reads(data) == (parser.status, parser.body)
+
+
+def test_a_large_range_is_read_into_memory_that_is_used_again() -> None:
+    """However it is cut, with the end found to the byte. An object that is not a range, and an error, are bytes as before."""
+    body = random.Random(1).randbytes(LARGE + 5)
+    start = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n".encode()
+    head = start + f"content-range: bytes 0-{len(body) - 1}/{2 * LARGE}\r\n\r\n".encode()
+    buffers = BufferPool()
+    for step in (1000, 4096, LARGE, 2 * LARGE):
+        parser = ResponseParser("GET", 2 * LARGE, 100, buffers)
+        for at in range(0, len(head) + len(body), step):
+            assert not parser.complete
+            parser.feed((head + body)[at : at + step])
+        assert type(parser.body) is not bytes
+        assert (parser.body, parser.complete, parser.excess) == (body, True, False)
+        parser.feed(b"x")
+        assert (parser.body, parser.excess) == (body, True)
+    parser = ResponseParser("GET", 2 * LARGE, 100, buffers)
+    parser.feed(head + body[:7])
+    assert parser.body == body[:7], "what has come of it"
+    parser.feed(body[7:] + b"more")
+    assert (parser.body, parser.excess) == (body, True)
+    whole = ResponseParser("GET", 2 * LARGE, 100, buffers)
+    whole.feed(start + b"\r\n" + body[:7])
+    whole.feed(body[7:])
+    assert type(whole.body) is bytes
+    assert whole.body == body

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from skyferry.bodies import StreamedBody
+from skyferry.bodies import BufferPool, StreamedBody
 from skyferry.clouds.http.limits import DOCUMENT, Limits
 from skyferry.clouds.http.plain_client import PlainClient
 from skyferry.clouds.http.request import PlainRequest, encode_request
@@ -39,7 +39,7 @@ class Http:
         # Found once: aiohttp's `trust_env` reads files in threads for each request.
         self._proxy = None if direct else proxy_of(root)
         self._slots = asyncio.Semaphore(limits.connections)
-        self._plain = PlainClient(limits)
+        self._plain, self._buffers = PlainClient(limits), BufferPool()
         self._sessions: SessionClient | None = None
 
     async def exchange(
@@ -59,7 +59,7 @@ class Http:
         `working`: the provider copies or joins objects before it answers, and may be silent for long.
         Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), or StoreError for more than `limit` bytes.
         """
-        parts = (body,) if isinstance(body, bytes) else body
+        parts = (body,) if isinstance(body, bytes | memoryview) else body
         request = None
         if self._proxy is None and isinstance(parts, tuple) and sum(map(len, parts)) <= PLAIN:
             request = encode_request(method, url, headers, parts)
@@ -90,7 +90,7 @@ class Http:
     async def _exchange_plain(
         self, request: PlainRequest, headers: Mapping[str, str], limit: int, working: bool
     ) -> HttpResponse:
-        parser = ResponseParser(request.method, limit, self._limits.document)
+        parser = ResponseParser(request.method, limit, self._limits.document, self._buffers)
         try:
             await self._plain.exchange(request, parser, self._limits.first_byte(working))
         except StoreError as error:

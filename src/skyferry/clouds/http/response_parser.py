@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from skyferry.bodies import LARGE, BufferPool, as_bytes
 from skyferry.clouds.http.chunks import ChunkDecoder
 from skyferry.errors import ConnectionLost, StoreError
 
@@ -27,15 +28,20 @@ _VERSIONS = ("1.1", "1.0")
 class ResponseParser:
     """The response to one request, as it arrives."""
 
-    def __init__(self, method: str, limit: int, error_limit: int) -> None:
-        """`limit` is that of the body in bytes, `error_limit` that of the body of an error response."""
-        self._method, self._limit, self._error_limit = method, limit, error_limit
+    def __init__(self, method: str, limit: int, error_limit: int, buffers: BufferPool | None = None) -> None:
+        """`limit` is that of the body in bytes, `error_limit` that of the body of an error response.
+
+        With `buffers`, a large range of an object is a view of memory from there.
+        """
+        self._method, self._limit, self._error_limit, self._buffers = method, limit, error_limit, buffers
         self._head: _Head | None = _Head()
         self._tail = b""  # the last bytes of an incomplete head
         self._size = self._interim = 0
         self._length: int | None = None  # bytes of the body, as declared
         self._chunks: ChunkDecoder | None = None
         self._body = io.BytesIO()
+        self._range: memoryview | None = None  # instead, for a large range
+        self._at = 0  # bytes of it that have come
         self._whole: bytes | None = None  # the body, if it arrived at once
         self.status = 0
         self.headers: dict[str, str] = {}  # names in lower case; the first value of a repeated name
@@ -67,6 +73,8 @@ class ResponseParser:
     @property
     def body(self) -> bytes:
         """The body, or its beginning. It is in memory once."""
+        if self._range is not None:
+            return as_bytes(self._range[: self._at])
         if self._whole is None:
             self._body.truncate()
             self._whole = self._body.getvalue()
@@ -120,8 +128,15 @@ class ResponseParser:
             if self._length > self._room:
                 raise StoreError(f"the server sends {self._length} bytes where {self._room} were asked for")
             self.complete = self._length == 0
+            if self._buffers is not None and self._length >= LARGE and self._is_range:
+                self._range = self._buffers.allocate(self._length)
         else:
             self.keep_alive = False  # it lasts until the connection ends
+
+    @property
+    def _is_range(self) -> bool:
+        """Return True for a part of an object. `rclone serve s3` sends status 200 with it."""
+        return self.status in (200, 206) and "content-range" in self.headers
 
     def _all_values(self, head: _Head, wanted: str) -> list[str]:
         if wanted not in self.headers:
@@ -135,8 +150,17 @@ class ResponseParser:
         elif self._length is None:
             self._check_room(len(data))
             self._body.write(data)
+        elif self._range is not None:
+            self._feed_range(data, self._range)
         else:
             self._feed_length(data, self._length)
+
+    def _feed_range(self, data: bytes, view: memoryview) -> None:
+        left = len(view) - self._at
+        self.complete, self.excess = len(data) >= left, len(data) > left
+        piece = data[:left]
+        view[self._at : self._at + len(piece)] = piece
+        self._at += len(piece)
 
     def _feed_length(self, data: bytes, length: int) -> None:
         at = self._body.tell()

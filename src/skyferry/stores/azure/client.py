@@ -127,7 +127,7 @@ class AzureClient:
         request = AzureRequest(method, key, query or {}, headers or {}, body, limit, origin)
         version = self._version
         answer = await self._call(request)
-        if version != OLDER and _is_version_refused(answer):
+        if version != OLDER and answer.status >= 400 and _is_version_refused(answer):
             self._version = OLDER
             older = {name: value for name, value in request.query.items() if name != "startFrom"}
             answer = await self._call(replace(request, query=older))

@@ -83,7 +83,7 @@ class GcsResumable:
             return Part(number, offset, len(data), "", crc32c)
         end = len(data) - len(data) % STEP
         await self._send(upload, offset, data[:end])
-        return Last(number, offset, len(data), "", crc32c, data[end:])
+        return Last(number, offset, len(data), "", crc32c, bytes(data[end:]))
 
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]

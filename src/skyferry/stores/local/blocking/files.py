@@ -13,6 +13,7 @@ from pathlib import Path
 from stat import S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK, S_ISDIR, S_ISREG
 
 from skyferry import crcs
+from skyferry.bodies import LARGE, BufferPool, as_bytes
 from skyferry.errors import ObjectNotFound
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -173,8 +174,10 @@ def write_all(file: int, data: bytes, offset: int = 0) -> None:
         done += os.pwrite(file, view[done : done + CHUNK], offset + done)
 
 
-def read_range(file: int, start: int, length: int) -> bytes:
-    """Read `length` bytes, or fewer at the end of the file. Repeat short reads."""
+def read_range(file: int, start: int, length: int, buffers: BufferPool) -> bytes:
+    """Read `length` bytes, or fewer at the end of the file. Repeat short reads. A large range is a view of memory of `buffers`."""
+    if length >= LARGE and hasattr(os, "preadv"):
+        return _read_into(file, start, buffers.allocate(length))
     data = os.pread(file, length, start)
     if len(data) == length or not data:
         return data
@@ -184,6 +187,13 @@ def read_range(file: int, start: int, length: int) -> bytes:
         pieces.append(more)
         missing -= len(more)
     return b"".join(pieces)
+
+
+def _read_into(file: int, start: int, view: memoryview) -> bytes:
+    done = 0
+    while done < len(view) and (more := os.preadv(file, [view[done:]], start + done)):
+        done += more
+    return as_bytes(view[:done])
 
 
 def crc_of(file: int, start: int, length: int) -> str:

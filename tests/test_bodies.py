@@ -1,0 +1,110 @@
+"""Memory of large reads is used again, but never while anything refers to it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from skyferry.bodies import KEPT, LARGE, BufferPool
+from skyferry.model import Attributes, Checksums
+from skyferry.stores.local.store import LocalStore
+
+
+def test_memory_is_used_again_once_nothing_refers_to_it() -> None:
+    """A slice of a view is a reference."""
+    pool = BufferPool()
+    other = pool.allocate(LARGE)
+    first = pool.allocate(LARGE)
+    first[:5] = b"first"
+    kept = first[:5]
+    del first
+    second = pool.allocate(LARGE)
+    second[:5] = b"other"
+    assert bytes(kept) == b"first"
+    del kept
+    assert bytes(pool.allocate(LARGE)[:5]) == b"first", "the same memory"
+    assert len(other) == len(second) == LARGE
+
+
+def test_little_is_kept_and_nothing_by_an_idle_pool() -> None:
+    pool = BufferPool()
+    views = [pool.allocate(LARGE + n) for n in range(KEPT + 3)]
+    last = views.pop()
+    views.clear()
+    assert len(pool._free) == KEPT
+    assert len(pool.allocate(LARGE // 4)) == LARGE // 4
+    del last
+    assert not pool._free
+    assert not pool._used
+
+
+def test_threads_never_share_memory() -> None:
+    """Each fills its memory, waits, and finds what it wrote."""
+    pool = BufferPool()
+
+    def fill(number: int) -> bool:
+        found = True
+        for turn in range(30):
+            view = pool.allocate(LARGE)
+            mark = bytes([number, turn]) * 8
+            view[:16] = view[-16:] = mark
+            gc.collect(0)
+            found = found and bytes(view[:16]) == bytes(view[-16:]) == mark
+            del view
+        return found
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(fill, range(8)))
+    finally:
+        sys.setswitchinterval(before)
+    assert not pool._used
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults of Linux")
+async def test_parts_of_a_file_are_read_without_page_faults(tmp_path: Path) -> None:
+    """The next part is read into the memory of one that has passed."""
+    import resource  # not on every system
+
+    size, part = 16 * LARGE, 2 * LARGE
+    content = random.Random(1).randbytes(size)
+    (tmp_path / "k").write_bytes(content)
+    store = LocalStore("s", tmp_path, threads=1)
+    held = await store.read("k", 0, part)  # another part is in use, as in a copy
+    assert (await store.read("k", part, part)).data == content[part : 2 * part]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for start in range(0, size, part):
+        assert (await store.read("k", start, part)).data == memoryview(content)[start : start + part]
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert held.data == content[:part]
+    await store.close()
+    assert faults < size // mmap_page() // 4, "each page of fresh memory would be one"
+
+
+def mmap_page() -> int:
+    import mmap
+
+    return mmap.PAGESIZE
+
+
+async def test_a_cancelled_read_keeps_its_memory(tmp_path: Path) -> None:
+    """Its thread may still write into it. Reads that follow get other memory."""
+    content = random.Random(2).randbytes(4 * LARGE)
+    store = LocalStore("s", tmp_path, threads=2)
+    await store.write("k", content, Attributes(), Checksums())
+    for _ in range(20):
+        cancelled = asyncio.ensure_future(store.read("k", 0, len(content)))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        found = await store.read("k", LARGE, 2 * LARGE)
+        await asyncio.gather(cancelled, return_exceptions=True)
+        assert found.data == content[LARGE : 3 * LARGE]
+    await store.close()
